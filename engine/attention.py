@@ -1,0 +1,149 @@
+"""Attention over the project's own key/value buffers, registered with ``transformers`` as ``adadecode``.
+
+Layers are called without a cache; the registered function writes their new keys and values into preallocated buffers and
+attends to every slot up to the query's own position. Stale slots beyond it are hidden by causality and overwritten before
+they are read, so a rollback costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from transformers import AttentionInterface, PreTrainedModel
+
+from profiles.errors import UnsupportedModel
+
+NAME = "adadecode"
+
+
+class KeyValues:
+    """Keys and values of one sequence: per layer (1, kv_heads, capacity, head_dim), allocated when a layer first writes."""
+
+    def __init__(self, n_layers: int, capacity: int) -> None:
+        self.capacity = capacity
+        self.keys: list[torch.Tensor | None] = [None] * n_layers
+        self.values: list[torch.Tensor | None] = [None] * n_layers
+        self.start = self.stop = 0
+        self.writes = 0
+        self._masks: dict[tuple[int | None, int], torch.Tensor] = {}
+
+    def at(self, start: int, stop: int) -> None:
+        """The layers called next compute positions [start, stop)."""
+        self.start, self.stop = start, stop
+        self._masks.clear()
+
+    def write(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Store key and value (1, kv_heads, n, head_dim) of the current positions; the layer's buffers come back."""
+        keys, values = self.keys[layer], self.values[layer]
+        if keys is None or values is None:
+            keys = self.keys[layer] = key.new_zeros((*key.shape[:2], self.capacity, key.shape[-1]))
+            values = self.values[layer] = value.new_zeros((*value.shape[:2], self.capacity, value.shape[-1]))
+        keys[:, :, self.start : self.stop] = key
+        values[:, :, self.start : self.stop] = value
+        self.writes += 1
+        return keys, values
+
+    def first_visible(self, window: int | None) -> int:
+        """The first slot that any of the current positions may see."""
+        return max(0, self.start + 1 - window) if window else 0
+
+    def mask(self, window: int | None, groups: int, device: torch.device) -> torch.Tensor:
+        """Which slots the current positions may see: bool (groups * n, visible), shared by the layers of one call."""
+        first = self.first_visible(window)
+        found = self._masks.get((window, groups))
+        if found is None:
+            query = torch.arange(self.start, self.stop, device=device)[:, None]
+            slot = torch.arange(first, self.stop, device=device)[None]
+            found = slot <= query
+            if window:
+                found &= slot > query - window
+            found = self._masks[window, groups] = found.repeat(groups, 1)
+        return found
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(t.nbytes for t in (*self.keys, *self.values) if t is not None)
+
+
+_current: list[KeyValues] = []
+
+
+@contextmanager
+def attending(model: PreTrainedModel, kv: KeyValues) -> Iterator[None]:
+    """Within: the model's layers attend over ``kv``. Afterwards the model attends as it did before."""
+    config = model.config.get_text_config()
+    before = config._attn_implementation
+    config._attn_implementation = NAME
+    _current.append(kv)
+    try:
+        yield
+    finally:
+        _current.pop()
+        config._attn_implementation = before
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
+    position_bias: torch.Tensor | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention as ``transformers`` calls it. query (1, heads, n, d), key and value (1, kv_heads, n, d); returns (1, n, heads, d)."""
+    if position_bias is not None:
+        raise UnsupportedModel(f"{type(module).__name__} adds a position bias to its attention, which cannot be replayed: use another model")
+    kv = _current[-1]
+    keys, values = kv.write(module.layer_idx, key, value)  # type: ignore[arg-type]
+    _, heads, n, width = query.shape
+    kv_heads = keys.shape[1]
+    groups = heads // kv_heads
+    scale = scaling if scaling is not None else width**-0.5
+    if kv.start == 0 and n > 1 and softcap is None and s_aux is None and not (sliding_window and n > sliding_window):
+        out = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale, enable_gqa=groups > 1)
+        return out.transpose(1, 2), None
+    first = kv.first_visible(sliding_window)
+    keys, values = keys[:, :, first : kv.stop], values[:, :, first : kv.stop]
+    packed = query.reshape(1, kv_heads, groups * n, width)  # query heads that share a key/value head stand side by side
+    mask = None if n == 1 else kv.mask(sliding_window, groups, query.device)
+    if softcap is None and s_aux is None:
+        out = F.scaled_dot_product_attention(packed, keys, values, attn_mask=mask, scale=scale)
+    else:
+        out = _attend_by_hand(packed, keys, values, mask, scale, softcap, s_aux, n)
+    return out.reshape(1, heads, n, out.shape[-1]).transpose(1, 2), None
+
+
+def _attend_by_hand(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor | None,
+    scale: float,
+    softcap: float | None,
+    sinks: torch.Tensor | None,
+    n: int,
+) -> torch.Tensor:
+    """Attention with capped scores (Gemma 2) or one sink logit per head (gpt-oss). query (1, kv_heads, groups * n, d)."""
+    scores = (query @ keys.transpose(-1, -2)) * scale
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    if sinks is None:
+        return torch.softmax(scores, -1) @ values
+    sink = sinks.reshape(1, keys.shape[1], -1, 1).repeat_interleave(n, 2).to(scores)
+    return torch.softmax(torch.cat([scores, sink], -1), -1)[..., :-1] @ values
+
+
+AttentionInterface.register(NAME, attend)

@@ -1,0 +1,43 @@
+"""The engine's command-line tools, and how all of them fail: one sentence on stderr and exit code 2 for what a user can put right."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from profiles.errors import InputError
+
+_EXTRA = {"huggingface_hub", "psutil", "safetensors", "tokenizers", "torch", "transformers"}
+"""What the extra ``engine`` installs."""
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Within: an InputError becomes ``error: ...`` on stderr and exit code 2, as does a missing extra."""
+    try:
+        yield
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        print(f"error: {error.name} is not installed: pip install 'adadecode[engine]'", file=sys.stderr)
+        sys.exit(2)
+
+
+def train_main() -> None:
+    """``adadecode-train``."""
+    with plain_errors():
+        from engine.train_cli import app
+
+        app()
+
+
+def profile_main() -> None:
+    """``adadecode-profile``."""
+    with plain_errors():
+        from engine.profile_cli import app
+
+        app()

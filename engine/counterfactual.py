@@ -1,0 +1,107 @@
+"""What every head would say: along the committed text, and after wrong drafts.
+
+Greedy decoding commits the same text whatever the exits, so one walk through it, one token at a time as the decode loop does,
+serves every design.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from engine.decode import AdaDecoder, head_logits, read_draft
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """One prompt's greedy text. prompt: its tokens. outputs: what follows. ended: whether it ended by itself."""
+
+    prompt: tuple[int, ...]
+    outputs: tuple[int, ...]
+    ended: bool
+
+
+class Counterfactual:
+    """Asks every head at every position of one text. Use within ``decoder.parts.session()``."""
+
+    def __init__(self, decoder: AdaDecoder) -> None:
+        self.decoder = decoder
+        self.parts, self.heads = decoder.parts, decoder.heads
+
+    def step(self, token: int, position: int) -> tuple[list[Row], torch.Tensor]:
+        """All layers on one token: a row (depth, token, confidence, acceptance) for each head, and for the last layer; its logits (V,)."""
+        parts = self.parts
+        hidden = parts.embed(torch.tensor([[token]], device=parts.device), position)
+        said: list[tuple[int, torch.Tensor]] = []
+        reached = 0
+        for depth in self.heads.depths:
+            hidden = parts.run(reached, depth, hidden, position)
+            reached = depth
+            said.append((depth, head_logits(parts, self.heads, depth, hidden)))
+        final = parts.logits(parts.run(reached, parts.n_layers, hidden, position))[0, -1]
+        said.append((parts.n_layers, final))
+        probabilities = final.softmax(0)
+        rows = []
+        for depth, logits in said:
+            draft = read_draft(logits)
+            acceptance = float(torch.minimum(logits.softmax(0), probabilities).sum())
+            rows.append({"depth": depth, "token": draft.token, "confidence": draft.confidence, "acceptance": min(1.0, acceptance)})
+        return rows, final
+
+    def prefill(self, tokens: tuple[int, ...]) -> int:
+        """A prompt through all layers; its first output token."""
+        parts = self.parts
+        hidden = parts.run(0, parts.n_layers, parts.embed(torch.tensor([tokens], device=parts.device), 0), 0)
+        return int(parts.logits(hidden[:, -1:])[0, -1].argmax())
+
+    def trace(self, prompt: tuple[int, ...], max_new_tokens: int) -> tuple[Text, list[Row]]:
+        """Decode greedily through all layers, asking every head on the way. Rows lack the prompt's number."""
+        token = self.prefill(prompt)
+        outputs, rows = [token], []
+        while len(outputs) < max_new_tokens and token not in self.decoder.eos:
+            said, _ = self.step(token, len(prompt) + len(outputs) - 1)
+            token = said[-1]["token"]
+            rows += [{**row, "output": len(outputs), "agrees": row["token"] == token} for row in said]
+            outputs.append(token)
+        return Text(prompt=prompt, outputs=tuple(outputs), ended=token in self.decoder.eos), rows
+
+    def branches(self, text: Text, trace: list[Row], visited: set[tuple[int, tuple[int, ...]]], *, floor: float, longest: int, room: int) -> Iterator[Row]:
+        """What every head says after wrong drafts: on every visited branch (output, path), and on every branch whose drafts are
+        likely: the product of their confidences, each the highest of any head, is at least ``floor``.
+
+        Goes backwards through the text, so that a branch overwrites only slots that later ones no longer need. longest: most
+        drafts on a branch that a head is asked after. room: positions there are.
+        """
+        self.prefill(text.prompt + text.outputs)
+        wrong: dict[int, dict[int, float]] = {}
+        for row in trace:
+            if not row["agrees"] and row["token"] not in self.decoder.eos:
+                said = wrong.setdefault(row["output"], {})
+                said[row["token"]] = max(said.get(row["token"], 0.0), row["confidence"])
+        for output, path in visited:
+            wrong.setdefault(output, {}).setdefault(path[0], 0.0)
+        needed = {(output, path[:n]) for output, path in visited for n in range(1, len(path) + 1)}
+        for output in sorted(wrong, reverse=True):
+            position = len(text.prompt) + output
+            for token, confidence in sorted(wrong[output].items()):
+                yield from self._grow(output, (token,), position, confidence, needed, floor=floor, longest=longest, room=room)
+
+    def _grow(
+        self, output: int, path: tuple[int, ...], position: int, likely: float, needed: set[tuple[int, tuple[int, ...]]], *, floor: float, longest: int, room: int
+    ) -> Iterator[Row]:
+        """One node of the tree of wrong drafts, and the likely or visited ones after it."""
+        if (likely < floor and (output, path) not in needed) or len(path) > longest or position >= room:
+            return
+        rows = self.step(path[-1], position)[0][:-1]
+        nexts: dict[int, float] = {}
+        for row in rows:
+            nexts[row["token"]] = max(nexts.get(row["token"], 0.0), row["confidence"])
+            yield {"output": output, "path": list(path), "depth": row["depth"], "token": row["token"], "confidence": row["confidence"]}
+        for token, confidence in sorted(nexts.items()):
+            if token not in self.decoder.eos:
+                yield from self._grow(output, (*path, token), position + 1, likely * confidence, needed, floor=floor, longest=longest, room=room)

@@ -1,0 +1,201 @@
+"""Drives the scheduler with tensors: prefill, then every piece of work that it hands out, until it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+
+from engine.heads import ExitHeads
+from engine.segments import SegmentedModel
+from profiles.errors import DesignError, InputError
+from sim.design import DEFAULT_CAP, Design, Policy
+from sim.scheduler import Check, Draft, Outcome, Round, Run, Schedule, Verdict, Verify, Work
+
+
+def head_logits(parts: SegmentedModel, heads: ExitHeads, depth: int, hidden: torch.Tensor) -> torch.Tensor:
+    """What the head at ``depth`` says after the last position of hidden (1, n, d): logits (V,) in FP32."""
+    return parts.unembed(heads.apply(depth, parts.normed(hidden[:, -1:])))[0, -1]
+
+
+def read_draft(logits: torch.Tensor) -> Draft:
+    """Top token (the lowest on a tie) of logits (V,) and its probability. One read from the device."""
+    token = logits.argmax()
+    confidence = torch.exp(logits[token] - logits.logsumexp(0))
+    both = torch.stack((token.double(), confidence.double())).tolist()
+    return Draft(confidence=both[1], token=int(both[0]))
+
+
+def ask_head(parts: SegmentedModel, heads: ExitHeads, depth: int, hidden: torch.Tensor) -> Draft:
+    """One head check on the last position of hidden (1, n, d)."""
+    return read_draft(head_logits(parts, heads, depth, hidden))
+
+
+def ask_last_layer(parts: SegmentedModel, hidden: torch.Tensor) -> list[int]:
+    """The model's own tokens after each position of hidden (1, n, d) at depth L. One read from the device."""
+    tokens: list[int] = parts.logits(hidden)[0].argmax(-1).tolist()
+    return tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """What ``generate`` returns. tokens: the new tokens, EOS included. rounds: how they came about."""
+
+    tokens: list[int]
+    rounds: list[Round]
+
+
+Watch = Callable[[Work, Outcome], None]
+"""Called after each piece of work; the recorder times with it."""
+
+
+class Decoding:
+    """One sequence being decoded: the scheduler's work, done with tensors. Use within ``parts.session()``."""
+
+    def __init__(self, parts: SegmentedModel, heads: ExitHeads, schedule: Schedule) -> None:
+        self.parts, self.heads, self.schedule = parts, heads, schedule
+        self.bounds = schedule.boundaries
+        self.waiting: list[list[torch.Tensor]] = [[] for _ in self.bounds]
+        self.mark: Callable[[], None] | None = None
+
+    def steps(self, watch: Watch | None = None) -> Iterator[Work]:
+        """Do the work, one piece an iteration."""
+        steps = self.schedule.steps()
+        outcome: Outcome = None
+        while True:
+            try:
+                work = steps.send(outcome)
+            except StopIteration:
+                return
+            outcome = self.perform(work)
+            if watch is not None:
+                watch(work, outcome)
+            yield work
+
+    def perform(self, work: Work) -> Outcome:
+        """One piece of work and its outcome."""
+        if isinstance(work, Run):
+            self._run(work)
+            return None
+        if isinstance(work, Check):
+            return ask_head(self.parts, self.heads, work.depth, self.waiting[self.bounds.index(work.depth)][-1])
+        hidden = self.waiting[-1].pop()
+        return self._verify(work, hidden[:, hidden.shape[1] - (work.stop - work.start) :])
+
+    def _run(self, work: Run) -> None:
+        """A segment on everything that waits before it."""
+        if work.segment == 0:
+            token = torch.tensor([[self.schedule.newest]], device=self.parts.device)
+            hidden = self.parts.embed(token, work.start)
+        else:
+            chunks = self.waiting[work.segment]
+            hidden = chunks[0] if len(chunks) == 1 else torch.cat(chunks, 1)
+            chunks.clear()
+        hidden = self.parts.run(self.bounds[work.segment], self.bounds[work.segment + 1], hidden, work.start, self.mark)
+        self.waiting[work.segment + 1].append(hidden)
+
+    def _verify(self, work: Verify, hidden: torch.Tensor) -> Verdict:
+        """The last layer's tokens on hidden (1, n, d), and how many drafts agree."""
+        final = ask_last_layer(self.parts, hidden)
+        accepted = 0
+        while accepted < len(work.drafts) and work.drafts[accepted] == final[accepted]:
+            accepted += 1
+        return Verdict(accepted=accepted, token=final[accepted])
+
+
+class AdaDecoder:
+    """Greedy decoding of a causal LM with exit heads; token-equal to the model's own greedy decoding.
+
+    Raises UnsupportedModel, HeadsError. The model is used as it is and stays usable by itself.
+    """
+
+    def __init__(self, model: PreTrainedModel, heads: ExitHeads | None = None) -> None:
+        model.eval()
+        self.parts = SegmentedModel(model)
+        self.heads = heads if heads is not None else ExitHeads.identity(model, ())
+        self.eos = _eos_of(model)
+
+    def generate(
+        self,
+        input_ids: torch.Tensor,
+        max_new_tokens: int = 128,
+        gamma: float | Sequence[float] = 0.75,
+        placement: Sequence[int] | None = None,
+        cap: int = DEFAULT_CAP,
+        policy: str | Policy = Policy.ADADECODE,
+        verify: bool = True,
+        eos_token_id: int | Sequence[int] | None = None,
+    ) -> Generation:
+        """Decode one sequence. input_ids (1, n), n >= 1.
+
+        placement: depths of the heads to use, all by default. eos_token_id: the tokens that end the text, the model's own by
+        default; an empty sequence for none. Raises DesignError, HeadsError.
+        """
+        design = self.design(gamma=gamma, placement=placement, cap=cap, policy=policy, verify=verify)
+        decoding = self.start(input_ids, design, max_new_tokens=max_new_tokens, eos_token_id=eos_token_id)
+        with self.parts.session():
+            for _ in decoding.steps():
+                pass
+        return Generation(tokens=decoding.schedule.tokens, rounds=decoding.schedule.rounds)
+
+    def stream(
+        self,
+        input_ids: torch.Tensor,
+        max_new_tokens: int = 128,
+        gamma: float | Sequence[float] = 0.75,
+        placement: Sequence[int] | None = None,
+        cap: int = DEFAULT_CAP,
+        policy: str | Policy = Policy.ADADECODE,
+        verify: bool = True,
+        eos_token_id: int | Sequence[int] | None = None,
+    ) -> Iterator[int]:
+        """The tokens of ``generate``, each as soon as it is committed."""
+        design = self.design(gamma=gamma, placement=placement, cap=cap, policy=policy, verify=verify)
+        decoding = self.start(input_ids, design, max_new_tokens=max_new_tokens, eos_token_id=eos_token_id)
+        given = 0
+        steps = decoding.steps()
+        while True:
+            tokens = decoding.schedule.tokens
+            yield from tokens[given:]
+            given = len(tokens)
+            with self.parts.session():  # not held while the caller has the token
+                while len(tokens) == given:
+                    if next(steps, None) is None:
+                        return
+
+    def design(self, *, gamma: float | Sequence[float], placement: Sequence[int] | None, cap: int, policy: str | Policy, verify: bool = True) -> Design:
+        """The design these options name, its heads known to exist. Raises DesignError, HeadsError."""
+        design = Design.of(policy, gamma=gamma, placement=self.heads.depths if placement is None else placement, cap=cap, verify=verify)
+        self.heads.require(design.placement)
+        return design
+
+    def start(
+        self, input_ids: torch.Tensor, design: Design, *, max_new_tokens: int, eos_token_id: int | Sequence[int] | None = None
+    ) -> Decoding:
+        """Prefill: the prompt through all layers; the first token comes from the last one."""
+        if input_ids.ndim != 2 or input_ids.shape[0] != 1 or input_ids.shape[1] < 1:
+            raise InputError(f"wanted the input ids of one sequence, (1, n) with n >= 1, got {tuple(input_ids.shape)}")
+        if max_new_tokens < 1:
+            raise DesignError(f"wanted at least 1 new token, got max_new_tokens={max_new_tokens}")
+        n_prompt = input_ids.shape[1]
+        parts = self.parts
+        with torch.inference_mode():
+            parts.allocate(n_prompt + max_new_tokens)
+        with parts.session():
+            hidden = parts.run(0, parts.n_layers, parts.embed(input_ids.to(parts.device), 0), 0)
+            first = ask_last_layer(parts, hidden[:, -1:])[0]
+        eos = self.eos if eos_token_id is None else frozenset([eos_token_id] if isinstance(eos_token_id, int) else eos_token_id)
+        schedule = Schedule(
+            design=design, n_layers=parts.n_layers, n_prompt=n_prompt, first_token=first, max_new_tokens=max_new_tokens, eos=eos
+        )
+        return Decoding(parts, self.heads, schedule)
+
+
+def _eos_of(model: PreTrainedModel) -> frozenset[int]:
+    """The tokens that end a text, as the model's generation settings have them."""
+    own = getattr(model.generation_config, "eos_token_id", None) if model.generation_config is not None else None
+    if own is None:
+        own = model.config.get_text_config().eos_token_id
+    return frozenset() if own is None else frozenset([own] if isinstance(own, int) else own)

@@ -1,0 +1,125 @@
+"""Make the shipped demo from a trained model: heads at every depth, prompt sets, and the card with what was measured.
+
+``python -m engine.demo.build --trained DIR`` after ``python -m engine.demo.train --out DIR``; each finished step is kept in DIR.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from engine.counterfactual import Counterfactual
+from engine.decode import AdaDecoder
+from engine.demo import MODEL
+from engine.demo.arithmetic import final_number
+from engine.demo.card import write_card
+from engine.demo.corpus import problems
+from engine.demo.prompts import choose_prompts, distinct_4grams, write_prompts
+from engine.demo.prompts import code as code_prompts
+from engine.demo.train import held_out_loss
+from engine.heads import CONFIG, WEIGHTS, ExitHeads
+from engine.prompts import Prompt, encode
+from engine.train import train_heads
+
+NEW_TOKENS = 128
+GRADED = 200
+"""Held-out word problems whose answers are checked."""
+
+
+def head_prompts(arithmetic: int, code: int) -> list[Prompt]:
+    """What the heads are trained on: word problems and code from the training side."""
+    words = [Prompt(text=p.prompt, domain="arithmetic") for p in itertools.islice(problems(21, held_out=False, events=(3, 6)), arithmetic)]
+    return words + [Prompt(text=text, domain="code") for text in itertools.islice(code_prompts(held_out=False), code)]
+
+
+def grade(decoder: AdaDecoder, tokenizer: Any) -> dict[str, float]:
+    """Greedy answers to GRADED held-out word problems: share right, share that reach an answer, distinct 4-grams."""
+    right = answered = 0
+    fresh = []
+    for problem in itertools.islice(problems(31, held_out=True, events=(3, 6)), GRADED):
+        tokens = decoder.generate(encode(tokenizer, Prompt(text=problem.prompt, domain="arithmetic")), max_new_tokens=200, policy="vanilla").tokens
+        number = final_number(tokenizer.decode(tokens, skip_special_tokens=True))
+        right += number == problem.result
+        answered += number is not None
+        fresh.append(distinct_4grams(tokens))
+    return {"problems": GRADED, "right": right / GRADED, "answered": answered / GRADED, "distinct_4grams": sum(fresh) / len(fresh)}
+
+
+def by_depth(decoder: AdaDecoder, tokenizer: Any, prompts: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
+    """For each domain and depth: agreement with the last layer, mean confidence, mean overlap of the distributions; mean length."""
+    rows = []
+    for domain, group in itertools.groupby(prompts, key=lambda p: p["domain"]):
+        said: dict[int, list[dict[str, Any]]] = {}
+        lengths = []
+        for prompt in group:
+            ids = tuple(encode(tokenizer, Prompt(text=prompt["prompt"], domain=domain))[0].tolist())
+            with torch.inference_mode():
+                decoder.parts.allocate(len(ids) + NEW_TOKENS)
+            with decoder.parts.session():
+                text, trace = Counterfactual(decoder).trace(ids, NEW_TOKENS)
+            lengths.append(len(text.outputs))
+            for row in trace:
+                said.setdefault(row["depth"], []).append(row)
+        for depth, found in sorted(said.items()):
+            means = {k: sum(r[k] for r in found) / len(found) for k in ("agrees", "confidence", "acceptance")}
+            rows.append({"domain": domain, "depth": depth, **means, "positions": len(found), "mean_length": sum(lengths) / len(lengths)})
+    return rows
+
+
+def main() -> None:
+    """Build into the package's own folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trained", type=Path, required=True)
+    parser.add_argument("--arithmetic", type=int, default=260, help="word problems to train the heads on")
+    parser.add_argument("--code", type=int, default=70, help="code prompts to train the heads on")
+    parser.add_argument("--epochs", type=int, default=6)
+    args = parser.parse_args()
+    console = Console()
+    MODEL.mkdir(exist_ok=True)
+    for name in ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy2(args.trained / name, MODEL / name)
+    model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    depths = range(1, model.config.num_hidden_layers)
+    console.print("training the heads")
+    train_heads(
+        model, tokenizer, head_prompts(args.arithmetic, args.code), tuple(depths), args.trained / "heads", max_new_tokens=NEW_TOKENS, epochs=args.epochs, console=console
+    )
+    for name in (WEIGHTS, CONFIG):
+        shutil.copy2(args.trained / "heads" / name, MODEL / name)
+    decoder = AdaDecoder(model, ExitHeads.load(MODEL, model))
+    console.print("choosing the prompts")
+
+    def continue_(text: str) -> list[int]:
+        ids = encode(tokenizer, Prompt(text=text, domain=""))
+        return decoder.generate(ids, max_new_tokens=NEW_TOKENS, gamma=0.7, placement=(4, 8)).tokens
+
+    prompts, repetition = choose_prompts(continue_)
+    write_prompts(prompts, MODEL / "prompts.jsonl")
+    console.print("measuring")
+    log = [json.loads(line) for line in (args.trained / "train.jsonl").read_text().splitlines()]
+    facts = {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "training": {"steps": log[-1]["step"] + 1, "tokens": log[-1]["tokens"]},
+        "held_out_loss": held_out_loss(model, tokenizer),
+        "answers": grade(decoder, tokenizer),
+        "repetition": repetition,
+        "by_depth": by_depth(decoder, tokenizer, prompts),
+        "heads": decoder.heads.metrics,
+    }
+    (MODEL / "facts.json").write_text(json.dumps(facts, indent=1) + "\n")
+    write_card(facts, MODEL / "README.md")
+    console.print(f"the demo model is in {MODEL}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The demo model's card, written from what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+_HEAD = """# The adadecode demo model
+
+A Llama of 16 layers x 256 (4 heads, 2 key/value heads, vocabulary 1024, digits as single tokens), {parameters:.1f}M parameters, made by this
+repository from nothing but a generator and the Python standard library, so that the whole chain runs on a laptop on real text. It
+is not a useful assistant.
+
+- **Text**: three quarters step-by-step arithmetic word problems (`engine/demo/arithmetic.py`), one quarter Python source (the standard
+  library without generated tables and tests). One in sixteen problems and files, by hash, is held out of all training.
+- **Training**: `engine/demo/train.py`, {steps} steps, {tokens:.2f}M tokens, FP32, with an early-exit loss (LayerSkip): each step one random depth
+  also predicts the next token through the model's own norm and LM head, weight 0.2. Real models are not trained so; it makes early
+  layers better than they would be. Weights are shipped in 16-bit floats.
+- **Heads**: at every depth 1..15, E*(T norm(h)), T from the identity, trained by KL(p_final || p_head) on the model's own greedy
+  continuations of arithmetic and code prompts from the training side. Prose and unpredictable text are out of domain.
+- **Prompts**: 32 held-out prompts in each of four domains. Of the candidates those were kept whose greedy continuation repeats
+  itself least; what repetition remains is below.
+- **Licence**: Apache-2.0 for model and code; the standard library is under the PSF licence; the prose prompts are in the public domain.
+
+Made with `python -m engine.demo.train --out DIR && python -m engine.demo.build --trained DIR`. Everything below was measured by the
+second command.
+"""
+
+
+def _table(headings: list[str], rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [headings, ["---"] * len(headings), *rows]) + "\n"
+
+
+def write_card(facts: dict[str, Any], path: Path) -> None:
+    """Write the card. facts: what `engine.demo.build` measured."""
+    training, answers = facts["training"], facts["answers"]
+    sections = [_HEAD.format(parameters=facts["parameters"] / 1e6, steps=training["steps"], tokens=training["tokens"] / 1e6)]
+    losses = ", ".join(f"{domain} {loss:.3f}" for domain, loss in facts["held_out_loss"].items())
+    sections.append(
+        f"## The model\n\nHeld-out loss (nats per token, whole text): {losses}. Of {answers['problems']} held-out word problems of 3 to 6 steps,"
+        f" {answers['answered']:.0%} get an answer and **{answers['right']:.0%} the right one** (distinct 4-grams of the answers"
+        f" {answers['distinct_4grams']:.2f}).\n"
+    )
+    last = {row["domain"]: row for row in facts["by_depth"] if row["depth"] == max(r["depth"] for r in facts["by_depth"])}
+    rows = [
+        [domain, f"{last[domain]['confidence']:.2f}", f"{last[domain]['mean_length']:.0f}", f"{r['mean']:.2f}", f"{r['lowest']:.2f}", f"{r['mean_of_tried']:.2f}"]
+        for domain, r in facts["repetition"].items()
+    ]
+    headings = ["domain", "mean top-1 of the last layer", "mean output tokens", "distinct 4-grams", "lowest", "mean of all candidates"]
+    sections.append("## The prompt sets\n\nGreedy, at most 128 new tokens.\n\n" + _table(headings, rows))
+    rows = [
+        [str(m["depth"]), f"{m['kl_identity']:.3f}", f"{m['kl']:.3f}", f"{m['agreement_identity']:.3f}", f"{m['agreement']:.3f}"] for m in facts["heads"]
+    ]
+    headings = ["depth", "KL, T = I", "KL", "agreement, T = I", "agreement"]
+    sections.append(
+        "## The heads\n\nHeld-out KL(p_final || p_head) in nats and top-1 agreement with the last layer, on tenth of the head-training prompts held out, before (T = I)"
+        " and after training.\n\n" + _table(headings, rows)
+    )
+    domains = list(facts["repetition"])
+    share = {(row["domain"], row["depth"]): row for row in facts["by_depth"]}
+    rows = [
+        [str(depth), *(f"{share[domain, depth]['agrees']:.3f} / {share[domain, depth]['confidence']:.2f}" for domain in domains)]
+        for depth in sorted({row["depth"] for row in facts["by_depth"]})
+    ]
+    sections.append("## By domain\n\nAgreement with the last layer / mean confidence, along the greedy text of the held-out prompts.\n\n" + _table(["depth", *domains], rows))
+    path.write_text("\n".join(sections), encoding="utf-8")

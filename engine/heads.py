@@ -1,0 +1,119 @@
+"""Exit heads: E* (T norm(h)), the model's own LM head E* and final norm behind a square matrix T per depth (paper, section 2.2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import ModelHubMixin, snapshot_download
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+
+from profiles.errors import HeadsError
+
+WEIGHTS, CONFIG = "heads.safetensors", "heads.json"
+FORMAT = 1
+_SAMPLES = 32
+
+
+def signature(model: PreTrainedModel) -> list[float]:
+    """A few weights of the model's LM head: enough to tell one model's heads from another's, whatever the dtype."""
+    weight = model.get_output_embeddings().weight.detach().flatten()
+    picked = torch.linspace(0, weight.numel() - 1, _SAMPLES, dtype=torch.float64).long()
+    return [float(x) for x in weight[picked.to(weight.device)].float().cpu()]
+
+
+class ExitHeads(ModelHubMixin, library_name="adadecode"):
+    """The trained matrices of one model, by depth. transforms: depth -> T (d, d), None for the identity.
+
+    ``push_to_hub`` and ``ExitHeads.from_pretrained(repo, model=model)`` share them. Raises HeadsError.
+    """
+
+    def __init__(self, model: PreTrainedModel, transforms: dict[int, torch.Tensor | None], metrics: list[dict[str, Any]] | None = None) -> None:
+        config = model.config.get_text_config()
+        self.transforms = dict(sorted(transforms.items()))
+        self.metrics = metrics or []
+        self.about = {"model_type": config.model_type, "n_layers": config.num_hidden_layers, "hidden_size": config.hidden_size, "vocab_size": config.vocab_size}
+        self.signature = signature(model)
+        for depth, matrix in self.transforms.items():
+            if not 1 <= depth < config.num_hidden_layers:
+                raise HeadsError(f"a head lies at a depth 1..{config.num_hidden_layers - 1} of this model, got {depth}")
+            if matrix is not None and tuple(matrix.shape) != (config.hidden_size, config.hidden_size):
+                raise HeadsError(f"the head at depth {depth} is {tuple(matrix.shape)}, wanted ({config.hidden_size}, {config.hidden_size}): it belongs to another model")
+        weight = model.get_output_embeddings().weight
+        self._matrices = {d: None if m is None else m.to(weight.device, next(model.parameters()).dtype) for d, m in self.transforms.items()}
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """The depths that have a head, shallowest first."""
+        return tuple(self.transforms)
+
+    @classmethod
+    def identity(cls, model: PreTrainedModel, depths: Sequence[int]) -> ExitHeads:
+        """The model's own LM head at each depth, T = I (the paper's ablation: "original LM head as the early head")."""
+        return cls(model, dict.fromkeys((int(d) for d in depths), None))
+
+    def apply(self, depth: int, normed: torch.Tensor) -> torch.Tensor:
+        """T norm(h): normed (..., d) -> (..., d); the LM head comes after."""
+        matrix = self._matrices[depth]
+        return normed if matrix is None else normed @ matrix.T
+
+    def require(self, depths: Sequence[int]) -> None:
+        """Raises HeadsError where a depth has no head."""
+        missing = [d for d in depths if d not in self.transforms]
+        if missing:
+            raise HeadsError(f"no head at depth {', '.join(map(str, missing))}: heads exist at {list(self.depths)}; train one with adadecode-train")
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write ``heads.safetensors`` (16-bit) and ``heads.json`` into the folder ``path``."""
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"depth.{d}": m.detach().to("cpu", torch.float16).contiguous() for d, m in self.transforms.items() if m is not None}
+        config = {"format": FORMAT, "depths": list(self.depths), "identity": [d for d, m in self.transforms.items() if m is None]}
+        config |= {"model": self.about, "signature": self.signature, "metrics": self.metrics}
+        for name, write in ((WEIGHTS, lambda p: save_file(tensors, p)), (CONFIG, lambda p: p.write_text(json.dumps(config, indent=1) + "\n"))):
+            partial = folder / f"{name}.part"
+            write(partial)
+            partial.replace(folder / name)
+
+    @classmethod
+    def load(cls, path: str | Path, model: PreTrainedModel) -> ExitHeads:
+        """Heads from the folder ``path``, checked to be this model's. Raises HeadsError."""
+        folder = Path(path)
+        try:
+            config = json.loads((folder / CONFIG).read_text())
+            tensors = load_file(folder / WEIGHTS)
+            depths, identity, known = config["depths"], set(config["identity"]), config["signature"]
+        except FileNotFoundError as error:
+            raise HeadsError(f"no heads in {folder}: wanted the files {WEIGHTS} and {CONFIG} that adadecode-train writes ({error})") from error
+        except (json.JSONDecodeError, SafetensorError, KeyError, TypeError) as error:
+            raise HeadsError(f"the heads in {folder} are damaged ({type(error).__name__}: {error}): copy or train them again") from error
+        if config.get("format", 0) > FORMAT:
+            raise HeadsError(f"the heads in {folder} have format {config['format']}, this program reads up to {FORMAT}: upgrade it")
+        own = model.config.get_text_config()
+        about = config.get("model", {})
+        for key, value in (("hidden_size", own.hidden_size), ("n_layers", own.num_hidden_layers), ("vocab_size", own.vocab_size)):
+            if about.get(key) != value:
+                raise HeadsError(f"the heads in {folder} belong to another model: their {key} is {about.get(key)}, this model's {value}")
+        if not torch.allclose(torch.tensor(known), torch.tensor(signature(model)), rtol=2e-2, atol=1e-4):
+            raise HeadsError(f"the heads in {folder} belong to another model of the same shape: its LM head has other weights; train heads for this one")
+        missing = [d for d in depths if d not in identity and f"depth.{d}" not in tensors]
+        if missing:
+            raise HeadsError(f"the heads in {folder} are damaged: depths {missing} are listed, but have no weights; copy or train them again")
+        return cls(model, {d: None if d in identity else tensors[f"depth.{d}"].float() for d in depths}, config.get("metrics"))
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        self.save(save_directory)
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, model: PreTrainedModel, **options: Any) -> ExitHeads:  # type: ignore[override]
+        if Path(model_id).is_dir():
+            return cls.load(model_id, model)
+        known = ("revision", "cache_dir", "force_download", "local_files_only", "token")
+        return cls.load(snapshot_download(model_id, allow_patterns=[WEIGHTS, CONFIG], **{k: options[k] for k in known if k in options}), model)

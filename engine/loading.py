@@ -1,0 +1,84 @@
+"""A causal LM and its tokenizer from a name or a folder, with every failure said in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from profiles.errors import InputError
+
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
+
+
+def load_model(
+    name_or_path: str | Path, dtype: str = "auto", device: str = "auto", *, trust_remote_code: bool = False
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model, in evaluation mode and with the default (SDPA) attention, and its tokenizer.
+
+    dtype: a name of DTYPES, or ``auto``: the checkpoint's own on a GPU, float32 on a CPU. device: auto, cpu, cuda or cuda:N.
+    Raises InputError.
+    """
+    place = find_device(device)
+    wanted = find_dtype(dtype, place)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+        raise InputError(f"no tokenizer for {name_or_path}: {_reason(error)}") from error
+    try:
+        with enough_memory("use a GPU with more memory, a 16-bit --dtype, or --device cpu"):
+            model, found = AutoModelForCausalLM.from_pretrained(
+                name_or_path, dtype=wanted, trust_remote_code=trust_remote_code, output_loading_info=True
+            )
+            model.to(place)
+    except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"the model {name_or_path} cannot be loaded: {_reason(error)}") from error
+    if missing := sorted(found["missing_keys"]):
+        raise InputError(f"the checkpoint {name_or_path} lacks weights that its model has ({', '.join(missing[:3])}): wanted a complete causal LM")
+    model.eval()
+    return model, tokenizer
+
+
+def find_device(device: str) -> torch.device:
+    """The device of this name; ``auto`` is the GPU where there is one. Raises InputError."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"unknown device {device!r}: known are auto, cpu, cuda and cuda:N") from None
+    if place.type not in ("cpu", "cuda"):
+        raise InputError(f"the device {device!r} is not served: known are auto, cpu, cuda and cuda:N")
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("wanted a CUDA device, torch finds none on this machine: use --device cpu")
+    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"wanted the device {device}, this machine has {torch.cuda.device_count()} CUDA devices, counted from 0")
+    return place
+
+
+def find_dtype(dtype: str, device: torch.device) -> torch.dtype | str:
+    """The torch dtype of this name, as ``from_pretrained`` takes it. Raises InputError."""
+    if dtype == "auto":
+        return "auto" if device.type == "cuda" else torch.float32
+    if dtype not in DTYPES:
+        raise InputError(f"unknown dtype {dtype!r}: known are auto, {', '.join(DTYPES)}")
+    return DTYPES[dtype]
+
+
+@contextmanager
+def enough_memory(advice: str) -> Iterator[None]:
+    """Within: running out of GPU memory is an InputError that ends in ``advice``."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise InputError(f"the GPU's memory does not suffice ({_reason(error)}): {advice}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What another library said, on one line, cut to a readable length."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:300]} ..."

@@ -1,0 +1,77 @@
+"""What a recording ran on: hardware, software, and the energy counter where there is one."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from typing import Any
+
+import torch
+
+from profiles.hardware import describe_host
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """The host, and the GPU if the model is on one: name, driver, memory, clocks, power."""
+    about: dict[str, Any] = {"device": device.type, "threads": torch.get_num_threads(), "host": describe_host()}
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        gpu: dict[str, Any] = {"name": properties.name, "memory_bytes": properties.total_memory, "multiprocessors": properties.multi_processor_count}
+        gpu["l2_bytes"] = getattr(properties, "L2_cache_size", None)
+        meter = EnergyMeter(device)
+        gpu |= meter.describe()
+        about["gpu"] = gpu
+    return about
+
+
+def describe_software() -> dict[str, str]:
+    """Versions of what decides the timings."""
+    versions = {"torch": torch.__version__, "cuda": str(torch.version.cuda)}
+    for package in ("transformers", "numpy", "adadecode"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+class EnergyMeter:
+    """The GPU's energy counter, through NVML; NaN where there is none."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._handle: Any = None
+        if device.type != "cuda":
+            return
+        try:
+            import pynvml
+
+            pynvml.nvmlInit()
+            self._nvml = pynvml
+            self._handle = pynvml.nvmlDeviceGetHandleByIndex(device.index or torch.cuda.current_device())
+            self.joules()
+        except Exception:  # no library, no permission, no counter: energy is simply not known here
+            self._handle = None
+
+    def joules(self) -> float:
+        """Joules since the driver was loaded; NaN where not told."""
+        return math.nan if self._handle is None else self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle) / 1e3
+
+    def describe(self) -> dict[str, Any]:
+        """Driver, clocks (MHz), temperature (C) and power limit (W) now; empty where NVML does not tell."""
+        if self._handle is None:
+            return {}
+        nvml, handle = self._nvml, self._handle
+        wanted = {
+            "driver": lambda: nvml.nvmlSystemGetDriverVersion(),
+            "sm_clock_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
+            "memory_clock_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM),
+            "temperature_c": lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
+            "power_limit_w": lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1e3,
+        }
+        told = {}
+        for name, ask in wanted.items():
+            try:
+                told[name] = ask()
+            except nvml.NVMLError:
+                continue
+        return told

@@ -1,0 +1,98 @@
+"""An unfinished recording: one small checked file for each finished piece, so that a killed recording resumes where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from profiles.errors import InputError
+from profiles.schema import MANIFEST, TABLES
+
+SETTINGS = "recording.json"
+Row = dict[str, Any]
+
+
+class Parts:
+    """The pieces of the recording in ``folder``. Each piece is written whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.pieces = folder / "parts"
+
+    @classmethod
+    def open(cls, folder: Path, settings: dict[str, Any], *, resume: bool) -> Parts:
+        """The recording in ``folder``: a new one, or with ``resume`` the one begun there. Raises InputError where it holds another."""
+        parts = cls(folder)
+        if not resume:
+            if (folder / MANIFEST).exists():
+                raise InputError(f"{folder} already holds a finished recording: name another directory with --out")
+            if (folder / SETTINGS).exists():
+                raise InputError(f"{folder} holds an unfinished recording: finish it with --resume, or name another directory with --out")
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise InputError(f"{folder} is not an empty directory and holds no recording: name another with --out")
+            parts.pieces.mkdir(parents=True)
+            parts._write(folder / SETTINGS, (json.dumps(settings, indent=1, sort_keys=True) + "\n").encode())
+            return parts
+        begun = cls.settings(folder)
+        differing = sorted(k for k in settings.keys() | begun.keys() if settings.get(k) != begun.get(k))
+        if differing:
+            what = "; ".join(f"{k} was {begun.get(k)!r}, is {settings.get(k)!r}" for k in differing)
+            raise InputError(f"{folder} holds another recording ({what}): resume it with its own settings, or name another directory with --out")
+        parts.pieces.mkdir(exist_ok=True)
+        return parts
+
+    @staticmethod
+    def settings(folder: Path) -> dict[str, Any]:
+        """The settings of the recording begun in ``folder``. Raises InputError."""
+        if (folder / MANIFEST).exists():
+            raise InputError(f"the recording in {folder} is finished: there is nothing to resume")
+        try:
+            settings: dict[str, Any] = json.loads((folder / SETTINGS).read_text())
+        except FileNotFoundError:
+            raise InputError(f"{folder} holds no unfinished recording to resume: start one without --resume") from None
+        except json.JSONDecodeError as error:
+            raise InputError(f"{folder / SETTINGS} is damaged ({error}): record anew into another directory") from None
+        return settings
+
+    def has(self, piece: str) -> bool:
+        """Whether the piece is finished."""
+        return (self.pieces / f"{piece}.done").exists()
+
+    def write(self, piece: str, tables: dict[str, Sequence[Row]]) -> None:
+        """Keep a finished piece: rows of one or more tables."""
+        for name, rows in tables.items():
+            sink = pa.BufferOutputStream()
+            pq.write_table(pa.Table.from_pylist(list(rows), schema=TABLES[name]), sink, compression="zstd")
+            self._write(self.pieces / f"{piece}.{name}.parquet", sink.getvalue().to_pybytes())
+        self._write(self.pieces / f"{piece}.done", b"")
+
+    def rows(self, piece: str, table: str) -> list[Row]:
+        """The rows of one table in a finished piece."""
+        found: list[Row] = pq.read_table(self.pieces / f"{piece}.{table}.parquet").to_pylist()
+        return found
+
+    def table(self, name: str) -> pa.Table:
+        """Everything kept of one table, the pieces in the order of their names."""
+        paths = [p for p in sorted(self.pieces.glob(f"*.{name}.parquet")) if self.has(p.name.removesuffix(f".{name}.parquet"))]
+        return pa.concat_tables([TABLES[name].empty_table(), *(pq.read_table(p, schema=TABLES[name]) for p in paths)])
+
+    def clear(self) -> None:
+        """Remove the pieces of a recording that is finished."""
+        shutil.rmtree(self.pieces, ignore_errors=True)
+        (self.folder / SETTINGS).unlink(missing_ok=True)
+
+    @staticmethod
+    def _write(path: Path, data: bytes) -> None:
+        partial = path.with_name(path.name + ".part")
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)

@@ -1,0 +1,219 @@
+"""``adadecode-profile``: record what AdaDecode does with a model, on this machine, on these prompts."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from engine.decode import AdaDecoder
+from engine.demo import load_demo
+from engine.heads import ExitHeads
+from engine.loading import find_device, load_model
+from engine.parts import Parts
+from engine.prompts import Prompt, encode, read_prompts
+from engine.record import Plan, check_lengths, record
+from engine.summary import summary_table
+from profiles.errors import DesignError, InputError
+from sim.design import DEFAULT_CAP, Design, Policy
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+DEFAULTS: dict[str, Any] = {
+    "demo": False,
+    "model": None,
+    "heads": None,
+    "prompts": None,
+    "domains": None,
+    "limit": None,
+    "device": "auto",
+    "dtype": "float32",
+    "threads": 1,
+    "gammas": "0.5,0.75,0.9",
+    "placements": None,
+    "cap": DEFAULT_CAP,
+    "fixed_drafts": 3,
+    "contexts": None,
+    "walks": None,
+    "max_tokens": None,
+    "max_new_tokens": 128,
+    "repeats": 3,
+    "samples": 1,
+    "branch_floor": 0.3,
+    "seed": 0,
+    "trust_remote_code": False,
+}
+
+
+@app.command()
+def profile(
+    out: Annotated[Path, typer.Option(help="directory to record into")],
+    demo: Annotated[bool | None, typer.Option("--demo", help="the bundled demo model, its heads and prompts")] = None,
+    model: Annotated[str | None, typer.Option(help="a causal LM: folder or hub name")] = None,
+    heads: Annotated[str | None, typer.Option(help="its exit heads: a folder from adadecode-train, or identity:DEPTHS for its own LM head")] = None,
+    prompts: Annotated[str | None, typer.Option(help="prompts: JSONL with prompt (and domain), or plain text, one a line")] = None,
+    domains: Annotated[str | None, typer.Option(help="only the prompts of these domains (comma list)")] = None,
+    limit: Annotated[int | None, typer.Option(help="at most this many prompts of each domain")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda [auto]")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16 or float64 [float32]")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the model [1]")] = None,
+    gammas: Annotated[str | None, typer.Option(help="confidence thresholds to run (comma list) [0.5,0.75,0.9]")] = None,
+    placements: Annotated[str | None, typer.Option(help="head placements to run: 4;8;4,8 [three, from a quarter of the depth]")] = None,
+    cap: Annotated[int | None, typer.Option(help="most drafts in a round [5]")] = None,
+    fixed_drafts: Annotated[int | None, typer.Option(help="drafts a round of the policy fixed, run at each single head; 0 for none [3]")] = None,
+    contexts: Annotated[str | None, typer.Option(help="positions at which latencies are measured (comma list) [covering all runs]")] = None,
+    walks: Annotated[str | None, typer.Option(help="depths of the timed walks (comma list) [up to eight]")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="largest batch timed [cap + 1]")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="tokens to generate for each prompt [128]")] = None,
+    repeats: Annotated[int | None, typer.Option(help="timed runs of each design on each prompt [3]")] = None,
+    samples: Annotated[int | None, typer.Option(help="laps of each timed walk a visit [1]")] = None,
+    branch_floor: Annotated[float | None, typer.Option(help="record wrong branches at least this likely to be drafted [0.3]")] = None,
+    seed: Annotated[int | None, typer.Option(help="of the order of runs [0]")] = None,
+    trust_remote_code: Annotated[bool | None, typer.Option("--trust-remote-code", help="run code that comes with the model")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="finish the recording begun in --out")] = False,
+) -> None:
+    """Record a profile: per-layer latencies in place, exit and accept traces, and measured runs."""
+    options = locals()
+    given = {k: options[k] for k in DEFAULTS if options[k] is not None}
+    console = Console(stderr=True)
+    chosen = {**DEFAULTS, **given}
+    if resume:
+        begun = Parts.settings(out)
+        chosen = {**{k: begun.get(k, v) for k, v in DEFAULTS.items()}, **given}
+    torch.set_num_threads(int(chosen["threads"]))
+    decoder, tokenizer, available = load(chosen, console)
+    plan = make_plan(decoder, tokenizer, available, chosen)
+    console.print(f"recording {len(plan.designs)} designs on {len(plan.prompts)} prompts, {plan.repeats} times, into {out}")
+    started = time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task("recording", total=None)
+            done = record(decoder, plan, out, resume=resume, progress=lambda n, count: bar.update(task, completed=n, total=count))
+    except KeyboardInterrupt:
+        console.print(f"stopped; what was finished is kept. Go on with: adadecode-profile --out {out} --resume")
+        raise typer.Exit(130) from None
+    except torch.cuda.OutOfMemoryError as error:
+        raise InputError(f"the GPU ran out of memory ({error}): what was finished is kept; free memory and go on with --resume, or record anew with fewer --max-new-tokens") from None
+    Console().print(summary_table(done))
+    console.print(f"{out} recorded in {time.monotonic() - started:.0f} s. Next: adadecode-sim validate {out}")
+
+
+def load(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Any, list[Prompt]]:
+    """The model with its heads, its tokenizer, and the prompts that the options name. Raises InputError."""
+    if bool(chosen["demo"]) == bool(chosen["model"]):
+        raise InputError("name a model with --model (and its --heads and --prompts), or use the bundled one with --demo")
+    device = find_device(chosen["device"])
+    console.print("loading the model")
+    if chosen["demo"]:
+        bundle = load_demo(dtype=chosen["dtype"], device=str(device))
+        model, tokenizer = bundle.model, bundle.tokenizer
+        prompts = [Prompt(text=text, domain=domain) for domain, texts in bundle.prompts.items() for text in texts]
+        heads = bundle.heads if chosen["heads"] is None else read_heads(chosen["heads"], model)
+    else:
+        if chosen["heads"] is None:
+            raise InputError("wanted the model's exit heads: --heads FOLDER from adadecode-train, or --heads identity:4,8 for its own LM head at those depths")
+        if chosen["prompts"] is None:
+            raise InputError("wanted prompts to run: --prompts FILE, JSONL or one a line")
+        model, tokenizer = load_model(chosen["model"], chosen["dtype"], str(device), trust_remote_code=bool(chosen["trust_remote_code"]))
+        prompts, heads = [], read_heads(chosen["heads"], model)
+    if chosen["prompts"] is not None:
+        prompts = read_prompts(chosen["prompts"])
+    return AdaDecoder(model, heads), tokenizer, prompts
+
+
+def read_heads(name: str, model: Any) -> ExitHeads:
+    """Heads from a folder, or ``identity:4,8``. Raises HeadsError, InputError."""
+    if name.startswith("identity:"):
+        return ExitHeads.identity(model, integers(name.removeprefix("identity:"), "--heads identity"))
+    return ExitHeads.load(name, model)
+
+
+def make_plan(decoder: AdaDecoder, tokenizer: Any, available: Sequence[Prompt], chosen: dict[str, Any]) -> Plan:
+    """Everything that the options leave open, decided. Raises InputError."""
+    prompts = choose_prompts(available, chosen["domains"], chosen["limit"])
+    encoded = tuple(tuple(encode(tokenizer, prompt)[0].tolist()) for prompt in prompts)
+    for name in ("max_new_tokens", "repeats", "samples"):
+        if int(chosen[name]) < 1:
+            raise InputError(f"wanted --{name.replace('_', '-')} of at least 1, got {chosen[name]}")
+    check_lengths(encoded, chosen["max_new_tokens"], decoder.parts.model)
+    designs = make_designs(decoder, chosen)
+    n_layers, cap = decoder.parts.n_layers, int(chosen["cap"])
+    max_tokens = int(chosen["max_tokens"] or cap + 1)
+    if max_tokens < cap + 1:
+        raise InputError(f"a cap of {cap} drafts makes batches of up to {cap + 1} tokens, got --max-tokens {max_tokens}")
+    lengths = sorted(map(len, encoded))
+    low, high = lengths[0] + 1, lengths[-1] + int(chosen["max_new_tokens"])
+    contexts = integers(chosen["contexts"], "--contexts") if chosen["contexts"] else (low, (low + high) // 2, high)
+    if contexts[0] > low or contexts[-1] < high:
+        raise InputError(f"the runs reach positions {low} to {high}, got --contexts {','.join(map(str, contexts))}: widen them")
+    depths = decoder.heads.depths
+    walks = integers(chosen["walks"], "--walks") if chosen["walks"] else depths[:: max(1, -(-len(depths) // 7))]
+    used = {d for design in designs for d in design.placement}
+    return Plan(
+        prompts=tuple(prompts),
+        encoded=encoded,
+        designs=designs,
+        contexts=tuple(sorted(set(contexts))),
+        walks=tuple(sorted({d for d in walks if 0 < d < n_layers} | used | {n_layers})),
+        max_tokens=max_tokens,
+        max_new_tokens=int(chosen["max_new_tokens"]),
+        repeats=int(chosen["repeats"]),
+        samples=int(chosen["samples"]),
+        floor=float(chosen["branch_floor"]),
+        seed=int(chosen["seed"]),
+        settings={**chosen, "designs": [d.label for d in designs], "n_prompts": len(prompts)},
+    )
+
+
+def choose_prompts(available: Sequence[Prompt], domains: str | None, limit: int | None) -> list[Prompt]:
+    """The prompts of the wanted domains, at most ``limit`` of each. Raises InputError."""
+    known = sorted({p.domain for p in available})
+    wanted = known if domains is None else [d.strip() for d in domains.split(",")]
+    unknown = [d for d in wanted if d not in known]
+    if unknown:
+        raise InputError(f"no prompts of domain {', '.join(unknown)}: there are {', '.join(known)}")
+    if limit is not None and limit < 1:
+        raise InputError(f"wanted --limit of at least 1, got {limit}")
+    return [p for d in wanted for p in itertools.islice((p for p in available if p.domain == d), limit)]
+
+
+def make_designs(decoder: AdaDecoder, chosen: dict[str, Any]) -> tuple[Design, ...]:
+    """Vanilla, adadecode at every placement and gamma, and fixed at every single head. Raises DesignError, HeadsError."""
+    depths, n_layers, cap = decoder.heads.depths, decoder.parts.n_layers, int(chosen["cap"])
+    if chosen["placements"]:
+        placements = [integers(p, "--placements") for p in str(chosen["placements"]).split(";")]
+    else:
+        quarters = [min(depths, key=lambda d: abs(d - n_layers * k / 4)) for k in (1, 2, 3)] if depths else []
+        placements = [tuple(sorted(set(quarters[:k]))) for k in (1, 2, 3) if depths]
+    try:
+        gammas = [float(g) for g in str(chosen["gammas"]).split(",")]
+    except ValueError:
+        raise DesignError(f"wanted --gammas as numbers in [0, 1], like 0.5,0.75, got {chosen['gammas']!r}") from None
+    designs = [Design.of(Policy.VANILLA)]
+    for placement in placements:
+        decoder.heads.require(placement)
+        designs += [Design.of(Policy.ADADECODE, gamma=g, placement=placement, cap=cap) for g in gammas]
+        if len(placement) == 1 and int(chosen["fixed_drafts"]):
+            designs.append(Design.of(Policy.FIXED, placement=placement, cap=min(cap, int(chosen["fixed_drafts"]))))
+    for design in designs:
+        design.boundaries(n_layers)
+    return tuple(dict.fromkeys(designs))
+
+
+def integers(text: str, option: str) -> tuple[int, ...]:
+    """A comma list of positive integers, rising. Raises InputError."""
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"wanted {option} as whole numbers with commas, like 4,8, got {text!r}") from None
+    if min(numbers) < 1:
+        raise InputError(f"wanted {option} as numbers from 1 on, got {text!r}")
+    return tuple(sorted(numbers))

@@ -1,0 +1,311 @@
+"""Records a profile: the counterfactual trace, wrong branches, latencies in place, and measured runs, interleaved and repeated.
+
+Every piece is kept as soon as it is finished (`engine.parts`), and does not depend on when it was made, so a recording
+that was killed goes on where it stopped and ends with the same tables, timing samples aside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.counterfactual import Counterfactual, Text
+from engine.decode import AdaDecoder
+from engine.machine import EnergyMeter, describe_machine, describe_software
+from engine.parts import Parts, Row
+from engine.prompts import Prompt
+from engine.timing import Clock, host_seconds, synchronized_now, walk
+from profiles.errors import InputError
+from profiles.schema import SCHEMA, SCHEMA_VERSION
+from profiles.store import Profile, write_profile
+from sim.design import Design
+from sim.scheduler import Check, Outcome, Round, Run, Verify, Work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to record. encoded: each prompt's tokens. designs: vanilla first. contexts: positions at which latencies are measured.
+
+    walks: depths of the timed walks, L last. max_tokens: largest batch timed. samples: laps of each walk per visit. floor: see
+    `Counterfactual.branches`. settings: everything above as the manifest tells it; a resumed recording must have the same.
+    """
+
+    prompts: tuple[Prompt, ...]
+    encoded: tuple[tuple[int, ...], ...]
+    designs: tuple[Design, ...]
+    contexts: tuple[int, ...]
+    walks: tuple[int, ...]
+    max_tokens: int
+    max_new_tokens: int
+    repeats: int
+    samples: int
+    floor: float
+    seed: int
+    settings: dict[str, Any]
+
+    @property
+    def longest(self) -> int:
+        """Positions that must fit."""
+        return max(max(map(len, self.encoded)) + self.max_new_tokens, self.contexts[-1])
+
+
+def columns(design: Design) -> Row:
+    """A design as the columns of the runs, rounds and works tables."""
+    return {
+        "policy": str(design.policy),
+        "placement": list(design.placement),
+        "gammas": list(design.gammas),
+        "cap": design.cap,
+        "verify": design.verify,
+    }
+
+
+Piece = tuple[str, Callable[[], dict[str, Sequence[Row]]]]
+
+
+class Recorder:
+    """Records one plan into one directory."""
+
+    def __init__(self, decoder: AdaDecoder, plan: Plan, parts: Parts) -> None:
+        self.decoder, self.plan, self.parts = decoder, plan, parts
+        self.device = decoder.parts.device
+        self.meter = EnergyMeter(self.device)
+        self.started = describe_machine(self.device)
+        self._warm = False
+
+    def pieces(self) -> list[Piece]:
+        """Everything to do, in order, each with its name."""
+        plan, count = self.plan, len(self.plan.prompts)
+        todo: list[Piece] = [(f"1-trace-{p:04}", lambda p=p: self._trace(p)) for p in range(count)]
+        for repeat in range(plan.repeats):
+            for p in range(count):
+                todo.append((f"2-runs-{repeat:03}-{p:04}", lambda r=repeat, p=p: self._runs(r, p)))
+                todo.append((f"3-latency-{repeat:03}-{p:04}", lambda r=repeat, p=p: self._latency(r * count + p)))
+        todo += [(f"4-works-{p:04}", lambda p=p: self._works(p)) for p in range(count)]
+        todo += [(f"5-branches-{p:04}", lambda p=p: self._branches(p)) for p in range(count)]
+        return todo
+
+    def run(self) -> Iterator[tuple[int, int]]:
+        """Do what is not done yet; yields (finished, all) after each piece."""
+        todo = self.pieces()
+        with torch.inference_mode():
+            self.decoder.parts.allocate(self.plan.longest)
+        for index, (name, do) in enumerate(todo):
+            if not self.parts.has(name):
+                self._warm_up()
+                self.parts.write(name, do())
+            yield index + 1, len(todo)
+
+    def finish(self) -> Profile:
+        """Put the pieces together and write the profile; the manifest comes last."""
+        tables = {name: self.parts.table(name) for name in ("latency", "prompts", "trace", "branches", "runs", "rounds", "works")}
+        profile = write_profile(self.parts.folder, self._manifest(tables["latency"].num_rows), tables)
+        self.parts.clear()
+        return profile
+
+    # -- pieces --------------------------------------------------------------------------------------------------------
+
+    def _warm_up(self) -> None:
+        """Two unrecorded runs, before anything is timed."""
+        if not self._warm:
+            for design in (self.plan.designs[0], self.plan.designs[-1]):
+                self._decode(design, 0)
+            self._warm = True
+
+    def _trace(self, p: int) -> dict[str, Sequence[Row]]:
+        with self.decoder.parts.session():
+            text, rows = Counterfactual(self.decoder).trace(self.plan.encoded[p], self.plan.max_new_tokens)
+        prompt = self.plan.prompts[p]
+        about = {"prompt": p, "domain": prompt.domain, "n_prompt": len(text.prompt), "n_output": len(text.outputs), "ended": text.ended}
+        about |= {"first_token": text.outputs[0], "sha256": hashlib.sha256(prompt.text.encode()).hexdigest()}
+        return {"prompts": [about], "trace": [{"prompt": p, **row} for row in rows]}
+
+    def _runs(self, repeat: int, p: int) -> dict[str, Sequence[Row]]:
+        """Every design on one prompt, in an order of its own."""
+        order = list(self.plan.designs)
+        random.Random(f"{self.plan.seed} {repeat} {p}").shuffle(order)
+        runs, rounds = {}, {}
+        for design in order:
+            done, row = self._decode(design, p)
+            runs[design] = {**columns(design), "prompt": p, "repeat": repeat, "instrumented": False, **row}
+            if repeat == 0:
+                rounds[design] = [{**columns(design), "prompt": p, **self._round(k, r)} for k, r in enumerate(done)]
+        kept: dict[str, Sequence[Row]] = {"runs": [runs[d] for d in self.plan.designs]}
+        if repeat == 0:
+            kept["rounds"] = [row for d in self.plan.designs for row in rounds[d]]
+        return kept
+
+    @staticmethod
+    def _round(number: int, done: Round) -> Row:
+        segments, batches = zip(*done.work, strict=True)
+        row = {"round": number, "start": done.start, "exits": list(done.exits), "accepted": done.accepted, "committed": done.committed}
+        return {**row, "segments": list(segments), "batches": list(batches), "checks": list(done.checks)}
+
+    def _decode(self, design: Design, p: int, watch: Callable[[Work, Outcome], None] | None = None) -> tuple[list[Round], Row]:
+        """One timed run: its rounds, and its row of the runs table."""
+        ids = torch.tensor([self.plan.encoded[p]])
+        joules = self.meter.joules()
+        begun = synchronized_now(self.device)
+        decoding = self.decoder.start(ids, design, max_new_tokens=self.plan.max_new_tokens)
+        prefilled = synchronized_now(self.device)
+        with self.decoder.parts.session():
+            for _ in decoding.steps(watch):
+                pass
+        ended = synchronized_now(self.device)
+        schedule = decoding.schedule
+        row = {"n_tokens": len(schedule.tokens), "prefill_s": prefilled - begun, "decode_s": ended - prefilled}
+        return schedule.rounds, {**row, "energy_j": self.meter.joules() - joules}
+
+    def _latency(self, visit: int) -> dict[str, Sequence[Row]]:
+        """Walks of every depth and batch at one context, the contexts in turn; prefills; host time."""
+        plan, parts = self.plan, self.decoder.parts
+        context = plan.contexts[visit % len(plan.contexts)]
+        rows: list[Row] = []
+        generator = torch.Generator().manual_seed(plan.seed)
+        filler = torch.randint(0, parts.config.vocab_size, (1, plan.longest), generator=generator).to(self.device)
+        walks = [(depth, n) for depth in plan.walks for n in range(1, plan.max_tokens + 1)]
+        random.Random(f"{plan.seed} latency {visit}").shuffle(walks)
+        with parts.session():
+            parts.run(0, parts.n_layers, parts.embed(filler[:, :context], 0), 0)
+            for depth, n in walks:
+                rows += walk(self.decoder, depth, n, max(context, n), plan.samples, visit)
+            rows += self._prefills(filler, visit)
+            for depth in (0, *self.decoder.heads.depths[:: max(1, len(self.decoder.heads.depths) // 3)]):
+                seconds = host_seconds(self.decoder, depth, min(plan.contexts[0], plan.longest - 16), rounds=2)
+                rows.append({"kind": "host", "layer": -1, "n_tokens": 1, "context": 0, "reuse": 0, "repeat": visit, "seconds": seconds})
+        rows.sort(key=lambda r: (r["kind"], r["layer"], r["n_tokens"], r["context"], r["reuse"]))
+        return {"latency": rows}
+
+    def _prefills(self, filler: torch.Tensor, visit: int) -> Iterator[Row]:
+        """Prompts of the shortest, middle and longest length recorded."""
+        lengths = sorted(map(len, self.plan.encoded))
+        parts, clock = self.decoder.parts, Clock(self.device)
+        for n in sorted({lengths[0], lengths[len(lengths) // 2], lengths[-1]}):
+            clock.mark()
+            hidden = parts.run(0, parts.n_layers, parts.embed(filler[:, :n], 0), 0)
+            parts.logits(hidden[:, -1:])[0].argmax(-1).tolist()
+            clock.mark()
+            (seconds,) = clock.intervals()
+            yield {"kind": "prefill", "layer": -1, "n_tokens": n, "context": 0, "reuse": 0, "repeat": visit, "seconds": seconds}
+
+    def _works(self, p: int) -> dict[str, Sequence[Row]]:
+        """Every design once on one prompt, instrumented: the seconds of each piece of work."""
+        runs: list[Row] = []
+        works: list[Row] = []
+        kinds = {Run: "run", Check: "check", Verify: "verify"}
+        for design in self.plan.designs:
+            clock, done = Clock(self.device), []
+            ids = torch.tensor([self.plan.encoded[p]])
+            begun = synchronized_now(self.device)
+            decoding = self.decoder.start(ids, design, max_new_tokens=self.plan.max_new_tokens)
+            prefilled = synchronized_now(self.device)
+            with self.decoder.parts.session():
+                clock.mark()
+                for work in decoding.steps():
+                    clock.mark()
+                    done.append(kinds[type(work)])
+            ended = synchronized_now(self.device)
+            same = {**columns(design), "prompt": p, "repeat": 0}
+            row = {"n_tokens": len(decoding.schedule.tokens), "prefill_s": prefilled - begun, "decode_s": ended - prefilled, "energy_j": float("nan")}
+            runs.append({**same, "instrumented": True, **row})
+            works += [{**same, "index": i, "kind": kind, "seconds": s} for i, (kind, s) in enumerate(zip(done, clock.intervals(), strict=True))]
+        return {"runs": runs, "works": works}
+
+    def _branches(self, p: int) -> dict[str, Sequence[Row]]:
+        """Every wrong branch that a recorded design went down, and every likely one."""
+        trace = self.parts.rows(f"1-trace-{p:04}", "trace")
+        about = self.parts.rows(f"1-trace-{p:04}", "prompts")[0]
+        final = {row["output"]: row["token"] for row in trace if row["depth"] == self.decoder.parts.n_layers}
+        outputs = (about["first_token"], *(final[i] for i in sorted(final)))
+        text = Text(prompt=self.plan.encoded[p], outputs=outputs, ended=about["ended"])
+        longest = max(d.cap for d in self.plan.designs) - 1
+        visited: set[tuple[int, tuple[int, ...]]] = set()
+        for design in self.plan.designs:
+            if design.placement and design.verify:
+                visited |= self._visited(design, p)
+        with self.decoder.parts.session():
+            room = len(text.prompt) + self.plan.max_new_tokens
+            found = Counterfactual(self.decoder).branches(text, trace, visited, floor=self.plan.floor, longest=longest, room=room)
+            rows = [{"prompt": p, **row} for row in found]
+        rows.sort(key=lambda r: (r["output"], r["path"], r["depth"]))
+        return {"branches": rows}
+
+    def _visited(self, design: Design, p: int) -> set[tuple[int, tuple[int, ...]]]:
+        """The wrong branches of one design on one prompt, by running it: (output of the first wrong draft, drafts from there on)."""
+        seen: set[tuple[int, tuple[int, ...]]] = set()
+        n_prompt = len(self.plan.encoded[p])
+
+        def watch(work: Work, outcome: Outcome) -> None:
+            if isinstance(work, Verify) and outcome is not None and not isinstance(outcome, float):
+                accepted = outcome.accepted  # type: ignore[union-attr]
+                wrong = work.drafts[accepted:]
+                if wrong:
+                    seen.add((work.start - n_prompt + 1 + accepted, wrong))
+
+        self._decode(design, p, watch)
+        return seen
+
+    # -- manifest ------------------------------------------------------------------------------------------------------
+
+    def _manifest(self, samples: int) -> dict[str, Any]:
+        plan, parts, heads = self.plan, self.decoder.parts, self.decoder.heads
+        model = parts.model
+        limitations = [
+            f"greedy decoding, batch 1, {parts.dtype} on {self.device.type}, eager",
+            "wrong branches are recorded where a recorded design went or drafts were likely; elsewhere they are modelled",
+        ]
+        digest = hashlib.sha256("\n".join(p.text for p in plan.prompts).encode()).hexdigest()
+        return {
+            "schema": SCHEMA,
+            "schema_version": SCHEMA_VERSION,
+            "name": self.parts.folder.name,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "model": {
+                "name": plan.settings["model"],
+                "class": type(model).__name__,
+                "n_layers": parts.n_layers,
+                "hidden_size": parts.hidden_size,
+                "n_parameters": sum(t.numel() for t in model.parameters()),
+                "config": model.config.to_diff_dict(),
+            },
+            "heads": {"name": plan.settings["heads"], "depths": list(heads.depths), "metrics": heads.metrics},
+            "hardware": {"before": self.started, "after": describe_machine(self.device)},
+            "software": describe_software(),
+            "dtype": str(parts.dtype).removeprefix("torch."),
+            "attention": "adadecode over preallocated buffers (scaled_dot_product_attention)",
+            "graphs": "eager",
+            "seed": plan.seed,
+            "prompts": {"sha256": digest, "count": len(plan.prompts), "domains": sorted({p.domain for p in plan.prompts})},
+            "settings": plan.settings,
+            "limitations": limitations,
+            "eos_token_ids": sorted(self.decoder.eos),
+            "max_new_tokens": plan.max_new_tokens,
+            "latency_samples": samples,
+        }
+
+
+def check_lengths(encoded: Sequence[Sequence[int]], max_new_tokens: int, model: torch.nn.Module) -> None:
+    """Raises InputError where a prompt and its continuation do not fit the model's positions."""
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    longest = max(map(len, encoded))
+    if limit is not None and longest + max_new_tokens > limit:
+        raise InputError(f"the longest prompt has {longest} tokens, with {max_new_tokens} new ones more than the model's {limit} positions: ask for fewer with --max-new-tokens")
+
+
+def record(decoder: AdaDecoder, plan: Plan, out: Path, *, resume: bool, progress: Callable[[int, int], None] | None = None) -> Profile:
+    """Record a plan into ``out``; returns the finished profile. Raises InputError where ``out`` holds something else."""
+    recorder = Recorder(decoder, plan, Parts.open(out, plan.settings, resume=resume))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="transformers")
+        for done, count in recorder.run():
+            if progress is not None:
+                progress(done, count)
+    return recorder.finish()

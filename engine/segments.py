@@ -1,0 +1,290 @@
+"""Any causal LM of ``transformers`` as parts: embed, layers[i:j], final norm, LM head. No branch per architecture.
+
+What a model does around its layers is *measured*, not assumed: its own forward pass is run once with stand-ins for the
+layers, which record the exact arguments every layer is given (rotary tables, scales), and what follows the last layer is
+found by watching. The result is then held against the model's own logits; a model that differs is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from engine.attention import KeyValues, attending
+from profiles.errors import UnsupportedModel
+
+_SERVED_LAYER_TYPES = {"full_attention", "sliding_attention", "attention"}
+_PROBE = 12  # tokens of the self-test
+
+
+class _StandIn(nn.Module):
+    """Takes a layer's place in the model's own forward pass: records the arguments, passes the hidden state on (or another)."""
+
+    def __init__(self, layer: nn.Module, *, in_tuple: bool, replacement: torch.Tensor | None = None) -> None:
+        super().__init__()
+        self.__dict__["layer"] = layer  # not a submodule: the stand-in owns no weights
+        self.__dict__["replacement"] = replacement
+        self.in_tuple = in_tuple
+        self.call: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.__dict__["layer"], name)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        self.call = (args, kwargs)
+        hidden = self.__dict__["replacement"]
+        if hidden is None:
+            hidden = args[0] if args else kwargs["hidden_states"]
+        return (hidden,) if self.in_tuple else hidden
+
+
+class SegmentedModel:
+    """A causal LM taken apart. Raises UnsupportedModel, naming the model, where that cannot be done exactly.
+
+    n_layers: L. hidden_size: d. Hidden states are (1, n, d); positions are contiguous [start, start + n).
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.name = f"{type(model).__name__} ({model.config.model_type})"
+        self.config = model.config.get_text_config()
+        self._refuse_by_config()
+        self._owner, self._attribute, self.layers = self._find_layers()
+        self.n_layers = len(self.layers)
+        self.hidden_size = int(self.config.hidden_size)
+        self.device = next(model.parameters()).device
+        self.dtype = next(self.layers.parameters()).dtype
+        self.kv = KeyValues(self.n_layers, 0)
+        self._calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        with torch.inference_mode():
+            self._in_tuple = self._layers_return_tuples()
+            self._tail = self._find_tail()
+            self.lm_head = model.get_output_embeddings()
+            self._finish = self._find_finish()
+            self.allocate(_PROBE)
+            self._embed = self._find_embedding()
+            self._self_test()
+
+    # -- what is served ----------------------------------------------------------------------------------------------
+
+    def _refuse(self, why: str) -> UnsupportedModel:
+        return UnsupportedModel(f"{self.name} cannot be served: {why}; wanted a decoder-only model whose layers attend through the attention registry")
+
+    def _refuse_by_config(self) -> None:
+        if getattr(self.model.config, "is_encoder_decoder", False):
+            raise self._refuse("it is an encoder-decoder")
+        odd = set(getattr(self.config, "layer_types", None) or ()) - _SERVED_LAYER_TYPES
+        if odd:
+            raise self._refuse(f"its layers of type {', '.join(sorted(odd))} keep a state that cannot roll back or a mask of their own")
+        if getattr(self.config, "num_kv_shared_layers", 0):
+            raise self._refuse("its layers share keys and values with one another")
+
+    def _find_layers(self) -> tuple[nn.Module, str, nn.ModuleList]:
+        """The module list of the decoder's layers, and who holds it."""
+        wanted = getattr(self.config, "num_hidden_layers", None)
+        for module in self.model.modules():
+            for name, child in module.named_children():
+                if isinstance(child, nn.ModuleList) and len(child) == wanted:
+                    return module, name, child
+        raise self._refuse(f"no list of {wanted} layers was found in it")
+
+    def _layers_return_tuples(self) -> bool:
+        """Whether a layer returns (hidden, ...) or the hidden state alone."""
+        found: list[bool] = []
+        handle = self.layers[0].register_forward_hook(lambda _m, _a, out: found.append(isinstance(out, tuple)))
+        try:
+            self._own_forward(torch.zeros((1, 3), dtype=torch.long, device=self.device), 0)
+        finally:
+            handle.remove()
+        return found[0]
+
+    @contextmanager
+    def _standing_in(self, replacement: torch.Tensor | None = None) -> Iterator[list[_StandIn]]:
+        """Within: the layers are stand-ins; the last one returns ``replacement`` where given."""
+        stand_ins = [_StandIn(layer, in_tuple=self._in_tuple) for layer in self.layers]
+        stand_ins[-1] = _StandIn(self.layers[-1], in_tuple=self._in_tuple, replacement=replacement)
+        setattr(self._owner, self._attribute, nn.ModuleList(stand_ins))
+        try:
+            with attending(self.model, self.kv):
+                yield stand_ins
+        finally:
+            setattr(self._owner, self._attribute, self.layers)
+
+    def _own_forward(self, tokens: torch.Tensor, start: int) -> Any:
+        """The model's own forward pass (no cache) on tokens (1, n) from position ``start``."""
+        positions = torch.arange(start, start + tokens.shape[1], device=self.device)[None]
+        try:
+            return self.model(input_ids=tokens, position_ids=positions, use_cache=False)
+        except Exception as error:  # whatever it is, this model cannot be taken apart this way
+            raise self._refuse(f"its forward pass failed without a cache ({type(error).__name__}: {error})") from error
+
+    # -- before the layers -------------------------------------------------------------------------------------------
+
+    def allocate(self, capacity: int) -> None:
+        """Room for ``capacity`` positions: fresh key/value buffers, and every layer's arguments for all of them."""
+        if capacity > self.kv.capacity:
+            self._refuse_stretched_rotary(capacity)
+            capacity |= 1  # odd, so that no width of the model is taken for it
+            self.kv = KeyValues(self.n_layers, capacity)
+            with self._standing_in() as stand_ins:
+                self._own_forward(torch.zeros((1, capacity), dtype=torch.long, device=self.device), 0)
+            self._calls = [(s.call[0][1:], {k: v for k, v in s.call[1].items() if k != "hidden_states"}) for s in stand_ins]
+
+    def _refuse_stretched_rotary(self, capacity: int) -> None:
+        rope = getattr(self.config, "rope_parameters", None) or {}
+        kind = rope.get("rope_type", "default") if isinstance(rope, dict) else "default"
+        original = (rope.get("original_max_position_embeddings") if isinstance(rope, dict) else None) or self.config.max_position_embeddings
+        if kind in ("dynamic", "longrope") and capacity > original:
+            raise self._refuse(f"its {kind} rotary embedding changes with the length beyond {original} positions, and {capacity} were asked for")
+
+    def _arguments(self, start: int, stop: int) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+        """Every layer's arguments for positions [start, stop), cut from the recorded ones; layers with the same share one copy."""
+        capacity, cut = self.kv.capacity, {}
+
+        def slice_(value: Any) -> Any:
+            if isinstance(value, torch.Tensor):
+                found = cut.get(id(value))
+                if found is None:
+                    found = value
+                    for axis, size in enumerate(value.shape):
+                        if size == capacity:
+                            found = found.narrow(axis, start, stop - start)
+                    cut[id(value)] = found
+                return found
+            if isinstance(value, (tuple, list)):
+                return type(value)(slice_(v) for v in value)
+            if isinstance(value, dict):
+                return {k: slice_(v) for k, v in value.items()}
+            return value
+
+        sliced: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        shared: dict[tuple[int, ...], tuple[tuple[Any, ...], dict[str, Any]]] = {}
+        for args, kwargs in self._calls:
+            key = (*map(id, args), *map(id, kwargs.values()))
+            if key not in shared:
+                shared[key] = (slice_(args), slice_(kwargs))
+            sliced.append(shared[key])
+        return sliced
+
+    def _embed_by_model(self, tokens: torch.Tensor, start: int) -> torch.Tensor:
+        with self._standing_in() as stand_ins:
+            self._own_forward(tokens, start)
+        args, kwargs = stand_ins[0].call
+        hidden: torch.Tensor = args[0] if args else kwargs["hidden_states"]
+        return hidden
+
+    def _find_embedding(self) -> Callable[[torch.Tensor, int], torch.Tensor]:
+        """The embedding table alone, where the model adds nothing to it; else the model's own forward pass up to layer 0."""
+        table = self.model.get_input_embeddings()
+        tokens = torch.arange(1, 5, device=self.device)[None]
+        if all(torch.equal(self._embed_by_model(tokens, start), table(tokens)) for start in (0, 5)):
+            return lambda tokens, start: table(tokens)
+        return self._embed_by_model
+
+    # -- after the layers --------------------------------------------------------------------------------------------
+
+    def _find_tail(self) -> list[nn.Module]:
+        """The modules (norms, projections) that the model's body applies after its last layer, in order."""
+        seen: list[nn.Module] = []
+        body = self._owner
+        names = {child: name for name, child in body.named_children()}
+        handles = [child.register_forward_hook(lambda m, *_: seen.append(m)) for child in names if child is not self.layers]
+        probe = torch.zeros((1, 3), dtype=torch.long, device=self.device)
+        try:
+            with self._standing_in() as stand_ins:
+                handles += [stand_ins[-1].register_forward_hook(lambda *_: seen.clear())]
+                self._own_forward(probe, 0)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return seen
+
+    def _find_finish(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """What the model does to its LM head's output: nothing, a constant factor, or a soft cap. Held against its own logits."""
+        generator = torch.Generator().manual_seed(0)
+        hidden = torch.randn((1, 3, self.hidden_size), generator=generator, dtype=torch.float64).to(self.device, self.dtype)
+        with self._standing_in(hidden):
+            own = self._own_forward(torch.zeros((1, 3), dtype=torch.long, device=self.device), 0).logits
+        raw = self.lm_head(self.normed(hidden))
+        factor = float((own.double() * raw.double()).sum() / raw.double().square().sum())
+        cap = getattr(self.config, "final_logit_softcapping", None)
+        candidates: list[Callable[[torch.Tensor], torch.Tensor]] = [lambda x: x, lambda x: x * factor]
+        if cap:
+            candidates.insert(0, lambda x: torch.tanh(x / cap) * cap)
+        tolerance = 1e-4 if self.dtype in (torch.float32, torch.float64) else 2e-2
+        for candidate in candidates:
+            if torch.allclose(candidate(raw).double(), own.double(), rtol=tolerance, atol=tolerance * float(own.abs().max())):
+                return candidate
+        raise self._refuse("what it does after its last layer could not be reproduced from its final norm and LM head")
+
+    def _self_test(self) -> None:
+        """Hold the parts against the whole: logits of a few tokens, decoded in uneven batches. Raises UnsupportedModel."""
+        vocabulary = self.lm_head.weight.shape[0] if hasattr(self.lm_head, "weight") else self.config.vocab_size
+        tokens = (torch.arange(_PROBE, device=self.device)[None] * 7919 + 3) % vocabulary
+        own = self._own_forward(tokens, 0).logits[0].double()
+        half = self.n_layers // 2
+        got = []
+        with self.session():
+            self.kv.writes = 0
+            for start, stop in ((0, 5), (5, 6), (6, 9), (9, _PROBE)):
+                hidden = torch.cat([self.run(0, half, self.embed(tokens[:, i : i + 1], i), i) for i in range(start, stop)], 1)
+                got.append(self.logits(self.run(half, self.n_layers, hidden, start))[0])
+            expected = half * _PROBE + (self.n_layers - half) * 4
+        if self.kv.writes != expected:
+            raise self._refuse(f"{self.kv.writes} of {expected} layer calls attended through the attention registry")
+        difference = float((torch.cat(got).double() - own).abs().max())
+        tolerance = {torch.float64: 1e-4, torch.float32: 1e-3}.get(self.dtype, 6e-2) * max(1.0, float(own.abs().max()))
+        if not difference <= tolerance:
+            raise self._refuse(f"taken apart, its logits differ by {difference:.2g} from its own")
+
+    # -- the parts ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Within: ``embed``, ``run`` and ``logits`` may be called. Afterwards the model is as the user gave it."""
+        with torch.inference_mode(), attending(self.model, self.kv):
+            yield
+
+    def embed(self, tokens: torch.Tensor, start: int) -> torch.Tensor:
+        """Hidden states (1, n, d) at depth 0 of tokens (1, n) at positions start, start + 1, ..."""
+        return self._embed(tokens, start)
+
+    def run(self, first: int, last: int, hidden: torch.Tensor, start: int, mark: Callable[[], None] | None = None) -> torch.Tensor:
+        """Layers [first, last) on hidden (1, n, d) of positions start.. ; writes their keys and values.
+
+        ``mark`` is called before the first layer and after each (for timing in place).
+        """
+        stop = start + hidden.shape[1]
+        self.kv.at(start, stop)
+        calls = self._arguments(start, stop)
+        if mark is not None:
+            mark()
+        for index in range(first, last):
+            args, kwargs = calls[index]
+            out = self.layers[index](hidden, *args, **kwargs)
+            hidden = out[0] if isinstance(out, tuple) else out
+            if mark is not None:
+                mark()
+        return hidden
+
+    def normed(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The final norm, and whatever else stands between the last layer and the LM head."""
+        for module in self._tail:
+            hidden = module(hidden)
+        return hidden
+
+    def unembed(self, normed: torch.Tensor) -> torch.Tensor:
+        """Logits (1, n, V) in FP32 from what ``normed`` returns."""
+        return self._finish(self.lm_head(normed)).float()
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The model's own logits (1, n, V) in FP32 from hidden states (1, n, d) at depth L."""
+        return self.unembed(self.normed(hidden))

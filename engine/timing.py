@@ -1,0 +1,136 @@
+"""Clocks for work in place, and the latencies of the stack walked by them.
+
+A layer looped alone stays in the cache and looks twice as fast as it is, so a layer is only ever timed within a walk from the
+embedding down to some depth. How soon a walk comes back to a layer (``reuse``) decides whether its weights are still in the
+cache, so walks of several depths are timed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from engine.decode import AdaDecoder, Decoding, ask_head, ask_last_layer
+from sim.design import Design
+from sim.scheduler import Check, Draft, Outcome, Run, Schedule, Verdict, Verify, Work
+
+Row = dict[str, Any]
+
+
+class Clock:
+    """Marks moments; ``intervals`` gives the seconds between consecutive marks. CUDA events on a GPU, so that marking waits for nothing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.cuda = device.type == "cuda"
+        self._marks: list[Any] = []
+
+    def mark(self) -> None:
+        """Now."""
+        if self.cuda:
+            event = torch.cuda.Event(enable_timing=True)
+            event.record()
+            self._marks.append(event)
+        else:
+            self._marks.append(time.perf_counter())
+
+    def intervals(self) -> list[float]:
+        """Seconds between the marks so far, and start afresh."""
+        marks, self._marks = self._marks, []
+        if self.cuda:
+            torch.cuda.synchronize()
+            return [a.elapsed_time(b) / 1e3 for a, b in zip(marks, marks[1:], strict=False)]
+        return [b - a for a, b in zip(marks, marks[1:], strict=False)]
+
+
+def synchronized_now(device: torch.device) -> float:
+    """Seconds of a monotonic clock once the device has done all it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _row(kind: str, seconds: float, repeat: int, *, layer: int = -1, n_tokens: int = 1, context: int = 0, reuse: int = 0) -> Row:
+    return {"kind": kind, "layer": layer, "n_tokens": n_tokens, "context": context, "reuse": reuse, "repeat": repeat, "seconds": seconds}
+
+
+def walk(decoder: AdaDecoder, depth: int, n_tokens: int, context: int, times: int, repeat: int) -> Iterator[Row]:
+    """Walk layers [0, depth) ``times`` + 1 times on n_tokens positions ending at ``context``; the first, cold walk is not counted.
+
+    Below depth L, the head there is checked after each walk, as a token that stays on would be; at L, the tokens are verified.
+    """
+    parts = decoder.parts
+    clock = Clock(parts.device)
+    start = context - n_tokens
+    tokens = torch.zeros((1, n_tokens), dtype=torch.long, device=parts.device)
+    full = depth == parts.n_layers
+    checked = not full and depth in decoder.heads.transforms
+    for lap in range(times + 1):
+        clock.mark()
+        hidden = parts.embed(tokens, start)
+        hidden = parts.run(0, depth, hidden, start, clock.mark)
+        if full:
+            ask_last_layer(parts, hidden)
+        elif checked:
+            ask_head(parts, decoder.heads, depth, hidden)
+        clock.mark()
+        seconds = clock.intervals()
+        if lap == 0:
+            continue
+        if full:
+            yield _row("embed", seconds[0], repeat, n_tokens=n_tokens)
+            yield _row("verify", seconds[-1], repeat, n_tokens=n_tokens)
+        elif checked and n_tokens == 1:
+            yield _row("head", seconds[-1], repeat, layer=depth, reuse=depth)
+        for layer, s in enumerate(seconds[1 : depth + 1]):
+            yield _row("layer", s, repeat, layer=layer, n_tokens=n_tokens, context=context, reuse=depth)
+
+
+class ScriptedDecoding(Decoding):
+    """Decoding that does all the work but takes its decisions from a script: every token exits at ``depth``, every draft holds."""
+
+    depth: int
+
+    def perform(self, work: Work) -> Outcome:
+        """The work, timed in place by ``mark``; a scripted outcome."""
+        assert self.mark is not None
+        outcome = super().perform(work)
+        self.mark()
+        if isinstance(work, Check):
+            return Draft(confidence=1.0 if work.depth == self.depth else 0.0, token=0)
+        if isinstance(work, Verify):
+            return Verdict(accepted=len(work.drafts), token=0)
+        return outcome
+
+
+def host_seconds(decoder: AdaDecoder, depth: int, context: int, rounds: int) -> float:
+    """What one piece of work costs outside the model: a scripted decode's time, less its layers, embeddings, heads and verifies.
+
+    depth: where the drafts exit, 0 for vanilla. context: position of the first token.
+    """
+    parts = decoder.parts
+    design = Design.of("adadecode", gamma=0.5, placement=(depth,)) if depth else Design.of("vanilla")
+    schedule = Schedule(
+        design=design, n_layers=parts.n_layers, n_prompt=context, first_token=0, max_new_tokens=rounds * (design.cap + 1 if depth else 1) + 1
+    )
+    decoding = ScriptedDecoding(parts, decoder.heads, schedule)
+    decoding.depth = depth
+    clock = Clock(parts.device)
+    decoding.mark = clock.mark
+    clock.mark()
+    works = list(decoding.steps())
+    clock.mark()
+    intervals = iter(clock.intervals())
+    host = 0.0
+    for work in works:
+        if isinstance(work, Run):
+            before = next(intervals)  # embedding or concatenation, and the layers' arguments
+            host += before if work.segment else 0.0
+            for _ in range(decoding.bounds[work.segment], decoding.bounds[work.segment + 1]):
+                next(intervals)
+            host += next(intervals)
+        else:
+            next(intervals)
+    return (host + sum(intervals)) / len(works)

@@ -1,0 +1,128 @@
+"""What the values in a profile's tables must be. Absurd numbers are refused here, once, and nowhere replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from profiles.errors import ProfileError
+from profiles.schema import LATENCY_KINDS, TABLES
+
+AGAIN = "record it again with `adadecode-profile`"
+"""What to do about most of what can be wrong with a recording."""
+
+ROUNDING = 1e-5
+"""An acceptance is a sum of many FP32 probabilities: it may pass 1 by this much."""
+
+_Array = NDArray[Any]
+
+
+class _Rule(NamedTuple):
+    """A test that the values of a column must pass (each item, where the column holds lists), in the rows that ``rows`` marks."""
+
+    column: str
+    wanted: str
+    fine: Callable[[_Array], _Array]
+    rows: Callable[[pd.DataFrame], Any] | None = None
+
+
+def check_values(name: str, frame: pd.DataFrame, n_layers: int | None, where: str) -> None:
+    """Refuse a table with an absurd value, naming its row. n_layers: L, or None to leave depths unbounded. Raises ProfileError."""
+    for rule in _rules(name, n_layers):
+        column = frame[rule.column]
+        rows: _Array = np.arange(len(frame)) if rule.rows is None else np.flatnonzero(rule.rows(frame))
+        if pa.types.is_list(TABLES[name].field(rule.column).type):
+            rows = np.repeat(rows, [len(items) for items in column])
+            values = np.array([item for items in column for item in items])
+        else:
+            values = column.to_numpy()[rows]
+        wrong = rows[~rule.fine(values)]
+        if wrong.size:
+            row = frame.iloc[int(wrong[0])]
+            others = ", ".join(f"{key} {value}" for key, value in row.items() if key != rule.column)
+            raise ProfileError(
+                f"wanted {rule.wanted} as {rule.column} in row {wrong[0]} of {where}, got {row[rule.column]} ({others}): {AGAIN}"
+            )
+
+
+def check_prompts(frames: Mapping[str, pd.DataFrame], where: str) -> None:
+    """Refuse a prompt listed twice, and rows about prompts that are not listed. Raises ProfileError."""
+    listed = frames["prompts"]["prompt"]
+    if listed.duplicated().any():
+        raise ProfileError(
+            f"wanted each prompt once in the table prompts of {where}, got prompt {listed[listed.duplicated()].iloc[0]} twice: {AGAIN}"
+        )
+    for name in ("trace", "branches", "runs", "rounds", "works"):
+        strange = frames[name]["prompt"][~frames[name]["prompt"].isin(listed)]
+        if len(strange):
+            raise ProfileError(
+                f"wanted prompts of the table prompts in {name} of {where}, got prompt {strange.iloc[0]} in row {strange.index[0]}: {AGAIN}"
+            )
+
+
+def _rules(name: str, n_layers: int | None) -> list[_Rule]:
+    """The rules of one table, for a model of n_layers."""
+    last = None if n_layers is None else n_layers - 1
+    head = "a depth between the layers", 1, last
+    depth = "a depth", 1, n_layers
+    probability = "a probability", 0, 1
+    design = [_within("placement", *head), _within("gammas", *probability), _within("cap", "a number of drafts", 1)]
+    tokens = "a number of tokens"
+    rules = {
+        "latency": [
+            _among("kind", LATENCY_KINDS),
+            _within("layer", "a layer", 0, last)._replace(rows=lambda frame: frame["kind"] == "layer"),
+            _within("layer", *depth)._replace(rows=lambda frame: frame["kind"] == "head"),
+            _within("n_tokens", tokens, 1),
+            *(_within(column, "a count", 0) for column in ("context", "reuse", "repeat")),
+            _seconds("seconds"),
+        ],
+        "prompts": [_within("n_prompt", tokens, 1), _within("n_output", tokens, 1)],
+        "trace": [
+            _within("output", "an output", 1),
+            _within("depth", *depth),
+            _within("confidence", *probability),
+            _within("acceptance", "a probability", 0, 1 + ROUNDING),
+        ],
+        "branches": [_within("output", "an output", 1), _within("depth", *depth), _within("confidence", *probability)],
+        "runs": [
+            *design,
+            _within("n_tokens", tokens, 1),
+            _seconds("prefill_s"),
+            _seconds("decode_s")._replace(rows=lambda frame: frame["n_tokens"] > 1),
+            _Rule("decode_s", "a finite number of seconds", lambda x: np.isfinite(x) & (x >= 0)),  # 0 where the prefill's token was all
+            _Rule("energy_j", "a finite number of joules, or NaN", lambda x: np.isnan(x) | (np.isfinite(x) & (x >= 0))),
+        ],
+        "rounds": [
+            *design,
+            _within("start", "a position", 0),
+            _within("exits", *head),
+            _within("checks", *head),
+            _within("segments", "a segment", 0),
+            _within("batches", tokens, 1),
+            _within("accepted", "a number of drafts", 0),
+            _within("committed", tokens, 1),
+        ],
+        "works": [*design, _among("kind", ("run", "check", "verify")), _seconds("seconds")],
+    }
+    return rules[name]
+
+
+def _seconds(column: str) -> _Rule:
+    return _Rule(column, "a finite number of seconds above 0", lambda x: np.isfinite(x) & (x > 0))
+
+
+def _within(column: str, what: str, low: float, high: float | None = None) -> _Rule:
+    """From low to high, both included; NaN is neither."""
+    if high is None:
+        return _Rule(column, f"{what} of {low:g} or more", lambda x: x >= low)
+    return _Rule(column, f"{what} in {low:g}..{high:g}", lambda x: (x >= low) & (x <= high))
+
+
+def _among(column: str, known: tuple[str, ...]) -> _Rule:
+    return _Rule(column, f"one of {', '.join(known)}", lambda x: np.isin(x.astype(object), np.array(known, dtype=object)))

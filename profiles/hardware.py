@@ -1,0 +1,76 @@
+"""What machine this is, as far as it tells without torch. The engine adds what it knows of the GPU."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+_UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
+
+
+def describe_host(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> dict[str, Any]:
+    """CPU, memory and system of this machine, ready for a manifest; None for what the machine does not tell.
+
+    cpu: model name. architecture. cores: physical. threads: logical. usable_threads: that this process may run on.
+    memory_bytes. caches: one ``{level, kind, bytes, count}`` per size and kind, bytes of each one. os. python.
+    """
+    info = _cpuinfo(proc / "cpuinfo")
+    return {
+        "cpu": info.get("model name") or platform.processor() or None,
+        "architecture": platform.machine(),
+        "cores": _cores(sys),
+        "threads": os.cpu_count(),
+        "usable_threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": _memory_bytes(proc / "meminfo"),
+        "caches": _caches(sys),
+        "os": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def _cpuinfo(path: Path) -> dict[str, str]:
+    """The first processor of /proc/cpuinfo, empty where there is none."""
+    first = _text(path).split("\n\n")[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _memory_bytes(path: Path) -> int | None:
+    """MemTotal of /proc/meminfo; elsewhere psutil's answer, if it is installed."""
+    for line in _text(path).splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    try:
+        import psutil  # optional: only machines without /proc need it
+    except ImportError:
+        return None
+    return int(psutil.virtual_memory().total)
+
+
+def _cores(sys: Path) -> int | None:
+    """Physical cores: logical ones that share a core list the same siblings."""
+    siblings = {_text(path) for path in (sys / "devices/system/cpu").glob("cpu[0-9]*/topology/thread_siblings_list")}
+    return len(siblings) or None
+
+
+def _caches(sys: Path) -> list[dict[str, Any]]:
+    """The distinct caches of all cores, inner ones first."""
+    found: set[tuple[int, str, int, str]] = set()
+    for index in (sys / "devices/system/cpu").glob("cpu[0-9]*/cache/index*"):
+        level, kind, size, shared = (_text(index / name).strip() for name in ("level", "type", "size", "shared_cpu_list"))
+        if level.isdigit() and size[:-1].isdigit() and size[-1] in _UNITS:
+            found.add((int(level), kind.lower(), int(size[:-1]) * _UNITS[size[-1]], shared))
+    kinds = sorted({(level, kind, size) for level, kind, size, _ in found})
+    return [
+        {"level": level, "kind": kind, "bytes": size, "count": sum(cache[:3] == (level, kind, size) for cache in found)}
+        for level, kind, size in kinds
+    ]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

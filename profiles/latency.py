@@ -1,0 +1,240 @@
+"""How long each piece of work takes, from raw samples.
+
+A measured point is returned exactly; between measured points the time is linear in each of n_tokens, context and reuse; beyond
+them there is no answer but an error that says what to measure. The one exception is ``reuse``: see `LatencyTable.layers`.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from profiles.errors import LatencyError, ProfileError
+
+Statistic = Callable[[NDArray[np.float64]], float]
+"""What is taken of the samples of one point; seconds in and out."""
+
+_AXES = ["layer", "n_tokens", "context", "reuse"]
+_MEANINGLESS: dict[str, dict[str, int]] = {
+    "layer": {},
+    "head": {"n_tokens": 1, "context": 0},
+    "embed": {"layer": -1, "context": 0, "reuse": 0},
+    "verify": {"layer": -1, "context": 0, "reuse": 0},
+    "prefill": {"layer": -1, "context": 0, "reuse": 0},
+    "host": {"layer": -1, "n_tokens": 1, "context": 0, "reuse": 0},
+}
+"""By kind, the axes on which its time does not depend, and what stands there."""
+
+_FLAGS = {"embed": "--max-tokens {}", "verify": "--max-tokens {}", "prefill": "a prompt of {} tokens"}
+
+
+def typical(samples: NDArray[np.float64]) -> float:
+    """The seconds that stand for the samples of one point: their median. The one place that decides it."""
+    return float(np.median(samples))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Line:
+    """Seconds along one axis, linear between rising measured points, held beyond the ends."""
+
+    marks: tuple[int, ...]
+    seconds: tuple[float, ...]
+
+    @classmethod
+    def through(cls, points: Mapping[int, float]) -> _Line:
+        marks = tuple(sorted(points))
+        return cls(marks=marks, seconds=tuple(points[x] for x in marks))
+
+    def covers(self, x: int) -> bool:
+        return self.marks[0] <= x <= self.marks[-1]
+
+    def value(self, x: int) -> float:
+        i = bisect_left(self.marks, x)
+        if i == len(self.marks):
+            return self.seconds[-1]
+        if i == 0 or self.marks[i] == x:
+            return self.seconds[i]
+        low, high = self.seconds[i - 1], self.seconds[i]
+        return low + (high - low) * ((x - self.marks[i - 1]) / (self.marks[i] - self.marks[i - 1]))
+
+
+_Grid = dict[int, dict[int, _Line]]
+"""Of one layer: reuse -> n_tokens -> seconds along context. Need not be rectangular: runs do not visit every corner."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LatencyTable:
+    """Seconds for each piece of work of one model on one device. Build with `from_samples`.
+
+    points: one row per measured point (kind, layer, n_tokens, context, reuse, seconds, samples); axes on which the time of a kind
+    does not depend hold -1, 1, 0 and 0. Every method raises LatencyError for what was not measured, naming what was.
+    """
+
+    n_layers: int
+    points: pd.DataFrame
+    _grids: dict[int, _Grid] = field(repr=False)
+    _heads: dict[int, _Line] = field(repr=False)
+    _rows: dict[str, _Line] = field(repr=False)
+    _curves: dict[tuple[int, int, int, int], _Line] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def from_samples(cls, latency: pd.DataFrame, n_layers: int, statistic: Statistic = typical) -> LatencyTable:
+        """From a ``latency`` table (or from ``points``, one sample each). Raises ProfileError for seconds, kinds or layers that make no sense."""
+        points = _points(latency, statistic)
+        grids: dict[int, dict[int, dict[int, dict[int, float]]]] = {}
+        heads: dict[int, dict[int, float]] = {}
+        rows: dict[str, dict[int, float]] = {}
+        for kind, layer, n_tokens, context, reuse, seconds, _ in points.itertuples(index=False, name=None):
+            if kind == "layer":
+                grids.setdefault(layer, {}).setdefault(reuse, {}).setdefault(n_tokens, {})[context] = seconds
+            elif kind == "head":
+                heads.setdefault(layer, {})[reuse] = seconds
+            else:
+                rows.setdefault(kind, {})[n_tokens] = seconds
+        if strange := [layer for layer in grids if not 0 <= layer < n_layers]:
+            raise ProfileError(
+                f"wanted layers 0..{n_layers - 1} in the latency table, got layer {strange[0]}: give the layers of the model it was recorded on"
+            )
+        return cls(
+            n_layers=n_layers,
+            points=points,
+            _grids={
+                layer: {reuse: {n: _Line.through(line) for n, line in lines.items()} for reuse, lines in grid.items()}
+                for layer, grid in grids.items()
+            },
+            _heads={depth: _Line.through(line) for depth, line in heads.items()},
+            _rows={kind: _Line.through(line) for kind, line in rows.items()},
+        )
+
+    def layer(self, layer: int, n_tokens: int, context: int, reuse: int) -> float:
+        """Seconds for decoder layer ``layer`` (0-based) on n_tokens at once, the last at position ``context`` - 1. ``reuse`` as in `layers`."""
+        return self.layers(layer, layer + 1, n_tokens, context, reuse)
+
+    def layers(self, start: int, stop: int, n_tokens: int, context: int, reuse: int) -> float:
+        """Seconds for layers start..stop-1, one after the other, on n_tokens at once, the last at position ``context`` - 1.
+
+        reuse: layers run since this layer last ran, itself included. It alone is held beyond what was measured. Above the largest,
+        which is always a walk of the whole stack, every cache has already given the layer up. Below the smallest nothing is asked
+        for in earnest: a schedule walks from layer 0, so layer l is not run again before l + 1 layers have been, and the smallest
+        reuse recorded is the shallowest exit that can bring the walk back.
+        """
+        curve = self._curves.get((start, stop, n_tokens, reuse)) or self._curve(start, stop, n_tokens, reuse)
+        if not curve.marks[0] <= context <= curve.marks[-1]:
+            where = f"layer {start}" if stop == start + 1 else f"layers {start}..{stop - 1}"
+            measured = f"{curve.marks[0]}..{curve.marks[-1]} at n_tokens={n_tokens}"
+            raise LatencyError(f"no latency for {where} at context={context} (measured {measured}): profile with --contexts {context}")
+        return curve.value(context)
+
+    def head(self, depth: int, reuse: int) -> float:
+        """Seconds for one check of the head at ``depth``; reuse as in `layers`."""
+        if depth not in self._heads:
+            measured = ", ".join(map(str, sorted(self._heads))) or "none"
+            raise LatencyError(f"no latency for the head at depth {depth} (measured {measured}): train a head there and profile again")
+        return self._heads[depth].value(reuse)
+
+    def verify(self, n_tokens: int) -> float:
+        """Seconds for final norm, LM head and argmax over n_tokens rows."""
+        return self._row("verify", n_tokens)
+
+    def embed(self, n_tokens: int) -> float:
+        """Seconds for the token embedding of n_tokens."""
+        return self._row("embed", n_tokens)
+
+    def prefill(self, n_tokens: int) -> float:
+        """Seconds from a prompt of n_tokens to its first token."""
+        return self._row("prefill", n_tokens)
+
+    def host(self) -> float:
+        """Seconds that one piece of work costs outside the model."""
+        return self._row("host", 1)
+
+    def _row(self, kind: str, n_tokens: int) -> float:
+        line = self._rows.get(kind)
+        if line is None:
+            raise LatencyError(
+                f"no latency of kind {kind} (measured {', '.join(sorted(set(self.points['kind']))) or 'nothing'}): profile again"
+            )
+        if not line.covers(n_tokens):
+            todo = _FLAGS[kind].format(n_tokens) if kind in _FLAGS else "the same again"
+            raise LatencyError(
+                f"no latency for {kind} at n_tokens={n_tokens} (measured {line.marks[0]}..{line.marks[-1]}): profile with {todo}"
+            )
+        return line.value(n_tokens)
+
+    def _curve(self, start: int, stop: int, n_tokens: int, reuse: int) -> _Line:
+        """Seconds of all these layers along context, kept: a sum of piecewise linear lines is linear between the union of their points."""
+        if not 0 <= start < stop <= self.n_layers:
+            raise LatencyError(f"no layers {start}..{stop - 1} in a model with {self.n_layers}: layers run from 0 to {self.n_layers - 1}")
+        if stop == start + 1:
+            curve = self._layer_curve(start, n_tokens, reuse)
+        else:
+            each = ((layer, layer + 1, n_tokens, reuse) for layer in range(start, stop))
+            lines = [self._curves.get(key) or self._curve(*key) for key in each]
+            low, high = max(line.marks[0] for line in lines), min(line.marks[-1] for line in lines)
+            if low > high:
+                raise LatencyError(
+                    f"no context at which all layers {start}..{stop - 1} were measured at n_tokens={n_tokens}: profile again"
+                )
+            contexts = {context for line in lines for context in line.marks if low <= context <= high}
+            curve = _Line.through({context: sum(line.value(context) for line in lines) for context in contexts})
+        self._curves[start, stop, n_tokens, reuse] = curve
+        return curve
+
+    def _layer_curve(self, layer: int, n_tokens: int, reuse: int) -> _Line:
+        """Seconds of one layer along context, at every measured context where n_tokens lies within what was measured."""
+        if layer not in self._grids:
+            measured = ", ".join(map(str, sorted(self._grids))) or "none"
+            raise LatencyError(f"no latency for layer {layer} (measured {measured}): profile again")
+        grid = self._grids[layer]
+        contexts = sorted({context for lines in grid.values() for line in lines.values() for context in line.marks})
+        points = {context: seconds for context in contexts if (seconds := _at(grid, n_tokens, context, reuse)) is not None}
+        if not points:
+            tokens = sorted({n for lines in grid.values() for n in lines})
+            where = f"n_tokens={n_tokens}" + (f" and reuse={reuse}" if tokens[0] <= n_tokens <= tokens[-1] else "")
+            raise LatencyError(
+                f"no latency for layer {layer} at {where} (measured {tokens[0]}..{tokens[-1]}): profile with --max-tokens {n_tokens}"
+            )
+        return _Line.through(points)
+
+
+def _points(latency: pd.DataFrame, statistic: Statistic) -> pd.DataFrame:
+    """One row per measured point, seconds by the statistic of its samples."""
+    seconds = latency["seconds"].to_numpy(dtype=np.float64)
+    if wrong := np.flatnonzero(~(np.isfinite(seconds) & (seconds > 0))).tolist():
+        raise ProfileError(
+            f"wanted finite seconds above 0 in the latency table, got {seconds[wrong[0]]} in row {wrong[0]}: record it again"
+        )
+    rows: list[tuple[Any, ...]] = []
+    for name, part in latency.groupby("kind", sort=True):
+        kind = str(name)
+        if kind not in _MEANINGLESS:
+            raise ProfileError(f"unknown latency kind {kind!r}: known are {', '.join(_MEANINGLESS)}")
+        for axes, samples in part.assign(**_MEANINGLESS[kind]).groupby(_AXES, sort=True)["seconds"]:
+            values = samples.to_numpy(dtype=np.float64)
+            stands = float(statistic(values))
+            if not (math.isfinite(stands) and stands > 0):
+                raise ProfileError(f"wanted finite seconds above 0 of the samples of {kind} at {axes}, got {stands}: use another statistic")
+            rows.append((kind, *map(int, cast(tuple[int, ...], axes)), stands, len(values)))
+    return pd.DataFrame(rows, columns=["kind", *_AXES, "seconds", "samples"])
+
+
+def _at(grid: _Grid, n_tokens: int, context: int, reuse: int) -> float | None:
+    """Seconds at one context, from whatever was measured around it; None where n_tokens lies outside that.
+
+    Where a walk that comes back soon was not measured, the next longer one stands for it, never a shorter one for a longer.
+    """
+    by_reuse = {}
+    for measured, lines in grid.items():
+        by_tokens = {n: line.value(context) for n, line in lines.items() if line.covers(context)}
+        if by_tokens and min(by_tokens) <= n_tokens <= max(by_tokens):
+            by_reuse[measured] = _Line.through(by_tokens).value(n_tokens)
+    if not by_reuse or max(by_reuse) < min(reuse, max(grid)):
+        return None
+    return _Line.through(by_reuse).value(reuse)

@@ -1,0 +1,71 @@
+"""The manifest: what a profile says of itself, and the digest that seals it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from profiles.checks import AGAIN
+from profiles.errors import ProfileError
+from profiles.schema import MANIFEST, REQUIRED_MANIFEST, SCHEMA, SCHEMA_VERSION
+
+
+def manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of the canonical JSON of everything in the manifest but its own digest. Raises ProfileError for what JSON cannot carry."""
+    rest = {key: value for key, value in manifest.items() if key != "digest"}
+    try:
+        text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+    except (TypeError, ValueError) as error:
+        raise ProfileError(
+            f"wanted text and finite numbers in a manifest, got something JSON cannot carry ({error}): use null or plain numbers"
+        ) from None
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest in ``folder``, of this schema and version and with the digest it claims. Raises ProfileError."""
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise ProfileError(
+            f"a profile is a directory, {folder} {'is a file' if folder.exists() else 'does not exist'}: name the directory recorded into"
+        )
+    if not path.exists():
+        raise ProfileError(
+            f"{folder} has no {MANIFEST}: an unfinished recording, or no profile; finish it with `adadecode-profile --resume`"
+        )
+    try:
+        manifest = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ProfileError(f"wanted JSON in {path}, got something unreadable ({error}): {AGAIN}") from error
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        got = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
+        raise ProfileError(
+            f"wanted a manifest with schema {SCHEMA!r} in {path}, got {got!r}: name a directory that `adadecode-profile` wrote"
+        )
+    version = manifest.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ProfileError(f"{folder} has schema version {version}, this program reads up to {SCHEMA_VERSION}: upgrade adadecode")
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise ProfileError(f"wanted schema version {SCHEMA_VERSION} in {path}, got {version!r}: {AGAIN}")
+    if manifest.get("digest") != (digest := manifest_digest(manifest)):
+        raise ProfileError(
+            f"{path} was edited: its digest is {digest}, it claims {manifest.get('digest')}: restore the original, or {AGAIN}"
+        )
+    return manifest
+
+
+def check_manifest(manifest: Mapping[str, Any], where: str) -> int:
+    """Refuse a manifest without its required keys, layers or head depths; returns L. Raises ProfileError."""
+    if missing := [key for key in REQUIRED_MANIFEST if key not in manifest]:
+        raise ProfileError(f"{where} lacks {', '.join(missing)}: {AGAIN}")
+    model, heads = manifest["model"], manifest["heads"]
+    n_layers = model.get("n_layers") if isinstance(model, dict) else None
+    if not isinstance(n_layers, int) or n_layers < 1:
+        raise ProfileError(f"wanted the number of layers as model.n_layers in {where}, got {n_layers!r}: {AGAIN}")
+    depths = heads.get("depths") if isinstance(heads, dict) else None
+    if not isinstance(depths, list) or not all(isinstance(d, int) and 0 < d < n_layers for d in depths) or depths != sorted(set(depths)):
+        raise ProfileError(f"wanted heads.depths rising within 1..{n_layers - 1} in {where}, got {depths!r}: {AGAIN}")
+    return n_layers

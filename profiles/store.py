@@ -1,0 +1,204 @@
+"""Profiles on disk: written atomically, the manifest last; read back only when whole, untouched and sane.
+
+A profile is a directory with one Parquet file per table of `schema.TABLES` and ``manifest.json``, which names every file with its
+SHA-256 and carries a ``digest`` of itself. Files are written beside their place (``*.part``), synced, and moved into it, so a
+directory without a manifest is an unfinished recording and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from profiles.checks import AGAIN, check_prompts, check_values
+from profiles.errors import ProfileError
+from profiles.manifest import check_manifest, manifest_digest, read_manifest
+from profiles.schema import MANIFEST, SCHEMA, SCHEMA_VERSION, TABLES
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Profile:
+    """A recording: its manifest and its tables, columns as in `schema.TABLES`. List columns hold tuples, to be grouped and compared."""
+
+    path: Path
+    manifest: dict[str, Any]
+    latency: pd.DataFrame
+    prompts: pd.DataFrame
+    trace: pd.DataFrame
+    branches: pd.DataFrame
+    runs: pd.DataFrame
+    rounds: pd.DataFrame
+    works: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """What the recording calls itself; the directory's name where it does not say."""
+        return str(self.manifest.get("name", self.path.name))
+
+    @property
+    def n_layers(self) -> int:
+        """L: the decoder layers of the model."""
+        return int(self.manifest["model"]["n_layers"])
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Depths of the trained heads, rising, each in 1..L-1."""
+        return tuple(self.manifest["heads"]["depths"])
+
+
+def write_table(folder: str | Path, name: str, table: pd.DataFrame | pa.Table, *, n_layers: int | None = None) -> dict[str, Any]:
+    """Write one table atomically; returns what the manifest says of it: ``{file, rows, sha256}``.
+
+    Columns may come in any order and in any type that converts without loss. n_layers: L, to check depths and layers against.
+    Raises ProfileError for a table, column or value that the schema does not allow.
+    """
+    arrow = _coerced(name, table)
+    check_values(name, _frame(arrow), n_layers, f"table {name}")
+    return _write(Path(folder), name, arrow)
+
+
+def write_profile(folder: str | Path, manifest: Mapping[str, Any], tables: Mapping[str, pd.DataFrame | pa.Table]) -> Profile:
+    """Write every table of the schema, then the manifest; returns the profile as read back.
+
+    manifest: all of REQUIRED_MANIFEST but ``schema``, ``schema_version`` and ``tables``, which are set here, as is ``digest``.
+    A manifest already there is removed first: a directory half rewritten counts as unfinished. Raises ProfileError.
+    """
+    folder = Path(folder)
+    if wrong := sorted(set(TABLES) ^ set(tables)):
+        raise ProfileError(
+            f"wanted the tables {', '.join(TABLES)}, missing or unknown: {', '.join(wrong)}; pass an empty one where there is nothing to say"
+        )
+    whole: dict[str, Any] = {**manifest, "schema": SCHEMA, "schema_version": SCHEMA_VERSION, "tables": {}}
+    manifest_digest(whole)
+    whole = json.loads(json.dumps(whole))  # as it will be read: tuples become lists, keys text
+    n_layers = check_manifest(whole, "the manifest to write")
+    coerced = {name: _coerced(name, tables[name]) for name in TABLES}
+    frames = {name: _frame(table) for name, table in coerced.items()}
+    for name, frame in frames.items():
+        check_values(name, frame, n_layers, f"table {name}")
+    check_prompts(frames, "the profile to write")
+    if folder.is_dir():
+        (folder / MANIFEST).unlink(missing_ok=True)
+    whole["tables"] = {name: _write(folder, name, table) for name, table in coerced.items()}
+    whole["digest"] = manifest_digest(whole)
+    _replace(folder / MANIFEST, (json.dumps(whole, indent=2, ensure_ascii=False) + "\n").encode())
+    return read_profile(folder)
+
+
+def read_profile(path: str | Path) -> Profile:
+    """Read a profile whole. Raises ProfileError where it is unfinished, newer than this program, damaged, edited or absurd."""
+    folder = Path(path)
+    manifest = read_manifest(folder)
+    n_layers = check_manifest(manifest, str(folder / MANIFEST))
+    frames: dict[str, pd.DataFrame] = {}
+    for name in TABLES:
+        frames[name] = _read_table(folder, name, manifest["tables"])
+        check_values(name, frames[name], n_layers, str(folder / f"{name}.parquet"))
+    check_prompts(frames, str(folder))
+    return Profile(path=folder, manifest=manifest, **frames)
+
+
+def _write(folder: Path, name: str, table: pa.Table) -> dict[str, Any]:
+    """Put a checked table in its place; returns its entry in the manifest."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    data: bytes = sink.getvalue().to_pybytes()
+    path = folder / f"{name}.parquet"
+    _replace(path, data)
+    return {"file": path.name, "rows": table.num_rows, "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Put ``data`` at ``path``: all of it or, whatever happens, what was there before."""
+    if path.parent.exists() and not path.parent.is_dir():
+        raise ProfileError(f"wanted a directory to write a profile in, {path.parent} is a file: name another")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    if os.name == "posix":  # the move itself must reach the disk too; elsewhere a directory cannot be synced
+        entry = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(entry)
+        finally:
+            os.close(entry)
+
+
+def _read_table(folder: Path, name: str, entries: object) -> pd.DataFrame:
+    """One table, byte for byte the one the manifest names, with the columns of the schema."""
+    entry = entries.get(name) if isinstance(entries, dict) else None
+    path = folder / f"{name}.parquet"
+    if not isinstance(entry, dict) or not path.is_file():
+        raise ProfileError(f"{folder} lacks the table {name} ({path.name}): copy the whole directory again, or {AGAIN}")
+    try:
+        data = path.read_bytes()
+        got = hashlib.sha256(data).hexdigest()
+        if got != entry.get("sha256"):
+            raise ProfileError(
+                f"{path} is truncated or was changed: wanted sha256 {entry.get('sha256')}, got {got}: restore it, or {AGAIN}"
+            )
+        table = pq.ParquetFile(pa.BufferReader(data)).read()
+    except (OSError, pa.ArrowException) as error:
+        raise ProfileError(f"wanted a Parquet table in {path}, got something unreadable ({error}): {AGAIN}") from error
+    found = {column.name: column.type for column in table.schema}
+    for wanted in TABLES[name]:
+        if found.get(wanted.name) != wanted.type:
+            raise ProfileError(
+                f"wanted a column {wanted.name} of type {wanted.type} in {path}, got {found.get(wanted.name, 'none')}: {AGAIN}"
+            )
+        column = table[wanted.name].combine_chunks()
+        if column.null_count or (pa.types.is_list(wanted.type) and column.flatten().null_count):
+            raise ProfileError(f"wanted a value in every row of column {wanted.name} in {path}, got nulls: {AGAIN}")
+    return _frame(table.select(TABLES[name].names))
+
+
+def _coerced(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
+    """The table with exactly the columns and types of the schema; NaN stays NaN."""
+    if name not in TABLES:
+        raise ProfileError(f"no table {name!r} in a profile: known are {', '.join(TABLES)}")
+    frame = table if isinstance(table, pd.DataFrame) else _frame(table)
+    if wrong := sorted(set(map(str, frame.columns)) ^ set(TABLES[name].names)):
+        raise ProfileError(f"wanted the columns {', '.join(TABLES[name].names)} in table {name}, missing or unknown: {', '.join(wrong)}")
+    columns = []
+    for field in TABLES[name]:
+        values = frame[field.name].to_numpy()
+        try:
+            if pa.types.is_list(field.type):  # by hand: Arrow would cut 1.5 in a list down to 1 without a word
+                ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
+                items = pa.array(np.array([item for row in values for item in row]), field.type.value_type, from_pandas=False)
+                column = pa.ListArray.from_arrays(pa.array(ends), items)
+            else:
+                column = items = pa.array(values, field.type, from_pandas=False)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise ProfileError(
+                f"wanted values of type {field.type} in column {field.name} of table {name}, got others ({error})"
+            ) from error
+        if items.null_count:
+            raise ProfileError(f"wanted a value in every row of column {field.name} of table {name}, got {items.null_count} nulls: {AGAIN}")
+        columns.append(column)
+    return pa.Table.from_arrays(columns, schema=TABLES[name])
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """The table in pandas, lists as tuples."""
+    columns: dict[str, Any] = {}
+    for field in table.schema:
+        column = table[field.name]
+        if pa.types.is_list(field.type):
+            columns[field.name] = pd.Series([None if row is None else tuple(row) for row in column.to_pylist()], dtype=object)
+        else:
+            columns[field.name] = column.to_pandas()
+    return pd.DataFrame(columns)

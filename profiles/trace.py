@@ -1,0 +1,242 @@
+"""What every head and the last layer would say before every output, looked up fast.
+
+Under greedy decoding the committed tokens do not depend on the design, so one trace replays every design on the committed path.
+Off it, after a wrong draft, only what was recorded is known: `Trace.branch` answers None elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from profiles.errors import DesignError, ProfileError
+from profiles.store import Profile
+
+Said = tuple[float, int]
+"""What a head says: the probability of its top-1 token, and that token."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Text:
+    """One prompt and its continuation; confidence and token as `Trace.confidences` and `Trace.tokens`, and again as lists."""
+
+    domain: str
+    n_prompt: int
+    ended: bool
+    first_token: int
+    confidence: NDArray[np.float64]
+    token: NDArray[np.int32]
+    confidence_rows: list[list[float]] = field(repr=False)
+    token_rows: list[list[int]] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trace:
+    """The heads' answers to every prompt of a profile. Build with `from_profile`.
+
+    n_layers: L. depths: of the trained heads, rising, without L. eos: tokens that end a text. max_new_tokens: the budget of the
+    recording, where it is known; a text that ended by itself stayed within it. Outputs count from 0, the prefill's own; heads spoke from output 1 on. Questions about a prompt or output that is not there raise ProfileError, about a depth
+    without a head DesignError; the last layer answers at depth L.
+    """
+
+    n_layers: int
+    depths: tuple[int, ...]
+    eos: frozenset[int]
+    max_new_tokens: int | None = None
+    _columns: dict[int, int] = field(repr=False)
+    _texts: dict[int, _Text] = field(repr=False)
+    _branches: dict[tuple[int, int, tuple[int, ...], int], Said] = field(repr=False)
+
+    @classmethod
+    def from_profile(cls, profile: Profile) -> Trace:
+        """Raises ProfileError where the manifest names no end tokens or the trace has gaps."""
+        eos = profile.manifest.get("eos_token_ids")
+        if not isinstance(eos, list) or not all(isinstance(token, int) for token in eos):
+            raise ProfileError(
+                f"wanted a list of token ids as eos_token_ids in the manifest of {profile.path}, got {eos!r}: record it again"
+            )
+        return cls.from_frames(
+            profile.prompts,
+            profile.trace,
+            profile.branches,
+            n_layers=profile.n_layers,
+            depths=profile.depths,
+            eos=eos,
+            max_new_tokens=profile.manifest.get("max_new_tokens"),
+        )
+
+    @classmethod
+    def from_frames(
+        cls,
+        prompts: pd.DataFrame,
+        trace: pd.DataFrame,
+        branches: pd.DataFrame,
+        *,
+        n_layers: int,
+        depths: Iterable[int],
+        eos: Iterable[int],
+        max_new_tokens: int | None = None,
+    ) -> Trace:
+        """From the tables of a profile. Raises ProfileError unless every head and the last layer spoke once before each output from 1 on."""
+        heads = tuple(depths)
+        columns = {depth: column for column, depth in enumerate((*heads, n_layers))}
+        ordered = trace.sort_values(["prompt", "output", "depth"], kind="stable")
+        parts = {int(str(prompt)): part for prompt, part in ordered.groupby("prompt", sort=False)}
+        texts = {
+            int(row["prompt"]): _text(row, parts.get(int(row["prompt"]), trace.iloc[:0]), tuple(columns))
+            for row in prompts.to_dict("records")
+        }
+        if strange := sorted(set(parts) - set(texts)):
+            raise ProfileError(f"wanted a trace of listed prompts only, got prompt {strange[0]}: record it again with `adadecode-profile`")
+        said: dict[tuple[int, int, tuple[int, ...], int], Said] = {}
+        for prompt, output, path, depth, token, confidence in zip(
+            *(branches[name].tolist() for name in ("prompt", "output", "path", "depth", "token", "confidence")), strict=True
+        ):
+            said.setdefault((prompt, output, tuple(path), depth), (confidence, token))
+        return cls(
+            n_layers=n_layers,
+            depths=heads,
+            eos=frozenset(eos),
+            max_new_tokens=max_new_tokens,
+            _columns=columns,
+            _texts=texts,
+            _branches=said,
+        )
+
+    @property
+    def prompts(self) -> tuple[int, ...]:
+        """Every prompt, in the order of the table."""
+        return tuple(self._texts)
+
+    def head(self, prompt: int, output: int, depth: int) -> Said:
+        """Confidence and token of the head at ``depth`` before committed ``output`` (1 or more)."""
+        if output > 0:
+            try:
+                column, text = self._columns[depth], self._texts[prompt]
+                return text.confidence_rows[output][column], text.token_rows[output][column]
+            except (KeyError, IndexError):
+                pass
+        raise self._unknown(prompt, output, depth)
+
+    def final(self, prompt: int, output: int) -> int:
+        """The committed token: the last layer's, or for output 0 the prefill's."""
+        if output >= 0:
+            try:
+                return self._texts[prompt].token_rows[output][-1]
+            except (KeyError, IndexError):
+                pass
+        raise self._unknown(prompt, output, self.n_layers)
+
+    def branch(self, prompt: int, output: int, path: tuple[int, ...], depth: int) -> Said | None:
+        """The same after the drafts ``path``, the first of them wrong and standing at ``output``; None where it was not recorded."""
+        said = self._branches.get((prompt, output, path, depth))
+        if said is None and depth not in self._columns:
+            raise self._unknown(prompt, output, depth)
+        return said
+
+    def branches(self) -> dict[tuple[int, int, tuple[int, ...]], dict[int, Said]]:
+        """Every recorded branch (prompt, output, path), and what each head said there, by depth."""
+        nodes: dict[tuple[int, int, tuple[int, ...]], dict[int, Said]] = {}
+        for (prompt, output, path, depth), said in self._branches.items():
+            nodes.setdefault((prompt, output, path), {})[depth] = said
+        return nodes
+
+    def domain(self, prompt: int) -> str:
+        """The prompt's domain."""
+        return self._text(prompt).domain
+
+    def n_prompt(self, prompt: int) -> int:
+        """Tokens of the prompt."""
+        return self._text(prompt).n_prompt
+
+    def n_output(self, prompt: int) -> int:
+        """Tokens generated, the prefill's included."""
+        return len(self._text(prompt).token_rows)
+
+    def ended(self, prompt: int) -> bool:
+        """Whether the text ended by itself, not by the budget."""
+        return self._text(prompt).ended
+
+    def first_token(self, prompt: int) -> int:
+        """Output 0, from the prefill."""
+        return self._text(prompt).first_token
+
+    def confidences(self, prompt: int) -> NDArray[np.float64]:
+        """[n_output, n_depths + 1] confidences, a column per head and the last layer's last; row 0, before which no head spoke, is NaN."""
+        return self._text(prompt).confidence
+
+    def tokens(self, prompt: int) -> NDArray[np.int32]:
+        """[n_output, n_depths + 1] top-1 tokens, columns as in `confidences`; row 0 is -1 but for the first token in the last column."""
+        return self._text(prompt).token
+
+    def agreement(self) -> pd.DataFrame:
+        """How often each head says what the last layer says, and how sure it is.
+
+        One row per domain and depth, L last: domain, depth, outputs (how many), agree (share in 0..1), confidence (mean in 0..1).
+        Domains without any output after the first have no row.
+        """
+        rows: list[dict[str, Any]] = []
+        for domain in dict.fromkeys(text.domain for text in self._texts.values()):
+            texts = [text for text in self._texts.values() if text.domain == domain]
+            token = np.concatenate([text.token[1:] for text in texts])
+            confidence = np.concatenate([text.confidence[1:] for text in texts])
+            for depth, column in self._columns.items() if len(token) else ():
+                agree, sure = float((token[:, column] == token[:, -1]).mean()), float(confidence[:, column].mean())
+                rows.append({"domain": domain, "depth": depth, "outputs": len(token), "agree": agree, "confidence": sure})
+        return pd.DataFrame(rows, columns=["domain", "depth", "outputs", "agree", "confidence"])
+
+    def _text(self, prompt: int) -> _Text:
+        try:
+            return self._texts[prompt]
+        except KeyError:
+            raise self._unknown(prompt, 0, self.n_layers) from None
+
+    def _unknown(self, prompt: int, output: int, depth: int) -> DesignError | ProfileError:
+        """What is wrong with a question that has no answer."""
+        if depth not in self._columns:
+            trained = ", ".join(map(str, self.depths)) or "none"
+            return DesignError(f"no head at depth {depth} (trained: {trained}): choose among these, or train one there and profile again")
+        if prompt not in self._texts:
+            return ProfileError(
+                f"no prompt {prompt} in the trace (it holds {', '.join(map(str, self._texts)) or 'none'}): name one of these"
+            )
+        return ProfileError(
+            f"no head spoke before output {output} of prompt {prompt} (1..{self.n_output(prompt) - 1} recorded): profile longer outputs"
+        )
+
+
+def _text(row: dict[Any, Any], part: pd.DataFrame, depths: tuple[int, ...]) -> _Text:
+    """One row of prompts with its part of the trace, sorted by output and depth; depths end with L."""
+    n_output, width = int(row["n_output"]), len(depths)
+    outputs, spoke = part["output"].to_numpy(), part["depth"].to_numpy()
+    whole = len(part) == (n_output - 1) * width
+    if not whole or (outputs != np.repeat(np.arange(1, n_output), width)).any() or (spoke != np.tile(depths, n_output - 1)).any():
+        raise ProfileError(
+            f"wanted depths {', '.join(map(str, depths))} before each of outputs 1..{n_output - 1} in the trace of prompt {row['prompt']} "
+            f"({(n_output - 1) * width} rows), got {len(part)} rows, other ones or with gaps: record it again with `adadecode-profile`"
+        )
+    confidence = np.full((n_output, width), np.nan)
+    token = np.full((n_output, width), -1, dtype=np.int32)
+    confidence[1:] = part["confidence"].to_numpy().reshape(-1, width)
+    token[1:] = part["token"].to_numpy().reshape(-1, width)
+    token[0, -1] = row["first_token"]
+    if ((token[1:] == token[1:, -1:]) != part["agrees"].to_numpy().reshape(-1, width)).any():
+        raise ProfileError(
+            f"wanted agrees to say whether a head's token is the last layer's, it does not for prompt {row['prompt']}: record it again"
+        )
+    confidence.flags.writeable = token.flags.writeable = False
+    return _Text(
+        domain=str(row["domain"]),
+        n_prompt=int(row["n_prompt"]),
+        ended=bool(row["ended"]),
+        first_token=int(row["first_token"]),
+        confidence=confidence,
+        token=token,
+        confidence_rows=confidence.tolist(),
+        token_rows=token.tolist(),
+    )

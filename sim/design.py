@@ -1,0 +1,110 @@
+"""A design: which policy, with the heads where, how sure they must be, how many drafts a round."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from profiles.errors import DesignError
+
+DEFAULT_CAP = 5
+"""At most this many drafts a round (paper, appendix D)."""
+
+
+class Policy(StrEnum):
+    """What decides that a token leaves the stack early."""
+
+    VANILLA = "vanilla"
+    ADADECODE = "adadecode"
+    FIXED = "fixed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """One point of the design space; checks itself.
+
+    placement: rising depths of the heads in use, each in 1..L-1. gammas: one confidence threshold per head, in [0, 1]; a draft
+    is taken when its probability *exceeds* the threshold. cap: most drafts in a round. verify: False commits drafts unseen by
+    the last layer (the paper's ablation, table 3).
+
+    ``fixed`` drafts ``cap`` tokens a round from its one head, however unsure (LayerSkip); its gamma is not used.
+    Raises DesignError.
+    """
+
+    policy: Policy
+    placement: tuple[int, ...] = ()
+    gammas: tuple[float, ...] = ()
+    cap: int = DEFAULT_CAP
+    verify: bool = True
+
+    def __post_init__(self) -> None:
+        if list(self.placement) != sorted(set(self.placement)) or any(d < 1 for d in self.placement):
+            raise DesignError(f"a placement is a rising list of depths from 1 on, got {list(self.placement)}: list each depth once, shallowest first")
+        if len(self.gammas) != len(self.placement):
+            raise DesignError(f"wanted one gamma per head ({len(self.placement)} at {list(self.placement)}), got {len(self.gammas)}: give one gamma, or one per head")
+        for gamma in self.gammas:
+            if not (math.isfinite(gamma) and 0.0 <= gamma <= 1.0):
+                raise DesignError(f"gamma is a probability in [0, 1], got {gamma}: 0 always exits early, 1 never does")
+        if self.cap < 1:
+            raise DesignError(f"the cap is at least 1 draft a round, got {self.cap}: for no drafts at all use the policy vanilla")
+        if self.policy is Policy.FIXED and len(self.placement) != 1:
+            raise DesignError(f"the policy fixed drafts from exactly one head, got heads at {list(self.placement)}: name one depth")
+
+    @classmethod
+    def of(
+        cls,
+        policy: str | Policy = Policy.ADADECODE,
+        *,
+        gamma: float | Sequence[float] = 0.75,
+        placement: Sequence[int] = (),
+        cap: int = DEFAULT_CAP,
+        verify: bool = True,
+    ) -> Design:
+        """A design from what a user types: a policy by name, one gamma for all heads or one for each. Raises DesignError."""
+        try:
+            named = Policy(policy)
+        except ValueError:
+            raise DesignError(f"unknown policy {policy!r}: known are {', '.join(Policy)}") from None
+        depths = () if named is Policy.VANILLA else tuple(int(d) for d in placement)
+        if isinstance(gamma, (int, float)):
+            gammas = (float(gamma),) * max(1, len(depths))
+        else:
+            gammas = tuple(float(g) for g in gamma)
+        if not depths:
+            cls(policy=Policy.ADADECODE, placement=tuple(range(1, len(gammas) + 1)), gammas=gammas, cap=cap)  # unused, but still checked
+            gammas = ()
+        return cls(policy=named, placement=depths, gammas=gammas, cap=cap, verify=verify)
+
+    def boundaries(self, n_layers: int) -> tuple[int, ...]:
+        """The segment boundaries 0 = b0 < ... < bS = n_layers.
+
+        A head with gamma 1 is never tested (no probability exceeds 1), so it splits nothing: with gamma 1 everywhere the work is
+        vanilla's. Raises DesignError where a head lies at or beyond the last layer.
+        """
+        if self.placement and self.placement[-1] >= n_layers:
+            raise DesignError(f"a head lies between the layers of a model with {n_layers}: depths 1..{n_layers - 1}, got {list(self.placement)}")
+        return (0, *(d for d, g in zip(self.placement, self.gammas, strict=True) if self.policy is Policy.FIXED or g < 1.0), n_layers)
+
+    def threshold(self, depth: int) -> float:
+        """The confidence that a draft from the head at this depth must exceed."""
+        if self.policy is Policy.FIXED:
+            return -1.0
+        return self.gammas[self.placement.index(depth)]
+
+    @property
+    def label(self) -> str:
+        """A short, unique name: ``adadecode 4/8 gamma 0.75``."""
+        if not self.placement:
+            return str(self.policy)
+        heads = "/".join(map(str, self.placement))
+        gammas = "/".join(f"{g:g}" for g in (self.gammas if len(set(self.gammas)) > 1 else self.gammas[:1]))
+        words = [f"{self.policy} {heads}"]
+        if self.policy is not Policy.FIXED:
+            words.append(f"gamma {gammas}")
+        if self.cap != DEFAULT_CAP or self.policy is Policy.FIXED:
+            words.append(f"cap {self.cap}")
+        if not self.verify:
+            words.append("unverified")
+        return " ".join(words)

@@ -1,0 +1,140 @@
+"""What the heads and the last layer say to a sequence that is replayed from a trace.
+
+On the committed text the trace knows. After a wrong draft the sequence is on a *branch*: what was recorded there is used, and
+elsewhere a recorded branch stands in, drawn by a hash of where the sequence is, so that the same question always gets the same
+answer. What rests on a draw is flagged as *modelled*.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+
+from profiles.trace import Said, Trace
+from sim.design import Design
+from sim.scheduler import Check, Draft, Outcome, Run, Schedule, Verdict, Work
+
+Row = Mapping[int, Said]
+"""What every head says at one place, by depth; the last layer at depth L, where it is known."""
+
+
+def budget(trace: Trace, prompt: int, design: Design) -> int:
+    """Most tokens of a replay of this prompt, the prefill's included.
+
+    A text cut off by the budget shows what it was. One that ended by itself had more left, and a token less or more left decides
+    whether a head is tested at all: then the recording tells, and where it does not, enough for a whole round. Without verification
+    nothing is known beyond the recorded text, and its length is the budget.
+    """
+    n_output = trace.n_output(prompt)
+    if not (trace.ended(prompt) and design.verify):
+        return n_output
+    return trace.max_new_tokens or n_output + design.cap + 1
+
+
+class BranchModel:
+    """Stands in for answers that nobody recorded.
+
+    trace: where the recorded ones come from. A branch gets the row of a recorded one as many drafts after its wrong draft, or of any
+    where none is that long, or of the committed text where no branch was recorded.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.n_layers = trace.n_layers
+        self._by_steps: dict[int, list[Row]] = {}  # drafts since the wrong one, itself included
+        for (_, _, path), row in sorted(trace.branches().items()):
+            if all(depth in row for depth in trace.depths):
+                self._by_steps.setdefault(len(path), []).append(row)
+        self._any = [row for rows in self._by_steps.values() for row in rows]
+
+    def branch(self, prompt: int, output: int, path: tuple[int, ...]) -> Row:
+        """A row for the branch that left the text of ``prompt`` at ``output`` with the drafts ``path``."""
+        pool = self._by_steps.get(len(path), self._any)
+        return pool[_dice(prompt, output, path) % len(pool)] if pool else self.committed(prompt, output, len(path))
+
+    def committed(self, prompt: int, output: int, steps: int) -> Row:
+        """A row of some committed text, for a sequence ``steps`` tokens after it left the text of ``prompt`` at ``output``. Never the end of one."""
+        where = self._outputs[_dice(prompt, output, steps) % len(self._outputs)]
+        return {depth: self.trace.head(*where, depth) for depth in (*self.trace.depths, self.n_layers)}
+
+    @cached_property
+    def _outputs(self) -> list[tuple[int, int]]:
+        """(prompt, output) of everything committed and heard, end tokens left out unless there is nothing else."""
+        trace = self.trace
+        heard = [(prompt, output) for prompt in trace.prompts for output in range(1, trace.n_output(prompt))]
+        return [(prompt, output) for prompt, output in heard if trace.final(prompt, output) not in trace.eos] or heard
+
+
+class Answers:
+    """Answers to one schedule, in the order it asks. modelled: whether the round so far rests on a draw."""
+
+    def __init__(self, trace: Trace, prompt: int, schedule: Schedule, model: BranchModel) -> None:
+        self.trace, self.prompt, self.schedule, self.model = trace, prompt, schedule, model
+        self.modelled = False
+        self._verifies = schedule.design.verify
+        self._n_prompt = schedule.n_prompt
+        self._position = -1  # of the last token asked about
+        self._path: list[int] = []  # tokens since the sequence left the recorded text, the wrong draft first
+        self._drawn: tuple[int, Row] = (-1, {})  # the row drawn for the token at this position
+
+    def __call__(self, work: Work) -> Outcome:
+        """The outcome of this piece of work. Raises DesignError where no head was trained at the depth of a Check."""
+        if isinstance(work, Run):
+            return None
+        if isinstance(work, Check):
+            depth, position = work
+            if position != self._position:
+                self._arrive(position)
+            said = self._off_text(depth) if self._path else self.trace.head(self.prompt, position - self._n_prompt + 1, depth)
+            return Draft(*said)
+        start, stop, drafts = work
+        if self._verifies:
+            return self._verdict(start - self._n_prompt + 1, drafts)
+        if start != self._position:
+            self._arrive(start)
+        if self._path:
+            return Verdict(0, self._off_text(self.model.n_layers)[1])
+        return Verdict(0, self.trace.final(self.prompt, stop - self._n_prompt))
+
+    def end_round(self) -> bool:
+        """Close a round: whether it rested on a draw."""
+        modelled, self.modelled = self.modelled, False
+        return modelled
+
+    def _arrive(self, position: int) -> None:
+        """The first question about the token at this position: is the sequence still on the recorded text?"""
+        self._position = position
+        newest = self.schedule.newest
+        if self._path or newest != self.trace.final(self.prompt, position - self._n_prompt):
+            self._path.append(newest)
+
+    def _off_text(self, depth: int) -> Said:
+        path = self._path
+        left = self._position - self._n_prompt + 1 - len(path)  # output of the first wrong draft
+        if self._verifies:
+            said = self.trace.branch(self.prompt, left, tuple(path), depth)
+            if said is not None:
+                return said
+        self.modelled = True
+        if self._drawn[0] != self._position:
+            row = self.model.branch(self.prompt, left, tuple(path)) if self._verifies else self.model.committed(self.prompt, left, len(path))
+            self._drawn = (self._position, row)
+        return self._drawn[1][depth]
+
+    def _verdict(self, output: int, drafts: tuple[int, ...]) -> Verdict:
+        """The last layer's: the drafts that stand in the recorded text from ``output`` on, and the token after them."""
+        accepted = 0
+        for draft in drafts:
+            if draft != self.trace.final(self.prompt, output + accepted):
+                break
+            accepted += 1
+        self._path.clear()
+        self._position = -1
+        self._drawn = (-1, {})
+        return Verdict(accepted, self.trace.final(self.prompt, output + accepted))
+
+
+def _dice(*where: object) -> int:
+    """A number that depends on its arguments alone, on every machine."""
+    return int.from_bytes(hashlib.blake2b(repr(where).encode(), digest_size=8).digest(), "big")

@@ -1,0 +1,122 @@
+"""Tiny random causal LMs of every architecture the engine serves, and of some it refuses. Built from configs: nothing is downloaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+N_LAYERS = 6
+VOCABULARY = 97
+WINDOW = 8
+MAX_POSITIONS = 128
+
+_LLAMA_LIKE: dict[str, Any] = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": N_LAYERS,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "vocab_size": VOCABULARY,
+    "max_position_embeddings": MAX_POSITIONS,
+    "sliding_window": WINDOW,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+_GPT2_LIKE: dict[str, Any] = {
+    "n_embd": 64,
+    "n_layer": N_LAYERS,
+    "n_head": 4,
+    "n_positions": MAX_POSITIONS,
+    "vocab_size": VOCABULARY,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+
+# What each architecture needs beside the above.
+_SERVED: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "qwen2": {"use_sliding_window": True, "max_window_layers": 3},  # half of its layers slide
+    "qwen3": {},
+    "mistral": {},
+    "gemma": {},
+    "gemma2": {"query_pre_attn_scalar": 16},
+    "gemma3_text": {"query_pre_attn_scalar": 16},
+    "phi3": {},
+    "olmo2": {},
+    "olmo3": {},
+    "gpt_neox": {},
+    "gpt2": {},
+    "phi": {},
+    "starcoder2": {"bos_token_id": 1, "eos_token_id": 2},
+    "granite": {"logits_scaling": 3.0, "embedding_multiplier": 2.0, "residual_multiplier": 0.7},
+    "cohere": {"logit_scale": 0.5},
+    "cohere2": {"logit_scale": 0.5},
+    "smollm3": {},
+    "qwen3_moe": {"moe_intermediate_size": 32, "num_experts": 4, "num_experts_per_tok": 2},
+    "mixtral": {"num_local_experts": 4},
+    "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "opt": {"ffn_dim": 96, "word_embed_proj_dim": 32},  # a projection on either side of the layers
+    "stablelm": {},
+    "nemotron": {},
+    "exaone4": {},
+    "glm4": {},
+    "ministral": {},
+    "hunyuan_v1_dense": {},
+}
+_REFUSED: dict[str, dict[str, Any]] = {
+    "bloom": {"n_layer": N_LAYERS, "n_head": 4},
+    "falcon": {"alibi": True},
+    "gptj": {"rotary_dim": 8},
+    "mpt": {"d_model": 64, "n_heads": 4, "n_layers": N_LAYERS},
+    "mamba": {},
+    "qwen3_next": {},
+    "jamba": {},
+    "recurrent_gemma": {},
+    "t5": {"d_model": 64, "d_ff": 96, "num_layers": N_LAYERS, "num_heads": 4, "d_kv": 16},
+}
+_GPT2_NAMES = ("gpt2", "gptj")
+
+ARCHITECTURES = list(_SERVED)
+SLIDING = ["qwen2", "mistral", "gemma2", "gemma3_text", "phi3", "olmo3", "starcoder2", "cohere2", "mixtral", "gpt_oss", "exaone4", "ministral"]
+"""Those of which some layers see only the last ``WINDOW`` positions, as configured here."""
+REFUSED = list(_REFUSED)
+
+
+def tiny_model(architecture: str, dtype: torch.dtype = torch.float64, seed: int = 0, **config: Any) -> PreTrainedModel:
+    """A random model of 6 layers and 97 tokens, on the CPU. ``config`` overrides single settings.
+
+    Its weights are large enough that its greedy text does not loop at once, and the later layers change less than the early ones,
+    so that some drafts are right and some are wrong.
+    """
+    settings = {**(_GPT2_LIKE if architecture in _GPT2_NAMES else _LLAMA_LIKE), "tie_word_embeddings": False}
+    settings |= {**_SERVED, **_REFUSED}[architecture]
+    made = CONFIG_MAPPING[architecture](**(settings | config))
+    made._experts_implementation = "eager"  # the fused ones know no FP64
+    auto = AutoModelForSeq2SeqLM if made.is_encoder_decoder else AutoModelForCausalLM
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        model: PreTrainedModel = auto.from_config(made, dtype=dtype).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            noise = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+            weight.add_((noise * (_spread(name) if weight.ndim > 1 else 0.1)).to(dtype))
+    return model
+
+
+def _spread(name: str) -> float:
+    """Standard deviation of the noise on a matrix: less in the later layers."""
+    layer = next((int(part) for part in name.split(".") if part.isdigit()), 0)
+    return 0.3 if layer < 3 else 0.12
+
+
+def random_prompt(length: int, seed: int = 0) -> torch.Tensor:
+    """Token ids (1, length), none of them a special one."""
+    generator = torch.Generator().manual_seed(1000 * seed + length)
+    return torch.randint(3, VOCABULARY, (1, length), generator=generator)
