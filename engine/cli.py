@@ -14,12 +14,15 @@ _EXTRA = {"huggingface_hub", "psutil", "safetensors", "tokenizers", "torch", "tr
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Within: an InputError becomes ``error: ...`` on stderr and exit code 2, as does a missing extra."""
+    """Within: an InputError becomes ``error: ...`` on stderr and exit code 2, as does a missing extra. Ctrl-C: exit code 130."""
     try:
         yield
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:  # before a command has begun anything that it could go on with
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise

@@ -30,8 +30,12 @@ class Vocabulary:
 
     @classmethod
     def of(cls, parts: SegmentedModel, chunk: int = CHUNK) -> Vocabulary:
-        """The LM head of a model. Raises UnsupportedModel where it is more than a matrix and a bias."""
+        """The LM head of a model. Raises UnsupportedModel where it is not a (V, d) matrix with or without a bias."""
         head = parts.lm_head
+        if head.weight.shape[1] != parts.hidden_size:
+            raise UnsupportedModel(
+                f"{parts.name} cannot have heads trained: its LM head is {head.weight.shape[1]} wide, its layers {parts.hidden_size}; wanted one width"
+            )
         bias = getattr(head, "bias", None)
         found = cls(weight=head.weight.detach(), bias=None if bias is None else bias.detach(), finish=parts._finish, chunk=chunk)
         probe = torch.linspace(-1, 1, 2 * found.weight.shape[1]).reshape(2, -1).to(found.weight)

@@ -38,7 +38,9 @@ def load_model(
     except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise InputError(f"the model {name_or_path} cannot be loaded: {_reason(error)}") from error
     if missing := sorted(found["missing_keys"]):
-        raise InputError(f"the checkpoint {name_or_path} lacks weights that its model has ({', '.join(missing[:3])}): wanted a complete causal LM")
+        raise InputError(
+            f"the checkpoint {name_or_path} lacks weights that its model has ({', '.join(missing[:3])}): wanted a complete causal LM"
+        )
     model.eval()
     return model, tokenizer
 

@@ -39,9 +39,13 @@ def read_prompts(path: str | Path) -> list[Prompt]:
     except FileNotFoundError:
         raise PromptError(f"no prompt file {path}: name a .jsonl or a text file with one prompt a line") from None
     except OSError as error:
-        raise PromptError(f"the prompt file {path} cannot be read ({error.strerror}): name a .jsonl or a text file with one prompt a line") from None
+        raise PromptError(
+            f"the prompt file {path} cannot be read ({error.strerror}): name a .jsonl or a text file with one prompt a line"
+        ) from None
     except UnicodeDecodeError as error:
-        raise PromptError(f"wanted UTF-8 in {path}, got the byte 0x{error.object[error.start]:02x} at offset {error.start}: convert the file") from None
+        raise PromptError(
+            f"wanted UTF-8 in {path}, got the byte 0x{error.object[error.start]:02x} at offset {error.start}: convert the file"
+        ) from None
     # Only \n ends a line: JSON strings may hold the other separators that str.splitlines knows.
     lines = [(number, line.strip()) for number, line in enumerate(content.split("\n"), 1) if line.strip()]
     if not lines:

@@ -7,6 +7,7 @@ that was killed goes on where it stopped and ends with the same tables, timing s
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -25,9 +26,17 @@ from engine.prompts import Prompt
 from engine.timing import Clock, host_seconds, synchronized_now, walk
 from profiles.errors import InputError
 from profiles.schema import SCHEMA, SCHEMA_VERSION
+from profiles.manifest import manifest_digest
 from profiles.store import Profile, write_profile
 from sim.design import Design
 from sim.scheduler import Check, Outcome, Round, Run, Verify, Work
+
+
+HOST_ROUNDS = 2
+"""Scripted rounds of one host sample."""
+
+VISITS = 5
+"""Each context is visited at least this often to time latencies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +63,7 @@ class Plan:
     @property
     def longest(self) -> int:
         """Positions that must fit."""
-        return max(max(map(len, self.encoded)) + self.max_new_tokens, self.contexts[-1])
+        return max(max(map(len, self.encoded)) + self.max_new_tokens, self.contexts[-1], HOST_ROUNDS * self.max_tokens + 2)
 
 
 def columns(design: Design) -> Row:
@@ -88,14 +97,19 @@ class Recorder:
         for repeat in range(plan.repeats):
             for p in range(count):
                 todo.append((f"2-runs-{repeat:03}-{p:04}", lambda r=repeat, p=p: self._runs(r, p)))
-                todo.append((f"3-latency-{repeat:03}-{p:04}", lambda r=repeat, p=p: self._latency(r * count + p)))
+                todo.append(self._visit(repeat * count + p))
+        todo += [self._visit(v) for v in range(plan.repeats * count, VISITS * len(plan.contexts))]
         todo += [(f"4-works-{p:04}", lambda p=p: self._works(p)) for p in range(count)]
         todo += [(f"5-branches-{p:04}", lambda p=p: self._branches(p)) for p in range(count)]
         return todo
 
+    def _visit(self, number: int) -> Piece:
+        return f"3-latency-{number:06}", lambda: self._latency(number)
+
     def run(self) -> Iterator[tuple[int, int]]:
         """Do what is not done yet; yields (finished, all) after each piece."""
         todo = self.pieces()
+        manifest_digest(self._manifest(0))  # what cannot be written is refused now, not at the end
         with torch.inference_mode():
             self.decoder.parts.allocate(self.plan.longest)
         for index, (name, do) in enumerate(todo):
@@ -171,7 +185,8 @@ class Recorder:
         rows: list[Row] = []
         generator = torch.Generator().manual_seed(plan.seed)
         filler = torch.randint(0, parts.config.vocab_size, (1, plan.longest), generator=generator).to(self.device)
-        walks = [(depth, n) for depth in plan.walks for n in range(1, plan.max_tokens + 1)]
+        single = sorted({*plan.walks, *self.decoder.heads.depths})  # every head is checked somewhere
+        walks = [(depth, 1) for depth in single] + [(depth, n) for depth in plan.walks for n in range(2, plan.max_tokens + 1)]
         random.Random(f"{plan.seed} latency {visit}").shuffle(walks)
         with parts.session():
             parts.run(0, parts.n_layers, parts.embed(filler[:, :context], 0), 0)
@@ -179,7 +194,7 @@ class Recorder:
                 rows += walk(self.decoder, depth, n, max(context, n), plan.samples, visit)
             rows += self._prefills(filler, visit)
             for depth in (0, *self.decoder.heads.depths[:: max(1, len(self.decoder.heads.depths) // 3)]):
-                seconds = host_seconds(self.decoder, depth, min(plan.contexts[0], plan.longest - 16), rounds=2)
+                seconds = host_seconds(self.decoder, depth, context=1, rounds=HOST_ROUNDS)
                 rows.append({"kind": "host", "layer": -1, "n_tokens": 1, "context": 0, "reuse": 0, "repeat": visit, "seconds": seconds})
         rows.sort(key=lambda r: (r["kind"], r["layer"], r["n_tokens"], r["context"], r["reuse"]))
         return {"latency": rows}
@@ -274,7 +289,7 @@ class Recorder:
                 "n_layers": parts.n_layers,
                 "hidden_size": parts.hidden_size,
                 "n_parameters": sum(t.numel() for t in model.parameters()),
-                "config": model.config.to_diff_dict(),
+                "config": json.loads(json.dumps(model.config.to_diff_dict(), default=str), parse_constant=str),
             },
             "heads": {"name": plan.settings["heads"], "depths": list(heads.depths), "metrics": heads.metrics},
             "hardware": {"before": self.started, "after": describe_machine(self.device)},

@@ -37,7 +37,9 @@ class Continuation:
     output: list[int]
 
 
-def continuations(decoder: AdaDecoder, prompts: Sequence[torch.Tensor], folder: Path, *, max_new_tokens: int, advance: Advance) -> list[Continuation]:
+def continuations(
+    decoder: AdaDecoder, prompts: Sequence[torch.Tensor], folder: Path, *, max_new_tokens: int, advance: Advance
+) -> list[Continuation]:
     """Greedy continuations of prompts, each (1, n), one line of ``generations.jsonl`` each. ``advance`` counts prompts."""
     path = folder / GENERATIONS
     outputs = _generated(path, len(prompts))
@@ -70,7 +72,14 @@ def _generated(path: Path, wanted: int) -> list[list[int]]:
 
 
 def write_states(
-    parts: SegmentedModel, texts: Sequence[Continuation], depths: Sequence[int], folder: Path, name: str, *, dtype: torch.dtype, advance: Advance
+    parts: SegmentedModel,
+    texts: Sequence[Continuation],
+    depths: Sequence[int],
+    folder: Path,
+    name: str,
+    *,
+    dtype: torch.dtype,
+    advance: Advance,
 ) -> States:
     """Normed hidden states of every position that predicts an output token, in shards ``name-00000.safetensors``...
 
@@ -92,7 +101,9 @@ def write_states(
             stop = done + len(text.output)
             found[done:stop] = states_of(parts, text, depths)
             if not torch.isfinite(found[done:stop]).all():
-                raise InputError(f"a hidden state of this model is not a finite number in {dtype}: run the model with --dtype bfloat16 (or float32)")
+                raise InputError(
+                    f"a hidden state of this model is not a finite number in {dtype}: run the model with --dtype bfloat16 (or float32)"
+                )
             advance(stop - done)
             done = stop
         partial = path.with_suffix(".part")

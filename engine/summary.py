@@ -6,38 +6,29 @@ import pandas as pd
 from rich.table import Table
 
 from profiles.store import Profile
-from sim.design import Design
-
-KEY = ["policy", "placement", "gammas", "cap", "verify"]
-
-
-def design_of(key: tuple[str, tuple[int, ...], tuple[float, ...], int, bool]) -> Design:
-    """The design that a row of the runs or rounds table names."""
-    policy, placement, gammas, cap, verify = key
-    return Design.of(policy, gamma=gammas, placement=placement, cap=cap, verify=verify) if placement else Design.of(policy)
+from sim.design import Design, Policy
+from sim.recorded import rounds_of, timed_runs
+from sim.scheduler import Round
 
 
 def summarize(profile: Profile) -> pd.DataFrame:
-    """One row per design: tpot_s, tokens_per_s, speedup over vanilla, tokens_per_round, drafts, rejected (share of the drafts)."""
-    runs = profile.runs[~profile.runs["instrumented"]]
-    medians = runs.groupby([*KEY, "prompt"], sort=False)[["decode_s", "n_tokens"]].median().reset_index()
-    rounds = profile.rounds.assign(drafts=profile.rounds["exits"].map(len))
+    """One row per design: design, tpot_s, tokens_per_s, speedup over vanilla, tokens_per_round, drafts, rejected (share of the drafts)."""
+    seconds: dict[Design, list[tuple[float, int]]] = {}
+    for (design, _), runs in timed_runs(profile).items():
+        seconds.setdefault(design, []).append((float(runs["decode_s"].median()), int(runs["n_tokens"].iloc[0])))
+    rounds: dict[Design, list[Round]] = {}
+    for (design, _), done in rounds_of(profile).items():
+        rounds.setdefault(design, []).extend(done)
     rows = []
-    for key, group in medians.groupby(KEY, sort=False):
-        own = rounds[(rounds[KEY].apply(tuple, axis=1) == key)]
-        drafts = int(own["drafts"].sum())
-        rows.append(
-            {
-                "design": design_of(key).label,
-                "tpot_s": group["decode_s"].sum() / (group["n_tokens"] - 1).sum(),
-                "tokens_per_round": own["committed"].mean(),
-                "drafts": drafts,
-                "rejected": float((own["drafts"] - own["accepted"]).sum()) / drafts if drafts else 0.0,
-            }
-        )
+    for design, cells in seconds.items():
+        own = rounds.get(design, [])
+        drafts, accepted = sum(len(r.exits) for r in own), sum(r.accepted for r in own)
+        tpot = sum(s for s, _ in cells) / max(1, sum(n - 1 for _, n in cells))
+        per_round = sum(r.committed for r in own) / len(own) if own else 0.0
+        row = {"design": design.label, "policy": design.policy, "tpot_s": tpot, "tokens_per_s": 1 / tpot, "tokens_per_round": per_round}
+        rows.append({**row, "drafts": drafts, "rejected": (drafts - accepted) / drafts if drafts else 0.0})
     table = pd.DataFrame(rows)
-    table["tokens_per_s"] = 1.0 / table["tpot_s"]
-    table["speedup"] = table.loc[table["design"] == "vanilla", "tpot_s"].iloc[0] / table["tpot_s"]
+    table["speedup"] = table.loc[table["policy"] == Policy.VANILLA, "tpot_s"].iloc[0] / table["tpot_s"]
     return table
 
 

@@ -23,7 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.decode import AdaDecoder
 from engine.divergence import Vocabulary
-from engine.heads import CONFIG, ExitHeads
+from engine.heads import ExitHeads
 from engine.loading import enough_memory
 from engine.prompts import Prompt, encode
 from engine.states import continuations, write_states
@@ -32,8 +32,8 @@ from profiles.errors import HeadsError, InputError
 
 STATE, CACHE, CHECKPOINT = "train.json", "cache", "checkpoint.safetensors"
 FORMAT = 1
-LR_TIMES_WIDTH = 0.25
-"""The default peak learning rate, times d: 1e-3 for d = 256, 6e-5 for d = 4096, so that a step moves T norm(h) about as far."""
+LR_TIMES_WIDTH = 0.5
+"""The default peak learning rate, times d: 2e-3 for d = 256, 1.2e-4 for d = 4096, so that a step moves T norm(h) about as far."""
 
 
 def train_heads(
@@ -69,7 +69,12 @@ def train_heads(
         depths, parts.n_layers, max_new_tokens=max_new_tokens, epochs=epochs, batch_tokens=batch_tokens, lr=lr, seed=seed, held_out=held_out
     )
     encoded = _encode_all(tokenizer, prompts, model, max_new_tokens)
-    settings: dict[str, Any] = {"model": parts.name, "weights": _weights_digest(model), "dtype": str(parts.dtype), "eos": sorted(decoder.eos)}
+    settings: dict[str, Any] = {
+        "model": parts.name,
+        "weights": _weights_digest(model),
+        "dtype": str(parts.dtype),
+        "eos": sorted(decoder.eos),
+    }
     settings |= {"prompts": _digest([ids.tolist() for ids in encoded]), "depths": list(depths), "max_new_tokens": max_new_tokens}
     settings |= {"epochs": epochs, "batch_tokens": batch_tokens, "lr": lr, "seed": seed, "held_out": held_out}
     trained, tested = _split(len(encoded), held_out, seed)
@@ -127,7 +132,9 @@ def check_settings(
 ) -> None:
     """Refuse what makes no sense. Raises HeadsError for depths, InputError for the rest."""
     if not depths or list(depths) != sorted(set(depths)) or not all(1 <= depth < n_layers for depth in depths):
-        raise HeadsError(f"wanted rising depths between the {n_layers} layers of this model, 1..{n_layers - 1}, got {list(depths)}: see --depths")
+        raise HeadsError(
+            f"wanted rising depths between the {n_layers} layers of this model, 1..{n_layers - 1}, got {list(depths)}: see --depths"
+        )
     for name, value in (("max-new-tokens", max_new_tokens), ("epochs", epochs), ("batch-tokens", batch_tokens)):
         if value < 1:
             raise InputError(f"wanted --{name} of 1 or more, got {value}")
@@ -139,19 +146,30 @@ def check_settings(
         raise InputError(f"wanted a --seed of 0 or more, got {seed}")
 
 
-def _encode_all(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], model: PreTrainedModel, max_new_tokens: int) -> list[torch.Tensor]:
-    """Token ids (1, n) of every prompt, all of which must fit the model's positions and vocabulary."""
-    if len(prompts) < 2:
-        raise InputError(f"wanted 2 prompts or more, some to train on and some held out, got {len(prompts)}")
-    encoded = [encode(tokenizer, prompt) for prompt in prompts]
+def _encode_all(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], model: PreTrainedModel, max_new_tokens: int
+) -> list[torch.Tensor]:
+    """Token ids (1, n) of every different prompt, all of which must fit the model's positions and vocabulary.
+
+    A prompt given twice counts once: it must not be trained on and held out.
+    """
     config = model.config.get_text_config()
     longest = getattr(config, "max_position_embeddings", None) or math.inf
-    for number, ids in enumerate(encoded, 1):
+    found: dict[tuple[int, ...], torch.Tensor] = {}
+    for number, prompt in enumerate(prompts, 1):
+        ids = encode(tokenizer, prompt)
         if ids.shape[1] + max_new_tokens > longest:
-            raise InputError(f"prompt {number} has {ids.shape[1]} tokens, and {max_new_tokens} more pass the model's {longest} positions: shorten it, or lower --max-new-tokens")
+            raise InputError(
+                f"prompt {number} has {ids.shape[1]} tokens, and {max_new_tokens} more pass the model's {longest} positions: shorten it, or lower --max-new-tokens"
+            )
         if int(ids.max()) >= config.vocab_size:
-            raise InputError(f"prompt {number} has the token {int(ids.max())}, this model knows {config.vocab_size}: the tokenizer belongs to another model")
-    return encoded
+            raise InputError(
+                f"prompt {number} has the token {int(ids.max())}, this model knows {config.vocab_size}: the tokenizer belongs to another model"
+            )
+        found[tuple(ids[0].tolist())] = ids
+    if len(found) < 2:
+        raise InputError(f"wanted 2 different prompts or more, some to train on and some held out, got {len(found)}")
+    return list(found.values())
 
 
 def _split(count: int, held_out: float, seed: int) -> tuple[list[int], list[int]]:
@@ -166,7 +184,9 @@ def _check_disk(folder: Path, wanted: int) -> None:
     there = sum(path.stat().st_size for path in folder.iterdir())
     free = shutil.disk_usage(folder).free
     if wanted > free + there:
-        raise InputError(f"the hidden states take {wanted / 1e9:.1f} GB, {folder} has {free / 1e9:.1f} GB left: name another --out, or fewer --depths or prompts")
+        raise InputError(
+            f"the hidden states take {wanted / 1e9:.1f} GB, {folder} has {free / 1e9:.1f} GB left: name another --out, or fewer --depths or prompts"
+        )
 
 
 # -- whose folder it is --------------------------------------------------------------------------------------------------
@@ -180,8 +200,8 @@ def _claim(out: Path, settings: dict[str, Any]) -> bool:
     except OSError as error:
         raise InputError(f"cannot make the folder {out} ({error.strerror}): name another --out") from error
     if not path.exists():
-        if (out / CONFIG).exists():
-            raise InputError(f"{out} holds heads that were not trained here: name another --out")
+        if any(entry.name != f"{STATE}.part" for entry in out.iterdir()):
+            raise InputError(f"{out} is not empty and holds no training run: name another --out")
         _write_state(out, settings, finished=False)
         return False
     try:
@@ -191,7 +211,9 @@ def _claim(out: Path, settings: dict[str, Any]) -> bool:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error}): name another --out") from error
     changed = [name for name in settings if before.get(name) != settings[name]]
     if changed or state.get("format") != FORMAT:
-        difference = "; ".join(f"{name} was {before.get(name)}, is now {settings[name]}" for name in changed) or "another version of this program"
+        difference = (
+            "; ".join(f"{name} was {before.get(name)}, is now {settings[name]}" for name in changed) or "another version of this program"
+        )
         raise InputError(f"{out} holds a training run with other settings ({difference}): use the same, or name another --out")
     return finished
 
@@ -208,7 +230,9 @@ def _digest(value: Any) -> str:
 
 def _weights_digest(model: PreTrainedModel) -> str:
     """Of a few numbers of every parameter: another checkpoint differs in one of them."""
-    return _digest([(name, *weight.detach().flatten()[:: max(1, weight.numel() // 4)].float().tolist()) for name, weight in model.named_parameters()])
+    return _digest(
+        [(name, *weight.detach().flatten()[:: max(1, weight.numel() // 4)].float().tolist()) for name, weight in model.named_parameters()]
+    )
 
 
 # -- progress ------------------------------------------------------------------------------------------------------------

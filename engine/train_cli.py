@@ -17,16 +17,19 @@ app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
 
 @app.command()
 def train(
+    *,
     prompts: Annotated[Path, typer.Option(help='JSON lines with "prompt" or "text", or plain text with one prompt a line.')],
     out: Annotated[Path, typer.Option(help="Folder for the heads; a stopped run in it goes on.")],
     model: Annotated[str, typer.Option(help="A Hugging Face model: its name or its folder.")] = "",
     demo: Annotated[bool, typer.Option("--demo", help="The small model that comes with this program, instead of --model.")] = False,
     depths: Annotated[str, typer.Option(help="Depths of the heads: 4,8,12 or all; every 4th layer by default.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto (the checkpoint's own on a GPU, float32 on a CPU), float16, bfloat16, float32 or float64.")] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="auto (the checkpoint's own on a GPU, float32 on a CPU), float16, bfloat16, float32 or float64.")
+    ] = "auto",
     max_new_tokens: Annotated[int, typer.Option(help="Longest continuation of a prompt, in tokens.")] = 256,
     epochs: Annotated[int, typer.Option(help="Passes over the positions.")] = 8,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate; 0.25 over the model's width by default.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate; 0.5 over the model's width by default.")] = None,
     batch_tokens: Annotated[int, typer.Option(help="Positions a step.")] = 1024,
     held_out: Annotated[float, typer.Option(help="Share of the prompts that only the measurement sees.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Which prompts are held out, and the order of the rest.")] = 0,
@@ -43,16 +46,14 @@ def train(
         from engine.prompts import read_prompts
 
         texts = read_prompts(prompts)
-        from engine.loading import find_device, find_dtype, load_model
+        from engine.demo import load_demo
+        from engine.loading import find_device, load_model
         from engine.train import metrics_table, train_heads
 
         if demo:
-            from engine import load_demo
-
-            lm, tokenizer, *_ = load_demo()
             place = find_device(device)
-            wanted = find_dtype(dtype, place)
-            lm.to(place) if isinstance(wanted, str) else lm.to(place, wanted)
+            shipped = load_demo("float32" if dtype == "auto" else dtype, str(place))
+            lm, tokenizer = shipped.model, shipped.tokenizer
         else:
             lm, tokenizer = load_model(model, dtype, device, trust_remote_code=trust_remote_code)
         heads = train_heads(

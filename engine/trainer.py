@@ -38,7 +38,10 @@ class Trainer:
 
     def transforms(self) -> list[torch.Tensor]:
         """T (d, d) of each depth, rounded as ExitHeads.save stores it."""
-        return [(torch.eye(len(offset), dtype=self.dtype, device=offset.device) + offset.detach()).half().to(self.dtype) for offset in self.offsets]
+        return [
+            (torch.eye(len(offset), dtype=self.dtype, device=offset.device) + offset.detach()).half().to(self.dtype)
+            for offset in self.offsets
+        ]
 
     # -- training ------------------------------------------------------------------------------------------------------
 
@@ -100,10 +103,14 @@ class Trainer:
 
     def _keep(self, path: Path, epochs: int) -> None:
         """Offsets and optimizer state after so many epochs, written atomically."""
-        tensors = {}
+        tensors: dict[str, torch.Tensor] = {}
         for depth, offset in zip(self.depths, self.offsets, strict=True):
             state = self.optimizer.state[offset]
-            tensors |= {f"{depth}.offset": offset.detach(), f"{depth}.exp_avg": state["exp_avg"], f"{depth}.exp_avg_sq": state["exp_avg_sq"]}
+            tensors |= {
+                f"{depth}.offset": offset.detach(),
+                f"{depth}.exp_avg": state["exp_avg"],
+                f"{depth}.exp_avg_sq": state["exp_avg_sq"],
+            }
             tensors[f"{depth}.step"] = state["step"]
         partial = path.with_suffix(".part")
         save_file(tensors, partial, metadata={"epochs": json.dumps(epochs)})

@@ -115,4 +115,4 @@ TABLES: dict[str, pa.Schema] = {
     ),
 }
 
-REQUIRED_MANIFEST = ("schema", "schema_version", "model", "heads", "hardware", "software", "dtype", "seed", "prompts", "settings", "limitations", "tables")
+REQUIRED_MANIFEST = ("schema", "schema_version", "model", "heads", "hardware", "software", "dtype", "seed", "prompts", "settings", "limitations", "eos_token_ids", "max_new_tokens", "tables")

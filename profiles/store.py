@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from profiles.checks import AGAIN, check_prompts, check_values
 from profiles.errors import ProfileError
@@ -176,12 +177,12 @@ def _coerced(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
     for field in TABLES[name]:
         values = frame[field.name].to_numpy()
         try:
-            if pa.types.is_list(field.type):  # by hand: Arrow would cut 1.5 in a list down to 1 without a word
+            if pa.types.is_list(field.type):
                 ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
-                items = pa.array(np.array([item for row in values for item in row]), field.type.value_type, from_pandas=False)
+                items = _array([item for row in values for item in row], field.type.value_type)
                 column = pa.ListArray.from_arrays(pa.array(ends), items)
             else:
-                column = items = pa.array(values, field.type, from_pandas=False)
+                column = items = _array(values.tolist() if values.dtype == object else values, field.type)
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise ProfileError(
                 f"wanted values of type {field.type} in column {field.name} of table {name}, got others ({error})"
@@ -190,6 +191,16 @@ def _coerced(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
             raise ProfileError(f"wanted a value in every row of column {field.name} of table {name}, got {items.null_count} nulls: {AGAIN}")
         columns.append(column)
     return pa.Table.from_arrays(columns, schema=TABLES[name])
+
+
+def _array(values: list[Any] | NDArray[Any], wanted: pa.DataType) -> pa.Array:
+    """An Arrow array by way of NumPy: from a list of Python numbers, Arrow would make 1.5 an integer 1 without a word."""
+    if pa.types.is_string(wanted):
+        return pa.array(values, wanted)
+    array = np.array(values)
+    if pa.types.is_boolean(wanted) and array.size and array.dtype != bool:
+        raise TypeError(f"got {array.dtype}")
+    return pa.array(array, wanted, from_pandas=False)
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

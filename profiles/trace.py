@@ -40,8 +40,9 @@ class Trace:
     """The heads' answers to every prompt of a profile. Build with `from_profile`.
 
     n_layers: L. depths: of the trained heads, rising, without L. eos: tokens that end a text. max_new_tokens: the budget of the
-    recording, where it is known; a text that ended by itself stayed within it. Outputs count from 0, the prefill's own; heads spoke from output 1 on. Questions about a prompt or output that is not there raise ProfileError, about a depth
-    without a head DesignError; the last layer answers at depth L.
+    recording, where it is known; a text that ended by itself stayed within it. Outputs count from 0, the prefill's own; heads
+    spoke from output 1 on. Questions about a prompt or output that is not there raise ProfileError, about a depth without a head
+    DesignError; the last layer answers at depth L.
     """
 
     n_layers: int
@@ -60,6 +61,11 @@ class Trace:
             raise ProfileError(
                 f"wanted a list of token ids as eos_token_ids in the manifest of {profile.path}, got {eos!r}: record it again"
             )
+        budget, longest = profile.manifest.get("max_new_tokens"), max(profile.prompts["n_output"], default=1)
+        if budget is not None and (not isinstance(budget, int) or budget < longest):
+            raise ProfileError(
+                f"wanted max_new_tokens of {longest} or more in the manifest of {profile.path}, got {budget!r}: a text is that long; record it again"
+            )
         return cls.from_frames(
             profile.prompts,
             profile.trace,
@@ -67,7 +73,7 @@ class Trace:
             n_layers=profile.n_layers,
             depths=profile.depths,
             eos=eos,
-            max_new_tokens=profile.manifest.get("max_new_tokens"),
+            max_new_tokens=budget,
         )
 
     @classmethod

@@ -118,7 +118,9 @@ class Answers:
                 return said
         self.modelled = True
         if self._drawn[0] != self._position:
-            row = self.model.branch(self.prompt, left, tuple(path)) if self._verifies else self.model.committed(self.prompt, left, len(path))
+            row = (
+                self.model.branch(self.prompt, left, tuple(path)) if self._verifies else self.model.committed(self.prompt, left, len(path))
+            )
             self._drawn = (self._position, row)
         return self._drawn[1][depth]
 

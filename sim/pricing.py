@@ -8,6 +8,7 @@ all of its layers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Protocol
 
 from sim.scheduler import Check, Run, Work
@@ -53,7 +54,7 @@ class Pricer:
         self.latency = latency
         self.boundaries = tuple(boundaries)
         self.n_layers = self.boundaries[-1]
-        self._widths = [stop - start for start, stop in zip(self.boundaries, self.boundaries[1:], strict=False)]
+        self._widths = [stop - start for start, stop in pairwise(self.boundaries)]
         self._runs: dict[tuple[int, int, int, int], float] = {}  # (segment, n_tokens, context, reuse)
         self._checks: dict[tuple[int, int], float] = {}  # (depth, reuse)
         self._verifies: dict[int, float] = {}  # n_tokens

@@ -74,7 +74,9 @@ class Meter:
     events: list[Event] | None = None
 
 
-def sequence(env: simpy.Environment, device: Device, schedule: Schedule, answers: Answers, meter: Meter) -> Generator[simpy.Event, Any, None]:
+def sequence(
+    env: simpy.Environment, device: Device, schedule: Schedule, answers: Answers, meter: Meter
+) -> Generator[simpy.Event, Any, None]:
     """One sequence: ask the scheduler for work, wait while the device does it, report the outcome; until the text ends."""
     price, queue, timeout = device.price, device.queue, env.timeout
     text: dict[int, int] = {}
@@ -118,7 +120,9 @@ class Replay:
     def __init__(self, trace: Trace, design: Design, price: Price, *, model: BranchModel | None = None) -> None:
         if untrained := [depth for depth in design.placement if depth not in trace.depths]:
             trained = ", ".join(map(str, trace.depths)) or "none"
-            raise DesignError(f"no head at depth {untrained[0]} (trained: {trained}): choose among these, or train one there and profile again")
+            raise DesignError(
+                f"no head at depth {untrained[0]} (trained: {trained}): choose among these, or train one there and profile again"
+            )
         self.trace, self.design, self.price = trace, design, price
         self.model = model or BranchModel(trace)
 
@@ -134,7 +138,7 @@ class Replay:
             eos=trace.eos,
         )
         answers = Answers(trace, prompt, schedule, self.model)
-        env, meter = simpy.Environment(), Meter(events=[] if events else None)
+        env, meter = simpy.Environment(0.0), Meter(events=[] if events else None)
         env.process(sequence(env, Device(env, self.price), schedule, answers, meter))
         env.run()
         return ReplayedRun(
@@ -149,13 +153,22 @@ class Replay:
         )
 
 
-def replay(trace: Trace, latency: Latencies, design: Design, prompts: Iterable[int] | None = None, *, events: bool = False) -> list[ReplayedRun]:
+def replay(
+    trace: Trace,
+    latency: Latencies,
+    design: Design,
+    prompts: Iterable[int] | None = None,
+    *,
+    model: BranchModel | None = None,
+    events: bool = False,
+) -> list[ReplayedRun]:
     """Decode prompts (all, by default) one after the other under a design, each on a cold device; times from the latency table.
 
-    Raises DesignError, LatencyError, and ProfileError for a prompt that the trace does not hold.
+    model: stands in for branches nobody recorded; the trace's own, by default. events: keep every piece of work. Raises DesignError,
+    LatencyError, and ProfileError for a prompt that the trace does not hold.
     """
     pricer = Pricer(latency, design.boundaries(trace.n_layers))
-    one = Replay(trace, design, pricer)
+    one = Replay(trace, design, pricer, model=model)
     runs = []
     for prompt in trace.prompts if prompts is None else prompts:
         pricer.reset()
@@ -175,7 +188,9 @@ class Tape:
         wanted = KINDS[type(work)]
         got, seconds = self.works[self.played] if self.played < len(self.works) else ("nothing", 0.0)
         if got != wanted:
-            raise ProfileError(f"wanted a {wanted} as work {self.played} of an instrumented run, got {got}: the run was not of this trace and design")
+            raise ProfileError(
+                f"wanted a {wanted} as work {self.played} of an instrumented run, got {got}: the run was not of this trace and design"
+            )
         self.played += 1
         return seconds
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,30 @@ def synthetic_profile(
     }
     tables = {name: TABLES[name].empty_table() if table is None else table for name, table in known.items()}
     return write_profile(path, {**about, **(manifest or {})}, tables)
+
+
+def full_profile(path: str | Path) -> Profile:
+    """A small profile with two rows in each of runs, rounds and works."""
+    design = {"policy": "adadecode", "placement": (2, 4), "gammas": (0.75, 0.5), "cap": 5, "verify": True, "prompt": 0}
+    run = {"repeat": 0, "instrumented": False, "n_tokens": 20, "prefill_s": 0.1, "decode_s": 0.5, "energy_j": math.nan}
+    done = {
+        "round": 0,
+        "start": 9,
+        "exits": (2,),
+        "accepted": 1,
+        "committed": 2,
+        "segments": (0, 0, 1),
+        "batches": (1, 1, 2),
+        "checks": (2, 2),
+    }
+    work = {"repeat": 0, "index": 0, "kind": "run", "seconds": 0.01}
+    runs, rounds, works = (pd.DataFrame([{**design, **row}] * 2) for row in (run, done, work))
+    return synthetic_profile(path, runs=runs, rounds=rounds, works=works)
+
+
+def tables_of(profile: Profile) -> dict[str, pd.DataFrame]:
+    """Copies of all tables, by name."""
+    return {name: getattr(profile, name).copy() for name in TABLES}
 
 
 def layer_seconds(layer: int, n_tokens: int, context: int, reuse: int, n_layers: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 
 import pytest
@@ -10,25 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from profiles.errors import DesignError
-from sim.design import Design, Policy
+from sim.design import Design
 from sim.scheduler import Check, Draft, Outcome, Round, Run, Schedule, Verdict, Verify, Work
-
-N_PROMPT = 4
-FIRST = 100
-
-
-def drive(schedule: Schedule, answer: Callable[[Work], Outcome]) -> list[Work]:
-    """Run a schedule to its end; return the work it handed out, in order."""
-    handed: list[Work] = []
-    steps = schedule.steps()
-    outcome: Outcome = None
-    try:
-        while True:
-            work = steps.send(outcome)
-            handed.append(work)
-            outcome = answer(work)
-    except StopIteration:
-        return handed
+from tests.toy import FIRST, N_PROMPT, ToyModel, designs, drive, vanilla_text
 
 
 def scripted(heads: dict[tuple[int, int], tuple[float, int]], final: dict[int, int]) -> Callable[[Work], Outcome]:
@@ -122,7 +105,9 @@ def test_a_rejection_in_the_middle_keeps_what_held() -> None:
     schedule = schedule_of(adadecode((1,)), n_layers=2, max_new_tokens=6)
     heads = {(1, 4): (0.9, 101), (1, 5): (0.9, 7), (1, 6): (0.9, 103)}
     drive(schedule, scripted(heads, {p: p + 97 for p in range(4, 12)}))
-    assert schedule.rounds[0] == Round(start=4, exits=(1, 1, 1), accepted=1, committed=2, work=((0, 1), (0, 1), (0, 1), (0, 1), (1, 4)), checks=(1, 1, 1, 1))
+    assert schedule.rounds[0] == Round(
+        start=4, exits=(1, 1, 1), accepted=1, committed=2, work=((0, 1), (0, 1), (0, 1), (0, 1), (1, 4)), checks=(1, 1, 1, 1)
+    )
     assert schedule.rounds[1].start == 6
     assert schedule.tokens == [100, 101, 102, 103, 104, 105]
 
@@ -278,93 +263,6 @@ def test_a_head_at_the_last_layer_is_refused() -> None:
 
 # ---- properties: any design, any text ----
 
-VOCABULARY = 6
-
-
-def dice(*what: object) -> int:
-    """A number that depends only on its arguments."""
-    return int.from_bytes(hashlib.blake2b(repr(what).encode(), digest_size=6).digest())
-
-
-class ToyModel:
-    """A model whose last layer's token is a hash of all the tokens before it, and whose heads are sometimes right.
-
-    It keeps what each segment has computed, as the tokens it was computed from, and refuses to read anything stale or missing.
-    """
-
-    def __init__(self, seed: int, schedule: Schedule) -> None:
-        self.seed, self.schedule = seed, schedule
-        self.tokens = [FIRST]  # from position N_PROMPT on
-        self.computed: list[dict[int, tuple[int, ...]]] = [{} for _ in schedule.lengths]
-        self.asked: tuple[int, int] | None = None  # position of the last check and the token it gave
-
-    def final(self, prefix: tuple[int, ...]) -> int:
-        return dice("final", self.seed, prefix) % VOCABULARY
-
-    def prefix(self, position: int) -> tuple[int, ...]:
-        return tuple(self.tokens[: position - N_PROMPT + 1])
-
-    def read(self, segment: int, start: int, stop: int) -> None:
-        for position in range(start, stop):
-            assert self.computed[segment].get(position) == self.prefix(position), f"segment {segment} is stale or missing at {position}"
-
-    def take(self, position: int) -> None:
-        """A position beyond the text can only hold the draft of the check before it."""
-        if position - N_PROMPT == len(self.tokens):
-            assert self.asked is not None
-            assert self.asked[0] == position - 1
-            self.tokens.append(self.asked[1])
-
-    def __call__(self, work: Work) -> Outcome:
-        lengths = self.schedule.lengths
-        assert lengths == sorted(lengths, reverse=True), "a deeper segment is ahead of a shallower one"
-        match work:
-            case Run(segment, start, stop):
-                assert start < stop
-                self.take(stop - 1)
-                self.read(segment, N_PROMPT, start)  # the KV it attends to
-                if segment > 0:
-                    self.read(segment - 1, start, stop)  # the hidden states it starts from
-                self.computed[segment].update((p, self.prefix(p)) for p in range(start, stop))
-                return None
-            case Check(depth, position):
-                self.read(self.schedule.boundaries.index(depth) - 1, position, position + 1)
-                prefix = self.prefix(position)
-                right = dice("right", self.seed, depth, prefix) % 4 > 0
-                token = self.final(prefix) if right else dice("wrong", self.seed, depth, prefix) % VOCABULARY
-                self.asked = (position, token)
-                return Draft(dice("sure", self.seed, depth, prefix) % 101 / 100, token)
-            case Verify(start, stop, drafts):
-                self.read(len(lengths) - 1, start, stop)
-                accepted = 0
-                while accepted < len(drafts) and drafts[accepted] == self.final(self.prefix(start + accepted)):
-                    accepted += 1
-                token = self.final(self.prefix(start + accepted))
-                self.tokens = [*self.prefix(start + accepted), token]
-                return Verdict(accepted, token)
-
-
-@st.composite
-def designs(draw: st.DrawFn, verify: bool = True) -> tuple[Design, int]:
-    """Any design and a number of layers it fits."""
-    n_layers = draw(st.integers(2, 8))
-    policy = draw(st.sampled_from(list(Policy)))
-    cap = draw(st.integers(1, 6))
-    if policy is Policy.FIXED:
-        return Design.of(policy, placement=(draw(st.integers(1, n_layers - 1)),), cap=cap, verify=verify), n_layers
-    placement = sorted(draw(st.sets(st.integers(1, n_layers - 1), max_size=4)))
-    gamma: float | list[float] = [draw(st.sampled_from([0.0, 0.3, 0.5, 0.75, 0.9, 1.0])) for _ in placement]
-    if policy is Policy.VANILLA or not placement:
-        gamma = 0.5
-    return Design.of(policy, gamma=gamma, placement=placement, cap=cap, verify=verify), n_layers
-
-
-def vanilla_text(model: ToyModel, max_new_tokens: int, eos: frozenset[int]) -> list[int]:
-    text = [FIRST]
-    while len(text) < max_new_tokens and text[-1] not in eos:
-        text.append(model.final(tuple(text)))
-    return text
-
 
 @settings(max_examples=300, deadline=None)
 @given(designs(), st.integers(0, 10**6), st.integers(1, 40), st.sampled_from([frozenset(), frozenset({0})]))
@@ -379,7 +277,9 @@ def test_the_text_is_always_the_last_layers(case: tuple[Design, int], seed: int,
 
 @settings(max_examples=150, deadline=None)
 @given(designs(verify=False), st.integers(0, 10**6), st.integers(1, 40), st.sampled_from([frozenset(), frozenset({0})]))
-def test_unverified_reads_nothing_stale_and_keeps_to_the_budget(case: tuple[Design, int], seed: int, budget: int, eos: frozenset[int]) -> None:
+def test_unverified_reads_nothing_stale_and_keeps_to_the_budget(
+    case: tuple[Design, int], seed: int, budget: int, eos: frozenset[int]
+) -> None:
     """Without verification the text may differ, but it is as long as allowed and rests on nothing stale or missing."""
     design, n_layers = case
     schedule = schedule_of(design, n_layers=n_layers, max_new_tokens=budget, eos=eos)

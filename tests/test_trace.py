@@ -192,3 +192,10 @@ def test_a_manifest_without_end_tokens_is_refused(tmp_path: Path, eos: object) -
     """Without them no replay knows where a text ends."""
     with pytest.raises(ProfileError, match="wanted a list of token ids as eos_token_ids"):
         Trace.from_profile(synthetic_profile(tmp_path / "p", manifest={"eos_token_ids": eos}))
+
+
+@pytest.mark.parametrize("budget", [23, "24", 24.0])
+def test_a_budget_below_a_recorded_text_is_refused(tmp_path: Path, budget: object) -> None:
+    """A text of 24 outputs was recorded."""
+    with pytest.raises(ProfileError, match=r"wanted max_new_tokens of 24 or more"):
+        Trace.from_profile(synthetic_profile(tmp_path / "p", manifest={"max_new_tokens": budget}))

@@ -1,0 +1,39 @@
+"""The SimPy replay in simulated tokens per second, on the recorded profile, one core."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from rich.console import Console
+
+from benchmarks.harness import PROFILE, keep
+from profiles.store import read_profile
+from sim.design import Design
+from sim.predict import Predictor
+from sim.replay import replay
+
+DESIGNS = (Design.of("vanilla"), Design.of(gamma=0.75, placement=(4,)), Design.of(gamma=0.75, placement=(4, 8)), Design.of(gamma=0.75, placement=(3, 6, 9, 12)))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print and keep tokens per second: median, lowest, highest of the repeats."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=7)
+    args = parser.parse_args(arguments)
+    predictor = Predictor.of(read_profile(PROFILE))
+    results = {}
+    for design in DESIGNS:
+        rates = []
+        for _ in range(args.repeats):
+            begun = time.perf_counter()
+            tokens = sum(run.n_tokens for run in replay(predictor.trace, predictor.latency, design, model=predictor.model))
+            rates.append(tokens / (time.perf_counter() - begun))
+        rates.sort()
+        results[design.label] = {"median": rates[len(rates) // 2], "min": rates[0], "max": rates[-1], "tokens": tokens}
+        Console().print(f"replay, {design.label}: {rates[len(rates) // 2]:,.0f} simulated tokens/s ({rates[0]:,.0f} .. {rates[-1]:,.0f})")
+    keep("replay", {"results": results})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""``adadecode-sim``: what-ifs from a recorded profile. No model, no GPU."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from profiles.errors import DesignError, InputError, ProfileError
+from profiles.store import read_profile
+from sim.compare import Comparison, by_design, compare
+from sim.design import DEFAULT_CAP, Design, Policy
+from sim.picture import cells
+from sim.predict import Prediction, Predictor
+from sim.recorded import instrumented_runs
+from sim.replay import ReplayedRun, replay, replay_measured
+from sim.svg import draw_schedule
+from sim.timeline import chrome_trace
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+
+ProfileArgument = Annotated[Path, typer.Argument(metavar="PROFILE", help="A directory that adadecode-profile wrote.", show_default=False)]
+PolicyOption = Annotated[str, typer.Option("--policy", help=f"One of {', '.join(Policy)}.")]
+GammaOption = Annotated[
+    str, typer.Option("--gamma", help="Confidence that a draft must exceed: one for all heads, or a list like 0.9,0.7.")
+]
+HeadsOption = Annotated[
+    str | None, typer.Option("--heads", help="Depths of the heads to use, like 4,8; all trained ones by default.", show_default=False)
+]
+CapOption = Annotated[int, typer.Option("--cap", help="Most drafts in a round.")]
+VerifyOption = Annotated[bool, typer.Option("--verify/--no-verify", help="Let the last layer check every draft.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+@app.command("predict")
+def predict_command(
+    path: ProfileArgument,
+    *,
+    policy: PolicyOption = Policy.ADADECODE.value,
+    gamma: GammaOption = "0.75",
+    heads: HeadsOption = None,
+    cap: CapOption = DEFAULT_CAP,
+    verify: VerifyOption = True,
+    domain: Annotated[
+        list[str] | None, typer.Option("--domain", help="Only prompts of this domain; may be repeated.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict speed and speedup of one design."""
+    predictor = Predictor.of(read_profile(path))
+    design = _design(predictor.trace.depths, policy=policy, gamma=gamma, heads=heads, cap=cap, verify=verify)
+    prediction = predictor.predict(design, predictor.prompts(domain))
+    if as_json:
+        _print_json(prediction.to_dict())
+    else:
+        Console().print(prediction_table(prediction))
+
+
+@app.command("validate")
+def validate_command(
+    path: ProfileArgument,
+    *,
+    as_json: JsonOption = False,
+    fail_over: Annotated[
+        float | None,
+        typer.Option(
+            "--fail-over",
+            help="Exit with code 1 where a structure differs or the median prediction error exceeds this.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Hold the simulator against the profile's own measured runs."""
+    comparison = compare(read_profile(path))
+    summary = comparison.to_dict()
+    if as_json:
+        _print_json(summary)
+    else:
+        for table in comparison_tables(comparison):
+            Console().print(table)
+    if fail_over is not None:
+        error = summary["prediction_error"]["median"]
+        if not comparison.holds or error is None or not error <= fail_over:
+            raise typer.Exit(1)
+
+
+@app.command("timeline")
+def timeline_command(
+    path: ProfileArgument,
+    *,
+    out: Annotated[Path, typer.Option("--out", help="Chrome trace JSON to write; open it in ui.perfetto.dev.", show_default=False)],
+    policy: PolicyOption = Policy.ADADECODE.value,
+    gamma: GammaOption = "0.75",
+    heads: HeadsOption = None,
+    cap: CapOption = DEFAULT_CAP,
+    verify: VerifyOption = True,
+    prompt: Annotated[int | None, typer.Option("--prompt", help="Which prompt; the first by default.", show_default=False)] = None,
+    measured: Annotated[bool, typer.Option("--measured", help="Add the instrumented run of this design and prompt.")] = False,
+    svg: Annotated[Path | None, typer.Option("--svg", help="Also draw the first rounds.", show_default=False)] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds to draw.")] = 6,
+) -> None:
+    """Write the timeline of one prompt, simulated and, where asked for, measured."""
+    profile = read_profile(path)
+    predictor = Predictor.of(profile)
+    trace = predictor.trace
+    design = _design(trace.depths, policy=policy, gamma=gamma, heads=heads, cap=cap, verify=verify)
+    chosen = prompt if prompt is not None else trace.prompts[0]
+    simulated = replay(trace, predictor.latency, design, [chosen], model=predictor.model, events=True)[0]
+    runs: dict[str, ReplayedRun] = {f"simulated: {design.label}, prompt {chosen}": simulated}
+    if measured:
+        found = [works for (other, p), _, works in instrumented_runs(profile) if (other.label, p) == (design.label, chosen)]
+        if not found:
+            known = ", ".join(sorted({f"{other.label} (prompt {p})" for (other, p), _, _ in instrumented_runs(profile)})) or "none"
+            raise ProfileError(f"no instrumented run of {design.label} on prompt {chosen} in {path}: it holds {known}")
+        runs[f"measured: {design.label}, prompt {chosen}"] = replay_measured(
+            trace, found[0], design, chosen, model=predictor.model, events=True
+        )
+    boundaries = design.boundaries(trace.n_layers)
+    _write(out, json.dumps(chrome_trace(runs, boundaries)) + "\n")
+    if svg is not None:
+        shown = list(runs.values())[-1]
+        _write(svg, draw_schedule(cells(shown, boundaries, rounds=rounds), boundaries, title=list(runs)[-1]))
+
+
+def prediction_table(prediction: Prediction) -> Table:
+    """A prediction for people."""
+    table = Table("what", "predicted", title=prediction.design.label, title_justify="left")
+    rows = {
+        "time per output token": f"{prediction.tpot_s * 1e3:.3f} ms",
+        "tokens per second": f"{prediction.tokens_per_s:.1f}",
+        "speedup over vanilla": f"{prediction.speedup:.2f} x",
+        "time to first token": f"{prediction.ttft_s * 1e3:.1f} ms",
+        "tokens per round": f"{prediction.tokens_per_round:.2f}",
+        "early predicted, of tested positions": f"{prediction.early_rate:.1%}",
+        "discarded, of drafts": f"{prediction.reject_rate:.1%}",
+        "time resting on modelled branches": f"{prediction.modelled_share:.1%}",
+        "prompts, tokens": f"{prediction.prompts}, {prediction.tokens}",
+    }
+    if prediction.texts_differ:
+        rows["texts that differ from vanilla's"] = f"{prediction.texts_differ} of {prediction.prompts}"
+    for what, value in rows.items():
+        table.add_row(what, value)
+    return table
+
+
+def comparison_tables(comparison: Comparison) -> list[Table]:
+    """A comparison for people: the tiers, then the designs."""
+    summary = comparison.to_dict()
+    structure = summary["structure"]
+    tiers = Table("tier", "median", "90th percentile", title="simulated against measured", title_justify="left")
+    tiers.add_row("T0 structure", f"{structure['exact']} of {structure['runs']} exact", f"{structure['explained']} explained by a near-tie")
+    for name, key in (
+        ("T1 replayed time", "replay_error"),
+        ("T2 predicted time", "prediction_error"),
+        ("T2 predicted speedup", "speedup_error"),
+    ):
+        tiers.add_row(name, *(_percent(summary[key][which]) for which in ("median", "p90")))
+    names = ("exact", "T1", "T2 time", "T2 speedup", "measured", "predicted")
+    designs = Table(title="by design: median errors, speedups", title_justify="left", padding=(0, 0))
+    designs.add_column("design", overflow="fold", min_width=len(max(comparison.cells["design"], key=len, default="")))
+    for name in names:
+        designs.add_column(name, justify="right")
+    for row in by_design(comparison.cells).to_dict("records"):
+        errors = (_percent(row[name]) for name in ("replay_error", "prediction_error", "speedup_error"))
+        speedups = (_times(row[name]) for name in ("measured_speedup", "predicted_speedup"))
+        designs.add_row(str(row["design"]), f"{row['exact']}/{row['runs']}", *errors, *speedups)
+    if comparison.left_out:
+        designs.caption = f"{comparison.left_out} unverified runs left out: their text is not the trace's"
+    return [tiers, designs]
+
+
+def _design(trained: Sequence[int], *, policy: str, gamma: str, heads: str | None, cap: int, verify: bool) -> Design:
+    """The design these options name. Raises DesignError."""
+    depths = list(trained) if heads is None else [int(depth) for depth in _numbers("--heads", heads, int)]
+    gammas = _numbers("--gamma", gamma, float)
+    if not gammas:
+        raise DesignError(f"wanted a number or a list of numbers as --gamma, got {gamma!r}: try --gamma 0.75")
+    return Design.of(policy, gamma=gammas[0] if len(gammas) == 1 else gammas, placement=depths, cap=cap, verify=verify)
+
+
+def _numbers(option: str, words: str, kind: type[int | float]) -> list[float]:
+    """Numbers between commas; none of an empty string."""
+    try:
+        return [kind(word) for word in words.split(",")] if words.strip() else []
+    except ValueError:
+        wanted = "whole numbers" if kind is int else "numbers"
+        raise DesignError(f"wanted {wanted} between commas as {option}, got {words!r}") from None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {path} ({error.strerror}): name a file in a directory that exists") from None
+
+
+def _print_json(what: dict[str, Any]) -> None:
+    print(json.dumps(what, indent=2, allow_nan=False))
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None or math.isnan(share) else f"{share:.2%}"
+
+
+def _times(ratio: float | None) -> str:
+    return "-" if ratio is None or math.isnan(ratio) else f"{ratio:.2f} x"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line. What the user gave and cannot be used: a message on stderr and exit code 2."""
+    try:
+        app(None if arguments is None else list(arguments))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,252 @@
+"""How true the simulator is: what it says beside what was measured, tier by tier.
+
+T0 structure: replaying the trace gives the rounds of the measured run. T1 replay: measured durations of the work in, run time out.
+T2 same device, other runs: run time and speedup from the latency table, which no timed run went into. (T3, other devices, needs
+several recordings.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from profiles.errors import ProfileError
+from profiles.store import Profile
+from sim.design import Design, Policy
+from sim.predict import Predictor
+from sim.pricing import Latencies, Pricer
+from sim.recorded import Cell, instrumented_runs, rounds_of, timed_runs
+from sim.replay import Event, Replay, ReplayedRun, replay_measured
+from sim.scheduler import Check, Draft, Round, Verify
+
+NEAR_GAMMA = 1e-5
+"""A confidence this close to its gamma, relative to it, may fall on either side: a batch of another size rounds differently (FP32)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearTie:
+    """Why a measured run may differ from its replay: a head that was as sure as its gamma, in the first round that differs."""
+
+    prompt: int
+    design: str
+    output: int
+    confidence: float
+    gamma: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison:
+    """A profile's own measured runs against the simulator.
+
+    cells: one row per design and prompt: design, policy, prompt, n_tokens, exact (T0; missing where no rounds were recorded), modelled (share
+    of the time in rounds that rest on drawn branches), replay_error (T1), measured_s, predicted_s, prediction_error, speedup, predicted_speedup,
+    speedup_error (T2); errors are signed, relative to what was measured, NaN where not measured. explained: near-ties of runs that
+    are not exact. failing: the others. left_out: unverified cells whose text is not the trace's, which nothing recorded can replay.
+    """
+
+    cells: pd.DataFrame
+    explained: tuple[NearTie, ...]
+    failing: tuple[dict[str, Any], ...]
+    left_out: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether every recorded structure is exact or explained."""
+        return not self.failing
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON. Errors as magnitudes, median and 90th percentile over cells; null where nothing was measured."""
+        exact = self.cells["exact"].dropna().astype(bool)
+        return {
+            "structure": {
+                "runs": len(exact),
+                "exact": int(exact.sum()),
+                "explained": len({(tie.design, tie.prompt) for tie in self.explained}),
+            },
+            **{name: spread(self.cells[name]) for name in ("replay_error", "prediction_error", "speedup_error")},
+            "left_out": self.left_out,
+            "designs": by_design(self.cells).replace({np.nan: None}).to_dict("records"),
+            "explained": [asdict(tie) for tie in self.explained],
+            "failing": list(self.failing),
+        }
+
+
+def spread(errors: pd.Series[float]) -> dict[str, float | None]:
+    """Median and 90th percentile of the magnitudes of signed errors; None of none."""
+    sizes = errors.abs().dropna().to_numpy(dtype=np.float64)
+    if not len(sizes):
+        return {"median": None, "p90": None}
+    return {"median": float(np.median(sizes)), "p90": float(np.percentile(sizes, 90))}
+
+
+def by_design(cells: pd.DataFrame) -> pd.DataFrame:
+    """One row per design: cells, exact, median error magnitudes, and over all its prompts: measured and predicted TPOT (seconds) and speedup."""
+    rows: list[dict[str, Any]] = []
+    totals = cells[cells["measured_s"].notna()]
+    times = {
+        str(label): part[["measured_s", "predicted_s"]].sum() / (part["n_tokens"] - 1).sum()
+        for label, part in totals.groupby("design", sort=False)
+    }
+    vanilla = times.get(str(Policy.VANILLA))
+    for label, part in cells.groupby("design", sort=False):
+        row: dict[str, Any] = {"design": label, "runs": len(part), "exact": int(part["exact"].fillna(0).astype(bool).sum())}
+        row["modelled"] = float(part["modelled"].mean())
+        row |= {name: spread(part[name])["median"] for name in ("replay_error", "prediction_error", "speedup_error")}
+        tpot = times.get(str(label))
+        row |= {"measured_tpot_s": np.nan, "predicted_tpot_s": np.nan, "measured_speedup": np.nan, "predicted_speedup": np.nan}
+        if tpot is not None:
+            row |= {"measured_tpot_s": float(tpot["measured_s"]), "predicted_tpot_s": float(tpot["predicted_s"])}
+            if vanilla is not None:
+                row["measured_speedup"] = float(vanilla["measured_s"] / tpot["measured_s"])
+                row["predicted_speedup"] = float(vanilla["predicted_s"] / tpot["predicted_s"])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def compare(profile: Profile, latency: Latencies | None = None) -> Comparison:
+    """Hold the simulator against a profile's measured runs. latency: in place of the profile's own.
+
+    Raises ProfileError where the profile holds no measured run at all, and what a replay raises.
+    """
+    predictor = Predictor.of(profile)
+    comparing = _Comparing(predictor, latency or predictor.latency)
+    rounds, timed = rounds_of(profile), timed_runs(profile)
+    instrumented = list(instrumented_runs(profile))
+    if not (rounds or timed or instrumented):
+        raise ProfileError(f"{profile.path} holds no measured runs to compare with: record some with `adadecode-profile`")
+    for cell in dict.fromkeys([*timed, *rounds, *(cell for cell, _, _ in instrumented)]):
+        comparing.cell(cell)
+    for cell, measured in rounds.items():
+        comparing.structure(cell, measured)
+    for cell, decode_s, works in instrumented:
+        comparing.durations(cell, decode_s, works)
+    for cell, runs in timed.items():
+        comparing.times(cell, runs)
+    return comparing.result()
+
+
+class _Comparing:
+    """A comparison under way: one row of ``cells`` for each cell, filled tier by tier."""
+
+    def __init__(self, predictor: Predictor, latency: Latencies) -> None:
+        self.predictor, self.trace, self.latency = predictor, predictor.trace, latency
+        self.pricers: dict[Design, Pricer] = {}
+        self.replays: dict[Cell, ReplayedRun] = {}  # those whose text is the trace's
+        self.rows: dict[Cell, dict[str, Any]] = {}
+        self.replay_errors: dict[Cell, list[float]] = {}
+        self.explained: list[NearTie] = []
+        self.failing: list[dict[str, Any]] = []
+        self.left_out = 0
+
+    def cell(self, cell: Cell) -> None:
+        """Replay a cell once, by the latency table."""
+        design, prompt = cell
+        run = self._replay(cell)
+        if run.left_text:
+            self.left_out += 1
+            return
+        self.replays[cell] = run
+        modelled = run.modelled_seconds / run.seconds if run.seconds else 0.0
+        self.rows[cell] = {
+            "design": design.label,
+            "policy": str(design.policy),
+            "prompt": prompt,
+            "n_tokens": run.n_tokens,
+            "modelled": modelled,
+        }
+
+    def structure(self, cell: Cell, measured: Sequence[Round]) -> None:
+        """T0."""
+        if cell not in self.replays:
+            return
+        run = self.replays[cell]
+        self.rows[cell]["exact"] = run.rounds == tuple(measured)
+        if run.rounds == tuple(measured):
+            return
+        differs = next((k for k, (ours, theirs) in enumerate(zip(run.rounds, measured, strict=False)) if ours != theirs), None)
+        first = min(len(run.rounds), len(measured)) if differs is None else differs
+        ties = self._near_ties(cell, first)
+        self.explained += ties
+        if not ties:
+            design, prompt = cell
+            wanted = asdict(measured[first]) if first < len(measured) else None
+            got = asdict(run.rounds[first]) if first < len(run.rounds) else None
+            self.failing.append({"prompt": prompt, "design": design.label, "round": first, "measured": wanted, "replayed": got})
+
+    def durations(self, cell: Cell, decode_s: float, works: list[tuple[str, float]]) -> None:
+        """T1. A run whose structure differs cannot be replayed; T0 has said so."""
+        if cell not in self.replays:
+            return
+        design, prompt = cell
+        try:
+            run = replay_measured(self.trace, works, design, prompt, model=self.predictor.model)
+        except ProfileError:
+            if self.rows[cell].get("exact", False):
+                raise
+            return
+        self.replay_errors.setdefault(cell, []).append(run.seconds / decode_s - 1)
+
+    def times(self, cell: Cell, runs: pd.DataFrame) -> None:
+        """T2: the median over repeats against the latency table."""
+        run, measured_s = self.replays.get(cell), float(runs["decode_s"].median())
+        if run is not None and run.n_tokens > 1:
+            self.rows[cell] |= {"measured_s": measured_s, "predicted_s": run.seconds, "prediction_error": run.seconds / measured_s - 1}
+
+    def result(self) -> Comparison:
+        """The cells, with speedups over vanilla on the same prompt."""
+        columns = [
+            "design",
+            "policy",
+            "prompt",
+            "n_tokens",
+            "modelled",
+            "exact",
+            "replay_error",
+            "measured_s",
+            "predicted_s",
+            "prediction_error",
+        ]
+        for cell, errors in self.replay_errors.items():
+            self.rows[cell]["replay_error"] = float(np.median(errors))
+        cells = pd.DataFrame(list(self.rows.values()), columns=columns)
+        vanilla = cells[cells["policy"] == str(Policy.VANILLA)].drop_duplicates("prompt").set_index("prompt")[["measured_s", "predicted_s"]]
+        base = cells[["prompt"]].join(vanilla, on="prompt")
+        cells["speedup"] = base["measured_s"] / cells["measured_s"]
+        cells["predicted_speedup"] = base["predicted_s"] / cells["predicted_s"]
+        error = cells["predicted_speedup"] / cells["speedup"] - 1
+        cells["speedup_error"] = error.where(cells["policy"] != str(Policy.VANILLA))  # vanilla over vanilla is always right
+        return Comparison(cells=cells, explained=tuple(self.explained), failing=tuple(self.failing), left_out=self.left_out)
+
+    def _replay(self, cell: Cell, *, events: bool = False) -> ReplayedRun:
+        design, prompt = cell
+        if design not in self.pricers:
+            self.pricers[design] = Pricer(self.latency, design.boundaries(self.trace.n_layers))
+        pricer = self.pricers[design]
+        pricer.reset()
+        return Replay(self.trace, design, pricer, model=self.predictor.model).run(prompt, events=events)
+
+    def _near_ties(self, cell: Cell, number: int) -> list[NearTie]:
+        """The heads tested in this round of the replay that were as sure as their gamma, to rounding."""
+        design, prompt = cell
+        ties = []
+        for event in _round_events(self._replay(cell, events=True).events, number):
+            if isinstance(event.work, Check) and isinstance(event.outcome, Draft):
+                gamma, confidence = design.threshold(event.work.depth), event.outcome.confidence
+                if abs(confidence - gamma) <= NEAR_GAMMA * gamma:
+                    output = event.work.position - self.trace.n_prompt(prompt) + 1
+                    ties.append(NearTie(prompt=prompt, design=design.label, output=output, confidence=confidence, gamma=gamma))
+        return ties
+
+
+def _round_events(events: Sequence[Event], number: int) -> list[Event]:
+    """The events of one round, counted from 0; a Verify ends a round."""
+    rounds: list[list[Event]] = [[]]
+    for event in events:
+        rounds[-1].append(event)
+        if isinstance(event.work, Verify):
+            rounds.append([])
+    return rounds[number] if number < len(rounds) else []

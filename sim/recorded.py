@@ -1,0 +1,78 @@
+"""Measured runs as a profile holds them, put back together: which design, which prompt, which rounds, which work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pandas as pd
+
+from profiles.errors import ProfileError
+from profiles.store import Profile
+from sim.design import Design, Policy
+from sim.scheduler import Round
+
+Cell = tuple[Design, int]
+"""A design on a prompt."""
+
+
+def rounds_of(profile: Profile) -> dict[Cell, tuple[Round, ...]]:
+    """The measured rounds of each design on each prompt, in order. Raises ProfileError where one is missing."""
+    found: dict[Cell, tuple[Round, ...]] = {}
+    for cell, rows in _by_cell(profile.rounds):
+        part = rows.sort_values("round", kind="stable")
+        if part["round"].tolist() != list(range(len(part))):
+            raise ProfileError(f"wanted rounds 0..{len(part) - 1} of {cell[0].label} on prompt {cell[1]}, got others: record it again")
+        found[cell] = tuple(map(_round, part.to_dict("records")))
+    return found
+
+
+def timed_runs(profile: Profile) -> dict[Cell, pd.DataFrame]:
+    """The rows of ``runs`` timed without instruments, for each design on each prompt."""
+    return dict(_by_cell(profile.runs[~profile.runs["instrumented"]]))
+
+
+def instrumented_runs(profile: Profile) -> Iterator[tuple[Cell, float, list[tuple[str, float]]]]:
+    """Each instrumented run: its cell, its measured decode_s, and (kind, seconds) of its work in order. Raises ProfileError where work is missing."""
+    works = {(*cell, repeat): part for cell, part in _by_cell(profile.works) for repeat, part in _by_repeat(part)}
+    for cell, part in _by_cell(profile.runs[profile.runs["instrumented"]]):
+        for repeat, decode_s in zip(part["repeat"].tolist(), part["decode_s"].tolist(), strict=True):
+            done = works.get((*cell, repeat))
+            if done is None:
+                if decode_s > 0:
+                    raise ProfileError(f"no works of the instrumented run {repeat} of {cell[0].label} on prompt {cell[1]}: record it again")
+                continue  # the prefill's token was all
+            yield cell, decode_s, work_of(done)
+
+
+def work_of(works: pd.DataFrame) -> list[tuple[str, float]]:
+    """(kind, seconds) of the work of one instrumented run, in order."""
+    ordered = works.sort_values("index", kind="stable")
+    return list(zip(ordered["kind"].tolist(), ordered["seconds"].tolist(), strict=True))
+
+
+def _by_cell(frame: pd.DataFrame) -> Iterator[tuple[Cell, pd.DataFrame]]:
+    """The frame's rows by design and prompt, in order of first appearance."""
+    rows: dict[tuple[Any, ...], list[int]] = {}
+    columns: Iterable[list[Any]] = (frame[name].tolist() for name in ("policy", "placement", "gammas", "cap", "verify", "prompt"))
+    for index, key in enumerate(zip(*columns, strict=True)):
+        rows.setdefault(key, []).append(index)
+    for (policy, placement, gammas, cap, verify, prompt), indices in rows.items():
+        design = Design(policy=Policy(policy), placement=tuple(placement), gammas=tuple(gammas), cap=cap, verify=verify)
+        yield (design, prompt), frame.iloc[indices]
+
+
+def _by_repeat(frame: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
+    for repeat in sorted(set(frame["repeat"].tolist())):
+        yield repeat, frame[frame["repeat"] == repeat]
+
+
+def _round(row: dict[Any, Any]) -> Round:
+    return Round(
+        start=row["start"],
+        exits=tuple(row["exits"]),
+        accepted=row["accepted"],
+        committed=row["committed"],
+        work=tuple(zip(row["segments"], row["batches"], strict=True)),
+        checks=tuple(row["checks"]),
+    )

@@ -1,0 +1,80 @@
+"""The bundled demo: what is shipped is whole, held out, and as the card says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+
+import pytest
+import torch
+
+from engine import AdaDecoder, Demo, load_demo
+from engine.demo import MODEL
+from engine.demo.arithmetic import LARGEST, final_number, make_problem
+from engine.demo.corpus import is_held_out, problems
+from engine.demo.prompts import COUNT, distinct_4grams
+from engine.prompts import Prompt, encode
+
+
+@pytest.fixture(scope="module")
+def demo() -> Demo:
+    return load_demo()
+
+
+def test_it_has_heads_at_every_depth_and_prompts_in_four_domains(demo: Demo) -> None:
+    """15 heads for 16 layers; at least 32 prompts in each domain, all different."""
+    assert demo.heads.depths == tuple(range(1, 16))
+    assert set(demo.prompts) == {"arithmetic", "code", "prose", "unpredictable"}
+    assert all(len(set(texts)) == len(texts) >= COUNT for texts in demo.prompts.values())
+
+
+def test_it_is_small() -> None:
+    """Everything shipped stays under 30 MB."""
+    assert sum(path.stat().st_size for path in MODEL.iterdir()) < 30e6
+
+
+def test_its_arithmetic_prompts_are_held_out(demo: Demo) -> None:
+    """Every question is one that training never drew."""
+    for text in demo.prompts["arithmetic"]:
+        question = text.removeprefix("Question: ").removesuffix("\nAnswer:")
+        assert is_held_out(question)
+
+
+def test_it_answers_as_often_as_its_card_says(demo: Demo) -> None:
+    """The share of right answers on 20 held-out problems is near the card's."""
+    torch.set_num_threads(1)
+    decoder = AdaDecoder(demo.model, demo.heads)
+    right = 0
+    for problem in itertools.islice(problems(31, held_out=True, events=(3, 6)), 20):
+        tokens = decoder.generate(encode(demo.tokenizer, Prompt(text=problem.prompt)), max_new_tokens=200, gamma=0.8, placement=(4,)).tokens
+        right += final_number(demo.tokenizer.decode(tokens, skip_special_tokens=True)) == problem.result
+    claimed = json.loads((MODEL / "facts.json").read_text())["answers"]["right"]
+    assert abs(right / 20 - claimed) < 0.3
+
+
+def test_a_problem_is_consistent() -> None:
+    """Every number stays in range, and the answer ends in the result."""
+    rng = random.Random(5)
+    for _ in range(300):
+        problem = make_problem(rng)
+        assert final_number(problem.document) == problem.result
+        numbers = [int(word) for word in problem.document.replace(".", " ").replace(",", " ").split() if word.isdigit()]
+        assert 0 < min(numbers) <= max(numbers) <= LARGEST
+
+
+def test_a_problems_sums_are_right() -> None:
+    """Each step's sum holds."""
+    rng = random.Random(6)
+    operations = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a // b}
+    for _ in range(300):
+        words = make_problem(rng).working.split()
+        for at in (i for i, word in enumerate(words) if word == "="):
+            left, operation, right, result = words[at - 3], words[at - 2], words[at - 1], words[at + 1]
+            assert operations[operation](int(left), int(right)) == int(result)
+
+
+def test_distinct_4grams_sees_a_loop() -> None:
+    """A loop of two tokens has next to no different 4-grams; a text without repetition has all."""
+    assert distinct_4grams([1, 2] * 50) < 0.05
+    assert distinct_4grams(range(50)) == 1.0

@@ -1,0 +1,159 @@
+"""Exit heads: what they compute, their files, and every way in which files can be the wrong ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from models import tiny_model
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+
+from engine.heads import CONFIG, WEIGHTS, ExitHeads
+from profiles.errors import HeadsError
+
+DEPTHS = (2, 4)
+WIDTH = 64
+
+
+@pytest.fixture(scope="module")
+def model() -> PreTrainedModel:
+    return tiny_model("llama", torch.float32)
+
+
+@pytest.fixture
+def heads(model: PreTrainedModel) -> ExitHeads:
+    generator = torch.Generator().manual_seed(0)
+    matrices = {depth: torch.eye(WIDTH) + torch.randn(WIDTH, WIDTH, generator=generator) / WIDTH for depth in DEPTHS}
+    return ExitHeads(model, {3: None, **matrices}, [{"depth": 2, "kl": 0.5}])
+
+
+@pytest.fixture
+def folder(heads: ExitHeads, tmp_path: Path) -> Path:
+    heads.save(tmp_path / "heads")
+    return tmp_path / "heads"
+
+
+def edited(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(config | changes))
+
+
+def test_an_identity_head_passes_its_input_on(model: PreTrainedModel) -> None:
+    """T = I: what the LM head is given is the normed hidden state itself."""
+    normed = torch.randn(1, 3, WIDTH)
+    assert ExitHeads.identity(model, [3]).apply(3, normed) is normed
+
+
+def test_a_head_is_a_matrix_times_the_hidden_state(heads: ExitHeads) -> None:
+    """T norm(h), for every row."""
+    matrix = heads.transforms[2]
+    assert matrix is not None
+    normed = torch.randn(1, 3, WIDTH)
+    torch.testing.assert_close(heads.apply(2, normed)[0, 1], matrix @ normed[0, 1])
+
+
+def test_depths_are_shallowest_first(heads: ExitHeads) -> None:
+    """However they were given."""
+    assert heads.depths == (2, 3, 4)
+
+
+def test_saved_heads_come_back_in_16_bit(heads: ExitHeads, folder: Path, model: PreTrainedModel) -> None:
+    """Depths, matrices as rounded to FP16, identities and metrics."""
+    loaded = ExitHeads.load(folder, model)
+    assert loaded.depths == heads.depths
+    assert loaded.transforms[3] is None
+    assert loaded.metrics == heads.metrics
+    for depth in DEPTHS:
+        assert torch.equal(loaded.transforms[depth], heads.transforms[depth].half().float())
+
+
+def test_heads_fit_the_same_model_in_another_dtype(folder: Path) -> None:
+    """The model is told by its weights, to the precision that BF16 leaves."""
+    loaded = ExitHeads.load(folder, tiny_model("llama", torch.float32).to(torch.bfloat16))
+    assert loaded.apply(2, torch.zeros(1, 1, WIDTH, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_saving_leaves_no_partial_file(folder: Path) -> None:
+    """Each file is written whole under another name, then renamed."""
+    assert sorted(path.name for path in folder.iterdir()) == sorted([CONFIG, WEIGHTS])
+
+
+def test_the_hub_mixin_shares_heads_by_folder(heads: ExitHeads, tmp_path: Path, model: PreTrainedModel) -> None:
+    """``save_pretrained`` and ``from_pretrained`` round-trip without a network."""
+    heads.save_pretrained(tmp_path / "shared")
+    loaded = ExitHeads.from_pretrained(str(tmp_path / "shared"), model=model)
+    assert loaded.depths == heads.depths
+    assert torch.equal(loaded.transforms[2], heads.transforms[2].half().float())
+
+
+def test_another_model_of_the_same_shape_is_refused(folder: Path) -> None:
+    """Its LM head has other weights."""
+    with pytest.raises(HeadsError, match="another model of the same shape"):
+        ExitHeads.load(folder, tiny_model("llama", torch.float32, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"hidden_size": 32}, "hidden_size is 64, this model's 32"),
+        ({"num_hidden_layers": 5}, "n_layers is 6, this model's 5"),
+        ({"vocab_size": 50}, "vocab_size is 97, this model's 50"),
+    ],
+)
+def test_a_model_of_another_shape_is_refused(folder: Path, config: dict[str, int], message: str) -> None:
+    """The message names what differs."""
+    with pytest.raises(HeadsError, match=message):
+        ExitHeads.load(folder, tiny_model("llama", torch.float32, **config))
+
+
+def _truncate(folder: Path) -> None:
+    data = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(data[: len(data) // 2])
+
+
+def _drop_a_matrix(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    tensors.pop("depth.4")
+    save_file(tensors, folder / WEIGHTS)
+
+
+def _narrow_a_matrix(folder: Path) -> None:
+    save_file(load_file(folder / WEIGHTS) | {"depth.4": torch.zeros(8, 8)}, folder / WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_truncate, "damaged"),
+        (_drop_a_matrix, r"depths \[4\] are listed, but have no weights"),
+        (_narrow_a_matrix, r"depth 4 is \(8, 8\), wanted \(64, 64\)"),
+        (lambda folder: (folder / WEIGHTS).unlink(), "no heads in"),
+        (lambda folder: (folder / CONFIG).unlink(), "no heads in"),
+        (lambda folder: (folder / CONFIG).write_text("{"), "damaged"),
+        (lambda folder: (folder / CONFIG).write_text("{}"), "damaged"),
+        (lambda folder: edited(folder, depths=[2, 9], identity=[9]), "depth 1..5 of this model, got 9"),
+        (lambda folder: edited(folder, format=2), "format 2, this program reads up to 1"),
+    ],
+)
+def test_damaged_files_are_refused(folder: Path, model: PreTrainedModel, damage: Callable[[Path], None], message: str) -> None:
+    """Truncated, incomplete, missing, malformed or newer files each have their sentence."""
+    damage(folder)
+    with pytest.raises(HeadsError, match=message):
+        ExitHeads.load(folder, model)
+
+
+@pytest.mark.parametrize("depth", [0, 6, -1])
+def test_a_head_lies_between_the_layers(model: PreTrainedModel, depth: int) -> None:
+    """Before the first layer and after the last there is none."""
+    with pytest.raises(HeadsError, match=r"1\.\.5"):
+        ExitHeads.identity(model, [depth])
+
+
+def test_a_depth_without_a_head_is_named(heads: ExitHeads) -> None:
+    """With the depths that have one, and how to get one."""
+    with pytest.raises(HeadsError, match=r"no head at depth 5: heads exist at \[2, 3, 4\]; train one"):
+        heads.require([2, 5])

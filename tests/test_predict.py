@@ -1,0 +1,118 @@
+"""Predictions: every figure by hand on one small text, and the choice of prompts."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from profiles import Profile
+from profiles.errors import ProfileError
+from sim.design import Design
+from sim.predict import Predictor, predict
+from tests.handmade import Constant, one_text
+from tests.synthetic import synthetic_profile
+
+TEXT = [10, 11, 12, 13, 14, 15]
+# Output 1 is drafted right, output 2 wrong, output 3 is in doubt: round 1 drafts at 1 and 2, and its third token is tested and runs on.
+SAID = {(1, 1): (0.9, 11), (2, 1): (0.9, 7)}
+OFF = {(2, (7,), depth): (0.1, 8) for depth in (1, 2)}
+ONE_HEAD = Design.of("adadecode", gamma=0.5, placement=(1,))
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    return synthetic_profile(tmp_path_factory.mktemp("predict") / "profile")
+
+
+def predictor() -> Predictor:
+    return Predictor(trace=one_text(TEXT, SAID, OFF), latency=Constant())
+
+
+def test_rates_are_the_papers() -> None:
+    """Rounds: [draft, wrong draft, stay] then outputs 3, 4, 5 one by one, the last untested: 2 drafts of 5 tested positions, 1 of 2 discarded, 5 tokens in 4 rounds."""
+    prediction = predictor().predict(ONE_HEAD)
+    assert (prediction.drafts, prediction.tested, prediction.accepted, prediction.rounds) == (2, 5, 1, 4)
+    assert (prediction.early_rate, prediction.reject_rate, prediction.tokens_per_round) == (0.4, 0.5, 1.25)
+
+
+def test_time_per_token_leaves_the_first_out() -> None:
+    """Vanilla: 3.75 s for each of the 5 tokens that follow the prefill's."""
+    prediction = predictor().predict(Design.of("vanilla"))
+    assert (prediction.tpot_s, prediction.decode_s, prediction.tokens) == (3.75, 18.75, 6)
+    assert prediction.tokens_per_s == 1 / 3.75
+
+
+def test_speedup_is_over_vanilla_on_the_same_prompts() -> None:
+    """Rounds of (3 x 1.1875 + 3 x 0.3125 + 2.0625 + 0.5625) s and thrice a token through both segments, the last without a check."""
+    seconds = (3 * 1.1875 + 3 * 0.3125 + 2.0625 + 0.5625) + 3 * (1.1875 + 2.0625 + 0.5625) + 2 * 0.3125
+    prediction = predictor().predict(ONE_HEAD)
+    assert prediction.decode_s == seconds
+    assert math.isclose(prediction.speedup, 18.75 / seconds)
+
+
+def test_vanillas_speedup_is_one() -> None:
+    """Over itself."""
+    assert predictor().predict(Design.of("vanilla")).speedup == 1
+
+
+def test_time_to_first_token_is_the_prefill() -> None:
+    """Four prompt tokens at 2 s."""
+    assert predictor().predict(ONE_HEAD).ttft_s == 8
+
+
+def test_recorded_branches_leave_nothing_modelled() -> None:
+    """The wrong draft's branch was recorded; without the recording, round 1 is modelled."""
+    assert predictor().predict(ONE_HEAD).modelled_share == 0
+    bare = Predictor(trace=one_text(TEXT, SAID), latency=Constant()).predict(ONE_HEAD)
+    assert 0 < bare.modelled_share < 1
+
+
+def test_texts_that_differ_are_counted() -> None:
+    """Unverified, the wrong draft stays."""
+    assert predictor().predict(Design.of("adadecode", gamma=0.5, placement=(1,), verify=False)).texts_differ == 1
+    assert predictor().predict(ONE_HEAD).texts_differ == 0
+
+
+def test_a_domain_chooses_its_prompts(profile: Profile) -> None:
+    """Domains alternate over three prompts."""
+    assert [predict(profile, ONE_OF_EIGHT, [domain]).prompts for domain in ("arithmetic", "code")] == [2, 1]
+    assert predict(profile, ONE_OF_EIGHT).prompts == 3
+
+
+ONE_OF_EIGHT = Design.of("adadecode", gamma=0.7, placement=(4,))
+
+
+def test_an_unknown_domain_is_refused(profile: Profile) -> None:
+    """The error lists those there are."""
+    with pytest.raises(ProfileError, match=r"no prompt of the domain 'poetry' in the profile: it holds arithmetic, code"):
+        predict(profile, ONE_OF_EIGHT, ["poetry"])
+
+
+def test_texts_of_one_token_predict_nothing() -> None:
+    """There is no time per token to tell."""
+    with pytest.raises(ProfileError, match="nothing to predict"):
+        Predictor(trace=one_text([10]), latency=Constant()).predict(ONE_HEAD)
+
+
+def test_a_prediction_is_json(profile: Profile) -> None:
+    """Every field, the design by its label and parts."""
+    told = json.loads(json.dumps(predict(profile, ONE_OF_EIGHT).to_dict(), allow_nan=False))
+    assert told["design"] == {
+        "label": "adadecode 4 gamma 0.7",
+        "policy": "adadecode",
+        "placement": [4],
+        "gammas": [0.7],
+        "cap": 5,
+        "verify": True,
+    }
+    assert told["tpot_s"] > 0
+
+
+def test_a_prediction_is_the_same_every_time(tmp_path: Path) -> None:
+    """Drawn branches included."""
+    told = [predict(synthetic_profile(tmp_path / str(i), branches=False), ONE_OF_EIGHT).to_dict() for i in (1, 2)]
+    assert told[0] == told[1]
+    assert told[0]["modelled_share"] > 0

@@ -1,0 +1,201 @@
+"""Recording: complete, resumable at any piece, and refusing what it should not touch."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from tests.models import tiny_model
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from engine.decode import AdaDecoder
+from engine.heads import ExitHeads
+from engine.parts import Parts
+from engine.profile_cli import app
+from engine.prompts import Prompt
+from engine.record import Plan, Recorder, record
+from profiles.errors import InputError, ProfileError
+from profiles.schema import TABLES
+from profiles.store import Profile, read_profile
+from profiles.trace import Trace
+from sim.design import Design
+from typer.testing import CliRunner
+
+DESIGNS = (
+    Design.of("vanilla"),
+    Design.of(gamma=0.05, placement=(3,)),
+    Design.of(gamma=(0.03, 0.1), placement=(2, 4)),
+    Design.of("fixed", placement=(4,), cap=2),
+)
+TIMINGS = ["seconds", "prefill_s", "decode_s", "energy_j"]
+
+
+@pytest.fixture(scope="module")
+def decoder() -> AdaDecoder:
+    model = tiny_model("llama", torch.float32)
+    return AdaDecoder(model, ExitHeads.identity(model, [1, 2, 3, 4, 5]))
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return Plan(
+        prompts=(Prompt(text="a", domain="x"), Prompt(text="b", domain="y")),
+        encoded=((5, 6, 7), (8, 9, 10, 11, 3)),
+        designs=DESIGNS,
+        contexts=(4, 21),
+        walks=(4, 6),
+        max_tokens=6,
+        max_new_tokens=16,
+        repeats=2,
+        samples=1,
+        floor=0.9,
+        seed=0,
+        settings={"model": "tiny", "heads": "identity"},
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(decoder: AdaDecoder, plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """An uninterrupted recording."""
+    return record(decoder, plan, tmp_path_factory.mktemp("whole") / "p", resume=False)
+
+
+def assert_same_but_timings(one: Profile, other: Profile) -> None:
+    for name in TABLES:
+        left, right = (getattr(p, name).drop(columns=TIMINGS, errors="ignore") for p in (one, other))
+        pd.testing.assert_frame_equal(left, right)
+
+
+def test_a_recording_is_a_profile_with_every_table_filled(whole: Profile) -> None:
+    """What was recorded reads back, and holds each design, prompt and repeat."""
+    again = read_profile(whole.path)
+    assert len(whole.runs) == len(DESIGNS) * 2 * 2 + len(DESIGNS) * 2
+    assert all(len(getattr(again, name)) for name in TABLES)
+    assert set(again.latency["kind"]) == {"embed", "layer", "head", "verify", "prefill", "host"}
+    assert not (whole.path / "parts").exists()
+
+
+def test_the_trace_is_what_the_model_says(decoder: AdaDecoder, plan: Plan, whole: Profile) -> None:
+    """The committed text in the trace is the model's own greedy text; its last layer agrees with itself."""
+    trace = Trace.from_profile(whole)
+    for prompt, ids in enumerate(plan.encoded):
+        own = decoder.parts.model.generate(torch.tensor([ids]), max_new_tokens=16, do_sample=False, pad_token_id=0)[0, len(ids) :].tolist()
+        assert [trace.final(prompt, i) for i in range(trace.n_output(prompt))] == own
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 16])
+def test_an_interrupted_recording_resumes_to_the_same_tables(decoder: AdaDecoder, plan: Plan, whole: Profile, tmp_path: Path, stop_after: int) -> None:
+    """Stopped after any piece and resumed, everything but the timings equals an uninterrupted recording."""
+    recorder = Recorder(decoder, plan, Parts.open(tmp_path / "p", plan.settings, resume=False))
+    steps = recorder.run()
+    for _ in range(stop_after):
+        next(steps)
+    with pytest.raises(ProfileError, match="resume"):
+        read_profile(tmp_path / "p")
+    assert_same_but_timings(record(decoder, plan, tmp_path / "p", resume=True), whole)
+
+
+def test_a_half_written_piece_is_made_again(decoder: AdaDecoder, plan: Plan, whole: Profile, tmp_path: Path) -> None:
+    """A piece without its mark, whatever its files hold, does not count."""
+    list(Recorder(decoder, plan, Parts.open(tmp_path / "p", plan.settings, resume=False)).run())
+    piece = tmp_path / "p" / "parts" / "2-runs-001-0001"
+    Path(f"{piece}.done").unlink()
+    Path(f"{piece}.runs.parquet").write_bytes(b"PAR1 torn")
+    assert_same_but_timings(record(decoder, plan, tmp_path / "p", resume=True), whole)
+
+
+def test_a_directory_that_holds_something_else_is_refused(decoder: AdaDecoder, plan: Plan, tmp_path: Path) -> None:
+    """Finished, unfinished, foreign, or begun with other settings: each is left as it is, with a message."""
+    record(decoder, plan, tmp_path / "done", resume=False)
+    with pytest.raises(InputError, match="finished recording"):
+        record(decoder, plan, tmp_path / "done", resume=False)
+    with pytest.raises(InputError, match="nothing to resume"):
+        record(decoder, plan, tmp_path / "done", resume=True)
+    Parts.open(tmp_path / "begun", {"model": "other"}, resume=False)
+    with pytest.raises(InputError, match="--resume"):
+        record(decoder, plan, tmp_path / "begun", resume=False)
+    with pytest.raises(InputError, match="model was 'other'"):
+        record(decoder, plan, tmp_path / "begun", resume=True)
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match="not an empty directory"):
+        record(decoder, plan, tmp_path / "foreign", resume=False)
+    with pytest.raises(InputError, match="no unfinished recording"):
+        record(decoder, plan, tmp_path / "nowhere", resume=True)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model and its tokenizer on disk, and prompts."""
+    folder = tmp_path_factory.mktemp("model")
+    tiny_model("llama", torch.float32).save_pretrained(folder)
+    words = {"<pad>": 0, "<s>": 1, "</s>": 2, **{f"w{i}": i for i in range(3, 97)}}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>").save_pretrained(folder)
+    (folder / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"w{i} w{i + 1} w{i + 2}", "domain": "d"}) + "\n" for i in range(10, 16)))
+    return folder
+
+
+def options(saved: Path, out: Path) -> list[str]:
+    model = ["--model", str(saved), "--heads", "identity:1,2,3,4,5", "--prompts", str(saved / "prompts.jsonl")]
+    return [*model, "--out", str(out), "--max-new-tokens", "12", "--gammas", "0.05", "--placements", "2;2,4", "--repeats", "2"]
+
+
+@pytest.mark.slow
+def test_a_killed_recording_resumes_to_the_same_tables(saved: Path, tmp_path: Path) -> None:
+    """kill -9 in mid-recording, twice, then --resume: the profile equals an uninterrupted one in all but timings."""
+    assert CliRunner().invoke(app, options(saved, tmp_path / "whole")).exit_code == 0
+    program = [sys.executable, "-c", "from engine.cli import profile_main; profile_main()"]
+    killed = 0
+    for arguments in (options(saved, tmp_path / "p"), ["--out", str(tmp_path / "p"), "--resume"]):
+        process = subprocess.Popen([*program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        before = len(list((tmp_path / "p").glob("parts/*.done")))
+        while process.poll() is None and len(list((tmp_path / "p").glob("parts/*.done"))) < before + 5:
+            time.sleep(0.005)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            killed += 1
+        process.wait()
+    assert killed == 2
+    done = CliRunner().invoke(app, ["--out", str(tmp_path / "p"), "--resume"])
+    assert done.exit_code == 0, done.output
+    assert_same_but_timings(read_profile(tmp_path / "p"), read_profile(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--gammas", "1.5"], "gamma is a probability in \\[0, 1\\], got 1.5"),
+        (["--gammas", "half"], "wanted --gammas as numbers"),
+        (["--placements", "6"], "no head at depth 6"),
+        (["--placements", "2;x"], "wanted --placements as whole numbers"),
+        (["--heads", "identity:9"], "a head lies at a depth 1..5 of this model, got 9"),
+        (["--heads", "nowhere"], "no heads in nowhere"),
+        (["--prompts", "nowhere.jsonl"], "no prompt file"),
+        (["--domains", "poetry"], "no prompts of domain poetry: there are d"),
+        (["--max-new-tokens", "0"], "at least 1"),
+        (["--max-new-tokens", "500"], "more than the model's 128 positions"),
+        (["--max-tokens", "3"], "batches of up to 6 tokens"),
+        (["--contexts", "5,8"], "widen them"),
+        (["--dtype", "float12"], "unknown dtype"),
+        (["--device", "abacus"], "unknown device"),
+        (["--demo"], "name a model with --model"),
+    ],
+)
+def test_bad_options_are_refused_with_a_sentence(saved: Path, tmp_path: Path, change: list[str], message: str) -> None:
+    """Each is an InputError before anything is recorded."""
+    result = CliRunner().invoke(app, [*options(saved, tmp_path / "p"), *change])
+    assert isinstance(result.exception, InputError)
+    with pytest.raises(InputError, match=message):
+        raise result.exception
+    assert not (tmp_path / "p").exists()
