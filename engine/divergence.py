@@ -37,7 +37,7 @@ class Vocabulary:
                 f"{parts.name} cannot have heads trained: its LM head is {head.weight.shape[1]} wide, its layers {parts.hidden_size}; wanted one width"
             )
         bias = getattr(head, "bias", None)
-        found = cls(weight=head.weight.detach(), bias=None if bias is None else bias.detach(), finish=parts._finish, chunk=chunk)
+        found = cls(weight=head.weight.detach(), bias=None if bias is None else bias.detach(), finish=parts.finish, chunk=chunk)
         probe = torch.linspace(-1, 1, 2 * found.weight.shape[1]).reshape(2, -1).to(found.weight)
         with torch.no_grad():
             own, ours = head(probe).float(), F.linear(probe, found.weight, found.bias).float()

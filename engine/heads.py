@@ -80,6 +80,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         for name, write in ((WEIGHTS, lambda p: save_file(tensors, p)), (CONFIG, lambda p: p.write_text(json.dumps(config, indent=1) + "\n"))):
             partial = folder / f"{name}.part"
             write(partial)
+            partial.chmod(0o644)  # safetensors leaves it to its owner alone
             partial.replace(folder / name)
 
     @classmethod
@@ -87,25 +88,31 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         """Heads from the folder ``path``, checked to be this model's. Raises HeadsError."""
         folder = Path(path)
         try:
-            config = json.loads((folder / CONFIG).read_text())
+            config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
             tensors = load_file(folder / WEIGHTS)
-            depths, identity, known = config["depths"], set(config["identity"]), config["signature"]
-        except FileNotFoundError as error:
+            return cls._checked(folder, config, tensors, model)
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise HeadsError(f"no heads in {folder}: wanted the files {WEIGHTS} and {CONFIG} that adadecode-train writes ({error})") from error
-        except (json.JSONDecodeError, SafetensorError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             raise HeadsError(f"the heads in {folder} are damaged ({type(error).__name__}: {error}): copy or train them again") from error
-        if config.get("format", 0) > FORMAT:
+
+    @classmethod
+    def _checked(cls, folder: Path, config: dict[str, Any], tensors: dict[str, torch.Tensor], model: PreTrainedModel) -> ExitHeads:
+        """Heads from what the files hold, once they are known to be whole and this model's."""
+        if int(config["format"]) > FORMAT:
             raise HeadsError(f"the heads in {folder} have format {config['format']}, this program reads up to {FORMAT}: upgrade it")
         own = model.config.get_text_config()
-        about = config.get("model", {})
+        about = config["model"]
         for key, value in (("hidden_size", own.hidden_size), ("n_layers", own.num_hidden_layers), ("vocab_size", own.vocab_size)):
-            if about.get(key) != value:
-                raise HeadsError(f"the heads in {folder} belong to another model: their {key} is {about.get(key)}, this model's {value}")
-        if not torch.allclose(torch.tensor(known), torch.tensor(signature(model)), rtol=2e-2, atol=1e-4):
+            if about[key] != value:
+                raise HeadsError(f"the heads in {folder} belong to another model: their {key} is {about[key]}, this model's {value}")
+        if not torch.allclose(torch.tensor(config["signature"], dtype=torch.float32), torch.tensor(signature(model)), rtol=2e-2, atol=1e-4):
             raise HeadsError(f"the heads in {folder} belong to another model of the same shape: its LM head has other weights; train heads for this one")
-        missing = [d for d in depths if d not in identity and f"depth.{d}" not in tensors]
-        if missing:
+        depths, identity = [int(d) for d in config["depths"]], set(config["identity"])
+        if missing := [d for d in depths if d not in identity and f"depth.{d}" not in tensors]:
             raise HeadsError(f"the heads in {folder} are damaged: depths {missing} are listed, but have no weights; copy or train them again")
+        if absurd := [name for name, matrix in tensors.items() if not matrix.isfinite().all()]:
+            raise HeadsError(f"the heads in {folder} are damaged: {absurd[0]} holds numbers that are not finite; copy or train them again")
         return cls(model, {d: None if d in identity else tensors[f"depth.{d}"].float() for d in depths}, config.get("metrics"))
 
     def _save_pretrained(self, save_directory: Path) -> None:
@@ -115,5 +122,9 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
     def _from_pretrained(cls, *, model_id: str, model: PreTrainedModel, **options: Any) -> ExitHeads:  # type: ignore[override]
         if Path(model_id).is_dir():
             return cls.load(model_id, model)
-        known = ("revision", "cache_dir", "force_download", "local_files_only", "token")
-        return cls.load(snapshot_download(model_id, allow_patterns=[WEIGHTS, CONFIG], **{k: options[k] for k in known if k in options}), model)
+        known = {k: options[k] for k in ("revision", "cache_dir", "force_download", "local_files_only", "token") if k in options}
+        try:
+            folder = snapshot_download(model_id, allow_patterns=[WEIGHTS, CONFIG], **known)
+        except (OSError, ValueError) as error:
+            raise HeadsError(f"no heads {model_id!r}: neither a folder here nor to be had from the hub ({type(error).__name__}: {error})") from error
+        return cls.load(folder, model)

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from engine.decode import AdaDecoder
 from engine.demo import load_demo
 from engine.heads import ExitHeads
-from engine.loading import find_device, load_model
+from engine.loading import enough_memory, find_device, load_model
 from engine.parts import Parts
 from engine.prompts import Prompt, encode, read_prompts
 from engine.record import Plan, check_lengths, record
@@ -94,14 +94,13 @@ def profile(
     started = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=console) as bar:
+        advice = "what was finished is kept; free memory and go on with --resume, or record anew with fewer --max-new-tokens"
+        with enough_memory(advice), Progress(*columns, console=console) as bar:
             task = bar.add_task("recording", total=None)
             done = record(decoder, plan, out, resume=resume, progress=lambda n, count: bar.update(task, completed=n, total=count))
     except KeyboardInterrupt:
         console.print(f"stopped; what was finished is kept. Go on with: adadecode-profile --out {out} --resume")
         raise typer.Exit(130) from None
-    except torch.cuda.OutOfMemoryError as error:
-        raise InputError(f"the GPU ran out of memory ({error}): what was finished is kept; free memory and go on with --resume, or record anew with fewer --max-new-tokens") from None
     Console().print(summary_table(done))
     console.print(f"{out} recorded in {time.monotonic() - started:.0f} s. Next: adadecode-sim validate {out}")
 

@@ -68,7 +68,7 @@ class SegmentedModel:
             self._in_tuple = self._layers_return_tuples()
             self._tail = self._find_tail()
             self.lm_head = model.get_output_embeddings()
-            self._finish = self._find_finish()
+            self.finish = self._find_finish()
             self.allocate(_PROBE)
             self._embed = self._find_embedding()
             self._self_test()
@@ -283,7 +283,7 @@ class SegmentedModel:
 
     def unembed(self, normed: torch.Tensor) -> torch.Tensor:
         """Logits (1, n, V) in FP32 from what ``normed`` returns."""
-        return self._finish(self.lm_head(normed)).float()
+        return self.finish(self.lm_head(normed)).float()
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """The model's own logits (1, n, V) in FP32 from hidden states (1, n, d) at depth L."""

@@ -72,6 +72,8 @@ class Design:
             gammas = (float(gamma),) * max(1, len(depths))
         else:
             gammas = tuple(float(g) for g in gamma)
+        if named is Policy.FIXED:
+            gammas = (0.0,) * len(depths)
         if not depths:
             cls(policy=Policy.ADADECODE, placement=tuple(range(1, len(gammas) + 1)), gammas=gammas, cap=cap)  # unused, but still checked
             gammas = ()

@@ -75,6 +75,8 @@ _SERVED: dict[str, dict[str, Any]] = {
     "hunyuan_v1_dense": {},
 }
 _REFUSED: dict[str, dict[str, Any]] = {
+    "qwen2_moe": {"use_sliding_window": True, "max_window_layers": 3, "sliding_window": 40, "num_experts": 4, "num_experts_per_tok": 2}
+    | {"moe_intermediate_size": 32, "shared_expert_intermediate_size": 32},
     "bloom": {"n_layer": N_LAYERS, "n_head": 4},
     "gptj": {"rotary_dim": 8},
     "mpt": {"d_model": 64, "n_heads": 4, "n_layers": N_LAYERS},
@@ -89,7 +91,7 @@ _GPT2_NAMES = ("gpt2", "gptj")
 ARCHITECTURES = list(_SERVED)
 SLIDING = [name for name, own in _SERVED.items() if "sliding_window" in own]
 """Those of which some layers see only the last ``WINDOW`` positions, as configured here."""
-REFUSED = list(_REFUSED)
+REFUSED = [name for name in _REFUSED if name != "qwen2_moe"]  # refused only where its layers slide
 
 
 def tiny_model(architecture: str, dtype: torch.dtype = torch.float64, seed: int = 0, **config: Any) -> PreTrainedModel:
@@ -138,4 +140,6 @@ def random_heads(model: PreTrainedModel, depths: Iterable[int] = range(1, N_LAYE
     """Heads that know nothing: random matrices, the surer of themselves the larger ``scale``. Nearly every draft is wrong."""
     generator = torch.Generator().manual_seed(seed)
     width = model.config.hidden_size
-    return ExitHeads(model, {d: torch.randn((width, width), generator=generator, dtype=torch.float64) * (scale / width**0.5) for d in depths})
+    return ExitHeads(
+        model, {d: torch.randn((width, width), generator=generator, dtype=torch.float64) * (scale / width**0.5) for d in depths}
+    )

@@ -21,7 +21,7 @@ def test_the_chunked_loss_is_the_plain_one(architecture: str, chunk: int) -> Non
     final, student = torch.randn(2, 7, 64, generator=generator, dtype=torch.float64)
     one, other = student.clone().requires_grad_(), student.clone().requires_grad_()
     found = divergence(Teacher(Vocabulary.of(parts, chunk), final), one)
-    p, q = (parts._finish(parts.lm_head(x)).log_softmax(-1) for x in (final, other))
+    p, q = (parts.finish(parts.lm_head(x)).log_softmax(-1) for x in (final, other))
     plain = F.kl_div(q, p, log_target=True, reduction="none").sum(-1)
     torch.testing.assert_close(found, plain, rtol=1e-10, atol=1e-12)
     weights = torch.arange(1.0, 8.0, dtype=torch.float64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,14 +33,16 @@ class Tally:
     explained: list[str] = field(default_factory=list)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        terminalreporter.write_line(f"FP32 against transformers: {self.runs} runs, {len(self.explained)} with a near-tie flipped {self.explained or ''}")
+        terminalreporter.write_line(
+            f"FP32 against transformers: {self.runs} runs, {len(self.explained)} with a near-tie flipped {self.explained or ''}"
+        )
 
 
 @pytest.fixture(scope="module")
-def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
+def tally(request: pytest.FixtureRequest) -> Tally:
     found = Tally()
     request.config.pluginmanager.register(found, "lossless-fp32-tally")
-    yield found
+    return found
 
 
 def tie_at(model: PreTrainedModel, prompt: torch.Tensor, text: list[int], at: int) -> float:

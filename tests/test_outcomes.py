@@ -93,6 +93,13 @@ def test_the_next_round_is_on_the_text_again() -> None:
     assert second == (0.3, 41)
 
 
+def test_a_draw_does_not_outlive_its_round() -> None:
+    """Position 6 is two drafts off the text in round 1 and one draft off it in round 2: another branch, another draw."""
+    branches = {(3, path, depth): said for path, said in {(5,): (0.9, 8), (5, 5): (0.1, 51)}.items() for depth in (1, 2)}
+    (run,) = replay(one_text(TEXT, {**WRONG_AT_1, (2, 1): (0.9, 9)}, branches), Constant(), ONE_HEAD, events=True)
+    assert [said for position, said in checked(run.events) if position == 6][:2] == [(0.1, 51), (0.9, 8)]
+
+
 def test_an_unverified_wrong_draft_leaves_the_text_for_good() -> None:
     """All later rounds rest on draws, the text differs, and the run is as long as the recorded one."""
     (run,) = replay(one_text(TEXT, WRONG_AT_1), Constant(), Design.of("adadecode", gamma=0.5, placement=(1,), verify=False))

@@ -16,9 +16,9 @@ from tests.handmade import Constant, one_text
 from tests.synthetic import synthetic_profile
 
 TEXT = [10, 11, 12, 13, 14, 15]
-# Output 1 is drafted right, output 2 wrong, output 3 is in doubt: round 1 drafts at 1 and 2, and its third token is tested and runs on.
-SAID = {(1, 1): (0.9, 11), (2, 1): (0.9, 7)}
-OFF = {(2, (7,), depth): (0.1, 8) for depth in (1, 2)}
+# Outputs 1 and 2 are drafted right, output 3 wrong: round 1 takes three drafts, and its fourth token is tested and runs on.
+SAID = {(1, 1): (0.9, 11), (2, 1): (0.9, 12), (3, 1): (0.9, 7)}
+OFF = {(3, (7,), depth): (0.1, 8) for depth in (1, 2)}
 ONE_HEAD = Design.of("adadecode", gamma=0.5, placement=(1,))
 
 
@@ -32,10 +32,17 @@ def predictor() -> Predictor:
 
 
 def test_rates_are_the_papers() -> None:
-    """Rounds: [draft, wrong draft, stay] then outputs 3, 4, 5 one by one, the last untested: 2 drafts of 5 tested positions, 1 of 2 discarded, 5 tokens in 4 rounds."""
+    """Round 1 as above, then outputs 4 and 5 one by one, the last untested: 3 drafts of 5 tested positions, 1 of 3 discarded, 5 tokens in 3 rounds."""
     prediction = predictor().predict(ONE_HEAD)
-    assert (prediction.drafts, prediction.tested, prediction.accepted, prediction.rounds) == (2, 5, 1, 4)
-    assert (prediction.early_rate, prediction.reject_rate, prediction.tokens_per_round) == (0.4, 0.5, 1.25)
+    assert (prediction.drafts, prediction.tested, prediction.accepted, prediction.rounds) == (3, 5, 2, 3)
+    assert (prediction.early_rate, prediction.reject_rate, prediction.tokens_per_round) == (3 / 5, 1 / 3, 5 / 3)
+
+
+def test_a_position_tested_by_two_heads_counts_once() -> None:
+    """Figure 2: three positions tested, by five checks."""
+    trace = one_text([10, 11, 12, 13], {(1, 2): (0.9, 11), (2, 1): (0.9, 12)}, eos=frozenset({13}))
+    prediction = Predictor(trace=trace, latency=Constant()).predict(Design.of("adadecode", gamma=0.5, placement=(1, 2)))
+    assert (prediction.tested, prediction.checks) == (3, 5)
 
 
 def test_time_per_token_leaves_the_first_out() -> None:
@@ -46,8 +53,8 @@ def test_time_per_token_leaves_the_first_out() -> None:
 
 
 def test_speedup_is_over_vanilla_on_the_same_prompts() -> None:
-    """Rounds of (3 x 1.1875 + 3 x 0.3125 + 2.0625 + 0.5625) s and thrice a token through both segments, the last without a check."""
-    seconds = (3 * 1.1875 + 3 * 0.3125 + 2.0625 + 0.5625) + 3 * (1.1875 + 2.0625 + 0.5625) + 2 * 0.3125
+    """Round 1: layer 1 and a check four times, layers 2-3, verify. Then twice a token through both segments, the last without a check."""
+    seconds = 4 * (1.1875 + 0.3125) + 2.0625 + 0.5625 + 2 * (1.1875 + 2.0625 + 0.5625) + 0.3125
     prediction = predictor().predict(ONE_HEAD)
     assert prediction.decode_s == seconds
     assert math.isclose(prediction.speedup, 18.75 / seconds)

@@ -82,7 +82,7 @@ def walks(draw: st.DrawFn) -> tuple[list[int], list[Work]]:
     return boundaries, works
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(walks())
 def test_pricing_is_the_direct_sum(case: tuple[list[int], list[Work]]) -> None:
     """Each piece of work costs what the definition says, to 1e-12."""

@@ -123,7 +123,7 @@ def schedule_of(trace: Trace, prompt: int, design: Design) -> Schedule:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(designs(), st.integers(0, 10**6), st.integers(2, 40), st.sampled_from([frozenset(), frozenset({0})]))
 def test_a_replay_has_the_rounds_of_the_decoding_it_was_recorded_from(
     case: tuple[Design, int], seed: int, tokens: int, eos: frozenset[int]
@@ -137,7 +137,7 @@ def test_a_replay_has_the_rounds_of_the_decoding_it_was_recorded_from(
     assert not run.left_text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(designs(), st.integers(0, 10**6), st.integers(2, 40))
 def test_gamma_one_costs_what_vanilla_costs(case: tuple[Design, int], seed: int, tokens: int) -> None:
     """No head is tested, so not even a check is paid for."""
@@ -148,10 +148,11 @@ def test_gamma_one_costs_what_vanilla_costs(case: tuple[Design, int], seed: int,
 
 
 def test_every_prompt_starts_on_a_cold_device(trace: Trace, latency: LatencyTable) -> None:
-    """A prompt takes as long after others as alone."""
-    runs = replay(trace, latency, TWO_HEADS_OF_THREE)
+    """A prompt takes as long after others as alone, even where the one before ended on a draft and left the lowest layers warm."""
+    design = Design.of("adadecode", gamma=0.0, placement=(2,), cap=99, verify=False)
+    runs = replay(trace, latency, design)
     assert [run.prompt for run in runs] == [0, 1, 2]
-    assert [run.seconds for run in runs] == [replay(trace, latency, TWO_HEADS_OF_THREE, [p])[0].seconds for p in (0, 1, 2)]
+    assert [run.seconds for run in runs] == [replay(trace, latency, design, [p])[0].seconds for p in (0, 1, 2)]
 
 
 def test_two_sequences_take_turns_on_one_device() -> None:

@@ -264,7 +264,7 @@ def test_a_head_at_the_last_layer_is_refused() -> None:
 # ---- properties: any design, any text ----
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(designs(), st.integers(0, 10**6), st.integers(1, 40), st.sampled_from([frozenset(), frozenset({0})]))
 def test_the_text_is_always_the_last_layers(case: tuple[Design, int], seed: int, budget: int, eos: frozenset[int]) -> None:
     """Whatever the heads say, the text is vanilla's, every read is of something computed from the right tokens, and depth never rises."""
@@ -275,7 +275,7 @@ def test_the_text_is_always_the_last_layers(case: tuple[Design, int], seed: int,
     assert schedule.tokens == vanilla_text(model, budget, eos)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(designs(verify=False), st.integers(0, 10**6), st.integers(1, 40), st.sampled_from([frozenset(), frozenset({0})]))
 def test_unverified_reads_nothing_stale_and_keeps_to_the_budget(
     case: tuple[Design, int], seed: int, budget: int, eos: frozenset[int]
@@ -289,7 +289,7 @@ def test_unverified_reads_nothing_stale_and_keeps_to_the_budget(
     assert not any(token in eos for token in schedule.tokens[:-1])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(designs(), st.integers(0, 10**6), st.integers(2, 40))
 def test_a_round_reports_what_was_handed_out(case: tuple[Design, int], seed: int, budget: int) -> None:
     """The rounds' work and checks, in order, are the Runs and Checks that were handed out; committed tokens add up."""

@@ -97,12 +97,12 @@ def test_larger_buffers_change_nothing(parts: SegmentedModel) -> None:
     assert parts.kv.capacity >= 90  # it never shrinks
 
 
-def test_the_mark_is_called_after_each_layer(parts: SegmentedModel) -> None:
+def test_the_mark_is_called_before_the_first_layer_and_after_each(parts: SegmentedModel) -> None:
     fresh(parts)
     marks: list[int] = []
     with parts.session():
         parts.run(1, 5, parts.embed(random_prompt(3), 0), 0, lambda *_: marks.append(0))
-    assert len(marks) == 4
+    assert len(marks) == 1 + 4
 
 
 # ---- keys and values ----

@@ -109,8 +109,12 @@ def test_flow_points_lie_inside_slices_of_their_thread(busy: ReplayedRun) -> Non
 
 def test_a_recomputed_position_is_another_flow(rejected: ReplayedRun) -> None:
     """The rejected draft and the token that took its place both are output 1."""
-    ids = {r["id"] for r in records(rejected, "s") if r["name"] == "output 1"}
-    assert len(ids) == 2
+    flows: dict[int, list[float]] = {}
+    for record in records(rejected, "stf"):
+        if record["name"] == "output 1":
+            flows.setdefault(record["id"], []).append(record["ts"])
+    first, second = flows.values()
+    assert max(first) < min(second)
 
 
 def test_the_counter_is_the_drafts_that_wait(figure_2: ReplayedRun) -> None:
@@ -142,6 +146,12 @@ def test_cells_tell_the_fate_of_a_token(rejected: ReplayedRun) -> None:
         (1, 1, "last layer"),
         (2, 2, "last layer"),
     ]
+
+
+def test_cells_tell_drafts_that_held(figure_2: ReplayedRun) -> None:
+    """Both of figure 2's."""
+    fates = cells(figure_2, SEGMENTS).drop_duplicates("output")["fate"]
+    assert list(fates) == ["last layer", "accepted draft", "accepted draft"]
 
 
 def test_cells_say_what_a_sure_head_drafted(figure_2: ReplayedRun) -> None:
