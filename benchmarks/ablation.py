@@ -20,7 +20,10 @@ PLACEMENT, GAMMA = (4, 8), 0.75
 def consistency(texts: list[list[int]], vanilla: list[list[int]]) -> dict[str, float]:
     """Share of texts equal to vanilla's, and of tokens up to the first difference."""
     equal = sum(a == b for a, b in zip(texts, vanilla, strict=True)) / len(texts)
-    same = [next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))) / max(len(a), len(b)) for a, b in zip(texts, vanilla, strict=True)]
+    same = [
+        next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))) / max(len(a), len(b))
+        for a, b in zip(texts, vanilla, strict=True)
+    ]
     return {"texts": equal, "tokens_until_differing": sum(same) / len(same)}
 
 
@@ -51,10 +54,21 @@ def main(arguments: list[str] | None = None) -> None:
         for name in list(calls)[1:]:
             # an unverified text may end elsewhere, so what is compared is seconds per token
             per_token = {n: [s / sum(len(t) for t in texts[n]) for s in seconds[n]] for n in ("vanilla", name)}
-            row = {"domain": domain, "variant": name, **consistency(texts[name], texts["vanilla"]), "speedup": ratio(per_token["vanilla"], per_token[name])}
+            row = {
+                "domain": domain,
+                "variant": name,
+                **consistency(texts[name], texts["vanilla"]),
+                "speedup": ratio(per_token["vanilla"], per_token[name]),
+            }
             results.append(row)
             r = row["speedup"]
-            table.add_row(domain, name, f"{row['texts']:.3f}", f"{row['tokens_until_differing']:.3f}", f"{r['median']:.2f} ({r['min']:.2f} .. {r['max']:.2f})")
+            table.add_row(
+                domain,
+                name,
+                f"{row['texts']:.3f}",
+                f"{row['tokens_until_differing']:.3f}",
+                f"{r['median']:.2f} ({r['min']:.2f} .. {r['max']:.2f})",
+            )
     keep("ablation", {"placement": PLACEMENT, "gamma": GAMMA, "prompts": args.prompts, "repeats": args.repeats, "results": results})
     Console().print(table)
 

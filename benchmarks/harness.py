@@ -42,7 +42,7 @@ def in_turn(jobs: Mapping[str, Sequence[Callable[[], Any]]], repeats: int, seed:
 
 
 def ratio(over: Sequence[float], under: Sequence[float]) -> dict[str, float]:
-    """over / under, repeat by repeat: median, lowest, highest."""
+    """Over / under, repeat by repeat: median, lowest, highest."""
     ratios = np.asarray(over) / np.asarray(under)
     return {"median": float(np.median(ratios)), "min": float(ratios.min()), "max": float(ratios.max())}
 

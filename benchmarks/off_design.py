@@ -90,7 +90,9 @@ def main(arguments: list[str] | None = None) -> None:
             base, own_base = measured[every[0], prompt], predicted[every[0], prompt].seconds
             row = {"design": design.label, "exact": exact[design, prompt], "modelled": ours.modelled_seconds / ours.seconds}
             row |= {"prediction_error": ours.seconds / theirs - 1, "measured": base / theirs, "predicted": own_base / ours.seconds}
-            table.append({**row, "speedup_error": row["predicted"] / row["measured"] - 1, "measured_s": theirs, "predicted_s": ours.seconds})
+            table.append(
+                {**row, "speedup_error": row["predicted"] / row["measured"] - 1, "measured_s": theirs, "predicted_s": ours.seconds}
+            )
     frame = pd.DataFrame(table)
     off = frame[frame["design"] != "vanilla"]
     result = {
@@ -110,7 +112,12 @@ def main(arguments: list[str] | None = None) -> None:
         medians = part[["measured", "predicted", "modelled"]].median()
         errors = part[["speedup_error", "prediction_error"]].abs().median()
         by_design.append({"design": label, **medians, **errors, "exact": int(part["exact"].sum())})
-        cells = (f"{medians['measured']:.2f}x", f"{medians['predicted']:.2f}x", f"{errors['speedup_error']:.1%}", f"{errors['prediction_error']:.1%}")
+        cells = (
+            f"{medians['measured']:.2f}x",
+            f"{medians['predicted']:.2f}x",
+            f"{errors['speedup_error']:.1%}",
+            f"{errors['prediction_error']:.1%}",
+        )
         shown.add_row(str(label), *cells, f"{int(part['exact'].sum())}/{len(part)}", f"{part['modelled'].mean():.1%}")
     keep("off_design", {**result, "by_design": by_design})
     Console().print(shown)

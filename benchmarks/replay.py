@@ -13,7 +13,12 @@ from sim.design import Design
 from sim.predict import Predictor
 from sim.replay import replay
 
-DESIGNS = (Design.of("vanilla"), Design.of(gamma=0.75, placement=(4,)), Design.of(gamma=0.75, placement=(4, 8)), Design.of(gamma=0.75, placement=(3, 6, 9, 12)))
+DESIGNS = (
+    Design.of("vanilla"),
+    Design.of(gamma=0.75, placement=(4,)),
+    Design.of(gamma=0.75, placement=(4, 8)),
+    Design.of(gamma=0.75, placement=(3, 6, 9, 12)),
+)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -72,7 +72,10 @@ def main(arguments: list[str] | None = None) -> None:
     for heading in ("domain", "design", "transformers tok/s", "vanilla / transformers", "adadecode / vanilla", "predicted"):
         table.add_column(heading)
     for r in results:
-        spreads = [f"{r[k]['median']:.2f} ({r[k]['min']:.2f} .. {r[k]['max']:.2f})" for k in ("vanilla_over_transformers", "adadecode_over_vanilla")]
+        spreads = [
+            f"{r[k]['median']:.2f} ({r[k]['min']:.2f} .. {r[k]['max']:.2f})"
+            for k in ("vanilla_over_transformers", "adadecode_over_vanilla")
+        ]
         table.add_row(r["domain"], r["design"], f"{r['tokens_per_s']['transformers']:.0f}", *spreads, f"{r['predicted_speedup']:.2f}")
     Console().print(table)
 

@@ -103,7 +103,9 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """Attention as ``transformers`` calls it. query (1, heads, n, d), key and value (1, kv_heads, n, d); returns (1, n, heads, d)."""
     if position_bias is not None:
-        raise UnsupportedModel(f"{type(module).__name__} adds a position bias to its attention, which cannot be replayed: use another model")
+        raise UnsupportedModel(
+            f"{type(module).__name__} adds a position bias to its attention, which cannot be replayed: use another model"
+        )
     kv = _current[-1]
     keys, values = kv.write(module.layer_idx, key, value)  # type: ignore[arg-type]
     _, heads, n, width = query.shape

@@ -70,7 +70,9 @@ class Counterfactual:
             outputs.append(token)
         return Text(prompt=prompt, outputs=tuple(outputs), ended=token in self.decoder.eos), rows
 
-    def branches(self, text: Text, trace: list[Row], visited: set[tuple[int, tuple[int, ...]]], *, floor: float, longest: int, room: int) -> Iterator[Row]:
+    def branches(
+        self, text: Text, trace: list[Row], visited: set[tuple[int, tuple[int, ...]]], *, floor: float, longest: int, room: int
+    ) -> Iterator[Row]:
         """What every head says after wrong drafts: on every visited branch (output, path), and on every branch whose drafts are
         likely: the product of their confidences, each the highest of any head, is at least ``floor``.
 
@@ -92,7 +94,16 @@ class Counterfactual:
                 yield from self._grow(output, (token,), position, confidence, needed, floor=floor, longest=longest, room=room)
 
     def _grow(
-        self, output: int, path: tuple[int, ...], position: int, likely: float, needed: set[tuple[int, tuple[int, ...]]], *, floor: float, longest: int, room: int
+        self,
+        output: int,
+        path: tuple[int, ...],
+        position: int,
+        likely: float,
+        needed: set[tuple[int, tuple[int, ...]]],
+        *,
+        floor: float,
+        longest: int,
+        room: int,
     ) -> Iterator[Row]:
         """One node of the tree of wrong drafts, and the likely or visited ones after it."""
         if (likely < floor and (output, path) not in needed) or len(path) > longest or position >= room:
@@ -104,4 +115,6 @@ class Counterfactual:
             yield {"output": output, "path": list(path), "depth": row["depth"], "token": row["token"], "confidence": row["confidence"]}
         for token, confidence in sorted(nexts.items()):
             if token not in self.decoder.eos:
-                yield from self._grow(output, (*path, token), position + 1, likely * confidence, needed, floor=floor, longest=longest, room=room)
+                yield from self._grow(
+                    output, (*path, token), position + 1, likely * confidence, needed, floor=floor, longest=longest, room=room
+                )

@@ -165,7 +165,9 @@ class AdaDecoder:
                     if next(steps, None) is None:
                         return
 
-    def design(self, *, gamma: float | Sequence[float], placement: Sequence[int] | None, cap: int, policy: str | Policy, verify: bool = True) -> Design:
+    def design(
+        self, *, gamma: float | Sequence[float], placement: Sequence[int] | None, cap: int, policy: str | Policy, verify: bool = True
+    ) -> Design:
         """The design these options name, its heads known to exist. Raises DesignError, HeadsError."""
         design = Design.of(policy, gamma=gamma, placement=self.heads.depths if placement is None else placement, cap=cap, verify=verify)
         self.heads.require(design.placement)

@@ -33,17 +33,26 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
     ``push_to_hub`` and ``ExitHeads.from_pretrained(repo, model=model)`` share them. Raises HeadsError.
     """
 
-    def __init__(self, model: PreTrainedModel, transforms: dict[int, torch.Tensor | None], metrics: list[dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self, model: PreTrainedModel, transforms: dict[int, torch.Tensor | None], metrics: list[dict[str, Any]] | None = None
+    ) -> None:
         config = model.config.get_text_config()
         self.transforms = dict(sorted(transforms.items()))
         self.metrics = metrics or []
-        self.about = {"model_type": config.model_type, "n_layers": config.num_hidden_layers, "hidden_size": config.hidden_size, "vocab_size": config.vocab_size}
+        self.about = {
+            "model_type": config.model_type,
+            "n_layers": config.num_hidden_layers,
+            "hidden_size": config.hidden_size,
+            "vocab_size": config.vocab_size,
+        }
         self.signature = signature(model)
         for depth, matrix in self.transforms.items():
             if not 1 <= depth < config.num_hidden_layers:
                 raise HeadsError(f"a head lies at a depth 1..{config.num_hidden_layers - 1} of this model, got {depth}")
             if matrix is not None and tuple(matrix.shape) != (config.hidden_size, config.hidden_size):
-                raise HeadsError(f"the head at depth {depth} is {tuple(matrix.shape)}, wanted ({config.hidden_size}, {config.hidden_size}): it belongs to another model")
+                raise HeadsError(
+                    f"the head at depth {depth} is {tuple(matrix.shape)}, wanted ({config.hidden_size}, {config.hidden_size}): it belongs to another model"
+                )
         weight = model.get_output_embeddings().weight
         self._matrices = {d: None if m is None else m.to(weight.device, next(model.parameters()).dtype) for d, m in self.transforms.items()}
 
@@ -66,7 +75,9 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         """Raises HeadsError where a depth has no head."""
         missing = [d for d in depths if d not in self.transforms]
         if missing:
-            raise HeadsError(f"no head at depth {', '.join(map(str, missing))}: heads exist at {list(self.depths)}; train one with adadecode-train")
+            raise HeadsError(
+                f"no head at depth {', '.join(map(str, missing))}: heads exist at {list(self.depths)}; train one with adadecode-train"
+            )
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
@@ -77,7 +88,10 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         tensors = {f"depth.{d}": m.detach().to("cpu", torch.float16).contiguous() for d, m in self.transforms.items() if m is not None}
         config = {"format": FORMAT, "depths": list(self.depths), "identity": [d for d, m in self.transforms.items() if m is None]}
         config |= {"model": self.about, "signature": self.signature, "metrics": self.metrics}
-        for name, write in ((WEIGHTS, lambda p: save_file(tensors, p)), (CONFIG, lambda p: p.write_text(json.dumps(config, indent=1) + "\n"))):
+        for name, write in (
+            (WEIGHTS, lambda p: save_file(tensors, p)),
+            (CONFIG, lambda p: p.write_text(json.dumps(config, indent=1) + "\n")),
+        ):
             partial = folder / f"{name}.part"
             write(partial)
             partial.chmod(0o644)  # safetensors leaves it to its owner alone
@@ -92,7 +106,9 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             tensors = load_file(folder / WEIGHTS)
             return cls._checked(folder, config, tensors, model)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise HeadsError(f"no heads in {folder}: wanted the files {WEIGHTS} and {CONFIG} that adadecode-train writes ({error})") from error
+            raise HeadsError(
+                f"no heads in {folder}: wanted the files {WEIGHTS} and {CONFIG} that adadecode-train writes ({error})"
+            ) from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             raise HeadsError(f"the heads in {folder} are damaged ({type(error).__name__}: {error}): copy or train them again") from error
 
@@ -107,10 +123,14 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             if about[key] != value:
                 raise HeadsError(f"the heads in {folder} belong to another model: their {key} is {about[key]}, this model's {value}")
         if not torch.allclose(torch.tensor(config["signature"], dtype=torch.float32), torch.tensor(signature(model)), rtol=2e-2, atol=1e-4):
-            raise HeadsError(f"the heads in {folder} belong to another model of the same shape: its LM head has other weights; train heads for this one")
+            raise HeadsError(
+                f"the heads in {folder} belong to another model of the same shape: its LM head has other weights; train heads for this one"
+            )
         depths, identity = [int(d) for d in config["depths"]], set(config["identity"])
         if missing := [d for d in depths if d not in identity and f"depth.{d}" not in tensors]:
-            raise HeadsError(f"the heads in {folder} are damaged: depths {missing} are listed, but have no weights; copy or train them again")
+            raise HeadsError(
+                f"the heads in {folder} are damaged: depths {missing} are listed, but have no weights; copy or train them again"
+            )
         if absurd := [name for name, matrix in tensors.items() if not matrix.isfinite().all()]:
             raise HeadsError(f"the heads in {folder} are damaged: {absurd[0]} holds numbers that are not finite; copy or train them again")
         return cls(model, {d: None if d in identity else tensors[f"depth.{d}"].float() for d in depths}, config.get("metrics"))
@@ -126,5 +146,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         try:
             folder = snapshot_download(model_id, allow_patterns=[WEIGHTS, CONFIG], **known)
         except (OSError, ValueError) as error:
-            raise HeadsError(f"no heads {model_id!r}: neither a folder here nor to be had from the hub ({type(error).__name__}: {error})") from error
+            raise HeadsError(
+                f"no heads {model_id!r}: neither a folder here nor to be had from the hub ({type(error).__name__}: {error})"
+            ) from error
         return cls.load(folder, model)

@@ -16,7 +16,11 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     about: dict[str, Any] = {"device": device.type, "threads": torch.get_num_threads(), "host": describe_host()}
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        gpu: dict[str, Any] = {"name": properties.name, "memory_bytes": properties.total_memory, "multiprocessors": properties.multi_processor_count}
+        gpu: dict[str, Any] = {
+            "name": properties.name,
+            "memory_bytes": properties.total_memory,
+            "multiprocessors": properties.multi_processor_count,
+        }
         gpu["l2_bytes"] = getattr(properties, "L2_cache_size", None)
         meter = EnergyMeter(device)
         gpu |= meter.describe()

@@ -44,7 +44,9 @@ class Parts:
         differing = sorted(k for k in settings.keys() | begun.keys() if settings.get(k) != begun.get(k))
         if differing:
             what = "; ".join(f"{k} was {begun.get(k)!r}, is {settings.get(k)!r}" for k in differing)
-            raise InputError(f"{folder} holds another recording ({what}): resume it with its own settings, or name another directory with --out")
+            raise InputError(
+                f"{folder} holds another recording ({what}): resume it with its own settings, or name another directory with --out"
+            )
         parts.pieces.mkdir(exist_ok=True)
         return parts
 

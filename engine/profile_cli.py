@@ -57,7 +57,9 @@ def profile(
     out: Annotated[Path, typer.Option(help="directory to record into")],
     demo: Annotated[bool | None, typer.Option("--demo", help="the bundled demo model, its heads and prompts")] = None,
     model: Annotated[str | None, typer.Option(help="a causal LM: folder or hub name")] = None,
-    heads: Annotated[str | None, typer.Option(help="its exit heads: a folder from adadecode-train, or identity:DEPTHS for its own LM head")] = None,
+    heads: Annotated[
+        str | None, typer.Option(help="its exit heads: a folder from adadecode-train, or identity:DEPTHS for its own LM head")
+    ] = None,
     prompts: Annotated[str | None, typer.Option(help="prompts: JSONL with prompt (and domain), or plain text, one a line")] = None,
     domains: Annotated[str | None, typer.Option(help="only the prompts of these domains (comma list)")] = None,
     limit: Annotated[int | None, typer.Option(help="at most this many prompts of each domain")] = None,
@@ -67,7 +69,9 @@ def profile(
     gammas: Annotated[str | None, typer.Option(help="confidence thresholds to run (comma list) [0.5,0.75,0.9]")] = None,
     placements: Annotated[str | None, typer.Option(help="head placements to run: 4;8;4,8 [three, from a quarter of the depth]")] = None,
     cap: Annotated[int | None, typer.Option(help="most drafts in a round [5]")] = None,
-    fixed_drafts: Annotated[int | None, typer.Option(help="drafts a round of the policy fixed, run at each single head; 0 for none [3]")] = None,
+    fixed_drafts: Annotated[
+        int | None, typer.Option(help="drafts a round of the policy fixed, run at each single head; 0 for none [3]")
+    ] = None,
     contexts: Annotated[str | None, typer.Option(help="positions at which latencies are measured (comma list) [covering all runs]")] = None,
     walks: Annotated[str | None, typer.Option(help="depths of the timed walks (comma list) [up to eight]")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="largest batch timed [cap + 1]")] = None,
@@ -92,7 +96,14 @@ def profile(
     plan = make_plan(decoder, tokenizer, available, chosen)
     console.print(f"recording {len(plan.designs)} designs on {len(plan.prompts)} prompts, {plan.repeats} times, into {out}")
     started = time.monotonic()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     try:
         advice = "what was finished is kept; free memory and go on with --resume, or record anew with fewer --max-new-tokens"
         with enough_memory(advice), Progress(*columns, console=console) as bar:
@@ -118,7 +129,9 @@ def load(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Any, lis
         heads = bundle.heads if chosen["heads"] is None else read_heads(chosen["heads"], model)
     else:
         if chosen["heads"] is None:
-            raise InputError("wanted the model's exit heads: --heads FOLDER from adadecode-train, or --heads identity:4,8 for its own LM head at those depths")
+            raise InputError(
+                "wanted the model's exit heads: --heads FOLDER from adadecode-train, or --heads identity:4,8 for its own LM head at those depths"
+            )
         if chosen["prompts"] is None:
             raise InputError("wanted prompts to run: --prompts FILE, JSONL or one a line")
         model, tokenizer = load_model(chosen["model"], chosen["dtype"], str(device), trust_remote_code=bool(chosen["trust_remote_code"]))

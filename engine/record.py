@@ -25,12 +25,11 @@ from engine.parts import Parts, Row
 from engine.prompts import Prompt
 from engine.timing import Clock, host_seconds, synchronized_now, walk
 from profiles.errors import InputError
-from profiles.schema import SCHEMA, SCHEMA_VERSION
 from profiles.manifest import manifest_digest
+from profiles.schema import SCHEMA, SCHEMA_VERSION
 from profiles.store import Profile, write_profile
 from sim.design import Design
 from sim.scheduler import Check, Outcome, Round, Run, Verify, Work
-
 
 HOST_ROUNDS = 2
 """Scripted rounds of one host sample."""
@@ -229,9 +228,16 @@ class Recorder:
                     done.append(kinds[type(work)])
             ended = synchronized_now(self.device)
             same = {**columns(design), "prompt": p, "repeat": 0}
-            row = {"n_tokens": len(decoding.schedule.tokens), "prefill_s": prefilled - begun, "decode_s": ended - prefilled, "energy_j": float("nan")}
+            row = {
+                "n_tokens": len(decoding.schedule.tokens),
+                "prefill_s": prefilled - begun,
+                "decode_s": ended - prefilled,
+                "energy_j": float("nan"),
+            }
             runs.append({**same, "instrumented": True, **row})
-            works += [{**same, "index": i, "kind": kind, "seconds": s} for i, (kind, s) in enumerate(zip(done, clock.intervals(), strict=True))]
+            works += [
+                {**same, "index": i, "kind": kind, "seconds": s} for i, (kind, s) in enumerate(zip(done, clock.intervals(), strict=True))
+            ]
         return {"runs": runs, "works": works}
 
     def _branches(self, p: int) -> dict[str, Sequence[Row]]:
@@ -312,7 +318,9 @@ def check_lengths(encoded: Sequence[Sequence[int]], max_new_tokens: int, model: 
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     longest = max(map(len, encoded))
     if limit is not None and longest + max_new_tokens > limit:
-        raise InputError(f"the longest prompt has {longest} tokens, with {max_new_tokens} new ones more than the model's {limit} positions: ask for fewer with --max-new-tokens")
+        raise InputError(
+            f"the longest prompt has {longest} tokens, with {max_new_tokens} new ones more than the model's {limit} positions: ask for fewer with --max-new-tokens"
+        )
 
 
 def record(decoder: AdaDecoder, plan: Plan, out: Path, *, resume: bool, progress: Callable[[int, int], None] | None = None) -> Profile:

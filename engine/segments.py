@@ -76,7 +76,9 @@ class SegmentedModel:
     # -- what is served ----------------------------------------------------------------------------------------------
 
     def _refuse(self, why: str) -> UnsupportedModel:
-        return UnsupportedModel(f"{self.name} cannot be served: {why}; wanted a decoder-only model whose layers attend through the attention registry")
+        return UnsupportedModel(
+            f"{self.name} cannot be served: {why}; wanted a decoder-only model whose layers attend through the attention registry"
+        )
 
     def _refuse_by_config(self) -> None:
         if getattr(self.model.config, "is_encoder_decoder", False):
@@ -143,7 +145,9 @@ class SegmentedModel:
         kind = rope.get("rope_type", "default") if isinstance(rope, dict) else "default"
         original = (rope.get("original_max_position_embeddings") if isinstance(rope, dict) else None) or self.config.max_position_embeddings
         if kind in ("dynamic", "longrope") and capacity > original:
-            raise self._refuse(f"its {kind} rotary embedding changes with the length beyond {original} positions, and {capacity} were asked for")
+            raise self._refuse(
+                f"its {kind} rotary embedding changes with the length beyond {original} positions, and {capacity} were asked for"
+            )
 
     def _arguments(self, start: int, stop: int) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
         """Every layer's arguments for positions [start, stop), cut from the recorded ones; layers with the same share one copy."""

@@ -113,7 +113,11 @@ def host_seconds(decoder: AdaDecoder, depth: int, context: int, rounds: int) -> 
     parts = decoder.parts
     design = Design.of("adadecode", gamma=0.5, placement=(depth,)) if depth else Design.of("vanilla")
     schedule = Schedule(
-        design=design, n_layers=parts.n_layers, n_prompt=context, first_token=0, max_new_tokens=rounds * (design.cap + 1 if depth else 1) + 1
+        design=design,
+        n_layers=parts.n_layers,
+        n_prompt=context,
+        first_token=0,
+        max_new_tokens=rounds * (design.cap + 1 if depth else 1) + 1,
     )
     decoding = ScriptedDecoding(parts, decoder.heads, schedule)
     decoding.depth = depth

@@ -42,7 +42,15 @@ TABLES: dict[str, pa.Schema] = {
         [("kind", _text), ("layer", _int), ("n_tokens", _int), ("context", _int), ("reuse", _int), ("repeat", _int), ("seconds", _float)]
     ),
     "prompts": pa.schema(
-        [("prompt", _int), ("domain", _text), ("n_prompt", _int), ("n_output", _int), ("ended", _bool), ("first_token", _int), ("sha256", _text)]
+        [
+            ("prompt", _int),
+            ("domain", _text),
+            ("n_prompt", _int),
+            ("n_output", _int),
+            ("ended", _bool),
+            ("first_token", _int),
+            ("sha256", _text),
+        ]
     ),
     "trace": pa.schema(
         [
@@ -115,4 +123,19 @@ TABLES: dict[str, pa.Schema] = {
     ),
 }
 
-REQUIRED_MANIFEST = ("schema", "schema_version", "model", "heads", "hardware", "software", "dtype", "seed", "prompts", "settings", "limitations", "eos_token_ids", "max_new_tokens", "tables")
+REQUIRED_MANIFEST = (
+    "schema",
+    "schema_version",
+    "model",
+    "heads",
+    "hardware",
+    "software",
+    "dtype",
+    "seed",
+    "prompts",
+    "settings",
+    "limitations",
+    "eos_token_ids",
+    "max_new_tokens",
+    "tables",
+)

@@ -41,9 +41,13 @@ class Design:
 
     def __post_init__(self) -> None:
         if list(self.placement) != sorted(set(self.placement)) or any(d < 1 for d in self.placement):
-            raise DesignError(f"a placement is a rising list of depths from 1 on, got {list(self.placement)}: list each depth once, shallowest first")
+            raise DesignError(
+                f"a placement is a rising list of depths from 1 on, got {list(self.placement)}: list each depth once, shallowest first"
+            )
         if len(self.gammas) != len(self.placement):
-            raise DesignError(f"wanted one gamma per head ({len(self.placement)} at {list(self.placement)}), got {len(self.gammas)}: give one gamma, or one per head")
+            raise DesignError(
+                f"wanted one gamma per head ({len(self.placement)} at {list(self.placement)}), got {len(self.gammas)}: give one gamma, or one per head"
+            )
         for gamma in self.gammas:
             if not (math.isfinite(gamma) and 0.0 <= gamma <= 1.0):
                 raise DesignError(f"gamma is a probability in [0, 1], got {gamma}: 0 always exits early, 1 never does")
@@ -86,7 +90,9 @@ class Design:
         vanilla's. Raises DesignError where a head lies at or beyond the last layer.
         """
         if self.placement and self.placement[-1] >= n_layers:
-            raise DesignError(f"a head lies between the layers of a model with {n_layers}: depths 1..{n_layers - 1}, got {list(self.placement)}")
+            raise DesignError(
+                f"a head lies between the layers of a model with {n_layers}: depths 1..{n_layers - 1}, got {list(self.placement)}"
+            )
         return (0, *(d for d, g in zip(self.placement, self.gammas, strict=True) if self.policy is Policy.FIXED or g < 1.0), n_layers)
 
     def threshold(self, depth: int) -> float:

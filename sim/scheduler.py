@@ -170,7 +170,9 @@ class Schedule:
         for segment, done in enumerate(self.lengths):
             self.lengths[segment] = min(done, length)
 
-    def _commit(self, start: int, tokens: list[int], exits: list[int], accepted: int, work: list[tuple[int, int]], checks: list[int]) -> None:
+    def _commit(
+        self, start: int, tokens: list[int], exits: list[int], accepted: int, work: list[tuple[int, int]], checks: list[int]
+    ) -> None:
         self.tokens += tokens
         self.newest = tokens[-1]
         self.rounds.append(

@@ -136,6 +136,14 @@ def greedy_text(model: PreTrainedModel, prompt: torch.Tensor, max_new_tokens: in
     return tokens
 
 
+def gap_at(model: PreTrainedModel, prompt: torch.Tensor, text: list[int], at: int) -> float:
+    """How far apart the model's two best logits are for token ``at`` of its text (teacher-forced), relative to the larger."""
+    with torch.no_grad():
+        logits = model(torch.cat([prompt, torch.tensor([text[:at]], dtype=torch.long)], 1)).logits[0, -1]
+    best, second = logits.double().topk(2).values.tolist()
+    return float((best - second) / max(abs(best), abs(second)))
+
+
 def random_heads(model: PreTrainedModel, depths: Iterable[int] = range(1, N_LAYERS), *, scale: float = 3.0, seed: int = 0) -> ExitHeads:
     """Heads that know nothing: random matrices, the surer of themselves the larger ``scale``. Nearly every draft is wrong."""
     generator = torch.Generator().manual_seed(seed)

@@ -17,7 +17,7 @@ from profiles.errors import InputError, UnsupportedModel
 from sim.scheduler import Outcome, Verdict, Verify, Work
 from tests.models import ARCHITECTURES, N_LAYERS, REFUSED, SLIDING, VOCABULARY, WINDOW, greedy_text, random_heads, random_prompt, tiny_model
 
-N_TOKENS = 20
+N_TOKENS = 16
 LENGTHS = (1, 5, WINDOW, WINDOW + 5)
 ALL = tuple(range(1, N_LAYERS))
 PLACEMENTS = ((3,), (1, 4), (2, 3, 5), ALL)

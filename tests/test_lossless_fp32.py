@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedModel
 
 from engine.decode import AdaDecoder
 from engine.heads import ExitHeads
-from tests.models import ARCHITECTURES, N_LAYERS, WINDOW, greedy_text, random_heads, random_prompt, tiny_model
+from tests.models import ARCHITECTURES, N_LAYERS, WINDOW, gap_at, greedy_text, random_heads, random_prompt, tiny_model
 
 N_TOKENS = 20
-NEAR_TIE = 1e-4  # of the larger of the two best logits
+NEAR_TIE = 1e-4  # relative to the larger of the two best logits
 LENGTHS = (3, WINDOW + 5)
 DESIGNS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("own", {"policy": "vanilla"}),
@@ -45,14 +44,6 @@ def tally(request: pytest.FixtureRequest) -> Tally:
     return found
 
 
-def tie_at(model: PreTrainedModel, prompt: torch.Tensor, text: list[int], at: int) -> float:
-    """How far apart the model's two best logits are for token ``at`` of its text, relative to the larger."""
-    with torch.no_grad():
-        logits = model(torch.cat([prompt, torch.tensor([text[:at]], dtype=torch.long)], 1)).logits[0, -1]
-    best, second = logits.double().topk(2).values.tolist()
-    return float((best - second) / max(abs(best), abs(second)))
-
-
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_difference_is_a_near_tie(architecture: str, tally: Tally) -> None:
     model = tiny_model(architecture, torch.float32)
@@ -67,5 +58,5 @@ def test_every_difference_is_a_near_tie(architecture: str, tally: Tally) -> None
         tally.runs += 1
         if got != text:
             at = next(i for i, (a, b) in enumerate(zip(got, text, strict=True)) if a != b)
-            assert tie_at(model, prompt, text, at) < NEAR_TIE, f"{architecture}, {options}: token {at} is {got[at]}, not {text[at]}"
+            assert gap_at(model, prompt, text, at) < NEAR_TIE, f"{architecture}, {options}: token {at} is {got[at]}, not {text[at]}"
             tally.explained.append(f"{architecture} at {at}")

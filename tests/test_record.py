@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from tests.models import tiny_model
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+from typer.testing import CliRunner
 
 from engine.decode import AdaDecoder
 from engine.heads import ExitHeads
@@ -28,7 +28,7 @@ from profiles.schema import TABLES
 from profiles.store import Profile, read_profile
 from profiles.trace import Trace
 from sim.design import Design
-from typer.testing import CliRunner
+from tests.models import tiny_model
 
 DESIGNS = (
     Design.of("vanilla"),
@@ -93,7 +93,9 @@ def test_the_trace_is_what_the_model_says(decoder: AdaDecoder, plan: Plan, whole
 
 
 @pytest.mark.parametrize("stop_after", [1, 5, 16])
-def test_an_interrupted_recording_resumes_to_the_same_tables(decoder: AdaDecoder, plan: Plan, whole: Profile, tmp_path: Path, stop_after: int) -> None:
+def test_an_interrupted_recording_resumes_to_the_same_tables(
+    decoder: AdaDecoder, plan: Plan, whole: Profile, tmp_path: Path, stop_after: int
+) -> None:
     """Stopped after any piece and resumed, everything but the timings equals an uninterrupted recording."""
     recorder = Recorder(decoder, plan, Parts.open(tmp_path / "p", plan.settings, resume=False))
     steps = recorder.run()
@@ -142,7 +144,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>").save_pretrained(folder)
-    (folder / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"w{i} w{i + 1} w{i + 2}", "domain": "d"}) + "\n" for i in range(10, 16)))
+    (folder / "prompts.jsonl").write_text(
+        "".join(json.dumps({"prompt": f"w{i} w{i + 1} w{i + 2}", "domain": "d"}) + "\n" for i in range(10, 16))
+    )
     return folder
 
 

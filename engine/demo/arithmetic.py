@@ -117,7 +117,9 @@ def make_problem(rng: random.Random, *, events: tuple[int, int] = (2, 6)) -> Pro
         opening = rng.choice([f"Then {pro}", pro.capitalize(), f"Later {pro}", f"After that {pro}"])
         story.append(f"{opening} {told.format(**words)}.")
         working.append(f"{name} {worked.format(**words)}.")
-    story.append(rng.choice([f"How many {obj} does {name} have now?", f"How many {obj} does {name} have at the end?", f"How many {obj} are left?"]))
+    story.append(
+        rng.choice([f"How many {obj} does {name} have now?", f"How many {obj} does {name} have at the end?", f"How many {obj} are left?"])
+    )
     working.append(f"The answer is {have}.")
     return Problem(question=" ".join(story), working=" ".join(working), result=have)
 

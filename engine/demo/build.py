@@ -46,7 +46,9 @@ def grade(decoder: AdaDecoder, tokenizer: Any) -> dict[str, float]:
     right = answered = 0
     fresh = []
     for problem in itertools.islice(problems(31, held_out=True, events=(3, 6)), GRADED):
-        tokens = decoder.generate(encode(tokenizer, Prompt(text=problem.prompt, domain="arithmetic")), max_new_tokens=200, policy="vanilla").tokens
+        tokens = decoder.generate(
+            encode(tokenizer, Prompt(text=problem.prompt, domain="arithmetic")), max_new_tokens=200, policy="vanilla"
+        ).tokens
         number = final_number(tokenizer.decode(tokens, skip_special_tokens=True))
         right += number == problem.result
         answered += number is not None
@@ -92,7 +94,14 @@ def main() -> None:
     depths = range(1, model.config.num_hidden_layers)
     console.print("training the heads")
     train_heads(
-        model, tokenizer, head_prompts(args.arithmetic, args.code), tuple(depths), args.trained / "heads", max_new_tokens=NEW_TOKENS, epochs=args.epochs, console=console
+        model,
+        tokenizer,
+        head_prompts(args.arithmetic, args.code),
+        tuple(depths),
+        args.trained / "heads",
+        max_new_tokens=NEW_TOKENS,
+        epochs=args.epochs,
+        console=console,
     )
     for name in (WEIGHTS, CONFIG):
         shutil.copy2(args.trained / "heads" / name, MODEL / name)

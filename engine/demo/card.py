@@ -43,13 +43,21 @@ def write_card(facts: dict[str, Any], path: Path) -> None:
     )
     last = {row["domain"]: row for row in facts["by_depth"] if row["depth"] == max(r["depth"] for r in facts["by_depth"])}
     rows = [
-        [domain, f"{last[domain]['confidence']:.2f}", f"{last[domain]['mean_length']:.0f}", f"{r['mean']:.2f}", f"{r['lowest']:.2f}", f"{r['mean_of_tried']:.2f}"]
+        [
+            domain,
+            f"{last[domain]['confidence']:.2f}",
+            f"{last[domain]['mean_length']:.0f}",
+            f"{r['mean']:.2f}",
+            f"{r['lowest']:.2f}",
+            f"{r['mean_of_tried']:.2f}",
+        ]
         for domain, r in facts["repetition"].items()
     ]
     headings = ["domain", "mean top-1 of the last layer", "mean output tokens", "distinct 4-grams", "lowest", "mean of all candidates"]
     sections.append("## The prompt sets\n\nGreedy, at most 128 new tokens.\n\n" + _table(headings, rows))
     rows = [
-        [str(m["depth"]), f"{m['kl_identity']:.3f}", f"{m['kl']:.3f}", f"{m['agreement_identity']:.3f}", f"{m['agreement']:.3f}"] for m in facts["heads"]
+        [str(m["depth"]), f"{m['kl_identity']:.3f}", f"{m['kl']:.3f}", f"{m['agreement_identity']:.3f}", f"{m['agreement']:.3f}"]
+        for m in facts["heads"]
     ]
     headings = ["depth", "KL, T = I", "KL", "agreement, T = I", "agreement"]
     sections.append(
@@ -62,5 +70,8 @@ def write_card(facts: dict[str, Any], path: Path) -> None:
         [str(depth), *(f"{share[domain, depth]['agrees']:.3f} / {share[domain, depth]['confidence']:.2f}" for domain in domains)]
         for depth in sorted({row["depth"] for row in facts["by_depth"]})
     ]
-    sections.append("## By domain\n\nAgreement with the last layer / mean confidence, along the greedy text of the held-out prompts.\n\n" + _table(["depth", *domains], rows))
+    sections.append(
+        "## By domain\n\nAgreement with the last layer / mean confidence, along the greedy text of the held-out prompts.\n\n"
+        + _table(["depth", *domains], rows)
+    )
     path.write_text("\n".join(sections), encoding="utf-8")

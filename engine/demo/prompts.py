@@ -64,7 +64,12 @@ def unpredictable() -> Iterator[str]:
             yield "".join(rng.choices("0123456789#%&*+-/=<>?@!;: ", k=60))
 
 
-SOURCES: dict[str, tuple[Callable[[], Iterator[str]], int]] = {"arithmetic": (arithmetic, 32), "code": (code, 160), "prose": (prose, 40), "unpredictable": (unpredictable, 96)}
+SOURCES: dict[str, tuple[Callable[[], Iterator[str]], int]] = {
+    "arithmetic": (arithmetic, 32),
+    "code": (code, 160),
+    "prose": (prose, 40),
+    "unpredictable": (unpredictable, 96),
+}
 """By domain: the candidates, and how many are tried."""
 
 
@@ -81,7 +86,11 @@ def choose_prompts(continue_: Callable[[str], Sequence[int]]) -> tuple[list[dict
         kept = [*fresh, *rest[: COUNT - len(fresh)]]
         chosen += [{"domain": domain, "prompt": text} for _, text in kept]
         scores = [score for score, _ in kept]
-        repetition[domain] = {"mean": sum(scores) / len(scores), "lowest": min(scores), "mean_of_tried": sum(s for s, _ in scored) / len(scored)}
+        repetition[domain] = {
+            "mean": sum(scores) / len(scores),
+            "lowest": min(scores),
+            "mean_of_tried": sum(s for s, _ in scored) / len(scored),
+        }
     return chosen, repetition
 
 

@@ -36,7 +36,9 @@ def show_text(console: Console, demo: Demo, decoder: AdaDecoder) -> None:
     done = decoder.generate(encode(demo.tokenizer, Prompt(text=prompt)), max_new_tokens=128, gamma=0.8, placement=placement)
     line = Line(prompt, style="dim")
     for token, depth in zip(done.tokens, exit_depths(done.rounds), strict=True):
-        line.append(demo.tokenizer.decode([token], skip_special_tokens=True), style=COLOURS[placement.index(depth) * 2] if depth else "white")
+        line.append(
+            demo.tokenizer.decode([token], skip_special_tokens=True), style=COLOURS[placement.index(depth) * 2] if depth else "white"
+        )
     console.print(line)
     early = sum(r.accepted for r in done.rounds)
     console.print(
@@ -65,7 +67,9 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
     console.print(table)
     told = comparison.to_dict()
     structure = told["structure"]
-    console.print(f"structure: {structure['exact']} of {structure['runs']} runs replayed exactly, {structure['explained']} explained by a near-tie with gamma")
+    console.print(
+        f"structure: {structure['exact']} of {structure['runs']} runs replayed exactly, {structure['explained']} explained by a near-tie with gamma"
+    )
     for tier, name in (("replay", "replay_error"), ("run time", "prediction_error"), ("speedup", "speedup_error")):
         errors = spread(comparison.cells[name])
         console.print(f"{tier}: median error {errors['median']:.2%}, 90th percentile {errors['p90']:.2%} over single prompts")
@@ -82,7 +86,9 @@ def main() -> None:
     with plain_errors():
         demo = load_demo()
         decoder = AdaDecoder(demo.model, demo.heads)
-        console.print(f"[bold]1. Decode[/] with the demo model ({sum(p.numel() for p in demo.model.parameters()) / 1e6:.1f}M parameters, 16 layers), one CPU thread\n")
+        console.print(
+            f"[bold]1. Decode[/] with the demo model ({sum(p.numel() for p in demo.model.parameters()) / 1e6:.1f}M parameters, 16 layers), one CPU thread\n"
+        )
         show_text(console, demo, decoder)
         console.print(f"[bold]2. Record[/] a profile into {args.out}")
         if args.out.exists():
@@ -91,13 +97,23 @@ def main() -> None:
             shutil.rmtree(args.out)
         prompts = [Prompt(text=text, domain=domain) for domain, texts in demo.prompts.items() for text in texts]
         plan = make_plan(decoder, demo.tokenizer, prompts, OPTIONS)
-        with Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} % left:"), TimeRemainingColumn(), console=console) as bar:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:.0f} % left:"),
+            TimeRemainingColumn(),
+            console=console,
+        ) as bar:
             task = bar.add_task(f"{len(plan.designs)} designs x {len(plan.prompts)} prompts x {plan.repeats}", total=None)
             profile = record(decoder, plan, args.out, resume=False, progress=lambda n, count: bar.update(task, completed=n, total=count))
-        console.print("\n[bold]3. Replay[/] the trace in the simulator with the latencies measured in place; nothing is fitted on these runs\n")
+        console.print(
+            "\n[bold]3. Replay[/] the trace in the simulator with the latencies measured in place; nothing is fitted on these runs\n"
+        )
         comparison = compare(profile)
         show_comparison(console, comparison)
-        console.print(f"\ndone in {time.monotonic() - started:.0f} s. What if? .venv/bin/adadecode-sim predict {args.out} --policy adadecode --gamma 0.7 --heads 2,5,9")
+        console.print(
+            f"\ndone in {time.monotonic() - started:.0f} s. What if? .venv/bin/adadecode-sim predict {args.out} --policy adadecode --gamma 0.7 --heads 2,5,9"
+        )
 
 
 if __name__ == "__main__":

@@ -48,7 +48,9 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     """The demo tokenizer, trained on both domains."""
     arithmetic = [p.document for p in itertools.islice(problems(1, held_out=False), 6000)]
     code = [t[:8000] for t in python_files(held_out=False)]
-    return PreTrainedTokenizerFast(tokenizer_object=train_tokenizer(itertools.chain(arithmetic, code)), pad_token=PAD, bos_token=BOS, eos_token=EOS)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=train_tokenizer(itertools.chain(arithmetic, code)), pad_token=PAD, bos_token=BOS, eos_token=EOS
+    )
 
 
 def arithmetic_rows(tokenizer: PreTrainedTokenizerFast, seed: int, *, held_out: bool) -> Iterator[list[int]]:
@@ -144,7 +146,14 @@ def main() -> None:
         optimizer.step()
         last = step + 1 == args.steps
         if step % 20 == 0 or last:
-            entry = {"step": step, "loss": final.item(), "early": early.item(), "depth": depth, "tokens": (step + 1) * ROW * BATCH, "seconds": round(time.monotonic() - started)}
+            entry = {
+                "step": step,
+                "loss": final.item(),
+                "early": early.item(),
+                "depth": depth,
+                "tokens": (step + 1) * ROW * BATCH,
+                "seconds": round(time.monotonic() - started),
+            }
             if step % 200 == 0 or last:
                 entry |= {"held_out": held_out_loss(model, tokenizer)}
             print(json.dumps(entry), flush=True)
