@@ -29,6 +29,7 @@ class KeyValues:
         self.values: list[torch.Tensor | None] = [None] * n_layers
         self.start = self.stop = 0
         self.writes = 0
+        self.windows: dict[int, int | None] = {}  # by layer, as its attention was told
         self._masks: dict[tuple[int | None, int], torch.Tensor] = {}
 
     def at(self, start: int, stop: int) -> None:
@@ -107,6 +108,7 @@ def attend(
             f"{type(module).__name__} adds a position bias to its attention, which cannot be replayed: use another model"
         )
     kv = _current[-1]
+    kv.windows[module.layer_idx] = sliding_window  # type: ignore[index]
     keys, values = kv.write(module.layer_idx, key, value)  # type: ignore[arg-type]
     _, heads, n, width = query.shape
     kv_heads = keys.shape[1]

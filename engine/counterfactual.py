@@ -73,8 +73,9 @@ class Counterfactual:
     def branches(
         self, text: Text, trace: list[Row], visited: set[tuple[int, tuple[int, ...]]], *, floor: float, longest: int, room: int
     ) -> Iterator[Row]:
-        """What every head says after wrong drafts: on every visited branch (output, path), and on every branch whose drafts are
-        likely: the product of their confidences, each the highest of any head, is at least ``floor``.
+        """What every head says after wrong drafts: on every visited branch (output, path), and on every likely one.
+
+        A branch is likely where the product of its drafts' confidences, each the highest of any head, is at least ``floor``.
 
         Goes backwards through the text, so that a branch overwrites only slots that later ones no longer need. longest: most
         drafts on a branch that a head is asked after. room: positions there are.

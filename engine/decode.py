@@ -154,16 +154,18 @@ class AdaDecoder:
         """The tokens of ``generate``, each as soon as it is committed."""
         design = self.design(gamma=gamma, placement=placement, cap=cap, policy=policy, verify=verify)
         decoding = self.start(input_ids, design, max_new_tokens=max_new_tokens, eos_token_id=eos_token_id)
-        given = 0
+        own = self.parts.detach()  # another text may be decoded between two tokens of this one
+        tokens, given = decoding.schedule.tokens, 0
         steps = decoding.steps()
+        over = False
         while True:
-            tokens = decoding.schedule.tokens
             yield from tokens[given:]
             given = len(tokens)
-            with self.parts.session():  # not held while the caller has the token
-                while len(tokens) == given:
-                    if next(steps, None) is None:
-                        return
+            if over:
+                return
+            with self.parts.attached(own), self.parts.session():  # not held while the caller has the token
+                while len(tokens) == given and not over:
+                    over = next(steps, None) is None
 
     def design(
         self, *, gamma: float | Sequence[float], placement: Sequence[int] | None, cap: int, policy: str | Policy, verify: bool = True
@@ -184,7 +186,7 @@ class AdaDecoder:
         n_prompt = input_ids.shape[1]
         parts = self.parts
         with torch.inference_mode():
-            parts.allocate(n_prompt + max_new_tokens)
+            parts.allocate(n_prompt + max_new_tokens - 1)  # the last token is not computed
         with parts.session():
             hidden = parts.run(0, parts.n_layers, parts.embed(input_ids.to(parts.device), 0), 0)
             first = ask_last_layer(parts, hidden[:, -1:])[0]
@@ -197,7 +199,6 @@ class AdaDecoder:
 
 def _eos_of(model: PreTrainedModel) -> frozenset[int]:
     """The tokens that end a text, as the model's generation settings have them."""
-    own = getattr(model.generation_config, "eos_token_id", None) if model.generation_config is not None else None
-    if own is None:
-        own = model.config.get_text_config().eos_token_id
+    settings = model.generation_config if model.generation_config is not None else model.config.get_text_config()
+    own = getattr(settings, "eos_token_id", None)
     return frozenset() if own is None else frozenset([own] if isinstance(own, int) else own)

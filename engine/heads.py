@@ -46,12 +46,13 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             "vocab_size": config.vocab_size,
         }
         self.signature = signature(model)
+        width = model.get_output_embeddings().weight.shape[1]  # of what the LM head takes
         for depth, matrix in self.transforms.items():
             if not 1 <= depth < config.num_hidden_layers:
                 raise HeadsError(f"a head lies at a depth 1..{config.num_hidden_layers - 1} of this model, got {depth}")
-            if matrix is not None and tuple(matrix.shape) != (config.hidden_size, config.hidden_size):
+            if matrix is not None and tuple(matrix.shape) != (width, width):
                 raise HeadsError(
-                    f"the head at depth {depth} is {tuple(matrix.shape)}, wanted ({config.hidden_size}, {config.hidden_size}): it belongs to another model"
+                    f"the head at depth {depth} is {tuple(matrix.shape)}, wanted ({width}, {width}): it belongs to another model"
                 )
         weight = model.get_output_embeddings().weight
         self._matrices = {d: None if m is None else m.to(weight.device, next(model.parameters()).dtype) for d, m in self.transforms.items()}

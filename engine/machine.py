@@ -53,7 +53,7 @@ class EnergyMeter:
             self._nvml = pynvml
             self._handle = pynvml.nvmlDeviceGetHandleByIndex(device.index or torch.cuda.current_device())
             self.joules()
-        except Exception:  # no library, no permission, no counter: energy is simply not known here
+        except Exception:  # noqa: BLE001 - no library, no permission, no counter: energy is simply not known here
             self._handle = None
 
     def joules(self) -> float:
@@ -66,7 +66,7 @@ class EnergyMeter:
             return {}
         nvml, handle = self._nvml, self._handle
         wanted = {
-            "driver": lambda: nvml.nvmlSystemGetDriverVersion(),
+            "driver": nvml.nvmlSystemGetDriverVersion,
             "sm_clock_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
             "memory_clock_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM),
             "temperature_c": lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),

@@ -16,10 +16,17 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from engine.attention import KeyValues, attending
-from profiles.errors import UnsupportedModel
+from profiles.errors import InputError, UnsupportedModel
 
 _SERVED_LAYER_TYPES = {"full_attention", "sliding_attention", "attention"}
 _PROBE = 12  # tokens of the self-test
+
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+"""What a layer is called with, its hidden state left out."""
+
+Room = tuple[KeyValues, list[Call]]
+"""Buffers for one sequence, and every layer's arguments for all of their positions."""
 
 
 class _StandIn(nn.Module):
@@ -63,7 +70,7 @@ class SegmentedModel:
         self.device = next(model.parameters()).device
         self.dtype = next(self.layers.parameters()).dtype
         self.kv = KeyValues(self.n_layers, 0)
-        self._calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        self._calls: list[Call] = []
         with torch.inference_mode():
             self._in_tuple = self._layers_return_tuples()
             self._tail = self._find_tail()
@@ -132,13 +139,42 @@ class SegmentedModel:
 
     def allocate(self, capacity: int) -> None:
         """Room for ``capacity`` positions: fresh key/value buffers, and every layer's arguments for all of them."""
-        if capacity > self.kv.capacity:
-            self._refuse_stretched_rotary(capacity)
-            capacity |= 1  # odd, so that no width of the model is taken for it
-            self.kv = KeyValues(self.n_layers, capacity)
+        if capacity <= self.kv.capacity:
+            return
+        self._refuse_stretched_rotary(capacity)
+        odd = capacity | 1  # so that no width of the model is taken for it
+        limit = getattr(self.config, "max_position_embeddings", None)
+        if limit is not None and odd > limit and not getattr(self.config, "rope_parameters", None):
+            if capacity > limit:
+                raise InputError(
+                    f"{self.name} has {limit} positions, {capacity} were asked for: shorten the prompt or ask for fewer tokens"
+                )
+            odd = capacity  # learned positions come to no layer, so there is nothing to mistake
+        kept = self.detach()
+        self.kv = KeyValues(self.n_layers, odd)
+        try:
             with self._standing_in() as stand_ins:
-                self._own_forward(torch.zeros((1, capacity), dtype=torch.long, device=self.device), 0)
-            self._calls = [(s.call[0][1:], {k: v for k, v in s.call[1].items() if k != "hidden_states"}) for s in stand_ins]
+                self._own_forward(torch.zeros((1, odd), dtype=torch.long, device=self.device), 0)
+        except UnsupportedModel:
+            self.kv, self._calls = kept
+            raise
+        self._calls = [(s.call[0][1:], {k: v for k, v in s.call[1].items() if k != "hidden_states"}) for s in stand_ins]
+
+    def detach(self) -> Room:
+        """Hand out the buffers and their arguments; the next ``allocate`` makes new ones."""
+        room = (self.kv, self._calls)
+        self.kv, self._calls = KeyValues(self.n_layers, 0), []
+        return room
+
+    @contextmanager
+    def attached(self, room: Room) -> Iterator[None]:
+        """Within: the parts work on buffers that were handed out."""
+        before = (self.kv, self._calls)
+        self.kv, self._calls = room
+        try:
+            yield
+        finally:
+            self.kv, self._calls = before
 
     def _refuse_stretched_rotary(self, capacity: int) -> None:
         rope = getattr(self.config, "rope_parameters", None) or {}
@@ -244,6 +280,11 @@ class SegmentedModel:
             expected = half * _PROBE + (self.n_layers - half) * 4
         if self.kv.writes != expected:
             raise self._refuse(f"{self.kv.writes} of {expected} layer calls attended through the attention registry")
+        slides = getattr(self.config, "use_sliding_window", False) and getattr(self.config, "sliding_window", None)
+        types = getattr(self.config, "layer_types", None) or []
+        untold = [i for i, kind in enumerate(types) if kind == "sliding_attention" and not self.kv.windows.get(i)]
+        if untold or (slides and not any(self.kv.windows.values())):
+            raise self._refuse("its layers see only a window of the text, of which their attention is not told")
         difference = float((torch.cat(got).double() - own).abs().max())
         tolerance = {torch.float64: 1e-4, torch.float32: 1e-3}.get(self.dtype, 6e-2) * max(1.0, float(own.abs().max()))
         if not difference <= tolerance:

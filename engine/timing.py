@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -41,8 +42,8 @@ class Clock:
         marks, self._marks = self._marks, []
         if self.cuda:
             torch.cuda.synchronize()
-            return [a.elapsed_time(b) / 1e3 for a, b in zip(marks, marks[1:], strict=False)]
-        return [b - a for a, b in zip(marks, marks[1:], strict=False)]
+            return [a.elapsed_time(b) / 1e3 for a, b in pairwise(marks)]
+        return [b - a for a, b in pairwise(marks)]
 
 
 def synchronized_now(device: torch.device) -> float:

@@ -38,12 +38,16 @@ def code(*, held_out: bool = True) -> Iterator[str]:
     """Library source up to the end of a function's first line, five lines before included."""
     rng = random.Random(12)
     files = python_files(held_out=held_out)
+    seen: set[str] = set()
     while True:
         lines = rng.choice(files).splitlines(keepends=True)
         starts = [i for i, line in enumerate(lines) if line.lstrip().startswith("def ") and line.rstrip().endswith(":") and i > 6]
         if starts:
             at = rng.choice(starts)
-            yield "".join(lines[at - 5 : at + 1])
+            text = "".join(lines[at - 5 : at + 1])
+            if text not in seen:
+                seen.add(text)
+                yield text
 
 
 def prose() -> Iterator[str]:
