@@ -108,7 +108,7 @@ def attend(
             f"{type(module).__name__} adds a position bias to its attention, which cannot be replayed: use another model"
         )
     kv = _current[-1]
-    kv.windows[module.layer_idx] = sliding_window  # type: ignore[index]
+    kv.windows[int(module.layer_idx)] = sliding_window  # type: ignore[arg-type]
     keys, values = kv.write(module.layer_idx, key, value)  # type: ignore[arg-type]
     _, heads, n, width = query.shape
     kv_heads = keys.shape[1]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from engine.counterfactual import Counterfactual, Text
 from engine.decode import AdaDecoder
@@ -313,7 +314,7 @@ class Recorder:
         }
 
 
-def check_lengths(encoded: Sequence[Sequence[int]], max_new_tokens: int, model: torch.nn.Module) -> None:
+def check_lengths(encoded: Sequence[Sequence[int]], max_new_tokens: int, model: PreTrainedModel) -> None:
     """Raises InputError where a prompt and its continuation do not fit the model's positions."""
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     longest = max(map(len, encoded))
