@@ -100,7 +100,7 @@ def attend(
     softcap: float | None = None,
     s_aux: torch.Tensor | None = None,
     position_bias: torch.Tensor | None = None,
-    **_: Any,
+    **unused: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention as ``transformers`` calls it. query (1, heads, n, d), key and value (1, kv_heads, n, d); returns (1, n, heads, d)."""
     if position_bias is not None:

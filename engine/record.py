@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,18 +94,18 @@ class Recorder:
     def pieces(self) -> list[Piece]:
         """Everything to do, in order, each with its name."""
         plan, count = self.plan, len(self.plan.prompts)
-        todo: list[Piece] = [(f"1-trace-{p:04}", lambda p=p: self._trace(p)) for p in range(count)]
+        todo: list[Piece] = [(f"1-trace-{p:04}", partial(self._trace, p)) for p in range(count)]
         for repeat in range(plan.repeats):
             for p in range(count):
-                todo.append((f"2-runs-{repeat:03}-{p:04}", lambda r=repeat, p=p: self._runs(r, p)))
+                todo.append((f"2-runs-{repeat:03}-{p:04}", partial(self._runs, repeat, p)))
                 todo.append(self._visit(repeat * count + p))
         todo += [self._visit(v) for v in range(plan.repeats * count, VISITS * len(plan.contexts))]
-        todo += [(f"4-works-{p:04}", lambda p=p: self._works(p)) for p in range(count)]
-        todo += [(f"5-branches-{p:04}", lambda p=p: self._branches(p)) for p in range(count)]
+        todo += [(f"4-works-{p:04}", partial(self._works, p)) for p in range(count)]
+        todo += [(f"5-branches-{p:04}", partial(self._branches, p)) for p in range(count)]
         return todo
 
     def _visit(self, number: int) -> Piece:
-        return f"3-latency-{number:06}", lambda: self._latency(number)
+        return f"3-latency-{number:06}", partial(self._latency, number)
 
     def run(self) -> Iterator[tuple[int, int]]:
         """Do what is not done yet; yields (finished, all) after each piece."""

@@ -187,7 +187,8 @@ class SegmentedModel:
 
     def _arguments(self, start: int, stop: int) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
         """Every layer's arguments for positions [start, stop), cut from the recorded ones; layers with the same share one copy."""
-        capacity, cut = self.kv.capacity, {}
+        capacity = self.kv.capacity
+        cut: dict[int, torch.Tensor] = {}
 
         def slice_(value: Any) -> Any:
             if isinstance(value, torch.Tensor):

@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -146,7 +147,7 @@ def main() -> None:
         optimizer.step()
         last = step + 1 == args.steps
         if step % 20 == 0 or last:
-            entry = {
+            entry: dict[str, Any] = {
                 "step": step,
                 "loss": final.item(),
                 "early": early.item(),
