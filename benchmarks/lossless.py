@@ -23,7 +23,7 @@ from tests.models import ARCHITECTURES, N_LAYERS, WINDOW, gap_at, greedy_text, r
 
 NEAR_TIE = 1e-4
 DTYPES = {"FP64": torch.float64, "FP32": torch.float32}
-SMALL_TOKENS = 48
+SMALL_TOKENS = 32
 SMALL_PROMPTS = (1, WINDOW, 3 * WINDOW)
 COLUMNS = ("runs", "equal", "explained", "unexplained", "drafts", "rejected")
 
@@ -48,7 +48,7 @@ def demo_designs(n_layers: int) -> Designs:
         "vanilla": {"policy": "vanilla"},
         "a quarter, gamma 0.5": {"placement": (quarter,), "gamma": 0.5},
         "three heads, gamma 0.75": {"placement": (quarter, 2 * quarter, 3 * quarter), "gamma": 0.75},
-        "three heads, gamma 0": {"placement": (quarter, 2 * quarter, 3 * quarter), "gamma": 0.0},
+        "three heads, gamma 0.3": {"placement": (quarter, 2 * quarter, 3 * quarter), "gamma": 0.3},
         "all heads, gamma 0.9": {"gamma": 0.9},
         "fixed, a quarter": {"policy": "fixed", "placement": (quarter,)},
     }
