@@ -43,8 +43,8 @@ class KeyValues:
         if keys is None or values is None:
             keys = self.keys[layer] = key.new_zeros((*key.shape[:2], self.capacity, key.shape[-1]))
             values = self.values[layer] = value.new_zeros((*value.shape[:2], self.capacity, value.shape[-1]))
-        keys[:, :, self.start : self.stop] = key
-        values[:, :, self.start : self.stop] = value
+        keys.narrow(2, self.start, self.stop - self.start).copy_(key)
+        values.narrow(2, self.start, self.stop - self.start).copy_(value)
         self.writes += 1
         return keys, values
 
@@ -118,7 +118,7 @@ def attend(
         out = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale, enable_gqa=groups > 1)
         return out.transpose(1, 2), None
     first = kv.first_visible(sliding_window)
-    keys, values = keys[:, :, first : kv.stop], values[:, :, first : kv.stop]
+    keys, values = keys.narrow(2, first, kv.stop - first), values.narrow(2, first, kv.stop - first)
     packed = query.reshape(1, kv_heads, groups * n, width)  # query heads that share a key/value head stand side by side
     mask = None if n == 1 else kv.mask(sliding_window, groups, query.device)
     if softcap is None and s_aux is None:

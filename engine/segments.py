@@ -71,14 +71,22 @@ class SegmentedModel:
         self.dtype = next(self.layers.parameters()).dtype
         self.kv = KeyValues(self.n_layers, 0)
         self._calls: list[Call] = []
-        with torch.inference_mode():
-            self._in_tuple = self._layers_return_tuples()
-            self._tail = self._find_tail()
-            self.lm_head = model.get_output_embeddings()
-            self.finish = self._find_finish()
-            self.allocate(_PROBE)
-            self._embed = self._find_embedding()
-            self._self_test()
+        try:
+            with torch.inference_mode():
+                self._take_apart()
+        except (UnsupportedModel, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever it is, this model cannot be taken apart this way
+            raise self._refuse(f"taking it apart failed ({type(error).__name__}: {error})") from error
+
+    def _take_apart(self) -> None:
+        self._in_tuple = self._layers_return_tuples()
+        self._tail = self._find_tail()
+        self.lm_head = self.model.get_output_embeddings()
+        self.finish = self._find_finish()
+        self.allocate(_PROBE)
+        self._embed = self._find_embedding()
+        self._self_test()
 
     # -- what is served ----------------------------------------------------------------------------------------------
 
@@ -281,8 +289,8 @@ class SegmentedModel:
             expected = half * _PROBE + (self.n_layers - half) * 4
         if self.kv.writes != expected:
             raise self._refuse(f"{self.kv.writes} of {expected} layer calls attended through the attention registry")
-        slides = getattr(self.config, "use_sliding_window", False) and getattr(self.config, "sliding_window", None)
         types = getattr(self.config, "layer_types", None) or []
+        slides = getattr(self.config, "use_sliding_window", not types) and getattr(self.config, "sliding_window", None)
         untold = [i for i, kind in enumerate(types) if kind == "sliding_attention" and not self.kv.windows.get(i)]
         if untold or (slides and not any(self.kv.windows.values())):
             raise self._refuse("its layers see only a window of the text, of which their attention is not told")

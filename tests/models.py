@@ -77,7 +77,10 @@ _SERVED: dict[str, dict[str, Any]] = {
 _REFUSED: dict[str, dict[str, Any]] = {
     "qwen2_moe": {"use_sliding_window": True, "max_window_layers": 3, "sliding_window": 40, "num_experts": 4, "num_experts_per_tok": 2}
     | {"moe_intermediate_size": 32, "shared_expert_intermediate_size": 32},
+    "phimoe": {"sliding_window": 40, "num_local_experts": 4},
     "bloom": {"n_layer": N_LAYERS, "n_head": 4},
+    "falcon": {"head_dim": None},
+    "electra": {"is_decoder": True},
     "gptj": {"rotary_dim": 8},
     "mpt": {"d_model": 64, "n_heads": 4, "n_layers": N_LAYERS},
     "mamba": {},
@@ -91,7 +94,9 @@ _GPT2_NAMES = ("gpt2", "gptj")
 ARCHITECTURES = list(_SERVED)
 SLIDING = [name for name, own in _SERVED.items() if "sliding_window" in own]
 """Those of which some layers see only the last ``WINDOW`` positions, as configured here."""
-REFUSED = [name for name in _REFUSED if name != "qwen2_moe"]  # refused only where its layers slide
+HIDDEN_WINDOWS = ["qwen2_moe", "phimoe"]
+"""Those whose attention is not told of the window in which it slides; without one they can be served."""
+REFUSED = [name for name in _REFUSED if name not in HIDDEN_WINDOWS]
 
 
 def tiny_model(architecture: str, dtype: torch.dtype = torch.float64, seed: int = 0, **config: Any) -> PreTrainedModel:
@@ -102,7 +107,8 @@ def tiny_model(architecture: str, dtype: torch.dtype = torch.float64, seed: int 
     """
     settings = {**(_GPT2_LIKE if architecture in _GPT2_NAMES else _LLAMA_LIKE), "tie_word_embeddings": False}
     settings |= {**_SERVED, **_REFUSED}[architecture]
-    made = CONFIG_MAPPING[architecture](**(settings | config))
+    settings = {name: value for name, value in (settings | config).items() if value is not None}
+    made = CONFIG_MAPPING[architecture](**settings)
     made._experts_implementation = "eager"  # the fused ones know no FP64
     auto = AutoModelForSeq2SeqLM if made.is_encoder_decoder else AutoModelForCausalLM
     generator = torch.Generator().manual_seed(seed)

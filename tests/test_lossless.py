@@ -15,7 +15,19 @@ from engine.decode import AdaDecoder
 from engine.heads import ExitHeads
 from profiles.errors import InputError, UnsupportedModel
 from sim.scheduler import Outcome, Verdict, Verify, Work
-from tests.models import ARCHITECTURES, N_LAYERS, REFUSED, SLIDING, VOCABULARY, WINDOW, greedy_text, random_heads, random_prompt, tiny_model
+from tests.models import (
+    ARCHITECTURES,
+    HIDDEN_WINDOWS,
+    N_LAYERS,
+    REFUSED,
+    SLIDING,
+    VOCABULARY,
+    WINDOW,
+    greedy_text,
+    random_heads,
+    random_prompt,
+    tiny_model,
+)
 
 N_TOKENS = 16
 LENGTHS = (1, 5, WINDOW, WINDOW + 5)
@@ -125,11 +137,20 @@ def test_a_model_that_cannot_be_served_is_refused_by_name(architecture: str) -> 
     assert model.config._attn_implementation in {"sdpa", "eager"}
 
 
-def test_a_window_that_only_the_models_mask_knows_is_refused_however_wide() -> None:
-    """Qwen2-MoE does not tell its attention function about the window, so a text longer than it would be wrong."""
-    model = tiny_model("qwen2_moe", sliding_window=40)
+@pytest.mark.parametrize("architecture", HIDDEN_WINDOWS)
+def test_a_window_that_only_the_models_mask_knows_is_refused_however_wide(architecture: str) -> None:
+    """Its attention function is not told about the window, so a text longer than the window would be wrong."""
     with pytest.raises(UnsupportedModel, match="window"):
-        AdaDecoder(model)
+        AdaDecoder(tiny_model(architecture))
+
+
+@pytest.mark.parametrize("architecture", HIDDEN_WINDOWS)
+def test_without_that_window_it_is_served(architecture: str) -> None:
+    model = tiny_model(architecture, sliding_window=None, use_sliding_window=False)
+    decoder = AdaDecoder(model, ExitHeads.identity(model, ALL))
+    assert decoder.generate(random_prompt(13), N_TOKENS, gamma=0.0, eos_token_id=()).tokens == greedy_text(
+        model, random_prompt(13), N_TOKENS
+    )
 
 
 def test_heads_fit_a_model_that_projects_before_its_lm_head() -> None:

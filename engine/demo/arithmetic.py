@@ -1,7 +1,7 @@
 """Step-by-step arithmetic word problems: the demo model's main domain (GSM8K in small).
 
-A problem is a story about one kind of object and a chain of events; its answer restates the story one step at a time,
-each step with its sum. Every number stays in 1..199, so that a small model can learn the arithmetic.
+A problem is a story about one kind of object and a chain of events; its answer quotes the story one sentence at a time,
+each followed by its sum. Every number stays in 1..199, so that a small model can learn the arithmetic.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ class Problem:
 
 
 def _gain(rng: random.Random, have: int) -> tuple[str, str, int] | None:
-    """(story sentence without its subject, the same in the working, new total), or None where it would leave the range."""
+    """(story sentence without its subject, its sum, new total), or None where it would leave the range."""
     n = rng.randint(2, 30)
     if have + n > LARGEST:
         return None
     place, day = rng.choice(PLACES), rng.choice(DAYS)
-    story, step = rng.choice(
+    story = rng.choice(
         [
-            (f"buys {n} more {{obj}} at the {place}", f"buys {n} {{obj}}"),
-            (f"finds {n} {{obj}} at the {place}", f"finds {n} {{obj}}"),
-            (f"gets {n} {{obj}} from {{friend}}", f"gets {n} {{obj}}"),
-            (f"wins {n} {{obj}} on {day}", f"wins {n} {{obj}}"),
+            f"buys {n} more {{obj}} at the {place}",
+            f"finds {n} {{obj}} at the {place}",
+            f"gets {n} {{obj}} from {{friend}}",
+            f"wins {n} {{obj}} on {day}",
         ]
     )
-    return story, f"{step}, so now {{pro}} has {have} + {n} = {have + n} {{obj}}", have + n
+    return story, f"{have} + {n} = {have + n}", have + n
 
 
 def _loss(rng: random.Random, have: int) -> tuple[str, str, int] | None:
@@ -65,15 +65,15 @@ def _loss(rng: random.Random, have: int) -> tuple[str, str, int] | None:
         return None
     n = rng.randint(2, min(30, have - 1))
     place, day = rng.choice(PLACES), rng.choice(DAYS)
-    story, step = rng.choice(
+    story = rng.choice(
         [
-            (f"gives {n} {{obj}} to {{friend}}", f"gives away {n} {{obj}}"),
-            (f"loses {n} {{obj}} on {day}", f"loses {n} {{obj}}"),
-            (f"sells {n} {{obj}} at the {place}", f"sells {n} {{obj}}"),
-            (f"leaves {n} {{obj}} at the {place}", f"leaves {n} {{obj}}"),
+            f"gives {n} {{obj}} to {{friend}}",
+            f"loses {n} {{obj}} on {day}",
+            f"sells {n} {{obj}} at the {place}",
+            f"leaves {n} {{obj}} at the {place}",
         ]
     )
-    return story, f"{step}, so now {{pro}} has {have} - {n} = {have - n} {{obj}}", have - n
+    return story, f"{have} - {n} = {have - n}", have - n
 
 
 def _multiply(rng: random.Random, have: int) -> tuple[str, str, int] | None:
@@ -81,18 +81,14 @@ def _multiply(rng: random.Random, have: int) -> tuple[str, str, int] | None:
     if have * k > 99:
         return None
     word = {2: "doubles", 3: "triples"}[k]
-    return f"{word} the number of {{obj}}", f"{word} them, so now {{pro}} has {have} * {k} = {have * k} {{obj}}", have * k
+    return f"{word} the number of {{obj}}", f"{have} * {k} = {have * k}", have * k
 
 
 def _share(rng: random.Random, have: int) -> tuple[str, str, int] | None:
     k = rng.choice([2, 3, 4, 5])
     if have % k or have // k < 3:
         return None
-    return (
-        f"splits the {{obj}} into {k} equal boxes and keeps one box",
-        f"keeps one of {k} boxes, so now {{pro}} has {have} / {k} = {have // k} {{obj}}",
-        have // k,
-    )
+    return f"splits the {{obj}} into {k} equal boxes and keeps one box", f"{have} / {k} = {have // k}", have // k
 
 
 _EVENTS = (_gain, _gain, _gain, _loss, _loss, _loss, _multiply, _share, _share)
@@ -104,7 +100,7 @@ def make_problem(rng: random.Random, *, events: tuple[int, int] = (2, 6)) -> Pro
     name = rng.choice(NAMES[pro])
     friend = rng.choice([n for n in NAMES["she"] + NAMES["he"] if n != name])
     obj = rng.choice(OBJECTS)
-    words = {"obj": obj, "friend": friend, "pro": pro}
+    words = {"obj": obj, "friend": friend}
     have = rng.randint(5, 60)
     story = [f"{name} has {have} {obj}."]
     working = [f"At first {name} has {have} {obj}."]
@@ -115,8 +111,9 @@ def make_problem(rng: random.Random, *, events: tuple[int, int] = (2, 6)) -> Pro
             continue
         told, worked, have = event
         opening = rng.choice([f"Then {pro}", pro.capitalize(), f"Later {pro}", f"After that {pro}"])
-        story.append(f"{opening} {told.format(**words)}.")
-        working.append(f"{name} {worked.format(**words)}.")
+        sentence = f"{opening} {told.format(**words)}"
+        story.append(f"{sentence}.")
+        working.append(f"{sentence}: {worked}.")
     story.append(
         rng.choice([f"How many {obj} does {name} have now?", f"How many {obj} does {name} have at the end?", f"How many {obj} are left?"])
     )
