@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from tests.models import ARCHITECTURES, N_LAYERS, WINDOW, gap_at, greedy_text, r
 
 NEAR_TIE = 1e-4
 DTYPES = {"FP64": torch.float64, "FP32": torch.float32}
+DOMAINS = ("arithmetic", "code", "prose", "unpredictable")
 SMALL_TOKENS = 32
 SMALL_PROMPTS = (1, WINDOW, 3 * WINDOW)
 COLUMNS = ("runs", "equal", "explained", "unexplained", "drafts", "rejected")
@@ -46,10 +48,11 @@ def demo_designs(n_layers: int) -> Designs:
     quarter = n_layers // 4
     return {
         "vanilla": {"policy": "vanilla"},
-        "a quarter, gamma 0.5": {"placement": (quarter,), "gamma": 0.5},
-        "three heads, gamma 0.75": {"placement": (quarter, 2 * quarter, 3 * quarter), "gamma": 0.75},
+        "a quarter, gamma 0": {"placement": (quarter,), "gamma": 0.0},
         "three heads, gamma 0.3": {"placement": (quarter, 2 * quarter, 3 * quarter), "gamma": 0.3},
-        "all heads, gamma 0.9": {"gamma": 0.9},
+        "three heads, gamma 0.75": {"placement": (quarter, 2 * quarter, 3 * quarter), "gamma": 0.75},
+        "all heads, gamma 0.75": {"gamma": 0.75},
+        "three heads, gamma 1": {"placement": (quarter, 2 * quarter, 3 * quarter), "gamma": 1.0},
         "fixed, a quarter": {"policy": "fixed", "placement": (quarter,)},
     }
 
@@ -79,19 +82,19 @@ def small(architecture: str, dtype: torch.dtype) -> Counter[str]:
     return found
 
 
-def on_demo(name: str, n_prompts: int, n_tokens: int) -> Iterator[dict[str, Any]]:
-    """The demo model in one dtype: a row for each domain and design."""
-    demo = load_demo(DTYPES[name])
+def on_demo(dtype: str, domain: str, n_prompts: int, n_tokens: int) -> list[dict[str, Any]]:
+    """The demo model in one dtype on one domain: a row for each design."""
+    torch.set_num_threads(1)
+    demo = load_demo(DTYPES[dtype])
     decoder = AdaDecoder(demo.model, demo.heads)
     designs = demo_designs(decoder.parts.n_layers)
-    for domain, prompts in demo.prompts.items():
-        counts: dict[str, Counter[str]] = {design: Counter() for design in designs}
-        for prompt in track(prompts[:n_prompts], f"{name} {domain}", transient=True):
-            ids = encode(demo.tokenizer, Prompt(text=prompt))
-            text = greedy_text(demo.model, ids, n_tokens, eos=sorted(decoder.eos) or None)
-            for design, options in designs.items():
-                counts[design] += compare(decoder, ids, text, n_tokens, options, sorted(decoder.eos))
-        yield from ({"dtype": name, "domain": domain, "design": design} | numbers(found) for design, found in counts.items())
+    counts: dict[str, Counter[str]] = {design: Counter() for design in designs}
+    for prompt in demo.prompts[domain][:n_prompts]:
+        ids = encode(demo.tokenizer, Prompt(text=prompt))
+        text = greedy_text(demo.model, ids, n_tokens, eos=sorted(decoder.eos) or None)
+        for design, options in designs.items():
+            counts[design] += compare(decoder, ids, text, n_tokens, options, sorted(decoder.eos))
+    return [{"dtype": dtype, "domain": domain, "design": design} | numbers(found) for design, found in counts.items()]
 
 
 def numbers(found: Counter[str]) -> dict[str, int]:
@@ -115,6 +118,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="every second architecture, 4 prompts a domain; keeps nothing")
     parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     console = Console()
@@ -126,7 +130,9 @@ def main(arguments: list[str] | None = None) -> None:
     ]
     console.print(tabulate(f"tiny random models, {SMALL_TOKENS} tokens, {len(chosen)} architectures", by_architecture))
     n_prompts = 4 if args.quick else 32
-    on_the_demo = [row for dtype in DTYPES for row in on_demo(dtype, n_prompts, args.tokens)]
+    with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:
+        parts = [pool.submit(on_demo, dtype, domain, n_prompts, args.tokens) for dtype in DTYPES for domain in DOMAINS]
+        on_the_demo = [row for part in track(parts, "demo model", transient=True) for row in part.result()]
     console.print(tabulate(f"demo model, {n_prompts} prompts a domain, up to {args.tokens} tokens", on_the_demo))
     rows = by_architecture + on_the_demo
     if not args.quick:

@@ -6,6 +6,7 @@ None of these designs was recorded. The prompts are the profile's own, in turn w
 from __future__ import annotations
 
 import argparse
+import hashlib
 from typing import Any
 
 import pandas as pd
@@ -17,13 +18,15 @@ from rich.table import Table
 from benchmarks.harness import PROFILE, keep
 from engine import AdaDecoder, load_demo
 from engine.prompts import Prompt, encode
-from engine.timing import synchronized_now
+from engine.timing import Clock, synchronized_now
+from profiles.errors import ProfileError
 from profiles.store import read_profile
 from sim.compare import spread
 from sim.design import Design
 from sim.predict import Predictor
 from sim.recorded import timed_runs
-from sim.replay import replay
+from sim.replay import replay, replay_measured
+from sim.scheduler import Check, Run, Verify
 
 DESIGNS = tuple(
     Design.of(gamma=gamma, placement=placement)
@@ -44,6 +47,25 @@ DESIGNS = tuple(
 )
 
 
+def replay_error(decoder: AdaDecoder, predictor: Predictor, design: Design, prompt: int, ids: torch.Tensor, n_tokens: int) -> float:
+    """T1: one instrumented run's own durations replayed, against the time it took; NaN where it went other rounds."""
+    kinds = {Run: "run", Check: "check", Verify: "verify"}
+    decoding = decoder.start(ids, design, max_new_tokens=n_tokens)
+    clock, done = Clock(decoder.parts.device), []
+    with decoder.parts.session():
+        begun = synchronized_now(decoder.parts.device)
+        clock.mark()
+        for work in decoding.steps():
+            clock.mark()
+            done.append(kinds[type(work)])
+        seconds = synchronized_now(decoder.parts.device) - begun
+    works = list(zip(done, clock.intervals(), strict=True))
+    try:
+        return replay_measured(predictor.trace, works, design, prompt, model=predictor.model).seconds / seconds - 1
+    except ProfileError:
+        return float("nan")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Predict, measure, compare."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -57,13 +79,10 @@ def main(arguments: list[str] | None = None) -> None:
     predictor = Predictor.of(profile)
     demo = load_demo()
     chosen = [p for domain in profile.manifest["prompts"]["domains"] for p in predictor.prompts([domain])[: args.prompts]]
-    texts = {}
-    counts: dict[str, int] = {}
-    for prompt in predictor.trace.prompts:
-        domain = predictor.trace.domain(prompt)
-        texts[prompt] = demo.prompts[domain][counts.get(domain, 0)]
-        counts[domain] = counts.get(domain, 0) + 1
+    by_digest = {hashlib.sha256(text.encode()).hexdigest(): text for texts in demo.prompts.values() for text in texts}
+    texts = {row["prompt"]: by_digest[row["sha256"]] for row in profile.prompts.to_dict("records")}
     every = (Design.of("vanilla"), *DESIGNS)
+    n_tokens = profile.manifest["max_new_tokens"]
     predicted = {(d, r.prompt): r for d in every for r in replay(predictor.trace, predictor.latency, d, chosen, model=predictor.model)}
     decoder = AdaDecoder(demo.model, demo.heads)
     with torch.inference_mode():
@@ -74,14 +93,20 @@ def main(arguments: list[str] | None = None) -> None:
         for prompt in chosen:
             ids = encode(demo.tokenizer, Prompt(text=texts[prompt]))
             for design in every:
-                decoding = decoder.start(ids, design, max_new_tokens=profile.manifest["max_new_tokens"])
+                decoding = decoder.start(ids, design, max_new_tokens=n_tokens)
                 with decoder.parts.session():
                     begun = synchronized_now(decoder.parts.device)
                     for _ in decoding.steps():
                         pass
                     seconds = synchronized_now(decoder.parts.device) - begun
                 rows.append({"design": design, "prompt": prompt, "repeat": repeat, "seconds": seconds})
-                exact[design, prompt] = tuple(decoding.schedule.rounds) == predicted[design, prompt].rounds
+                same = tuple(decoding.schedule.rounds) == predicted[design, prompt].rounds
+                exact[design, prompt] = same and exact.get((design, prompt), True)
+    replay_errors = {
+        (design, prompt): replay_error(decoder, predictor, design, prompt, encode(demo.tokenizer, Prompt(text=texts[prompt])), n_tokens)
+        for prompt in chosen
+        for design in every
+    }
     measured = pd.DataFrame(rows).groupby(["design", "prompt"], sort=False)["seconds"].median()
     table = []
     for design in every:
@@ -89,6 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
             ours, theirs = predicted[design, prompt], measured[design, prompt]
             base, own_base = measured[every[0], prompt], predicted[every[0], prompt].seconds
             row = {"design": design.label, "exact": exact[design, prompt], "modelled": ours.modelled_seconds / ours.seconds}
+            row |= {"replay_error": replay_errors[design, prompt]}
             row |= {"prediction_error": ours.seconds / theirs - 1, "measured": base / theirs, "predicted": own_base / ours.seconds}
             table.append(
                 {**row, "speedup_error": row["predicted"] / row["measured"] - 1, "measured_s": theirs, "predicted_s": ours.seconds}
@@ -100,6 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
         "prompts": len(chosen),
         "repeats": args.repeats,
         "structure": {"runs": len(off), "exact": int(off["exact"].sum())},
+        "replay_error": spread(off["replay_error"]),
         "prediction_error": spread(off["prediction_error"]),
         "speedup_error": spread(off["speedup_error"]),
         "modelled_share": float(off["modelled"].mean()),

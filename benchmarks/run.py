@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from benchmarks import ablation, off_design, replay, speed
+import argparse
+
+from benchmarks import ablation, lossless, off_design, replay, speed
+
+BENCHMARKS = {"speed": speed, "replay": replay, "off_design": off_design, "ablation": ablation, "lossless": lossless}
 
 
 def main() -> None:
-    """Speed, replay, predictions off the recorded designs, ablations."""
-    speed.main([])
-    replay.main([])
-    off_design.main([])
-    ablation.main([])
+    """Those named, else all. Losslessness comes last: it is no matter of time."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    args = parser.parse_args()
+    if unknown := [name for name in args.names if name not in BENCHMARKS]:
+        parser.error(f"no benchmark {', '.join(unknown)}: there are {', '.join(BENCHMARKS)}")
+    for name, benchmark in BENCHMARKS.items():
+        if not args.names or name in args.names:
+            benchmark.main([])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -106,13 +107,14 @@ class Decoding:
 
 
 class AdaDecoder:
-    """Greedy decoding of a causal LM with exit heads; token-equal to the model's own greedy decoding.
+    """Greedy decoding of a causal LM with exit heads; token-equal to the model's own greedy decoding (without logits processors).
 
     Raises UnsupportedModel, HeadsError. The model is used as it is and stays usable by itself.
     """
 
     def __init__(self, model: PreTrainedModel, heads: ExitHeads | None = None) -> None:
         model.eval()
+        _warn_of_settings(model)
         self.parts = SegmentedModel(model)
         self.heads = heads if heads is not None else ExitHeads.identity(model, ())
         self.eos = _eos_of(model)
@@ -185,6 +187,7 @@ class AdaDecoder:
             raise DesignError(f"wanted at least 1 new token, got max_new_tokens={max_new_tokens}")
         n_prompt = input_ids.shape[1]
         parts = self.parts
+        check_vocabulary(input_ids[0].tolist(), parts, "of the input")
         with torch.inference_mode():
             parts.allocate(n_prompt + max_new_tokens - 1)  # the last token is not computed
         with parts.session():
@@ -195,6 +198,27 @@ class AdaDecoder:
             design=design, n_layers=parts.n_layers, n_prompt=n_prompt, first_token=first, max_new_tokens=max_new_tokens, eos=eos
         )
         return Decoding(parts, self.heads, schedule)
+
+
+def check_vocabulary(ids: Sequence[int], parts: SegmentedModel, whose: str) -> None:
+    """Raises InputError where a token id is none that the model embeds: the tokenizer belongs to another model."""
+    rows = parts.n_embeddings
+    if ids and not 0 <= min(ids) <= max(ids) < rows:
+        odd = max(ids) if max(ids) >= rows else min(ids)
+        raise InputError(f"the token id {odd} {whose} is outside the model's {rows} embeddings: use the model's own tokenizer")
+
+
+def _warn_of_settings(model: PreTrainedModel) -> None:
+    """``generate`` obeys settings that change which token is the greediest; this decoder takes the most likely one."""
+    settings = model.generation_config
+    plain = {"repetition_penalty": 1.0, "encoder_repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_length": 0, "min_new_tokens": 0}
+    plain |= dict.fromkeys(("suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id"))
+    plain |= dict.fromkeys(("bad_words_ids", "sequence_bias", "exponential_decay_length_penalty"))
+    found = {name: getattr(settings, name, None) for name in plain}
+    bending = {name: value for name, value in found.items() if value is not None and value != plain[name] and value != []}
+    if bending:
+        told = ", ".join(f"{name}={value}" for name, value in bending.items())
+        warnings.warn(f"the model's generation settings bend greedy decoding ({told}); AdaDecoder decodes without them", stacklevel=3)
 
 
 def _eos_of(model: PreTrainedModel) -> frozenset[int]:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
+from engine import digest
 from profiles.errors import HeadsError
 
 WEIGHTS, CONFIG = "heads.safetensors", "heads.json"
@@ -71,6 +72,10 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         """T norm(h): normed (..., d) -> (..., d); the LM head comes after."""
         matrix = self._matrices[depth]
         return normed if matrix is None else normed @ matrix.T
+
+    def digest(self) -> str:
+        """A fingerprint of the matrices."""
+        return digest.of_tensors((str(depth), matrix) for depth, matrix in self.transforms.items())
 
     def require(self, depths: Sequence[int]) -> None:
         """Raises HeadsError where a depth has no head."""

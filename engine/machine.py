@@ -51,7 +51,9 @@ class EnergyMeter:
 
             pynvml.nvmlInit()
             self._nvml = pynvml
-            self._handle = pynvml.nvmlDeviceGetHandleByIndex(device.index or torch.cuda.current_device())
+            index = torch.cuda.current_device() if device.index is None else device.index
+            uuid = torch.cuda.get_device_properties(index).uuid  # NVML counts devices that CUDA_VISIBLE_DEVICES hides
+            self._handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
             self.joules()
         except Exception:  # noqa: BLE001 - no library, no permission, no counter: energy is simply not known here
             self._handle = None

@@ -35,10 +35,9 @@ class Parts:
                 raise InputError(f"{folder} already holds a finished recording: name another directory with --out")
             if (folder / SETTINGS).exists():
                 raise InputError(f"{folder} holds an unfinished recording: finish it with --resume, or name another directory with --out")
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise InputError(f"{folder} is not an empty directory and holds no recording: name another with --out")
-            parts.pieces.mkdir(parents=True)
+            parts._make_folder()
             parts._write(folder / SETTINGS, (json.dumps(settings, indent=1, sort_keys=True) + "\n").encode())
+            parts.pieces.mkdir(exist_ok=True)
             return parts
         begun = cls.settings(folder)
         differing = sorted(k for k in settings.keys() | begun.keys() if settings.get(k) != begun.get(k))
@@ -50,17 +49,29 @@ class Parts:
         parts.pieces.mkdir(exist_ok=True)
         return parts
 
+    def _make_folder(self) -> None:
+        """An empty directory, or one that a recording was killed in before it began. Raises InputError."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            left = {entry.name for entry in self.folder.iterdir()} - {self.pieces.name, f"{SETTINGS}.part"}
+        except OSError as error:
+            raise InputError(f"cannot record into {self.folder} ({error.strerror}): name another directory with --out") from error
+        if left:
+            raise InputError(f"{self.folder} is not an empty directory and holds no recording: name another with --out")
+
     @staticmethod
     def settings(folder: Path) -> dict[str, Any]:
         """The settings of the recording begun in ``folder``. Raises InputError."""
         if (folder / MANIFEST).exists():
             raise InputError(f"the recording in {folder} is finished: there is nothing to resume")
         try:
-            settings: dict[str, Any] = json.loads((folder / SETTINGS).read_text())
-        except FileNotFoundError:
+            settings = json.loads((folder / SETTINGS).read_text())
+        except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"{folder} holds no unfinished recording to resume: start one without --resume") from None
-        except json.JSONDecodeError as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{folder / SETTINGS} is damaged ({error}): record anew into another directory") from None
+        if not isinstance(settings, dict):
+            raise InputError(f"{folder / SETTINGS} is damaged (it holds no object): record anew into another directory")
         return settings
 
     def has(self, piece: str) -> bool:
@@ -84,6 +95,13 @@ class Parts:
         """Everything kept of one table, the pieces in the order of their names."""
         paths = [p for p in sorted(self.pieces.glob(f"*.{name}.parquet")) if self.has(p.name.removesuffix(f".{name}.parquet"))]
         return pa.concat_tables([TABLES[name].empty_table(), *(pq.read_table(p, schema=TABLES[name]) for p in paths)])
+
+    def killed_at_the_end(self) -> bool:
+        """Whether the recording was killed after it was whole; what it no longer needs is then removed."""
+        if not ((self.folder / MANIFEST).exists() and (self.folder / SETTINGS).exists()):
+            return False
+        self.clear()
+        return True
 
     def clear(self) -> None:
         """Remove the pieces of a recording that is finished."""

@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from engine.decode import AdaDecoder
+from engine import digest
+from engine.decode import AdaDecoder, check_vocabulary
 from engine.demo import load_demo
 from engine.heads import ExitHeads
 from engine.loading import enough_memory, find_device, load_model
@@ -88,9 +89,14 @@ def profile(
     given = {k: options[k] for k in DEFAULTS if options[k] is not None}
     console = Console(stderr=True)
     chosen = {**DEFAULTS, **given}
+    if resume and Parts(out).killed_at_the_end():
+        console.print(f"the recording in {out} was whole; only what it no longer needs was left, and is removed now")
+        return
     if resume:
         begun = Parts.settings(out)
         chosen = {**{k: begun.get(k, v) for k, v in DEFAULTS.items()}, **given}
+    if int(chosen["threads"]) < 1:
+        raise InputError(f"wanted --threads of at least 1, got {chosen['threads']}")
     torch.set_num_threads(int(chosen["threads"]))
     decoder, tokenizer, available = load(chosen, console)
     plan = make_plan(decoder, tokenizer, available, chosen)
@@ -155,7 +161,11 @@ def make_plan(decoder: AdaDecoder, tokenizer: Any, available: Sequence[Prompt], 
     for name in ("max_new_tokens", "repeats", "samples"):
         if int(chosen[name]) < 1:
             raise InputError(f"wanted --{name.replace('_', '-')} of at least 1, got {chosen[name]}")
+    if not 0.0 < float(chosen["branch_floor"]) <= 1.0:
+        raise InputError(f"wanted --branch-floor as a probability in (0, 1], got {chosen['branch_floor']}")
     check_lengths(encoded, chosen["max_new_tokens"], decoder.parts.model)
+    for prompt, ids in zip(prompts, encoded, strict=True):
+        check_vocabulary(ids, decoder.parts, f"of the prompt {prompt.text[:40]!r}")
     designs = make_designs(decoder, chosen)
     n_layers, cap = decoder.parts.n_layers, int(chosen["cap"])
     max_tokens = int(chosen["max_tokens"] or cap + 1)
@@ -181,7 +191,14 @@ def make_plan(decoder: AdaDecoder, tokenizer: Any, available: Sequence[Prompt], 
         samples=int(chosen["samples"]),
         floor=float(chosen["branch_floor"]),
         seed=int(chosen["seed"]),
-        settings={**chosen, "designs": [d.label for d in designs], "n_prompts": len(prompts)},
+        settings={
+            **chosen,
+            "designs": [d.label for d in designs],
+            "n_prompts": len(prompts),
+            "prompts_digest": digest.of_json(encoded),
+            "weights_digest": digest.of_weights(decoder.parts.model),
+            "heads_digest": decoder.heads.digest(),
+        },
     )
 
 

@@ -7,6 +7,7 @@ that was killed goes on where it stopped and ends with the same tables, timing s
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import random
 import warnings
@@ -151,12 +152,16 @@ class Recorder:
         for design in order:
             done, row = self._decode(design, p)
             runs[design] = {**columns(design), "prompt": p, "repeat": repeat, "instrumented": False, **row}
-            if repeat == 0:
-                rounds[design] = [{**columns(design), "prompt": p, **self._round(k, r)} for k, r in enumerate(done)]
-        kept: dict[str, Sequence[Row]] = {"runs": [runs[d] for d in self.plan.designs]}
+            rounds[design] = [{**columns(design), "prompt": p, **self._round(k, r)} for k, r in enumerate(done)]
+        told = [row for d in self.plan.designs for row in rounds[d]]
         if repeat == 0:
-            kept["rounds"] = [row for d in self.plan.designs for row in rounds[d]]
-        return kept
+            return {"runs": [runs[d] for d in self.plan.designs], "rounds": told}
+        if told != self.parts.rows(f"2-runs-000-{p:04}", "rounds"):
+            raise InputError(
+                f"repeat {repeat} on prompt {p} went other rounds than the first run: the model does not compute the same twice on"
+                f" {self.device}, and its runs cannot be replayed; use deterministic kernels, or record with --repeats 1"
+            )
+        return {"runs": [runs[d] for d in self.plan.designs]}
 
     @staticmethod
     def _round(number: int, done: Round) -> Row:
@@ -184,15 +189,16 @@ class Recorder:
         plan, parts = self.plan, self.decoder.parts
         context = plan.contexts[visit % len(plan.contexts)]
         rows: list[Row] = []
-        generator = torch.Generator().manual_seed(plan.seed)
-        filler = torch.randint(0, parts.config.vocab_size, (1, plan.longest), generator=generator).to(self.device)
+        text = list(itertools.islice(itertools.cycle(itertools.chain.from_iterable(plan.encoded)), plan.longest))
+        filler = torch.tensor([text], device=self.device)  # of the prompts themselves: experts are chosen by token
         single = sorted({*plan.walks, *self.decoder.heads.depths})  # every head is checked somewhere
         walks = [(depth, 1) for depth in single] + [(depth, n) for depth in plan.walks for n in range(2, plan.max_tokens + 1)]
         random.Random(f"{plan.seed} latency {visit}").shuffle(walks)
         with parts.session():
             parts.run(0, parts.n_layers, parts.embed(filler[:, :context], 0), 0)
             for depth, n in walks:
-                rows += walk(self.decoder, depth, n, max(context, n), plan.samples, visit)
+                stop = max(context, n)
+                rows += walk(self.decoder, depth, filler[:, stop - n : stop], stop, plan.samples, visit)
             rows += self._prefills(filler, visit)
             for depth in (0, *self.decoder.heads.depths[:: max(1, len(self.decoder.heads.depths) // 3)]):
                 seconds = host_seconds(self.decoder, depth, context=1, rounds=HOST_ROUNDS)
@@ -292,14 +298,15 @@ class Recorder:
             "name": self.parts.folder.name,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "model": {
-                "name": plan.settings["model"],
+                "name": plan.settings["model"] or "adadecode demo model",
+                "revision": getattr(model.config, "_commit_hash", None),
                 "class": type(model).__name__,
                 "n_layers": parts.n_layers,
                 "hidden_size": parts.hidden_size,
                 "n_parameters": sum(t.numel() for t in model.parameters()),
                 "config": json.loads(json.dumps(model.config.to_diff_dict(), default=str), parse_constant=str),
             },
-            "heads": {"name": plan.settings["heads"], "depths": list(heads.depths), "metrics": heads.metrics},
+            "heads": {"name": plan.settings["heads"] or "adadecode demo heads", "depths": list(heads.depths), "metrics": heads.metrics},
             "hardware": {"before": self.started, "after": describe_machine(self.device)},
             "software": describe_software(),
             "dtype": str(parts.dtype).removeprefix("torch."),

@@ -86,6 +86,7 @@ class SegmentedModel:
         self.finish = self._find_finish()
         self.allocate(_PROBE)
         self._embed = self._find_embedding()
+        self.n_embeddings = int(self.model.get_input_embeddings().weight.shape[0])
         self._self_test()
 
     # -- what is served ----------------------------------------------------------------------------------------------

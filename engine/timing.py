@@ -57,15 +57,15 @@ def _row(kind: str, seconds: float, repeat: int, *, layer: int = -1, n_tokens: i
     return {"kind": kind, "layer": layer, "n_tokens": n_tokens, "context": context, "reuse": reuse, "repeat": repeat, "seconds": seconds}
 
 
-def walk(decoder: AdaDecoder, depth: int, n_tokens: int, context: int, times: int, repeat: int) -> Iterator[Row]:
-    """Walk layers [0, depth) ``times`` + 1 times on n_tokens positions ending at ``context``; the first, cold walk is not counted.
+def walk(decoder: AdaDecoder, depth: int, tokens: torch.Tensor, context: int, times: int, repeat: int) -> Iterator[Row]:
+    """Walk layers [0, depth) ``times`` + 1 times on tokens (1, n) at positions ending at ``context``; the first, cold walk is not counted.
 
     Below depth L, the head there is checked after each walk, as a token that stays on would be; at L, the tokens are verified.
     """
     parts = decoder.parts
     clock = Clock(parts.device)
+    n_tokens = tokens.shape[1]
     start = context - n_tokens
-    tokens = torch.zeros((1, n_tokens), dtype=torch.long, device=parts.device)
     full = depth == parts.n_layers
     checked = not full and depth in decoder.heads.transforms
     for lap in range(times + 1):

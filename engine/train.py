@@ -6,7 +6,6 @@ held-out prompts. Each goes on from what an interrupted run left in ``OUT/cache`
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import random
@@ -21,6 +20,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from engine import digest
 from engine.decode import AdaDecoder
 from engine.divergence import Vocabulary
 from engine.heads import ExitHeads
@@ -71,11 +71,11 @@ def train_heads(
     encoded = _encode_all(tokenizer, prompts, model, max_new_tokens)
     settings: dict[str, Any] = {
         "model": parts.name,
-        "weights": _weights_digest(model),
+        "weights": digest.of_weights(model),
         "dtype": str(parts.dtype),
         "eos": sorted(decoder.eos),
     }
-    settings |= {"prompts": _digest([ids.tolist() for ids in encoded]), "depths": list(depths), "max_new_tokens": max_new_tokens}
+    settings |= {"prompts": digest.of_json([ids.tolist() for ids in encoded]), "depths": list(depths), "max_new_tokens": max_new_tokens}
     settings |= {"epochs": epochs, "batch_tokens": batch_tokens, "lr": lr, "seed": seed, "held_out": held_out}
     trained, tested = _split(len(encoded), held_out, seed)
     vocabulary = Vocabulary.of(parts)
@@ -222,17 +222,6 @@ def _write_state(out: Path, settings: dict[str, Any], *, finished: bool) -> None
     partial = out / f"{STATE}.part"
     partial.write_text(json.dumps({"format": FORMAT, "settings": settings, "finished": finished}, indent=1) + "\n", encoding="utf-8")
     partial.replace(out / STATE)
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
-
-
-def _weights_digest(model: PreTrainedModel) -> str:
-    """Of a few numbers of every parameter: another checkpoint differs in one of them."""
-    return _digest(
-        [(name, *weight.detach().flatten()[:: max(1, weight.numel() // 4)].float().tolist()) for name, weight in model.named_parameters()]
-    )
 
 
 # -- progress ------------------------------------------------------------------------------------------------------------

@@ -15,9 +15,10 @@ from rich.table import Table
 
 from profiles.errors import DesignError, InputError, ProfileError
 from profiles.store import read_profile
+from sim.branches import BranchErrors
 from sim.compare import Comparison, by_design, compare
 from sim.design import DEFAULT_CAP, Design, Policy
-from sim.picture import cells
+from sim.picture import cells, schedule_figure
 from sim.predict import Prediction, Predictor
 from sim.recorded import instrumented_runs
 from sim.replay import ReplayedRun, replay, replay_measured
@@ -78,12 +79,13 @@ def validate_command(
     ] = None,
 ) -> None:
     """Hold the simulator against the profile's own measured runs."""
-    comparison = compare(read_profile(path))
-    summary = comparison.to_dict()
+    profile = read_profile(path)
+    comparison, errors = compare(profile), Predictor.of(profile).branch_errors
+    summary = {**comparison.to_dict(), "branch_model": errors.to_dict()}
     if as_json:
         _print_json(summary)
     else:
-        for table in comparison_tables(comparison):
+        for table in (*comparison_tables(comparison), branch_table(errors)):
             Console().print(table)
     if fail_over is not None:
         error = summary["prediction_error"]["median"]
@@ -104,6 +106,7 @@ def timeline_command(
     prompt: Annotated[int | None, typer.Option("--prompt", help="Which prompt; the first by default.", show_default=False)] = None,
     measured: Annotated[bool, typer.Option("--measured", help="Add the instrumented run of this design and prompt.")] = False,
     svg: Annotated[Path | None, typer.Option("--svg", help="Also draw the first rounds.", show_default=False)] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="The same to zoom into (needs plotly).", show_default=False)] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds to draw.")] = 6,
 ) -> None:
     """Write the timeline of one prompt, simulated and, where asked for, measured."""
@@ -124,9 +127,12 @@ def timeline_command(
         )
     boundaries = design.boundaries(trace.n_layers)
     _write(out, json.dumps(chrome_trace(runs, boundaries)) + "\n")
+    title, shown = list(runs.items())[-1]
+    drawn = cells(shown, boundaries, rounds=rounds)
     if svg is not None:
-        shown = list(runs.values())[-1]
-        _write(svg, draw_schedule(cells(shown, boundaries, rounds=rounds), boundaries, title=list(runs)[-1]))
+        _write(svg, draw_schedule(drawn, boundaries, title=title))
+    if html is not None:
+        _write(html, schedule_figure(drawn, boundaries, title=title).to_html(include_plotlyjs=True))
 
 
 def prediction_table(prediction: Prediction) -> Table:
@@ -141,6 +147,7 @@ def prediction_table(prediction: Prediction) -> Table:
         "early predicted, of tested positions": f"{prediction.early_rate:.1%}",
         "discarded, of drafts": f"{prediction.reject_rate:.1%}",
         "time resting on modelled branches": f"{prediction.modelled_share:.1%}",
+        "error to expect from these": "not measured" if prediction.modelled_error is None else f"{prediction.modelled_error:.2%}",
         "prompts, tokens": f"{prediction.prompts}, {prediction.tokens}",
     }
     if prediction.texts_differ:
@@ -174,6 +181,21 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
     if comparison.left_out:
         designs.caption = f"{comparison.left_out} unverified runs left out: their text is not the trace's"
     return [tiers, designs]
+
+
+def branch_table(errors: BranchErrors) -> Table:
+    """The error of the branch model for people."""
+    table = Table(title="recorded branches withheld: drawn against recorded, error of the time", title_justify="left")
+    for name in ("policy", "cells", "time modelled", "median", "90th percentile", "error / share"):
+        table.add_column(name, justify="left" if name == "policy" else "right")
+    for policy, told in errors.to_dict()["policies"].items():
+        error = told["seconds_error"]
+        table.add_row(
+            policy, str(told["cells"]), *map(_percent, (told["share"], error["median"], error["p90"])), f"{told['error_per_share']:.3f}"
+        )
+    if not len(errors.cells):
+        table.caption = "not measured: no rejection in a measured run rests on recorded branches, or only one prompt has any"
+    return table
 
 
 def _design(trained: Sequence[int], *, policy: str, gamma: str, heads: str | None, cap: int, verify: bool) -> Design:

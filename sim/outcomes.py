@@ -42,20 +42,28 @@ class BranchModel:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.n_layers = trace.n_layers
-        self._by_steps: dict[int, list[Row]] = {}  # drafts since the wrong one, itself included
-        for (_, _, path), row in sorted(trace.branches().items()):
+        self._by_steps: dict[int, list[tuple[int, Row]]] = {}  # drafts since the wrong one, itself included: (prompt, row)
+        for (prompt, _, path), row in sorted(trace.branches().items()):
             if all(depth in row for depth in trace.depths):
-                self._by_steps.setdefault(len(path), []).append(row)
+                self._by_steps.setdefault(len(path), []).append((prompt, row))
         self._any = [row for rows in self._by_steps.values() for row in rows]
+
+    def recorded(self, prompt: int, output: int, path: tuple[int, ...], depth: int) -> Said | None:
+        """What the head at ``depth`` said on this branch, where it was recorded. Raises DesignError where no head was trained there."""
+        return self.trace.branch(prompt, output, path, depth)
+
+    def pool(self, prompt: int, steps: int) -> list[tuple[int, Row]]:
+        """What a branch of ``prompt`` with ``steps`` drafts is drawn from: recorded rows and their prompts."""
+        return self._by_steps.get(steps, self._any)
 
     def branch(self, prompt: int, output: int, path: tuple[int, ...]) -> Row:
         """A row for the branch that left the text of ``prompt`` at ``output`` with the drafts ``path``."""
-        pool = self._by_steps.get(len(path), self._any)
-        return pool[_dice(prompt, output, path) % len(pool)] if pool else self.committed(prompt, output, len(path))
+        pool = self.pool(prompt, len(path))
+        return pool[dice(prompt, output, path) % len(pool)][1] if pool else self.committed(prompt, output, len(path))
 
     def committed(self, prompt: int, output: int, steps: int) -> Row:
         """A row of some committed text, for a sequence ``steps`` tokens after it left the text of ``prompt`` at ``output``. Never the end of one."""
-        where = self._outputs[_dice(prompt, output, steps) % len(self._outputs)]
+        where = self._outputs[dice(prompt, output, steps) % len(self._outputs)]
         return {depth: self.trace.head(*where, depth) for depth in (*self.trace.depths, self.n_layers)}
 
     @cached_property
@@ -113,7 +121,7 @@ class Answers:
         path = self._path
         left = self._position - self._n_prompt + 1 - len(path)  # output of the first wrong draft
         if self._verifies:
-            said = self.trace.branch(self.prompt, left, tuple(path), depth)
+            said = self.model.recorded(self.prompt, left, tuple(path), depth)
             if said is not None:
                 return said
         self.modelled = True
@@ -137,6 +145,6 @@ class Answers:
         return Verdict(accepted, self.trace.final(self.prompt, output + accepted))
 
 
-def _dice(*where: object) -> int:
+def dice(*where: object) -> int:
     """A number that depends on its arguments alone, on every machine."""
     return int.from_bytes(hashlib.blake2b(repr(where).encode(), digest_size=8).digest(), "big")

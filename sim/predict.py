@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from profiles.errors import ProfileError
 from profiles.latency import LatencyTable
 from profiles.store import Profile
 from profiles.trace import Trace
+from sim.branches import BranchErrors, branch_errors, rejecting_cells
 from sim.design import Design, Policy
 from sim.outcomes import BranchModel
 from sim.pricing import Latencies
+from sim.recorded import Cell
 from sim.replay import ReplayedRun, replay
 
 
@@ -23,7 +26,8 @@ class Prediction:
     tpot_s: decoding time / (outputs - 1 of each prompt). ttft_s: mean prefill. speedup: vanilla's tpot_s on the same prompts / this one's.
     early_rate: drafts / positions tested by at least one head. reject_rate: drafts discarded / drafts, as the paper counts them
     (everything from the first wrong one on). Both are 0 where nothing was tested or drafted. modelled_share: of the time, in
-    rounds that rest on branches nobody recorded. texts_differ: prompts whose text is not vanilla's (unverified designs only).
+    rounds that rest on branches nobody recorded. modelled_error: relative error of the time to expect from these, by
+    `BranchErrors.expected`; None where it was not measured. texts_differ: prompts whose text is not vanilla's (unverified designs only).
     """
 
     design: Design
@@ -38,6 +42,7 @@ class Prediction:
     reject_rate: float
     tokens_per_round: float
     modelled_share: float
+    modelled_error: float | None
     rounds: int
     drafts: int
     accepted: int
@@ -52,10 +57,14 @@ class Prediction:
 
 @dataclass(kw_only=True)
 class Predictor:
-    """Predicts many designs on the prompts of one trace, with the latencies of one device; keeps vanilla's time."""
+    """Predicts many designs on the prompts of one trace, with the latencies of one device; keeps vanilla's time.
+
+    rejecting: measured cells that discarded drafts; the error of the branch model is measured on them, once it is asked for.
+    """
 
     trace: Trace
     latency: Latencies
+    rejecting: Sequence[Cell] = ()
     model: BranchModel = field(init=False)
     _vanilla: dict[tuple[int, ...], float] = field(init=False, default_factory=dict)
 
@@ -64,8 +73,14 @@ class Predictor:
 
     @classmethod
     def of(cls, profile: Profile) -> Predictor:
-        """With the trace and the latencies of a profile. Raises ProfileError."""
-        return cls(trace=Trace.from_profile(profile), latency=LatencyTable.from_samples(profile.latency, profile.n_layers))
+        """With the trace, the latencies and the measured cells of a profile. Raises ProfileError."""
+        latency = LatencyTable.from_samples(profile.latency, profile.n_layers)
+        return cls(trace=Trace.from_profile(profile), latency=latency, rejecting=rejecting_cells(profile))
+
+    @cached_property
+    def branch_errors(self) -> BranchErrors:
+        """How far the branch model errs on this profile."""
+        return branch_errors(self.model, self.latency, self.rejecting)
 
     def prompts(self, domains: Iterable[str] | None = None) -> tuple[int, ...]:
         """The prompts of these domains; all, by default. Raises ProfileError for a domain without prompts."""
@@ -81,6 +96,7 @@ class Predictor:
         runs = replay(self.trace, self.latency, design, chosen, model=self.model)
         rounds = [r for run in runs for r in run.rounds]
         decode_s = sum(run.seconds for run in runs)
+        modelled_s = sum(run.modelled_seconds for run in runs)
         tpot_s = _tpot(runs)
         drafts, accepted = sum(len(r.exits) for r in rounds), sum(r.accepted for r in rounds)
         boundaries = design.boundaries(self.trace.n_layers)
@@ -97,7 +113,8 @@ class Predictor:
             early_rate=drafts / tested if tested else 0.0,
             reject_rate=(drafts - accepted) / drafts if drafts else 0.0,
             tokens_per_round=sum(r.committed for r in rounds) / len(rounds),
-            modelled_share=sum(run.modelled_seconds for run in runs) / decode_s,
+            modelled_share=modelled_s / decode_s,
+            modelled_error=self.branch_errors.expected(design, modelled_s / decode_s) if modelled_s else 0.0,
             rounds=len(rounds),
             drafts=drafts,
             accepted=accepted,

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from profiles import TABLES, Profile, ProfileError, read_profile, write_profile
+from sim.design import Policy
 from tests.synthetic import full_profile, tables_of
 from tests.tampering import arrow, parquet, put
 
@@ -41,6 +42,7 @@ ABSURD = [
     ("trace", "acceptance", 1.01, "a probability in 0..1"),
     ("latency", "kind", "nap", "one of embed, layer, head, verify, prefill, host"),
     ("works", "kind", "nap", "one of run, check, verify"),
+    *((name, "policy", "greedy", "one of vanilla, adadecode, fixed") for name in ("runs", "rounds", "works")),
     *((name, "depth", value, "a depth in 1..8") for name in ("trace", "branches") for value in (0, 9)),
     ("rounds", "exits", [2, 8], "a depth between the layers in 1..7"),
     ("rounds", "checks", [0], "a depth between the layers in 1..7"),
@@ -68,6 +70,31 @@ def test_an_absurd_value_is_refused(folder: Path, name: str, column: str, value:
     assert f"wanted {wanted}" in str(refused.value)
     assert f"as {column} in row 1 of {folder / name}.parquet" in str(refused.value)
     assert "record it again with `adadecode-profile`" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value", "wanted"),
+    [
+        ("rounds", "batches", [1, 1, 2, 1], "3 batches, one for each of segments"),
+        ("rounds", "batches", [], "3 batches, one for each of segments"),
+        *((name, "gammas", [0.5], "2 gammas, one for each of placement") for name in ("runs", "rounds", "works")),
+    ],
+)
+def test_lists_that_belong_together_are_equally_long(folder: Path, name: str, column: str, value: list[float], wanted: str) -> None:
+    """Naming row, file and both columns."""
+    table = arrow(folder, name)
+    values = table[column].to_pylist()
+    values[1] = value
+    put(
+        folder, name, parquet(table.set_column(table.column_names.index(column), column, pa.array(values, table.schema.field(column).type)))
+    )
+    with pytest.raises(ProfileError, match=rf"wanted {wanted}, in row 1 of .*{name}\.parquet, got {len(value)}: record it again"):
+        read_profile(folder)
+
+
+def test_the_policies_are_the_simulators() -> None:
+    """The layer below cannot ask the one above."""
+    assert tuple(Policy) == POLICIES
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from models import tiny_model
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from engine.heads import CONFIG, WEIGHTS, ExitHeads
 from profiles.errors import HeadsError
@@ -71,10 +74,14 @@ def test_saved_heads_come_back_in_16_bit(heads: ExitHeads, folder: Path, model: 
         assert torch.equal(loaded.transforms[depth], heads.transforms[depth].half().float())
 
 
-def test_heads_fit_the_same_model_in_another_dtype(folder: Path) -> None:
-    """The model is told by its weights, to the precision that BF16 leaves."""
-    loaded = ExitHeads.load(folder, tiny_model("llama", torch.float32).to(torch.bfloat16))
-    assert loaded.apply(2, torch.zeros(1, 1, WIDTH, dtype=torch.bfloat16)).dtype == torch.bfloat16
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_heads_fit_the_same_model_in_another_dtype(folder: Path, tmp_path: Path, dtype: torch.dtype) -> None:
+    """The model is told by its weights, to the precision that BF16 leaves; whichever of the two the heads were made for."""
+    other = tiny_model("llama", torch.float32).to(dtype)
+    loaded = ExitHeads.load(folder, other)
+    assert loaded.apply(2, torch.zeros(1, 1, WIDTH, dtype=dtype)).dtype == dtype
+    loaded.save(tmp_path / "again")
+    assert ExitHeads.load(tmp_path / "again", tiny_model("llama", torch.float32)).depths == loaded.depths
 
 
 def test_saving_leaves_no_partial_file(folder: Path) -> None:
@@ -96,6 +103,51 @@ def test_another_model_of_the_same_shape_is_refused(folder: Path) -> None:
         ExitHeads.load(folder, tiny_model("llama", torch.float32, seed=1))
 
 
+def changed_below(model: PreTrainedModel) -> PreTrainedModel:
+    """The model with all weights changed but the LM head's."""
+    other = copy.deepcopy(model)
+    head = other.get_output_embeddings().weight
+    with torch.no_grad():
+        for weight in other.parameters():
+            if weight is not head:
+                weight.mul_(-1.5)
+    return other
+
+
+def test_another_model_with_the_same_lm_head_is_refused(folder: Path, model: PreTrainedModel) -> None:
+    """It is told by samples of all its weights."""
+    with pytest.raises(HeadsError, match="another model of the same shape: its layers have other weights"):
+        ExitHeads.load(folder, changed_below(model))
+
+
+def test_heads_saved_without_samples_of_the_body_stay_readable(folder: Path, model: PreTrainedModel) -> None:
+    """They are told by the LM head alone."""
+    config = json.loads((folder / CONFIG).read_text())
+    del config["body"]
+    (folder / CONFIG).write_text(json.dumps(config))
+    assert ExitHeads.load(folder, model).depths == (2, 3, 4)
+    assert ExitHeads.load(folder, changed_below(model)).depths == (2, 3, 4)
+
+
+def test_samples_of_the_body_reach_every_layer(model: PreTrainedModel) -> None:
+    """Any one layer changed is noticed."""
+    for number in range(model.config.num_hidden_layers):
+        other = copy.deepcopy(model)
+        with torch.no_grad():
+            for name, weight in other.named_parameters():
+                if f".{number}." in name:
+                    weight.add_(1.0)
+        assert body(other) != body(model)
+
+
+def test_the_shipped_heads_fit_the_shipped_model() -> None:
+    """In the precision it is saved in, and in those it is loaded in."""
+    folder = Path(__file__).parents[1] / "engine" / "demo" / "model"
+    for dtype in (torch.float32, torch.bfloat16):
+        own = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        assert ExitHeads.load(folder, own).depths
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -108,6 +160,9 @@ def test_a_model_of_another_shape_is_refused(folder: Path, config: dict[str, int
     """The message names what differs."""
     with pytest.raises(HeadsError, match=message):
         ExitHeads.load(folder, tiny_model("llama", torch.float32, **config))
+
+
+NOT_SAMPLES = ([], [0.5], [0.5] * 31, [0.5] * 33, 0.5, None, "x", {}, [[0.5]] * 32, ["x"] * 32, [None] * 32, [10**400] * 32, [math.nan] * 32)
 
 
 def _truncate(folder: Path) -> None:
@@ -136,6 +191,9 @@ def _narrow_a_matrix(folder: Path) -> None:
         (lambda folder: (folder / CONFIG).write_text("{"), "damaged"),
         (lambda folder: (folder / CONFIG).write_text("{}"), "damaged"),
         (lambda folder: edited(folder, depths=[2, 9], identity=[9]), "depth 1..5 of this model, got 9"),
+        (lambda folder: (folder / CONFIG).write_text("[" * 100_000), "damaged"),
+        *((partial(edited, **{key: value}), "damaged") for key in ("signature", "body") for value in NOT_SAMPLES),
+        (lambda folder: edited(folder, depths=[float("inf")]), "damaged"),
         (lambda folder: edited(folder, format=2), "format 2, this program reads up to 1"),
     ],
 )

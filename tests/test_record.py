@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -194,6 +196,9 @@ def test_a_killed_recording_resumes_to_the_same_tables(saved: Path, tmp_path: Pa
         (["--dtype", "float12"], "unknown dtype"),
         (["--device", "abacus"], "unknown device"),
         (["--demo"], "name a model with --model"),
+        (["--threads", "0"], "--threads of at least 1"),
+        (["--branch-floor", "0"], "--branch-floor as a probability"),
+        (["--branch-floor", "nan"], "--branch-floor as a probability"),
     ],
 )
 def test_bad_options_are_refused_with_a_sentence(saved: Path, tmp_path: Path, change: list[str], message: str) -> None:
@@ -203,3 +208,112 @@ def test_bad_options_are_refused_with_a_sentence(saved: Path, tmp_path: Path, ch
     with pytest.raises(InputError, match=message):
         raise result.exception
     assert not (tmp_path / "p").exists()
+
+
+def refusal(arguments: list[str]) -> str:
+    """What a run that is refused says."""
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, InputError), result.output
+    return str(result.exception)
+
+
+@pytest.fixture
+def begun(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A recording stopped after its first piece, and the model's folder, both to be tampered with."""
+    folder = tmp_path / "model"
+    shutil.copytree(saved, folder)
+    ExitHeads.identity(tiny_model("llama", torch.float32), [2, 4]).save(folder / "heads")
+    chosen = options(folder, tmp_path / "p")
+    chosen[chosen.index("--heads") + 1] = str(folder / "heads")
+    write, left = Parts.write, 2
+
+    def stopping(self: Parts, piece: str, tables: dict[str, Any]) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise KeyboardInterrupt
+        write(self, piece, tables)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, "write", stopping)
+        assert CliRunner().invoke(app, chosen).exit_code == 130
+    return tmp_path / "p", folder
+
+
+def test_a_recording_does_not_go_on_with_other_prompts(begun: tuple[Path, Path]) -> None:
+    """As many prompts, but others."""
+    out, folder = begun
+    prompts = folder / "prompts.jsonl"
+    prompts.write_text(prompts.read_text().replace("w10", "w50"))
+    assert "prompts_digest" in refusal(["--out", str(out), "--resume"])
+
+
+def test_a_recording_does_not_go_on_with_other_heads(begun: tuple[Path, Path]) -> None:
+    """Heads retrained in the same folder."""
+    out, folder = begun
+    model = tiny_model("llama", torch.float32)
+    ExitHeads(model, {depth: torch.eye(model.config.hidden_size) * 1.5 for depth in (2, 4)}).save(folder / "heads")
+    assert "heads_digest" in refusal(["--out", str(out), "--resume"])
+
+
+@pytest.mark.parametrize("left", ["parts", "recording.json.part"])
+def test_a_recording_killed_before_it_began_is_begun_anew(tmp_path: Path, left: str) -> None:
+    """What such a kill leaves is nothing that would be lost."""
+    (tmp_path / left).mkdir() if left == "parts" else (tmp_path / left).write_text("{")
+    Parts.open(tmp_path, {"seed": 0}, resume=False)
+    assert Parts.settings(tmp_path) == {"seed": 0}
+
+
+def test_a_recording_killed_after_its_manifest_is_whole(begun: tuple[Path, Path]) -> None:
+    """--resume takes away what is left of the pieces."""
+    out, _ = begun
+    assert CliRunner().invoke(app, ["--out", str(out), "--resume"]).exit_code == 0
+    Parts._write(out / "recording.json", b"{}")
+    assert CliRunner().invoke(app, ["--out", str(out), "--resume"]).exit_code == 0
+    assert not (out / "recording.json").exists()
+    assert read_profile(out).manifest["settings"]["n_prompts"] == 6
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "[" * 100_000])
+def test_damaged_settings_are_refused(tmp_path: Path, content: str) -> None:
+    """One sentence, no traceback."""
+    (tmp_path / "recording.json").write_text(content)
+    assert "damaged" in refusal(["--out", str(tmp_path), "--resume"])
+
+
+def test_an_out_that_is_no_directory_is_refused(saved: Path, tmp_path: Path) -> None:
+    """A file, or a path through one."""
+    (tmp_path / "file").write_text("")
+    assert "no unfinished recording" in refusal(["--out", str(tmp_path / "file"), "--resume"])
+    assert "cannot record into" in refusal(options(saved, tmp_path / "file" / "sub"))
+
+
+def test_a_tokenizer_of_another_model_is_refused(saved: Path, tmp_path: Path) -> None:
+    """Token ids that the model has no embedding for."""
+    folder = tmp_path / "model"
+    shutil.copytree(saved, folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["w120"] = 120
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (folder / "prompts.jsonl").write_text('{"prompt": "w12 w120 w13"}\n')
+    assert "token id 120" in refusal(options(folder, tmp_path / "p"))
+
+
+def test_the_demo_knows_its_dtypes(tmp_path: Path) -> None:
+    """A torch dtype that no model runs in."""
+    assert "unknown dtype 'int8'" in refusal(["--demo", "--dtype", "int8", "--out", str(tmp_path / "p")])
+
+
+def test_a_repeat_that_goes_other_rounds_stops_the_recording(begun: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replaying it would be comparing with another run."""
+    out, _ = begun
+    decode, calls = Recorder._decode, 0
+
+    def drifting(self: Recorder, *args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        done, row = decode(self, *args)
+        return (done[:-1] if calls > 30 else done), row
+
+    monkeypatch.setattr(Recorder, "_decode", drifting)
+    assert "went other rounds" in refusal(["--out", str(out), "--resume"])

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from engine.heads import ExitHeads
+from engine.loading import DTYPES
 from profiles.errors import InputError
 
 MODEL = Path(__file__).parent / "model"
@@ -29,9 +30,9 @@ class Demo:
 
 def load_demo(dtype: str | torch.dtype = torch.float32, device: str = "cpu") -> Demo:
     """Load the demo model, with heads at every depth. Raises InputError where the dtype is unknown."""
-    wanted = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if not isinstance(wanted, torch.dtype):
-        raise InputError(f"unknown dtype {dtype!r}: wanted float32, bfloat16, float16 or float64")
+    wanted = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+    if wanted not in DTYPES.values():
+        raise InputError(f"unknown dtype {dtype!r}: known are {', '.join(DTYPES)}")
     model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=wanted, local_files_only=True).to(device).eval()
     prompts: dict[str, list[str]] = {}
     for line in PROMPTS.read_text(encoding="utf-8").splitlines():

@@ -25,7 +25,7 @@ from engine.demo.card import write_card
 from engine.demo.corpus import problems
 from engine.demo.prompts import choose_prompts, distinct_4grams, write_prompts
 from engine.demo.prompts import code as code_prompts
-from engine.demo.train import held_out_loss
+from engine.demo.train import EXIT_WEIGHT, QUESTION_WEIGHT, SHALLOW, held_out_loss
 from engine.heads import CONFIG, WEIGHTS, ExitHeads
 from engine.prompts import Prompt, encode
 from engine.train import train_heads
@@ -118,7 +118,13 @@ def main() -> None:
     log = [json.loads(line) for line in (args.trained / "train.jsonl").read_text().splitlines()]
     facts = {
         "parameters": sum(p.numel() for p in model.parameters()),
-        "training": {"steps": log[-1]["step"] + 1, "tokens": log[-1]["tokens"]},
+        "training": {
+            "shallow_steps": max(entry["step"] for entry in log if entry["layers"] == SHALLOW) + 1,
+            "steps": log[-1]["step"] + 1,
+            "tokens": log[-1]["tokens"],
+            "exit_weight": EXIT_WEIGHT,
+            "question_weight": QUESTION_WEIGHT,
+        },
         "held_out_loss": held_out_loss(model, tokenizer),
         "answers": grade(decoder, tokenizer),
         "repetition": repetition,

@@ -13,9 +13,11 @@ is not a useful assistant.
 
 - **Text**: three quarters step-by-step arithmetic word problems (`engine/demo/arithmetic.py`), one quarter Python source (the standard
   library without generated tables and tests). One in sixteen problems and files, by hash, is held out of all training.
-- **Training**: `engine/demo/train.py`, {steps} steps, {tokens:.2f}M tokens, FP32, with an early-exit loss (LayerSkip): each step one random depth
-  also predicts the next token through the model's own norm and LM head, weight 0.2. Real models are not trained so; it makes early
-  layers better than they would be. Weights are shipped in 16-bit floats.
+- **Training**: `engine/demo/train.py`, {tokens:.2f}M tokens, FP32, AdamW, in two stages: four layers alone for {shallow_steps} steps (sixteen take hours to
+  learn to copy), then twelve layers that add nothing at first put between and behind them, and all sixteen trained for {steps} steps with an
+  early-exit loss (LayerSkip): each step one random depth also predicts the next token through the model's own norm and LM head, weight {exit_weight}.
+  The tokens of a question weigh {question_weight} in the loss. Real models are not trained so: both stages make early layers better than they would be.
+  Weights are shipped in 16-bit floats.
 - **Heads**: at every depth 1..15, E*(T norm(h)), T from the identity, trained by KL(p_final || p_head) on the model's own greedy
   continuations of arithmetic and code prompts from the training side. Prose and unpredictable text are out of domain.
 - **Prompts**: 32 held-out prompts in each of four domains. Of the candidates those were kept whose greedy continuation repeats
@@ -34,10 +36,11 @@ def _table(headings: list[str], rows: list[list[str]]) -> str:
 def write_card(facts: dict[str, Any], path: Path) -> None:
     """Write the card. facts: what `engine.demo.build` measured."""
     training, answers = facts["training"], facts["answers"]
-    sections = [_HEAD.format(parameters=facts["parameters"] / 1e6, steps=training["steps"], tokens=training["tokens"] / 1e6)]
+    settings = {k: training[k] for k in ("shallow_steps", "steps", "exit_weight", "question_weight")}
+    sections = [_HEAD.format(parameters=facts["parameters"] / 1e6, tokens=training["tokens"] / 1e6, **settings)]
     losses = ", ".join(f"{domain} {loss:.3f}" for domain, loss in facts["held_out_loss"].items())
     sections.append(
-        f"## The model\n\nHeld-out loss (nats per token, whole text): {losses}. Of {answers['problems']} held-out word problems of 3 to 6 steps,"
+        f"## The model\n\nHeld-out loss (nats per token): {losses}. Of {answers['problems']} held-out word problems of 3 to 6 steps,"
         f" {answers['answered']:.0%} get an answer and **{answers['right']:.0%} the right one** (distinct 4-grams of the answers"
         f" {answers['distinct_4grams']:.2f}).\n"
     )
@@ -61,7 +64,7 @@ def write_card(facts: dict[str, Any], path: Path) -> None:
     ]
     headings = ["depth", "KL, T = I", "KL", "agreement, T = I", "agreement"]
     sections.append(
-        "## The heads\n\nHeld-out KL(p_final || p_head) in nats and top-1 agreement with the last layer, on tenth of the head-training prompts held out, before (T = I)"
+        "## The heads\n\nHeld-out KL(p_final || p_head) in nats and top-1 agreement with the last layer, on a tenth of the head-training prompts held out, before (T = I)"
         " and after training.\n\n" + _table(headings, rows)
     )
     domains = list(facts["repetition"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -16,10 +18,11 @@ from rich.text import Text as Line
 from engine.cli import plain_errors
 from engine.decode import AdaDecoder
 from engine.demo import Demo, load_demo
+from engine.parts import SETTINGS
 from engine.profile_cli import DEFAULTS, make_plan
 from engine.prompts import Prompt, encode
 from engine.record import record
-from profiles.errors import InputError
+from profiles.schema import MANIFEST, TABLES
 from sim.compare import Comparison, by_design, compare, spread
 from sim.scheduler import Round
 
@@ -75,6 +78,21 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
         console.print(f"{tier}: median error {errors['median']:.2%}, 90th percentile {errors['p90']:.2%} over single prompts")
 
 
+def remove_earlier(out: Path) -> None:
+    """Remove what an earlier demo recorded in ``out``, and nothing else. Raises InputError where another recording lies there."""
+    told: dict[str, Any] = {}
+    for name in (SETTINGS, MANIFEST):
+        try:
+            found = json.loads((out / name).read_text())
+            told = found.get("settings", found) if isinstance(found, dict) else {}
+        except (OSError, ValueError):
+            continue
+    if told.get("heads") == OPTIONS["heads"] and told.get("model") == OPTIONS["model"]:
+        for name in (*(f"{table}.parquet" for table in TABLES), SETTINGS, MANIFEST):
+            (out / name).unlink(missing_ok=True)
+        shutil.rmtree(out / "parts", ignore_errors=True)
+
+
 def main() -> None:
     """Run the chain into ``--out``; what an earlier demo left there is replaced."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -91,10 +109,7 @@ def main() -> None:
         )
         show_text(console, demo, decoder)
         console.print(f"[bold]2. Record[/] a profile into {args.out}")
-        if args.out.exists():
-            if not any((args.out / name).exists() for name in ("manifest.json", "recording.json")):
-                raise InputError(f"{args.out} holds something that is not a recording: name another directory with --out")
-            shutil.rmtree(args.out)
+        remove_earlier(args.out)
         prompts = [Prompt(text=text, domain=domain) for domain, texts in demo.prompts.items() for text in texts]
         plan = make_plan(decoder, demo.tokenizer, prompts, OPTIONS)
         with Progress(
