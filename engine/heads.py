@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,24 @@ def signature(model: PreTrainedModel) -> list[float]:
     return [float(x) for x in weight[picked.to(weight.device)].float().cpu()]
 
 
+def body(model: PreTrainedModel) -> list[float]:
+    """A few weights from all over the model, evenly spaced in the order of its parameters: models may share an LM head and nothing else."""
+    weights = list(model.parameters())
+    ends = list(accumulate(weight.numel() for weight in weights))
+    spots = [k * (ends[-1] - 1) // (_SAMPLES - 1) for k in range(_SAMPLES)]
+    owners = [bisect_right(ends, spot) for spot in spots]
+    return [float(weights[i].detach().flatten()[spot - ends[i]].float()) for i, spot in zip(owners, spots, strict=True)]
+
+
+def _fits(config: dict[str, Any], name: str, own: list[float]) -> bool:
+    """Whether stored samples are the model's ``own``, whatever the dtypes of the two. Raises ValueError where they are no such samples."""
+    found = config[name]
+    if not (isinstance(found, list) and len(found) == _SAMPLES and all(isinstance(x, (int, float)) and math.isfinite(x) for x in found)):
+        raise ValueError(f"wanted {_SAMPLES} numbers as {name} in {CONFIG}")
+    stored, present = (torch.tensor(numbers, dtype=torch.float64) for numbers in (found, own))
+    return torch.allclose(stored, present, rtol=2e-2, atol=1e-4)
+
+
 class ExitHeads(ModelHubMixin, library_name="adadecode"):
     """The trained matrices of one model, by depth. transforms: depth -> T (d, d), None for the identity.
 
@@ -46,7 +67,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             "hidden_size": config.hidden_size,
             "vocab_size": config.vocab_size,
         }
-        self.signature = signature(model)
+        self.signature, self.body = signature(model), body(model)
         width = model.get_output_embeddings().weight.shape[1]  # of what the LM head takes
         for depth, matrix in self.transforms.items():
             if not 1 <= depth < config.num_hidden_layers:
@@ -93,7 +114,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"depth.{d}": m.detach().to("cpu", torch.float16).contiguous() for d, m in self.transforms.items() if m is not None}
         config = {"format": FORMAT, "depths": list(self.depths), "identity": [d for d, m in self.transforms.items() if m is None]}
-        config |= {"model": self.about, "signature": self.signature, "metrics": self.metrics}
+        config |= {"model": self.about, "signature": self.signature, "body": self.body, "metrics": self.metrics}
         for name, write in (
             (WEIGHTS, lambda p: save_file(tensors, p)),
             (CONFIG, lambda p: p.write_text(json.dumps(config, indent=1) + "\n")),
@@ -115,7 +136,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             raise HeadsError(
                 f"no heads in {folder}: wanted the files {WEIGHTS} and {CONFIG} that adadecode-train writes ({error})"
             ) from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, SafetensorError) as error:
             raise HeadsError(f"the heads in {folder} are damaged ({type(error).__name__}: {error}): copy or train them again") from error
 
     @classmethod
@@ -128,10 +149,14 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         for key, value in (("hidden_size", own.hidden_size), ("n_layers", own.num_hidden_layers), ("vocab_size", own.vocab_size)):
             if about[key] != value:
                 raise HeadsError(f"the heads in {folder} belong to another model: their {key} is {about[key]}, this model's {value}")
-        if not torch.allclose(torch.tensor(config["signature"], dtype=torch.float32), torch.tensor(signature(model)), rtol=2e-2, atol=1e-4):
-            raise HeadsError(
-                f"the heads in {folder} belong to another model of the same shape: its LM head has other weights; train heads for this one"
-            )
+        samples = [("signature", signature, "LM head has")]
+        if "body" in config:  # absent from the oldest files
+            samples.append(("body", body, "layers have"))
+        for name, sample, what in samples:
+            if not _fits(config, name, sample(model)):
+                raise HeadsError(
+                    f"the heads in {folder} belong to another model of the same shape: its {what} other weights; train heads for this one"
+                )
         depths, identity = [int(d) for d in config["depths"]], set(config["identity"])
         if missing := [d for d in depths if d not in identity and f"depth.{d}" not in tensors]:
             raise HeadsError(

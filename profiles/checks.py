@@ -16,6 +16,16 @@ from profiles.schema import LATENCY_KINDS, TABLES
 AGAIN = "record it again with `adadecode-profile`"
 """What to do about most of what can be wrong with a recording."""
 
+POLICIES = ("vanilla", "adadecode", "fixed")
+"""What a design may be called; `sim.design.Policy` says what each does."""
+
+PAIRS = {
+    "runs": [("placement", "gammas")],
+    "rounds": [("placement", "gammas"), ("segments", "batches")],
+    "works": [("placement", "gammas")],
+}
+"""By table: columns of lists that have an item each for the same thing."""
+
 ROUNDING = 1e-5
 """An acceptance is a sum of many FP32 probabilities: it may pass 1 by this much."""
 
@@ -48,6 +58,12 @@ def check_values(name: str, frame: pd.DataFrame, n_layers: int | None, where: st
             raise ProfileError(
                 f"wanted {rule.wanted} as {rule.column} in row {wrong[0]} of {where}, got {row[rule.column]} ({others}): {AGAIN}"
             )
+    for one, other in PAIRS.get(name, ()):
+        wanted, got = frame[one].map(len).to_numpy(), frame[other].map(len).to_numpy()
+        wrong = np.flatnonzero(wanted != got)
+        if wrong.size:
+            k = int(wrong[0])
+            raise ProfileError(f"wanted {wanted[k]} {other}, one for each of {one}, in row {k} of {where}, got {got[k]}: {AGAIN}")
 
 
 def check_prompts(frames: Mapping[str, pd.DataFrame], where: str) -> None:
@@ -71,7 +87,12 @@ def _rules(name: str, n_layers: int | None) -> list[_Rule]:
     head = "a depth between the layers", 1, last
     depth = "a depth", 1, n_layers
     probability = "a probability", 0, 1
-    design = [_within("placement", *head), _within("gammas", *probability), _within("cap", "a number of drafts", 1)]
+    design = [
+        _among("policy", POLICIES),
+        _within("placement", *head),
+        _within("gammas", *probability),
+        _within("cap", "a number of drafts", 1),
+    ]
     tokens = "a number of tokens"
     rules = {
         "latency": [

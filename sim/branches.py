@@ -2,7 +2,9 @@
 
 Every measured cell that was seen to reject is replayed twice: as recorded, and as if no branch of its prompt had been recorded. What
 stands in then comes from other prompts' branches only (leave one prompt out), as it would for a branch nobody recorded. The
-text, and so what is rejected where, is the same; how many drafts follow a wrong one, and how many heads are asked, may differ.
+text, and so where a round fails, is the same; how many drafts follow a wrong one, and how many heads are asked, may differ.
+
+A recording keeps the likely branches: what is measured on them is carried over to the unlikely ones that a prediction has to model.
 """
 
 from __future__ import annotations
@@ -35,19 +37,24 @@ class Withheld(BranchModel):
 
     def __init__(self, trace: Trace) -> None:
         super().__init__(trace)
-        self._pools: dict[tuple[int, int], list[tuple[int, Row]]] = {}
+        self._others: dict[tuple[int, int], list[tuple[int, Row]]] = {}
 
     def recorded(self, prompt: int, output: int, path: tuple[int, ...], depth: int) -> Said | None:
         """Nothing. Raises DesignError where no head was trained at ``depth``."""
         super().recorded(prompt, output, path, depth)
         return None
 
-    def pool(self, prompt: int, steps: int) -> list[tuple[int, Row]]:
-        """Rows of other prompts alone; none where no other prompt has a recorded branch."""
-        if (prompt, steps) not in self._pools:
-            others = ([(owner, row) for owner, row in rows if owner != prompt] for rows in (super().pool(prompt, steps), self._any))
-            self._pools[prompt, steps] = next(filter(None, others), [])
-        return self._pools[prompt, steps]
+    def branch(self, prompt: int, output: int, path: tuple[int, ...]) -> Row:
+        """A row of another prompt's branch, chosen as by any BranchModel."""
+        return self._draw(self.others(prompt, len(path)), prompt, output, path)
+
+    def others(self, prompt: int, steps: int) -> list[tuple[int, Row]]:
+        """What a branch of ``prompt`` with ``steps`` drafts is drawn from: (prompt, row); nothing where no other prompt has a branch."""
+        key = (prompt, steps)
+        if key not in self._others:
+            pools = self._by_steps.get(steps, []), self._any
+            self._others[key] = next(filter(None, ([pair for pair in pool if pair[0] != prompt] for pool in pools)), [])
+        return self._others[key]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,11 +114,14 @@ def rejecting_cells(profile: Profile) -> tuple[Cell, ...]:
 
 
 def branch_errors(model: BranchModel, latency: Latencies, cells: Iterable[Cell]) -> BranchErrors:
-    """Replay these cells with the recorded branches of the model's trace, and withheld. Designs that cannot be replayed with these latencies count for nothing."""
+    """Replay these cells with the recorded branches of the model's trace, and without.
+
+    Left out: designs that cannot be replayed with these latencies, and prompts when no other has a recorded branch.
+    """
     withheld = Withheld(model.trace)
     prompts: dict[Design, list[int]] = {}
     for design, prompt in cells:
-        if withheld.pool(prompt, 1):
+        if withheld.others(prompt, 1):
             prompts.setdefault(design, []).append(prompt)
     rows = chain.from_iterable(_rows(design, chosen, model, withheld, latency) for design, chosen in prompts.items())
     return BranchErrors(cells=pd.DataFrame(list(rows), columns=list(COLUMNS)))

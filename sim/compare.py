@@ -19,7 +19,7 @@ from profiles.store import Profile
 from sim.design import Design, Policy
 from sim.predict import Predictor
 from sim.pricing import Latencies, Pricer
-from sim.recorded import Cell, instrumented_runs, rounds_of, timed_runs
+from sim.recorded import Cell, instrumented_runs, lengths_of, rounds_of, timed_runs
 from sim.replay import Event, Replay, ReplayedRun, replay_measured
 from sim.scheduler import Check, Draft, Round, Verify
 
@@ -110,16 +110,17 @@ def by_design(cells: pd.DataFrame) -> pd.DataFrame:
 def compare(profile: Profile, latency: Latencies | None = None) -> Comparison:
     """Hold the simulator against a profile's measured runs. latency: in place of the profile's own.
 
-    Raises ProfileError where the profile holds no measured run at all, and what a replay raises.
+    Raises ProfileError where the profile holds no measured run at all, or a verified one that is not as long as the trace's text; and
+    what a replay raises.
     """
     predictor = Predictor.of(profile)
     comparing = _Comparing(predictor, latency or predictor.latency)
-    rounds, timed = rounds_of(profile), timed_runs(profile)
+    rounds, timed, lengths = rounds_of(profile), timed_runs(profile), lengths_of(profile)
     instrumented = list(instrumented_runs(profile))
     if not (rounds or timed or instrumented):
         raise ProfileError(f"{profile.path} holds no measured runs to compare with: record some with `adadecode-profile`")
     for cell in dict.fromkeys([*timed, *rounds, *(cell for cell, _, _ in instrumented)]):
-        comparing.cell(cell)
+        comparing.cell(cell, lengths.get(cell, frozenset()))
     for cell, measured in rounds.items():
         comparing.structure(cell, measured)
     for cell, decode_s, works in instrumented:
@@ -142,11 +143,17 @@ class _Comparing:
         self.failing: list[dict[str, Any]] = []
         self.left_out = 0
 
-    def cell(self, cell: Cell) -> None:
-        """Replay a cell once, by the latency table."""
+    def cell(self, cell: Cell, lengths: frozenset[int]) -> None:
+        """Replay a cell once, by the latency table. lengths: of its measured texts."""
         design, prompt = cell
         run = self._replay(cell)
-        if run.left_text:
+        others = sorted(lengths - {run.n_tokens})
+        if others and design.verify:
+            raise ProfileError(
+                f"wanted runs of {run.n_tokens} tokens, the length of the trace's text, of {design.label} on prompt {prompt}, got {others[0]}: "
+                "every verified text is the trace's; record it again"
+            )
+        if run.left_text or others:
             self.left_out += 1
             return
         self.replays[cell] = run

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from numbers import Real
+from typing import SupportsIndex, TypeVar
 
 from profiles.errors import DesignError
+
+_Item = TypeVar("_Item")
 
 DEFAULT_CAP = 5
 """At most this many drafts a round (paper, appendix D)."""
@@ -71,17 +76,12 @@ class Design:
             named = Policy(policy)
         except ValueError:
             raise DesignError(f"unknown policy {policy!r}: known are {', '.join(Policy)}") from None
-        depths = () if named is Policy.VANILLA else tuple(int(d) for d in placement)
-        if isinstance(gamma, (int, float)):
-            gammas = (float(gamma),) * max(1, len(depths))
-        else:
-            gammas = tuple(float(g) for g in gamma)
-        if named is Policy.FIXED:
+        depths, most = () if named is Policy.VANILLA else _depths(placement), _whole("the cap", cap)
+        gammas = _gammas(gamma, max(1, len(depths)))
+        if named is Policy.FIXED or not depths:  # unused, but still checked
+            cls(policy=Policy.ADADECODE, placement=depths or tuple(range(1, len(gammas) + 1)), gammas=gammas, cap=most)
             gammas = (0.0,) * len(depths)
-        if not depths:
-            cls(policy=Policy.ADADECODE, placement=tuple(range(1, len(gammas) + 1)), gammas=gammas, cap=cap)  # unused, but still checked
-            gammas = ()
-        return cls(policy=named, placement=depths, gammas=gammas, cap=cap, verify=verify)
+        return cls(policy=named, placement=depths, gammas=gammas, cap=most, verify=verify)
 
     def boundaries(self, n_layers: int) -> tuple[int, ...]:
         """The segment boundaries 0 = b0 < ... < bS = n_layers.
@@ -116,3 +116,36 @@ class Design:
         if not self.verify:
             words.append("unverified")
         return " ".join(words)
+
+
+def _depths(given: Iterable[SupportsIndex]) -> tuple[int, ...]:
+    return tuple(_whole("a depth", depth) for depth in _items(given, "a placement is a rising list of depths"))
+
+
+def _whole(what: str, given: SupportsIndex) -> int:
+    """An int of any kind, but nothing that would have to be rounded."""
+    try:
+        return operator.index(given)
+    except TypeError:
+        raise DesignError(f"{what} is a whole number, got {given!r}: give an int") from None
+
+
+def _gammas(given: float | Iterable[float], heads: int) -> tuple[float, ...]:
+    """One gamma for all heads, or those of a list."""
+    if isinstance(given, (int, float, Real)):
+        return (float(given),) * heads
+    return tuple(map(_gamma, _items(given, "gamma is a number or a list of numbers")))
+
+
+def _gamma(given: object) -> float:
+    if not isinstance(given, Real):
+        raise DesignError(f"a gamma is a number, got {given!r}: give a probability in [0, 1]")
+    return float(given)
+
+
+def _items(given: Iterable[_Item], what: str) -> tuple[_Item, ...]:
+    """The items of a list of any kind; ``what`` was wanted."""
+    try:
+        return tuple(given)
+    except TypeError:
+        raise DesignError(f"{what}, got {given!r}: give a list, also of one") from None

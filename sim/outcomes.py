@@ -8,7 +8,7 @@ answer. What rests on a draw is flagged as *modelled*.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from profiles.trace import Said, Trace
@@ -52,13 +52,11 @@ class BranchModel:
         """What the head at ``depth`` said on this branch, where it was recorded. Raises DesignError where no head was trained there."""
         return self.trace.branch(prompt, output, path, depth)
 
-    def pool(self, prompt: int, steps: int) -> list[tuple[int, Row]]:
-        """What a branch of ``prompt`` with ``steps`` drafts is drawn from: recorded rows and their prompts."""
-        return self._by_steps.get(steps, self._any)
-
     def branch(self, prompt: int, output: int, path: tuple[int, ...]) -> Row:
         """A row for the branch that left the text of ``prompt`` at ``output`` with the drafts ``path``."""
-        pool = self.pool(prompt, len(path))
+        return self._draw(self._by_steps.get(len(path), self._any), prompt, output, path)
+
+    def _draw(self, pool: Sequence[tuple[int, Row]], prompt: int, output: int, path: tuple[int, ...]) -> Row:
         return pool[dice(prompt, output, path) % len(pool)][1] if pool else self.committed(prompt, output, len(path))
 
     def committed(self, prompt: int, output: int, steps: int) -> Row:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from profiles import TABLES, Profile, ProfileError, read_profile, write_profile
+from profiles.checks import POLICIES
 from sim.design import Policy
 from tests.synthetic import full_profile, tables_of
 from tests.tampering import arrow, parquet, put

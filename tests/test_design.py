@@ -46,6 +46,8 @@ def test_a_whole_number_may_be_of_any_kind() -> None:
         ({"placement": (4.9,)}, "depth is a whole number, got 4.9"),
         ({"placement": ("4",)}, "depth is a whole number, got '4'"),
         ({"placement": 4}, "list of depths, got 4"),
+        ({"placement": np.array(4)}, r"list of depths, got array\(4\)"),
+        ({"placement": (4,), "gamma": np.array(0.5)}, r"list of numbers, got array\(0.5\)"),
         ({"placement": (4,), "cap": 2.5}, "cap is a whole number, got 2.5"),
         ({"placement": (4,), "gamma": "0.75"}, "gamma is a number, got '0'"),
         ({"placement": (4,), "gamma": None}, "gamma is a number or a list of numbers, got None"),

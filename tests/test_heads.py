@@ -15,7 +15,7 @@ from models import tiny_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from engine.heads import CONFIG, WEIGHTS, ExitHeads
+from engine.heads import CONFIG, WEIGHTS, ExitHeads, body
 from profiles.errors import HeadsError
 
 DEPTHS = (2, 4)
@@ -162,7 +162,21 @@ def test_a_model_of_another_shape_is_refused(folder: Path, config: dict[str, int
         ExitHeads.load(folder, tiny_model("llama", torch.float32, **config))
 
 
-NOT_SAMPLES = ([], [0.5], [0.5] * 31, [0.5] * 33, 0.5, None, "x", {}, [[0.5]] * 32, ["x"] * 32, [None] * 32, [10**400] * 32, [math.nan] * 32)
+NOT_SAMPLES = (
+    [],
+    [0.5],
+    [0.5] * 31,
+    [0.5] * 33,
+    0.5,
+    None,
+    "x",
+    {},
+    [[0.5]] * 32,
+    ["x"] * 32,
+    [None] * 32,
+    [10**400] * 32,
+    [math.nan] * 32,
+)
 
 
 def _truncate(folder: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from profiles import Profile
 from profiles.errors import ProfileError
-from sim.design import Design
+from sim.design import Design, Policy
 from sim.predict import Predictor, predict
-from tests.handmade import Constant, one_text
+from tests.handmade import Constant, one_text, recorded_profile
 from tests.synthetic import synthetic_profile
 
 TEXT = [10, 11, 12, 13, 14, 15]
@@ -75,6 +75,35 @@ def test_recorded_branches_leave_nothing_modelled() -> None:
     assert predictor().predict(ONE_HEAD).modelled_share == 0
     bare = Predictor(trace=one_text(TEXT, SAID), latency=Constant()).predict(ONE_HEAD)
     assert 0 < bare.modelled_share < 1
+
+
+def test_a_prediction_tells_the_error_to_expect(tmp_path: Path) -> None:
+    """Its modelled share times the error per share of this profile; none of no share."""
+    one = Predictor.of(recorded_profile(tmp_path / "profile"))
+    prediction, per_share = (
+        one.predict(Design.of("adadecode", gamma=0.1, placement=(2, 4, 6))),
+        one.branch_errors.per_share(Policy.ADADECODE),
+    )
+    assert per_share is not None
+    assert per_share > 0
+    assert prediction.modelled_share > 0
+    assert prediction.modelled_error == prediction.modelled_share * per_share
+    assert one.predict(Design.of("vanilla")).modelled_error == 0
+
+
+def test_without_branches_the_error_is_unknown(tmp_path: Path) -> None:
+    """Something is modelled, and nothing recorded tells how well; unverified designs never go where anything was recorded."""
+    bare = Predictor.of(recorded_profile(tmp_path / "profile", branches=False))
+    assert bare.predict(ONE_OF_EIGHT).modelled_error is None
+    unverified = Design.of("adadecode", gamma=0.2, placement=(4,), verify=False)
+    assert Predictor.of(recorded_profile(tmp_path / "other")).predict(unverified).modelled_error is None
+
+
+def test_the_error_is_measured_only_where_something_is_modelled(tmp_path: Path) -> None:
+    """It takes a replay of the measured designs."""
+    one = Predictor.of(recorded_profile(tmp_path / "profile"))
+    assert one.predict(Design.of("vanilla")).modelled_share == 0
+    assert "branch_errors" not in vars(one)
 
 
 def test_texts_that_differ_are_counted() -> None:

@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pytest
 
 from profiles import TABLES, Profile, ProfileError, read_profile, write_profile
 from sim.compare import compare
+from sim.design import Design
 from sim.recorded import instrumented_runs, rounds_of
 from tests.handmade import recorded_profile
 from tests.synthetic import EOS, tables_of
@@ -49,7 +49,9 @@ def damaged(folder: Path, name: str, row: int, **values: Any) -> Profile:
     for column, value in values.items():
         changed = table[column].to_pylist()
         changed[row] = value
-        table = table.set_column(table.column_names.index(column), TABLES[name].field(column), pa.array(changed, TABLES[name].field(column).type))
+        table = table.set_column(
+            table.column_names.index(column), TABLES[name].field(column), pa.array(changed, TABLES[name].field(column).type)
+        )
     put(folder, name, parquet(table))
     return read_profile(folder)
 
@@ -107,8 +109,6 @@ def test_a_verified_run_of_another_length_is_refused(folder: Path, profile: Prof
 
 def test_an_unverified_run_of_another_length_is_left_out(tmp_path: Path) -> None:
     """Its replay kept to the text, the run did not."""
-    from sim.design import Design
-
     designs = [Design.of("vanilla"), Design.of("adadecode", gamma=0.9999, placement=(2,), verify=False)]
     recorded = recorded_profile(tmp_path / "p", designs=designs)
     tables = tables_of(recorded)

@@ -47,6 +47,15 @@ def test_predict_tells_a_prediction(profile: Profile, capsys: pytest.CaptureFixt
     assert told["design"]["cap"] == 3
 
 
+def test_predict_tells_the_error_of_what_is_modelled(profile: Profile, capsys: pytest.CaptureFixture[str]) -> None:
+    """A number where it was measured, null for an unverified design."""
+    told = run_json(capsys, "predict", profile.path, "--gamma", "0.1", "--json")
+    assert 0 < told["modelled_error"] < told["modelled_share"]
+    assert run_json(capsys, "predict", profile.path, "--no-verify", "--gamma", "0.2", "--json")["modelled_error"] is None
+    assert run("predict", profile.path, "--no-verify", "--gamma", "0.2") == 0
+    assert "not measured" in capsys.readouterr().out
+
+
 def test_predict_uses_all_trained_heads_by_default(profile: Profile, capsys: pytest.CaptureFixture[str]) -> None:
     """The synthetic profile's three."""
     assert run_json(capsys, "predict", profile.path, "--json")["design"]["placement"] == [2, 4, 6]
@@ -87,6 +96,24 @@ def test_validate_tells_the_tiers(profile: Profile, capsys: pytest.CaptureFixtur
     told = run_json(capsys, "validate", profile.path, "--json")
     assert told["structure"] == {"runs": 6, "exact": 6, "explained": 0}
     assert told["prediction_error"]["p90"] == pytest.approx(1 - 1 / 1.1)
+
+
+def test_validate_tells_the_error_of_the_branch_model(profile: Profile, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the one verified design that rejects, on two prompts, beside the tiers; in the text too."""
+    told = run_json(capsys, "validate", profile.path, "--json")["branch_model"]
+    assert {"cells", "share", "seconds_error", "speedup_error", "discarded_error", "checks_error", "policies"} == set(told)
+    assert (told["cells"], list(told["policies"])) == (2, ["adadecode"])
+    assert told["seconds_error"]["p90"] >= told["seconds_error"]["median"] >= 0
+    assert run("validate", profile.path) == 0
+    assert f"{told['policies']['adadecode']['error_per_share']:.3f}" in capsys.readouterr().out
+
+
+def test_validate_says_that_the_branch_model_was_not_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No branches, no error."""
+    profile = recorded_profile(tmp_path / "profile", branches=False)
+    assert run_json(capsys, "validate", profile.path, "--json")["branch_model"]["cells"] == 0
+    assert run("validate", profile.path) == 0
+    assert "not measured" in capsys.readouterr().out
 
 
 def test_validate_prints_tables(profile: Profile, capsys: pytest.CaptureFixture[str]) -> None:

@@ -187,7 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shallow-steps", type=int, default=2700, help="of the four layers")
-    parser.add_argument("--steps", type=int, default=2400, help="of the full model")
+    parser.add_argument("--steps", type=int, default=1600, help="of the full model")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
