@@ -72,7 +72,7 @@ SOURCES: dict[str, tuple[Callable[[], Iterator[str]], int]] = {
     "arithmetic": (arithmetic, 32),
     "code": (code, 160),
     "prose": (prose, 40),
-    "unpredictable": (unpredictable, 96),
+    "unpredictable": (unpredictable, 64),
 }
 """By domain: the candidates, and how many are tried."""
 
