@@ -15,6 +15,7 @@ from engine.demo.arithmetic import LARGEST, final_number, make_problem
 from engine.demo.corpus import is_held_out, problems
 from engine.demo.prompts import COUNT, distinct_4grams
 from engine.prompts import Prompt, encode
+from tests.models import greedy_text
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +79,21 @@ def test_distinct_4grams_sees_a_loop() -> None:
     """A loop of two tokens has next to no different 4-grams; a text without repetition has all."""
     assert distinct_4grams([1, 2] * 50) < 0.05
     assert distinct_4grams(range(50)) == 1.0
+
+
+@pytest.mark.parametrize("domain", ["arithmetic", "code", "prose", "unpredictable"])
+def test_its_text_is_the_models_own(domain: str) -> None:
+    """In FP64, token for token ``generate``'s, whatever the policy, gamma and placement (all 128 prompts: ``make bench ARGS=lossless``)."""
+    demo = load_demo(torch.float64)
+    decoder = AdaDecoder(demo.model, demo.heads)
+    eos = sorted(decoder.eos)
+    ids = encode(demo.tokenizer, Prompt(text=demo.prompts[domain][0]))
+    text = greedy_text(demo.model, ids, 64, eos=eos)
+    for options in (
+        {"policy": "vanilla"},
+        {"gamma": 0.0, "placement": (4,)},
+        {"gamma": 0.3, "placement": (4, 8)},
+        {"gamma": 0.75},
+        {"policy": "fixed", "placement": (8,)},
+    ):
+        assert decoder.generate(ids, 64, **options).tokens == text, options
