@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -211,7 +212,13 @@ def check_vocabulary(ids: Sequence[int], parts: SegmentedModel, whose: str) -> N
 def _warn_of_settings(model: PreTrainedModel) -> None:
     """``generate`` obeys settings that change which token is the greediest; this decoder takes the most likely one."""
     settings = model.generation_config
-    plain = {"repetition_penalty": 1.0, "encoder_repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_length": 0, "min_new_tokens": 0}
+    plain: dict[str, Any] = {
+        "repetition_penalty": 1.0,
+        "encoder_repetition_penalty": 1.0,
+        "no_repeat_ngram_size": 0,
+        "min_length": 0,
+        "min_new_tokens": 0,
+    }
     plain |= dict.fromkeys(("suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id"))
     plain |= dict.fromkeys(("bad_words_ids", "sequence_bias", "exponential_decay_length_penalty"))
     found = {name: getattr(settings, name, None) for name in plain}

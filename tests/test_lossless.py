@@ -332,3 +332,18 @@ def drafts_of(decoder: AdaDecoder, prompt: torch.Tensor, **options: Any) -> tupl
         for _ in decoding.steps(watch):
             pass
     return right, wrong
+
+
+def test_settings_that_bend_greedy_decoding_are_named() -> None:
+    """``generate`` applies a repetition penalty even when it does not sample; this decoder does not, and says so."""
+    model = tiny_model("llama")
+    model.generation_config.repetition_penalty = 1.3
+    with pytest.warns(UserWarning, match=r"repetition_penalty=1\.3"):
+        AdaDecoder(model)
+
+
+def test_a_token_that_the_model_does_not_embed_is_refused() -> None:
+    """A tokenizer of another model, most likely."""
+    decoder = AdaDecoder(tiny_model("llama"))
+    with pytest.raises(InputError, match=f"token id {VOCABULARY + 3} of the input is outside the model's {VOCABULARY} embeddings"):
+        decoder.generate(torch.tensor([[1, VOCABULARY + 3]]), 4)
