@@ -11,10 +11,10 @@ from rich.table import Table
 
 from benchmarks.harness import in_turn, keep, ratio
 from engine import AdaDecoder, ExitHeads, load_demo
-from engine.prompts import Prompt, encode
+from engine.prompts import encode
 
 NEW_TOKENS = 128
-PLACEMENT, GAMMA = (4, 8), 0.75
+PLACEMENT, GAMMA = (3, 7), 0.75
 
 
 def consistency(texts: list[list[int]], vanilla: list[list[int]]) -> dict[str, float]:
@@ -42,15 +42,15 @@ def main(arguments: list[str] | None = None) -> None:
     for heading in ("domain", "variant", "texts equal", "tokens until differing", "speedup"):
         table.add_column(heading, justify="left" if heading in ("domain", "variant") else "right")
     for domain in ("arithmetic", "code"):
-        ids = [encode(demo.tokenizer, Prompt(text=text)) for text in demo.prompts[domain][: args.prompts]]
+        ids = [(encode(demo.tokenizer, p), p.max_new_tokens or NEW_TOKENS) for p in demo.of(domain)[: args.prompts]]
         calls = {
-            "vanilla": lambda x: trained.generate(x, NEW_TOKENS, policy="vanilla").tokens,
-            "verified": lambda x: trained.generate(x, NEW_TOKENS, gamma=GAMMA, placement=PLACEMENT).tokens,
-            "unverified": lambda x: trained.generate(x, NEW_TOKENS, gamma=GAMMA, placement=PLACEMENT, verify=False).tokens,
-            "own LM head (T = I)": lambda x: identity.generate(x, NEW_TOKENS, gamma=GAMMA, placement=PLACEMENT).tokens,
+            "vanilla": lambda x, n: trained.generate(x, n, policy="vanilla").tokens,
+            "verified": lambda x, n: trained.generate(x, n, gamma=GAMMA, placement=PLACEMENT).tokens,
+            "unverified": lambda x, n: trained.generate(x, n, gamma=GAMMA, placement=PLACEMENT, verify=False).tokens,
+            "own LM head (T = I)": lambda x, n: identity.generate(x, n, gamma=GAMMA, placement=PLACEMENT).tokens,
         }
-        texts = {name: [call(x) for x in ids] for name, call in calls.items()}
-        seconds = in_turn({name: [lambda x=x, c=call: c(x) for x in ids] for name, call in calls.items()}, args.repeats)
+        texts = {name: [call(*x) for x in ids] for name, call in calls.items()}
+        seconds = in_turn({name: [lambda x=x, c=call: c(*x) for x in ids] for name, call in calls.items()}, args.repeats)
         for name in list(calls)[1:]:
             # an unverified text may end elsewhere, so what is compared is seconds per token
             per_token = {n: [s / sum(len(t) for t in texts[n]) for s in seconds[n]] for n in ("vanilla", name)}

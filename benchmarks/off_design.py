@@ -47,10 +47,10 @@ DESIGNS = tuple(
 )
 
 
-def replay_error(decoder: AdaDecoder, predictor: Predictor, design: Design, prompt: int, ids: torch.Tensor, n_tokens: int) -> float:
+def replay_error(decoder: AdaDecoder, predictor: Predictor, design: Design, prompt: int, ids: torch.Tensor) -> float:
     """T1: one instrumented run's own durations replayed, against the time it took; NaN where it went other rounds."""
     kinds = {Run: "run", Check: "check", Verify: "verify"}
-    decoding = decoder.start(ids, design, max_new_tokens=n_tokens)
+    decoding = decoder.start(ids, design, max_new_tokens=predictor.trace.max_new_tokens(prompt))
     clock, done = Clock(decoder.parts.device), []
     with decoder.parts.session():
         begun = synchronized_now(decoder.parts.device)
@@ -82,7 +82,6 @@ def main(arguments: list[str] | None = None) -> None:
     by_digest = {hashlib.sha256(text.encode()).hexdigest(): text for texts in demo.prompts.values() for text in texts}
     texts = {row["prompt"]: by_digest[row["sha256"]] for row in profile.prompts.to_dict("records")}
     every = (Design.of("vanilla"), *DESIGNS)
-    n_tokens = profile.manifest["max_new_tokens"]
     predicted = {(d, r.prompt): r for d in every for r in replay(predictor.trace, predictor.latency, d, chosen, model=predictor.model)}
     decoder = AdaDecoder(demo.model, demo.heads)
     with torch.inference_mode():
@@ -93,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
         for prompt in chosen:
             ids = encode(demo.tokenizer, Prompt(text=texts[prompt]))
             for design in every:
-                decoding = decoder.start(ids, design, max_new_tokens=n_tokens)
+                decoding = decoder.start(ids, design, max_new_tokens=predictor.trace.max_new_tokens(prompt))
                 with decoder.parts.session():
                     begun = synchronized_now(decoder.parts.device)
                     for _ in decoding.steps():
@@ -103,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
                 same = tuple(decoding.schedule.rounds) == predicted[design, prompt].rounds
                 exact[design, prompt] = same and exact.get((design, prompt), True)
     replay_errors = {
-        (design, prompt): replay_error(decoder, predictor, design, prompt, encode(demo.tokenizer, Prompt(text=texts[prompt])), n_tokens)
+        (design, prompt): replay_error(decoder, predictor, design, prompt, encode(demo.tokenizer, Prompt(text=texts[prompt])))
         for prompt in chosen
         for design in every
     }

@@ -15,7 +15,7 @@ from rich.table import Table
 from benchmarks.designs import best_design
 from benchmarks.harness import PROFILE, in_turn, keep, ratio
 from engine import AdaDecoder, load_demo
-from engine.prompts import Prompt, encode
+from engine.prompts import encode
 from profiles.store import read_profile
 from sim.design import Design
 from sim.predict import Predictor
@@ -23,23 +23,23 @@ from sim.predict import Predictor
 NEW_TOKENS = 128
 
 
-def measure(domain: str, decoder: AdaDecoder, ids: list[torch.Tensor], design: Design, repeats: int) -> dict[str, Any]:
+def measure(domain: str, decoder: AdaDecoder, texts: list[tuple[torch.Tensor, int]], design: Design, repeats: int) -> dict[str, Any]:
     """Time the three in turn over all prompts, generate call by generate call, prefill included."""
     model = decoder.parts.model
-    settings = {"max_new_tokens": NEW_TOKENS, "do_sample": False, "pad_token_id": 0}
+    settings = {"do_sample": False, "pad_token_id": 0}
     jobs = {
-        "transformers": [lambda x=x: model.generate(x, **settings) for x in ids],
-        "vanilla": [lambda x=x: decoder.generate(x, NEW_TOKENS, policy="vanilla") for x in ids],
-        "adadecode": [lambda x=x: decoder.generate(x, NEW_TOKENS, gamma=design.gammas, placement=design.placement) for x in ids],
+        "transformers": [lambda x=x, n=n: model.generate(x, max_new_tokens=n, **settings) for x, n in texts],
+        "vanilla": [lambda x=x, n=n: decoder.generate(x, n, policy="vanilla") for x, n in texts],
+        "adadecode": [lambda x=x, n=n: decoder.generate(x, n, gamma=design.gammas, placement=design.placement) for x, n in texts],
     }
-    own = [model.generate(x, **settings)[0, x.shape[1] :].tolist() for x in ids]
-    ours = [decoder.generate(x, NEW_TOKENS, gamma=design.gammas, placement=design.placement).tokens for x in ids]
+    own = [model.generate(x, max_new_tokens=n, **settings)[0, x.shape[1] :].tolist() for x, n in texts]
+    ours = [decoder.generate(x, n, gamma=design.gammas, placement=design.placement).tokens for x, n in texts]
     tokens = sum(map(len, own))
     seconds = in_turn(jobs, repeats)
     return {
         "domain": domain,
         "design": design.label,
-        "prompts": len(ids),
+        "prompts": len(texts),
         "tokens": tokens,
         "repeats": repeats,
         "equal_texts": sum(a == b for a, b in zip(own, ours, strict=True)),
@@ -64,9 +64,9 @@ def main(arguments: list[str] | None = None) -> None:
     for domain in ("arithmetic", "code"):
         recorded = predictor.prompts([domain])
         chosen = best_design(predictor, recorded)
-        texts = demo.prompts[domain][len(recorded) :][: args.prompts]
-        ids = [encode(demo.tokenizer, Prompt(text=text)) for text in texts]
-        results.append({**measure(domain, decoder, ids, chosen.design, args.repeats), "predicted_speedup": chosen.speedup})
+        fresh = demo.of(domain)[len(recorded) :][: args.prompts]
+        texts = [(encode(demo.tokenizer, prompt), prompt.max_new_tokens or NEW_TOKENS) for prompt in fresh]
+        results.append({**measure(domain, decoder, texts, chosen.design, args.repeats), "predicted_speedup": chosen.speedup})
     keep("speed", {"results": results})
     table = Table(title="speed, demo model, one thread: median (lowest .. highest) of the repeats")
     for heading in ("domain", "design", "transformers tok/s", "vanilla / transformers", "adadecode / vanilla", "predicted"):

@@ -76,7 +76,9 @@ def profile(
     contexts: Annotated[str | None, typer.Option(help="positions at which latencies are measured (comma list) [covering all runs]")] = None,
     walks: Annotated[str | None, typer.Option(help="depths of the timed walks (comma list) [up to eight]")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="largest batch timed [cap + 1]")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="tokens to generate for each prompt [128]")] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="tokens to generate for each prompt, unless its own max_new_tokens is less [128]")
+    ] = None,
     repeats: Annotated[int | None, typer.Option(help="timed runs of each design on each prompt [3]")] = None,
     samples: Annotated[int | None, typer.Option(help="laps of each timed walk a visit [1]")] = None,
     branch_floor: Annotated[float | None, typer.Option(help="record wrong branches at least this likely to be drafted [0.3]")] = None,
@@ -131,7 +133,7 @@ def load(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Any, lis
     if chosen["demo"]:
         bundle = load_demo(dtype=chosen["dtype"], device=str(device))
         model, tokenizer = bundle.model, bundle.tokenizer
-        prompts = [Prompt(text=text, domain=domain) for domain, texts in bundle.prompts.items() for text in texts]
+        prompts = bundle.examples
         heads = bundle.heads if chosen["heads"] is None else read_heads(chosen["heads"], model)
     else:
         if chosen["heads"] is None:
@@ -195,7 +197,7 @@ def make_plan(decoder: AdaDecoder, tokenizer: Any, available: Sequence[Prompt], 
             **chosen,
             "designs": [d.label for d in designs],
             "n_prompts": len(prompts),
-            "prompts_digest": digest.of_json(encoded),
+            "prompts_digest": digest.of_json([(ids, prompt.max_new_tokens) for ids, prompt in zip(encoded, prompts, strict=True)]),
             "weights_digest": digest.of_weights(decoder.parts.model),
             "heads_digest": decoder.heads.digest(),
         },

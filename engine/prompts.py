@@ -21,16 +21,17 @@ _JSON_SUFFIXES = {".jsonl", ".ndjson", ".json"}
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """A text to continue, and the domain to report it under."""
+    """A text to continue, the domain to report it under, and how far to continue it at most, where that is its own."""
 
     text: str
     domain: str = DOMAIN
+    max_new_tokens: int | None = None
 
 
 def read_prompts(path: str | Path) -> list[Prompt]:
     """The prompts of a file, in order.
 
-    JSON lines (each an object with "prompt" or "text", and perhaps "domain") where the name ends in .jsonl, .ndjson or .json or the
+    JSON lines (each an object with "prompt" or "text", and perhaps "domain" and "max_new_tokens") where the name ends in .jsonl, .ndjson or .json or the
     first line is an object; else one prompt a line. Blank lines are skipped. Raises PromptError, naming the line.
     """
     path = Path(path)
@@ -90,4 +91,7 @@ def _from_json(line: str, where: str) -> Prompt:
             raise PromptError(f'"{name}" is empty in {where}: fill it in, or leave it out')
         if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise PromptError(f'"{name}" in {where} holds half of a surrogate pair, which is no text: repair the file')
-    return Prompt(text=text, domain=domain)
+    length = entry.get("max_new_tokens")
+    if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 1):
+        raise PromptError(f'wanted a whole number from 1 on as "max_new_tokens" in {where}, got {json.dumps(length)[:40]}')
+    return Prompt(text=text, domain=domain, max_new_tokens=length)

@@ -62,6 +62,11 @@ class Plan:
     seed: int
     settings: dict[str, Any]
 
+    def budget(self, p: int) -> int:
+        """Most new tokens of prompt number p: the plan's, or its own where that is less."""
+        own = self.prompts[p].max_new_tokens
+        return self.max_new_tokens if own is None else min(own, self.max_new_tokens)
+
     @property
     def longest(self) -> int:
         """Positions that must fit."""
@@ -138,10 +143,11 @@ class Recorder:
 
     def _trace(self, p: int) -> dict[str, Sequence[Row]]:
         with self.decoder.parts.session():
-            text, rows = Counterfactual(self.decoder).trace(self.plan.encoded[p], self.plan.max_new_tokens)
+            text, rows = Counterfactual(self.decoder).trace(self.plan.encoded[p], self.plan.budget(p))
         prompt = self.plan.prompts[p]
         about = {"prompt": p, "domain": prompt.domain, "n_prompt": len(text.prompt), "n_output": len(text.outputs), "ended": text.ended}
         about |= {"first_token": text.outputs[0], "sha256": hashlib.sha256(prompt.text.encode()).hexdigest()}
+        about["max_new_tokens"] = self.plan.budget(p)
         return {"prompts": [about], "trace": [{"prompt": p, **row} for row in rows]}
 
     def _runs(self, repeat: int, p: int) -> dict[str, Sequence[Row]]:
@@ -174,7 +180,7 @@ class Recorder:
         ids = torch.tensor([self.plan.encoded[p]])
         joules = self.meter.joules()
         begun = synchronized_now(self.device)
-        decoding = self.decoder.start(ids, design, max_new_tokens=self.plan.max_new_tokens)
+        decoding = self.decoder.start(ids, design, max_new_tokens=self.plan.budget(p))
         prefilled = synchronized_now(self.device)
         with self.decoder.parts.session():
             for _ in decoding.steps(watch):
@@ -227,7 +233,7 @@ class Recorder:
             clock, done = Clock(self.device), []
             ids = torch.tensor([self.plan.encoded[p]])
             begun = synchronized_now(self.device)
-            decoding = self.decoder.start(ids, design, max_new_tokens=self.plan.max_new_tokens)
+            decoding = self.decoder.start(ids, design, max_new_tokens=self.plan.budget(p))
             prefilled = synchronized_now(self.device)
             with self.decoder.parts.session():
                 clock.mark()
@@ -261,7 +267,7 @@ class Recorder:
             if design.placement and design.verify:
                 visited |= self._visited(design, p)
         with self.decoder.parts.session():
-            room = len(text.prompt) + self.plan.max_new_tokens
+            room = len(text.prompt) + self.plan.budget(p)
             found = Counterfactual(self.decoder).branches(text, trace, visited, floor=self.plan.floor, longest=longest, room=room)
             rows = [{"prompt": p, **row} for row in found]
         rows.sort(key=lambda r: (r["output"], r["path"], r["depth"]))

@@ -73,6 +73,15 @@ def check_prompts(frames: Mapping[str, pd.DataFrame], where: str) -> None:
         raise ProfileError(
             f"wanted each prompt once in the table prompts of {where}, got prompt {listed[listed.duplicated()].iloc[0]} twice: {AGAIN}"
         )
+    about = frames["prompts"]
+    filled = about["n_output"] == about["max_new_tokens"]
+    wrong = about[(about["n_output"] > about["max_new_tokens"]) | ~(filled | about["ended"].astype(bool))]
+    if len(wrong):
+        row = wrong.iloc[0]
+        raise ProfileError(
+            f"wanted a text that fills its max_new_tokens or ended before, got {row['n_output']} of {row['max_new_tokens']} tokens for prompt"
+            f" {row['prompt']} in the table prompts of {where}: {AGAIN}"
+        )
     for name in ("trace", "branches", "runs", "rounds", "works"):
         strange = frames[name]["prompt"][~frames[name]["prompt"].isin(listed)]
         if len(strange):
@@ -103,7 +112,7 @@ def _rules(name: str, n_layers: int | None) -> list[_Rule]:
             *(_within(column, "a count", 0) for column in ("context", "reuse", "repeat")),
             _seconds("seconds"),
         ],
-        "prompts": [_within("n_prompt", tokens, 1), _within("n_output", tokens, 1)],
+        "prompts": [_within(column, tokens, 1) for column in ("n_prompt", "n_output", "max_new_tokens")],
         "trace": [
             _within("output", "an output", 1),
             _within("depth", *depth),

@@ -50,6 +50,7 @@ TABLES: dict[str, pa.Schema] = {
             ("ended", _bool),
             ("first_token", _int),
             ("sha256", _text),
+            ("max_new_tokens", _int),  # its budget, the prefill's token included
         ]
     ),
     "trace": pa.schema(

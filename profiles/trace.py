@@ -27,6 +27,7 @@ class _Text:
 
     domain: str
     n_prompt: int
+    max_new_tokens: int
     ended: bool
     first_token: int
     confidence: NDArray[np.float64]
@@ -39,8 +40,7 @@ class _Text:
 class Trace:
     """The heads' answers to every prompt of a profile. Build with `from_profile`.
 
-    n_layers: L. depths: of the trained heads, rising, without L. eos: tokens that end a text. max_new_tokens: the budget of the
-    recording, where it is known; a text that ended by itself stayed within it. Outputs count from 0, the prefill's own; heads
+    n_layers: L. depths: of the trained heads, rising, without L. eos: tokens that end a text. Outputs count from 0, the prefill's own; heads
     spoke from output 1 on. Questions about a prompt or output that is not there raise ProfileError, about a depth without a head
     DesignError; the last layer answers at depth L.
     """
@@ -48,7 +48,6 @@ class Trace:
     n_layers: int
     depths: tuple[int, ...]
     eos: frozenset[int]
-    max_new_tokens: int | None = None
     _columns: dict[int, int] = field(repr=False)
     _texts: dict[int, _Text] = field(repr=False)
     _branches: dict[tuple[int, int, tuple[int, ...], int], Said] = field(repr=False)
@@ -61,11 +60,6 @@ class Trace:
             raise ProfileError(
                 f"wanted a list of token ids as eos_token_ids in the manifest of {profile.path}, got {eos!r}: record it again"
             )
-        budget, longest = profile.manifest.get("max_new_tokens"), max(profile.prompts["n_output"], default=1)
-        if budget is not None and (not isinstance(budget, int) or budget < longest):
-            raise ProfileError(
-                f"wanted max_new_tokens of {longest} or more in the manifest of {profile.path}, got {budget!r}: a text is that long; record it again"
-            )
         return cls.from_frames(
             profile.prompts,
             profile.trace,
@@ -73,7 +67,6 @@ class Trace:
             n_layers=profile.n_layers,
             depths=profile.depths,
             eos=eos,
-            max_new_tokens=budget,
         )
 
     @classmethod
@@ -86,7 +79,6 @@ class Trace:
         n_layers: int,
         depths: Iterable[int],
         eos: Iterable[int],
-        max_new_tokens: int | None = None,
     ) -> Trace:
         """From the tables of a profile. Raises ProfileError unless every head and the last layer spoke once before each output from 1 on."""
         heads = tuple(depths)
@@ -108,7 +100,6 @@ class Trace:
             n_layers=n_layers,
             depths=heads,
             eos=frozenset(eos),
-            max_new_tokens=max_new_tokens,
             _columns=columns,
             _texts=texts,
             _branches=said,
@@ -163,6 +154,10 @@ class Trace:
     def n_output(self, prompt: int) -> int:
         """Tokens generated, the prefill's included."""
         return len(self._text(prompt).token_rows)
+
+    def max_new_tokens(self, prompt: int) -> int:
+        """The prompt's budget: a text that ended by itself stayed within it, another filled it."""
+        return self._text(prompt).max_new_tokens
 
     def ended(self, prompt: int) -> bool:
         """Whether the text ended by itself, not by the budget."""
@@ -239,6 +234,7 @@ def _text(row: dict[Any, Any], part: pd.DataFrame, depths: tuple[int, ...]) -> _
     return _Text(
         domain=str(row["domain"]),
         n_prompt=int(row["n_prompt"]),
+        max_new_tokens=int(row["max_new_tokens"]),
         ended=bool(row["ended"]),
         first_token=int(row["first_token"]),
         confidence=confidence,

@@ -22,14 +22,10 @@ Row = Mapping[int, Said]
 def budget(trace: Trace, prompt: int, design: Design) -> int:
     """Most tokens of a replay of this prompt, the prefill's included.
 
-    A text cut off by the budget shows what it was. One that ended by itself had more left, and a token less or more left decides
-    whether a head is tested at all: then the recording tells, and where it does not, enough for a whole round. Without verification
-    nothing is known beyond the recorded text, and its length is the budget.
+    A text that ended by itself had more left, and a token less or more left decides whether a head is tested at all. Without
+    verification nothing is known beyond the recorded text, and its length is the budget.
     """
-    n_output = trace.n_output(prompt)
-    if not (trace.ended(prompt) and design.verify):
-        return n_output
-    return trace.max_new_tokens or n_output + design.cap + 1
+    return trace.max_new_tokens(prompt) if design.verify else trace.n_output(prompt)
 
 
 class BranchModel:

@@ -59,7 +59,9 @@ def one_text(
             confidence, token = (said or {}).get((output, depth), (0.0, text[output]))
             rows.append((0, output, depth, token, confidence, token == text[output], confidence))
         rows.append((0, output, n_layers, text[output], 1.0, True, 1.0))
-    prompt = (0, "hand", n_prompt, len(text), text[-1] in eos, text[0], "")
+    ended = text[-1] in eos
+    budget = max_new_tokens or len(text) + 10 * ended
+    prompt = (0, "hand", n_prompt, len(text), ended, text[0], "", budget)
     off = [(0, output, path, depth, token, confidence) for (output, path, depth), (confidence, token) in (branches or {}).items()]
     return Trace.from_frames(
         pd.DataFrame([prompt], columns=TABLES["prompts"].names),
@@ -68,7 +70,6 @@ def one_text(
         n_layers=n_layers,
         depths=depths,
         eos=eos,
-        max_new_tokens=max_new_tokens,
     )
 
 

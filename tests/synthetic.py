@@ -133,7 +133,14 @@ def _text(random: np.random.Generator, prompt: int, outputs: int, depths: Sequen
     if ended:
         committed[-1] = EOS
     domain = DOMAINS[prompt % len(DOMAINS)]
-    about = {"prompt": prompt, "domain": domain, "n_prompt": int(random.integers(8, 16)), "n_output": n_output, "ended": ended}
+    about = {
+        "prompt": prompt,
+        "domain": domain,
+        "n_prompt": int(random.integers(8, 16)),
+        "n_output": n_output,
+        "ended": ended,
+        "max_new_tokens": outputs,
+    }
     about |= {"first_token": int(committed[0]), "sha256": hashlib.sha256(f"{prompt}".encode()).hexdigest()}
     rows = []
     for output in range(1, n_output):

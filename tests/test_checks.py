@@ -133,6 +133,15 @@ def test_a_row_about_a_prompt_that_is_not_listed_is_refused(original: Profile, t
         write_profile(tmp_path / "p", original.manifest, changed)
 
 
+@pytest.mark.parametrize("budget", [23, 25])
+def test_a_text_that_neither_ended_nor_fills_its_budget_is_refused(original: Profile, tmp_path: Path, budget: int) -> None:
+    """24 outputs of prompt 1, which did not end by itself."""
+    changed = tables_of(original)
+    changed["prompts"].loc[1, "max_new_tokens"] = budget
+    with pytest.raises(ProfileError, match=f"got 24 of {budget} tokens for prompt 1"):
+        write_profile(tmp_path / "p", original.manifest, changed)
+
+
 def test_a_prompt_listed_twice_is_refused(original: Profile, tmp_path: Path) -> None:
     """Nobody could say which is meant."""
     changed = tables_of(original)

@@ -13,7 +13,7 @@ from engine import AdaDecoder, Demo, load_demo
 from engine.demo import MODEL
 from engine.demo.arithmetic import LARGEST, final_number, make_problem
 from engine.demo.corpus import is_held_out, problems
-from engine.demo.prompts import COUNT, distinct_4grams
+from engine.demo.prompts import COUNT, NEW_TOKENS, distinct_4grams, fresh_length
 from engine.prompts import Prompt, encode
 from tests.models import greedy_text
 
@@ -73,6 +73,17 @@ def test_a_problems_sums_are_right() -> None:
         for at in (i for i, word in enumerate(words) if word == "="):
             left, operation, right, result = words[at - 3], words[at - 2], words[at - 1], words[at + 1]
             assert operations[operation](int(left), int(right)) == int(result.strip("."))
+
+
+def test_a_text_is_fresh_until_it_loops() -> None:
+    """A hundred different tokens, then a loop that soon weighs more than 15 %."""
+    assert fresh_length(range(100)) == 100
+    assert 100 < fresh_length([*range(100), *[1, 2] * 50]) < 130
+
+
+def test_its_lengths_keep_out_of_loops(demo: Demo) -> None:
+    """Each prompt says how far to go, at most 128 tokens."""
+    assert all(1 <= (prompt.max_new_tokens or 0) <= NEW_TOKENS for prompt in demo.examples)
 
 
 def test_distinct_4grams_sees_a_loop() -> None:

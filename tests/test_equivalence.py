@@ -12,7 +12,6 @@ import torch
 
 from engine import AdaDecoder, load_demo
 from engine.profile_cli import DEFAULTS, make_plan
-from engine.prompts import Prompt
 from engine.record import record
 from profiles.store import Profile, read_profile
 from sim.compare import Comparison, compare
@@ -63,10 +62,9 @@ def test_a_live_run_has_the_structure_that_its_trace_predicts(tmp_path: Path) ->
     torch.set_num_threads(1)
     demo = load_demo()
     decoder = AdaDecoder(demo.model, demo.heads)
-    prompts = [Prompt(text=text, domain=domain) for domain, texts in demo.prompts.items() for text in texts]
     options = {**DEFAULTS, "demo": True, "model": "demo", "heads": "demo", "limit": 1, "max_new_tokens": 48, "repeats": 1, "walks": "8"}
     options |= {"placements": "2;4,9", "gammas": "0.3,0.8", "branch_floor": 0.9}
-    comparison = compare(record(decoder, make_plan(decoder, demo.tokenizer, prompts, options), tmp_path / "live", resume=False))
+    comparison = compare(record(decoder, make_plan(decoder, demo.tokenizer, demo.examples, options), tmp_path / "live", resume=False))
     told = comparison.to_dict()["structure"]
     assert comparison.failing == ()
     assert told["exact"] + told["explained"] == told["runs"] == 4 * (1 + 2 * 2 + 1)

@@ -138,11 +138,6 @@ def test_the_budget_of_a_text_that_ended_is_the_recordings() -> None:
     assert budget(one_text(TEXT, eos=frozenset({15}), max_new_tokens=64), 0, ONE_HEAD) == 64
 
 
-def test_a_text_that_ended_leaves_room_for_a_round_where_the_budget_is_unknown() -> None:
-    """Six tokens, and a cap of five and one more."""
-    assert budget(one_text(TEXT, eos=frozenset({15})), 0, ONE_HEAD) == 12
-
-
 def test_a_head_is_tested_before_the_end_token() -> None:
     """The last output of a text that ended is checked like any other; of a text cut off it is not."""
     for eos, last in ((frozenset({15}), 8), (frozenset[int](), 7)):

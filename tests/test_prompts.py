@@ -100,3 +100,19 @@ def test_a_prompt_without_tokens_is_refused() -> None:
     """There is nothing to continue."""
     with pytest.raises(PromptError, match="no token"):
         encode(Letters(), Prompt(text="  "))
+
+
+@pytest.mark.parametrize("length", ["0", "-3", "1.5", "true", '"9"'])
+def test_a_length_that_is_none_is_refused(tmp_path: Path, length: str) -> None:
+    """A prompt's own max_new_tokens is a whole number from 1 on."""
+    path = tmp_path / "p.jsonl"
+    path.write_text(f'{{"prompt": "a", "max_new_tokens": {length}}}\n')
+    with pytest.raises(PromptError, match=r'wanted a whole number from 1 on as "max_new_tokens" in .*, line 1'):
+        read_prompts(path)
+
+
+def test_a_prompt_may_have_its_own_length(tmp_path: Path) -> None:
+    """Or none."""
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"prompt": "a", "max_new_tokens": 7}\n{"prompt": "b"}\n')
+    assert [p.max_new_tokens for p in read_prompts(path)] == [7, None]

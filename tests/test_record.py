@@ -29,6 +29,7 @@ from profiles.errors import InputError, ProfileError
 from profiles.schema import TABLES
 from profiles.store import Profile, read_profile
 from profiles.trace import Trace
+from sim.compare import compare
 from sim.design import Design
 from tests.models import tiny_model
 
@@ -317,3 +318,17 @@ def test_a_repeat_that_goes_other_rounds_stops_the_recording(begun: tuple[Path, 
 
     monkeypatch.setattr(Recorder, "_decode", drifting)
     assert "went other rounds" in refusal(["--out", str(out), "--resume"])
+
+
+def test_a_prompt_is_recorded_up_to_its_own_length(saved: Path, tmp_path: Path) -> None:
+    """Runs and trace stop there, and the replay knows it."""
+    folder = tmp_path / "model"
+    shutil.copytree(saved, folder)
+    lines = [{"prompt": "w10 w11"}, {"prompt": "w12 w13", "max_new_tokens": 5}, {"prompt": "w14 w15", "max_new_tokens": 50}]
+    (folder / "prompts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert CliRunner().invoke(app, options(folder, tmp_path / "p")).exit_code == 0
+    profile = read_profile(tmp_path / "p")
+    assert profile.prompts["max_new_tokens"].tolist() == [12, 5, 12]
+    assert profile.runs[profile.runs["prompt"] == 1]["n_tokens"].unique().tolist() == [5]
+    told = compare(profile).to_dict()["structure"]
+    assert told["exact"] == told["runs"] == 3 * len(profile.manifest["settings"]["designs"])

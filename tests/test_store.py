@@ -77,7 +77,16 @@ def test_the_digest_does_not_depend_on_the_order_of_keys() -> None:
 def test_a_table_is_coerced_without_loss(tmp_path: Path) -> None:
     """Columns in another order, wider integers, whole floats."""
     prompts = pd.DataFrame(
-        {"sha256": ["x"], "domain": ["d"], "n_prompt": [3.0], "n_output": [4], "ended": [True], "first_token": [7], "prompt": [1]}
+        {
+            "sha256": ["x"],
+            "domain": ["d"],
+            "n_prompt": [3.0],
+            "n_output": [4],
+            "ended": [True],
+            "first_token": [7],
+            "prompt": [1],
+            "max_new_tokens": [4],
+        }
     )
     entry = write_table(tmp_path, "prompts", prompts)
     assert entry["rows"] == 1

@@ -149,12 +149,11 @@ def decode_and_record(design: Design, n_layers: int, seed: int, budget: int, eos
             confidence, token = model.head(depth, prefix)
             branch_rows.append((0, output, path, depth, token, confidence))
     trace = Trace.from_frames(
-        pd.DataFrame([(0, "toy", N_PROMPT, len(text), text[-1] in eos, FIRST, "")], columns=TABLES["prompts"].names),
+        pd.DataFrame([(0, "toy", N_PROMPT, len(text), text[-1] in eos, FIRST, "", budget)], columns=TABLES["prompts"].names),
         pd.DataFrame(trace_rows, columns=TABLES["trace"].names),
         pd.DataFrame(branch_rows, columns=TABLES["branches"].names),
         n_layers=n_layers,
         depths=depths,
         eos=eos,
-        max_new_tokens=budget,
     )
     return schedule, trace

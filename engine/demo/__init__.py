@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from engine.heads import ExitHeads
 from engine.loading import DTYPES
+from engine.prompts import Prompt, read_prompts
 from profiles.errors import InputError
 
 MODEL = Path(__file__).parent / "model"
@@ -20,12 +20,21 @@ PROMPTS = MODEL / "prompts.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """The demo model. prompts: held-out prompts by domain: arithmetic, code, prose, unpredictable."""
+    """The demo model. examples: held-out prompts of four domains, each with the length up to which its text does not loop."""
 
     model: PreTrainedModel
     tokenizer: Any
     heads: ExitHeads
-    prompts: dict[str, list[str]]
+    examples: list[Prompt]
+
+    @property
+    def prompts(self) -> dict[str, list[str]]:
+        """The texts of the examples by domain: arithmetic, code, prose, unpredictable."""
+        return {domain: [p.text for p in self.of(domain)] for domain in dict.fromkeys(p.domain for p in self.examples)}
+
+    def of(self, domain: str) -> list[Prompt]:
+        """The examples of one domain."""
+        return [prompt for prompt in self.examples if prompt.domain == domain]
 
 
 def load_demo(dtype: str | torch.dtype = torch.float32, device: str = "cpu") -> Demo:
@@ -34,9 +43,5 @@ def load_demo(dtype: str | torch.dtype = torch.float32, device: str = "cpu") -> 
     if wanted not in DTYPES.values():
         raise InputError(f"unknown dtype {dtype!r}: known are {', '.join(DTYPES)}")
     model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=wanted, local_files_only=True).to(device).eval()
-    prompts: dict[str, list[str]] = {}
-    for line in PROMPTS.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        prompts.setdefault(entry["domain"], []).append(entry["prompt"])
     tokenizer = AutoTokenizer.from_pretrained(MODEL, local_files_only=True)
-    return Demo(model=model, tokenizer=tokenizer, heads=ExitHeads.load(MODEL, model), prompts=prompts)
+    return Demo(model=model, tokenizer=tokenizer, heads=ExitHeads.load(MODEL, model), examples=read_prompts(PROMPTS))

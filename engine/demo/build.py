@@ -9,7 +9,7 @@ import argparse
 import itertools
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,13 @@ from engine.demo import MODEL
 from engine.demo.arithmetic import final_number
 from engine.demo.card import write_card
 from engine.demo.corpus import problems
-from engine.demo.prompts import choose_prompts, distinct_4grams, write_prompts
+from engine.demo.prompts import NEW_TOKENS, choose_prompts, distinct_4grams, write_prompts
 from engine.demo.prompts import code as code_prompts
 from engine.demo.train import EXIT_WEIGHT, QUESTION_WEIGHT, SHALLOW, held_out_loss
 from engine.heads import CONFIG, WEIGHTS, ExitHeads
 from engine.prompts import Prompt, encode
 from engine.train import train_heads
 
-NEW_TOKENS = 128
 GRADED = 200
 """Held-out word problems whose answers are checked."""
 
@@ -56,7 +55,7 @@ def grade(decoder: AdaDecoder, tokenizer: Any) -> dict[str, float]:
     return {"problems": GRADED, "right": right / GRADED, "answered": answered / GRADED, "distinct_4grams": sum(fresh) / len(fresh)}
 
 
-def by_depth(decoder: AdaDecoder, tokenizer: Any, prompts: Sequence[dict[str, str]]) -> list[dict[str, Any]]:
+def by_depth(decoder: AdaDecoder, tokenizer: Any, prompts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """For each domain and depth: agreement with the last layer, mean confidence, mean overlap of the distributions; mean length."""
     rows = []
     for domain, group in itertools.groupby(prompts, key=lambda p: p["domain"]):
@@ -67,7 +66,7 @@ def by_depth(decoder: AdaDecoder, tokenizer: Any, prompts: Sequence[dict[str, st
             with torch.inference_mode():
                 decoder.parts.allocate(len(ids) + NEW_TOKENS)
             with decoder.parts.session():
-                text, trace = Counterfactual(decoder).trace(ids, NEW_TOKENS)
+                text, trace = Counterfactual(decoder).trace(ids, prompt["max_new_tokens"])
             lengths.append(len(text.outputs))
             for row in trace:
                 said.setdefault(row["depth"], []).append(row)
@@ -75,6 +74,15 @@ def by_depth(decoder: AdaDecoder, tokenizer: Any, prompts: Sequence[dict[str, st
             means = {k: sum(r[k] for r in found) / len(found) for k in ("agrees", "confidence", "acceptance")}
             rows.append({"domain": domain, "depth": depth, **means, "positions": len(found), "mean_length": sum(lengths) / len(lengths)})
     return rows
+
+
+def kept(path: Path, make: Callable[[], Any]) -> Any:
+    """What ``make`` returns (anything JSON holds), made once and then read from ``path``."""
+    if not path.exists():
+        partial = path.with_suffix(".part")
+        partial.write_text(json.dumps(make()))
+        partial.replace(path)
+    return json.loads(path.read_text())
 
 
 def main() -> None:
@@ -110,9 +118,9 @@ def main() -> None:
 
     def continue_(text: str) -> list[int]:
         ids = encode(tokenizer, Prompt(text=text, domain=""))
-        return decoder.generate(ids, max_new_tokens=NEW_TOKENS, gamma=0.7, placement=(4, 8)).tokens
+        return decoder.generate(ids, max_new_tokens=NEW_TOKENS, gamma=0.7, placement=(3, 7)).tokens
 
-    prompts, repetition = choose_prompts(continue_)
+    prompts, repetition = kept(args.trained / "prompts.json", lambda: choose_prompts(continue_))
     write_prompts(prompts, MODEL / "prompts.jsonl")
     console.print("measuring")
     log = [json.loads(line) for line in (args.trained / "train.jsonl").read_text().splitlines()]
@@ -126,7 +134,7 @@ def main() -> None:
             "question_weight": QUESTION_WEIGHT,
         },
         "held_out_loss": held_out_loss(model, tokenizer),
-        "answers": grade(decoder, tokenizer),
+        "answers": kept(args.trained / "answers.json", lambda: grade(decoder, tokenizer)),
         "repetition": repetition,
         "by_depth": by_depth(decoder, tokenizer, prompts),
         "heads": decoder.heads.metrics,

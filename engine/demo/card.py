@@ -20,8 +20,8 @@ is not a useful assistant.
   Weights are shipped in 16-bit floats.
 - **Heads**: at every depth 1..15, E*(T norm(h)), T from the identity, trained by KL(p_final || p_head) on the model's own greedy
   continuations of arithmetic and code prompts from the training side. Prose and unpredictable text are out of domain.
-- **Prompts**: 32 held-out prompts in each of four domains. Of the candidates those were kept whose greedy continuation repeats
-  itself least; what repetition remains is below.
+- **Prompts**: 32 held-out prompts in each of four domains, each with a length at which its greedy continuation does not loop yet; of
+  the candidates those were kept that go furthest. What repetition remains is below.
 - **Licence**: Apache-2.0 for model and code; the standard library is under the PSF licence; the prose prompts are in the public domain.
 
 Made with `python -m engine.demo.train --out DIR && python -m engine.demo.build --trained DIR`. Everything below was measured by the
@@ -49,15 +49,19 @@ def write_card(facts: dict[str, Any], path: Path) -> None:
         [
             domain,
             f"{last[domain]['confidence']:.2f}",
-            f"{last[domain]['mean_length']:.0f}",
+            f"{r['tokens']:.0f}",
             f"{r['mean']:.2f}",
             f"{r['lowest']:.2f}",
-            f"{r['mean_of_tried']:.2f}",
+            f"{r['uncut']:.2f}",
+            f"{r['tried_uncut']:.2f}",
         ]
         for domain, r in facts["repetition"].items()
     ]
-    headings = ["domain", "mean top-1 of the last layer", "mean output tokens", "distinct 4-grams", "lowest", "mean of all candidates"]
-    sections.append("## The prompt sets\n\nGreedy, at most 128 new tokens.\n\n" + _table(headings, rows))
+    headings = ["domain", "mean top-1 of the last layer", "tokens", "distinct 4-grams", "lowest", "uncut", "all candidates, uncut"]
+    sections.append(
+        "## The prompt sets\n\nGreedy, at most 128 new tokens; each text is cut where it would begin to loop (distinct 4-grams below 0.85).\n\n"
+        + _table(headings, rows)
+    )
     rows = [
         [str(m["depth"]), f"{m['kl_identity']:.3f}", f"{m['kl']:.3f}", f"{m['agreement_identity']:.3f}", f"{m['agreement']:.3f}"]
         for m in facts["heads"]

@@ -1,7 +1,7 @@
 """The demo's held-out prompt sets: arithmetic, code, prose (out of domain), unpredictable.
 
-A small model's greedy text falls into loops, and a loop flatters every figure, so of the candidates those are kept whose
-continuation repeats itself least, as measured by distinct 4-grams.
+A small model's greedy text falls into loops, and a loop flatters every figure. So each prompt comes with a length at which its
+continuation, measured by distinct 4-grams, does not loop yet, and of the candidates those are kept that go furthest.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from engine.demo.corpus import problems, python_files
 
 COUNT = 32
 """Prompts of each domain."""
 
+NEW_TOKENS = 128
+"""The longest continuation."""
+
 FRESH = 0.85
-"""Distinct 4-grams a continuation needs to be kept at once; if too few reach it, the freshest are taken."""
+"""Share of different ones among the 4-grams of a continuation that does not loop."""
 
 
 def distinct_4grams(tokens: Sequence[int]) -> float:
@@ -70,34 +74,42 @@ def unpredictable() -> Iterator[str]:
 
 SOURCES: dict[str, tuple[Callable[[], Iterator[str]], int]] = {
     "arithmetic": (arithmetic, 32),
-    "code": (code, 160),
+    "code": (code, 220),
     "prose": (prose, 40),
-    "unpredictable": (unpredictable, 64),
+    "unpredictable": (unpredictable, 120),
 }
 """By domain: the candidates, and how many are tried."""
 
 
-def choose_prompts(continue_: Callable[[str], Sequence[int]]) -> tuple[list[dict[str, str]], dict[str, dict[str, float]]]:
-    """COUNT prompts of each domain, and by domain the mean and lowest distinct 4-grams of the kept ones and the mean of all tried.
+def fresh_length(tokens: Sequence[int]) -> int:
+    """The longest beginning of a text whose 4-grams are different ones in a share of at least FRESH."""
+    return next(n for n in range(len(tokens), -1, -1) if distinct_4grams(tokens[:n]) >= FRESH)
 
-    continue_: the model's greedy continuation of a prompt, as tokens.
+
+def choose_prompts(continue_: Callable[[str], Sequence[int]]) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
+    """COUNT prompts of each domain, each with how far its text is fresh; and by domain what repetition remains.
+
+    continue_: the model's greedy continuation of a prompt, as at most NEW_TOKENS tokens.
     """
     chosen, repetition = [], {}
     for domain, (source, tries) in SOURCES.items():
-        scored = [(distinct_4grams(continue_(text)), text) for text in itertools.islice(source(), tries)]
-        fresh = [pair for pair in scored if pair[0] >= FRESH][:COUNT]
-        rest = sorted((pair for pair in scored if pair not in fresh), key=lambda pair: -pair[0])
-        kept = [*fresh, *rest[: COUNT - len(fresh)]]
-        chosen += [{"domain": domain, "prompt": text} for _, text in kept]
-        scores = [score for score, _ in kept]
+        texts = [(text, continue_(text)) for text in itertools.islice(source(), tries)]
+        lengths = {text: fresh_length(tokens) for text, tokens in texts}
+        kept = sorted(texts, key=lambda pair: -lengths[pair[0]] / len(pair[1]))[:COUNT]
+        for text, tokens in kept:
+            whole = lengths[text] == len(tokens)  # it may end by itself: then nothing is cut off
+            chosen.append({"domain": domain, "prompt": text, "max_new_tokens": NEW_TOKENS if whole else lengths[text]})
+        scores = [distinct_4grams(tokens[: lengths[text]]) for text, tokens in kept]
         repetition[domain] = {
             "mean": sum(scores) / len(scores),
             "lowest": min(scores),
-            "mean_of_tried": sum(s for s, _ in scored) / len(scored),
+            "tokens": sum(lengths[text] for text, _ in kept) / len(kept),
+            "uncut": sum(distinct_4grams(tokens) for _, tokens in kept) / len(kept),
+            "tried_uncut": sum(distinct_4grams(tokens) for _, tokens in texts) / len(texts),
         }
     return chosen, repetition
 
 
-def write_prompts(prompts: Sequence[dict[str, str]], path: Path) -> None:
+def write_prompts(prompts: Sequence[dict[str, Any]], path: Path) -> None:
     """One JSON object a line."""
     path.write_text("".join(json.dumps(p, ensure_ascii=False) + "\n" for p in prompts), encoding="utf-8")

@@ -27,7 +27,7 @@ from sim.compare import Comparison, by_design, compare, spread
 from sim.scheduler import Round
 
 OPTIONS = {**DEFAULTS, "demo": True, "model": "adadecode demo model", "heads": "demo", "domains": "arithmetic", "limit": 8}
-OPTIONS |= {"placements": "4;3,8", "gammas": "0.5,0.8", "fixed_drafts": 3, "repeats": 3, "branch_floor": 0.5}
+OPTIONS |= {"placements": "3;3,7", "gammas": "0.5,0.8", "fixed_drafts": 3, "repeats": 3, "branch_floor": 0.5}
 COLOURS = ("bright_green", "green", "yellow", "dark_orange")
 """Of a token by the depth it exited at, shallow to deep; white for the last layer's own."""
 
@@ -35,7 +35,7 @@ COLOURS = ("bright_green", "green", "yellow", "dark_orange")
 def show_text(console: Console, demo: Demo, decoder: AdaDecoder) -> None:
     """One prompt and its continuation, each token coloured by where it left the stack."""
     prompt = demo.prompts["arithmetic"][0]
-    placement = (3, 8)
+    placement = (3, 7)
     done = decoder.generate(encode(demo.tokenizer, Prompt(text=prompt)), max_new_tokens=128, gamma=0.8, placement=placement)
     line = Line(prompt, style="dim")
     for token, depth in zip(done.tokens, exit_depths(done.rounds), strict=True):
@@ -46,7 +46,7 @@ def show_text(console: Console, demo: Demo, decoder: AdaDecoder) -> None:
     early = sum(r.accepted for r in done.rounds)
     console.print(
         f"\n{len(done.tokens)} tokens in {len(done.rounds)} rounds: {early} left the stack early"
-        f" ([bright_green]after layer 3[/], [yellow]after layer 8[/] of 16) and were verified by the last layer.\n"
+        f" ([bright_green]after layer 3[/], [yellow]after layer 7[/] of 16) and were verified by the last layer.\n"
     )
 
 
@@ -110,8 +110,7 @@ def main() -> None:
         show_text(console, demo, decoder)
         console.print(f"[bold]2. Record[/] a profile into {args.out}")
         remove_earlier(args.out)
-        prompts = [Prompt(text=text, domain=domain) for domain, texts in demo.prompts.items() for text in texts]
-        plan = make_plan(decoder, demo.tokenizer, prompts, OPTIONS)
+        plan = make_plan(decoder, demo.tokenizer, demo.examples, OPTIONS)
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(),
