@@ -18,7 +18,7 @@ from rich.table import Table
 from benchmarks.harness import PROFILE, keep
 from engine import AdaDecoder, load_demo
 from engine.prompts import Prompt, encode
-from engine.timing import Clock, synchronized_now
+from engine.timing import mark_works, synchronized_now
 from profiles.errors import ProfileError
 from profiles.store import read_profile
 from sim.compare import spread
@@ -26,7 +26,6 @@ from sim.design import Design
 from sim.predict import Predictor
 from sim.recorded import timed_runs
 from sim.replay import replay, replay_measured
-from sim.scheduler import Check, Run, Verify
 
 DESIGNS = tuple(
     Design.of(gamma=gamma, placement=placement)
@@ -49,16 +48,10 @@ DESIGNS = tuple(
 
 def replay_error(decoder: AdaDecoder, predictor: Predictor, design: Design, prompt: int, ids: torch.Tensor) -> float:
     """T1: one instrumented run's own durations replayed, against the time it took; NaN where it went other rounds."""
-    kinds = {Run: "run", Check: "check", Verify: "verify"}
     decoding = decoder.start(ids, design, max_new_tokens=predictor.trace.max_new_tokens(prompt))
-    clock, done = Clock(decoder.parts.device), []
-    with decoder.parts.session():
-        begun = synchronized_now(decoder.parts.device)
-        clock.mark()
-        for work in decoding.steps():
-            clock.mark()
-            done.append(kinds[type(work)])
-        seconds = synchronized_now(decoder.parts.device) - begun
+    begun = synchronized_now(decoder.parts.device)
+    done, clock = mark_works(decoding)
+    seconds = synchronized_now(decoder.parts.device) - begun
     works = list(zip(done, clock.intervals(), strict=True))
     try:
         return replay_measured(predictor.trace, works, design, prompt, model=predictor.model).seconds / seconds - 1

@@ -26,13 +26,13 @@ from engine.decode import AdaDecoder
 from engine.machine import EnergyMeter, describe_machine, describe_software
 from engine.parts import Parts, Row
 from engine.prompts import Prompt
-from engine.timing import Clock, host_seconds, synchronized_now, walk
+from engine.timing import Clock, host_seconds, mark_works, synchronized_now, walk
 from profiles.errors import InputError
 from profiles.manifest import manifest_digest
 from profiles.schema import SCHEMA, SCHEMA_VERSION
 from profiles.store import Profile, write_profile
 from sim.design import Design
-from sim.scheduler import Check, Outcome, Round, Run, Verify, Work
+from sim.scheduler import Outcome, Round, Verify, Work
 
 HOST_ROUNDS = 2
 """Scripted rounds of one host sample."""
@@ -228,18 +228,12 @@ class Recorder:
         """Every design once on one prompt, instrumented: the seconds of each piece of work."""
         runs: list[Row] = []
         works: list[Row] = []
-        kinds = {Run: "run", Check: "check", Verify: "verify"}
         for design in self.plan.designs:
-            clock, done = Clock(self.device), []
             ids = torch.tensor([self.plan.encoded[p]])
             begun = synchronized_now(self.device)
             decoding = self.decoder.start(ids, design, max_new_tokens=self.plan.budget(p))
             prefilled = synchronized_now(self.device)
-            with self.decoder.parts.session():
-                clock.mark()
-                for work in decoding.steps():
-                    clock.mark()
-                    done.append(kinds[type(work)])
+            done, clock = mark_works(decoding)
             ended = synchronized_now(self.device)
             same = {**columns(design), "prompt": p, "repeat": 0}
             row = {

@@ -53,6 +53,19 @@ def synchronized_now(device: torch.device) -> float:
     return time.perf_counter()
 
 
+def mark_works(decoding: Decoding) -> tuple[list[str], Clock]:
+    """Do all the work, marking a clock before it and after each piece; the kind of each piece. Opens the parts' session."""
+    kinds = {Run: "run", Check: "check", Verify: "verify"}
+    clock = Clock(decoding.parts.device)
+    done = []
+    with decoding.parts.session():
+        clock.mark()
+        for work in decoding.steps():
+            clock.mark()
+            done.append(kinds[type(work)])
+    return done, clock
+
+
 def _row(kind: str, seconds: float, repeat: int, *, layer: int = -1, n_tokens: int = 1, context: int = 0, reuse: int = 0) -> Row:
     return {"kind": kind, "layer": layer, "n_tokens": n_tokens, "context": context, "reuse": reuse, "repeat": repeat, "seconds": seconds}
 

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from profiles import Profile
+from tests.synthetic import full_profile
+
 # No test is timed: on a busy machine a deadline fails at random.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """A whole profile with rows in every table; not to be changed."""
+    return full_profile(tmp_path_factory.mktemp("profile") / "p")
+
+
+@pytest.fixture
+def folder(original: Profile, tmp_path: Path) -> Path:
+    """A copy, to be changed."""
+    return Path(shutil.copytree(original.path, tmp_path / "copy"))
 
 
 def why_no_gpu() -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,21 +11,8 @@ import pytest
 from profiles import TABLES, Profile, ProfileError, read_profile, write_profile
 from profiles.checks import POLICIES
 from sim.design import Policy
-from tests.synthetic import full_profile, tables_of
+from tests.synthetic import tables_of
 from tests.tampering import arrow, parquet, put
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Profile:
-    """A whole profile with rows in every table; not to be changed."""
-    return full_profile(tmp_path_factory.mktemp("profile") / "p")
-
-
-@pytest.fixture
-def folder(original: Profile, tmp_path: Path) -> Path:
-    """A copy, to be changed."""
-    return Path(shutil.copytree(original.path, tmp_path / "copy"))
-
 
 ABSURD = [
     *(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from engine.demo import MODEL
 from engine.demo.arithmetic import LARGEST, final_number, make_problem
 from engine.demo.corpus import is_held_out, problems
 from engine.demo.prompts import COUNT, NEW_TOKENS, distinct_4grams, fresh_length
+from engine.demo.run import OPTIONS, remove_earlier
 from engine.prompts import Prompt, encode
 from tests.models import greedy_text
 
@@ -108,3 +110,15 @@ def test_its_text_is_the_models_own(domain: str) -> None:
         {"policy": "fixed", "placement": (8,)},
     ):
         assert decoder.generate(ids, 64, **options).tokens == text, options
+
+
+def test_a_new_demo_removes_only_what_an_earlier_one_recorded(tmp_path: Path) -> None:
+    """Its own tables go; anybody else's file stays, and so does another recording."""
+    for name, settings in (("own", {"heads": OPTIONS["heads"], "model": OPTIONS["model"]}), ("other", {"heads": "h", "model": "m"})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(json.dumps({"settings": settings}))
+        for file in ("runs.parquet", "notes.txt"):
+            (tmp_path / name / file).write_text("")
+        remove_earlier(tmp_path / name)
+    assert {path.name for path in (tmp_path / "own").iterdir()} == {"notes.txt"}
+    assert {path.name for path in (tmp_path / "other").iterdir()} == {"manifest.json", "runs.parquet", "notes.txt"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +22,18 @@ SETTLING = 7e-5
 
 
 @pytest.fixture(scope="module")
-def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+def original(tmp_path_factory: pytest.TempPathFactory) -> Profile:
     return recorded_profile(tmp_path_factory.mktemp("recorded") / "profile")
 
 
-@pytest.fixture
-def folder(profile: Profile, tmp_path: Path) -> Path:
-    """A copy, to be changed."""
-    return Path(shutil.copytree(profile.path, tmp_path / "copy"))
-
-
-def one_token(profile: Profile, path: Path, prompts: list[int]) -> Profile:
+def one_token(original: Profile, path: Path, prompts: list[int]) -> Profile:
     """The profile, recorded again where the first token of these prompts ends their text: nothing is left to decode."""
-    tables = tables_of(profile)
+    tables = tables_of(original)
     for name in ("trace", "branches", "rounds", "works"):
         tables[name] = tables[name][~tables[name]["prompt"].isin(prompts)]
     tables["prompts"].loc[tables["prompts"]["prompt"].isin(prompts), ["n_output", "ended", "first_token"]] = (1, True, EOS)
     tables["runs"].loc[tables["runs"]["prompt"].isin(prompts), ["n_tokens", "decode_s"]] = (1, SETTLING)
-    return write_profile(path, profile.manifest, tables)
+    return write_profile(path, original.manifest, tables)
 
 
 def damaged(folder: Path, name: str, row: int, **values: Any) -> Profile:
@@ -56,9 +49,9 @@ def damaged(folder: Path, name: str, row: int, **values: Any) -> Profile:
     return read_profile(folder)
 
 
-def test_a_text_of_one_token_has_no_works(profile: Profile, tmp_path: Path) -> None:
+def test_a_text_of_one_token_has_no_works(original: Profile, tmp_path: Path) -> None:
     """Its decoding takes no work, but the clock does not stand still: the other prompts are compared, this one counts as decoded."""
-    short = one_token(profile, tmp_path / "short", [0])
+    short = one_token(original, tmp_path / "short", [0])
     result = compare(short)
     assert result.holds
     assert result.to_dict()["structure"] == {"runs": 4, "exact": 4, "explained": 0}
@@ -68,19 +61,19 @@ def test_a_text_of_one_token_has_no_works(profile: Profile, tmp_path: Path) -> N
     assert {prompt for (_, prompt), _, _ in instrumented_runs(short)} == {1, 2}
 
 
-def test_texts_of_one_token_alone_can_be_compared(profile: Profile, tmp_path: Path) -> None:
+def test_texts_of_one_token_alone_can_be_compared(original: Profile, tmp_path: Path) -> None:
     """There is nothing to say of them, and no error."""
-    told = compare(one_token(profile, tmp_path / "short", [0, 1, 2])).to_dict()
+    told = compare(one_token(original, tmp_path / "short", [0, 1, 2])).to_dict()
     assert told["structure"] == {"runs": 0, "exact": 0, "explained": 0}
     assert told["prediction_error"] == {"median": None, "p90": None}
 
 
-def test_missing_works_of_a_longer_text_are_refused(profile: Profile, tmp_path: Path) -> None:
+def test_missing_works_of_a_longer_text_are_refused(original: Profile, tmp_path: Path) -> None:
     """However little time it took."""
-    tables = tables_of(profile)
+    tables = tables_of(original)
     tables["works"] = tables["works"][tables["works"]["policy"] != "vanilla"]
     with pytest.raises(ProfileError, match="no works of the instrumented run 0 of vanilla on prompt 0"):
-        list(instrumented_runs(write_profile(tmp_path / "p", profile.manifest, tables)))
+        list(instrumented_runs(write_profile(tmp_path / "p", original.manifest, tables)))
 
 
 @pytest.mark.parametrize(
@@ -90,18 +83,18 @@ def test_missing_works_of_a_longer_text_are_refused(profile: Profile, tmp_path: 
         ({"placement": [4, 2, 6]}, "rising list of depths"),
     ],
 )
-def test_rows_that_name_no_design_are_refused(folder: Path, profile: Profile, values: dict[str, Any], what: str) -> None:
+def test_rows_that_name_no_design_are_refused(folder: Path, original: Profile, values: dict[str, Any], what: str) -> None:
     """A profile that holds them is damaged, whatever each value is on its own."""
-    row = int((profile.rounds["placement"].map(len) == 3).to_numpy().argmax())
+    row = int((original.rounds["placement"].map(len) == 3).to_numpy().argmax())
     changed = damaged(folder, "rounds", row, **values)
     with pytest.raises(ProfileError, match=rf"wanted a design in row {row} of the table rounds, .*{what}.*record it again"):
         rounds_of(changed)
 
 
-def test_a_verified_run_of_another_length_is_refused(folder: Path, profile: Profile) -> None:
+def test_a_verified_run_of_another_length_is_refused(folder: Path, original: Profile) -> None:
     """Every verified text is the trace's; nothing that was measured on another can be held against it."""
-    row = int((profile.runs["policy"] == "adadecode").to_numpy().argmax())
-    longer = int(profile.runs["n_tokens"].iloc[row]) + 3
+    row = int((original.runs["policy"] == "adadecode").to_numpy().argmax())
+    longer = int(original.runs["n_tokens"].iloc[row]) + 3
     label = re.escape("adadecode 2/4/6 gamma 0.75")
     with pytest.raises(ProfileError, match=rf"wanted runs of {longer - 3} tokens.* {label} on prompt 0, got {longer}: "):
         compare(damaged(folder, "runs", row, n_tokens=longer))

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from profiles import MANIFEST, TABLES, Profile, ProfileError, manifest_digest, read_profile, store, write_profile, write_table
-from tests.synthetic import full_profile, tables_of
+from tests.synthetic import tables_of
 from tests.tampering import arrow
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Profile:
-    """A whole profile with rows in every table; not to be changed."""
-    return full_profile(tmp_path_factory.mktemp("profile") / "p")
-
-
-@pytest.fixture
-def folder(original: Profile, tmp_path: Path) -> Path:
-    """A copy, to be changed."""
-    return Path(shutil.copytree(original.path, tmp_path / "copy"))
-
 
 # -- what is written is read back ------------------------------------------------------------------------------------------
 

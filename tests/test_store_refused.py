@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from profiles import MANIFEST, SCHEMA_VERSION, TABLES, Profile, ProfileError, read_profile
-from tests.synthetic import full_profile
+from profiles import MANIFEST, SCHEMA_VERSION, TABLES, ProfileError, read_profile
 from tests.tampering import arrow, edit, parquet, put
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Profile:
-    """A whole profile with rows in every table; not to be changed."""
-    return full_profile(tmp_path_factory.mktemp("profile") / "p")
-
-
-@pytest.fixture
-def folder(original: Profile, tmp_path: Path) -> Path:
-    """A copy, to be changed."""
-    return Path(shutil.copytree(original.path, tmp_path / "copy"))
 
 
 def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
 
 
 def remove_earlier(out: Path) -> None:
-    """Remove what an earlier demo recorded in ``out``, and nothing else. Raises InputError where another recording lies there."""
+    """Remove what an earlier demo recorded in ``out``, and nothing else; what another left there stays, and is refused later."""
     told: dict[str, Any] = {}
     for name in (SETTINGS, MANIFEST):
         try:
