@@ -86,11 +86,14 @@ class Decoding:
         hidden = self.waiting[-1].pop()
         return self._verify(work, hidden[:, hidden.shape[1] - (work.stop - work.start) :])
 
+    def embed(self, start: int) -> torch.Tensor:
+        """The newest token, at position ``start``: hidden states (1, 1, d) at depth 0."""
+        return self.parts.embed(torch.tensor([[self.schedule.newest]], device=self.parts.device), start)
+
     def _run(self, work: Run) -> None:
         """A segment on everything that waits before it."""
         if work.segment == 0:
-            token = torch.tensor([[self.schedule.newest]], device=self.parts.device)
-            hidden = self.parts.embed(token, work.start)
+            hidden = self.embed(work.start)
         else:
             chunks = self.waiting[work.segment]
             hidden = chunks[0] if len(chunks) == 1 else torch.cat(chunks, 1)
@@ -175,6 +178,8 @@ class AdaDecoder:
     ) -> Design:
         """The design these options name, its heads known to exist. Raises DesignError, HeadsError."""
         design = Design.of(policy, gamma=gamma, placement=self.heads.depths if placement is None else placement, cap=cap, verify=verify)
+        if design.policy is Policy.ORACLE:
+            raise DesignError("the oracle knows what only a recorded trace tells: simulate it with adadecode-sim, or run another policy")
         self.heads.require(design.placement)
         return design
 

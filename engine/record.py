@@ -11,7 +11,7 @@ import itertools
 import json
 import random
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -85,6 +85,9 @@ def columns(design: Design) -> Row:
 
 
 Piece = tuple[str, Callable[[], dict[str, Sequence[Row]]]]
+"""Its name, order-kind-number, and what makes it."""
+
+KINDS = ("trace", "runs", "latency", "works", "branches")
 
 
 class Recorder:
@@ -113,9 +116,9 @@ class Recorder:
     def _visit(self, number: int) -> Piece:
         return f"3-latency-{number:06}", partial(self._latency, number)
 
-    def run(self) -> Iterator[tuple[int, int]]:
-        """Do what is not done yet; yields (finished, all) after each piece."""
-        todo = self.pieces()
+    def run(self, kinds: Collection[str] = KINDS) -> Iterator[tuple[int, int]]:
+        """Do what is not done yet of these kinds of pieces; yields (finished, all) after each."""
+        todo = [piece for piece in self.pieces() if piece[0].split("-")[1] in kinds]
         manifest_digest(self._manifest(0))  # what cannot be written is refused now, not at the end
         with torch.inference_mode():
             self.decoder.parts.allocate(self.plan.longest)
@@ -204,7 +207,7 @@ class Recorder:
             parts.run(0, parts.n_layers, parts.embed(filler[:, :context], 0), 0)
             for depth, n in walks:
                 stop = max(context, n)
-                rows += walk(self.decoder, depth, filler[:, stop - n : stop], stop, plan.samples, visit)
+                rows += walk(self.decoder, depth, text[stop - n : stop], stop, plan.samples, visit)
             rows += self._prefills(filler, visit)
             for depth in (0, *self.decoder.heads.depths[:: max(1, len(self.decoder.heads.depths) // 3)]):
                 seconds = host_seconds(self.decoder, depth, context=1, rounds=HOST_ROUNDS)

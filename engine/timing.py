@@ -1,20 +1,22 @@
 """Clocks for work in place, and the latencies of the stack walked by them.
 
 A layer looped alone stays in the cache and looks twice as fast as it is, so a layer is only ever timed within a walk from the
-embedding down to some depth. How soon a walk comes back to a layer (``reuse``) decides whether its weights are still in the
-cache, so walks of several depths are timed.
+embedding down to some depth, done by the decode loop itself. How soon a walk comes back to a layer (``reuse``) decides whether its
+weights are still in the cache, so walks of several depths are timed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 import torch
 
-from engine.decode import AdaDecoder, Decoding, ask_head, ask_last_layer
+from engine.decode import AdaDecoder, Decoding
+from engine.heads import ExitHeads
+from engine.segments import SegmentedModel
 from sim.design import Design
 from sim.scheduler import Check, Draft, Outcome, Run, Schedule, Verdict, Verify, Work
 
@@ -70,36 +72,64 @@ def _row(kind: str, seconds: float, repeat: int, *, layer: int = -1, n_tokens: i
     return {"kind": kind, "layer": layer, "n_tokens": n_tokens, "context": context, "reuse": reuse, "repeat": repeat, "seconds": seconds}
 
 
-def walk(decoder: AdaDecoder, depth: int, tokens: torch.Tensor, context: int, times: int, repeat: int) -> Iterator[Row]:
-    """Walk layers [0, depth) ``times`` + 1 times on tokens (1, n) at positions ending at ``context``; the first, cold walk is not counted.
+class Walks:
+    """Stands in for a schedule: walks from the embedding down to ``depth``, ``laps`` times over the same positions.
 
-    Below depth L, the head there is checked after each walk, as a token that stays on would be; at L, the tokens are verified.
+    tokens: the n_tokens of a batch, the last at position ``context`` - 1. Below depth L, the head there is checked after each walk (where
+    it has one), as a token that stays on would be; at L, the batch is verified.
     """
+
+    def __init__(self, depth: int, n_layers: int, tokens: Sequence[int], context: int, *, checked: bool, laps: int) -> None:
+        self.boundaries = (0, depth) if depth == n_layers else (0, depth, n_layers)
+        self.tokens, self.stop, self.checked, self.laps = list(tokens), context, checked, laps
+
+    def steps(self) -> Generator[Work, Outcome, None]:
+        """The work of all laps."""
+        start, depth = self.stop - len(self.tokens), self.boundaries[1]
+        for _ in range(self.laps):
+            yield Run(0, start, self.stop)
+            if len(self.boundaries) == 2:
+                yield Verify(start, self.stop, tuple(self.tokens[1:]))
+            elif self.checked:
+                yield Check(depth, self.stop - 1)
+
+
+class Walking(Decoding):
+    """The decode loop on the batches of `Walks`: everything as when decoding, but the tokens of a batch are known."""
+
+    def __init__(self, parts: SegmentedModel, heads: ExitHeads, walks: Walks) -> None:
+        super().__init__(parts, heads, walks)  # type: ignore[arg-type]  # hands out work as a schedule does
+        self.tokens = walks.tokens
+
+    def embed(self, start: int) -> torch.Tensor:
+        """The whole batch."""
+        return self.parts.embed(torch.tensor([self.tokens], device=self.parts.device), start)
+
+
+def walk(decoder: AdaDecoder, depth: int, tokens: Sequence[int], context: int, laps: int, repeat: int) -> Iterator[Row]:
+    """Walk layers [0, depth) in the decode loop, ``laps`` + 1 times on tokens ending at ``context``; the first, cold lap is not counted."""
     parts = decoder.parts
-    clock = Clock(parts.device)
-    n_tokens = tokens.shape[1]
-    start = context - n_tokens
-    full = depth == parts.n_layers
+    n_tokens, full = len(tokens), depth == parts.n_layers
     checked = not full and depth in decoder.heads.transforms
-    for lap in range(times + 1):
+    decoding = Walking(parts, decoder.heads, Walks(depth, parts.n_layers, tokens, context, checked=checked, laps=laps + 1))
+    clock = Clock(parts.device)
+    decoding.mark = clock.mark
+    clock.mark()
+    for work in decoding.steps():
+        if isinstance(work, Run):
+            decoding.waiting[1][:-1] = []  # what a real schedule would catch up with later
         clock.mark()
-        hidden = parts.embed(tokens, start)
-        hidden = parts.run(0, depth, hidden, start, clock.mark)
-        if full:
-            ask_last_layer(parts, hidden)
-        elif checked:
-            ask_head(parts, decoder.heads, depth, hidden)
-        clock.mark()
-        seconds = clock.intervals()
-        if lap == 0:
-            continue
-        if full:
-            yield _row("embed", seconds[0], repeat, n_tokens=n_tokens)
-            yield _row("verify", seconds[-1], repeat, n_tokens=n_tokens)
-        elif checked and n_tokens == 1:
-            yield _row("head", seconds[-1], repeat, layer=depth, reuse=depth)
-        for layer, s in enumerate(seconds[1 : depth + 1]):
+    intervals = clock.intervals()
+    each = len(intervals) // (laps + 1)  # embedding, layers, what follows the last layer, and head or last layer
+    for lap in range(1, laps + 1):
+        embedding, *layers = intervals[lap * each : (lap + 1) * each]
+        for layer, s in enumerate(layers[:depth]):
             yield _row("layer", s, repeat, layer=layer, n_tokens=n_tokens, context=context, reuse=depth)
+        if full:
+            yield _row("embed", embedding, repeat, n_tokens=n_tokens)
+            yield _row("verify", layers[-1], repeat, n_tokens=n_tokens)
+        elif checked and n_tokens == 1:
+            yield _row("head", layers[-1], repeat, layer=depth, reuse=depth)
 
 
 class ScriptedDecoding(Decoding):

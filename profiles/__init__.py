@@ -14,7 +14,7 @@ from profiles.errors import (
     UnsupportedModel,
 )
 from profiles.hardware import describe_host
-from profiles.latency import LatencyTable, Statistic, typical
+from profiles.latency import LatencyTable
 from profiles.manifest import manifest_digest
 from profiles.schema import LATENCY_KINDS, MANIFEST, REQUIRED_MANIFEST, SCHEMA, SCHEMA_VERSION, TABLES
 from profiles.store import Profile, read_profile, write_profile, write_table
@@ -37,13 +37,11 @@ __all__ = [
     "ProfileError",
     "PromptError",
     "Said",
-    "Statistic",
     "Trace",
     "UnsupportedModel",
     "describe_host",
     "manifest_digest",
     "read_profile",
-    "typical",
     "write_profile",
     "write_table",
 ]

@@ -6,20 +6,15 @@ them there is no answer but an error that says what to measure. The one exceptio
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from profiles.errors import LatencyError, ProfileError
-
-Statistic = Callable[[NDArray[np.float64]], float]
-"""What is taken of the samples of one point; seconds in and out."""
+from profiles.visits import usual_visits
 
 _AXES = ["layer", "n_tokens", "context", "reuse"]
 _MEANINGLESS: dict[str, dict[str, int]] = {
@@ -33,17 +28,6 @@ _MEANINGLESS: dict[str, dict[str, int]] = {
 """By kind, the axes on which its time does not depend, and what stands there."""
 
 _FLAGS = {"embed": "--max-tokens {}", "verify": "--max-tokens {}", "prefill": "a prompt of {} tokens"}
-
-
-def typical(samples: NDArray[np.float64]) -> float:
-    """The seconds that stand for the samples of one point: their interquartile mean. The one place that decides it.
-
-    A run's time is a sum, and sums follow means, not medians; but the outer quarters are what the machine did besides (decision 0008).
-    Fewer than four samples are averaged as they are.
-    """
-    ordered = np.sort(samples)
-    cut = len(ordered) // 4
-    return float(ordered[cut : len(ordered) - cut].mean())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,9 +75,12 @@ class LatencyTable:
     _curves: dict[tuple[int, int, int, int], _Line] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def from_samples(cls, latency: pd.DataFrame, n_layers: int, statistic: Statistic = typical) -> LatencyTable:
-        """From a ``latency`` table (or from ``points``, one sample each). Raises ProfileError for seconds, kinds or layers that make no sense."""
-        points = _points(latency, statistic)
+    def from_samples(cls, latency: pd.DataFrame, n_layers: int) -> LatencyTable:
+        """From a ``latency`` table: a point's seconds are the mean of its samples in the usual visits (`profiles.visits`, decision 0012).
+
+        A table without the column ``repeat``, like ``points``, is one visit. Raises ProfileError for seconds, kinds or layers that make no sense.
+        """
+        points = _points(latency)
         grids: dict[int, dict[int, dict[int, dict[int, float]]]] = {}
         heads: dict[int, dict[int, float]] = {}
         rows: dict[str, dict[int, float]] = {}
@@ -118,6 +105,11 @@ class LatencyTable:
             _heads={depth: _Line.through(line) for depth, line in heads.items()},
             _rows={kind: _Line.through(line) for kind, line in rows.items()},
         )
+
+    @property
+    def contexts(self) -> tuple[int, ...]:
+        """Every context at which layers were measured: seconds are linear in between."""
+        return tuple(sorted(set(self.points.loc[self.points["kind"] == "layer", "context"])))
 
     def layer(self, layer: int, n_tokens: int, context: int, reuse: int) -> float:
         """Seconds for decoder layer ``layer`` (0-based) on n_tokens at once, the last at position ``context`` - 1. ``reuse`` as in `layers`."""
@@ -210,25 +202,21 @@ class LatencyTable:
         return _Line.through(points)
 
 
-def _points(latency: pd.DataFrame, statistic: Statistic) -> pd.DataFrame:
-    """One row per measured point, seconds by the statistic of its samples."""
+def _points(latency: pd.DataFrame) -> pd.DataFrame:
+    """One row per measured point: the mean of its samples in the usual visits, and how many these are."""
     seconds = latency["seconds"].to_numpy(dtype=np.float64)
     if wrong := np.flatnonzero(~(np.isfinite(seconds) & (seconds > 0))).tolist():
         raise ProfileError(
             f"wanted finite seconds above 0 in the latency table, got {seconds[wrong[0]]} in row {wrong[0]}: record it again"
         )
-    rows: list[tuple[Any, ...]] = []
-    for name, part in latency.groupby("kind", sort=True):
-        kind = str(name)
-        if kind not in _MEANINGLESS:
-            raise ProfileError(f"unknown latency kind {kind!r}: known are {', '.join(_MEANINGLESS)}")
-        for axes, samples in part.assign(**_MEANINGLESS[kind]).groupby(_AXES, sort=True)["seconds"]:
-            values = samples.to_numpy(dtype=np.float64)
-            stands = float(statistic(values))
-            if not (math.isfinite(stands) and stands > 0):
-                raise ProfileError(f"wanted finite seconds above 0 of the samples of {kind} at {axes}, got {stands}: use another statistic")
-            rows.append((kind, *map(int, cast(tuple[int, ...], axes)), stands, len(values)))
-    return pd.DataFrame(rows, columns=["kind", *_AXES, "seconds", "samples"])
+    if unknown := set(latency["kind"]) - set(_MEANINGLESS):
+        raise ProfileError(f"unknown latency kind {min(unknown)!r}: known are {', '.join(_MEANINGLESS)}")
+    if "repeat" not in latency:
+        latency = latency.assign(repeat=0)
+    samples = pd.concat([part.assign(**_MEANINGLESS[str(kind)]) for kind, part in latency.groupby("kind", sort=True)])
+    axes = samples.groupby(["kind", *_AXES], sort=True)
+    usual = samples[usual_visits(samples, axes.ngroup().to_numpy())]
+    return usual.groupby(["kind", *_AXES], sort=True)["seconds"].agg(seconds="mean", samples="size").reset_index()
 
 
 def _at(grid: _Grid, n_tokens: int, context: int, reuse: int) -> float | None:

@@ -6,7 +6,7 @@ Off it, after a wrong draft, only what was recorded is known: `Trace.branch` ans
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -174,6 +174,21 @@ class Trace:
     def tokens(self, prompt: int) -> NDArray[np.int32]:
         """[n_output, n_depths + 1] top-1 tokens, columns as in `confidences`; row 0 is -1 but for the first token in the last column."""
         return self._text(prompt).token
+
+    def earliest(self, prompt: int, heads: Sequence[int]) -> NDArray[np.int64]:
+        """[n_output] the earliest available depth of each output: of these heads, the first from which on all are right; L where none is.
+
+        Row 0, before which no head spoke, is L. Raises DesignError for a depth without a head.
+        """
+        if unknown := [depth for depth in heads if depth not in self._columns]:
+            raise self._unknown(prompt, 1, unknown[0])
+        token = self._text(prompt).token
+        depths = [*heads, self.n_layers]
+        right = token[:, [self._columns[depth] for depth in depths]] == token[:, -1:]
+        wrong_from = right.shape[1] - np.logical_and.accumulate(right[:, ::-1], axis=1).sum(axis=1)
+        answer: NDArray[np.int64] = np.array(depths, dtype=np.int64)[np.minimum(wrong_from, len(depths) - 1)]
+        answer[0] = self.n_layers
+        return answer
 
     def agreement(self) -> pd.DataFrame:
         """How often each head says what the last layer says, and how sure it is.

@@ -169,6 +169,8 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
         ("T2 predicted speedup", "speedup_error"),
     ):
         tiers.add_row(name, *(_percent(summary[key][which]) for which in ("median", "p90")))
+    for name, key in (("measured again: time", "time_difference"), ("measured again: speedup", "speedup_difference")):
+        tiers.add_row(name, *(_percent(summary["repeats"][key][which]) for which in ("median", "p90")))
     names = ("exact", "T1", "T2 time", "T2 speedup", "measured", "predicted")
     designs = Table(title="by design: median errors, speedups", title_justify="left", padding=(0, 0))
     designs.add_column("design", overflow="fold", min_width=len(max(comparison.cells["design"], key=len, default="")))

@@ -20,11 +20,16 @@ from sim.design import Design, Policy
 from sim.predict import Predictor
 from sim.pricing import Latencies, Pricer
 from sim.recorded import Cell, instrumented_runs, lengths_of, rounds_of, timed_runs
+from sim.repeats import Seconds, halves_differ, in_turn
 from sim.replay import Event, Replay, ReplayedRun, replay_measured
 from sim.scheduler import Check, Draft, Round, Verify
 
 NEAR_GAMMA = 1e-5
 """A confidence this close to its gamma, relative to it, may fall on either side: a batch of another size rounds differently (FP32)."""
+
+
+ERRORS = ("replay_error", "prediction_error", "speedup_error")
+DIFFERENCES = ("time_difference", "speedup_difference")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +48,11 @@ class Comparison:
     """A profile's own measured runs against the simulator.
 
     cells: one row per design and prompt: design, policy, prompt, n_tokens, exact (T0; missing where no rounds were recorded), modelled (share
-    of the time in rounds that rest on drawn branches), replay_error (T1), measured_s, predicted_s, prediction_error, speedup, predicted_speedup,
-    speedup_error (T2); errors are signed, relative to what was measured, NaN where not measured. explained: near-ties of runs that
-    are not exact. failing: the others. left_out: unverified cells whose text is not the trace's, which nothing recorded can replay.
+    of the time in rounds that rest on drawn branches), replay_error (T1), measured_s (median over repeats), predicted_s, prediction_error, speedup
+    (median over repeats, each against vanilla in the same one), predicted_speedup, speedup_error (T2); errors are signed, relative to what was
+    measured, NaN where not measured. time_difference and speedup_difference: what the even repeats measured / what the odd ones did - 1; no
+    prediction can be held to much less than half of it. explained: near-ties of runs that are not exact. failing: the others.
+    left_out: unverified cells whose text is not the trace's, which nothing recorded can replay.
     """
 
     cells: pd.DataFrame
@@ -67,7 +74,8 @@ class Comparison:
                 "exact": int(exact.sum()),
                 "explained": len({(tie.design, tie.prompt) for tie in self.explained}),
             },
-            **{name: spread(self.cells[name]) for name in ("replay_error", "prediction_error", "speedup_error")},
+            **{name: spread(self.cells[name]) for name in ERRORS},
+            "repeats": {name: spread(self.cells[name]) for name in DIFFERENCES},
             "left_out": self.left_out,
             "designs": by_design(self.cells).replace({np.nan: None}).to_dict("records"),
             "explained": [asdict(tie) for tie in self.explained],
@@ -95,7 +103,7 @@ def by_design(cells: pd.DataFrame) -> pd.DataFrame:
     for label, part in cells.groupby("design", sort=False):
         row: dict[str, Any] = {"design": label, "runs": len(part), "exact": int(part["exact"].fillna(0).astype(bool).sum())}
         row["modelled"] = float(part["modelled"].mean())
-        row |= {name: spread(part[name])["median"] for name in ("replay_error", "prediction_error", "speedup_error")}
+        row |= {name: spread(part[name])["median"] for name in ERRORS}
         tpot = times.get(str(label))
         row |= {"measured_tpot_s": np.nan, "predicted_tpot_s": np.nan, "measured_speedup": np.nan, "predicted_speedup": np.nan}
         if tpot is not None:
@@ -139,6 +147,7 @@ class _Comparing:
         self.replays: dict[Cell, ReplayedRun] = {}  # those whose text is the trace's
         self.rows: dict[Cell, dict[str, Any]] = {}
         self.replay_errors: dict[Cell, list[float]] = {}
+        self.seconds: dict[Cell, Seconds] = {}
         self.explained: list[NearTie] = []
         self.failing: list[dict[str, Any]] = []
         self.left_out = 0
@@ -202,9 +211,11 @@ class _Comparing:
         run, measured_s = self.replays.get(cell), float(runs["decode_s"].median())
         if run is not None and run.n_tokens > 1:
             self.rows[cell] |= {"measured_s": measured_s, "predicted_s": run.seconds, "prediction_error": run.seconds / measured_s - 1}
+            self.seconds[cell] = runs.groupby("repeat")["decode_s"].median()
+            self.rows[cell]["time_difference"] = halves_differ(self.seconds[cell])
 
     def result(self) -> Comparison:
-        """The cells, with speedups over vanilla on the same prompt."""
+        """The cells, one row each."""
         columns = [
             "design",
             "policy",
@@ -216,17 +227,30 @@ class _Comparing:
             "measured_s",
             "predicted_s",
             "prediction_error",
+            "speedup",
+            "predicted_speedup",
+            "speedup_error",
+            "time_difference",
+            "speedup_difference",
         ]
         for cell, errors in self.replay_errors.items():
             self.rows[cell]["replay_error"] = float(np.median(errors))
+        self._speedups()
         cells = pd.DataFrame(list(self.rows.values()), columns=columns)
-        vanilla = cells[cells["policy"] == str(Policy.VANILLA)].drop_duplicates("prompt").set_index("prompt")[["measured_s", "predicted_s"]]
-        base = cells[["prompt"]].join(vanilla, on="prompt")
-        cells["speedup"] = base["measured_s"] / cells["measured_s"]
-        cells["predicted_speedup"] = base["predicted_s"] / cells["predicted_s"]
-        error = cells["predicted_speedup"] / cells["speedup"] - 1
-        cells["speedup_error"] = error.where(cells["policy"] != str(Policy.VANILLA))  # vanilla over vanilla is always right
         return Comparison(cells=cells, explained=tuple(self.explained), failing=tuple(self.failing), left_out=self.left_out)
+
+    def _speedups(self) -> None:
+        """Over vanilla on the same prompt, in turn. Vanilla's own is always right, and has no error."""
+        vanilla = {cell[1]: cell for cell in self.seconds if cell[0].policy is Policy.VANILLA}
+        for cell in self.seconds:
+            base, row = vanilla.get(cell[1]), self.rows[cell]
+            if base is None:
+                continue
+            measured = in_turn(self.seconds[base], self.seconds[cell])
+            row |= {"speedup": measured.median(), "predicted_speedup": self.rows[base]["predicted_s"] / row["predicted_s"]}
+            if base != cell:
+                row["speedup_error"] = row["predicted_speedup"] / row["speedup"] - 1
+                row["speedup_difference"] = halves_differ(measured)
 
     def _replay(self, cell: Cell, *, events: bool = False) -> ReplayedRun:
         design, prompt = cell

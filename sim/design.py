@@ -24,6 +24,7 @@ class Policy(StrEnum):
     VANILLA = "vanilla"
     ADADECODE = "adadecode"
     FIXED = "fixed"
+    ORACLE = "oracle"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +35,9 @@ class Design:
     is taken when its probability *exceeds* the threshold. cap: most drafts in a round. verify: False commits drafts unseen by
     the last layer (the paper's ablation, table 3).
 
-    ``fixed`` drafts ``cap`` tokens a round from its one head, however unsure (LayerSkip); its gamma is not used.
-    Raises DesignError.
+    ``fixed`` drafts ``cap`` tokens a round from its one head, however unsure (LayerSkip); its gamma is not used. ``oracle`` leaves every token at
+    its earliest available depth, from which on every head of the placement is right (DEX), and asks no head in vain: the ceiling
+    of what any rule could reach with these heads. It exists in simulation only. Raises DesignError.
     """
 
     policy: Policy
@@ -78,7 +80,7 @@ class Design:
             raise DesignError(f"unknown policy {policy!r}: known are {', '.join(Policy)}") from None
         depths, most = () if named is Policy.VANILLA else _depths(placement), _whole("the cap", cap)
         gammas = _gammas(gamma, max(1, len(depths)))
-        if named is Policy.FIXED or not depths:  # unused, but still checked
+        if named is not Policy.ADADECODE or not depths:  # unused, but still checked
             cls(policy=Policy.ADADECODE, placement=depths or tuple(range(1, len(gammas) + 1)), gammas=gammas, cap=most)
             gammas = (0.0,) * len(depths)
         return cls(policy=named, placement=depths, gammas=gammas, cap=most, verify=verify)
@@ -93,11 +95,15 @@ class Design:
             raise DesignError(
                 f"a head lies between the layers of a model with {n_layers}: depths 1..{n_layers - 1}, got {list(self.placement)}"
             )
-        return (0, *(d for d, g in zip(self.placement, self.gammas, strict=True) if self.policy is Policy.FIXED or g < 1.0), n_layers)
+        return (
+            0,
+            *(d for d, g in zip(self.placement, self.gammas, strict=True) if self.policy is not Policy.ADADECODE or g < 1.0),
+            n_layers,
+        )
 
     def threshold(self, depth: int) -> float:
         """The confidence that a draft from the head at this depth must exceed."""
-        if self.policy is Policy.FIXED:
+        if self.policy is not Policy.ADADECODE:
             return -1.0
         return self.gammas[self.placement.index(depth)]
 
@@ -109,7 +115,7 @@ class Design:
         heads = "/".join(map(str, self.placement))
         gammas = "/".join(f"{g:g}" for g in (self.gammas if len(set(self.gammas)) > 1 else self.gammas[:1]))
         words = [f"{self.policy} {heads}"]
-        if self.policy is not Policy.FIXED:
+        if self.policy is Policy.ADADECODE:
             words.append(f"gamma {gammas}")
         if self.cap != DEFAULT_CAP or self.policy is Policy.FIXED:
             words.append(f"cap {self.cap}")

@@ -100,7 +100,8 @@ class Predictor:
         tpot_s = _tpot(runs)
         drafts, accepted = sum(len(r.exits) for r in rounds), sum(r.accepted for r in rounds)
         boundaries = design.boundaries(self.trace.n_layers)
-        tested = sum(r.checks.count(boundaries[1]) for r in rounds)  # whoever is tested is tested by the shallowest head first
+        # whoever is tested is tested by the shallowest head first; the oracle asks each once, where it leaves
+        tested = sum(len(r.checks) if design.policy is Policy.ORACLE else r.checks.count(boundaries[1]) for r in rounds)
         return Prediction(
             design=design,
             prompts=len(runs),

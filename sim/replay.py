@@ -14,7 +14,7 @@ import simpy
 
 from profiles.errors import DesignError, ProfileError
 from profiles.trace import Trace
-from sim.design import Design
+from sim.design import Design, Policy
 from sim.outcomes import Answers, BranchModel, budget
 from sim.pricing import Latencies, Pricer
 from sim.scheduler import Check, Outcome, Round, Run, Schedule, Verify, Work
@@ -136,6 +136,7 @@ class Replay:
             first_token=trace.first_token(prompt),
             max_new_tokens=budget(trace, prompt, self.design),
             eos=trace.eos,
+            earliest=self._earliest(prompt),
         )
         answers = Answers(trace, prompt, schedule, self.model)
         env, meter = simpy.Environment(0.0), Meter(events=[] if events else None)
@@ -151,6 +152,13 @@ class Replay:
             rounds=tuple(schedule.rounds),
             events=tuple(meter.events or ()),
         )
+
+    def _earliest(self, prompt: int) -> Callable[[int], int] | None:
+        """For the oracle: where the token at a position may leave."""
+        if self.design.policy is not Policy.ORACLE:
+            return None
+        depths, n_prompt = self.trace.earliest(prompt, self.design.placement).tolist(), self.trace.n_prompt(prompt)
+        return lambda position: int(depths[position - n_prompt + 1])
 
 
 def replay(

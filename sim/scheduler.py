@@ -12,7 +12,7 @@ says which positions have been through it; a rollback shortens them.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -82,7 +82,8 @@ class Round:
 class Schedule:
     """The decoding of one sequence. After the prefill, ``first_token`` stands at position ``n_prompt``, not yet computed.
 
-    n_layers: L. max_new_tokens: budget, ``first_token`` included, >= 1. eos: tokens that end the text.
+    n_layers: L. max_new_tokens: budget, ``first_token`` included, >= 1. eos: tokens that end the text. earliest: for the policy ``oracle``, the
+    depth at which the token at a position may leave; no head above it is asked.
     tokens: what is committed, ``first_token`` first. rounds: what was done. Both grow while ``steps()`` runs. newest: the token at
     the position being computed, a draft or a committed one.
     """
@@ -93,6 +94,7 @@ class Schedule:
     first_token: int
     max_new_tokens: int
     eos: frozenset[int] = frozenset()
+    earliest: Callable[[int], int] | None = None
     tokens: list[int] = field(init=False)
     rounds: list[Round] = field(init=False, default_factory=list)
     boundaries: tuple[int, ...] = field(init=False)
@@ -135,6 +137,8 @@ class Schedule:
             if not self._may_draft(len(drafts)):
                 continue
             depth = self.boundaries[segment]
+            if self.earliest is not None and depth < self.earliest(position):
+                continue
             checks.append(depth)
             outcome = yield Check(depth, position)
             assert isinstance(outcome, Draft)

@@ -142,6 +142,21 @@ def test_a_speedup_error_compares_speedups_on_the_same_prompt(comparison: Compar
     assert math.isclose(summary["speedup_error"]["median"], 1.25 / 1.1 - 1)
 
 
+def test_repeats_are_held_against_each_other(comparison: Comparison) -> None:
+    """The even repeats at 0.9 and 1.3 have a median of 1.1, the odd one is at 1; speedups, slower alike, do not differ."""
+    told = comparison.to_dict()["repeats"]
+    assert math.isclose(told["time_difference"]["median"], 0.1)
+    assert math.isclose(told["speedup_difference"]["median"], 0.0, abs_tol=1e-12)
+
+
+def test_one_repeat_says_nothing_about_another(profile: Profile, tmp_path: Path) -> None:
+    """No difference, rather than none to speak of."""
+    once = profile.runs[profile.runs["repeat"] == 0]
+    told = compare(edited(profile, tmp_path / "profile", runs=once)).to_dict()
+    assert told["repeats"]["time_difference"] == {"median": None, "p90": None}
+    assert told["prediction_error"]["median"] is not None
+
+
 def test_vanilla_has_no_speedup_error(comparison: Comparison) -> None:
     """Its speedup over itself is always right, and would flatter the median."""
     cells = comparison.cells

@@ -50,9 +50,6 @@ def test_replay_of_measured_durations(comparison: Comparison) -> None:
     assert error <= 0.01
 
 
-@pytest.mark.xfail(
-    reason="the recording is too noisy to judge: two repeats of one run differ by 7.7 % in the median, predictions by 6.1 % (decision 0011)"
-)
 def test_prediction_of_other_runs(comparison: Comparison) -> None:
     """T2: run time within 5 % and speedup within 3 % in the median, from latencies disjoint from the runs."""
     told = comparison.to_dict()

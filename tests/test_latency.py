@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import trim_mean
 
 from profiles import LatencyError, LatencyTable, ProfileError
 from tests.synthetic import head_seconds, layer_seconds, synthetic_profile
@@ -34,25 +33,22 @@ def grid(tokens: tuple[int, ...] = (1, 4), contexts: tuple[int, ...] = (10, 30),
     ]
 
 
-def test_a_measured_point_is_the_statistic_of_its_samples() -> None:
-    """Four samples at one point: the mean of the middle two, whatever the outer ones are."""
+def test_a_measured_point_is_the_mean_of_its_samples_in_the_usual_visits() -> None:
+    """Four visits of one sample each: the mean of the middle two, whatever the outer ones are."""
     samples = pd.DataFrame([("layer", 0, 1, 10, 1, i, s) for i, s in enumerate((0.125, 9.0, 0.25, 0.5))], columns=COLUMNS)
-    assert LatencyTable.from_samples(samples, 1).layer(0, 1, 10, 1) == 0.375
-
-
-def test_another_statistic_can_be_asked_for() -> None:
-    """The mean of two samples, by name."""
-    samples = pd.DataFrame([("host", -1, 1, 0, 0, i, s) for i, s in enumerate((0.25, 0.5))], columns=COLUMNS)
-    assert LatencyTable.from_samples(samples, 1, statistic=lambda x: float(x.mean())).host() == 0.375
+    latency = LatencyTable.from_samples(samples, 1)
+    assert latency.layer(0, 1, 10, 1) == 0.375
+    assert latency.points["samples"].tolist() == [2]
 
 
 def test_every_measured_point_of_a_profile_is_returned_exactly(tmp_path: Path) -> None:
-    """Layers of a whole synthetic recording against interquartile means taken by another library."""
+    """Layers of a whole synthetic recording of three visits, all of them kept, against plain means."""
     profile = synthetic_profile(tmp_path / "p")
+    assert profile.latency["repeat"].nunique() == 3
     latency = LatencyTable.from_samples(profile.latency, profile.n_layers)
     layers = profile.latency[profile.latency["kind"] == "layer"]
     for key, samples in layers.groupby(["layer", "n_tokens", "context", "reuse"])["seconds"]:
-        assert latency.layer(*key) == pytest.approx(trim_mean(samples, 0.25), rel=1e-12)  # type: ignore[misc]
+        assert latency.layer(*key) == pytest.approx(np.mean(samples.to_numpy()), rel=1e-12)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -179,13 +175,6 @@ def test_a_head_that_was_not_measured_is_refused() -> None:
 def test_absurd_samples_are_refused(seconds: float) -> None:
     with pytest.raises(ProfileError, match=r"wanted finite seconds above 0 in the latency table, got .* in row 8"):
         table([*grid()[:8], ("host", -1, 1, 0, 0, seconds)])
-
-
-def test_an_absurd_statistic_is_refused() -> None:
-    """It would be believed ever after."""
-    samples = pd.DataFrame([("host", -1, 1, 0, 0, 0, 1.0)], columns=COLUMNS)
-    with pytest.raises(ProfileError, match="use another statistic"):
-        LatencyTable.from_samples(samples, 1, statistic=lambda _: 0.0)
 
 
 def test_an_unknown_kind_is_refused() -> None:

@@ -1,0 +1,205 @@
+"""Shapes of models: counts that match what was published and what transformers builds, and configs that say too little."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from profiles.errors import ShapeError
+from profiles.models import ModelShape, find_model, shape_from_config, shapes
+
+PUBLISHED = {
+    "llama-2-7b": 6_738_415_616,
+    "llama-2-13b": 13_015_864_320,
+    "llama-2-70b": 68_976_648_192,
+    "llama-3.1-8b": 8_030_261_248,
+    "llama-3.1-70b": 70_553_706_496,
+    "codellama-7b": 6_738_546_688,
+    "codellama-13b": 13_016_028_160,
+    "codellama-34b": 33_743_970_304,
+    "qwen-72b": 72_287_920_128,
+    "qwen2.5-7b": 7_615_616_512,
+    "internlm-20b": 20_100_000_000,
+    "mistral-7b": 7_241_732_096,
+    "mixtral-8x7b": 46_702_792_704,
+}
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 97,
+}
+GPT2 = {"model_type": "gpt2", "n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 128, "vocab_size": 97}
+# What each model_type needs beside LLAMA (or GPT2); keys that are not here take transformers' defaults.
+BUILT: list[dict[str, Any]] = [
+    {"model_type": "llama"},
+    {"model_type": "llama", "attention_bias": True, "mlp_bias": True, "head_dim": 24, "tie_word_embeddings": True},
+    {"model_type": "mistral"},
+    {"model_type": "mixtral", "num_local_experts": 4},
+    {"model_type": "qwen2"},
+    {"model_type": "qwen3"},
+    {"model_type": "qwen3_moe", "moe_intermediate_size": 32, "num_experts": 4, "num_experts_per_tok": 2},
+    {"model_type": "gemma"},
+    {"model_type": "gemma2"},
+    {"model_type": "phi3", "pad_token_id": 0},
+    {"model_type": "olmo2"},
+    {"model_type": "granite"},
+    {"model_type": "smollm3", "pad_token_id": 0},
+    {"model_type": "starcoder2"},
+    {"model_type": "gpt_neox"},
+    {"model_type": "falcon"},
+    {"model_type": "falcon", "multi_query": False, "parallel_attn": False, "bias": True},
+    {"model_type": "falcon", "new_decoder_architecture": True, "num_kv_heads": 2},
+    {**GPT2},
+    {**GPT2, "n_inner": 80, "tie_word_embeddings": False},
+    {**GPT2, "model_type": "gpt_bigcode"},
+    {**GPT2, "model_type": "gpt_bigcode", "multi_query": False},
+]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_match_the_published_count(name: str) -> None:
+    assert find_model(name).total_parameters == pytest.approx(PUBLISHED[name], rel=0.005)
+
+
+def test_every_model_has_a_source_to_look_up() -> None:
+    assert all("https://" in shape.source for shape in shapes().values())
+
+
+def test_a_layer_splits_into_attention_mlp_and_norms() -> None:
+    shape = find_model("llama-3.1-8b")
+    assert shape.attention_parameters == 2 * 4096 * 4096 + 2 * 4096 * 1024
+    assert shape.mlp_parameters == 3 * 4096 * 14336
+    assert shape.layer_parameters == shape.attention_parameters + shape.mlp_parameters + 2 * 4096
+    assert shape.head_parameters == 4096**2
+
+
+def test_a_tied_head_is_read_but_not_stored_twice() -> None:
+    tied = find_model("llama-3.2-1b")
+    assert tied.lm_head_parameters == tied.embedding_parameters
+    assert tied.total_parameters == tied.embedding_parameters + 16 * tied.layer_parameters + 2048
+
+
+def test_the_experts_that_tokens_touch_together() -> None:
+    mixtral = find_model("mixtral-8x7b")
+    assert [mixtral.experts_touched(n) for n in (0, 1, 2)] == [0, 2, 3.5]
+    assert mixtral.experts_touched(1000) == pytest.approx(8)
+    assert mixtral.active_layer_parameters(1) == mixtral.layer_parameters - 6 * mixtral.expert_parameters
+
+
+def test_without_experts_every_batch_reads_the_whole_layer() -> None:
+    llama = find_model("llama-2-7b")
+    assert [llama.active_layer_parameters(n) for n in (1, 64)] == [llama.layer_parameters] * 2
+
+
+# Importing gpt_bigcode, transformers still scripts a function as PyTorch no longer likes it.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("different", BUILT, ids=lambda config: "-".join(f"{value}" for value in config.values()))
+def test_a_config_counts_what_transformers_builds(different: dict[str, Any]) -> None:
+    """Both the whole config, as a profile's manifest keeps it, and only what differs from the defaults."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    given = different if "n_embd" in different else LLAMA | different
+    config = CONFIG_MAPPING[given["model_type"]](**{key: value for key, value in given.items() if key != "model_type"})
+    with torch.device("meta"):
+        built = AutoModelForCausalLM.from_config(config).num_parameters()
+    assert shape_from_config(given).total_parameters == built
+    assert shape_from_config(json.loads(json.dumps(config.to_diff_dict(), default=str))).total_parameters == built
+
+
+def test_qwen_counts_both_halves_of_its_mlp_and_shares_no_keys() -> None:
+    config = {
+        "model_type": "qwen",
+        "hidden_size": 8192,
+        "intermediate_size": 49152,
+        "kv_channels": 128,
+        "no_bias": True,
+        "vocab_size": 152064,
+    }
+    shape = shape_from_config(config | {"num_attention_heads": 64, "num_hidden_layers": 80, "tie_word_embeddings": False})
+    assert shape.total_parameters == PUBLISHED["qwen-72b"]
+    assert shape.n_kv_heads == 64
+
+
+def test_a_window_counts_only_where_every_layer_slides() -> None:
+    assert shape_from_config(LLAMA | {"model_type": "mistral"}).sliding_window == 4096
+    assert shape_from_config(LLAMA | {"model_type": "mistral", "sliding_window": None}).sliding_window is None
+    assert shape_from_config(LLAMA | {"model_type": "gemma2", "sliding_window": 8}).sliding_window is None
+    mixed = {"layer_types": ["sliding_attention", "full_attention", "full_attention"], "sliding_window": 8}
+    assert shape_from_config(LLAMA | {"model_type": "qwen2"} | mixed).sliding_window is None
+
+
+def test_a_hub_name_is_recognised() -> None:
+    assert find_model("codellama/CodeLlama-34b-Instruct-hf") == find_model("codellama-34b")
+    assert find_model("meta-llama/Meta-Llama-3-8B").name == "llama-3-8b"
+
+
+def test_a_config_file_its_folder_and_its_dict_are_the_same_model(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(LLAMA))
+    assert find_model(file) == find_model(tmp_path)
+    assert find_model(file).total_parameters == find_model(LLAMA).total_parameters
+
+
+def test_a_file_of_ones_own_shapes(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    sizes = "n_layers = 2\nhidden_size = 8\nintermediate_size = 16\nn_heads = 2\nvocab_size = 32\nsource = 'mine'\n"
+    file.write_text(f"[small]\n{sizes}['small.er']\n{sizes}n_kv_heads = 1\n")
+    assert find_model(f"{file}:small.er").n_kv_heads == 1
+    with pytest.raises(ShapeError, match=r"2 models in .*: ask for .*mine.toml:small or .*mine.toml:small.er"):
+        find_model(file)
+    file.write_text(f"[small]\n{sizes}parameters = 7e9\n")
+    with pytest.raises(ShapeError, match=r"small comes to 1832 parameters, published are 7000000000.0: check its sizes"):
+        find_model(file)
+    file.write_text("")
+    with pytest.raises(ShapeError, match=r"no model in .*mine.toml: wanted one or more tables"):
+        find_model(file)
+    file.write_text("[small]\nn_layers = 2\n")
+    with pytest.raises(ShapeError, match="small lacks hidden_size, intermediate_size, n_heads, source, vocab_size"):
+        find_model(file)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({key: value for key, value in LLAMA.items() if key != "hidden_size"}, "the config has no hidden_size or n_embd: add it"),
+        (LLAMA | {"num_hidden_layers": None}, "the config has no num_hidden_layers or n_layer"),
+        (LLAMA | {"vocab_size": -1}, "vocab_size is -1: wanted a whole number, 1 or more"),
+        (LLAMA | {"num_attention_heads": 5}, "hidden_size 64 is no multiple of n_heads 5"),
+        (LLAMA | {"num_key_value_heads": 3}, "n_heads 4 is no multiple of n_kv_heads 3"),
+        (LLAMA | {"model_type": "llama5"}, "model_type 'llama5' is none whose layers are known here, the nearest are llama"),
+        ({"hidden_size": 64}, "model_type None is none whose layers are known here"),
+        (LLAMA | {"model_type": "qwen3_moe", "moe_intermediate_size": 32, "mlp_only_layers": [0]}, "wanted all layers alike"),
+    ],
+)
+def test_a_config_that_says_too_little_or_nonsense_is_refused(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        shape_from_config(config)
+
+
+def test_an_unknown_model_is_an_error_with_the_nearest_names() -> None:
+    with pytest.raises(
+        ShapeError, match=r"no model 'llama-3.1-9b' in the catalogue, the nearest are llama-3.1-8b.*give the path of its config.json"
+    ):
+        find_model("llama-3.1-9b")
+
+
+def test_a_config_that_is_not_there_or_is_no_config(tmp_path: Path) -> None:
+    with pytest.raises(ShapeError, match=r"no file .*config.json: give the path of a model's config.json, or one of the names"):
+        find_model(tmp_path / "config.json")
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(ShapeError, match=r"holds list, wanted the object of a config.json"):
+        find_model(tmp_path)
+
+
+def test_impossible_experts_are_refused() -> None:
+    with pytest.raises(ShapeError, match="experts_per_token 9 of n_experts 8"):
+        ModelShape(**vars(find_model("mixtral-8x7b")) | {"experts_per_token": 9})

@@ -1,0 +1,80 @@
+"""Walks: what they time, and that they time it all in place."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import pytest
+import torch
+
+from engine.decode import AdaDecoder
+from engine.heads import ExitHeads
+from engine.timing import Walking, Walks, host_seconds, walk
+from sim.scheduler import Check, Run, Verify
+from tests.models import tiny_model
+
+TOKENS = (5, 6, 7)
+
+
+@pytest.fixture(scope="module")
+def decoder() -> AdaDecoder:
+    model = tiny_model("llama", torch.float32)
+    decoder = AdaDecoder(model, ExitHeads.identity(model, [2, 4]))
+    with torch.inference_mode():
+        decoder.parts.allocate(24)
+    return decoder
+
+
+@pytest.mark.parametrize(
+    ("depth", "n_tokens", "kinds"),
+    [
+        (4, 1, {"layer": 4, "head": 1}),
+        (4, 3, {"layer": 4}),
+        (3, 1, {"layer": 3}),
+        (6, 1, {"layer": 6, "embed": 1, "verify": 1}),
+        (6, 3, {"layer": 6, "embed": 1, "verify": 1}),
+    ],
+)
+def test_a_walk_times_each_layer_and_what_ends_it(decoder: AdaDecoder, depth: int, n_tokens: int, kinds: dict[str, int]) -> None:
+    """Two counted laps; a head only where there is one, and only for one token; all of it within the time that the walk took."""
+    began = time.perf_counter()
+    with decoder.parts.session():
+        rows = list(walk(decoder, depth, TOKENS[:n_tokens], 9, 2, 17))
+    assert sum(row["seconds"] for row in rows) < time.perf_counter() - began
+    assert Counter(row["kind"] for row in rows) == {kind: 2 * count for kind, count in kinds.items()}
+    assert {row["repeat"] for row in rows} == {17}
+    layers = [row for row in rows if row["kind"] == "layer"]
+    assert [row["layer"] for row in layers] == 2 * list(range(depth))
+    assert {(row["n_tokens"], row["context"], row["reuse"]) for row in layers} == {(n_tokens, 9, depth)}
+    assert all((row["layer"], row["reuse"]) == (depth, depth) for row in rows if row["kind"] == "head")
+
+
+def test_a_walk_is_work_for_the_decode_loop(decoder: AdaDecoder) -> None:
+    """Batches at the same positions, checked at an exit and verified at the end."""
+    shallow = Walks(4, 6, TOKENS, 9, checked=True, laps=2)
+    assert list(shallow.steps()) == [Run(0, 6, 9), Check(4, 8)] * 2
+    whole = Walks(6, 6, TOKENS, 9, checked=False, laps=1)
+    assert list(whole.steps()) == [Run(0, 6, 9), Verify(6, 9, (6, 7))]
+
+
+def test_a_walk_computes_what_the_model_does(decoder: AdaDecoder) -> None:
+    """After a prompt, the hidden states that a walk leaves at its exit are those of the same tokens run at once."""
+    ids = torch.tensor([[3, 9, 4, 1, 2, 8, *TOKENS]])
+    parts = decoder.parts
+    with parts.session():
+        expected = parts.run(0, 4, parts.embed(ids, 0), 0)[:, 6:]
+        walking = Walking(parts, decoder.heads, Walks(4, 6, TOKENS, 9, checked=True, laps=1))
+        for _ in walking.steps():
+            pass
+    assert torch.allclose(walking.waiting[1][-1], expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("depth", [0, 2, 4])
+def test_host_time_is_a_small_part_of_a_scripted_decode(decoder: AdaDecoder, depth: int) -> None:
+    """Above nothing, and less for each piece of work than the decode took for each."""
+    with decoder.parts.session():
+        decoder.parts.run(0, 6, decoder.parts.embed(torch.tensor([[1]]), 0), 0)
+        began = time.perf_counter()
+        host = host_seconds(decoder, depth, context=1, rounds=2)
+    assert 0 < host < time.perf_counter() - began
