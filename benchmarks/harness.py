@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from engine.machine import describe_software
-from profiles.hardware import describe_host
+from profiles.host import describe_host
 
 RESULTS = Path(__file__).parent / "results"
 PROFILE = Path("profiles/recorded/demo-cpu")

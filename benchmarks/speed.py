@@ -68,15 +68,17 @@ def main(arguments: list[str] | None = None) -> None:
         texts = [(encode(demo.tokenizer, prompt), prompt.max_new_tokens or NEW_TOKENS) for prompt in fresh]
         results.append({**measure(domain, decoder, texts, chosen.design, args.repeats), "predicted_speedup": chosen.speedup})
     keep("speed", {"results": results})
-    table = Table(title="speed, demo model, one thread: median (lowest .. highest) of the repeats")
-    for heading in ("domain", "design", "transformers tok/s", "vanilla / transformers", "adadecode / vanilla", "predicted"):
-        table.add_column(heading)
-    for r in results:
-        spreads = [
-            f"{r[k]['median']:.2f} ({r[k]['min']:.2f} .. {r[k]['max']:.2f})"
-            for k in ("vanilla_over_transformers", "adadecode_over_vanilla")
-        ]
-        table.add_row(r["domain"], r["design"], f"{r['tokens_per_s']['transformers']:.0f}", *spreads, f"{r['predicted_speedup']:.2f}")
+    table = Table("", *(r["domain"] for r in results), title="demo model, one thread: median (lowest .. highest) of the repeats")
+    for name, key in (
+        ("our vanilla / transformers", "vanilla_over_transformers"),
+        ("adadecode / our vanilla", "adadecode_over_vanilla"),
+        ("adadecode / transformers", "adadecode_over_transformers"),
+    ):
+        table.add_row(name, *(f"{r[key]['median']:.2f} ({r[key]['min']:.2f} .. {r[key]['max']:.2f})" for r in results))
+    table.add_row("  predicted, over our vanilla", *(f"{r['predicted_speedup']:.2f}" for r in results))
+    table.add_row("  design", *(r["design"] for r in results))
+    table.add_row("  texts equal", *(f"{r['equal_texts']} of {r['prompts']}" for r in results))
+    table.add_row("transformers, tokens/s", *(f"{r['tokens_per_s']['transformers']:.0f}" for r in results))
     Console().print(table)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from profiles.hardware import describe_host
+from profiles.host import describe_host
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:

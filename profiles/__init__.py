@@ -13,7 +13,7 @@ from profiles.errors import (
     PromptError,
     UnsupportedModel,
 )
-from profiles.hardware import describe_host
+from profiles.host import describe_host
 from profiles.latency import LatencyTable
 from profiles.manifest import manifest_digest
 from profiles.schema import LATENCY_KINDS, MANIFEST, REQUIRED_MANIFEST, SCHEMA, SCHEMA_VERSION, TABLES

@@ -78,8 +78,12 @@ class Device:
     """One accelerator: datasheet figures, and what was measured on it.
 
     memory_bytes: capacity as marketed, a "GB" taken as 2**30; the driver keeps a few percent of it. bandwidth: bytes/s. peak_flops: dtype
-    (of ``DTYPES``) to dense FLOP/s. clock_hz: boost clock. datasheet: source of all these. sustained_bandwidth (bytes/s) and
-    sustained_flops (dtype to FLOP/s, large dense matmuls): None and absent where no measurement was found.
+    (of ``DTYPES``) to dense FLOP/s. clock_hz: boost clock. datasheet: source of all these. sustained_bandwidth (bytes/s, of
+    whichever benchmark was found) and sustained_flops (dtype to FLOP/s, large dense matmuls): None and absent where no measurement was found.
+
+    lbm_bandwidth and read_bandwidth (bytes/s, or None): each of one benchmark on every device that has it, so that ratios between devices mean
+    something. lbm_bandwidth: lattice Boltzmann streaming, lower than a plain read but measured the same way everywhere. read_bandwidth: a plain
+    read, on fewer devices.
 
     Raises DeviceError for a figure that is missing, absurd, or a sparse or non-tensor peak in the place of a dense tensor peak.
     """
@@ -97,6 +101,8 @@ class Device:
     l2_bytes: int | None = None
     tdp_watts: float | None = None
     sustained_bandwidth: Measured | None = None
+    lbm_bandwidth: Measured | None = None
+    read_bandwidth: Measured | None = None
     sustained_flops: Mapping[str, Measured] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -182,6 +188,8 @@ def _device(name: str, entry: object, sources: Mapping[str, str]) -> Device:
         l2_bytes=_bytes(name, "l2_mib", table, _MIB) if "l2_mib" in table else None,
         tdp_watts=table.get("tdp_w"),
         sustained_bandwidth=sustained.pop("bandwidth", None),
+        lbm_bandwidth=sustained.pop("lbm_bandwidth", None),
+        read_bandwidth=sustained.pop("read_bandwidth", None),
         sustained_flops=sustained,
     )
 
@@ -252,7 +260,8 @@ def _check_figures(device: Device) -> None:
 
 def _check_sustained(device: Device) -> None:
     """What was measured has a source and stays near or below the datasheet."""
-    pairs = [("bandwidth", device.sustained_bandwidth, device.bandwidth, _BANDWIDTH_MARGIN)] if device.sustained_bandwidth else []
+    bandwidths = {"bandwidth": device.sustained_bandwidth, "lbm_bandwidth": device.lbm_bandwidth, "read_bandwidth": device.read_bandwidth}
+    pairs = [(what, one, device.bandwidth, _BANDWIDTH_MARGIN) for what, one in bandwidths.items() if one]
     pairs += [(dtype, one, device.peak(dtype), _FLOPS_MARGIN) for dtype, one in device.sustained_flops.items()]
     for what, measured, ceiling, margin in pairs:
         figure = f"{device.name}.sustained.{what}"

@@ -48,14 +48,39 @@ def test_figures_are_in_bytes_flops_and_seconds() -> None:
 
 def test_every_figure_has_a_source_to_look_up() -> None:
     for device in catalogue().values():
-        measured = [device.sustained_bandwidth, *device.sustained_flops.values()]
+        measured = [device.sustained_bandwidth, device.lbm_bandwidth, device.read_bandwidth, *device.sustained_flops.values()]
         assert all("https://" in source for source in (device.datasheet, *(one.source for one in measured if one))), device.name
 
 
 def test_what_nobody_measured_is_none_not_the_datasheet() -> None:
     device = find_device("tpu-v4")
-    assert device.sustained_bandwidth is None
+    assert device.sustained_bandwidth is device.lbm_bandwidth is device.read_bandwidth is None
     assert device.sustained_flops == {}
+
+
+@pytest.mark.parametrize(("family", "least"), [("lbm_bandwidth", 20), ("read_bandwidth", 5)])
+def test_bandwidths_for_ratios_are_all_of_one_benchmark(family: str, least: int) -> None:
+    measured = [one for device in catalogue().values() if (one := getattr(device, family))]
+    assert len(measured) >= least
+    assert len({one.source for one in measured}) == 1
+
+
+def test_lattice_boltzmann_bandwidth_is_whole_cell_updates_of_153_bytes() -> None:
+    measured = {name: device.lbm_bandwidth.value for name, device in catalogue().items() if device.lbm_bandwidth}
+    assert all(value / 153e6 == pytest.approx(round(value / 153e6), rel=1e-12) for value in measured.values())
+    assert (measured["a100-80gb-sxm"], measured["a40"]) == (10228 * 153e6, 3378 * 153e6)
+
+
+def test_lattice_boltzmann_streaming_is_slower_than_a_plain_read_of_the_same_memory() -> None:
+    for device in catalogue().values():
+        if device.lbm_bandwidth:
+            assert 0.6 * device.bandwidth < device.lbm_bandwidth.value < 0.95 * device.bandwidth, device.name
+            assert not device.read_bandwidth or device.lbm_bandwidth.value < device.read_bandwidth.value, device.name
+
+
+@pytest.mark.parametrize("name", ["a10g", "v100-sxm", "v100-32gb-pcie", "rtx-3060-8gb"])
+def test_a_figure_of_another_memory_version_is_not_taken_over(name: str) -> None:
+    assert find_device(name).lbm_bandwidth is None
 
 
 def test_a_dtype_the_device_lacks_is_refused() -> None:
@@ -103,6 +128,14 @@ def test_bf16_on_a_gpu_that_has_none_is_refused() -> None:
         ({"datasheet": " "}, "wanted a text that others can look up"),
         ({"sustained_bandwidth": Measured(value=310e9, source="a benchmark")}, "3.1e.11, above the datasheet's 3e.11"),
         ({"sustained_bandwidth": Measured(value=235e9, source="")}, "source of l4.sustained.bandwidth is ''"),
+        (
+            {"lbm_bandwidth": Measured(value=310e9, source="a benchmark")},
+            "l4.sustained.lbm_bandwidth is 3.1e.11, above the datasheet's 3e.11",
+        ),
+        (
+            {"read_bandwidth": Measured(value=-1.0, source="a benchmark")},
+            "l4.sustained.read_bandwidth is -1.0: wanted a finite number above 0",
+        ),
         ({"sustained_flops": {"fp16": Measured(value=242e12, source="a benchmark")}}, "above the datasheet's 1.21e.14"),
     ],
 )
@@ -123,6 +156,14 @@ def test_the_template_is_itself_a_device(tmp_path: Path) -> None:
     file.write_text(TEMPLATE)
     assert find_device(file).name == "my-gpu"
     assert find_device(f"{file}:my-gpu").sustained_bandwidth == Measured(value=235e9, source="how it was measured")
+
+
+def test_bandwidths_for_ratios_in_a_file_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(TEMPLATE + '\nsustained.lbm_bandwidth = { value = 228e9, source = "by hand" }')
+    device = find_device(file)
+    assert (device.lbm_bandwidth, device.read_bandwidth) == (Measured(value=228e9, source="by hand"), None)
+    assert device.sustained_flops == {}
 
 
 def test_of_several_devices_in_a_file_one_is_named(tmp_path: Path) -> None:
