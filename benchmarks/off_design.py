@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
         {
             "designs_not_recorded": len(DESIGNS),
             "prompts": int(cells["prompt"].nunique()),
-            "repeats": args.repeats,
+            "runs_of_each": args.repeats,
             "modelled_share": float(cells["modelled"].mean()),
             **comparison.to_dict(),
         },
