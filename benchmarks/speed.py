@@ -68,17 +68,17 @@ def main(arguments: list[str] | None = None) -> None:
         texts = [(encode(demo.tokenizer, prompt), prompt.max_new_tokens or NEW_TOKENS) for prompt in fresh]
         results.append({**measure(domain, decoder, texts, chosen.design, args.repeats), "predicted_speedup": chosen.speedup})
     keep("speed", {"results": results})
-    table = Table("", *(r["domain"] for r in results), title="demo model, one thread: median (lowest .. highest) of the repeats")
+    table = Table("", *(r["domain"] for r in results), title="demo model, one thread: median (lowest .. highest)")
     for name, key in (
-        ("our vanilla / transformers", "vanilla_over_transformers"),
-        ("adadecode / our vanilla", "adadecode_over_vanilla"),
-        ("adadecode / transformers", "adadecode_over_transformers"),
+        ("vanilla / generate", "vanilla_over_transformers"),
+        ("adadecode / vanilla", "adadecode_over_vanilla"),
+        ("adadecode / generate", "adadecode_over_transformers"),
     ):
         table.add_row(name, *(f"{r[key]['median']:.2f} ({r[key]['min']:.2f} .. {r[key]['max']:.2f})" for r in results))
-    table.add_row("  predicted, over our vanilla", *(f"{r['predicted_speedup']:.2f}" for r in results))
+    table.add_row("  predicted, / vanilla", *(f"{r['predicted_speedup']:.2f}" for r in results))
     table.add_row("  design", *(r["design"] for r in results))
     table.add_row("  texts equal", *(f"{r['equal_texts']} of {r['prompts']}" for r in results))
-    table.add_row("transformers, tokens/s", *(f"{r['tokens_per_s']['transformers']:.0f}" for r in results))
+    table.add_row("generate, tokens/s", *(f"{r['tokens_per_s']['transformers']:.0f}" for r in results))
     Console().print(table)
 
 
