@@ -38,8 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
     trained = AdaDecoder(demo.model, demo.heads)
     identity = AdaDecoder(demo.model, ExitHeads.identity(demo.model, PLACEMENT))
     results: list[dict[str, Any]] = []
-    table = Table(title=f"ablations: heads at {PLACEMENT}, gamma {GAMMA}; speedup over vanilla, median (lowest .. highest)")
-    for heading in ("domain", "variant", "texts equal", "tokens until differing", "speedup"):
+    table = Table(title=f"heads at {PLACEMENT}, gamma {GAMMA}: share of texts equal, of tokens before they differ; speedup over vanilla")
+    for heading in ("domain", "variant", "texts", "tokens", "speedup"):
         table.add_column(heading, justify="left" if heading in ("domain", "variant") else "right")
     for domain in ("arithmetic", "code"):
         ids = [(encode(demo.tokenizer, p), p.max_new_tokens or NEW_TOKENS) for p in demo.of(domain)[: args.prompts]]
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
             "vanilla": lambda x, n: trained.generate(x, n, policy="vanilla").tokens,
             "verified": lambda x, n: trained.generate(x, n, gamma=GAMMA, placement=PLACEMENT).tokens,
             "unverified": lambda x, n: trained.generate(x, n, gamma=GAMMA, placement=PLACEMENT, verify=False).tokens,
-            "own LM head (T = I)": lambda x, n: identity.generate(x, n, gamma=GAMMA, placement=PLACEMENT).tokens,
+            "own LM head": lambda x, n: identity.generate(x, n, gamma=GAMMA, placement=PLACEMENT).tokens,
         }
         texts = {name: [call(*x) for x in ids] for name, call in calls.items()}
         seconds = in_turn({name: [lambda x=x, c=call: c(*x) for x in ids] for name, call in calls.items()}, args.repeats)
