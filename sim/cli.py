@@ -28,9 +28,15 @@ from sim.timeline import chrome_trace
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
 ProfileArgument = Annotated[Path, typer.Argument(metavar="PROFILE", help="A directory that adadecode-profile wrote.", show_default=False)]
-PolicyOption = Annotated[str, typer.Option("--policy", help=f"One of {', '.join(Policy)}.")]
+PolicyOption = Annotated[
+    str,
+    typer.Option(
+        "--policy", help=f"One of {', '.join(Policy)}. The oracle lets every token leave at its earliest right depth: simulation only."
+    ),
+]
 GammaOption = Annotated[
-    str, typer.Option("--gamma", help="Confidence that a draft must exceed: one for all heads, or a list like 0.9,0.7.")
+    str,
+    typer.Option("--gamma", help="Confidence that a draft must exceed: one for all heads, or a list like 0.9,0.7. Only adadecode asks it."),
 ]
 HeadsOption = Annotated[
     str | None, typer.Option("--heads", help="Depths of the heads to use, like 4,8; all trained ones by default.", show_default=False)
@@ -169,7 +175,7 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
         ("T2 predicted speedup", "speedup_error"),
     ):
         tiers.add_row(name, *(_percent(summary[key][which]) for which in ("median", "p90")))
-    for name, key in (("measured again: time", "time_difference"), ("measured again: speedup", "speedup_difference")):
+    for name, key in (("even / odd repeats, time", "time_difference"), ("even / odd repeats, speedup", "speedup_difference")):
         tiers.add_row(name, *(_percent(summary["repeats"][key][which]) for which in ("median", "p90")))
     names = ("exact", "T1", "T2 time", "T2 speedup", "measured", "predicted")
     designs = Table(title="by design: median errors, speedups", title_justify="left", padding=(0, 0))

@@ -27,6 +27,10 @@ class Policy(StrEnum):
     ORACLE = "oracle"
 
 
+RUNNABLE = tuple(policy for policy in Policy if policy is not Policy.ORACLE)
+"""The policies that an engine can follow; the oracle needs to know the text in advance."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Design:
     """One point of the design space; checks itself.
@@ -36,8 +40,8 @@ class Design:
     the last layer (the paper's ablation, table 3).
 
     ``fixed`` drafts ``cap`` tokens a round from its one head, however unsure (LayerSkip); its gamma is not used. ``oracle`` leaves every token at
-    its earliest available depth, from which on every head of the placement is right (DEX), and asks no head in vain: the ceiling
-    of what any rule could reach with these heads. It exists in simulation only. Raises DesignError.
+    its earliest available depth, from which on every head of the placement is right (DEX), and asks no head in vain. It is never wrong, but no
+    bound: fewer heads may do better, and a head may be right before deeper ones are. It exists in simulation only. Raises DesignError.
     """
 
     policy: Policy
@@ -97,13 +101,18 @@ class Design:
             )
         return (
             0,
-            *(d for d, g in zip(self.placement, self.gammas, strict=True) if self.policy is not Policy.ADADECODE or g < 1.0),
+            *(d for d, g in zip(self.placement, self.gammas, strict=True) if not self.asks_confidence or g < 1.0),
             n_layers,
         )
 
+    @property
+    def asks_confidence(self) -> bool:
+        """Whether gammas decide."""
+        return self.policy is Policy.ADADECODE
+
     def threshold(self, depth: int) -> float:
         """The confidence that a draft from the head at this depth must exceed."""
-        if self.policy is not Policy.ADADECODE:
+        if not self.asks_confidence:
             return -1.0
         return self.gammas[self.placement.index(depth)]
 
@@ -115,7 +124,7 @@ class Design:
         heads = "/".join(map(str, self.placement))
         gammas = "/".join(f"{g:g}" for g in (self.gammas if len(set(self.gammas)) > 1 else self.gammas[:1]))
         words = [f"{self.policy} {heads}"]
-        if self.policy is Policy.ADADECODE:
+        if self.asks_confidence:
             words.append(f"gamma {gammas}")
         if self.cap != DEFAULT_CAP or self.policy is Policy.FIXED:
             words.append(f"cap {self.cap}")

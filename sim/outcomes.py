@@ -11,6 +11,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from profiles.trace import Said, Trace
 from sim.design import Design
 from sim.scheduler import Check, Draft, Outcome, Run, Schedule, Verdict, Work
@@ -26,6 +29,14 @@ def budget(trace: Trace, prompt: int, design: Design) -> int:
     verification nothing is known beyond the recorded text, and its length is the budget.
     """
     return trace.max_new_tokens(prompt) if design.verify else trace.n_output(prompt)
+
+
+def earliest_exits(trace: Trace, prompt: int, design: Design) -> NDArray[np.int64]:
+    """[n_output] where the oracle lets each output be drafted: `Trace.earliest`; an end only at L, where it is verified."""
+    depths = trace.earliest(prompt, design.placement)
+    if design.verify:
+        depths[np.isin(trace.tokens(prompt)[:, -1], list(trace.eos))] = trace.n_layers
+    return depths
 
 
 class BranchModel:

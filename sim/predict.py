@@ -100,8 +100,9 @@ class Predictor:
         tpot_s = _tpot(runs)
         drafts, accepted = sum(len(r.exits) for r in rounds), sum(r.accepted for r in rounds)
         boundaries = design.boundaries(self.trace.n_layers)
-        # whoever is tested is tested by the shallowest head first; the oracle asks each once, where it leaves
-        tested = sum(len(r.checks) if design.policy is Policy.ORACLE else r.checks.count(boundaries[1]) for r in rounds)
+        tested = sum(r.checks.count(boundaries[1]) for r in rounds)  # whoever is tested is tested by the shallowest head first
+        if design.policy is Policy.ORACLE:  # which asks only those that leave: what could have left is what counts
+            tested = sum(len(r.exits) + (len(r.exits) < design.cap) for r in rounds)
         return Prediction(
             design=design,
             prompts=len(runs),

@@ -15,7 +15,7 @@ import simpy
 from profiles.errors import DesignError, ProfileError
 from profiles.trace import Trace
 from sim.design import Design, Policy
-from sim.outcomes import Answers, BranchModel, budget
+from sim.outcomes import Answers, BranchModel, budget, earliest_exits
 from sim.pricing import Latencies, Pricer
 from sim.scheduler import Check, Outcome, Round, Run, Schedule, Verify, Work
 
@@ -157,7 +157,7 @@ class Replay:
         """For the oracle: where the token at a position may leave."""
         if self.design.policy is not Policy.ORACLE:
             return None
-        depths, n_prompt = self.trace.earliest(prompt, self.design.placement).tolist(), self.trace.n_prompt(prompt)
+        depths, n_prompt = earliest_exits(self.trace, prompt, self.design).tolist(), self.trace.n_prompt(prompt)
         return lambda position: int(depths[position - n_prompt + 1])
 
 

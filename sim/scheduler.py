@@ -16,7 +16,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sim.design import Design
+from profiles.errors import DesignError
+from sim.design import Design, Policy
 
 
 class Run(NamedTuple):
@@ -82,8 +83,8 @@ class Round:
 class Schedule:
     """The decoding of one sequence. After the prefill, ``first_token`` stands at position ``n_prompt``, not yet computed.
 
-    n_layers: L. max_new_tokens: budget, ``first_token`` included, >= 1. eos: tokens that end the text. earliest: for the policy ``oracle``, the
-    depth at which the token at a position may leave; no head above it is asked.
+    n_layers: L. max_new_tokens: budget, ``first_token`` included, >= 1. eos: tokens that end the text. earliest: for the policy ``oracle`` and
+    only for it, the depth at which the token at a position may leave; no head above it is asked. Raises DesignError for an oracle without it.
     tokens: what is committed, ``first_token`` first. rounds: what was done. Both grow while ``steps()`` runs. newest: the token at
     the position being computed, a draft or a committed one.
     """
@@ -102,6 +103,8 @@ class Schedule:
     newest: int = field(init=False)
 
     def __post_init__(self) -> None:
+        if (self.design.policy is Policy.ORACLE) != (self.earliest is not None):
+            raise DesignError("the oracle must know where every token may leave, and nobody else may: simulate it from a recorded trace")
         self.tokens = [self.first_token]
         self.newest = self.first_token
         self.boundaries = self.design.boundaries(self.n_layers)

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from engine.decode import AdaDecoder, Generation
 from engine.segments import SegmentedModel
-from sim.design import Policy
+from sim.design import RUNNABLE, Policy
 from tests.models import N_LAYERS, VOCABULARY, greedy_text, random_heads, tiny_model
 
 MOST_TOKENS = 20
@@ -24,7 +24,7 @@ def designs(draw: st.DrawFn) -> dict[str, object]:
     """Options of ``generate``: heads at some depths, each with a gamma of its own."""
     placement = tuple(sorted(draw(st.sets(st.integers(1, N_LAYERS - 1), min_size=1))))
     gammas = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0.0, 1.0))
-    policy = draw(st.sampled_from([*Policy] if len(placement) == 1 else [Policy.VANILLA, Policy.ADADECODE, Policy.ADADECODE]))
+    policy = draw(st.sampled_from(RUNNABLE if len(placement) == 1 else [Policy.VANILLA, Policy.ADADECODE, Policy.ADADECODE]))
     gamma = 0.5 if policy is Policy.VANILLA else draw(st.tuples(*[gammas] * len(placement)))
     return {"policy": policy, "placement": placement, "gamma": gamma, "cap": draw(st.integers(1, 7))}
 

@@ -40,7 +40,7 @@ def test_the_earliest_depth_is_the_first_from_which_on_all_are_right(predictor: 
 
 
 def test_every_draft_of_the_oracle_is_accepted_where_it_first_could_be(predictor: Predictor) -> None:
-    """No draft falls, no check fails but of an end token, which only the last layer may say, and each exit is the earliest depth of its output."""
+    """No draft falls, no head is asked in vain, and each exit is the earliest depth of its output."""
     trace = predictor.trace
     design = Design.of("oracle", placement=trace.depths)
     for run in replay(trace, predictor.latency, design):
@@ -48,20 +48,20 @@ def test_every_draft_of_the_oracle_is_accepted_where_it_first_could_be(predictor
         for done in run.rounds:
             first = done.start - run.n_prompt + 1
             assert done.accepted == len(done.exits)
-            assert done.checks[: len(done.exits)] == done.exits
-            assert len(done.checks) == len(done.exits) or trace.final(run.prompt, first + len(done.exits)) in trace.eos
+            assert done.checks == done.exits
             assert list(done.exits) == depths[first : first + len(done.exits)].tolist()
         assert not run.left_text
         assert run.modelled_seconds == 0
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 0.6, 0.9])
-def test_no_threshold_beats_the_oracle(predictor: Predictor, gamma: float) -> None:
-    """With the same heads and cap, on this trace."""
+def test_the_oracle_is_ahead_of_thresholds_here(predictor: Predictor, gamma: float) -> None:
+    """With the same heads and cap, on this trace; no theorem. Its rates count what could have left."""
     heads = predictor.trace.depths
     ceiling = predictor.predict(Design.of("oracle", placement=heads))
     assert predictor.predict(Design.of(gamma=gamma, placement=heads)).speedup <= ceiling.speedup
     assert (ceiling.reject_rate, ceiling.modelled_share) == (0.0, 0.0)
+    assert ceiling.drafts < ceiling.tested
 
 
 def test_a_head_that_was_not_trained_has_no_earliest_depth(predictor: Predictor) -> None:

@@ -300,3 +300,10 @@ def test_a_round_reports_what_was_handed_out(case: tuple[Design, int], seed: int
     assert [d for r in schedule.rounds for d in r.checks] == [w.depth for w in handed if isinstance(w, Check)]
     assert 1 + sum(r.committed for r in schedule.rounds) == len(schedule.tokens)
     assert all(len(r.exits) <= design.cap for r in schedule.rounds)
+
+
+@pytest.mark.parametrize(("policy", "earliest"), [("oracle", None), ("adadecode", lambda position: position)])
+def test_only_the_oracle_knows_where_tokens_may_leave(policy: str, earliest: Callable[[int], int] | None) -> None:
+    """An oracle that knows nothing would draft everything; an engine's schedule is such a one."""
+    with pytest.raises(DesignError, match="the oracle must know"):
+        Schedule(design=Design.of(policy, placement=(1,)), n_layers=3, n_prompt=2, first_token=1, max_new_tokens=4, earliest=earliest)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from profiles.schema import TABLES
 from profiles.trace import Trace
-from sim.design import Design, Policy
+from sim.design import RUNNABLE, Design, Policy
 from sim.scheduler import Check, Draft, Outcome, Run, Schedule, Verdict, Verify, Work
 
 N_PROMPT = 4
@@ -88,7 +88,7 @@ class ToyModel:
 def designs(draw: st.DrawFn, verify: bool = True) -> tuple[Design, int]:
     """Any design and a number of layers it fits."""
     n_layers = draw(st.integers(2, 8))
-    policy = draw(st.sampled_from(list(Policy)))
+    policy = draw(st.sampled_from(RUNNABLE))
     cap = draw(st.integers(1, 6))
     if policy is Policy.FIXED:
         return Design.of(policy, placement=(draw(st.integers(1, n_layers - 1)),), cap=cap, verify=verify), n_layers
