@@ -85,9 +85,15 @@ def columns(design: Design) -> Row:
 
 
 Piece = tuple[str, Callable[[], dict[str, Sequence[Row]]]]
-"""Its name, order-kind-number, and what makes it."""
+"""Its name, and what makes it."""
 
 KINDS = ("trace", "runs", "latency", "works", "branches")
+"""What pieces there are; the place of a piece's kind leads its name, so that names sort as the pieces are put together."""
+
+
+def piece_name(kind: str, *numbers: str) -> str:
+    """Like ``2-runs-000-0001``."""
+    return "-".join((str(KINDS.index(kind) + 1), kind, *numbers))
 
 
 class Recorder:
@@ -103,22 +109,23 @@ class Recorder:
     def pieces(self) -> list[Piece]:
         """Everything to do, in order, each with its name."""
         plan, count = self.plan, len(self.plan.prompts)
-        todo: list[Piece] = [(f"1-trace-{p:04}", partial(self._trace, p)) for p in range(count)]
+        todo: list[Piece] = [(piece_name("trace", f"{p:04}"), partial(self._trace, p)) for p in range(count)]
         for repeat in range(plan.repeats):
             for p in range(count):
-                todo.append((f"2-runs-{repeat:03}-{p:04}", partial(self._runs, repeat, p)))
+                todo.append((piece_name("runs", f"{repeat:03}", f"{p:04}"), partial(self._runs, repeat, p)))
                 todo.append(self._visit(repeat * count + p))
         todo += [self._visit(v) for v in range(plan.repeats * count, VISITS * len(plan.contexts))]
-        todo += [(f"4-works-{p:04}", partial(self._works, p)) for p in range(count)]
-        todo += [(f"5-branches-{p:04}", partial(self._branches, p)) for p in range(count)]
+        todo += [(piece_name("works", f"{p:04}"), partial(self._works, p)) for p in range(count)]
+        todo += [(piece_name("branches", f"{p:04}"), partial(self._branches, p)) for p in range(count)]
         return todo
 
     def _visit(self, number: int) -> Piece:
-        return f"3-latency-{number:06}", partial(self._latency, number)
+        return piece_name("latency", f"{number:06}"), partial(self._latency, number)
 
     def run(self, kinds: Collection[str] = KINDS) -> Iterator[tuple[int, int]]:
         """Do what is not done yet of these kinds of pieces; yields (finished, all) after each."""
-        todo = [piece for piece in self.pieces() if piece[0].split("-")[1] in kinds]
+        wanted = tuple(piece_name(kind, "") for kind in kinds)
+        todo = [piece for piece in self.pieces() if piece[0].startswith(wanted)]
         manifest_digest(self._manifest(0))  # what cannot be written is refused now, not at the end
         with torch.inference_mode():
             self.decoder.parts.allocate(self.plan.longest)
@@ -165,7 +172,7 @@ class Recorder:
         told = [row for d in self.plan.designs for row in rounds[d]]
         if repeat == 0:
             return {"runs": [runs[d] for d in self.plan.designs], "rounds": told}
-        if told != self.parts.rows(f"2-runs-000-{p:04}", "rounds"):
+        if told != self.parts.rows(piece_name("runs", "000", f"{p:04}"), "rounds"):
             raise InputError(
                 f"repeat {repeat} on prompt {p} went other rounds than the first run: the model does not compute the same twice on"
                 f" {self.device}, and its runs cannot be replayed; use deterministic kernels, or record with --repeats 1"
@@ -253,8 +260,8 @@ class Recorder:
 
     def _branches(self, p: int) -> dict[str, Sequence[Row]]:
         """Every wrong branch that a recorded design went down, and every likely one."""
-        trace = self.parts.rows(f"1-trace-{p:04}", "trace")
-        about = self.parts.rows(f"1-trace-{p:04}", "prompts")[0]
+        trace = self.parts.rows(piece_name("trace", f"{p:04}"), "trace")
+        about = self.parts.rows(piece_name("trace", f"{p:04}"), "prompts")[0]
         final = {row["output"]: row["token"] for row in trace if row["depth"] == self.decoder.parts.n_layers}
         outputs = (about["first_token"], *(final[i] for i in sorted(final)))
         text = Text(prompt=self.plan.encoded[p], outputs=outputs, ended=about["ended"])

@@ -6,11 +6,13 @@ Loads numpy, pandas and pyarrow; never torch.
 from profiles.errors import (
     AdaDecodeError,
     DesignError,
+    DeviceError,
     HeadsError,
     InputError,
     LatencyError,
     ProfileError,
     PromptError,
+    ShapeError,
     UnsupportedModel,
 )
 from profiles.host import describe_host
@@ -29,6 +31,7 @@ __all__ = [
     "TABLES",
     "AdaDecodeError",
     "DesignError",
+    "DeviceError",
     "HeadsError",
     "InputError",
     "LatencyError",
@@ -37,6 +40,7 @@ __all__ = [
     "ProfileError",
     "PromptError",
     "Said",
+    "ShapeError",
     "Trace",
     "UnsupportedModel",
     "describe_host",

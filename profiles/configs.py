@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from profiles.errors import ShapeError, nearest
-from profiles.shape import ModelShape, default_head_dim
+from profiles.shape import ModelShape, checked_flag, checked_size, default_head_dim
 
 # What configs call what we count.
 _SPELLINGS = {
@@ -99,12 +99,16 @@ _FAMILIES = {
 def shape_from_config(config: Mapping[str, Any], name: str | None = None) -> ModelShape:
     """The shape that a Hugging Face config describes, as read from config.json or kept in a profile's manifest.
 
-    Raises ShapeError for a model_type whose layers are not known here, for a missing size, and for an unusual layout.
+    Raises ShapeError for a model_type whose layers are not known here, for a missing size, for an unusual layout, and for a value of the wrong kind.
     """
-    config = config.get("text_config") or config
+    inner = config.get("text_config")
+    if inner is not None:
+        if not isinstance(inner, Mapping):
+            raise ShapeError(f"{name or 'this config'}: text_config is {inner!r}: wanted the object of a config.json")
+        config = inner
     kind = config.get("model_type")
     label = str(name or config.get("_name_or_path") or f"{kind} model")
-    if kind not in _FAMILIES:
+    if not isinstance(kind, str) or kind not in _FAMILIES:
         raise ShapeError(
             f"{label}: model_type {kind!r} is none whose layers are known here, {nearest(str(kind), _FAMILIES)}: "
             "describe the model in a TOML file in the form of profiles/models.toml"
@@ -122,6 +126,7 @@ class _Reader:
     def shape(self) -> ModelShape:
         self._refuse_the_unusual()
         hidden_size, n_heads = self._size("hidden_size"), self._size("n_heads")
+        head_dim, n_experts, experts_per_token = (self._found(what) for what in ("head_dim", "n_experts", "experts_per_token"))
         return ModelShape(
             name=self.name,
             n_layers=self._size("n_layers"),
@@ -129,11 +134,11 @@ class _Reader:
             intermediate_size=self._intermediate_size(hidden_size),
             n_heads=n_heads,
             n_kv_heads=self._n_kv_heads(n_heads),
-            head_dim=self._found("head_dim") or default_head_dim(self.name, hidden_size, n_heads),
+            head_dim=default_head_dim(self.name, hidden_size, n_heads) if head_dim is None else head_dim,
             vocab_size=self._size("vocab_size"),
-            tied_embeddings=bool(self.config.get("tie_word_embeddings", False)),
-            n_experts=self._found("n_experts") or 1,
-            experts_per_token=self._found("experts_per_token") or 1,
+            tied_embeddings=self._flag("tie_word_embeddings", default=False),
+            n_experts=1 if n_experts is None else n_experts,
+            experts_per_token=1 if experts_per_token is None else experts_per_token,
             gated_mlp=self.family.gated_mlp,
             qkv_bias=self._has(self.family.qkv_bias),
             out_bias=self._has(self.family.out_bias),
@@ -147,18 +152,28 @@ class _Reader:
             source=f"config of {self.name}",
         )
 
-    def _found(self, what: str) -> Any:  # noqa: ANN401
+    def _whole(self, key: str) -> int | None:
+        """The number under this key, None where there is none."""
+        value = self.config.get(key)
+        return None if value is None else checked_size(self.name, key, value)
+
+    def _flag(self, key: str, *, default: bool) -> bool:
+        """The boolean under this key; null is no."""
+        value = self.config.get(key, default)
+        return value is not None and checked_flag(self.name, key, value)
+
+    def _found(self, what: str) -> int | None:
         """What the config has under any of the spellings, None where it has nothing."""
-        return next((self.config[key] for key in _SPELLINGS[what] if self.config.get(key) is not None), None)
+        return next((size for key in _SPELLINGS[what] if (size := self._whole(key)) is not None), None)
 
     def _size(self, what: str) -> int:
-        size: int | None = self._found(what)
+        size = self._found(what)
         if size is None:
             raise ShapeError(f"{self.name}: the config has no {' or '.join(_SPELLINGS[what])}: add it, as no size is guessed")
         return size
 
     def _has(self, bias: bool | str) -> bool:  # noqa: FBT001
-        return bool(self.config[bias]) if isinstance(bias, str) else bias
+        return self._flag(bias, default=False) if isinstance(bias, str) else bias
 
     def _intermediate_size(self, hidden_size: int) -> int:
         if self.kind == "qwen":  # which counts both halves of its gated MLP
@@ -166,34 +181,37 @@ class _Reader:
         if self.kind == "qwen3_moe":
             return self._size("expert_size")
         if self.kind in ("gpt2", "gpt_bigcode", "falcon"):  # whose MLP is four times as wide unless a key of their own says something else
-            own: int | None = self.config.get("ffn_hidden_size" if self.kind == "falcon" else "n_inner")
-            return own or 4 * hidden_size
+            own = self._whole("ffn_hidden_size" if self.kind == "falcon" else "n_inner")
+            return 4 * hidden_size if own is None else own
         return self._size("intermediate_size")
 
     def _n_kv_heads(self, n_heads: int) -> int:
-        grouped = self.config.get("new_decoder_architecture", False)  # falcon's newer layout, which may share keys in groups
+        grouped = self._flag("new_decoder_architecture", default=False)  # falcon's newer layout, which may share keys in groups
         if self.kind in ("falcon", "gpt_bigcode") and not grouped:
-            return 1 if self.config.get("multi_query", True) else n_heads
+            return 1 if self._flag("multi_query", default=True) else n_heads
         if self.kind in ("gpt2", "gpt_neox"):  # which have no such key
             return n_heads
-        return self._found("n_kv_heads") or n_heads
+        given = self._found("n_kv_heads")
+        return n_heads if given is None else given
 
     def _norms_per_layer(self) -> int:
         if self.kind != "falcon":
             return self.family.norms_per_layer
-        if self.config.get("new_decoder_architecture", False):
-            return int(self.config.get("num_ln_in_parallel_attn") or 2)
-        return 1 if self.config.get("parallel_attn", True) else 2
+        if self._flag("new_decoder_architecture", default=False):
+            given = self._whole("num_ln_in_parallel_attn")
+            return 2 if given is None else given
+        return 1 if self._flag("parallel_attn", default=True) else 2
 
     def _sliding_window(self) -> int | None:
         """The window if it binds every layer."""
         kinds = self.config.get("layer_types")
+        if kinds is not None and not (isinstance(kinds, (list, tuple)) and all(isinstance(kind, str) for kind in kinds)):
+            raise ShapeError(f"{self.name}: layer_types is {kinds!r}: wanted a list with a text for every layer")
         everywhere = set(kinds) == {"sliding_attention"} if kinds else self.family.slides
-        window: int | None = self.config.get("sliding_window") if everywhere else None
-        return window
+        return self._whole("sliding_window") if everywhere else None
 
     def _refuse_the_unusual(self) -> None:
-        if (self.config.get("decoder_sparse_step") or 1) != 1 or self.config.get("mlp_only_layers"):
+        if self._whole("decoder_sparse_step") not in (None, 1) or self.config.get("mlp_only_layers"):
             raise ShapeError(f"{self.name}: some layers are a mixture of experts and some are not: wanted all layers alike")
-        if self.kind == "qwen" and not self.config.get("no_bias", True):
+        if self.kind == "qwen" and not self._flag("no_bias", default=True):
             raise ShapeError(f"{self.name}: a qwen with no_bias = false is not known here: wanted no_bias = true")

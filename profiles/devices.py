@@ -173,7 +173,7 @@ def read_devices(path: Path) -> dict[str, Device]:
 def _device(name: str, entry: object, sources: Mapping[str, str]) -> Device:
     """One table of a file as a Device."""
     table = _checked_table(name, entry)
-    sustained = {figure: _measured(f"{name}.sustained.{figure}", entry, sources) for figure, entry in table.get("sustained", {}).items()}
+    sustained = {figure: _measured(f"{name}.sustained.{figure}", one, sources) for figure, one in table.get("sustained", {}).items()}
     return Device(
         name=name,
         title=table["title"],
@@ -254,6 +254,8 @@ def _check_figures(device: Device) -> None:
     for key in ("memory_bytes", "bandwidth", "sm_count", "clock_hz", "l2_bytes", "tdp_watts"):
         if getattr(device, key) is not None:
             _check_positive(f"{device.name}.{key}", getattr(device, key))
+    if device.sm_count is not None and not isinstance(device.sm_count, int):
+        raise DeviceError(f"{device.name}.sm_count is {device.sm_count!r}: wanted a whole number")
     for dtype, flops in device.peak_flops.items():
         _check_positive(f"{device.name}.peak.{dtype}", flops)
 
@@ -288,12 +290,13 @@ def _check_peaks(device: Device) -> None:
     _check_near(device, "fp32", cycles * rates.vector, _CLOCK_MARGIN, "multiprocessors x clock x FP32 FLOPs per cycle")
     if "bf16" in device.peak_flops and device.architecture in _WITHOUT_BF16:
         raise DeviceError(f"{device.name} is given a bf16 peak, but {device.architecture} has no bf16 tensor cores: leave it out")
-    if "fp16" not in device.peak_flops:
+    known = next((dtype for dtype in ("fp16", "bf16") if dtype in device.peak_flops), None)
+    if known is None:
         return
-    _check_near(device, "fp16_acc16", 2 * device.peak("fp16"), _RATIO_MARGIN, "twice its fp16 peak")
-    _check_near(device, "fp8", 2 * device.peak("fp16"), _RATIO_MARGIN, "twice its fp16 peak")
-    full = device.peak_flops.get("fp16_acc16", device.peak("fp16"))
-    _check_near(device, "int8", 2 * full, _RATIO_MARGIN, "twice its fp16 peak at full rate (fp16_acc16 where that is given)")
+    for dtype in ("fp16_acc16", "fp8"):
+        _check_near(device, dtype, 2 * device.peak(known), _RATIO_MARGIN, f"twice its {known} peak")
+    full = device.peak_flops.get("fp16_acc16", device.peak(known))
+    _check_near(device, "int8", 2 * full, _RATIO_MARGIN, f"twice its {known} peak at full rate (fp16_acc16 where that is given)")
 
 
 def _check_near(device: Device, dtype: str, wanted: float, margin: float, why: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -80,6 +81,11 @@ def read_shapes(path: Path) -> dict[str, ModelShape]:
     """Every model of a TOML file by name. Raises ShapeError for a file that cannot be read and for a shape that fails a check."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ShapeError(
+            f"no file {path}: give the name of a model of the catalogue, the path of its config.json, "
+            "or the path of a TOML file in the form of profiles/models.toml"
+        ) from None
     except (OSError, ValueError) as error:
         raise ShapeError(f"cannot read {path} as TOML: {error}") from error
     if not tables:
@@ -100,10 +106,19 @@ def _shape(name: str, table: object) -> ModelShape:
         raise ShapeError(
             f"model {name} has {', '.join(unknown)}, which means nothing here: wanted only {', '.join(sorted(_FIELDS))}, parameters"
         )
+    if not isinstance(given["source"], str) or not given["source"].strip():
+        raise ShapeError(f"{name}: source is {given['source']!r}: wanted a text that others can look up")
     given.setdefault("n_kv_heads", given["n_heads"])
     if "head_dim" not in given:
         given["head_dim"] = default_head_dim(name, given["hidden_size"], given["n_heads"])
     shape = ModelShape(name=name, **given)
-    if published is not None and abs(shape.total_parameters / published - 1) > _COUNT_MARGIN:
-        raise ShapeError(f"model {name} comes to {shape.total_parameters} parameters, published are {published}: check its sizes")
+    if published is not None:
+        _check_count(shape, published)
     return shape
+
+
+def _check_count(shape: ModelShape, published: object) -> None:
+    if isinstance(published, bool) or not isinstance(published, (int, float)) or not 0 < published <= sys.float_info.max:
+        raise ShapeError(f"{shape.name}: parameters is {published!r}: wanted a finite number above 0, or leave it out")
+    if not (1 - _COUNT_MARGIN) * published <= shape.total_parameters <= (1 + _COUNT_MARGIN) * published:
+        raise ShapeError(f"model {shape.name} comes to {shape.total_parameters} parameters, published are {published}: check its sizes")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from profiles.errors import ShapeError
 
 SIZES = ("n_layers", "hidden_size", "intermediate_size", "n_heads", "n_kv_heads", "head_dim", "vocab_size")
+_FLAGS = ("tied_embeddings", "gated_mlp", "qkv_bias", "out_bias", "mlp_bias", "norm_bias", "learned_positions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +50,11 @@ class ModelShape:
     def __post_init__(self) -> None:
         optional = [key for key in ("sliding_window", "max_positions") if getattr(self, key) is not None]
         for key in (*SIZES, "n_experts", "experts_per_token", "norms_per_layer", *optional):
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ShapeError(f"{self.name}: {key} is {value!r}: wanted a whole number, 1 or more")
+            checked_size(self.name, key, getattr(self, key))
+        for key in _FLAGS:
+            checked_flag(self.name, key, getattr(self, key))
+        if not isinstance(self.source, str):
+            raise ShapeError(f"{self.name}: source is {self.source!r}: wanted a text that says where the shape is from")
         if self.n_heads % self.n_kv_heads:
             raise ShapeError(f"{self.name}: n_heads {self.n_heads} is no multiple of n_kv_heads {self.n_kv_heads}: check both")
         if self.experts_per_token > self.n_experts:
@@ -132,8 +135,23 @@ class ModelShape:
         return self.hidden_size * (2 if self.norm_bias else 1)
 
 
+def checked_size(name: str, key: str, value: object) -> int:
+    """The value, once it is a whole number above 0. Raises ShapeError else; ``name`` and ``key`` are for the message."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ShapeError(f"{name}: {key} is {value!r}: wanted a whole number, 1 or more")
+    return value
+
+
+def checked_flag(name: str, key: str, value: object) -> bool:
+    """The value, once it is true or false: a text is neither, whatever it says. Raises ShapeError else."""
+    if not isinstance(value, bool):
+        raise ShapeError(f"{name}: {key} is {value!r}: wanted true or false")
+    return value
+
+
 def default_head_dim(name: str, hidden_size: object, n_heads: object) -> int:
     """hidden_size / n_heads, where a description leaves head_dim out. Raises ShapeError where they do not divide."""
-    if not isinstance(hidden_size, int) or not isinstance(n_heads, int) or n_heads < 1 or hidden_size % n_heads:
-        raise ShapeError(f"{name}: hidden_size {hidden_size!r} is no multiple of n_heads {n_heads!r}: check both, or give head_dim")
-    return hidden_size // n_heads
+    width, heads = checked_size(name, "hidden_size", hidden_size), checked_size(name, "n_heads", n_heads)
+    if width % heads:
+        raise ShapeError(f"{name}: hidden_size {width} is no multiple of n_heads {heads}: check both, or give head_dim")
+    return width // heads

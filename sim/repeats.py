@@ -16,9 +16,8 @@ Seconds: TypeAlias = "pd.Series[float]"
 
 
 def in_turn(over: Seconds, under: Seconds) -> Seconds:
-    """Ratios over / under in every repeat that both have; the ratio of their medians, as repeat 0, where they have none in common."""
-    ratios = (over / under).dropna()
-    return ratios if len(ratios) else pd.Series([over.median() / under.median()])
+    """Ratios over / under in every repeat that both have; empty where they have none in common."""
+    return (over / under).dropna()
 
 
 def halves_differ(values: Seconds) -> float:

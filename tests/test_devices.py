@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import profiles
 from profiles.devices import TEMPLATE, Device, Measured, catalogue, find_device
-from profiles.errors import DeviceError
+from profiles.errors import DeviceError, ShapeError
 
 NAMED = """a100-40gb-sxm a100-80gb-sxm a100-80gb-pcie h100-sxm h100-pcie h200-sxm b200-sxm a40 l40s a10g l4 t4 rtx-4090 rtx-3060-12gb
     rtx-3060-8gb v100-sxm v100-pcie mi300x tpu-v4 tpu-v5e""".split()
@@ -112,6 +113,14 @@ def test_a_sparse_int8_peak_shows_in_its_ratio_to_fp16() -> None:
         Device(**figures("a100-80gb-sxm", peak_flops=peaks, sustained_flops={}))
 
 
+def test_without_fp16_the_other_peaks_are_held_against_bf16() -> None:
+    peaks = {"bf16": 121e12, "fp8": 242.5e12, "int8": 242.5e12}
+    assert Device(**figures("l4", peak_flops=peaks, sustained_flops={})).peak("int8") == 242.5e12
+    for dtype in ("fp8", "int8"):
+        with pytest.raises(DeviceError, match=rf"{dtype} peak is 9.99e\+14 FLOP/s, wanted about 2.42e\+14 \(twice its bf16 peak"):
+            Device(**figures("l4", peak_flops=peaks | {dtype: 999e12}, sustained_flops={}))
+
+
 def test_bf16_on_a_gpu_that_has_none_is_refused() -> None:
     with pytest.raises(DeviceError, match="turing has no bf16 tensor cores"):
         Device(**figures("t4", peak_flops={"fp16": 65e12, "bf16": 65e12}))
@@ -124,6 +133,8 @@ def test_bf16_on_a_gpu_that_has_none_is_refused() -> None:
         ({"memory_bytes": 0}, "l4.memory_bytes is 0: wanted"),
         ({"peak_flops": {"fp12": 1e12}}, "'fp12' is no dtype: wanted one of fp32, fp16"),
         ({"sm_count": None}, "lacks sm_count or clock_hz"),
+        ({"sm_count": 58.5}, "l4.sm_count is 58.5: wanted a whole number"),
+        ({"sm_count": 0}, "l4.sm_count is 0: wanted a finite number above 0"),
         ({"architecture": "lovelace"}, "'lovelace' is none of volta, .*: take 'other'"),
         ({"datasheet": " "}, "wanted a text that others can look up"),
         ({"sustained_bandwidth": Measured(value=310e9, source="a benchmark")}, "3.1e.11, above the datasheet's 3e.11"),
@@ -194,6 +205,20 @@ def test_a_file_that_says_it_wrong_is_told_how(tmp_path: Path, old: str, new: st
     file.write_text(TEMPLATE.replace(old, new))
     with pytest.raises(DeviceError, match=message):
         find_device(file)
+
+
+def test_a_device_that_is_no_table_is_named_in_the_message(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(TEMPLATE.replace("sustained.bandwidth = {", "sustained.bandwidth = { unit = 1,"))
+    with pytest.raises(DeviceError, match=r"my-gpu.sustained.bandwidth is \{'unit': 1, "):
+        find_device(file)
+    file.write_text("my-gpu = 3")
+    with pytest.raises(DeviceError, match="my-gpu = 3 is no device"):
+        find_device(file)
+
+
+def test_both_errors_are_part_of_the_package() -> None:
+    assert (profiles.DeviceError, profiles.ShapeError) == (DeviceError, ShapeError)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

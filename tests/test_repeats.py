@@ -25,9 +25,9 @@ def test_only_common_repeats_count() -> None:
     assert in_turn(seconds(r1=4.0, r2=9.0), seconds(r0=1.0, r1=2.0)).to_dict() == {1: 2.0}
 
 
-def test_without_common_repeats_the_medians_are_compared() -> None:
-    """Better than nothing."""
-    assert in_turn(seconds(r0=4.0, r2=6.0), seconds(r1=2.0, r3=3.0)).to_dict() == {0: 2.0}
+def test_without_common_repeats_there_is_no_ratio() -> None:
+    """Two medians from different times are another thing."""
+    assert in_turn(seconds(r0=4.0, r2=6.0), seconds(r1=2.0, r3=3.0)).empty
 
 
 def test_halves_are_even_and_odd_repeats() -> None:

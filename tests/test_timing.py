@@ -64,17 +64,22 @@ def test_a_walk_computes_what_the_model_does(decoder: AdaDecoder) -> None:
     parts = decoder.parts
     with parts.session():
         expected = parts.run(0, 4, parts.embed(ids, 0), 0)[:, 6:]
+        parts.run(0, 4, parts.embed(torch.tensor([[1, 1, 1]]), 6), 6)  # what the walk must overwrite
         walking = Walking(parts, decoder.heads, Walks(4, 6, TOKENS, 9, checked=True, laps=1))
         for _ in walking.steps():
             pass
     assert torch.allclose(walking.waiting[1][-1], expected, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("depth", [0, 2, 4])
-def test_host_time_is_a_small_part_of_a_scripted_decode(decoder: AdaDecoder, depth: int) -> None:
-    """Above nothing, and less for each piece of work than the decode took for each."""
+@pytest.mark.parametrize(("depth", "works"), [(0, 4), (4, 26)])
+def test_host_time_is_what_a_decode_takes_less_its_layers_and_heads(
+    decoder: AdaDecoder, monkeypatch: pytest.MonkeyPatch, depth: int, works: int
+) -> None:
+    """With a clock that ticks once a mark: vanilla does 4 pieces of work in 2 rounds, one interval after each run and one before the next work left over."""
+    ticks = iter(range(10**6))
+    monkeypatch.setattr("engine.timing.time.perf_counter", lambda: float(next(ticks)))
     with decoder.parts.session():
         decoder.parts.run(0, 6, decoder.parts.embed(torch.tensor([[1]]), 0), 0)
-        began = time.perf_counter()
         host = host_seconds(decoder, depth, context=1, rounds=2)
-    assert 0 < host < time.perf_counter() - began
+    runs, later = (2, 0) if depth == 0 else (14, 2)  # six shallow runs and one deep one a round
+    assert host * works == runs + later + 1
