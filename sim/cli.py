@@ -24,8 +24,11 @@ from sim.recorded import instrumented_runs
 from sim.replay import ReplayedRun, replay, replay_measured
 from sim.svg import draw_schedule
 from sim.timeline import chrome_trace
+from sim.transfer_cli import imports, transfer
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(imports, name="import")
+app.command()(transfer)
 
 ProfileArgument = Annotated[Path, typer.Argument(metavar="PROFILE", help="A directory that adadecode-profile wrote.", show_default=False)]
 PolicyOption = Annotated[

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from profiles import Profile
-from sim.cli import main
+from tests.commands import run, run_json
 from tests.handmade import recorded_profile
 
 PROMPT_1 = ["--heads", "2,4,6", "--prompt", "1"]
@@ -18,25 +17,6 @@ PROMPT_1 = ["--heads", "2,4,6", "--prompt", "1"]
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
     return recorded_profile(tmp_path_factory.mktemp("cli") / "profile", slower={"vanilla": 1.1})
-
-
-def run(*arguments: object) -> int:
-    """The exit code of a command."""
-    with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
-    code = exit_.value.code
-    assert isinstance(code, int)
-    return code
-
-
-def run_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
-    """What a command that succeeds prints, which must be JSON and nothing else."""
-    assert run(*arguments) == 0
-    captured = capsys.readouterr()
-    assert captured.err == ""
-    told = json.loads(captured.out)
-    assert isinstance(told, dict)
-    return told
 
 
 def test_predict_tells_a_prediction(profile: Profile, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,76 @@
+"""Operator times of the Vidur simulator as a latency profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from profiles import LatencyTable
+from profiles.devices import find_device
+from profiles.errors import LatencyError, ProfileError
+from profiles.models import find_model
+from profiles.store import Profile
+from sim.vidur import import_vidur
+from tests.operators import operator_csv, operator_table
+
+
+def imported(folder: Path, table: pd.DataFrame | None = None, model: str = "llama-2-7b") -> Profile:
+    return import_vidur(operator_csv(folder / "mlp.csv", table), find_model(model), find_device("a100-80gb-sxm"), folder / "p")
+
+
+def test_a_layer_is_the_sum_of_its_operators(tmp_path: Path) -> None:
+    """0.29 ms, in every layer, of one GPU alone; the embedding apart."""
+    profile = imported(tmp_path)
+    latency = LatencyTable.from_samples(profile.latency, profile.n_layers)
+    assert profile.n_layers == 32
+    assert latency.layers(0, 32, 4, 0, 32) == pytest.approx(32 * 0.29e-3)
+    assert latency.embed(1) == pytest.approx(3e-6)
+    assert set(profile.latency["n_tokens"]) == {1, 2, 4, 8}
+
+
+def test_what_was_not_measured_is_not_there(tmp_path: Path) -> None:
+    """No context, no head, no verification."""
+    profile = imported(tmp_path)
+    latency = LatencyTable.from_samples(profile.latency, profile.n_layers)
+    with pytest.raises(LatencyError, match="context=100"):
+        latency.layer(0, 1, 100, 32)
+    with pytest.raises(LatencyError, match="no latency of kind verify"):
+        latency.verify(1)
+
+
+def test_a_model_with_one_norm_a_layer_has_an_empty_column(tmp_path: Path) -> None:
+    """The sum goes without it."""
+    table = operator_table().assign(**{"time_stats.post_attention_layernorm.median": np.nan})
+    profile = imported(tmp_path, table)
+    assert LatencyTable.from_samples(profile.latency, 32).layer(0, 1, 0, 32) == pytest.approx(0.285e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"time_stats.attn_rope.median": None}, "lacks the columns time_stats.attn_rope.median"),
+        ({"num_tokens": None}, "lacks the columns num_tokens"),
+        ({"time_stats.mlp_up_proj.median": 0.0}, "times that cannot be"),
+        ({"time_stats.mlp_act.median": -0.1}, "times that cannot be"),
+        ({"time_stats.add.median": np.nan}, "times that cannot be"),
+        ({"n_embd": 5120}, "is of a model with n_embd 5120, llama-2-7b has 4096"),
+        ({"num_tensor_parallel_workers": 4}, "has no row with num_tensor_parallel_workers 1"),
+    ],
+)
+def test_a_file_that_cannot_be_meant_is_refused(tmp_path: Path, change: dict[str, float | None], message: str) -> None:
+    """Columns that are missing, times that are none, another model."""
+    gone = [name for name, value in change.items() if value is None]
+    table = operator_table().drop(columns=gone).assign(**{name: value for name, value in change.items() if value is not None})
+    with pytest.raises(ProfileError, match=message):
+        imported(tmp_path, table)
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    """Not there, or no table."""
+    for path in (tmp_path / "nothing.csv", tmp_path):
+        with pytest.raises(ProfileError, match="cannot read"):
+            import_vidur(path, find_model("llama-2-7b"), find_device("a100-80gb-sxm"), tmp_path / "p")
