@@ -88,13 +88,13 @@ class Parts:
 
     def rows(self, piece: str, table: str) -> list[Row]:
         """The rows of one table in a finished piece."""
-        found: list[Row] = pq.read_table(self.pieces / f"{piece}.{table}.parquet").to_pylist()
+        found: list[Row] = pq.read_table(self.pieces / f"{piece}.{table}.parquet", use_threads=False).to_pylist()
         return found
 
     def table(self, name: str) -> pa.Table:
         """Everything kept of one table, the pieces in the order of their names."""
         paths = [p for p in sorted(self.pieces.glob(f"*.{name}.parquet")) if self.has(p.name.removesuffix(f".{name}.parquet"))]
-        return pa.concat_tables([TABLES[name].empty_table(), *(pq.read_table(p, schema=TABLES[name]) for p in paths)])
+        return pa.concat_tables([TABLES[name].empty_table(), *(pq.read_table(p, schema=TABLES[name], use_threads=False) for p in paths)])
 
     def killed_at_the_end(self) -> bool:
         """Whether the recording was killed after it was whole; what it no longer needs is then removed."""

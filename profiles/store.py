@@ -151,7 +151,7 @@ def _read_table(folder: Path, name: str, entries: object) -> pd.DataFrame:
             raise ProfileError(
                 f"{path} is truncated or was changed: wanted sha256 {entry.get('sha256')}, got {got}: restore it, or {AGAIN}"
             )
-        table = pq.ParquetFile(pa.BufferReader(data)).read()
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)  # a thread that still starts up aborts a program that exits
     except (OSError, pa.ArrowException) as error:
         raise ProfileError(f"wanted a Parquet table in {path}, got something unreadable ({error}): {AGAIN}") from error
     found = {column.name: column.type for column in table.schema}
@@ -211,5 +211,5 @@ def _frame(table: pa.Table) -> pd.DataFrame:
         if pa.types.is_list(field.type):
             columns[field.name] = pd.Series([None if row is None else tuple(row) for row in column.to_pylist()], dtype=object)
         else:
-            columns[field.name] = column.to_pandas()
+            columns[field.name] = column.to_pandas(use_threads=False)
     return pd.DataFrame(columns)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from profiles import MANIFEST, TABLES, Profile, ProfileError, manifest_digest, read_profile, store, write_profile, write_table
-from tests.synthetic import tables_of
+from tests.synthetic import full_profile, tables_of
 from tests.tampering import arrow
 
 # -- what is written is read back ------------------------------------------------------------------------------------------
@@ -184,3 +186,13 @@ def test_a_killed_recording_is_refused_as_unfinished(
         read_profile(place)
     monkeypatch.undo()
     assert write_profile(place, original.manifest, tables_of(original)).manifest == original.manifest
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux lists a program's threads")
+def test_reading_starts_no_threads(tmp_path: Path) -> None:
+    """A thread that still starts up when a refused profile ends the program aborts it, with another exit code than promised."""
+    full_profile(tmp_path / "p")
+    count = "len(os.listdir('/proc/self/task'))"
+    code = f"import os, sys; from profiles import read_profile; before = {count}; read_profile(sys.argv[1]); print({count} - before)"
+    told = subprocess.run([sys.executable, "-c", code, str(tmp_path / "p")], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "0"
