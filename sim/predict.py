@@ -74,6 +74,10 @@ class Predictor:
     @classmethod
     def of(cls, profile: Profile) -> Predictor:
         """With the trace, the latencies and the measured cells of a profile. Raises ProfileError."""
+        if profile.prompts.empty:
+            raise ProfileError(
+                f"{profile.path} holds latencies alone, and no text to replay: give a profile that adadecode-profile recorded"
+            )
         latency = LatencyTable.from_samples(profile.latency, profile.n_layers)
         return cls(trace=Trace.from_profile(profile), latency=latency, rejecting=rejecting_cells(profile))
 

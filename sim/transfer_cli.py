@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from profiles.devices import Device, catalogue, find_device
-from profiles.errors import DeviceError, LatencyError
+from profiles.errors import DeviceError, LatencyError, ShapeError
 from profiles.latency import LatencyTable
 from profiles.models import find_model
 from profiles.shape import ModelShape
@@ -68,8 +68,8 @@ def transfer(
 
 def carried_latencies(profile: Profile, target: Device, *, source: str | None = None, model: str | None = None) -> CarriedLatencies:
     """A profile's latencies on another device. source and model: where the profile does not say. Raises DeviceError, ShapeError."""
-    here = find_device(source) if source else device_of(profile)
-    shape = find_model(model) if model else shape_of(profile)
+    here = device_of(profile, source)
+    shape = shape_of(profile, model)
     name, size = DTYPES[str(profile.manifest["dtype"])]
     cost = ModelCost(shape=shape, weight_bytes=size, cache_bytes=size, activation_bytes=size)
     eager = profile.manifest.get("graphs") == "eager"
@@ -82,22 +82,40 @@ def carried_latencies(profile: Profile, target: Device, *, source: str | None = 
     )
 
 
-def device_of(profile: Profile) -> Device:
-    """The device of the catalogue that a profile was recorded on. Raises DeviceError where it does not say, or names none of them."""
+def device_of(profile: Profile, said: str | None = None) -> Device:
+    """The device that a profile was recorded on, or is said to have been where it does not tell.
+
+    Raises DeviceError where neither tells, or both do and differ.
+    """
     hardware = profile.manifest["hardware"]
     told = hardware.get("device") or (hardware.get("before") or {}).get("gpu", {}).get("name")
     by_title = {device.title.lower(): device for device in catalogue().values()}
+    known = None
     if isinstance(told, str) and (told in catalogue() or told.lower() in by_title):
-        return catalogue().get(told) or by_title[told.lower()]
+        known = catalogue().get(told) or by_title[told.lower()]
+    if said is not None:
+        device = find_device(said)
+        if known is not None and device != known:
+            raise DeviceError(f"{profile.path} was recorded on {known.name}, not on {device.name}: leave --from out")
+        return device
+    if known is not None:
+        return known
     raise DeviceError(
         f"{profile.path} was recorded on {told or 'a machine'} that the catalogue does not know: say which device it was with --from, a name or FILE.toml"
     )
 
 
-def shape_of(profile: Profile) -> ModelShape:
-    """The shape of a profile's model, by its config or by its name. Raises ShapeError."""
+def shape_of(profile: Profile, said: str | None = None) -> ModelShape:
+    """The shape of a profile's model, by its config, by its name, or as it is said to be. Raises ShapeError, also where that is another one's."""
     about = profile.manifest["model"]
-    return find_model(about["config"] or str(about["name"]))
+    shape = find_model(said) if said else find_model(about["config"] or str(about["name"]))
+    parameters = about.get("n_parameters")
+    if shape.n_layers != profile.n_layers or (said and parameters and abs(shape.total_parameters / parameters - 1) > 0.01):
+        raise ShapeError(
+            f"{profile.path} is of {about['name']} ({profile.n_layers} layers, {parameters} parameters), "
+            f"{shape.name} has {shape.n_layers} layers and {shape.total_parameters} parameters: name the model that was recorded"
+        )
+    return shape
 
 
 def layer_rows(profile: Profile, carried: CarriedLatencies, measured: Profile | None, tokens: Sequence[int]) -> list[dict[str, Any]]:
@@ -156,7 +174,7 @@ def _table(result: dict[str, Any]) -> Table:
     errors = ""
     if result["median_error"] is not None:
         errors = f": median error {result['median_error']:.1%}, 90th percentile {result['p90_error']:.1%}, {result['coverage']:.0%} covered"
-    table = Table(title=f"one decoder layer, {result['from']} to {result['to']}{errors}", title_justify="left")
+    table = Table(title=f"one decoder layer as it was measured, {result['from']} to {result['to']}{errors}", title_justify="left")
     for name in ("tokens", "there, us", "predicted, us", "interval, us", "measured, us", "error"):
         table.add_column(name, justify="right")
     for row in result["rows"]:

@@ -31,8 +31,10 @@ TOKENS, SHARDS = "num_tokens", "num_tensor_parallel_workers"
 def import_vidur(path: Path, model: ModelShape, device: Device, out: Path) -> Profile:
     """Write the latency profile of ``mlp.csv`` to ``out``: one GPU, medians, seconds. Layers at context 0: attending is not in it.
 
-    Raises ProfileError for a file that lacks columns, is of another model, or holds times that cannot be.
+    Raises ProfileError for a file that lacks columns, is of another model, or holds times that cannot be, and where ``out`` is in use.
     """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ProfileError(f"{out} exists and is not an empty directory: name another one with --out")
     table = _read(path, model)
     operators = [name for name in LAYER if name != OPTIONAL or table[_median(name)].notna().all()]
     seconds = 1e-3 * table[[_median(name) for name in operators]].sum(axis=1)
@@ -53,7 +55,7 @@ def _read(path: Path, model: ModelShape) -> pd.DataFrame:
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise ProfileError(f"cannot read {path} as CSV ({error}): give Vidur's mlp.csv") from error
+        raise ProfileError(f"cannot read {path} as CSV ({' '.join(str(error).split())}): give Vidur's mlp.csv") from error
     needed = [TOKENS, SHARDS, *SHAPE, *(_median(name) for name in (*LAYER, "emb") if name != OPTIONAL)]
     if missing := [name for name in needed if name not in table]:
         raise ProfileError(f"{path} lacks the columns {', '.join(missing)}: wanted Vidur's mlp.csv, medians of every operator in ms")

@@ -133,6 +133,20 @@ def test_the_commands_tell_a_table(imported: Path, capsys: pytest.CaptureFixture
     assert [row["n_tokens"] for row in told["rows"]] == [1, 2]
 
 
+def test_latencies_alone_predict_nothing(imported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They hold no text; by every command that replays one."""
+    for command in (["predict"], ["validate"], ["timeline", "--out", imported / "t.json"]):
+        assert run(command[0], imported, *command[1:]) == 2
+        assert "latencies alone" in capsys.readouterr().err
+
+
+def test_an_import_overwrites_nothing(imported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither an earlier import nor anything else."""
+    csv = operator_csv(imported.parent / "again.csv")
+    assert run("import", "vidur", csv, "--model", "llama-2-7b", "--device", "a100-80gb-sxm", "--out", imported) == 2
+    assert "name another one with --out" in capsys.readouterr().err
+
+
 def test_a_recording_says_which_device_it_was_made_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Or is refused, until the user says."""
     profile = synthetic_profile(tmp_path / "p")
@@ -149,6 +163,8 @@ def test_a_recording_says_which_device_it_was_made_on(tmp_path: Path, capsys: py
         (["--to", "h100-sxm", "--tokens", "900..999"], "no batch of 900..999 tokens was measured"),
         (["--to", "h100-sxm", "--from", "nothing"], "no device 'nothing'"),
         (["--to", "h100-sxm", "--model", "lama"], "no model 'lama'"),
+        (["--to", "h100-sxm", "--model", "mistral-7b"], "is of llama-2-7b (32 layers, 6738415616 parameters), mistral-7b has 32 layers"),
+        (["--to", "l4", "--from", "h100-sxm"], "was recorded on a100-80gb-sxm, not on h100-sxm"),
     ],
 )
 def test_what_cannot_be_carried_is_refused(imported: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
