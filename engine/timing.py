@@ -18,7 +18,7 @@ from engine.decode import AdaDecoder, Decoding
 from engine.heads import ExitHeads
 from engine.segments import SegmentedModel
 from sim.design import Design
-from sim.scheduler import Check, Draft, Outcome, Run, Schedule, Verdict, Verify, Work
+from sim.scheduler import KINDS, Check, Draft, Outcome, Run, Schedule, Verdict, Verify, Work
 
 Row = dict[str, Any]
 
@@ -57,14 +57,13 @@ def synchronized_now(device: torch.device) -> float:
 
 def mark_works(decoding: Decoding) -> tuple[list[str], Clock]:
     """Do all the work, marking a clock before it and after each piece; the kind of each piece. Opens the parts' session."""
-    kinds = {Run: "run", Check: "check", Verify: "verify"}
     clock = Clock(decoding.parts.device)
     done = []
     with decoding.parts.session():
         clock.mark()
         for work in decoding.steps():
             clock.mark()
-            done.append(kinds[type(work)])
+            done.append(KINDS[type(work)])
     return done, clock
 
 

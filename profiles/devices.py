@@ -6,7 +6,6 @@ A user's own file has the same form and passes the same checks.
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from profiles.errors import DeviceError, nearest
+from profiles.named import file_and_name, pick, read_tables
 
 CATALOGUE = Path(__file__).with_name("hardware.toml")
 DTYPES = ("fp32", "fp16", "fp16_acc16", "bf16", "fp8", "int8")
@@ -129,9 +129,9 @@ def find_device(name_or_path: str | Path) -> Device:
     Raises DeviceError for an unknown name, with the nearest ones and a template of a file.
     """
     text = str(name_or_path)
-    file, _, name = text.partition(".toml:")
-    if name or text.endswith(".toml"):
-        return _pick(Path(f"{file.removesuffix('.toml')}.toml"), name)
+    if filed := file_and_name(text):
+        path, name = filed
+        return pick(read_devices(path), path, name, "device", DeviceError)
     known = catalogue()
     wanted = text.strip().lower()
     if wanted not in known:
@@ -141,27 +141,10 @@ def find_device(name_or_path: str | Path) -> Device:
     return known[wanted]
 
 
-def _pick(path: Path, name: str) -> Device:
-    """The device ``name`` of a user's file, or its only one."""
-    devices = read_devices(path)
-    if not name and len(devices) == 1:
-        return next(iter(devices.values()))
-    if name not in devices:
-        asked = f"no device {name!r}" if name else f"{len(devices)} devices"
-        raise DeviceError(f"{asked} in {path}: ask for {' or '.join(f'{path}:{one}' for one in devices)}")
-    return devices[name]
-
-
 def read_devices(path: Path) -> dict[str, Device]:
     """Every device of a TOML file by name. Raises DeviceError for a file that cannot be read and for whatever fails a check."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DeviceError(
-            f"no file {path}: give the name of a device of the catalogue, or the path of a TOML file such as\n\n{TEMPLATE}"
-        ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DeviceError(f"cannot read {path} as TOML: {error}") from error
+    missing = f"give the name of a device of the catalogue, or the path of a TOML file such as\n\n{TEMPLATE}"
+    tables = read_tables(path, missing, DeviceError)
     sources = tables.pop("sources", {})
     if not isinstance(sources, dict):
         raise DeviceError(f"sources is {sources!r} in {path}: wanted a table of texts")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from functools import cache
@@ -14,6 +13,7 @@ from typing import Any
 
 from profiles.configs import shape_from_config
 from profiles.errors import ShapeError, nearest
+from profiles.named import file_and_name, pick, read_tables
 from profiles.shape import ModelShape, default_head_dim
 
 __all__ = ["CATALOGUE", "ModelShape", "find_model", "read_shapes", "shape_from_config", "shapes"]
@@ -41,9 +41,9 @@ def find_model(wanted: str | Path | Mapping[str, Any]) -> ModelShape:
     if isinstance(wanted, Mapping):
         return shape_from_config(wanted)
     text = str(wanted)
-    file, _, name = text.partition(".toml:")
-    if name or text.endswith(".toml"):
-        return _pick(Path(f"{file.removesuffix('.toml')}.toml"), name)
+    if filed := file_and_name(text):
+        path, name = filed
+        return pick(read_shapes(path), path, name, "model", ShapeError)
     path = Path(text) / "config.json" if Path(text).is_dir() else Path(text)
     if path.suffix == ".json":
         return shape_from_config(_read_json(path), str(path))
@@ -52,17 +52,6 @@ def find_model(wanted: str | Path | Mapping[str, Any]) -> ModelShape:
     if short not in known:
         raise ShapeError(f"no model {text!r} in the catalogue, {nearest(short, known)}; for another one give the path of its config.json")
     return known[short]
-
-
-def _pick(path: Path, name: str) -> ModelShape:
-    """The shape ``name`` of a user's file, or its only one."""
-    found = read_shapes(path)
-    if not name and len(found) == 1:
-        return next(iter(found.values()))
-    if name not in found:
-        asked = f"no model {name!r}" if name else f"{len(found)} models"
-        raise ShapeError(f"{asked} in {path}: ask for {' or '.join(f'{path}:{one}' for one in found)}")
-    return found[name]
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
@@ -79,15 +68,8 @@ def _read_json(path: Path) -> Mapping[str, Any]:
 
 def read_shapes(path: Path) -> dict[str, ModelShape]:
     """Every model of a TOML file by name. Raises ShapeError for a file that cannot be read and for a shape that fails a check."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ShapeError(
-            f"no file {path}: give the name of a model of the catalogue, the path of its config.json, "
-            "or the path of a TOML file in the form of profiles/models.toml"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ShapeError(f"cannot read {path} as TOML: {error}") from error
+    missing = "give the name of a model of the catalogue, the path of its config.json, or the path of a TOML file in the form of profiles/models.toml"
+    tables = read_tables(path, missing, ShapeError)
     if not tables:
         raise ShapeError(f"no model in {path}: wanted one or more tables in the form of profiles/models.toml")
     return {name: _shape(name, table) for name, table in tables.items()}

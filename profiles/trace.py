@@ -175,13 +175,18 @@ class Trace:
         """[n_output, n_depths + 1] top-1 tokens, columns as in `confidences`; row 0 is -1 but for the first token in the last column."""
         return self._text(prompt).token
 
+    def require(self, heads: Iterable[int]) -> None:
+        """Raises DesignError unless a head was trained at each of these depths."""
+        for depth in heads:
+            if depth not in self.depths:
+                raise self._untrained(depth)
+
     def earliest(self, prompt: int, heads: Sequence[int]) -> NDArray[np.int64]:
         """[n_output] the earliest available depth of each output: of these heads, the first from which on all are right; L where none is.
 
         Row 0, before which no head spoke, is L. Raises DesignError for a depth without a head.
         """
-        if unknown := [depth for depth in heads if depth not in self._columns]:
-            raise self._unknown(prompt, 1, unknown[0])
+        self.require(heads)
         token = self._text(prompt).token
         depths = [*heads, self.n_layers]
         right = token[:, [self._columns[depth] for depth in depths]] == token[:, -1:]
@@ -212,11 +217,14 @@ class Trace:
         except KeyError:
             raise self._unknown(prompt, 0, self.n_layers) from None
 
+    def _untrained(self, depth: int) -> DesignError:
+        trained = ", ".join(map(str, self.depths)) or "none"
+        return DesignError(f"no head at depth {depth} (trained: {trained}): choose among these, or train one there and profile again")
+
     def _unknown(self, prompt: int, output: int, depth: int) -> DesignError | ProfileError:
         """What is wrong with a question that has no answer."""
         if depth not in self._columns:
-            trained = ", ".join(map(str, self.depths)) or "none"
-            return DesignError(f"no head at depth {depth} (trained: {trained}): choose among these, or train one there and profile again")
+            return self._untrained(depth)
         if prompt not in self._texts:
             return ProfileError(
                 f"no prompt {prompt} in the trace (it holds {', '.join(map(str, self._texts)) or 'none'}): name one of these"

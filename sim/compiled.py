@@ -15,10 +15,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from profiles.errors import DesignError
 from profiles.trace import Trace
 from sim.design import Design, Policy
-from sim.histogram import CHECK, RUN, VERIFY, Tally, WorkHistogram, unpack
+from sim.histogram import CHECK, RUN, VERIFY, Tally, WorkHistogram, pack, unpack
 from sim.outcomes import BranchModel, budget, earliest_exits
 from sim.tree import TEXT, BranchTree
 
@@ -43,11 +42,7 @@ class CompiledReplay:
         Raises DesignError for a head that was not trained.
         """
         trace = self.trace
-        if untrained := [depth for depth in design.placement if depth not in trace.depths]:
-            trained = ", ".join(map(str, trace.depths)) or "none"
-            raise DesignError(
-                f"no head at depth {untrained[0]} (trained: {trained}): choose among these, or train one there and profile again"
-            )
+        trace.require(design.placement)
         tree = self._trees.get(design.verify) or self._trees.setdefault(design.verify, BranchTree(trace, self.model, verify=design.verify))
         boundaries = design.boundaries(trace.n_layers)
         heads = boundaries[1:-1]
@@ -127,9 +122,7 @@ class CompiledReplay:
         )
 
 
-@njit(cache=True)
-def _pack(kind: int, place: int, n_tokens: int, reuse: int, context: int) -> int:
-    return (((kind << 12 | place) << 12 | n_tokens) << 12 | reuse) << 22 | context
+_pack = njit(cache=True)(pack)
 
 
 @njit(cache=True)

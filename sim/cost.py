@@ -39,8 +39,7 @@ class Cost:
 class ModelCost:
     """The cost of each piece of work of a model of this shape.
 
-    weight_bytes, cache_bytes, activation_bytes: of one number of each (2 for BF16, 1 for INT8 or FP8, 0.5 for INT4). attention: whether a layer's
-    costs include attending to the context, which some measurements leave out. A mixture's experts count as far as n tokens are
+    weight_bytes, cache_bytes, activation_bytes: of one number of each (2 for BF16, 1 for INT8 or FP8, 0.5 for INT4). A mixture's experts count as far as n tokens are
     expected to touch them.
     """
 

@@ -60,7 +60,7 @@ class WorkHistogram:
 
 
 def pack(kind: int, place: int, n_tokens: int, reuse: int, context: int) -> int:
-    """One piece of work as a number. For the tests and `unpack`; the compiled replay packs the same way."""
+    """One piece of work as a number. As the compiled replay keeps it; `unpack` undoes it."""
     return (((kind << 12 | place) << 12 | n_tokens) << 12 | reuse) << 22 | context
 
 

@@ -12,18 +12,15 @@ from typing import Any, NamedTuple
 
 import simpy
 
-from profiles.errors import DesignError, ProfileError
+from profiles.errors import ProfileError
 from profiles.trace import Trace
 from sim.design import Design, Policy
 from sim.outcomes import Answers, BranchModel, budget, earliest_exits
 from sim.pricing import Latencies, Pricer
-from sim.scheduler import Check, Outcome, Round, Run, Schedule, Verify, Work
+from sim.scheduler import KINDS, Check, Outcome, Round, Run, Schedule, Verify, Work
 
 Price = Callable[[Work], float]
 """Seconds of a piece of work, asked in the order a device does it."""
-
-KINDS: dict[type, str] = {Run: "run", Check: "check", Verify: "verify"}
-"""What a recording calls each kind of work."""
 
 
 class Event(NamedTuple):
@@ -118,11 +115,7 @@ class Replay:
     """
 
     def __init__(self, trace: Trace, design: Design, price: Price, *, model: BranchModel | None = None) -> None:
-        if untrained := [depth for depth in design.placement if depth not in trace.depths]:
-            trained = ", ".join(map(str, trace.depths)) or "none"
-            raise DesignError(
-                f"no head at depth {untrained[0]} (trained: {trained}): choose among these, or train one there and profile again"
-            )
+        trace.require(design.placement)
         self.trace, self.design, self.price = trace, design, price
         self.model = model or BranchModel(trace)
 

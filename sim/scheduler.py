@@ -45,6 +45,9 @@ class Verify(NamedTuple):
 
 Work = Run | Check | Verify
 
+KINDS: dict[type, str] = {Run: "run", Check: "check", Verify: "verify"}
+"""What a recording calls each kind of work."""
+
 
 class Draft(NamedTuple):
     """Outcome of a Check."""
@@ -104,7 +107,9 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if (self.design.policy is Policy.ORACLE) != (self.earliest is not None):
-            raise DesignError("the oracle must know where every token may leave, and nobody else may: simulate it from a recorded trace")
+            raise DesignError(
+                "the oracle must know where every token may leave, and nobody else may: simulate it from a recorded trace with adadecode-sim, or run another policy"
+            )
         self.tokens = [self.first_token]
         self.newest = self.first_token
         self.boundaries = self.design.boundaries(self.n_layers)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import median
 
 from profiles.devices import Device, Measured
@@ -19,6 +20,9 @@ from sim.pricing import Latencies
 KERNEL_CYCLES = 6000
 """Clock cycles that a kernel takes besides its bytes and FLOPs. From published operator times (Vidur): products of several sizes, seconds against
 bytes, leave 4.3 us on an A100 at 1.41 GHz."""
+
+ORDINARY_CLOCK = 1.5e9
+"""Hz, of a device whose clock the catalogue does not have."""
 
 SPREAD = 0.10
 """What carrying an efficiency may miss, either way: kernels are chosen anew on another device."""
@@ -34,45 +38,35 @@ UNMEASURED = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ratio:
-    """One figure of the target / the same of the source: the middle of what is published, and its ends."""
+class Interval:
+    """A figure, and the ends between which the truth is expected nine times in ten: seconds, or target over source."""
 
     low: float
     middle: float
     high: float
 
     @classmethod
-    def of(cls, pairs: Iterable[tuple[float | None, float | None]]) -> Ratio:
-        """From (target, source) figures of the same kind; pairs that lack one are left out."""
+    def of_ratios(cls, pairs: Iterable[tuple[float | None, float | None]]) -> Interval:
+        """Target / source by figures of the same kind, the middle of what is published and its ends; pairs that lack one are left out."""
         ratios = [target / source for target, source in pairs if target and source]
         return cls(low=min(ratios), middle=median(ratios), high=max(ratios))
 
 
-def bandwidth_ratio(source: Device, target: Device) -> Ratio:
+def bandwidth_ratio(source: Device, target: Device) -> Interval:
     """Bandwidth of target / source, by datasheet and by every benchmark that both went through."""
     benchmarks = ("sustained_bandwidth", "read_bandwidth", "lbm_bandwidth")
     measured = [(_value(getattr(target, name)), _value(getattr(source, name))) for name in benchmarks]
-    return Ratio.of([(target.bandwidth, source.bandwidth), *measured])
+    return Interval.of_ratios([(target.bandwidth, source.bandwidth), *measured])
 
 
-def peak_ratio(source: Device, target: Device, source_dtype: str, target_dtype: str) -> Ratio:
+def peak_ratio(source: Device, target: Device, source_dtype: str, target_dtype: str) -> Interval:
     """Dense FLOP/s of target / source, by datasheet and by large products. Raises DeviceError for a dtype that one lacks."""
-    pairs: list[tuple[float | None, float | None]] = [(target.peak(target_dtype), source.peak(source_dtype))]
-    pairs.append((_value(target.sustained_flops.get(target_dtype)), _value(source.sustained_flops.get(source_dtype))))
-    return Ratio.of(pairs)
+    measured = (_value(target.sustained_flops.get(target_dtype)), _value(source.sustained_flops.get(source_dtype)))
+    return Interval.of_ratios([(target.peak(target_dtype), source.peak(source_dtype)), measured])
 
 
 def _value(measured: Measured | None) -> float | None:
     return None if measured is None else measured.value
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """Seconds, and the ends between which the truth is expected nine times in ten."""
-
-    low: float
-    middle: float
-    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +93,7 @@ class Roofline:
 
     def kernels(self, cost: Cost) -> float:
         """What starting and ending its kernels takes."""
-        return cost.kernels * KERNEL_CYCLES / (self.clock or 1.5e9)
+        return cost.kernels * KERNEL_CYCLES / (self.clock or ORDINARY_CLOCK)
 
     def scaled(self, bandwidth: float, flops: float, clock: float | None) -> Roofline:
         """A device so many times as good, with another clock."""
@@ -121,14 +115,20 @@ class Carrier:
 
     def carry(self, seconds: float, cost: Cost, target_cost: Cost) -> Interval:
         """Seconds of work that cost so much on the source, for what it costs on the target."""
-        here = Roofline.of(self.source, self.source_dtype)
         if self.source.name == self.target.name and cost == target_cost:
             return Interval(low=seconds, middle=seconds, high=seconds)
-        bandwidth = bandwidth_ratio(self.source, self.target)
-        peak = peak_ratio(self.source, self.target, self.source_dtype, self.target_dtype)
-        ends = (here.scaled(getattr(bandwidth, end), getattr(peak, end), self.target.clock_hz) for end in ("high", "middle", "low"))
+        here, ends = self._rooflines
         fast, middle, slow = (self._on(there, here, seconds, cost, target_cost) for there in ends)
         return Interval(low=fast * (1 - SPREAD), middle=middle, high=slow * (1 + SPREAD))
+
+    @cached_property
+    def _rooflines(self) -> tuple[Roofline, tuple[Roofline, ...]]:
+        """The source's, and the target's at the fast end, in the middle and at the slow end of what is published."""
+        here = Roofline.of(self.source, self.source_dtype)
+        bandwidth = bandwidth_ratio(self.source, self.target)
+        peak = peak_ratio(self.source, self.target, self.source_dtype, self.target_dtype)
+        ends = ("high", "middle", "low")
+        return here, tuple(here.scaled(getattr(bandwidth, end), getattr(peak, end), self.target.clock_hz) for end in ends)
 
     def _on(self, there: Roofline, here: Roofline, seconds: float, cost: Cost, target_cost: Cost) -> float:
         fixed, best = here.kernels(cost), here.seconds(cost)

@@ -130,7 +130,7 @@ def layer_rows(profile: Profile, carried: CarriedLatencies, measured: Profile | 
     layer, context = profile.n_layers // 2, int(layers["context"].min())
     rows: list[dict[str, Any]] = []
     for n in wanted:
-        low, middle, high = (_bare(carried.at(end), layer, n, context) for end in ENDS)
+        low, middle, high = (carried.at(end).layers(layer, layer + 1, n, context, profile.n_layers) for end in ENDS)
         row = {"n_tokens": n, "source_s": carried.table.layers(layer, layer + 1, n, context, profile.n_layers)}
         row |= {"predicted_s": middle, "low_s": low, "high_s": high}
         if there is not None and measured is not None:
@@ -138,11 +138,6 @@ def layer_rows(profile: Profile, carried: CarriedLatencies, measured: Profile | 
             row |= {"measured_s": seconds, "error": middle / seconds - 1, "covered": low <= seconds <= high}
         rows.append(row)
     return rows
-
-
-def _bare(carried: CarriedLatencies, layer: int, n_tokens: int, context: int) -> float:
-    """One layer as it was measured: without attention where the measurement left that out."""
-    return carried.layers(layer, layer + 1, n_tokens, context, 10**6)
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:

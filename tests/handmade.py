@@ -11,8 +11,8 @@ import pandas as pd
 from profiles import TABLES, LatencyTable, Profile
 from profiles.trace import Said, Trace
 from sim.design import Design
-from sim.replay import KINDS, replay
-from sim.scheduler import Round
+from sim.replay import replay
+from sim.scheduler import KINDS, Round
 from tests.synthetic import synthetic_profile
 
 

@@ -13,7 +13,7 @@ from profiles.devices import catalogue, find_device
 from profiles.errors import DeviceError
 from profiles.models import find_model
 from sim.cost import Cost, ModelCost
-from sim.transfer import KERNEL_CYCLES, Carrier, Ratio, Roofline, bandwidth_ratio, estimate, peak_ratio
+from sim.transfer import KERNEL_CYCLES, Carrier, Interval, Roofline, bandwidth_ratio, estimate, peak_ratio
 from tests.commands import run, run_json
 from tests.operators import operator_csv
 from tests.synthetic import synthetic_profile
@@ -29,7 +29,7 @@ def test_a_ratio_is_the_middle_of_what_is_published() -> None:
     found = bandwidth_ratio(A100, H100)
     assert found.low == pytest.approx(3350 / 2039)
     assert found.low <= found.middle <= found.high
-    assert Ratio.of([(3.0, 2.0), (None, 1.0), (4.0, None), (8.0, 4.0)]) == Ratio(low=1.5, middle=1.75, high=2.0)
+    assert Interval.of_ratios([(3.0, 2.0), (None, 1.0), (4.0, None), (8.0, 4.0)]) == Interval(low=1.5, middle=1.75, high=2.0)
 
 
 def test_the_same_device_keeps_its_seconds() -> None:
