@@ -17,6 +17,9 @@ from profiles.named import file_and_name, pick, read_tables
 
 CATALOGUE = Path(__file__).with_name("hardware.toml")
 DTYPES = ("fp32", "fp16", "fp16_acc16", "bf16", "fp8", "int8")
+ALIKE = ("lbm_bandwidth", "read_bandwidth", "dot_bandwidth")
+"""Bandwidths that were each measured by one benchmark wherever they were measured."""
+
 TEMPLATE = """[my-gpu]
 title = "My GPU"
 vendor = "NVIDIA"
@@ -81,9 +84,9 @@ class Device:
     (of ``DTYPES``) to dense FLOP/s. clock_hz: boost clock. datasheet: source of all these. sustained_bandwidth (bytes/s, of
     whichever benchmark was found) and sustained_flops (dtype to FLOP/s, large dense matmuls): None and absent where no measurement was found.
 
-    lbm_bandwidth and read_bandwidth (bytes/s, or None): each of one benchmark on every device that has it, so that ratios between devices mean
-    something. lbm_bandwidth: lattice Boltzmann streaming, lower than a plain read but measured the same way everywhere. read_bandwidth: a plain
-    read, on fewer devices.
+    lbm_bandwidth, read_bandwidth and dot_bandwidth (bytes/s, or None): each of one benchmark on every device that has it, so that ratios between
+    devices mean something. lbm_bandwidth: lattice Boltzmann streaming, lower than a plain read but measured the same way everywhere.
+    read_bandwidth: a plain read, on fewer devices. dot_bandwidth: a dot product of two long vectors, which only reads, on fewer still.
 
     Raises DeviceError for a figure that is missing, absurd, or a sparse or non-tensor peak in the place of a dense tensor peak.
     """
@@ -103,6 +106,7 @@ class Device:
     sustained_bandwidth: Measured | None = None
     lbm_bandwidth: Measured | None = None
     read_bandwidth: Measured | None = None
+    dot_bandwidth: Measured | None = None
     sustained_flops: Mapping[str, Measured] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -173,6 +177,7 @@ def _device(name: str, entry: object, sources: Mapping[str, str]) -> Device:
         sustained_bandwidth=sustained.pop("bandwidth", None),
         lbm_bandwidth=sustained.pop("lbm_bandwidth", None),
         read_bandwidth=sustained.pop("read_bandwidth", None),
+        dot_bandwidth=sustained.pop("dot_bandwidth", None),
         sustained_flops=sustained,
     )
 
@@ -245,7 +250,7 @@ def _check_figures(device: Device) -> None:
 
 def _check_sustained(device: Device) -> None:
     """What was measured has a source and stays near or below the datasheet."""
-    bandwidths = {"bandwidth": device.sustained_bandwidth, "lbm_bandwidth": device.lbm_bandwidth, "read_bandwidth": device.read_bandwidth}
+    bandwidths = {"bandwidth": device.sustained_bandwidth} | {name: getattr(device, name) for name in ALIKE}
     pairs = [(what, one, device.bandwidth, _BANDWIDTH_MARGIN) for what, one in bandwidths.items() if one]
     pairs += [(dtype, one, device.peak(dtype), _FLOPS_MARGIN) for dtype, one in device.sustained_flops.items()]
     for what, measured, ceiling, margin in pairs:

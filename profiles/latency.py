@@ -111,6 +111,11 @@ class LatencyTable:
         """Every context at which layers were measured: seconds are linear in between."""
         return tuple(sorted(set(self.points.loc[self.points["kind"] == "layer", "context"])))
 
+    @property
+    def reuses(self) -> tuple[int, ...]:
+        """Every reuse at which layers were measured; below the smallest and above the largest, seconds are the same."""
+        return tuple(sorted(set(self.points.loc[self.points["kind"] == "layer", "reuse"])))
+
     def layer(self, layer: int, n_tokens: int, context: int, reuse: int) -> float:
         """Seconds for decoder layer ``layer`` (0-based) on n_tokens at once, the last at position ``context`` - 1. ``reuse`` as in `layers`."""
         return self.layers(layer, layer + 1, n_tokens, context, reuse)
@@ -205,7 +210,8 @@ class LatencyTable:
 def _points(latency: pd.DataFrame) -> pd.DataFrame:
     """One row per measured point: the mean of its samples in the usual visits, and how many these are."""
     seconds = latency["seconds"].to_numpy(dtype=np.float64)
-    if wrong := np.flatnonzero(~(np.isfinite(seconds) & (seconds > 0))).tolist():
+    enough = (seconds > 0) | ((seconds == 0) & (latency["kind"] == "host").to_numpy())  # a host may cost nothing, where all is estimated
+    if wrong := np.flatnonzero(~(np.isfinite(seconds) & enough)).tolist():
         raise ProfileError(
             f"wanted finite seconds above 0 in the latency table, got {seconds[wrong[0]]} in row {wrong[0]}: record it again"
         )

@@ -6,8 +6,8 @@ Off it, after a wrong draft, only what was recorded is known: `Trace.branch` ans
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -177,9 +177,34 @@ class Trace:
 
     def require(self, heads: Iterable[int]) -> None:
         """Raises DesignError unless a head was trained at each of these depths."""
-        for depth in heads:
-            if depth not in self.depths:
-                raise self._untrained(depth)
+        require_heads(heads, self.depths)
+
+    def mapped(self, depths: Mapping[int, int], n_layers: int) -> Trace:
+        """The same text as a model of ``n_layers`` layers might have it: the head at each of these depths, at the depth it is mapped to.
+
+        Other heads are left out. What is replayed from such a trace is hypothetical: no model said it. Raises DesignError for a head that was not
+        trained, and for depths that lie outside the model or not in the order of the heads.
+        """
+        self.require(depths)
+        heads = sorted(depths)
+        places = [depths[head] for head in heads]
+        if places != sorted(set(places)) or any(not 1 <= place < n_layers for place in places):
+            raise DesignError(
+                f"wanted heads {', '.join(map(str, heads))} mapped to rising depths in 1..{n_layers - 1}, got {', '.join(map(str, places))}: "
+                "a deeper head stays the deeper one"
+            )
+        columns = [self._columns[depth] for depth in (*heads, self.n_layers)]
+        moved = {**depths, self.n_layers: n_layers}
+        return Trace(
+            n_layers=n_layers,
+            depths=tuple(places),
+            eos=self.eos,
+            _columns={depth: column for column, depth in enumerate((*places, n_layers))},
+            _texts={prompt: _with_columns(text, columns) for prompt, text in self._texts.items()},
+            _branches={
+                (prompt, at, path, moved[depth]): said for (prompt, at, path, depth), said in self._branches.items() if depth in moved
+            },
+        )
 
     def earliest(self, prompt: int, heads: Sequence[int]) -> NDArray[np.int64]:
         """[n_output] the earliest available depth of each output: of these heads, the first from which on all are right; L where none is.
@@ -217,14 +242,10 @@ class Trace:
         except KeyError:
             raise self._unknown(prompt, 0, self.n_layers) from None
 
-    def _untrained(self, depth: int) -> DesignError:
-        trained = ", ".join(map(str, self.depths)) or "none"
-        return DesignError(f"no head at depth {depth} (trained: {trained}): choose among these, or train one there and profile again")
-
     def _unknown(self, prompt: int, output: int, depth: int) -> DesignError | ProfileError:
         """What is wrong with a question that has no answer."""
         if depth not in self._columns:
-            return self._untrained(depth)
+            return _untrained(depth, self.depths)
         if prompt not in self._texts:
             return ProfileError(
                 f"no prompt {prompt} in the trace (it holds {', '.join(map(str, self._texts)) or 'none'}): name one of these"
@@ -232,6 +253,25 @@ class Trace:
         return ProfileError(
             f"no head spoke before output {output} of prompt {prompt} (1..{self.n_output(prompt) - 1} recorded): profile longer outputs"
         )
+
+
+def require_heads(wanted: Iterable[int], trained: Sequence[int]) -> None:
+    """Raises DesignError unless every head that is wanted was trained."""
+    for depth in wanted:
+        if depth not in trained:
+            raise _untrained(depth, trained)
+
+
+def _untrained(depth: int, trained: Sequence[int]) -> DesignError:
+    known = ", ".join(map(str, trained)) or "none"
+    return DesignError(f"no head at depth {depth} (trained: {known}): choose among these, or train one there and profile again")
+
+
+def _with_columns(text: _Text, columns: Sequence[int]) -> _Text:
+    """The same text, heard by these heads and the last layer."""
+    confidence, token = text.confidence[:, columns], text.token[:, columns]
+    confidence.flags.writeable = token.flags.writeable = False
+    return replace(text, confidence=confidence, token=token, confidence_rows=confidence.tolist(), token_rows=token.tolist())
 
 
 def _text(row: dict[Any, Any], part: pd.DataFrame, depths: tuple[int, ...]) -> _Text:

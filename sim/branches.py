@@ -9,6 +9,7 @@ A recording keeps the likely branches: what is measured on them is carried over 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -20,7 +21,7 @@ from profiles.errors import InputError
 from profiles.store import Profile
 from profiles.trace import Said, Trace
 from sim.design import Design, Policy
-from sim.outcomes import BranchModel, Row, dice
+from sim.outcomes import BranchModel, Row
 from sim.pricing import Latencies
 from sim.recorded import Cell
 from sim.replay import ReplayedRun, replay
@@ -52,7 +53,7 @@ class Withheld(BranchModel):
         """What a branch of ``prompt`` with ``steps`` drafts is drawn from: (prompt, row); nothing where no other prompt has a branch."""
         key = (prompt, steps)
         if key not in self._others:
-            pools = self._by_steps.get(steps, []), self._any
+            pools = self.by_steps.get(steps, []), self.any
             self._others[key] = next(filter(None, ([pair for pair in pool if pair[0] != prompt] for pool in pools)), [])
         return self._others[key]
 
@@ -107,10 +108,15 @@ def rejecting_cells(profile: Profile) -> tuple[Cell, ...]:
     found = dict.fromkeys(
         (policy, tuple(heads), tuple(gammas), cap, prompt) for policy, heads, gammas, cap, prompt in zip(*columns, strict=True)
     )
-    kept = found if len(found) <= MOST_CELLS else sorted(found, key=lambda cell: dice(*cell))[:MOST_CELLS]
+    kept = found if len(found) <= MOST_CELLS else sorted(found, key=_number)[:MOST_CELLS]
     return tuple(
         (Design(policy=Policy(policy), placement=heads, gammas=gammas, cap=cap), prompt) for policy, heads, gammas, cap, prompt in kept
     )
+
+
+def _number(cell: tuple[Any, ...]) -> bytes:
+    """A hash, to sample by."""
+    return hashlib.blake2b(repr(cell).encode(), digest_size=8).digest()
 
 
 def branch_errors(model: BranchModel, latency: Latencies, cells: Iterable[Cell]) -> BranchErrors:

@@ -7,70 +7,44 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from profiles.errors import DesignError, InputError, ProfileError
+from profiles.errors import InputError, ProfileError
 from profiles.store import read_profile
+from sim.accounting_cli import account
 from sim.branches import BranchErrors
 from sim.compare import Comparison, by_design, compare
-from sim.design import DEFAULT_CAP, Design, Policy
+from sim.design import DEFAULT_CAP, Policy
+from sim.memory_cli import memory
+from sim.options import CapOption, GammaOption, HeadsOption, JsonOption, PolicyOption, VerifyOption, design_of, print_json
 from sim.picture import cells, schedule_figure
-from sim.predict import Prediction, Predictor
+from sim.predict import Predictor
+from sim.predict_cli import predict
 from sim.recorded import instrumented_runs
 from sim.replay import ReplayedRun, replay, replay_measured
+from sim.report_cli import report
 from sim.svg import draw_schedule
+from sim.sweep_cli import sweep
+from sim.synthetic_cli import acceptance, synthesize
 from sim.timeline import chrome_trace
 from sim.transfer_cli import imports, transfer
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(imports, name="import")
 app.command()(transfer)
+app.command()(report)
+app.command()(memory)
+app.command()(account)
+app.command()(predict)
+app.command()(synthesize)
+app.command()(acceptance)
+app.command()(sweep)
 
 ProfileArgument = Annotated[Path, typer.Argument(metavar="PROFILE", help="A directory that adadecode-profile wrote.", show_default=False)]
-PolicyOption = Annotated[
-    str,
-    typer.Option(
-        "--policy", help=f"One of {', '.join(Policy)}. The oracle lets every token leave at its earliest right depth: simulation only."
-    ),
-]
-GammaOption = Annotated[
-    str,
-    typer.Option("--gamma", help="Confidence that a draft must exceed: one for all heads, or a list like 0.9,0.7. Only adadecode asks it."),
-]
-HeadsOption = Annotated[
-    str | None, typer.Option("--heads", help="Depths of the heads to use, like 4,8; all trained ones by default.", show_default=False)
-]
-CapOption = Annotated[int, typer.Option("--cap", help="Most drafts in a round.")]
-VerifyOption = Annotated[bool, typer.Option("--verify/--no-verify", help="Let the last layer check every draft.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-
-
-@app.command("predict")
-def predict_command(
-    path: ProfileArgument,
-    *,
-    policy: PolicyOption = Policy.ADADECODE.value,
-    gamma: GammaOption = "0.75",
-    heads: HeadsOption = None,
-    cap: CapOption = DEFAULT_CAP,
-    verify: VerifyOption = True,
-    domain: Annotated[
-        list[str] | None, typer.Option("--domain", help="Only prompts of this domain; may be repeated.", show_default=False)
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Predict speed and speedup of one design."""
-    predictor = Predictor.of(read_profile(path))
-    design = _design(predictor.trace.depths, policy=policy, gamma=gamma, heads=heads, cap=cap, verify=verify)
-    prediction = predictor.predict(design, predictor.prompts(domain))
-    if as_json:
-        _print_json(prediction.to_dict())
-    else:
-        Console().print(prediction_table(prediction))
 
 
 @app.command("validate")
@@ -92,7 +66,7 @@ def validate_command(
     comparison, errors = compare(profile), Predictor.of(profile).branch_errors
     summary = {**comparison.to_dict(), "branch_model": errors.to_dict()}
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     else:
         for table in (*comparison_tables(comparison), branch_table(errors)):
             Console().print(table)
@@ -122,7 +96,7 @@ def timeline_command(
     profile = read_profile(path)
     predictor = Predictor.of(profile)
     trace = predictor.trace
-    design = _design(trace.depths, policy=policy, gamma=gamma, heads=heads, cap=cap, verify=verify)
+    design = design_of(trace.depths, policy=policy, gamma=gamma, heads=heads, cap=cap, verify=verify)
     chosen = prompt if prompt is not None else trace.prompts[0]
     simulated = replay(trace, predictor.latency, design, [chosen], model=predictor.model, events=True)[0]
     runs: dict[str, ReplayedRun] = {f"simulated: {design.label}, prompt {chosen}": simulated}
@@ -142,28 +116,6 @@ def timeline_command(
         _write(svg, draw_schedule(drawn, boundaries, title=title))
     if html is not None:
         _write(html, schedule_figure(drawn, boundaries, title=title).to_html(include_plotlyjs=True))
-
-
-def prediction_table(prediction: Prediction) -> Table:
-    """A prediction for people."""
-    table = Table("what", "predicted", title=prediction.design.label, title_justify="left")
-    rows = {
-        "time per output token": f"{prediction.tpot_s * 1e3:.3f} ms",
-        "tokens per second": f"{prediction.tokens_per_s:.1f}",
-        "speedup over vanilla": f"{prediction.speedup:.2f} x",
-        "time to first token": f"{prediction.ttft_s * 1e3:.1f} ms",
-        "tokens per round": f"{prediction.tokens_per_round:.2f}",
-        "early predicted, of tested positions": f"{prediction.early_rate:.1%}",
-        "discarded, of drafts": f"{prediction.reject_rate:.1%}",
-        "time resting on modelled branches": f"{prediction.modelled_share:.1%}",
-        "error to expect from these": "not measured" if prediction.modelled_error is None else f"{prediction.modelled_error:.2%}",
-        "prompts, tokens": f"{prediction.prompts}, {prediction.tokens}",
-    }
-    if prediction.texts_differ:
-        rows["texts that differ from vanilla's"] = f"{prediction.texts_differ} of {prediction.prompts}"
-    for what, value in rows.items():
-        table.add_row(what, value)
-    return table
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
@@ -209,33 +161,11 @@ def branch_table(errors: BranchErrors) -> Table:
     return table
 
 
-def _design(trained: Sequence[int], *, policy: str, gamma: str, heads: str | None, cap: int, verify: bool) -> Design:
-    """The design these options name. Raises DesignError."""
-    depths = list(trained) if heads is None else [int(depth) for depth in _numbers("--heads", heads, int)]
-    gammas = _numbers("--gamma", gamma, float)
-    if not gammas:
-        raise DesignError(f"wanted a number or a list of numbers as --gamma, got {gamma!r}: try --gamma 0.75")
-    return Design.of(policy, gamma=gammas[0] if len(gammas) == 1 else gammas, placement=depths, cap=cap, verify=verify)
-
-
-def _numbers(option: str, words: str, kind: type[int | float]) -> list[float]:
-    """Numbers between commas; none of an empty string."""
-    try:
-        return [kind(word) for word in words.split(",")] if words.strip() else []
-    except ValueError:
-        wanted = "whole numbers" if kind is int else "numbers"
-        raise DesignError(f"wanted {wanted} between commas as {option}, got {words!r}") from None
-
-
 def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {path} ({error.strerror}): name a file in a directory that exists") from None
-
-
-def _print_json(what: dict[str, Any]) -> None:
-    print(json.dumps(what, indent=2, allow_nan=False))
 
 
 def _percent(share: float | None) -> str:

@@ -39,12 +39,13 @@ class Cost:
 class ModelCost:
     """The cost of each piece of work of a model of this shape.
 
-    weight_bytes, cache_bytes, activation_bytes: of one number of each (2 for BF16, 1 for INT8 or FP8, 0.5 for INT4). A mixture's experts count as far as n tokens are
-    expected to touch them.
+    weight_bytes, cache_bytes, activation_bytes: of one number of each (2 for BF16, 1 for INT8 or FP8, 0.5 for INT4). head_bytes: of the LM head and of the exit heads,
+    which quantised checkpoints keep wide; as the weights where None. A mixture's experts count as far as n tokens are expected to touch them.
     """
 
     shape: ModelShape
     weight_bytes: float = 2.0
+    head_bytes: float | None = None
     cache_bytes: float = 2.0
     activation_bytes: float = 2.0
 
@@ -67,17 +68,21 @@ class ModelCost:
         """One check of an exit head: T, then the LM head, over ``size`` tokens of the vocabulary (all, by default)."""
         shape = self.shape
         parameters = shape.head_parameters + (size or shape.vocab_size) * shape.hidden_size
-        return Cost(weights=parameters * self.weight_bytes, flops=2.0 * parameters, kernels=KERNELS["head"])
+        return Cost(weights=parameters * self._head_bytes, flops=2.0 * parameters, kernels=KERNELS["head"])
 
     def verify(self, n_tokens: int) -> Cost:
         """Final norm, LM head and argmax over n_tokens rows."""
         shape = self.shape
         return Cost(
-            weights=shape.lm_head_parameters * self.weight_bytes,
+            weights=shape.lm_head_parameters * self._head_bytes,
             activations=n_tokens * (shape.hidden_size * self.activation_bytes + 2 * 4 * shape.vocab_size),  # logits in FP32
             flops=2.0 * n_tokens * shape.lm_head_parameters,
             kernels=KERNELS["verify"],
         )
+
+    @property
+    def _head_bytes(self) -> float:
+        return self.weight_bytes if self.head_bytes is None else self.head_bytes
 
     def embed(self, n_tokens: int) -> Cost:
         """The embedding of n_tokens."""

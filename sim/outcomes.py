@@ -7,7 +7,6 @@ answer. What rests on a draw is flagged as *modelled*.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from profiles.trace import Said, Trace
 from sim.design import Design
+from sim.dice import dice, pick
 from sim.scheduler import Check, Draft, Outcome, Run, Schedule, Verdict, Work
 
 Row = Mapping[int, Said]
@@ -44,16 +44,18 @@ class BranchModel:
 
     trace: where the recorded ones come from. A branch gets the row of a recorded one as many drafts after its wrong draft, or of any
     where none is that long, or of the committed text where no branch was recorded.
+
+    by_steps: what is drawn from, (prompt, row) each, by drafts since the wrong one, itself included. any: all of these.
     """
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self.n_layers = trace.n_layers
-        self._by_steps: dict[int, list[tuple[int, Row]]] = {}  # drafts since the wrong one, itself included: (prompt, row)
+        self.by_steps: dict[int, list[tuple[int, Row]]] = {}
         for (prompt, _, path), row in sorted(trace.branches().items()):
             if all(depth in row for depth in trace.depths):
-                self._by_steps.setdefault(len(path), []).append((prompt, row))
-        self._any = [row for rows in self._by_steps.values() for row in rows]
+                self.by_steps.setdefault(len(path), []).append((prompt, row))
+        self.any = [row for rows in self.by_steps.values() for row in rows]
 
     def recorded(self, prompt: int, output: int, path: tuple[int, ...], depth: int) -> Said | None:
         """What the head at ``depth`` said on this branch, where it was recorded. Raises DesignError where no head was trained there."""
@@ -61,18 +63,22 @@ class BranchModel:
 
     def branch(self, prompt: int, output: int, path: tuple[int, ...]) -> Row:
         """A row for the branch that left the text of ``prompt`` at ``output`` with the drafts ``path``."""
-        return self._draw(self._by_steps.get(len(path), self._any), prompt, output, path)
+        return self._draw(self.by_steps.get(len(path), self.any), prompt, output, path)
 
     def _draw(self, pool: Sequence[tuple[int, Row]], prompt: int, output: int, path: tuple[int, ...]) -> Row:
-        return pool[dice(prompt, output, path) % len(pool)][1] if pool else self.committed(prompt, output, len(path))
+        number = dice(prompt, output, *path)
+        return pool[pick(number, len(pool))][1] if pool else self._committed(number)
 
     def committed(self, prompt: int, output: int, steps: int) -> Row:
         """A row of some committed text, for a sequence ``steps`` tokens after it left the text of ``prompt`` at ``output``. Never the end of one."""
-        where = self._outputs[dice(prompt, output, steps) % len(self._outputs)]
+        return self._committed(dice(prompt, output, steps))
+
+    def _committed(self, number: int) -> Row:
+        where = self.outputs[pick(number, len(self.outputs))]
         return {depth: self.trace.head(*where, depth) for depth in (*self.trace.depths, self.n_layers)}
 
     @cached_property
-    def _outputs(self) -> list[tuple[int, int]]:
+    def outputs(self) -> list[tuple[int, int]]:
         """(prompt, output) of everything committed and heard, end tokens left out unless there is nothing else."""
         trace = self.trace
         heard = [(prompt, output) for prompt in trace.prompts for output in range(1, trace.n_output(prompt))]
@@ -148,8 +154,3 @@ class Answers:
         self._position = -1
         self._drawn = (-1, {})
         return Verdict(accepted, self.trace.final(self.prompt, output + accepted))
-
-
-def dice(*where: object) -> int:
-    """A number that depends on its arguments alone, on every machine."""
-    return int.from_bytes(hashlib.blake2b(repr(where).encode(), digest_size=8).digest(), "big")

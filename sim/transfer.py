@@ -1,21 +1,20 @@
-"""Latencies on a device that was not there: what was measured on one is carried to another.
+"""Seconds of single pieces of work on a device that was not there: what was measured on one is carried to another.
 
 A piece of work takes a fixed time for each kernel it starts, which goes with the clock, and a time for its bytes and FLOPs, which goes with bandwidth and
 peak. The second part is carried as an *efficiency*: how far the measured device stayed behind its own roofline, so far stays the
 other. What the two devices' bandwidths are to each other is not one number: datasheets and public benchmarks disagree by some
-per cent, so the middle of them is taken, and their spread goes into the interval (docs/decisions/0013).
+per cent, so the middle of what was measured alike is taken, and their spread goes into the interval (docs/decisions/0013).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from statistics import median
+from statistics import geometric_mean
 
-from profiles.devices import Device, Measured
-from sim.cost import Cost, ModelCost
-from sim.pricing import Latencies
+from profiles.devices import ALIKE, Device, Measured
+from sim.cost import Cost
 
 KERNEL_CYCLES = 6000
 """Clock cycles that a kernel takes besides its bytes and FLOPs. From published operator times (Vidur): products of several sizes, seconds against
@@ -30,8 +29,9 @@ SPREAD = 0.10
 LAUNCH_BOUND = 2.0
 """An eager GPU recording this many times as long as its device needs was waiting for its host, and waits as long on any device."""
 
-ORDINARY = 0.8
-"""Share of its sustained bandwidth or FLOP/s that a device reaches in decoding, where nothing was measured: published layers reach 0.75 to 0.95."""
+ORDINARY = 0.9
+"""Share of its sustained bandwidth or FLOP/s that a device reaches besides its kernels' own time, where nothing was measured. From published operator
+times: products read at 0.93 of a triad on an A100, 0.96 on an H100, 0.84 on an A40."""
 
 UNMEASURED = 0.25
 """What a time from a datasheet alone may miss, either way."""
@@ -46,23 +46,36 @@ class Interval:
     high: float
 
     @classmethod
-    def of_ratios(cls, pairs: Iterable[tuple[float | None, float | None]]) -> Interval:
-        """Target / source by figures of the same kind, the middle of what is published and its ends; pairs that lack one are left out."""
-        ratios = [target / source for target, source in pairs if target and source]
-        return cls(low=min(ratios), middle=median(ratios), high=max(ratios))
+    def exactly(cls, figure: float) -> Interval:
+        """A figure that was measured: no interval."""
+        return cls(low=figure, middle=figure, high=figure)
+
+    def __add__(self, other: Interval) -> Interval:
+        """Of two times one after the other, as if they were wrong together."""
+        return Interval(low=self.low + other.low, middle=self.middle + other.middle, high=self.high + other.high)
 
 
 def bandwidth_ratio(source: Device, target: Device) -> Interval:
-    """Bandwidth of target / source, by datasheet and by every benchmark that both went through."""
-    benchmarks = ("sustained_bandwidth", "read_bandwidth", "lbm_bandwidth")
-    measured = [(_value(getattr(target, name)), _value(getattr(source, name))) for name in benchmarks]
-    return Interval.of_ratios([(target.bandwidth, source.bandwidth), *measured])
+    """Bandwidth of target / source.
+
+    The middle is that of the benchmarks that both went through alike (``profiles.devices.ALIKE``), of the datasheets where there is none; the
+    ends are those of everything published, also of benchmarks that were not the same one on both.
+    """
+    alike = _ratios((_value(getattr(target, name)), _value(getattr(source, name))) for name in ALIKE)
+    others = _ratios([(target.bandwidth, source.bandwidth), (_value(target.sustained_bandwidth), _value(source.sustained_bandwidth))])
+    return Interval(low=min(alike + others), middle=geometric_mean(alike or others[:1]), high=max(alike + others))
 
 
 def peak_ratio(source: Device, target: Device, source_dtype: str, target_dtype: str) -> Interval:
     """Dense FLOP/s of target / source, by datasheet and by large products. Raises DeviceError for a dtype that one lacks."""
     measured = (_value(target.sustained_flops.get(target_dtype)), _value(source.sustained_flops.get(source_dtype)))
-    return Interval.of_ratios([(target.peak(target_dtype), source.peak(source_dtype)), measured])
+    ratios = _ratios([(target.peak(target_dtype), source.peak(source_dtype)), measured])
+    return Interval(low=min(ratios), middle=geometric_mean(ratios), high=max(ratios))
+
+
+def _ratios(pairs: Iterable[tuple[float | None, float | None]]) -> list[float]:
+    """Target / source; pairs that lack one are left out."""
+    return [target / source for target, source in pairs if target and source]
 
 
 def _value(measured: Measured | None) -> float | None:
@@ -88,8 +101,12 @@ class Roofline:
         )
 
     def seconds(self, cost: Cost) -> float:
-        """The least time for this work, kernels left out."""
+        """The least time for this work, kernels left out: it reads while it multiplies."""
         return max(cost.bytes / self.bandwidth, cost.flops / self.flops)
+
+    def seconds_apart(self, cost: Cost) -> float:
+        """The same where it reads first and multiplies then."""
+        return cost.bytes / self.bandwidth + cost.flops / self.flops
 
     def kernels(self, cost: Cost) -> float:
         """What starting and ending its kernels takes."""
@@ -102,7 +119,7 @@ class Roofline:
 
 @dataclass(frozen=True, kw_only=True)
 class Carrier:
-    """Carries seconds of single pieces of work from ``source`` to ``target``; dtypes are those of the weights on each. eager: how the source was driven.
+    """Carries seconds of single pieces of work from ``source`` to ``target``; dtypes are those that each multiplies in. eager: how the source was driven.
 
     Raises DeviceError where a device lacks the dtype.
     """
@@ -114,12 +131,29 @@ class Carrier:
     eager: bool = False
 
     def carry(self, seconds: float, cost: Cost, target_cost: Cost) -> Interval:
-        """Seconds of work that cost so much on the source, for what it costs on the target."""
+        """Seconds of work that cost so much on the source, for what it costs on the target.
+
+        The ends: the fastest and the slowest target that is published, SPREAD, and reading and multiplying at once on one device and one after
+        the other on the other. Work that waits for its host waits as long, on a device that needs no more.
+        """
         if self.source.name == self.target.name and cost == target_cost:
-            return Interval(low=seconds, middle=seconds, high=seconds)
-        here, ends = self._rooflines
-        fast, middle, slow = (self._on(there, here, seconds, cost, target_cost) for there in ends)
-        return Interval(low=fast * (1 - SPREAD), middle=middle, high=slow * (1 + SPREAD))
+            return Interval.exactly(seconds)
+        here, (fast, middle, slow) = self._rooflines
+        if self.waits(seconds, cost):
+            least, ordinary, most = (max(seconds, _bare(there, target_cost)) for there in (fast, middle, slow))
+            return Interval(low=least * (1 - SPREAD), middle=ordinary, high=most * (1 + SPREAD))
+        fixed = min(here.kernels(cost), 0.9 * seconds)
+        kernels, rest = fixed * middle.kernels(target_cost) / here.kernels(cost), seconds - fixed
+        best, apart = here.seconds(cost), here.seconds_apart(cost)
+        return Interval(
+            low=(kernels + rest * fast.seconds(target_cost) / apart) * (1 - SPREAD),
+            middle=kernels + rest * middle.seconds(target_cost) / best,
+            high=(kernels + rest * slow.seconds_apart(target_cost) / best) * (1 + SPREAD),
+        )
+
+    def waits(self, seconds: float, cost: Cost) -> bool:
+        """Whether this work was waiting for its host on the source (launch-bound): an eager recording, far from what the device needs."""
+        return self.eager and seconds > LAUNCH_BOUND * _bare(self._rooflines[0], cost)
 
     @cached_property
     def _rooflines(self) -> tuple[Roofline, tuple[Roofline, ...]]:
@@ -130,71 +164,13 @@ class Carrier:
         ends = ("high", "middle", "low")
         return here, tuple(here.scaled(getattr(bandwidth, end), getattr(peak, end), self.target.clock_hz) for end in ends)
 
-    def _on(self, there: Roofline, here: Roofline, seconds: float, cost: Cost, target_cost: Cost) -> float:
-        fixed, best = here.kernels(cost), here.seconds(cost)
-        if self.eager and seconds > LAUNCH_BOUND * (fixed + best / ORDINARY):
-            return max(seconds, there.kernels(target_cost) + there.seconds(target_cost) / ORDINARY)
-        fixed = min(fixed, 0.9 * seconds)
-        return fixed * there.kernels(target_cost) / here.kernels(cost) + (seconds - fixed) * there.seconds(target_cost) / best
+
+def estimate(cost: Cost, device: Device, dtype: str) -> Interval:
+    """Seconds of work that nobody measured anywhere: kernels, and bytes and FLOPs at ordinary efficiency. Raises DeviceError for a dtype it lacks."""
+    middle = _bare(Roofline.of(device, dtype), cost)
+    return Interval(low=middle * (1 - UNMEASURED), middle=middle, high=middle * (1 + UNMEASURED))
 
 
-@dataclass(frozen=True, kw_only=True)
-class CarriedLatencies:
-    """A latency table on another device, or with other dtypes. Asks the source's table for everything, so it refuses what that refuses.
-
-    cost and target_cost: of the model as it was measured, and as it is to run. attends: whether the source's layers attend to their context;
-    where they do not (imported operator times), attention is added by its bytes. end: which end of the intervals to take.
-    """
-
-    table: Latencies
-    carrier: Carrier
-    cost: ModelCost
-    target_cost: ModelCost
-    attends: bool = True
-    end: str = "middle"
-
-    def at(self, end: str) -> CarriedLatencies:
-        """The same at another end of the intervals."""
-        return replace(self, end=end)
-
-    def layers(self, start: int, stop: int, n_tokens: int, context: int, reuse: int) -> float:
-        """As `LatencyTable.layers`."""
-        seen = context if self.attends else 0
-        seconds = self.table.layers(start, stop, n_tokens, seen, reuse) / (stop - start)
-        one = self._carried(seconds, self.cost.layer(n_tokens, seen), self.target_cost.layer(n_tokens, seen))
-        return (stop - start) * (one if self.attends or not context else one + self._attention(n_tokens, context))
-
-    def _attention(self, n_tokens: int, context: int) -> float:
-        """Attending to the context, from bytes and FLOPs alone."""
-        whole, without = self.target_cost.layer(n_tokens, context), self.target_cost.layer(n_tokens, 0)
-        return estimate(Cost(cache=whole.cache, flops=whole.flops - without.flops, kernels=1), self.carrier, self.end)
-
-    def head(self, depth: int, reuse: int) -> float:
-        """As `LatencyTable.head`."""
-        return self._carried(self.table.head(depth, reuse), self.cost.head(), self.target_cost.head())
-
-    def verify(self, n_tokens: int) -> float:
-        """As `LatencyTable.verify`."""
-        return self._carried(self.table.verify(n_tokens), self.cost.verify(n_tokens), self.target_cost.verify(n_tokens))
-
-    def embed(self, n_tokens: int) -> float:
-        """As `LatencyTable.embed`."""
-        return self._carried(self.table.embed(n_tokens), self.cost.embed(n_tokens), self.target_cost.embed(n_tokens))
-
-    def prefill(self, n_tokens: int) -> float:
-        """As `LatencyTable.prefill`."""
-        return self._carried(self.table.prefill(n_tokens), self.cost.prefill(n_tokens), self.target_cost.prefill(n_tokens))
-
-    def host(self) -> float:
-        """As `LatencyTable.host`: the host stays the same."""
-        return self.table.host()
-
-    def _carried(self, seconds: float, cost: Cost, target_cost: Cost) -> float:
-        return float(getattr(self.carrier.carry(seconds, cost, target_cost), self.end))
-
-
-def estimate(cost: Cost, carrier: Carrier, end: str = "middle") -> float:
-    """Seconds of work on the carrier's target that nobody measured anywhere: kernels, and bytes and FLOPs at ordinary efficiency."""
-    roof = Roofline.of(carrier.target, carrier.target_dtype)
-    middle = roof.kernels(cost) + roof.seconds(cost) / ORDINARY
-    return middle * {"low": 1 - UNMEASURED, "middle": 1.0, "high": 1 + UNMEASURED}[end]
+def _bare(roof: Roofline, cost: Cost) -> float:
+    """What a device needs for this work in the ordinary way."""
+    return roof.kernels(cost) + roof.seconds(cost) / ORDINARY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def import_vidur(path: Path, model: ModelShape, device: Device, out: Path) -> Pr
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ProfileError(f"{out} exists and is not an empty directory: name another one with --out")
     table = _read(path, model)
-    operators = [name for name in LAYER if name != OPTIONAL or table[_median(name)].notna().all()]
+    operators = [name for name in LAYER if _median(name) in table and table[_median(name)].notna().all()]
     seconds = 1e-3 * table[[_median(name) for name in operators]].sum(axis=1)
     tokens: list[int] = table.index.tolist()
     rows = [("layer", layer, n, 0, model.n_layers, 0, s) for layer in range(model.n_layers) for n, s in zip(tokens, seconds, strict=True)]
@@ -86,7 +87,13 @@ def _manifest(path: Path, model: ModelShape, device: Device, operators: Sequence
     return {
         "name": f"{model.name} on {device.name}, operator times",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": {"name": model.name, "n_layers": model.n_layers, "n_parameters": model.total_parameters, "config": {}},
+        "model": {
+            "name": model.name,
+            "n_layers": model.n_layers,
+            "n_parameters": model.total_parameters,
+            "config": {},
+            "shape": asdict(model),
+        },
         "heads": {"name": "none", "depths": []},
         "hardware": {"device": device.name},
         "software": {"source": "Vidur operator profile"},

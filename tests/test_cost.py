@@ -69,6 +69,13 @@ def test_narrow_weights_change_bytes_alone() -> None:
     assert (narrow.weights * 2, narrow.flops, narrow.cache) == (wide.weights, wide.flops, wide.cache)
 
 
+def test_the_lm_head_may_stay_wide() -> None:
+    """As in quantised checkpoints: layers take half the bytes, heads and verification as many."""
+    wide, narrow = ModelCost(shape=TINY), ModelCost(shape=TINY, weight_bytes=1.0, head_bytes=2.0)
+    assert narrow.layer(1, 0).weights * 2 == wide.layer(1, 0).weights
+    assert (narrow.head(), narrow.verify(3)) == (wide.head(), wide.verify(3))
+
+
 def test_a_prefill_is_all_layers_and_one_row_of_the_lm_head() -> None:
     """Weights once; a token sees half the prompt on average."""
     cost = ModelCost(shape=TINY)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import profiles
-from profiles.devices import TEMPLATE, Device, Measured, catalogue, find_device
+from profiles.devices import ALIKE, TEMPLATE, Device, Measured, catalogue, find_device
 from profiles.errors import DeviceError, ShapeError
 
 NAMED = """a100-40gb-sxm a100-80gb-sxm a100-80gb-pcie h100-sxm h100-pcie h200-sxm b200-sxm a40 l40s a10g l4 t4 rtx-4090 rtx-3060-12gb
@@ -49,17 +49,17 @@ def test_figures_are_in_bytes_flops_and_seconds() -> None:
 
 def test_every_figure_has_a_source_to_look_up() -> None:
     for device in catalogue().values():
-        measured = [device.sustained_bandwidth, device.lbm_bandwidth, device.read_bandwidth, *device.sustained_flops.values()]
+        measured = [device.sustained_bandwidth, *(getattr(device, name) for name in ALIKE), *device.sustained_flops.values()]
         assert all("https://" in source for source in (device.datasheet, *(one.source for one in measured if one))), device.name
 
 
 def test_what_nobody_measured_is_none_not_the_datasheet() -> None:
     device = find_device("tpu-v4")
-    assert device.sustained_bandwidth is device.lbm_bandwidth is device.read_bandwidth is None
+    assert device.sustained_bandwidth is device.lbm_bandwidth is device.read_bandwidth is device.dot_bandwidth is None
     assert device.sustained_flops == {}
 
 
-@pytest.mark.parametrize(("family", "least"), [("lbm_bandwidth", 20), ("read_bandwidth", 5)])
+@pytest.mark.parametrize(("family", "least"), [("lbm_bandwidth", 20), ("read_bandwidth", 5), ("dot_bandwidth", 3)])
 def test_bandwidths_for_ratios_are_all_of_one_benchmark(family: str, least: int) -> None:
     measured = [one for device in catalogue().values() if (one := getattr(device, family))]
     assert len(measured) >= least

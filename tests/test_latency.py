@@ -174,7 +174,12 @@ def test_a_head_that_was_not_measured_is_refused() -> None:
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 0.0, -1.0])
 def test_absurd_samples_are_refused(seconds: float) -> None:
     with pytest.raises(ProfileError, match=r"wanted finite seconds above 0 in the latency table, got .* in row 8"):
-        table([*grid()[:8], ("host", -1, 1, 0, 0, seconds)])
+        table([*grid()[:8], ("embed", -1, 1, 0, 0, seconds)])
+
+
+def test_a_host_may_cost_nothing() -> None:
+    """Where all is estimated, an engine hides it; a recording's is checked when it is read."""
+    assert table([("host", -1, 1, 0, 0, 0.0)]).host() == 0
 
 
 def test_an_unknown_kind_is_refused() -> None:

@@ -19,6 +19,7 @@ PUBLISHED = {
     "qwen-72b": 72_287_920_128,  # biases
     "qwen2.5-7b": 7_615_616_512,  # biases, keys shared
     "mixtral-8x7b": 46_702_792_704,  # experts and routers
+    "phi-2": 2_779_683_840 - 51_200,  # one norm, two matrices, biases everywhere; that of the LM head is not counted
 }
 SMALL = "[small]\nn_layers = 2\nhidden_size = 8\nintermediate_size = 16\nn_heads = 2\nvocab_size = 32\nsource = 'mine'\n"
 LLAMA = {

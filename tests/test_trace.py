@@ -201,3 +201,58 @@ def test_a_manifest_without_end_tokens_is_refused(tmp_path: Path, eos: object) -
     """Without them no replay knows where a text ends."""
     with pytest.raises(ProfileError, match="wanted a list of token ids as eos_token_ids"):
         Trace.from_profile(synthetic_profile(tmp_path / "p", manifest={"eos_token_ids": eos}))
+
+
+def test_a_mapped_trace_says_the_same_elsewhere(profile: Profile, trace: Trace) -> None:
+    """Heads 2 and 6 of 8 layers, at 5 and 20 of 32; the last layer is the last one there."""
+    moved = trace.mapped({2: 5, 6: 20}, n_layers=32)
+    assert (moved.n_layers, moved.depths, moved.prompts, moved.eos) == (32, (5, 20), trace.prompts, trace.eos)
+    for prompt in trace.prompts:
+        for output in range(1, trace.n_output(prompt)):
+            assert moved.head(prompt, output, 5) == trace.head(prompt, output, 2)
+            assert moved.head(prompt, output, 20) == trace.head(prompt, output, 6)
+            assert moved.head(prompt, output, 32) == trace.head(prompt, output, 8)
+            assert moved.final(prompt, output) == trace.final(prompt, output)
+        np.testing.assert_array_equal(moved.tokens(prompt), trace.tokens(prompt)[:, [0, 2, 3]])
+
+
+def test_a_mapped_trace_keeps_its_branches(profile: Profile, trace: Trace) -> None:
+    """Of the heads that are kept, and of the last layer."""
+    moved = trace.mapped({4: 10}, n_layers=16)
+    for row in profile.branches.itertuples():
+        if row.depth in (4, 8):
+            assert moved.branch(row.prompt, row.output, row.path, {4: 10, 8: 16}[row.depth]) == (row.confidence, row.token)
+    assert all(set(said) == {10, 16} for said in moved.branches().values())
+
+
+def test_a_mapped_trace_has_no_other_heads(trace: Trace) -> None:
+    """Nor can it be changed."""
+    moved = trace.mapped({4: 10}, n_layers=16)
+    with pytest.raises(DesignError, match=r"no head at depth 4 \(trained: 10\)"):
+        moved.head(0, 1, 4)
+    with pytest.raises(ValueError, match="read-only"):
+        moved.tokens(0)[0, 0] = 1
+
+
+def test_a_trace_mapped_to_itself_is_the_same(trace: Trace) -> None:
+    """Every question gets the same answer."""
+    moved = trace.mapped({depth: depth for depth in trace.depths}, n_layers=trace.n_layers)
+    assert moved.branches() == trace.branches()
+    pd.testing.assert_frame_equal(moved.agreement(), trace.agreement())
+    assert all((moved.earliest(prompt, (2, 6)) == trace.earliest(prompt, (2, 6))).all() for prompt in trace.prompts)
+
+
+@pytest.mark.parametrize(
+    ("depths", "message"),
+    [
+        ({3: 5}, r"no head at depth 3 \(trained: 2, 4, 6\)"),
+        ({2: 5, 4: 5}, r"wanted heads 2, 4 mapped to rising depths in 1\.\.15, got 5, 5"),
+        ({2: 6, 4: 5}, r"a deeper head stays the deeper one"),
+        ({2: 16}, r"rising depths in 1\.\.15, got 16"),
+        ({2: 0}, r"rising depths in 1\.\.15, got 0"),
+    ],
+)
+def test_a_mapping_that_makes_no_sense_is_refused(trace: Trace, depths: dict[int, int], message: str) -> None:
+    """Unknown heads, and depths outside the model or out of order."""
+    with pytest.raises(DesignError, match=message):
+        trace.mapped(depths, n_layers=16)

@@ -13,9 +13,10 @@ from profiles.devices import catalogue, find_device
 from profiles.errors import DeviceError
 from profiles.models import find_model
 from sim.cost import Cost, ModelCost
-from sim.transfer import KERNEL_CYCLES, Carrier, Interval, Roofline, bandwidth_ratio, estimate, peak_ratio
+from sim.transfer import KERNEL_CYCLES, Carrier, Roofline, bandwidth_ratio, estimate, peak_ratio
 from tests.commands import run, run_json
 from tests.operators import operator_csv
+from tests.recordings import CONFIG, about
 from tests.synthetic import synthetic_profile
 
 A100, H100, V100 = find_device("a100-80gb-sxm"), find_device("h100-sxm"), find_device("v100-sxm")
@@ -24,12 +25,23 @@ LLAMA = ModelCost(shape=find_model("llama-2-7b"))
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "vidur"
 
 
-def test_a_ratio_is_the_middle_of_what_is_published() -> None:
-    """Datasheets, triads and lattice Boltzmann rates of both; pairs that lack one are left out."""
+def test_a_ratio_is_the_middle_of_what_was_measured_alike() -> None:
+    """Lattice Boltzmann streaming and a dot product on both; the datasheets and triads of two origins are for the ends."""
     found = bandwidth_ratio(A100, H100)
-    assert found.low == pytest.approx(3350 / 2039)
-    assert found.low <= found.middle <= found.high
-    assert Interval.of_ratios([(3.0, 2.0), (None, 1.0), (4.0, None), (8.0, 4.0)]) == Interval(low=1.5, middle=1.75, high=2.0)
+    assert found.middle == pytest.approx((2693.106 / 1564.884 * 3180 / 1750) ** 0.5)
+    assert (found.low, found.high) == (pytest.approx(3350 / 2039), pytest.approx(3180 / 1750))
+    back = bandwidth_ratio(H100, A100)
+    assert (back.low, back.middle, back.high) == (
+        pytest.approx(1 / found.high),
+        pytest.approx(1 / found.middle),
+        pytest.approx(1 / found.low),
+    )
+
+
+def test_a_ratio_is_the_datasheets_where_nothing_was_measured_alike() -> None:
+    """A TPU went through none of these benchmarks."""
+    tpu = find_device("tpu-v4")
+    assert bandwidth_ratio(A100, tpu).middle == pytest.approx(1228 / 2039)
 
 
 def test_the_same_device_keeps_its_seconds() -> None:
@@ -66,6 +78,15 @@ def test_an_eager_recording_that_waits_for_its_host_waits_everywhere() -> None:
     slow = replace(eager, target=V100)
     assert slow.carry(9e-4, cost, cost).middle == 9e-4
     assert eager.carry(3e-4, cost, cost).middle < 3e-4
+    assert [eager.waits(seconds, cost) for seconds in (9e-4, 3e-4)] == [True, False]
+    assert not TO_H100.waits(9e-4, cost)
+
+
+def test_the_ends_reckon_with_reading_and_multiplying_one_after_the_other() -> None:
+    """64 tokens: what a layer multiplies is a fifth to a third of what it reads, so the interval is wider than that of one token."""
+    one, many = (TO_H100.carry(3e-4, LLAMA.layer(n, 0), LLAMA.layer(n, 0)) for n in (1, 64))
+    assert many.high / many.middle > 1.15 * one.high / one.middle
+    assert many.low / many.middle < one.low / one.middle / 1.15
 
 
 def test_half_the_bytes_take_half_the_time_but_for_the_kernels() -> None:
@@ -88,7 +109,7 @@ def test_an_interval_holds_its_middle_and_more_time_never_becomes_less(source, t
     dtypes = [("fp16" if "fp16" in device.peak_flops else "bf16") for device in (source, target)]
     carrier = Carrier(source=source, target=target, source_dtype=dtypes[0], target_dtype=dtypes[1])
     cost = LLAMA.layer(n_tokens, context)
-    seconds = estimate(cost, Carrier(source=source, target=source, source_dtype=dtypes[0], target_dtype=dtypes[0]))
+    seconds = estimate(cost, source, dtypes[0]).middle
     one, other = (carrier.carry(s, cost, cost) for s in (seconds, seconds * slower))
     assert 0 < one.low <= one.middle <= one.high
     assert other.middle >= one.middle
@@ -131,6 +152,32 @@ def test_the_commands_tell_a_table(imported: Path, capsys: pytest.CaptureFixture
     told = run_json(capsys, "transfer", imported, "--to", "l4", "--json", "--tokens", "1..2")
     assert told["median_error"] is None
     assert [row["n_tokens"] for row in told["rows"]] == [1, 2]
+
+
+def test_batches_that_were_not_measured_are_told(imported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of 1 to 12, four were."""
+    told = run_json(capsys, "transfer", imported, "--to", "l4", "--tokens", "1..12", "--json")
+    assert told["not_measured"] == [3, 5, 6, 7, 9, 10, 11, 12]
+    assert run("transfer", imported, "--to", "l4", "--tokens", "1..12") == 0
+    assert "asked for and not measured: 3, 5..7, 9..12" in capsys.readouterr().out
+
+
+def test_rows_taken_for_launch_bound_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A recording at a quarter of what a T4 could, on whatever machine, that is said to be of a T4."""
+    model = {**about()["model"], "config": {**CONFIG, "hidden_size": 256, "intermediate_size": 640}}
+    profile = synthetic_profile(tmp_path / "p", manifest={**about("eager"), "model": model, "hardware": {"device": "my machine"}})
+    told = run_json(capsys, "transfer", profile.path, "--from", "t4", "--to", "h100-sxm", "--json")
+    assert told["launch_bound"] == [row["n_tokens"] for row in told["rows"]] == list(range(1, 9))
+    assert all(row["predicted_s"] == row["source_s"] for row in told["rows"])
+    assert run("transfer", profile.path, "--from", "t4", "--to", "h100-sxm") == 0
+    assert "launch-bound" in capsys.readouterr().out
+    assert run_json(capsys, "transfer", profile.path, "--from", "t4", "--to", "h100-sxm", "--tokens", "1", "--json")["not_measured"] == []
+
+
+def test_narrow_weights_are_carried(imported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """INT4: more than twice as fast, on the same card."""
+    told = run_json(capsys, "transfer", imported, "--to", "a100-80gb-sxm", "--dtype", "int4", "--json")
+    assert all(row["predicted_s"] < row["source_s"] / 2 for row in told["rows"])
 
 
 def test_latencies_alone_predict_nothing(imported: Path, capsys: pytest.CaptureFixture[str]) -> None:

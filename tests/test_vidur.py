@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from profiles.devices import find_device
 from profiles.errors import LatencyError, ProfileError
 from profiles.models import find_model
 from profiles.store import Profile
+from sim.origin import shape_of
 from sim.vidur import import_vidur
 from tests.operators import operator_csv, operator_table
 
@@ -31,6 +33,13 @@ def test_a_layer_is_the_sum_of_its_operators(tmp_path: Path) -> None:
     assert set(profile.latency["n_tokens"]) == {1, 2, 4, 8}
 
 
+def test_the_shape_it_was_imported_with_is_kept(tmp_path: Path) -> None:
+    """So that a model of which only a config.json is known need not be named again."""
+    shape = replace(find_model("llama-2-7b"), name="my own")
+    profile = import_vidur(operator_csv(tmp_path / "mlp.csv"), shape, find_device("a100-80gb-sxm"), tmp_path / "p")
+    assert shape_of(profile) == shape
+
+
 def test_what_was_not_measured_is_not_there(tmp_path: Path) -> None:
     """No context, no head, no verification."""
     profile = imported(tmp_path)
@@ -41,10 +50,11 @@ def test_what_was_not_measured_is_not_there(tmp_path: Path) -> None:
         latency.verify(1)
 
 
-def test_a_model_with_one_norm_a_layer_has_an_empty_column(tmp_path: Path) -> None:
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_model_with_one_norm_a_layer_has_an_empty_column_or_none(tmp_path: Path, empty: bool) -> None:
     """The sum goes without it."""
-    table = operator_table().assign(**{"time_stats.post_attention_layernorm.median": np.nan})
-    profile = imported(tmp_path, table)
+    second = "time_stats.post_attention_layernorm.median"
+    profile = imported(tmp_path, operator_table().assign(**{second: np.nan}) if empty else operator_table().drop(columns=second))
     assert LatencyTable.from_samples(profile.latency, 32).layer(0, 1, 0, 32) == pytest.approx(0.285e-3)
 
 

@@ -1,0 +1,326 @@
+"""The paper's figure 5 and table 2, predicted: what follows from what is published, and what does not.
+
+The stack is the paper's: Hugging Face, eager, FP16, one sequence on an A100. There a layer takes as long as its host takes to start it. Inputs of each
+figure stand beside it, and no figure is among its own inputs: heads are fitted to rates alone, never to a speedup; the head's cost, where it is
+fitted, to the one speedup at gamma 1, which is then no prediction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.harness import keep
+from benchmarks.published import (
+    ADADECODE,
+    FIGURE_5,
+    FIGURE_5_RATES,
+    GAMMA,
+    ONE_HEAD,
+    OUTPUTS,
+    PLACEMENT,
+    UNVERIFIED,
+    VANILLA,
+)  # fmt: skip
+from profiles.devices import find_device
+from profiles.latency import LatencyTable
+from profiles.models import find_model
+from profiles.schema import TABLES
+from profiles.shape import ModelShape
+from sim.design import DEFAULT_CAP, Design
+from sim.fitting import RateFit, fit_rates
+from sim.head_model import HeadModel
+from sim.needed import Evaluation, needed_agreement
+from sim.synthetic import alike, synthetic_trace
+from sim.tables import carried_latencies, datasheet_latencies
+from sim.vidur import import_vidur
+
+DEVICE = "a100-80gb-sxm"
+"""The paper says A100; which one it does not say. CodeLlama-34B in FP16 (67 GB) fits one of 80 GB alone."""
+
+OPERATORS = {
+    "llama-3.1-8b": "meta-llama/Meta-Llama-3-8B/mlp.csv",
+    "codellama-34b": "codellama/CodeLlama-34b-Instruct-hf/mlp.csv",
+}
+"""Published operator times on an A100 (Vidur), where there are some. Llama-3 and 3.1 are one shape."""
+
+PROMPTS = alike(40, n_prompt=128, n_output=OUTPUTS)
+"""20,480 outputs: rates are known to 0.005. What a prompt costs is not in a speedup per token."""
+
+NEVER = 1 - 1e-10
+"""A gamma that no confidence exceeds, though every head is asked: what the paper's gamma 1 does (here gamma 1 asks nobody, decision 0003)."""
+
+SEED = 1
+"""Not the fit's, so that no luck is shared with it."""
+
+OTHERWISE: Mapping[str, Mapping[str, Any]] = {
+    "as on the demo model": {},
+    "no correlation along the text": {"along_text": 0.0},
+    "twice of it": {"along_text": 0.3},
+    "heads agree less alike": {"agreement_across": 0.6},
+    "heads agree as one": {"agreement_across": 0.999},
+    "confidence less alike": {"confidence_across": 0.7},
+    "confidence blind to ease": {"ease": 0.2},
+    "confidence is ease": {"ease": 0.95},
+}
+"""Correlations that the rates do not tell, tried at values on either side of the demo model's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """A model in the paper's stack, in seconds: a layer for one token (its host's time, or its kernels'), one head check, one verification."""
+
+    shape: ModelShape
+    depths: tuple[int, ...]
+    layer: float
+    head: float
+    verify: float
+    kernels: LatencyTable
+
+    @classmethod
+    def of(cls, name: str, tokens_per_s: float, data: Path) -> Stack:
+        """So that vanilla reaches this speed: what its verification's kernels leave of a token is layers. Heads by bytes, at the quarters of the stack."""
+        shape = find_model(name)
+        kernels = kernel_times(name, data)
+        verify = kernels.verify(1)
+        layer = (1 / tokens_per_s - verify) / shape.n_layers
+        return cls(
+            shape=shape,
+            depths=quarters(shape),
+            layer=layer,
+            head=kernels.head(quarters(shape)[0], shape.n_layers),
+            verify=verify,
+            kernels=kernels,
+        )
+
+    @property
+    def table(self) -> LatencyTable:
+        """A layer on several tokens takes its time for one, or its kernels' if that is more: eager hosts start the same kernels for any batch."""
+        n_layers, context = self.shape.n_layers, PROMPTS[0].n_prompt + OUTPUTS
+        rows: list[tuple[Any, ...]] = []
+        for n in range(1, DEFAULT_CAP + 2):
+            for c in (n, context):
+                seconds = max(self.layer, self.kernels.layers(0, 1, n, c, n_layers))
+                rows += [("layer", k, n, c, n_layers, 0, seconds) for k in range(n_layers)]
+            rows.append(("verify", -1, n, 0, 0, 0, max(self.verify, self.kernels.verify(n))))
+            rows.append(("embed", -1, n, 0, 0, 0, self.kernels.embed(n)))
+        rows += [("head", depth, 1, 0, n_layers, 0, self.head) for depth in self.depths]
+        rows.append(("prefill", -1, PROMPTS[0].n_prompt, 0, 0, 0, self.kernels.prefill(PROMPTS[0].n_prompt)))
+        rows.append(("host", -1, 1, 0, 0, 0, 1e-12))  # a host's time is in the layers; a latency is above 0
+        return LatencyTable.from_samples(pd.DataFrame(rows, columns=TABLES["latency"].names), n_layers)
+
+
+def quarters(shape: ModelShape) -> tuple[int, ...]:
+    """Depths at 1/4, 2/4 and 3/4 of the stack, where the paper has its heads in Llama-3.1-8B."""
+    return tuple(shape.n_layers * k // 4 for k in (1, 2, 3))
+
+
+@cache
+def kernel_times(name: str, data: Path) -> LatencyTable:
+    """What the kernels alone take on the A100: published operator times where they are, else bytes and FLOPs; heads and verification always by these."""
+    shape, device = find_model(name), find_device(DEVICE)
+    depths, longest = quarters(shape), PROMPTS[0].n_prompt + OUTPUTS
+    path = data / OPERATORS.get(name, "none")
+    if not path.is_file():
+        return datasheet_latencies(shape, device, dtype="fp16", max_context=longest, max_tokens=DEFAULT_CAP + 1, depths=depths).middle
+    with tempfile.TemporaryDirectory() as folder:
+        profile = import_vidur(path, shape, device, Path(folder) / "profile")
+        return carried_latencies(profile, device, max_context=longest, max_tokens=DEFAULT_CAP + 1, depths=depths).middle
+
+
+def speedups(model: HeadModel, table: LatencyTable, designs: Sequence[Design]) -> pd.DataFrame:
+    """`Evaluation.rows` of these designs on heads drawn anew."""
+    return Evaluation(latency=table, designs=designs).rows(synthetic_trace({PROMPTS[0].domain: model}, PROMPTS, seed=SEED))
+
+
+def figure_5(fits: Mapping[str, RateFit], data: Path) -> dict[str, Any]:
+    """Speedup by gamma: heads fitted to the rates, in the paper's stack and, at the same rates, on the kernels alone."""
+    stack = Stack.of("llama-3.1-8b", VANILLA["llama-3.1-8b"]["HumanEval"], data)
+    by_bytes = stack.head
+    fitted = (1 / FIGURE_5[1.0] - 1) / (len(PLACEMENT) * VANILLA["llama-3.1-8b"]["HumanEval"])
+    designs = [Design.of(gamma=min(gamma, NEVER), placement=PLACEMENT) for gamma in FIGURE_5]
+    first = next(iter(fits.values())).model
+    variants = {
+        "head_fitted": replace(stack, head=fitted).table,
+        "nothing_fitted": stack.table,
+        "free_heads": replace(stack, head=1e-9).table,
+        "kernels_alone": stack.kernels,
+    }
+    got = {name: speedups(first, table, designs)["speedup"].tolist() for name, table in variants.items()}
+    spread = [speedups(fit.model, variants["head_fitted"], designs)["speedup"].tolist() for fit in fits.values()]
+    rows = []
+    for place, (gamma, published) in enumerate(FIGURE_5.items()):
+        row: dict[str, Any] = {"gamma": gamma, "published": published, **{name: values[place] for name, values in got.items()}}
+        row |= {"lowest": min(part[place] for part in spread), "highest": max(part[place] for part in spread)}
+        row |= {"error": row["head_fitted"] / published - 1, "error_nothing_fitted": row["nothing_fitted"] / published - 1}
+        rows.append(row)
+    layers = {"head_by_bytes": by_bytes / stack.layer, "head_fitted": fitted / stack.layer, "verify": stack.verify / stack.layer}
+    predicted = [abs(row["error"]) for row in rows if row["gamma"] < 1]
+    return {
+        "rows": rows,
+        "layer_s": stack.layer,
+        "in_layers": layers,
+        "mean_error": float(np.mean(predicted)),
+        "mean_error_nothing_fitted": float(np.mean([abs(row["error_nothing_fitted"]) for row in rows])),
+        "by_correlations": dict(zip(fits, spread, strict=True)),
+    }
+
+
+def vanilla(data: Path) -> list[dict[str, Any]]:
+    """Tokens/s of nine cells from one: a layer's host time is that of Llama-3.1-8B on HumanEval, and a layer never takes less than its kernels."""
+    host = Stack.of("llama-3.1-8b", VANILLA["llama-3.1-8b"]["HumanEval"], data).layer
+    rows = []
+    for name, tasks in VANILLA.items():
+        shape, kernels = find_model(name), kernel_times(name, data)
+        kernel = kernels.layers(0, 1, 1, PROMPTS[0].n_prompt + OUTPUTS // 2, shape.n_layers)
+        for task, published in tasks.items():
+            speed = 1 / (shape.n_layers * max(host, kernel) + kernels.verify(1))
+            floor = 1 / (shape.n_layers * kernel + kernels.verify(1))
+            row = {"model": name, "task": task, "published": published, "predicted": speed, "error": speed / published - 1}
+            rows.append({**row, "kernels_alone": floor, "kernel_s": kernel, "given": (name, task) == ("llama-3.1-8b", "HumanEval")})
+    return rows
+
+
+def table_2(model: HeadModel, data: Path) -> list[dict[str, Any]]:
+    """The nine speedups, were all heads as right and as sure as those of Llama-3.1-8B on HumanEval; and how right they would have to be instead."""
+    rows = []
+    for name, tasks in ADADECODE.items():
+        for task in track(tasks, f"table 2, {name}", transient=True):
+            stack = Stack.of(name, VANILLA[name][task], data)
+            heads = replace(model, n_layers=stack.shape.n_layers, depths=stack.depths)
+            designs = [Design.of(gamma=GAMMA, placement=stack.depths)]
+            got = speedups(heads, stack.table, designs).to_dict("records")[0]
+            needed = needed_agreement(heads, stack.table, designs, tasks[task], PROMPTS[:20], seed=SEED)
+            row: dict[str, Any] = {"model": name, "task": task, "published": tasks[task], "predicted": got["speedup"]}
+            row |= {"error": got["speedup"] / tasks[task] - 1, "early": got["early_rate"], "rejected": got["reject_rate"]}
+            row |= {"head_in_layers": stack.head / stack.layer, "layer_s": stack.layer}
+            row |= {"achievable": [needed.lowest, needed.highest], "needed": None}
+            if needed.model is not None and needed.row is not None:
+                told = {"early": needed.row["early_rate"], "rejected": needed.row["reject_rate"]}
+                row["needed"] = {"agreement": list(needed.model.agreement), **told}
+            rows.append(row)
+    return rows
+
+
+def table_3(model: HeadModel, data: Path) -> list[dict[str, Any]]:
+    """What else is told of Llama-3.1-8B on HumanEval: verification left out, and one head alone."""
+    stack = Stack.of("llama-3.1-8b", VANILLA["llama-3.1-8b"]["HumanEval"], data)
+    designs = [Design.of(gamma=GAMMA, placement=PLACEMENT), Design.of(gamma=GAMMA, placement=PLACEMENT, verify=False)]
+    designs += [Design.of(gamma=GAMMA, placement=(depth,)) for depth in PLACEMENT]
+    verified, unverified, *single = speedups(model, stack.table, designs)["speedup"].tolist()
+    with_it = ADADECODE["llama-3.1-8b"]["HumanEval"]
+    told = [
+        ("without verification / with it", UNVERIFIED / with_it, unverified / verified),
+        *((f"one head, at {depth}", ONE_HEAD, got) for depth, got in zip(PLACEMENT, single, strict=True)),
+    ]
+    return [{"what": what, "published": published, "predicted": got, "error": got / published - 1} for what, published, got in told]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Fit, predict, print, keep."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/vidur/a100"), help="Vidur's operator times of an A100, by model")
+    args = parser.parse_args(arguments)
+    missing = [name for name, path in OPERATORS.items() if not (args.data / path).is_file()]
+    fits = {
+        name: fit_rates(FIGURE_5_RATES, n_layers=find_model("llama-3.1-8b").n_layers, depths=PLACEMENT, fixed=fixed)
+        for name, fixed in track(OTHERWISE.items(), "fitting heads to the rates", transient=True)
+    }
+    first = next(iter(fits.values()))
+    results = {
+        "fit": {"told": str(first), "rows": first.rows.to_dict("records"), "model": first.model.to_dict()},
+        "fits_otherwise": {name: {"largest_residual": fit.largest, "agreement": list(fit.model.agreement)} for name, fit in fits.items()},
+        "figure_5": figure_5(fits, args.data),
+        "vanilla": vanilla(args.data),
+        "table_2": table_2(first.model, args.data),
+        "table_3": table_3(first.model, args.data),
+        "operator_times_missing": missing,
+    }
+    keep("paper", results)
+    console = Console()
+    console.print(*tables(results, first))
+    if missing:
+        console.print(f"no published operator times of {', '.join(missing)} in {args.data}: kernels by bytes and FLOPs instead")
+
+
+def tables(results: Mapping[str, Any], fit: RateFit) -> list[Table]:
+    """For people."""
+    rates = _table(f"rates of figure 5: {fit}", "gamma", "rate", "published", "fitted heads", "residual")
+    for row in fit.rows.to_dict("records"):
+        rates.add_row(f"{row['gamma']:g}", row["what"], *(f"{row[key]:.1%}" for key in ("asked", "got")), f"{row['residual']:+.1%}")
+    told = results["figure_5"]
+    heads = told["in_layers"]
+    title = (
+        f"figure 5, speedups. A layer {told['layer_s'] * 1e3:.2f} ms (from vanilla's tokens/s); a head {heads['head_fitted']:.2f} layers (from the speedup at "
+        f"gamma 1) or {heads['head_by_bytes']:.2f} (from bytes). Mean error {told['mean_error']:.1%} of five, {told['mean_error_nothing_fitted']:.1%} of six "
+        "with nothing fitted but the rates"
+    )
+    curve = _table(
+        title,
+        "gamma",
+        "published",
+        "predicted",
+        "error",
+        "other correlations",
+        "nothing fitted",
+        "error",
+        "heads for nothing",
+        "kernels alone",
+    )
+    for row in told["rows"]:
+        error = f"{row['error']:+.1%}" if row["gamma"] < 1 else "given"
+        ends = f"{row['lowest']:.2f} .. {row['highest']:.2f}"
+        figures = [f"{row[key]:.2f}" for key in ("published", "head_fitted")]
+        rest = [
+            f"{row['nothing_fitted']:.2f}",
+            f"{row['error_nothing_fitted']:+.1%}",
+            f"{row['free_heads']:.2f}",
+            f"{row['kernels_alone']:.2f}",
+        ]
+        curve.add_row(f"{row['gamma']:g}", *figures, error, ends, *rest)
+    speed = _table("table 2, vanilla tokens/s, all from one cell", "model", "task", "published", "predicted", "error", "kernels alone")
+    for row in results["vanilla"]:
+        error = "given" if row["given"] else f"{row['error']:+.1%}"
+        speed.add_row(
+            row["model"], row["task"], *(f"{row[key]:.1f}" for key in ("published", "predicted")), error, f"{row['kernels_alone']:.1f}"
+        )
+    nine = _table(
+        f"table 2, speedups at gamma {GAMMA}. Predicted: heads as right as on HumanEval (8B), nothing fitted but its rates",
+        "model", "task", "published", "predicted", "error", "head, layers", "would need: agreement", "early", "rejected",
+    )  # fmt: skip
+    for row in results["table_2"]:
+        need = row["needed"]
+        reach = f"none: {row['achievable'][0]:.2f} .. {row['achievable'][1]:.2f}"
+        cells = (
+            [" ".join(f"{share:.2f}" for share in need["agreement"]), f"{need['early']:.0%}", f"{need['rejected']:.0%}"]
+            if need
+            else [reach, "", ""]
+        )
+        figures = [f"{row['published']:.2f}", f"{row['predicted']:.2f}", f"{row['error']:+.1%}", f"{row['head_in_layers']:.2f}"]
+        nine.add_row(row["model"], row["task"], *figures, *cells)
+    rest = _table("table 3", "what", "published", "predicted", "error")
+    for row in results["table_3"]:
+        rest.add_row(row["what"], f"{row['published']:.3f}", f"{row['predicted']:.3f}", f"{row['error']:+.1%}")
+    return [rates, curve, speed, nine, rest]
+
+
+def _table(title: str, *names: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in names:
+        table.add_column(name, justify="left" if name in {"model", "task", "rate", "what", "would need: agreement"} else "right")
+    return table
+
+
+if __name__ == "__main__":
+    main()

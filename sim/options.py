@@ -1,0 +1,52 @@
+"""Options that several commands of ``adadecode-sim`` share: a design from what a user types, and JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from profiles.errors import DesignError
+from sim.design import Design, Policy
+
+PolicyOption = Annotated[
+    str,
+    typer.Option(
+        "--policy", help=f"One of {', '.join(Policy)}. The oracle lets every token leave at its earliest right depth: simulation only."
+    ),
+]
+GammaOption = Annotated[
+    str,
+    typer.Option("--gamma", help="Confidence that a draft must exceed: one for all heads, or a list like 0.9,0.7. Only adadecode asks it."),
+]
+HeadsOption = Annotated[
+    str | None, typer.Option("--heads", help="Depths of the heads to use, like 4,8; all trained ones by default.", show_default=False)
+]
+CapOption = Annotated[int, typer.Option("--cap", help="Most drafts in a round.")]
+VerifyOption = Annotated[bool, typer.Option("--verify/--no-verify", help="Let the last layer check every draft.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+def design_of(trained: Sequence[int], *, policy: str, gamma: str, heads: str | None, cap: int, verify: bool) -> Design:
+    """The design these options name. Raises DesignError."""
+    depths = list(trained) if heads is None else [int(depth) for depth in numbers("--heads", heads, int)]
+    gammas = numbers("--gamma", gamma, float)
+    if not gammas:
+        raise DesignError(f"wanted a number or a list of numbers as --gamma, got {gamma!r}: try --gamma 0.75")
+    return Design.of(policy, gamma=gammas[0] if len(gammas) == 1 else gammas, placement=depths, cap=cap, verify=verify)
+
+
+def numbers(option: str, words: str, kind: type[int | float]) -> list[float]:
+    """Numbers between commas; none of an empty string. Raises DesignError."""
+    try:
+        return [kind(word) for word in words.split(",")] if words.strip() else []
+    except ValueError:
+        wanted = "whole numbers" if kind is int else "numbers"
+        raise DesignError(f"wanted {wanted} between commas as {option}, got {words!r}") from None
+
+
+def print_json(what: dict[str, Any]) -> None:
+    """To stdout; NaN is no JSON and raises."""
+    print(json.dumps(what, indent=2, allow_nan=False))  # noqa: T201 - what a command is asked for

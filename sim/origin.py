@@ -1,0 +1,81 @@
+"""Where a profile's latencies are from: its device, its model, its number format, and whether it holds all that a design needs."""
+
+from __future__ import annotations
+
+from profiles.devices import Device, catalogue, find_device
+from profiles.errors import DeviceError, ShapeError
+from profiles.models import find_model
+from profiles.shape import ModelShape
+from profiles.store import Profile
+from sim.precision import Precision
+
+
+def device_of(profile: Profile, said: str | None = None) -> Device:
+    """The device that a profile was recorded on, or is said to have been where it does not tell.
+
+    Raises DeviceError where neither tells, or both do and differ.
+    """
+    told = _told(profile)
+    by_title = {device.title.lower(): device for device in catalogue().values()}
+    known = None
+    if told in catalogue() or told.lower() in by_title:
+        known = catalogue().get(told) or by_title[told.lower()]
+    if said is not None:
+        device = find_device(said)
+        if known is not None and device != known:
+            raise DeviceError(f"{profile.path} was recorded on {known.name}, not on {device.name}: leave --from out")
+        return device
+    if known is not None:
+        return known
+    raise DeviceError(
+        f"{profile.path} was recorded on {told or 'a machine'} that the catalogue does not know: say which device it was with --from, a name or FILE.toml"
+    )
+
+
+def machine_of(profile: Profile) -> str:
+    """The device in the words of the catalogue, or of the profile where the catalogue does not know it."""
+    try:
+        return device_of(profile).name
+    except DeviceError:
+        host = (profile.manifest["hardware"].get("before") or {}).get("host", {}).get("cpu")
+        return str(host or _told(profile) or "an unknown machine")
+
+
+def _told(profile: Profile) -> str:
+    """What the profile calls its device; empty where it calls it nothing."""
+    hardware = profile.manifest["hardware"]
+    return str(hardware.get("device") or (hardware.get("before") or {}).get("gpu", {}).get("name") or "")
+
+
+def shape_of(profile: Profile, said: str | None = None) -> ModelShape:
+    """The shape of a profile's model, as it is said to be, as it was imported, by its config, or by its name.
+
+    Raises ShapeError, also where what is said is another one's.
+    """
+    about = profile.manifest["model"]
+    if said is None and about.get("shape"):
+        return ModelShape(**about["shape"])
+    shape = find_model(said) if said else find_model(about["config"] or str(about["name"]))
+    parameters = about.get("n_parameters")
+    if shape.n_layers != profile.n_layers or (said and parameters and abs(shape.total_parameters / parameters - 1) > 0.01):
+        raise ShapeError(
+            f"{profile.path} is of {about['name']} ({profile.n_layers} layers, {parameters} parameters), "
+            f"{shape.name} has {shape.n_layers} layers and {shape.total_parameters} parameters: name the model that was recorded"
+        )
+    return shape
+
+
+def precision_of(profile: Profile) -> Precision:
+    """The number format of a recording. Raises DeviceError for one that is unknown."""
+    dtype = str(profile.manifest["dtype"])
+    return Precision.of(dtype, dtype)
+
+
+def attends(profile: Profile) -> bool:
+    """Whether the measured layers attend to their context; imported operator times do not."""
+    return profile.manifest.get("attention") != "excluded"
+
+
+def is_eager(profile: Profile) -> bool:
+    """Whether the model was driven kernel by kernel from the host."""
+    return profile.manifest.get("graphs") == "eager"

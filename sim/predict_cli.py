@@ -1,0 +1,134 @@
+"""``adadecode-sim predict``: what one design would give, on the recorded machine or on another one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from profiles.errors import DesignError
+from sim.corners import Ends, corner_ends, measured_ends
+from sim.design import DEFAULT_CAP, Policy
+from sim.memory import WEIGHT_BYTES
+from sim.options import CapOption, GammaOption, HeadsOption, JsonOption, PolicyOption, VerifyOption, design_of, print_json
+from sim.predict import Prediction, Predictor
+from sim.scenario import DATASHEET, Scenario, Setting, find_scenario
+
+
+def predict(
+    latency: Annotated[
+        str,
+        typer.Argument(
+            metavar="LATENCY",
+            help=f"A directory that adadecode-profile wrote, or one of imported latencies; or {DATASHEET}, where nothing was measured.",
+            show_default=False,
+        ),
+    ],
+    *,
+    policy: PolicyOption = Policy.ADADECODE.value,
+    gamma: GammaOption = "0.75",
+    heads: HeadsOption = None,
+    cap: CapOption = DEFAULT_CAP,
+    verify: VerifyOption = True,
+    domain: Annotated[
+        list[str] | None, typer.Option("--domain", help="Only prompts of this domain; may be repeated.", show_default=False)
+    ] = None,
+    trace: Annotated[
+        str | None, typer.Option("--trace", help="The profile whose text is replayed, where it is not LATENCY.", show_default=False)
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Another device: a name of the catalogue, or FILE.toml.", show_default=False)
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", help="The device LATENCY was measured on, where it does not say.", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", help=f"The model of LATENCY, where it does not say; with {DATASHEET}, the model to run.", show_default=False
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help=f"Weights in another format: {', '.join(WEIGHT_BYTES)}.", show_default=False)
+    ] = None,
+    mapping: Annotated[
+        str | None,
+        typer.Option("--map", help="Where heads of the trace stand in the model of LATENCY, like 3:8,7:16.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict speed and speedup of one design."""
+    setting = Setting(latency=latency, to=to, source=source, model=model, dtype=dtype)
+    scenario = find_scenario(setting, trace=trace, depths=None if mapping is None else map_of(mapping), cap=cap)
+    predictor = Predictor(trace=scenario.trace, latency=scenario.latencies.middle, rejecting=scenario.rejecting)
+    design = design_of(scenario.trace.depths, policy=policy, gamma=gamma, heads=heads, cap=cap, verify=verify)
+    prompts = predictor.prompts(domain)
+    prediction = predictor.predict(design, prompts)
+    ends = (
+        corner_ends(predictor.model, scenario.latencies.tables, design, prompts)
+        if scenario.measured is None
+        else measured_ends(scenario.measured, prediction)
+    )
+    if as_json:
+        print_json(_told(prediction, ends, scenario))
+    else:
+        Console().print(prediction_table(prediction, ends, scenario))
+
+
+def map_of(words: str) -> dict[int, int]:
+    """Heads and where they stand, from ``3:8,7:16``."""
+    try:
+        pairs = [(int(head), int(place)) for head, place in (pair.split(":") for pair in words.split(","))]
+    except ValueError:
+        raise DesignError(f"wanted --map as DEPTH:DEPTH,DEPTH:DEPTH, like 3:8,7:16, got {words!r}") from None
+    if len(dict(pairs)) < len(pairs):
+        raise DesignError(f"a head stands in one place, --map names one twice: {words}")
+    return dict(pairs)
+
+
+def _told(prediction: Prediction, ends: Ends, scenario: Scenario) -> dict[str, Any]:
+    """For programs."""
+    return {
+        **prediction.to_dict(),
+        **asdict(ends),
+        "device": scenario.latencies.device,
+        "basis": scenario.latencies.basis,
+        "model": scenario.model,
+        "hypothetical": scenario.hypothetical,
+        "notes": list(scenario.notes),
+    }
+
+
+def prediction_table(prediction: Prediction, ends: Ends, scenario: Scenario) -> Group:
+    """A prediction for people, with what it rests on."""
+    basis = {"measured": "", "carried": ", carried there", "datasheet": ", from its datasheet"}[scenario.latencies.basis]
+    words = f"{prediction.design.label} on {scenario.latencies.device}{basis}" + (" (hypothetical)" if scenario.hypothetical else "")
+    table = Table("what", "predicted", title=words, title_justify="left")
+    rows = {
+        "time per output token": f"{prediction.tpot_s * 1e3:.3f} ms" + _between(ends.tpot_s_low, ends.tpot_s_high, 1e3, "{:.3f}"),
+        "tokens per second": f"{prediction.tokens_per_s:.1f}",
+        "speedup over vanilla": f"{prediction.speedup:.2f} x" + _between(ends.speedup_low, ends.speedup_high, 1.0, "{:.2f}"),
+        "time to first token": f"{prediction.ttft_s * 1e3:.1f} ms",
+        "tokens per round": f"{prediction.tokens_per_round:.2f}",
+        "early predicted, of tested positions": f"{prediction.early_rate:.1%}",
+        "discarded, of drafts": f"{prediction.reject_rate:.1%}",
+        "time resting on modelled branches": f"{prediction.modelled_share:.1%}",
+        "error to expect from these": "not measured" if prediction.modelled_error is None else f"{prediction.modelled_error:.2%}",
+        "prompts, tokens": f"{prediction.prompts}, {prediction.tokens}",
+    }
+    if prediction.texts_differ:
+        rows["texts that differ from vanilla's"] = f"{prediction.texts_differ} of {prediction.prompts}"
+    for what, value in rows.items():
+        table.add_row(what, value)
+    return Group(table, *(Padding(Text(f"- {note}"), (0, 0, 0, 1)) for note in scenario.notes))
+
+
+def _between(low: float | None, high: float | None, scale: float, form: str) -> str:
+    if low is None or high is None:
+        return ""
+    return f" ({form.format(low * scale)} .. {form.format(high * scale)})"

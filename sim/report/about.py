@@ -1,0 +1,74 @@
+"""What a manifest says of where its numbers come from, in words: model, heads, machine, software, text, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from profiles.store import Profile
+from sim.report import words
+
+
+def machine(manifest: Mapping[str, Any]) -> str:
+    """The device and, of a CPU, which one and how many threads: ``cpu (AMD EPYC, 1 thread)``."""
+    hardware = manifest.get("hardware")
+    before = hardware.get("before", hardware) if isinstance(hardware, dict) else {}
+    before = before if isinstance(before, dict) else {}
+    gpu, host = before.get("gpu"), before.get("host")
+    if isinstance(gpu, dict) and gpu.get("name"):
+        return str(gpu["name"])
+    device = str(before.get("device", "an unnamed machine"))
+    if device == "cpu" and isinstance(host, dict):
+        threads = before.get("threads")
+        told = [str(host["cpu"])] if host.get("cpu") else []
+        told += [words.plural(threads, "thread")] if isinstance(threads, int) else []
+        return f"cpu ({', '.join(told)})" if told else device
+    return device
+
+
+def model(manifest: Mapping[str, Any]) -> str:
+    """The model's name, its parameters and layers."""
+    about = manifest["model"]
+    parameters = about.get("n_parameters")
+    size = f"{words.scaled(float(parameters), '')}parameters, ".replace(" M", " M ") if isinstance(parameters, int) else ""
+    return f"{about.get('name', 'a model without a name')} ({size}{about['n_layers']} layers)"
+
+
+def provenance(profile: Profile) -> dict[str, str]:
+    """Everything that one needs to know, or to record it again."""
+    manifest = profile.manifest
+    prompts, settings = _mapping(manifest["prompts"]), _mapping(manifest["settings"])
+    facts = {
+        "profile": profile.name,
+        "recorded": str(manifest.get("created", "not said")),
+        "model": model(manifest),
+        "model class, revision": f"{_mapping(manifest['model']).get('class', 'not said')}, {_mapping(manifest['model']).get('revision') or 'no revision'}",
+        "exit heads": f"{_mapping(manifest['heads']).get('name', 'heads')} at {words.listed(profile.depths, 40) or 'no depth'}",
+        "machine": machine(manifest),
+        "software": ", ".join(f"{name} {version}" for name, version in _mapping(manifest["software"]).items()) or "not said",
+        "number format": str(manifest["dtype"]),
+        "attention": str(manifest.get("attention", "not said")),
+        "graphs": str(manifest.get("graphs", "not said")),
+        "prompts": f"{prompts.get('count', len(profile.prompts))} of {words.listed(prompts.get('domains') or ['no domain'], 12)}; SHA-256 {prompts.get('sha256', 'not said')}",
+        "most new tokens": str(manifest["max_new_tokens"]),
+        "seed": str(manifest["seed"]),
+        "digest": str(manifest.get("digest", "not said")),
+    }
+    shown = {name: value for name, value in settings.items() if value is not None and not isinstance(value, list | dict)}
+    facts["settings"] = ", ".join(f"{name} {value}" for name, value in shown.items()) or "none"
+    return facts
+
+
+def limitations(profile: Profile) -> list[str]:
+    """What the manifest says must not be forgotten."""
+    said = profile.manifest["limitations"]
+    return [_sentence(str(one)) for one in said] if isinstance(said, list) else [_sentence(str(said))]
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,180 @@
+"""The report on a sweep: which heads, which gamma, which device, and how sure that is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from profiles.errors import ProfileError
+from profiles.store import Profile, read_profile
+from sim.report import searched, words
+from sim.report.document import Fact, Report, Section
+from sim.report.errors import ReportError
+from sim.report.measured import fastest
+from sim.report.profile_sections import (
+    Recording,
+    design_words,
+    heads_section,
+    latency_section,
+    limits_section,
+    provenance_section,
+    speed_section,
+    time_section,
+    truth_section,
+)
+from sim.report.sweep_sections import (
+    Found,
+    budget_section,
+    cost_section,
+    design_section,
+    devices_section,
+    sweep_limits,
+    sweep_provenance,
+)
+from sim.sweep import Sweep
+
+SURE = {
+    "measured": "predicted from latencies measured there",
+    "carried": "predicted from latencies carried there from the recording",
+    "datasheet": "predicted from a datasheet alone",
+}
+
+
+def profile_of(sweep: Sweep, given: str | None) -> tuple[Profile | None, str]:
+    """The profile that a sweep's text comes from, and in words why it is not there.
+
+    given: where it is now; by default where the sweep says it was. Raises ReportError for one given that is another, ProfileError for one given that cannot be read.
+    """
+    about = sweep.about.get("trace") or sweep.about.get("profile") or {}
+    path, digest = given or about.get("path"), about.get("digest")
+    if not path:
+        return None, "The sweep names no profile: what was measured, and how true predictions are, cannot be shown."
+    try:
+        profile = read_profile(path)
+    except ProfileError:
+        if given:
+            raise
+        return (
+            None,
+            "The profile that was swept is not where it was: give it with --profile to see what was measured, and how true predictions are.",
+        )
+    if digest and profile.manifest.get("digest") != digest:
+        if given:
+            raise ReportError(
+                f"{path} is not the profile that was swept: wanted the digest {digest}, got {profile.manifest.get('digest')}: give that profile"
+            )
+        return None, "The profile that was swept has changed since: what was measured is left out. Give the original with --profile."
+    return profile, ""
+
+
+def sweep_report(sweep: Sweep, profile: Profile | None, missing: str, *, created: str) -> Report:
+    """Everything that a sweep and its profile say. missing: why there is no profile. Raises what reading its runs raises (ProfileError)."""
+    recording = None if profile is None else Recording(profile=profile)
+    found = Found(sweep=sweep, recording=recording)
+    headline, lead = answer(found)
+    sections = [design_section(found), devices_section(found), cost_section(found), budget_section(found)]
+    if recording is not None:
+        sections += [speed_section(recording), heads_section(recording), latency_section(recording), truth_section(recording)]
+        if sections[3] is None:
+            sections[3] = time_section(recording)
+    shown = [section for section in sections if section is not None]
+    return Report(
+        title=f"{found.about.get('model', 'sweep')}: which heads, which gamma",
+        kicker=f"Sweep of {words.plural(int(found.about['designs']), 'design')} on {words.plural(len(found.devices), 'device')} for {found.about.get('model', 'a model')}",
+        headline=headline,
+        lead=lead,
+        facts=tuple(facts(found)),
+        sections=(*shown, _provenance(found), _limits(found, missing)),
+        created=created,
+        frames={"designs": sweep.designs},
+    )
+
+
+def answer(found: Found) -> tuple[str, str]:
+    """The headline and the sentences below it."""
+    table = found.table
+    if table.empty:
+        return "No design of this sweep could be priced.", "See the limits below."
+    first = dict(table.iloc[0])
+    device = str(first["device"])
+    gives = "give" if len(first["placement"]) > 1 else "gives"
+    interval = words.span(first["speedup_low"], first["speedup_high"])
+    headline = f"On {device}, {design_words(first)} {gives} {words.times(first['speedup'])} {interval}."
+    if first["speedup"] <= 1 or not len(first["placement"]):
+        headline = f"On {device}, nothing looked at is faster than vanilla."
+    hypothetical = "Hypothetical, with heads of another model: " if found.about.get("hypothetical") else ""
+    basis = SURE.get(str(first["basis"]), "predicted")
+    sentence = (
+        f"{hypothetical}{basis}: {words.milliseconds(first['tpot_s'])} for a token, vanilla takes {words.milliseconds(first['vanilla_s'])}."
+    )
+    lead = [sentence[:1].upper() + sentence[1:]]
+    best = found.best(device)
+    over = best.get("prompts")
+    if best.get("design") == first["design"] and isinstance(over, dict) and over.get("speedup_low"):
+        lead.append(
+            f"With other prompts like these {words.count(over['count'])} it would lie within {over['speedup_low']:.2f} .. {over['speedup_high']:.2f}, nine times in ten."
+        )
+    run = _confirmed(found, first)
+    if run:
+        lead.append(run)
+    if len(table) > 1:
+        others = table.iloc[1:]
+        lead.append(
+            f"On {words.plural(len(others), 'other device')}: {words.times(others['speedup'].min())} to {words.times(others['speedup'].max())}."
+        )
+    return headline, " ".join(lead)
+
+
+def _confirmed(found: Found, first: dict[str, Any]) -> str:
+    """What the fastest design that was run gave, where the first device is the one it was run on."""
+    if found.runs.empty or first["device"] != found.measured:
+        return ""
+    best = fastest(found.runs)
+    same = " The best design was run:" if best["design"] == first["design"] else "Of the designs that were run there, the fastest was"
+    return f"{same.strip()} {best['design']}, measured at {words.times(best['speedup'])} {words.span(best['low'], best['high'])}."
+
+
+def facts(found: Found) -> list[Fact]:
+    """The numbers to read first."""
+    table = found.table
+    if table.empty:
+        return []
+    first = dict(table.iloc[0])
+    told = [
+        Fact(
+            label="best design",
+            value=words.times(first["speedup"]),
+            note=f"{first['design']} {words.span(first['speedup_low'], first['speedup_high'])}",
+        ),
+        Fact(
+            label="time for a token",
+            value=words.milliseconds(first["tpot_s"]),
+            note=f"{first['tokens_per_s']:,.1f} tokens a second; vanilla {words.milliseconds(first['vanilla_s'])}",
+        ),
+    ]
+    oracle = found.best(str(first["device"])).get("oracle") or {}
+    ceiling = searched.ceiling(found.designs)
+    most = max(
+        [float(one["speedup"]) for one in oracle.values()] + ceiling[ceiling.index == first["device"]].tolist(), default=float("nan")
+    )
+    if words.known(most):
+        told.append(Fact(label="oracle", value=words.times(most), note="leaving at the earliest right depth: room left above"))
+    truth = None if found.recording is None or found.recording.comparison is None else found.recording.comparison.to_dict()["speedup_error"]
+    if truth is not None and truth["median"] is not None:
+        note = f"in the median over the measured runs, {words.percent(truth['p90'])} at the 90th percentile"
+        told.append(Fact(label="speedup error (T2)", value=words.percent(truth["median"]), note=note))
+    return told
+
+
+def _provenance(found: Found) -> Section:
+    table = sweep_provenance(found)
+    if found.recording is None:
+        return Section(name="provenance", title="Provenance", items=(table,))
+    section = provenance_section(found.recording.profile)
+    return replace(section, items=(table, *section.items))
+
+
+def _limits(found: Found, missing: str) -> Section:
+    notes = [*sweep_limits(found), *([missing] if missing else [])]
+    theirs = () if found.recording is None else limits_section(found.recording).notes
+    return Section(name="limits", title="Limits", notes=(*notes, *theirs))

@@ -1,0 +1,200 @@
+"""What is asked of a what-if: whose text, on whose layers, on which device. Everything assumed on the way is noted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from profiles.devices import find_device
+from profiles.errors import DesignError, DeviceError, ProfileError
+from profiles.models import find_model
+from profiles.shape import ModelShape
+from profiles.store import Profile, read_profile
+from profiles.trace import Trace
+from sim.branches import rejecting_cells
+from sim.design import DEFAULT_CAP
+from sim.origin import attends, device_of, precision_of, shape_of
+from sim.precision import Precision, ordinary
+from sim.recorded import Cell
+from sim.tables import DeviceLatencies, carried_latencies, datasheet_latencies, measured_latencies
+
+DATASHEET = "datasheet"
+"""In place of a profile with latencies: nothing was measured."""
+
+SAME = 0.01
+"""Two models with as many layers, and parameters as near as this, have layers that take as long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """A text with its heads, on the layers of a model on a device.
+
+    model: whose layers. measured: the profile whose own latencies these are, None where they were carried or estimated. rejecting: measured cells on which
+    the branch model can be tried. hypothetical: whether the text, its heads or where they stand are another model's. notes: why, and what else was
+    assumed.
+    """
+
+    trace: Trace
+    latencies: DeviceLatencies
+    model: str
+    measured: Profile | None
+    rejecting: tuple[Cell, ...]
+    hypothetical: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Where latencies come from, and what they should become; names as a user types them.
+
+    latency: directory of a profile with latencies, or ``DATASHEET``. to: the device, where it is not the recorded one. source, model: device and model
+    of the latencies, where their profile does not say; with a datasheet, the model to run. dtype: of the weights on the device.
+    """
+
+    latency: str
+    to: str | None = None
+    source: str | None = None
+    model: str | None = None
+    dtype: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layers:
+    """Whose layers: of a profile, or of a shape. parameters: None where the profile does not count them."""
+
+    name: str
+    n_layers: int
+    parameters: int | None
+    profile: Profile | None = None
+    shape: ModelShape | None = None
+
+
+def find_scenario(
+    setting: Setting, *, trace: str | None = None, depths: Mapping[int, int] | None = None, cap: int = DEFAULT_CAP
+) -> Scenario:
+    """trace: directory of a profile with text, where it is another one than that of the latencies. depths: where its heads stand in their model. cap: most drafts in a round.
+
+    Raises ProfileError, DeviceError, ShapeError, LatencyError, and DesignError for depths that do not fit.
+    """
+    profile = None if setting.latency == DATASHEET else read_profile(setting.latency)
+    text = profile if trace is None else read_profile(trace)
+    if text is None:
+        raise ProfileError("a datasheet holds no text to replay: give a profile that adadecode-profile recorded as --trace")
+    if text.prompts.empty:
+        how = " as --trace" if trace is None else ""
+        raise ProfileError(f"{text.path} holds latencies alone, and no text to replay: give a profile that adadecode-profile recorded{how}")
+    layers = _layers(profile, text, setting.model)
+    said = _placed(Trace.from_profile(text), depths, layers)
+    latencies = _latencies(layers, text, setting, said, cap)
+    reasons = _reasons(text, layers, depths)
+    return Scenario(
+        trace=said,
+        latencies=latencies,
+        model=layers.name,
+        measured=profile if latencies.basis == "measured" else None,
+        rejecting=_moved(rejecting_cells(text), depths),
+        hypothetical=bool(reasons),
+        notes=(*reasons, *latencies.notes, *_other_numbers(text, layers, setting.dtype)),
+    )
+
+
+def _layers(profile: Profile | None, text: Profile, model: str | None) -> _Layers:
+    if profile is None:
+        shape = find_model(model) if model else replace(shape_of(text), name=str(text.manifest["model"]["name"]))
+        return _Layers(name=shape.name, n_layers=shape.n_layers, parameters=shape.total_parameters, shape=shape)
+    about = profile.manifest["model"]
+    name = shape_of(profile, model).name if model else str(about["name"])
+    return _Layers(name=name, n_layers=profile.n_layers, parameters=about.get("n_parameters"), profile=profile)
+
+
+def _placed(said: Trace, depths: Mapping[int, int] | None, layers: _Layers) -> Trace:
+    """The trace with its heads where they are to stand."""
+    if depths is not None:
+        return said.mapped(depths, layers.n_layers)
+    if said.n_layers != layers.n_layers:
+        raise DesignError(
+            f"the trace is of a model with {said.n_layers} layers, {layers.name} has {layers.n_layers}: say where its heads would stand, "
+            f"for instance in proportion with --map {_in_proportion(said.depths, said.n_layers, layers.n_layers)}"
+        )
+    return said
+
+
+def _in_proportion(depths: Sequence[int], had: int, has: int) -> str:
+    """As --map takes it; of heads that would stand in one place, the deepest."""
+    places = {min(max(1, round(depth * has / had)), has - 1): depth for depth in depths}
+    return ",".join(f"{depth}:{place}" for place, depth in places.items())
+
+
+def _latencies(layers: _Layers, text: Profile, setting: Setting, said: Trace, cap: int) -> DeviceLatencies:
+    """Measured where nothing else is asked for, else carried or from a datasheet."""
+    longest = max(said.n_prompt(prompt) + said.max_new_tokens(prompt) for prompt in said.prompts)
+    profile, to, source, dtype = layers.profile, setting.to, setting.source, setting.dtype
+    if profile is None:
+        if layers.shape is None or to is None:
+            raise DeviceError("a datasheet is of a device: name it with --to, a name of the catalogue or FILE.toml")
+        if source is not None:
+            raise DeviceError("nothing was measured, so nothing is carried: leave --from out")
+        device = find_device(to)
+        as_recorded = None if setting.model else precision_of(text).weights
+        return datasheet_latencies(
+            layers.shape,
+            device,
+            dtype=dtype or as_recorded or ordinary(device),
+            max_context=longest,
+            max_tokens=max(cap, 0) + 1,
+            depths=said.depths,
+        )
+    if to is None and dtype is None and attends(profile):
+        if source is not None:
+            raise DeviceError("--from says what latencies are carried from: name the device to carry them to with --to")
+        return measured_latencies(profile)
+    return carried_latencies(
+        profile,
+        device_of(profile, source) if to is None else find_device(to),
+        source=source,
+        model=setting.model,
+        dtype=dtype,
+        max_context=longest,
+        max_tokens=max(cap, 0) + 1,
+        depths=said.depths,
+    )
+
+
+def _reasons(text: Profile, layers: _Layers, depths: Mapping[int, int] | None) -> list[str]:
+    """Why a prediction is hypothetical."""
+    about = text.manifest["model"]
+    ours, theirs = about.get("n_parameters"), layers.parameters
+    differ = text.n_layers != layers.n_layers or bool(ours and theirs and abs(ours / theirs - 1) > SAME)
+    reasons = []
+    if text is not layers.profile and differ:
+        reasons.append(
+            f"hypothetical: the text and what its heads said are of {about['name']} ({text.n_layers} layers), the layers of {layers.name} "
+            f"({layers.n_layers}), which never said it"
+        )
+    if moved := {head: place for head, place in (depths or {}).items() if head != place or text.n_layers != layers.n_layers}:
+        where = ", ".join(f"{head} at {place}" for head, place in sorted(moved.items()))
+        reasons.append(f"hypothetical: heads stand where they were not trained: {where}")
+    return reasons
+
+
+def _other_numbers(text: Profile, layers: _Layers, dtype: str | None) -> list[str]:
+    """A note where the model would run with other numbers than it spoke with."""
+    spoke = precision_of(text)
+    runs = precision_of(layers.profile) if layers.profile else spoke
+    weights = runs.weights if dtype is None else Precision.of(dtype, runs.activations).weights
+    return (
+        []
+        if weights == spoke.weights
+        else [f"the text was recorded in {spoke}: with {weights} weights, model and heads may say something else"]
+    )
+
+
+def _moved(cells: Sequence[Cell], depths: Mapping[int, int] | None) -> tuple[Cell, ...]:
+    """The cells with their heads where they stand now; those with a head that was left out are left out."""
+    if depths is None:
+        return tuple(cells)
+    return tuple(
+        (replace(design, placement=tuple(depths[head] for head in design.placement)), prompt)
+        for design, prompt in cells
+        if set(design.placement) <= set(depths)
+    )

@@ -1,0 +1,315 @@
+"""A sweep through a design space: evaluated part by part, kept as it goes, resumed where it was interrupted, and read back only when whole.
+
+A directory: ``designs.parquet``, a row for each design on each device, and ``sweep.json``, written last, which says what was swept and how. While it
+runs there are ``plan.json`` and ``parts/`` instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, as_completed
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from profiles.errors import InputError, ProfileError
+from sim.design import Design, Policy
+from sim.evaluate import Evaluator
+from sim.objective import costs
+from sim.pareto import pareto_front
+from sim.search import optuna_search, refine
+from sim.space import Space
+from sim.workers import Submit
+
+SCHEMA, SCHEMA_VERSION = "adadecode-sweep", 1
+ABOUT, PLAN, PARTS, TABLE = "sweep.json", "plan.json", "parts", "designs.parquet"
+
+PART = 256
+"""Designs in a part: some tenths of a second of work, so that little is lost and little is spent on passing it around."""
+
+_TEXT, _NUMBER = pa.string(), pa.float64()
+_LISTS = {"placement": pa.list_(pa.int32()), "gammas": pa.list_(_NUMBER)}
+_TYPES = {"design": _TEXT, "policy": _TEXT, **_LISTS, "cap": pa.int32(), "verify": pa.bool_(), "device": _TEXT}
+
+Progress = Callable[[int, int], None]
+"""Told how many designs are done, and of how many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A finished sweep. about: what sweep.json holds; designs: `sim.evaluate.COLUMNS`, and whether a design is on its device's Pareto front."""
+
+    path: Path
+    about: dict[str, Any]
+    designs: pd.DataFrame
+
+    def best(self, device: str) -> dict[str, Any]:
+        """The best design on a device, a row as a dict, and what was worked out about it. Raises ProfileError."""
+        if device not in self.about["best"]:
+            raise ProfileError(f"no device {device!r} in the sweep: it holds {', '.join(self.about['best'])}")
+        found: dict[str, Any] = self.about["best"][device]
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be swept. sources: digests of profile and trace, prompts, devices, whatever else decides the figures. trials: of a search; 0 is exhaustive."""
+
+    space: Space
+    objectives: tuple[str, ...]
+    sources: Mapping[str, Any]
+    trials: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "version": SCHEMA_VERSION,
+            "space": self.space.to_dict(),
+            "objectives": list(self.objectives),
+            "trials": self.trials,
+            **self.sources,
+        }
+
+    @property
+    def digest(self) -> str:
+        """Of all of it."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+
+def run_sweep(
+    plan: Plan, evaluator: Evaluator, submit: Submit, out: Path, about: Mapping[str, Any], progress: Progress | None = None
+) -> Sweep:
+    """Evaluate all of the plan, write it to ``out`` and read it back. A finished sweep of the same plan is returned as it is; an unfinished one goes on.
+
+    about: what sweep.json is to say besides. Raises ProfileError where ``out`` holds something else, and whatever a design raises.
+    """
+    if _begin(plan, out):
+        return read_sweep(out)
+    tell = progress or (lambda _done, _all: None)
+    parts = _exhaustive(plan, submit, out, tell) if not plan.trials else _searched(plan, evaluator, out, tell)
+    rows = pd.concat(list(parts), ignore_index=True)
+    rows = pd.concat([rows, *_refined(rows, plan, evaluator)], ignore_index=True)
+    rows = rows.drop_duplicates(["design", "device"], ignore_index=True)
+    rows["pareto"] = False
+    for _, mine in rows.groupby("device", sort=False):
+        rows.loc[mine.index, "pareto"] = pareto_front(costs(mine, plan.objectives))
+    told = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        **about,
+        **plan.to_dict(),
+        "plan": plan.digest,
+        "method": "optuna" if plan.trials else "exhaustive",
+        "optimal": not plan.trials,
+        "designs": int(rows["design"].nunique()),
+        "best": {str(device): _best(mine, plan, evaluator) for device, mine in rows.groupby("device", sort=False)},
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    _write_table(out / TABLE, rows)
+    told["sha256"] = hashlib.sha256((out / TABLE).read_bytes()).hexdigest()
+    _write(out / ABOUT, (json.dumps(told, indent=1, allow_nan=False) + "\n").encode())
+    shutil.rmtree(out / PARTS)
+    (out / PLAN).unlink()
+    return read_sweep(out)
+
+
+def read_sweep(path: str | Path) -> Sweep:
+    """Raises ProfileError where it is unfinished, damaged, or of a newer program."""
+    folder = Path(path)
+    try:
+        about = json.loads((folder / ABOUT).read_bytes())
+    except FileNotFoundError:
+        unfinished = (folder / PLAN).is_file()
+        todo = (
+            "finish it by calling `adadecode-sim sweep` again as before"
+            if unfinished
+            else "give a directory that `adadecode-sim sweep` wrote"
+        )
+        raise ProfileError(f"wanted a sweep in {folder}, got {'an unfinished one' if unfinished else 'no ' + ABOUT}: {todo}") from None
+    except (OSError, ValueError) as error:
+        raise ProfileError(f"cannot read {folder / ABOUT} ({error}): sweep again into another directory") from error
+    if not isinstance(about, dict) or about.get("schema") != SCHEMA:
+        raise ProfileError(f"{folder / ABOUT} is not about a sweep: give a directory that `adadecode-sim sweep` wrote")
+    if about.get("schema_version") != SCHEMA_VERSION:
+        raise ProfileError(f"{folder} is of schema version {about.get('schema_version')}, this program reads {SCHEMA_VERSION}: sweep again")
+    try:
+        data = (folder / TABLE).read_bytes()
+        if hashlib.sha256(data).hexdigest() != about.get("sha256"):
+            raise ProfileError(f"{folder / TABLE} is truncated or was changed: restore it, or sweep again into another directory")
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise ProfileError(f"wanted a Parquet table in {folder / TABLE}, got something unreadable ({error}): sweep again") from error
+    return Sweep(path=folder, about=about, designs=_frame(table))
+
+
+def _begin(plan: Plan, out: Path) -> bool:
+    """Make the directory ready; True where the sweep is there already. Raises ProfileError where something else is."""
+    if out.exists() and not out.is_dir():
+        raise ProfileError(f"wanted a directory to write a sweep in, {out} is a file: name another with --out")
+    for name, key in ((ABOUT, "plan"), (PLAN, "digest")):
+        if (out / name).is_file():
+            try:
+                there = json.loads((out / name).read_bytes())[key]
+            except (ValueError, KeyError, TypeError):
+                there = None
+            if there == plan.digest:
+                return name == ABOUT
+            raise ProfileError(f"{out} holds a sweep of other settings or another profile: name another directory with --out")
+    if out.is_dir() and any(out.iterdir()):
+        raise ProfileError(f"{out} exists and is not empty: name another directory with --out")
+    (out / PARTS).mkdir(parents=True)
+    _write(out / PLAN, (json.dumps({"digest": plan.digest, **plan.to_dict()}, indent=1) + "\n").encode())
+    return False
+
+
+def _exhaustive(plan: Plan, submit: Submit, out: Path, tell: Progress) -> Iterator[pd.DataFrame]:
+    """Every part in order; those on disk are not evaluated again."""
+    waiting: dict[Future[pd.DataFrame], Path] = {}
+    paths, done = [], 0
+    for index, designs in enumerate(_parts(plan.space.designs())):
+        path = out / PARTS / f"{index:06d}.parquet"
+        paths.append(path)
+        if path.is_file():
+            done += len(designs)
+        else:
+            waiting[submit(designs)] = path
+    tell(done, plan.space.size)
+    for finished in as_completed(waiting):
+        rows = finished.result()
+        _write_table(waiting[finished], rows)
+        done += rows["design"].nunique()
+        tell(done, plan.space.size)
+    yield from map(_read_part, paths)
+
+
+def _searched(plan: Plan, evaluator: Evaluator, out: Path, tell: Progress) -> Iterator[pd.DataFrame]:
+    yield from optuna_search(
+        evaluator,
+        plan.space,
+        objectives=plan.objectives,
+        trials=plan.trials,
+        journal=out / PARTS / "optuna.journal",
+        done=lambda count: tell(count, plan.trials),
+    )
+
+
+def _refined(rows: pd.DataFrame, plan: Plan, evaluator: Evaluator) -> Iterator[pd.DataFrame]:
+    """One threshold per head, around each device's best."""
+    for device, mine in rows.groupby("device", sort=False):
+        best = design_of(mine.iloc[_argbest(mine, plan.objectives[0])])
+        yield from refine(evaluator.evaluate, plan.space, best, plan.objectives[0], str(device))
+
+
+def _best(mine: pd.DataFrame, plan: Plan, evaluator: Evaluator) -> dict[str, Any]:
+    """The best row of a device by the first objective, where its time goes, and the oracle's ceiling on its placement and on all heads."""
+    row = mine.iloc[_argbest(mine, plan.objectives[0])]
+    design, device = design_of(row), str(row["device"])
+    first = mine.iloc[: plan.space.size] if not plan.trials else mine
+    unrefined = first.iloc[_argbest(first, plan.objectives[0])]
+    ceiling = {}
+    for name, placement in (("same_heads", design.placement), ("all_heads", plan.space.depths)):
+        if placement:
+            oracle = evaluator.evaluate([Design.of(Policy.ORACLE, placement=placement, cap=cap) for cap in plan.space.caps])
+            oracle = oracle[oracle["device"] == device]
+            top = oracle.iloc[int(oracle["speedup"].argmax())]
+            ceiling[name] = {"design": top["design"], "speedup": float(top["speedup"])}
+    return {
+        **_plain(row),
+        "refined_from": None if unrefined["design"] == row["design"] else str(unrefined["design"]),
+        "oracle": ceiling,
+        "details": evaluator.details(design, device),
+        "prompts": evaluator.over_prompts(design, device),
+        "held_out": _held_out(first),
+    }
+
+
+def _held_out(mine: pd.DataFrame) -> dict[str, float] | None:
+    """What choosing on these prompts flatters: the best design on every other prompt, tried on the rest, and the other way round.
+
+    chosen: its mean speedup where it was chosen; elsewhere: where it was not; best_elsewhere: of the best design there. None with a single prompt.
+    """
+    halves = mine["speedup_first"].to_numpy(), mine["speedup_second"].to_numpy()
+    if np.isnan(halves).any():
+        return None
+    pairs = [halves, halves[::-1]]
+    return {
+        "chosen": float(np.mean([a.max() for a, _ in pairs])),
+        "elsewhere": float(np.mean([b[a.argmax()] for a, b in pairs])),
+        "best_elsewhere": float(np.mean([b.max() for _, b in pairs])),
+    }
+
+
+def _argbest(rows: pd.DataFrame, objective: str) -> int:
+    return int(np.nanargmin(costs(rows, [objective])[:, 0]))
+
+
+def design_of(row: Mapping[str, Any] | pd.Series) -> Design:
+    """The design of a row."""
+    return Design(
+        policy=Policy(row["policy"]),
+        placement=tuple(map(int, row["placement"])),
+        gammas=tuple(map(float, row["gammas"])),
+        cap=int(row["cap"]),
+        verify=bool(row["verify"]),
+    )
+
+
+def _plain(row: pd.Series) -> dict[str, Any]:
+    """A row for JSON: null where a number is not known."""
+    design = design_of(row)
+    numbers = {name: None if pd.isna(row[name]) else float(row[name]) for name in row.index if isinstance(row[name], (float, np.floating))}
+    return {"design": design.label, **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(design).items()}, **numbers}
+
+
+def _parts(designs: Iterable[Design]) -> Iterator[list[Design]]:
+    left = iter(designs)
+    while part := list(islice(left, PART)):
+        yield part
+
+
+def _write_table(path: Path, rows: pd.DataFrame) -> None:
+    types = {name: _TYPES.get(name, pa.bool_() if name == "pareto" else _NUMBER) for name in rows.columns}
+    table = pa.table({name: pa.array(rows[name].tolist(), kind) for name, kind in types.items()})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    _write(path, sink.getvalue().to_pybytes())
+
+
+def _read_part(path: Path) -> pd.DataFrame:
+    try:
+        table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise ProfileError(f"cannot read {path} ({error}): remove it and sweep again as before") from error
+    return _frame(table)
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """Lists as tuples, to be compared."""
+    rows: pd.DataFrame = table.to_pandas()
+    for name in _LISTS:
+        rows[name] = [tuple(row) for row in table[name].to_pylist()]
+    return rows
+
+
+def _write(path: Path, data: bytes) -> None:
+    """All of it or nothing."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path} ({error.strerror}): make room, or name another directory with --out") from None

@@ -1,0 +1,255 @@
+"""``adadecode-sim sweep``: every design of a space on every device asked for, and which is best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from profiles.devices import Device, find_device
+from profiles.errors import DesignError, DeviceError, ProfileError, ShapeError
+from profiles.models import find_model
+from profiles.shape import ModelShape
+from profiles.store import Profile, read_profile
+from sim.accounting import measured_power
+from sim.compiled import CompiledReplay
+from sim.corners import measured_misses
+from sim.design import DEFAULT_CAP, Policy
+from sim.evaluate import Evaluator
+from sim.memory import Deployment
+from sim.objective import OBJECTIVES, checked_objectives
+from sim.options import JsonOption, numbers, print_json
+from sim.origin import device_of, precision_of, shape_of
+from sim.predict_cli import map_of
+from sim.scenario import DATASHEET, Scenario, Setting, find_scenario
+from sim.space import GAMMAS, Space
+from sim.sweep import Plan, Sweep, run_sweep
+from sim.tables import DeviceLatencies
+from sim.workers import workers
+
+RECORDED = "recorded"
+"""Names the machine of the profile among the devices."""
+
+EXHAUSTIVE = 100_000
+"""A space up to this size is gone through: half a minute on two cores for the text of the demo profile. A larger one is searched."""
+
+TRIALS = 2000
+
+
+def sweep(
+    latency: Annotated[
+        str, typer.Argument(metavar="PROFILE", help=f"A directory that adadecode-profile wrote; or {DATASHEET}.", show_default=False)
+    ],
+    *,
+    out: Annotated[Path, typer.Option("--out", help="Directory for the results; an interrupted sweep goes on.", show_default=False)],
+    gammas: Annotated[str, typer.Option(help="Thresholds, the same for all heads of a design.")] = ",".join(map(str, GAMMAS)),
+    slopes: Annotated[str, typer.Option(help="How much surer shallow heads must be than deep ones (SpecBound's schedules); 0: not.")] = "0",
+    max_heads: Annotated[int, typer.Option(help="Heads of the largest placement.")] = 3,
+    heads: Annotated[str | None, typer.Option(help="Depths to choose from; all trained ones by default.", show_default=False)] = None,
+    caps: Annotated[str, typer.Option(help="Most drafts in a round.")] = str(DEFAULT_CAP),
+    policies: Annotated[str, typer.Option(help=f"Of {', '.join(Policy)}.")] = Policy.ADADECODE.value,
+    devices: Annotated[
+        str,
+        typer.Option(
+            help=f"Names of the catalogue or FILE.toml, and {RECORDED} for the profile's own machine; the first decides a search."
+        ),
+    ] = RECORDED,
+    objective: Annotated[
+        str, typer.Option(help=f"What to make best, of {', '.join(OBJECTIVES)}; more than one gives a Pareto front.")
+    ] = "tpot",
+    method: Annotated[str, typer.Option(help=f"auto, exhaustive or optuna; auto goes through up to {EXHAUSTIVE:,} designs.")] = "auto",
+    trials: Annotated[int, typer.Option(help="Designs that optuna tries.")] = TRIALS,
+    domain: Annotated[str | None, typer.Option(help="Only prompts of this domain.", show_default=False)] = None,
+    trace: Annotated[
+        str | None, typer.Option(help="The profile whose text is replayed, where it is not PROFILE.", show_default=False)
+    ] = None,
+    mapping: Annotated[
+        str | None, typer.Option("--map", help="Where heads of the trace stand in the model, like 3:8,7:16.", show_default=False)
+    ] = None,
+    source: Annotated[str | None, typer.Option("--from", help="The device of PROFILE, where it does not say.", show_default=False)] = None,
+    model: Annotated[str | None, typer.Option(help="The model of PROFILE, where it does not say.", show_default=False)] = None,
+    dtype: Annotated[str | None, typer.Option(help="Weights in another format.", show_default=False)] = None,
+    scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler to run on, tcp://HOST:PORT.", show_default=False)] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of this process; one a core by default.", show_default=False)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate a whole design space; say which design is best, how sure that is, and whether it is proven to be the best of the space."""
+    most = [int(cap) for cap in _several("--caps", caps, int)]
+    setting = Setting(latency=latency, source=source, model=model, dtype=dtype)
+    mapped = None if mapping is None else map_of(mapping)
+    scenarios = [_scenario(setting, name.strip(), trace, mapped, max(most)) for name in devices.split(",")]
+    first = scenarios[0]
+    chosen = None if heads is None else [int(depth) for depth in _several("--heads", heads, int)]
+    space = Space.among(
+        first.trace.depths,
+        first.trace.n_layers,
+        depths=chosen,
+        policies=_policies(policies),
+        gammas=tuple(_several("--gammas", gammas, float)),
+        slopes=tuple(_several("--slopes", slopes, float)),
+        caps=tuple(most),
+        max_heads=max_heads,
+    )
+    objectives = checked_objectives(word.strip() for word in objective.split(","))
+    text = read_profile(latency if trace is None else trace)
+    evaluator = evaluator_of(scenarios, text, domain, max(most), _shape(first, text, model), dtype)
+    plan = Plan(
+        space=space,
+        objectives=objectives,
+        sources=_sources(latency, text, scenarios, evaluator, domain),
+        trials=_trials(method, trials, space.size),
+    )
+    console = Console(stderr=True)
+    bar = Progress(TextColumn("designs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True)
+    with workers(evaluator, scheduler, threads) as submit, bar:
+        task = bar.add_task("designs", total=None)
+        done = run_sweep(
+            plan, evaluator, submit, out, _about(first, scenarios), lambda n, total: bar.update(task, completed=n, total=total)
+        )
+    if as_json:
+        print_json(done.about)
+    else:
+        _tell(done)
+
+
+def evaluator_of(
+    scenarios: Sequence[Scenario], text: Profile, domain: str | None, cap: int, shape: ModelShape | None, dtype: str | None = None
+) -> Evaluator:
+    """All devices on one text. shape: of the model, for FLOPs, bytes and memory; None where it is not known. Raises ProfileError, LatencyError."""
+    replay = CompiledReplay.of(scenarios[0].trace)
+    measured = next((one.measured for one in scenarios if one.measured is not None), None)
+    miss = None if measured is None else measured_misses(measured)[1]
+    watts = list(measured_power(measured).values()) if measured is not None else []
+    precision = precision_of(text)
+    return Evaluator.of(
+        replay,
+        [one.latencies for one in scenarios],
+        prompts=replay.of_domain(domain),
+        max_tokens=cap + 1,
+        cost=None if shape is None else precision.cost(shape),
+        run=None if shape is None else Deployment(shape=shape, dtype=dtype or precision.weights, context=replay.contexts[1]),
+        known=_known(scenarios),
+        spread=float("nan") if miss is None else miss,
+        watts=sum(watts) / len(watts) if watts else None,
+    )
+
+
+def _known(scenarios: Sequence[Scenario]) -> dict[str, Device]:
+    """The devices that the catalogue has."""
+    known = {}
+    for one in scenarios:
+        with suppress(DeviceError):
+            known[one.latencies.device] = find_device(one.latencies.device)
+    return known
+
+
+def _scenario(setting: Setting, device: str, trace: str | None, mapped: dict[int, int] | None, cap: int) -> Scenario:
+    """One device: as measured, carried there, or, from a machine that the catalogue does not know, from the datasheet alone."""
+    here = device == RECORDED
+    now = replace(setting, to=None if here else device)
+    if not here and setting.latency != DATASHEET and setting.source is None:
+        profile = read_profile(setting.latency)
+        find_device(device)
+        try:
+            device_of(profile)
+        except DeviceError:
+            told = find_scenario(replace(now, latency=DATASHEET), trace=trace or setting.latency, depths=mapped, cap=cap)
+            note = f"{profile.name} was recorded on a machine that the catalogue does not know: nothing is carried from there, --from would"
+            return replace(told, latencies=replace(told.latencies, notes=(*told.latencies.notes, note)))
+    return find_scenario(now, trace=trace, depths=mapped, cap=cap)
+
+
+def _shape(first: Scenario, text: Profile, model: str | None) -> ModelShape | None:
+    """The model whose layers run; None where nothing tells its shape."""
+    for ask in (
+        lambda: find_model(model) if model else None,
+        lambda: shape_of(text) if not first.hypothetical else None,
+        lambda: find_model(first.model),
+    ):
+        with suppress(ShapeError):
+            if (shape := ask()) is not None and shape.n_layers == first.trace.n_layers:
+                return shape
+    return None
+
+
+def _several(option: str, words: str, kind: type[int | float]) -> list[float]:
+    found = numbers(option, words, kind)
+    if not found:
+        raise DesignError(f"wanted one number or more as {option}, got {words!r}")
+    return list(dict.fromkeys(found))
+
+
+def _policies(words: str) -> tuple[Policy, ...]:
+    try:
+        return tuple(dict.fromkeys(Policy(word.strip()) for word in words.split(",")))
+    except ValueError:
+        raise DesignError(f"unknown policy among {words!r}: known are {', '.join(Policy)}") from None
+
+
+def _trials(method: str, trials: int, size: int) -> int:
+    """How many to try; 0 for all."""
+    if method not in ("auto", "exhaustive", "optuna"):
+        raise DesignError(f"wanted --method auto, exhaustive or optuna, got {method!r}")
+    if trials < 1:
+        raise DesignError(f"wanted one trial or more, got {trials}")
+    return trials if method == "optuna" or (method == "auto" and size > EXHAUSTIVE) else 0
+
+
+def _sources(latency: str, text: Profile, scenarios: Sequence[Scenario], evaluator: Evaluator, domain: str | None) -> dict[str, Any]:
+    """What decides the figures besides the space."""
+    profile = None if latency == DATASHEET else read_profile(latency)
+    return {
+        "profile": None if profile is None else _named(profile),
+        "trace": _named(text),
+        "devices": [_described(one.latencies) for one in scenarios],
+        "prompts": {"domain": domain, "count": len(evaluator.prompts), "chosen": list(evaluator.prompts)},
+    }
+
+
+def _named(profile: Profile) -> dict[str, str]:
+    return {"path": str(profile.path), "name": profile.name, "digest": str(profile.manifest["digest"])}
+
+
+def _described(latencies: DeviceLatencies) -> dict[str, Any]:
+    return {"device": latencies.device, "basis": latencies.basis, "notes": list(latencies.notes)}
+
+
+def _about(first: Scenario, scenarios: Sequence[Scenario]) -> dict[str, Any]:
+    names = [one.latencies.device for one in scenarios]
+    if len(set(names)) < len(names):
+        raise ProfileError(f"wanted every device once, got {', '.join(names)}: leave one out of --devices")
+    notes = list(dict.fromkeys(note for one in scenarios for note in one.notes))
+    return {"model": first.model, "hypothetical": any(one.hypothetical for one in scenarios), "notes": notes}
+
+
+def _tell(done: Sweep) -> None:
+    """The best on each device, for people."""
+    about, console = done.about, Console()
+    how = "every design of the space, so the best is proven to be" if about["optimal"] else "a search, so a better one may be left"
+    table = Table(title=f"best by {about['objectives'][0]} of {about['designs']:,} designs ({how})", title_justify="left")
+    for name in ("device", "basis", "best design", "speedup", "interval", "ms a token", "oracle"):
+        table.add_column(name, justify="left" if name in ("device", "basis", "best design") else "right", overflow="fold")
+    bases = {one["device"]: one["basis"] for one in about["devices"]}
+    for device, best in about["best"].items():
+        low, high = best["speedup_low"], best["speedup_high"]
+        interval = "-" if low is None or high is None else f"{low:.2f} .. {high:.2f}"
+        ceiling = best["oracle"].get("same_heads", {}).get("speedup")
+        table.add_row(
+            device, bases[device], best["design"], f"{best['speedup']:.2f} x", interval, f"{best['tpot_s'] * 1e3:.3f}",
+            "-" if ceiling is None else f"{ceiling:.2f} x",
+        )  # fmt: skip
+    console.print(table)
+    for device, best in about["best"].items():
+        prompts, held = best["prompts"], best["held_out"]
+        told = f"{device}: other prompts like these would give {prompts['speedup_low']:.2f} .. {prompts['speedup_high']:.2f} x"
+        if held:
+            told += f"; chosen on half of the prompts {held['chosen']:.2f} x, the same on the other half {held['elsewhere']:.2f} x"
+        console.print(f"- {told}", highlight=False)
+    console.print(f"{done.path}: next, adadecode-sim report {done.path} --out report.html", highlight=False)
