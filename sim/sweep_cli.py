@@ -168,14 +168,11 @@ def _scenario(setting: Setting, device: str, trace: str | None, mapped: dict[int
 
 def _shape(first: Scenario, text: Profile, model: str | None) -> ModelShape | None:
     """The model whose layers run; None where nothing tells its shape."""
-    for ask in (
-        lambda: find_model(model) if model else None,
-        lambda: shape_of(text) if not first.hypothetical else None,
-        lambda: find_model(first.model),
-    ):
-        with suppress(ShapeError):
-            if (shape := ask()) is not None and shape.n_layers == first.trace.n_layers:
-                return shape
+    with suppress(ShapeError):
+        if model is not None:
+            return find_model(model)
+        shape = find_model(first.model) if first.hypothetical else shape_of(text)
+        return shape if shape.n_layers == first.trace.n_layers else None
     return None
 
 
