@@ -14,14 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track
 
 from benchmarks.harness import PROFILE, keep
-from engine import AdaDecoder, load_demo
-from engine.parts import Parts
-from engine.profile_cli import make_plan
-from engine.record import Recorder
-from profiles.store import Profile, read_profile, write_profile
+from benchmarks.measuring import measured
+from profiles.store import read_profile
 from sim.cli import comparison_tables
 from sim.compare import compare
 from sim.design import Design, Policy
@@ -46,23 +42,6 @@ DESIGNS = tuple(
 )
 
 
-def measured(profile: Profile, folder: Path, repeats: int) -> Profile:
-    """The profile with runs of vanilla and of DESIGNS, made here and now, in place of those it was recorded with."""
-    demo = load_demo()
-    decoder = AdaDecoder(demo.model, demo.heads)
-    plan = make_plan(decoder, demo.tokenizer, demo.examples, {**profile.manifest["settings"], "repeats": repeats})
-    for digest in ("prompts_digest", "weights_digest", "heads_digest"):
-        if plan.settings[digest] != profile.manifest["settings"][digest]:
-            raise SystemExit(f"{profile.path} was recorded with other {digest[:-7]}: record it again with adadecode-profile --demo")
-    plan = replace(plan, designs=(Design.of("vanilla"), *DESIGNS))
-    parts = Parts.open(folder / "recording", plan.settings, resume=False)
-    for _ in track(Recorder(decoder, plan, parts).run(("runs", "works")), "measuring"):
-        pass
-    kept = {name: getattr(profile, name) for name in ("latency", "prompts", "trace", "branches")}
-    made = {name: parts.table(name) for name in ("runs", "rounds", "works")}
-    return write_profile(folder / "profile", profile.manifest, kept | made)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Measure, predict, compare."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -72,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     profile = read_profile(PROFILE)
     assert not {design for design, _ in timed_runs(profile)} & set(DESIGNS)
     with tempfile.TemporaryDirectory() as folder:
-        every = compare(measured(profile, Path(folder), args.repeats))
+        every = compare(measured(profile, DESIGNS, Path(folder), args.repeats))
     comparison = replace(every, cells=every.cells[every.cells["policy"] != str(Policy.VANILLA)])
     cells = comparison.cells
     keep(

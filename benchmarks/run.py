@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import ablation, lossless, off_design, replay, speed
+from benchmarks import ablation, best, lossless, off_design, paper, replay, speed, sweep
 
-BENCHMARKS = {"speed": speed, "replay": replay, "off_design": off_design, "ablation": ablation, "lossless": lossless}
+BENCHMARKS = {
+    "speed": speed,
+    "replay": replay,
+    "sweep": sweep,
+    "off_design": off_design,
+    "best": best,
+    "ablation": ablation,
+    "paper": paper,
+    "lossless": lossless,
+}
 
 
 def main() -> None:

@@ -117,7 +117,7 @@ def _origin(place: Place, given: Given, measured: Sequence[str]) -> str:
 
 def _measured(place: Place, bench: Bench) -> str:
     """A figure with how it came about."""
-    threads = f", {torch.get_num_threads()} threads" if place.device.type == "cpu" else ""
+    threads = f", {(n := torch.get_num_threads())} thread{'s' if n > 1 else ''}" if place.device.type == "cpu" else ""
     inside = ""
     if bench.unit == BYTES and place.cache_bytes and bench.amount < BEYOND_CACHE * place.cache_bytes:
         inside = f", NOT beyond caches of {place.cache_bytes / 2**20:.6g} MiB"

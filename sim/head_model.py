@@ -132,19 +132,22 @@ class HeadModel:
         depths: Sequence[int],
         agreement: Sequence[float],
         confidence: Sequence[float] | None = None,
-        concentration: float = 3.0,
+        concentration: float | Sequence[float] = 3.0,
         correlations: Mapping[str, float] | None = None,
     ) -> HeadModel:
-        """From agreements and mean confidences by depth, by `calibrated`; calibrated heads where no confidence is given. correlations: of CORRELATIONS, by name.
+        """From agreements, mean confidences and concentrations (one for all, or each its own) by depth, by `calibrated`; calibrated heads where no confidence is given.
+
+        correlations: of CORRELATIONS, by name.
 
         Raises SyntheticError.
         """
         means = tuple(agreement if confidence is None else confidence)
-        if not len(depths) == len(agreement) == len(means):
+        spreads = [concentration] * len(means) if isinstance(concentration, int | float) else list(concentration)
+        if not len(depths) == len(agreement) == len(means) == len(spreads):
             raise SyntheticError(
                 f"wanted an agreement and a confidence for each of the depths {list(depths)}, got {len(agreement)} and {len(means)}: give as many of each"
             )
-        pairs = [calibrated(a, c, concentration) for a, c in zip(agreement, means, strict=True)]
+        pairs = [calibrated(*each) for each in zip(agreement, means, spreads, strict=True)]
         right, wrong = (tuple(pair[k] for pair in pairs) for k in (0, 1))
         model = cls(n_layers=n_layers, depths=tuple(depths), agreement=tuple(agreement), right=right, wrong=wrong)
         given: dict[str, Any] = dict(correlations or {})

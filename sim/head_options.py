@@ -10,8 +10,10 @@ from typing import Any
 
 from profiles.store import Profile, read_profile
 from profiles.trace import Trace
-from sim.fitting import CURVES, RateFit, Target, fit_rates, fit_trace
+from sim.fitting import FREE, RateFit, Target, fit_rates
 from sim.head_model import Beta, HeadModel, SyntheticError
+from sim.likeness import fit_trace
+from sim.options import numbers
 from sim.synthetic import Prompt, alike
 
 CONCENTRATION = 3.0
@@ -93,7 +95,7 @@ class HeadsAsked:
         if self.rates is not None:
             if sure:
                 raise SyntheticError("--rates fits one mean confidence by depth: give --confidence, or leave the rates out")
-            free = [name for name in (*CURVES, "concentration") if name not in values]
+            free = {name: min(count, len(depths)) for name, count in FREE.items() if name not in values}
             targets = _targets(self.rates)
             self.fit = fit_rates(
                 targets, n_layers=self.layers, depths=depths, cap=self.cap, free=free, fixed={**values, **correlations}, seed=self.seed
@@ -127,25 +129,14 @@ def _targets(words: str) -> list[Target]:
         raise SyntheticError(f"wanted --rates as GAMMA:EARLY:REJECTED between commas, like 0.6:0.93:0.24, got {words!r}") from None
 
 
-def numbers(option: str, words: str) -> list[float]:
-    """Numbers between commas. Raises SyntheticError."""
-    try:
-        return [float(word) for word in words.split(",")]
-    except ValueError:
-        raise SyntheticError(f"wanted numbers between commas as {option}, got {words!r}") from None
-
-
 def whole_numbers(option: str, words: str) -> list[int]:
-    """Whole numbers between commas. Raises SyntheticError."""
-    try:
-        return [int(word) for word in words.split(",")]
-    except ValueError:
-        raise SyntheticError(f"wanted whole numbers between commas as {option}, got {words!r}") from None
+    """Whole numbers between commas. Raises DesignError."""
+    return [int(number) for number in numbers(option, words, int)]
 
 
 def _each(option: str, words: str, count: int) -> list[float]:
     """A number for each depth; one alone stands for all."""
-    given = numbers(option, words)
+    given = numbers(option, words, float)
     if len(given) not in {1, count}:
         raise SyntheticError(f"wanted one number, or one for each of {count} depths, as {option}, got {len(given)}")
     return given * count if len(given) == 1 else given

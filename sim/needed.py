@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.optimize import brentq
 
 from profiles.latency import LatencyTable
-from profiles.trace import Trace
-from sim.compiled import CompiledReplay
-from sim.design import Design, Policy
+from sim.design import Design
+from sim.fitting import FOLLOWED, evaluated
 from sim.head_model import HeadModel, SyntheticError
-from sim.prices import PARTS, PriceList
 from sim.synthetic import Prompt, synthetic_trace
 
 MOST = 3.0
@@ -24,8 +21,8 @@ MOST = 3.0
 _TRIED = 7
 """Shifts tried before a root is sought, so that the range is known and a crossing bracketed."""
 
-_FOLLOWED = 2_000
-"""Outputs whose wrong drafts are followed, as in `sim.fitting`."""
+FIGURES = ["design", "tpot_s", "speedup", "early_rate", "reject_rate", "tokens_per_round"]
+"""What is told of a design, as in `sim.predict.Prediction`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +30,7 @@ class Needed:
     """What a speedup needs.
 
     wanted: the speedup. lowest, highest: what moving the agreement can give. shift: of ease, in standard deviations; None where wanted lies outside, as are
-    model (the heads it needs) and row (of `Evaluation`, for the best of the designs with these heads). now: the same row with the heads as given.
+    model (the heads it needs) and row (FIGURES of the best of the designs with these heads). now: the same row with the heads as given.
     """
 
     wanted: float
@@ -43,38 +40,6 @@ class Needed:
     shift: float | None = None
     model: HeadModel | None = None
     row: dict[str, Any] | None = None
-
-
-@dataclass(kw_only=True)
-class Evaluation:
-    """Evaluates some designs on one device, on many traces of the same prompts."""
-
-    latency: LatencyTable
-    designs: Sequence[Design]
-    _prices: PriceList | None = field(init=False, default=None)
-
-    def rows(self, trace: Trace, prompts: Sequence[int] | None = None) -> pd.DataFrame:
-        """A row for each design, on these prompts (all, by default): design, tpot_s, speedup, early_rate, reject_rate, tokens_per_round, as in `sim.predict.Prediction`.
-
-        Raises DesignError, and LatencyError for work that was not measured.
-        """
-        asked = [Design(policy=Policy.VANILLA), *self.designs]
-        work = CompiledReplay.of(trace).count(asked, prompts, contexts=self.latency.contexts)
-        if self._prices is None or not np.array_equal(self._prices.marks, work.marks):
-            most = 1 + max(design.cap for design in asked)
-            self._prices = PriceList(latency=self.latency, n_layers=trace.n_layers, marks=work.marks, max_tokens=most)
-        tokens = work.tally("tokens") - len(work.prefills)
-        tpot = self._prices.price(work)[:, : len(PARTS) - 1].sum(axis=1) / tokens
-        drafts = work.tally("drafts")
-        columns = {
-            "design": [design.label for design in asked],
-            "tpot_s": tpot,
-            "speedup": tpot[0] / tpot,
-            "early_rate": drafts / np.maximum(work.tally("tested"), 1),
-            "reject_rate": (drafts - work.tally("accepted")) / np.maximum(drafts, 1),
-            "tokens_per_round": tokens / np.maximum(work.tally("rounds"), 1),
-        }
-        return pd.DataFrame(columns).iloc[1:].reset_index(drop=True)
 
 
 def needed_agreement(
@@ -87,13 +52,12 @@ def needed_agreement(
     """
     if not 0 < speedup < 1000:
         raise SyntheticError(f"a speedup is a number above 0, got {speedup:g}: 1.5 for half as fast again")
-    evaluation = Evaluation(latency=latency, designs=designs)
     known: dict[float, dict[str, Any]] = {}
 
     def best(shift: float) -> dict[str, Any]:
         if shift not in known:
-            trace = synthetic_trace({prompts[0].domain: model.shifted(shift)}, prompts, seed=seed, followed=_FOLLOWED)
-            row = max(evaluation.rows(trace).to_dict("records"), key=lambda row: row["speedup"])
+            trace = synthetic_trace({prompts[0].domain: model.shifted(shift)}, prompts, seed=seed, followed=FOLLOWED)
+            row = max(evaluated(trace, latency, designs)[FIGURES].to_dict("records"), key=lambda row: row["speedup"])
             known[shift] = {str(name): value for name, value in row.items()}
         return known[shift]
 

@@ -27,6 +27,7 @@ from sim.memory import Deployment
 from sim.objective import OBJECTIVES, checked_objectives
 from sim.options import JsonOption, numbers, print_json
 from sim.origin import device_of, precision_of, shape_of
+from sim.precision import ordinary
 from sim.predict_cli import map_of
 from sim.scenario import DATASHEET, Scenario, Setting, find_scenario
 from sim.space import GAMMAS, Space
@@ -155,12 +156,12 @@ def _scenario(setting: Setting, device: str, trace: str | None, mapped: dict[int
     here = device == RECORDED
     now = replace(setting, to=None if here else device)
     if not here and setting.latency != DATASHEET and setting.source is None:
-        profile = read_profile(setting.latency)
-        find_device(device)
+        profile, target = read_profile(setting.latency), find_device(device)
         try:
             device_of(profile)
         except DeviceError:
-            told = find_scenario(replace(now, latency=DATASHEET), trace=trace or setting.latency, depths=mapped, cap=cap)
+            dtype = now.dtype or (None if precision_of(profile).activations in target.peak_flops else ordinary(target))
+            told = find_scenario(replace(now, latency=DATASHEET, dtype=dtype), trace=trace or setting.latency, depths=mapped, cap=cap)
             note = f"{profile.name} was recorded on a machine that the catalogue does not know: nothing is carried from there, --from would"
             return replace(told, latencies=replace(told.latencies, notes=(*told.latencies.notes, note)))
     return find_scenario(now, trace=trace, depths=mapped, cap=cap)

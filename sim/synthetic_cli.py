@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,8 +15,9 @@ from profiles.store import Profile, read_profile
 from sim.design import DEFAULT_CAP, Design
 from sim.fitting import RateFit
 from sim.head_model import CORRELATIONS, HeadModel, SyntheticError
-from sim.head_options import CONCENTRATION, HeadsAsked, numbers, whole_numbers
+from sim.head_options import CONCENTRATION, HeadsAsked, whole_numbers
 from sim.needed import Needed, needed_agreement
+from sim.options import CapOption, HeadsOption, JsonOption, numbers, print_json
 from sim.synthetic import Prompt, write_synthetic
 from sim.uniform import uniform_latencies
 
@@ -57,7 +57,6 @@ Rates = Annotated[
         show_default=False,
     ),
 ]
-Cap = Annotated[int, typer.Option("--cap", help="Most drafts in a round.")]
 AlongText = Annotated[float | None, typer.Option("--along-text", help="Correlation of one output and the next.", show_default=False)]
 AgreementAcross = Annotated[
     float | None,
@@ -73,7 +72,6 @@ Prompts = Annotated[
 PromptTokens = Annotated[int | None, typer.Option("--prompt-tokens", min=1, help="Tokens of each prompt; 128.", show_default=False)]
 Tokens = Annotated[int | None, typer.Option("--tokens", min=2, help="Outputs of each prompt; 512.", show_default=False)]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed, the same trace.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
 def synthesize(
@@ -88,7 +86,7 @@ def synthesize(
     confidence_wrong: Wrong = None,
     concentration: Concentration = None,
     rates: Rates = None,
-    cap: Cap = DEFAULT_CAP,
+    cap: CapOption = DEFAULT_CAP,
     along_text: AlongText = None,
     agreement_across: AgreementAcross = None,
     confidence_across: ConfidenceAcross = None,
@@ -98,7 +96,7 @@ def synthesize(
     tokens: Tokens = None,
     seed: Seed = 0,
     *,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a synthetic trace: a profile without latencies, drawn from a few rates or after a recorded one."""
     asked = HeadsAsked(
@@ -114,7 +112,7 @@ def synthesize(
         origin = {"rates": asked.fit.rows.to_dict("records"), "fitted": dict(asked.fit.free)}
     profile, shown = write_synthetic(out, models, asked.sizes(models, prompts, asked.recorded), seed=seed, origin=origin)
     if as_json:
-        print(json.dumps({"path": str(profile.path), "rows": shown.to_dict("records"), **origin}, indent=2, allow_nan=False))
+        print_json({"path": str(profile.path), "rows": shown.to_dict("records"), **origin})
         return
     console = Console()
     if asked.fit is not None:
@@ -142,7 +140,7 @@ def acceptance(
         float | None, typer.Option("--verify-cost", help="With --head-cost: a verification; the same by default.", show_default=False)
     ] = None,
     gammas: Annotated[str, typer.Option("--gammas", help="One gamma for all heads, or several, of which the best is taken.")] = "0.75",
-    heads: Annotated[str | None, typer.Option("--heads", help="Depths of the heads to use; all by default.", show_default=False)] = None,
+    heads: HeadsOption = None,
     like: Like = None,
     domain: Domains = None,
     layers: Layers = None,
@@ -153,7 +151,7 @@ def acceptance(
     confidence_wrong: Wrong = None,
     concentration: Concentration = None,
     rates: Rates = None,
-    cap: Cap = DEFAULT_CAP,
+    cap: CapOption = DEFAULT_CAP,
     along_text: AlongText = None,
     agreement_across: AgreementAcross = None,
     confidence_across: ConfidenceAcross = None,
@@ -163,7 +161,7 @@ def acceptance(
     tokens: Tokens = None,
     seed: Seed = 0,
     *,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """What agreement do the heads need for a speedup? All depths' agreement is moved together until the simulator gives it."""
     asked = HeadsAsked(
@@ -176,11 +174,11 @@ def acceptance(
     placement = list(model.depths) if heads is None else whole_numbers("--heads", heads)
     timed = read_profile(latency) if latency is not None else asked.recorded if head_cost is None else None
     sizes = asked.sizes(models, prompts or 32, timed or asked.recorded)
-    designs = [Design.of(gamma=gamma, placement=placement, cap=cap) for gamma in numbers("--gammas", gammas)]
+    designs = [Design.of(gamma=gamma, placement=placement, cap=cap) for gamma in numbers("--gammas", gammas, float)]
     table = _latencies(model, sizes, timed, head_cost, verify_cost, cap)
     found = needed_agreement(model, table, designs, speedup, sizes, seed=seed)
     if as_json:
-        print(json.dumps(needed_dict(model, found), indent=2, allow_nan=False))
+        print_json(needed_dict(model, found))
     else:
         Console().print(_needed_table(model, found, placement))
 

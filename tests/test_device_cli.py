@@ -38,7 +38,7 @@ def test_it_writes_a_device_that_the_catalogue_reads(run: Run, tmp_path: Path) -
     assert (device.name, device.architecture, device.tdp_watts) == ("my-cpu", "other", 65)
     assert {"fp32", "bf16"} <= device.sustained_flops.keys()
     assert device.sustained_bandwidth is not None
-    assert "1 threads, median of 2" in device.sustained_bandwidth.source
+    assert "1 thread, median of 2" in device.sustained_bandwidth.source
     assert all(word in out for word in ("read", "copy", "triad", "64 x 64", "2 repeats in turn"))
     assert "my-cpu.toml written" in err
 

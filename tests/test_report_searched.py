@@ -70,9 +70,10 @@ def test_one_and_two_heads_share_a_map() -> None:
 def test_a_cloud_keeps_one_design_in_each_cell_and_all_of_a_small_front() -> None:
     random = np.random.default_rng(0)
     rows = [design((3,), 0.5, 1 + random.random(), memory_bytes=float(random.random())) for _ in range(5000)]
-    rows += [design((3,), 0.5, 3.0, memory_bytes=0.0, pareto=True)]
+    rows += [design((3,), 0.5, 3.0, memory_bytes=0.0), design((7,), 0.5, 1.0, memory_bytes=1.0, pareto=True)]
     on, off, count = searched.front(table(*rows), "memory_bytes")
-    assert (len(on), count) == (1, 5000)
+    assert on["both"].tolist() == [True, False]
+    assert count == 5000
     assert len(off) <= (searched.CELLS + 1) ** 2
 
 

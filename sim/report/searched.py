@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sim.design import Policy
+from sim.pareto import pareto_front
 from sim.report import words
 
 MOST_LINES = 7
@@ -122,13 +123,15 @@ def objectives(designs: pd.DataFrame) -> list[str]:
 
 
 def front(designs: pd.DataFrame, y: str) -> tuple[pd.DataFrame, pd.DataFrame, int]:
-    """(on the front, others, how many others there are) of one device, to be drawn as tpot_s against ``y``.
+    """(on a front, others, how many others there are) of one device, to be drawn as tpot_s against ``y``.
 
-    Of the others one is kept in each of CELLS x CELLS cells; of the front at most MOST_ON_FRONT, evenly by time.
+    On a front: no other design beats it in these two (the column both is true), or in all objectives of the sweep. At most MOST_ON_FRONT of these are kept,
+    evenly by time; of the others one in each of CELLS x CELLS cells.
     """
     known = designs[designs["tpot_s"].notna() & designs[y].notna()]
-    on = known[known["pareto"].astype(bool)].sort_values("tpot_s", kind="stable")
-    off = known[~known["pareto"].astype(bool)]
+    known = known.assign(both=pareto_front(known[["tpot_s", y]].to_numpy(dtype=np.float64)))
+    chosen = known["both"] | known["pareto"].astype(bool)
+    on, off = known[chosen].sort_values("tpot_s", kind="stable"), known[~chosen]
     if len(on) > MOST_ON_FRONT:
         on = on.iloc[np.unique(np.linspace(0, len(on) - 1, MOST_ON_FRONT).round().astype(int))]
     cell = {name: _cells(off[name]) for name in ("tpot_s", y)}

@@ -154,16 +154,20 @@ def _bars(cells: pd.DataFrame) -> go.Figure:
 
 
 def front_figure(front: pd.DataFrame, others: pd.DataFrame, y: str) -> go.Figure:
-    """Time per token against another objective: the front as a line, other designs as dots."""
+    """Time per token against another objective: the front of these two as a line, other designs as dots. front, others: of `searched.front`."""
     import plotly.graph_objects as go
 
     named, kind = OBJECTIVES[y]
     scale, unit = _unit(pd.concat([front[y], others[y]]), kind)
     figure = blank(height=420, hovermode="closest")
+    green = {"size": 7, "color": theme.SERIES[1]}
     for name, rows, mode, look in (
         ("other designs", others, "markers", {"size": 5, "color": theme.GREY, "opacity": 0.35}),
-        ("Pareto front", front, "lines+markers", {"size": 7, "color": theme.SERIES[1]}),
+        ("best in all objectives", front[~front["both"]], "markers", {**green, "symbol": "circle-open"}),
+        ("best in these two", front[front["both"]], "lines+markers", green),
     ):
+        if rows.empty:
+            continue
         figure.add_trace(
             go.Scatter(
                 name=name,
@@ -171,7 +175,7 @@ def front_figure(front: pd.DataFrame, others: pd.DataFrame, y: str) -> go.Figure
                 y=numbers(rows[y], scale),
                 mode=mode,
                 marker=look,
-                line={"width": 1.5, "color": theme.SERIES[1], "dash": "dot"},
+                line={"width": 1.5, "color": theme.SERIES[1], "shape": "hv"},
                 text=[
                     f"{words.in_plot(label)}<br>{words.times(speedup)}"
                     for label, speedup in zip(rows["design"], rows["speedup"], strict=True)

@@ -119,9 +119,8 @@ def answer(found: Found) -> tuple[str, str]:
         lead.append(run)
     if len(table) > 1:
         others = table.iloc[1:]
-        lead.append(
-            f"On {words.plural(len(others), 'other device')}: {words.times(others['speedup'].min())} to {words.times(others['speedup'].max())}."
-        )
+        ends = dict.fromkeys([words.times(others["speedup"].min()), words.times(others["speedup"].max())])
+        lead.append(f"On {words.plural(len(others), 'other device')}: {' to '.join(ends)}.")
     return headline, " ".join(lead)
 
 

@@ -169,7 +169,7 @@ def _map(found: Found) -> Figure:
         name="placements",
         title="Where to put the heads",
         caption=(
-            "Each cell: the best speedup of all placements with this shallowest and this deepest head, at the best gamma and cap, which hovering tells; a single head "
+            "Each cell: the best speedup of all placements with this shallowest and this deepest head, at the best gamma (or one for each head) and cap, which hovering tells; a single head "
             "lies on the diagonal. White is as fast as vanilla, red slower. The ring marks the best."
         ),
         choices=(*_choices(found, policies), Choice(dimension="heads", label="Heads", options=tuple(counts))),
@@ -231,8 +231,8 @@ def cost_section(found: Found) -> Section | None:
                 name="pareto",
                 title="The Pareto front",
                 caption=(
-                    f"Green: designs that no other beats in all objectives at once ({objectives}); seen along two of them only, the front may look uneven. "
-                    f"Grey: other designs, one for each of {searched.CELLS} x {searched.CELLS} cells. Lower left is better."
+                    "Green line: no other design is both faster and cheaper in what is drawn. Open circles: beaten in these two, but not in all objectives of the sweep "
+                    f"({objectives}). Grey: other designs, one for each of {searched.CELLS} x {searched.CELLS} cells. Lower left is better."
                 ),
                 choices=(
                     Choice(dimension="device", label="Device", options=tuple(found.devices)),

@@ -48,7 +48,7 @@ PART_COLOURS = {
     "heads": ACCEPTED,
     "verify": "#d9952b",
     "host": "#8b93a1",
-    "undivided": "#8b93a1",
+    "undivided": "#b3bdcc",
 }
 GREY = "#8b93a1"
 
