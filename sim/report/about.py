@@ -62,10 +62,11 @@ def provenance(profile: Profile) -> dict[str, str]:
 def limitations(profile: Profile) -> list[str]:
     """What the manifest says must not be forgotten."""
     said = profile.manifest["limitations"]
-    return [_sentence(str(one)) for one in said] if isinstance(said, list) else [_sentence(str(said))]
+    return [sentence(str(one)) for one in said] if isinstance(said, list) else [sentence(str(said))]
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """With a capital and a full stop."""
     text = text.strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 

@@ -114,6 +114,10 @@ def answer(found: Found) -> tuple[str, str]:
         lead.append(
             f"With other prompts like these {words.count(over['count'])} it would lie within {over['speedup_low']:.2f} .. {over['speedup_high']:.2f}, nine times in ten."
         )
+    halves = best.get("held_out")
+    if isinstance(halves, dict) and halves.get("elsewhere"):
+        there, elsewhere = words.times(float(halves["chosen"])), words.times(float(halves["elsewhere"]))
+        lead.append(f"A design chosen in the same way on half of the prompts gives {there} there and {elsewhere} on the other half.")
     run = _confirmed(found, first)
     if run:
         lead.append(run)

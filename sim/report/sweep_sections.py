@@ -11,6 +11,7 @@ import pandas as pd
 
 from sim.design import Policy
 from sim.report import profile_figures, searched, sweep_figures, words
+from sim.report.about import sentence
 from sim.report.document import Choice, Drawing, Figure, Section, Table, listing
 from sim.report.measured import ALL, PARTS, fastest
 from sim.report.profile_sections import Recording, design_words
@@ -169,7 +170,8 @@ def _map(found: Found) -> Figure:
         name="placements",
         title="Where to put the heads",
         caption=(
-            "Each cell: the best speedup of all placements with this shallowest and this deepest head, at the best gamma (or one for each head) and cap, which hovering tells; a single head "
+            "Each cell: the best speedup of all placements with this shallowest and this deepest head, at the best gamma (or one for each head) and cap, which hovering tells; "
+            "a single head "
             "lies on the diagonal. White is as fast as vanilla, red slower. The ring marks the best."
         ),
         choices=(*_choices(found, policies), Choice(dimension="heads", label="Heads", options=tuple(counts))),
@@ -409,6 +411,7 @@ def sweep_limits(found: Found) -> list[str]:
             "Hypothetical: the text and the heads are those of another model than the latencies, put at other depths. "
             "It shows what such heads would give, not what this model's give."
         )
+    notes += [sentence(str(note)) for note in found.about.get("notes") or ()]
     bases = {str(one["basis"]) for one in found.devices.values()}
     if bases & {"carried", "datasheet"}:
         notes.append(
