@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import ablation, best, lossless, off_design, paper, replay, speed, sweep
+from benchmarks import ablation, best, lossless, off_design, paper, replay, speed, sweep, transfer
 
 BENCHMARKS = {
     "speed": speed,
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "best": best,
     "ablation": ablation,
     "paper": paper,
+    "transfer": transfer,
     "lossless": lossless,
 }
 

@@ -146,7 +146,7 @@ def test_every_piece_of_work_is_the_simulators(both: Both, design: Design) -> No
             ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(designs=st.lists(any_design(), min_size=1, max_size=4))
 def test_the_price_is_the_simulators(both: Both, designs: list[Design]) -> None:
     """Seconds of several designs counted together, and those of modelled rounds, to 1e-9."""

@@ -67,7 +67,10 @@ def test_another_profile_is_refused(sweep: Sweep, tmp_path: Path, capsys: pytest
 def test_a_hypothetical_sweep_says_so(profile: Profile, tmp_path: Path) -> None:
     small_sweep(tmp_path / "sweep", profile, others={}, about={"hypothetical": True})
     assert run("report", tmp_path / "sweep", "--out", tmp_path / "r.html") == 0
-    assert "Hypothetical" in (tmp_path / "r.html").read_text()
+    page = (tmp_path / "r.html").read_text()
+    assert "<h1>Hypothetical, with heads of another model: on none, " in page
+    assert "not on the devices above" in page
+    assert "speedup error (T2)" not in page
 
 
 @pytest.mark.parametrize(

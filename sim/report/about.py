@@ -10,20 +10,17 @@ from sim.report import words
 
 
 def machine(manifest: Mapping[str, Any]) -> str:
-    """The device and, of a CPU, which one and how many threads: ``cpu (AMD EPYC, 1 thread)``."""
-    hardware = manifest.get("hardware")
-    before = hardware.get("before", hardware) if isinstance(hardware, dict) else {}
-    before = before if isinstance(before, dict) else {}
-    gpu, host = before.get("gpu"), before.get("host")
-    if isinstance(gpu, dict) and gpu.get("name"):
+    """The device; of a CPU which one, and how many threads: ``AMD EPYC (1 thread)``."""
+    hardware = _mapping(manifest.get("hardware"))
+    before = _mapping(hardware.get("before", hardware))
+    gpu, host = _mapping(before.get("gpu")), _mapping(before.get("host"))
+    if gpu.get("name"):
         return str(gpu["name"])
     device = str(before.get("device", "an unnamed machine"))
-    if device == "cpu" and isinstance(host, dict):
-        threads = before.get("threads")
-        told = [str(host["cpu"])] if host.get("cpu") else []
-        told += [words.plural(threads, "thread")] if isinstance(threads, int) else []
-        return f"cpu ({', '.join(told)})" if told else device
-    return device
+    if device != "cpu" or not host.get("cpu"):
+        return device
+    threads = before.get("threads")
+    return f"{host['cpu']} ({words.plural(threads, 'thread')})" if isinstance(threads, int) else str(host["cpu"])
 
 
 def model(manifest: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from profiles.errors import ProfileError
 from profiles.store import Profile, read_profile
 from sim.report import searched, words
+from sim.report.about import machine
 from sim.report.document import Fact, Report, Section
 from sim.report.errors import ReportError
 from sim.report.measured import fastest
@@ -74,8 +75,9 @@ def sweep_report(sweep: Sweep, profile: Profile | None, missing: str, *, created
     headline, lead = answer(found)
     sections = [design_section(found), devices_section(found), cost_section(found), budget_section(found)]
     if recording is not None:
-        sections += [speed_section(recording), heads_section(recording), latency_section(recording), truth_section(recording)]
-        if sections[3] is None:
+        sections += [_said_where(found, speed_section(recording)), heads_section(recording)]
+        sections += [latency_section(recording) if found.is_own else None, _said_where(found, truth_section(recording))]
+        if sections[3] is None and found.is_own:
             sections[3] = time_section(recording)
     shown = [section for section in sections if section is not None]
     return Report(
@@ -90,6 +92,14 @@ def sweep_report(sweep: Sweep, profile: Profile | None, missing: str, *, created
     )
 
 
+def _said_where(found: Found, section: Section | None) -> Section | None:
+    """A section on measured runs, with a word on where these were, unless it was the machine whose latencies were swept."""
+    if section is None or found.is_own or found.recording is None:
+        return section
+    where = machine(found.recording.profile.manifest)
+    return replace(section, lead=f"{section.lead} Recorded with the text, on {where}, not on the devices above.")
+
+
 def answer(found: Found) -> tuple[str, str]:
     """The headline and the sentences below it."""
     table = found.table
@@ -102,7 +112,6 @@ def answer(found: Found) -> tuple[str, str]:
     headline = f"On {device}, {design_words(first)} {gives} {words.times(first['speedup'])} {interval}."
     if first["speedup"] <= 1 or not len(first["placement"]):
         headline = f"On {device}, nothing looked at is faster than vanilla."
-    hypothetical = "Hypothetical, with heads of another model: " if found.about.get("hypothetical") else ""
     basis = SURE.get(str(first["basis"]), "predicted")
     sentence = (
         f"{hypothetical}{basis}: {words.milliseconds(first['tpot_s'])} for a token, vanilla takes {words.milliseconds(first['vanilla_s'])}."
@@ -162,8 +171,9 @@ def facts(found: Found) -> list[Fact]:
     )
     if words.known(most):
         told.append(Fact(label="oracle", value=words.times(most), note="leaving at the earliest right depth: room left above"))
-    truth = None if found.recording is None or found.recording.comparison is None else found.recording.comparison.to_dict()["speedup_error"]
-    if truth is not None and truth["median"] is not None:
+    compared = found.recording.comparison if found.recording is not None and first["device"] == found.measured and found.is_own else None
+    truth = {"median": None} if compared is None else compared.to_dict()["speedup_error"]
+    if truth["median"] is not None:
         note = f"in the median over the measured runs, {words.percent(truth['p90'])} at the 90th percentile"
         told.append(Fact(label="speedup error (T2)", value=words.percent(truth["median"]), note=note))
     return told

@@ -58,6 +58,12 @@ class Found:
         """The first device with measured latencies; None where there is none."""
         return next((name for name, one in self.devices.items() if one["basis"] == "measured"), None)
 
+    @property
+    def is_own(self) -> bool:
+        """Whether text and latencies were recorded together, so that runs of the one are runs of the other."""
+        source, trace = (self.about.get(name) or {} for name in ("profile", "trace"))
+        return not self.about.get("hypothetical") and source.get("digest") == trace.get("digest")
+
     @cached_property
     def table(self) -> pd.DataFrame:
         """The best design of each device, with its basis and notes."""
@@ -73,7 +79,7 @@ class Found:
     @cached_property
     def runs(self) -> pd.DataFrame:
         """Measured speedups of the designs of this profile on the sweep's prompts, with places; empty without a profile or runs."""
-        if self.recording is None or self.recording.speeds.empty:
+        if not self.is_own or self.recording is None or self.recording.speeds.empty:
             return pd.DataFrame(columns=["place", "x", "speedup", "low", "high", "design", "policy", "cap", "gamma"])
         speeds = self.recording.speeds
         mine = speeds[
