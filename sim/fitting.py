@@ -137,7 +137,7 @@ def fit_rates(
         return np.array([measured.loc[gamma, column] for gamma, column in places], dtype=np.float64)
 
     def residuals(figures: _Array) -> _Array:
-        missed: _Array = np.where(relative, figures / asked - 1, figures - asked)
+        missed: _Array = (figures - asked) / np.where(relative, asked, 1.0)
         return missed
 
     weights = np.where(relative, speedup_weight, 1.0)

@@ -113,9 +113,9 @@ def answer(found: Found) -> tuple[str, str]:
     if first["speedup"] <= 1 or not len(first["placement"]):
         headline = f"On {device}, nothing looked at is faster than vanilla."
     basis = SURE.get(str(first["basis"]), "predicted")
-    sentence = (
-        f"{hypothetical}{basis}: {words.milliseconds(first['tpot_s'])} for a token, vanilla takes {words.milliseconds(first['vanilla_s'])}."
-    )
+    if found.about.get("hypothetical"):
+        headline = f"Hypothetical, with heads of another model: on{headline[2:]}"
+    sentence = f"{basis}: {words.milliseconds(first['tpot_s'])} for a token, vanilla takes {words.milliseconds(first['vanilla_s'])}."
     lead = [sentence[:1].upper() + sentence[1:]]
     best = found.best(device)
     over = best.get("prompts")
@@ -172,8 +172,8 @@ def facts(found: Found) -> list[Fact]:
     if words.known(most):
         told.append(Fact(label="oracle", value=words.times(most), note="leaving at the earliest right depth: room left above"))
     compared = found.recording.comparison if found.recording is not None and first["device"] == found.measured and found.is_own else None
-    truth = {"median": None} if compared is None else compared.to_dict()["speedup_error"]
-    if truth["median"] is not None:
+    truth = {} if compared is None else compared.to_dict()["speedup_error"]
+    if truth.get("median") is not None:
         note = f"in the median over the measured runs, {words.percent(truth['p90'])} at the 90th percentile"
         told.append(Fact(label="speedup error (T2)", value=words.percent(truth["median"]), note=note))
     return told
