@@ -71,7 +71,8 @@ def calibrated(agreement: float, confidence: float, concentration: float) -> tup
 
     Confidences c are Beta with this mean and concentration, and the head is right with probability c^theta, theta such that the agreement comes out;
     theta 1 (confidence = agreement) is a calibrated head, below 1 one that is right more often than it is sure. Where it is right, that
-    is a Beta; where it is wrong, the Beta of the same mean and variance stands for it. Raises SyntheticError.
+    is a Beta; where it is wrong, the Beta of the same mean and variance stands for it. A head so much surer than right that no theta will do is as sure when it
+    is wrong as when it is right. Raises SyntheticError.
     """
     whole = Beta.of(confidence, concentration)
     if not 0 < agreement < 1:
@@ -80,7 +81,10 @@ def calibrated(agreement: float, confidence: float, concentration: float) -> tup
     def moment(power: float) -> float:
         return float(np.exp(betaln(whole.a + power, whole.b) - betaln(whole.a, whole.b)))  # of c^power
 
-    theta = math.exp(brentq(lambda log: moment(math.exp(log)) - agreement, -25.0, 25.0))
+    least, most = -25.0, 25.0  # logarithms of theta
+    if not moment(math.exp(most)) < agreement < moment(math.exp(least)):
+        return whole, whole
+    theta = math.exp(brentq(lambda log: moment(math.exp(log)) - agreement, least, most))
     first, second = ((moment(k) - moment(k + theta)) / (1 - agreement) for k in (1, 2))
     spread = max(second - first**2, 1e-12)
     return Beta(whole.a + theta, whole.b), Beta.of(first, max(first * (1 - first) / spread - 1, 1e-3))

@@ -112,7 +112,7 @@ def synthesize(
         origin = {"rates": asked.fit.rows.to_dict("records"), "fitted": dict(asked.fit.free)}
     profile, shown = write_synthetic(out, models, asked.sizes(models, prompts, asked.recorded), seed=seed, origin=origin)
     if as_json:
-        print_json({"path": str(profile.path), "rows": shown.to_dict("records"), **origin})
+        print_json({"path": str(profile.path), "rows": shown.to_dict("records"), "origin": origin})
         return
     console = Console()
     if asked.fit is not None:
