@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from engine.machine import torch_device
 from profiles.errors import DeviceError
 from profiles.host import describe_host
 
@@ -78,18 +79,9 @@ class Bench:
 
 
 def find_place(name: str) -> Place:
-    """The device of this name: auto (a GPU where there is one), cpu, cuda or cuda:N. Raises DeviceError."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = name.partition(":")
-    if name != "cpu" and not (kind == "cuda" and (name == "cuda" or index.isdecimal())):
-        raise DeviceError(f"unknown device {name!r}: known are auto, cpu, cuda and cuda:N")
-    if kind == "cpu":
-        return _cpu()
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if int(index or 0) >= count:
-        raise DeviceError(f"wanted the device {name}, torch finds {count} CUDA devices on this machine: use --device cpu")
-    return _gpu(torch.device("cuda", int(index or 0)))
+    """The device of this name: auto (a GPU where there is one), cpu, cuda or cuda:N. Raises InputError."""
+    device = torch_device(name)
+    return _cpu() if device.type == "cpu" else _gpu(device)
 
 
 def _gpu(device: torch.device) -> Place:

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from engine.machine import torch_device
 from profiles.errors import InputError
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
@@ -23,7 +24,7 @@ def load_model(
     dtype: a name of DTYPES, or ``auto``: the checkpoint's own on a GPU, float32 on a CPU. device: auto, cpu, cuda or cuda:N.
     Raises InputError.
     """
-    place = find_device(device)
+    place = torch_device(device)
     wanted = find_dtype(dtype, place)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
@@ -43,23 +44,6 @@ def load_model(
         )
     model.eval()
     return model, tokenizer
-
-
-def find_device(device: str) -> torch.device:
-    """The device of this name; ``auto`` is the GPU where there is one. Raises InputError."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        place = torch.device(device)
-    except RuntimeError:
-        raise InputError(f"unknown device {device!r}: known are auto, cpu, cuda and cuda:N") from None
-    if place.type not in ("cpu", "cuda"):
-        raise InputError(f"the device {device!r} is not served: known are auto, cpu, cuda and cuda:N")
-    if place.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("wanted a CUDA device, torch finds none on this machine: use --device cpu")
-    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"wanted the device {device}, this machine has {torch.cuda.device_count()} CUDA devices, counted from 0")
-    return place
 
 
 def find_dtype(dtype: str, device: torch.device) -> torch.dtype | str:

@@ -1,4 +1,4 @@
-"""What a recording ran on: hardware, software, and the energy counter where there is one."""
+"""What things run on: devices by name, hardware, software, and the energy counter where there is one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,21 @@ from typing import Any
 
 import torch
 
+from profiles.errors import InputError
 from profiles.host import describe_host
+
+
+def torch_device(name: str) -> torch.device:
+    """The device of this name: auto (a GPU where there is one), cpu, cuda or cuda:N. Raises InputError."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    if name != "cpu" and not (kind == "cuda" and (name == "cuda" or index.isdecimal())):
+        raise InputError(f"unknown device {name!r}: known are auto, cpu, cuda and cuda:N")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and int(index or 0) >= count:
+        raise InputError(f"wanted the device {name}, torch finds {count} CUDA devices on this machine: use --device cpu")
+    return torch.device(name)
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from engine import digest
 from engine.decode import AdaDecoder, check_vocabulary
 from engine.demo import load_demo
 from engine.heads import ExitHeads
-from engine.loading import enough_memory, find_device, load_model
+from engine.loading import enough_memory, load_model
+from engine.machine import torch_device
 from engine.parts import Parts
 from engine.prompts import Prompt, encode, read_prompts
 from engine.record import Plan, check_lengths, record
@@ -128,7 +129,7 @@ def load(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Any, lis
     """The model with its heads, its tokenizer, and the prompts that the options name. Raises InputError."""
     if bool(chosen["demo"]) == bool(chosen["model"]):
         raise InputError("name a model with --model (and its --heads and --prompts), or use the bundled one with --demo")
-    device = find_device(chosen["device"])
+    device = torch_device(chosen["device"])
     console.print("loading the model")
     if chosen["demo"]:
         bundle = load_demo(dtype=chosen["dtype"], device=str(device))

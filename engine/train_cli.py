@@ -47,11 +47,12 @@ def train(
 
         texts = read_prompts(prompts)
         from engine.demo import load_demo
-        from engine.loading import find_device, load_model
+        from engine.loading import load_model
+        from engine.machine import torch_device
         from engine.train import metrics_table, train_heads
 
         if demo:
-            place = find_device(device)
+            place = torch_device(device)
             shipped = load_demo("float32" if dtype == "auto" else dtype, str(place))
             lm, tokenizer = shipped.model, shipped.tokenizer
         else:

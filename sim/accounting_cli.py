@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from profiles.devices import Device, find_device
-from profiles.errors import DeviceError
+from profiles.errors import DesignError, DeviceError
 from profiles.models import find_model
 from profiles.shape import ModelShape
 from profiles.store import Profile, read_profile
@@ -22,12 +23,12 @@ from sim.accounting import Accounting, Energy, accounting, energy_bounds, measur
 from sim.cost import ModelCost
 from sim.design import DEFAULT_CAP, Design, Policy
 from sim.memory import WEIGHT_BYTES, Deployment, check_fits
-from sim.options import CapOption, GammaOption, HeadsOption, JsonOption, PolicyOption, VerifyOption, design_of, print_json
+from sim.options import CapOption, GammaOption, HeadsOption, JsonOption, PolicyOption, VerifyOption, design_of, map_of, print_json
 from sim.origin import device_of, precision_of, shape_of
 from sim.outcomes import BranchModel
 from sim.precision import Precision
 from sim.replay import replay
-from sim.scenario import DATASHEET, SAME, Setting, find_scenario
+from sim.scenario import DATASHEET, SAME, Setting, find_scenario, in_proportion
 from sim.tables import DeviceLatencies
 
 PARTS = {
@@ -56,9 +57,7 @@ def account(
     *,
     model: Annotated[
         str | None,
-        typer.Option(
-            "--model", help="Another model with as many layers, a name or a config.json; the recorded one by default.", show_default=False
-        ),
+        typer.Option("--model", help="Another model, a name or a config.json; the recorded one by default.", show_default=False),
     ] = None,
     dtype: Annotated[
         str | None,
@@ -79,6 +78,10 @@ def account(
     source: Annotated[
         str | None, typer.Option("--from", help="With --to: the device PROFILE was recorded on, where it does not say.", show_default=False)
     ] = None,
+    mapping: Annotated[
+        str | None,
+        typer.Option("--map", help="With --model: where heads of the trace stand in it, like 3:8,7:16.", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell FLOPs and bytes per committed token, split into useful work, discarded work, and heads."""
@@ -90,6 +93,16 @@ def account(
     else:
         shape, dtype = find_model(model), dtype or "bf16"
         hypothetical = abs(shape.total_parameters / (about.get("n_parameters") or shape.total_parameters) - 1) > SAME
+    depths = None if mapping is None else map_of(mapping)
+    if depths is not None:
+        if model is None:
+            raise DesignError("--map says where heads stand in another model: name it with --model")
+        trace, hypothetical = trace.mapped(depths, shape.n_layers), True
+    elif trace.n_layers != shape.n_layers:
+        raise DesignError(
+            f"{shape.name} has {shape.n_layers} layers, the trace {trace.n_layers}: say where its heads would stand, for instance "
+            f"in proportion with --map {in_proportion(trace.depths, trace.n_layers, shape.n_layers)}"
+        )
     cost = (was if dtype is None else Precision.of(dtype, "bf16" if model else was.activations)).cost(shape)
     design = design_of(trace.depths, policy=policy, gamma=gamma, heads=heads, cap=cap, verify=verify)
     latencies = device = None
@@ -102,7 +115,7 @@ def account(
         if device.tdp_watts is None:
             notes.append(f"the watts of {device.name} are unknown: no joules without them")
         else:
-            latencies = _latencies(profile, Setting(latency=str(path), to=to, source=source, model=model, dtype=dtype), cap)
+            latencies = _latencies(profile, Setting(latency=str(path), to=to, source=source, model=model, dtype=dtype), depths, cap)
             notes += latencies.notes
     branches = BranchModel(trace)
     ours, plain = (accounting(trace, one, cost, model=branches) for one in (design, Design.of(Policy.VANILLA)))
@@ -132,7 +145,7 @@ def token_energy(trace: Trace, latencies: DeviceLatencies, device: Device, done:
     return TokenEnergy(device=latencies.device, basis=latencies.basis, seconds_per_token=seconds["middle"], joules=joules)
 
 
-def _latencies(profile: Profile, setting: Setting, cap: int) -> DeviceLatencies:
+def _latencies(profile: Profile, setting: Setting, depths: Mapping[int, int] | None, cap: int) -> DeviceLatencies:
     """The recorded latencies carried to the device; from its datasheet, where another model is asked about or nobody knows what it was recorded on."""
     known = setting.model is None
     try:
@@ -143,7 +156,7 @@ def _latencies(profile: Profile, setting: Setting, cap: int) -> DeviceLatencies:
         known = False
     if not known:
         setting = Setting(latency=DATASHEET, to=setting.to, model=setting.model, dtype=setting.dtype)
-    return find_scenario(setting, trace=str(profile.path), cap=cap).latencies
+    return find_scenario(setting, trace=str(profile.path), depths=depths, cap=cap).latencies
 
 
 def _deployment(shape: ModelShape, dtype: str, trace: Trace, design: Design) -> Deployment:

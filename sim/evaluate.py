@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from profiles.devices import Device
-from profiles.errors import ProfileError
+from profiles.errors import DeviceError, ProfileError
 from sim.accounting import CostPrices, energy_bounds
 from sim.compiled import CompiledReplay
 from sim.cost import ModelCost
@@ -86,8 +87,11 @@ class Evaluator:
         max_tokens: 1 + the largest cap. cost: the model's, for FLOPs, bytes and joules. run: how it is deployed, heads aside, for memory. known:
         catalogue entries by the names of ``devices``.
 
-        spread and watts: of the measured device. Raises LatencyError where vanilla cannot be priced, ProfileError where no prompt has a second token.
+        spread and watts: of the measured device. Raises LatencyError where vanilla cannot be priced, ProfileError where no prompt has a second token,
+        DeviceError where a device is there twice.
         """
+        if repeated := [name for name, count in Counter(one.device for one in devices).items() if count > 1]:
+            raise DeviceError(f"wanted every device once, got {repeated[0]} more than once: leave the others out")
         chosen = replay.prompts if prompts is None else tuple(prompts)
         bends = {context for one in devices for table in one.tables.values() for context in table.contexts}
         if cost is not None and cost.shape.sliding_window:

@@ -20,7 +20,7 @@ from profiles.trace import Trace
 from sim.compiled import CompiledReplay
 from sim.design import DEFAULT_CAP, Design
 from sim.evaluate import Evaluator
-from sim.head_model import CORRELATIONS, HeadModel, SyntheticError
+from sim.head_model import CORRELATIONS, HeadModel, SyntheticError, check_depths
 from sim.synthetic import Prompt, alike, synthetic_trace
 from sim.tables import DeviceLatencies
 from sim.uniform import uniform_latencies
@@ -41,6 +41,9 @@ FOLLOWED = 2_000
 
 _STEP = 0.05
 """Of a derivative, in normal scores: replays are made of whole tokens, so smaller ones would find no slope."""
+
+_FAR = 4.0
+"""Of a number from 0, in normal scores: shares stay within 3e-5 of 0 and 1; a concentration, whose logarithm it is, in 0.02..55."""
 
 
 class Target(NamedTuple):
@@ -77,8 +80,8 @@ class RateFit:
 
     @property
     def largest(self) -> float:
-        """The largest residual of a rate, its magnitude."""
-        return float(self.rows.loc[self.rows["what"] != "speedup", "residual"].abs().max())
+        """The largest residual of a rate, its magnitude; 0 where no rate was wanted."""
+        return max(self.rows.loc[self.rows["what"] != "speedup", "residual"].abs().tolist(), default=0.0)
 
     def __str__(self) -> str:
         names = ", ".join(f"{name} ({count})" for name, count in self.free.items())
@@ -114,6 +117,7 @@ def fit_rates(
 
     Raises SyntheticError for rates that no model has, and where more numbers are free than there are targets that could be missed.
     """
+    check_depths(n_layers, depths)
     wanted = list(targets)
     rows = _rows(wanted, with_speedups=latency is not None)
     layout = _Layout(n_layers=n_layers, depths=tuple(depths), free=dict(free), fixed=dict(fixed or {}), begin={**START, **(start or {})})
@@ -132,7 +136,7 @@ def fit_rates(
     asked, relative = rows["asked"].to_numpy(), (rows["what"] == "speedup").to_numpy()
 
     def got(x: _Array) -> _Array:
-        trace = synthetic_trace({texts[0].domain: layout.model(x)}, texts, seed=seed, followed=FOLLOWED)
+        trace = synthetic_trace({texts[0].domain: layout.model(x)}, texts, seed=seed, followed=FOLLOWED, cap=cap)
         measured = evaluated(trace, table, designs).set_index(pd.Index([one.gamma for one in wanted]))
         return np.array([measured.loc[gamma, column] for gamma, column in places], dtype=np.float64)
 
@@ -166,6 +170,8 @@ def _rows(targets: Sequence[Target], *, with_speedups: bool) -> pd.DataFrame:
             rows.append((one.gamma, "speedup", one.speedup, one.gamma < 1))
     if len({one.gamma for one in targets}) < len(targets):
         raise SyntheticError("wanted each gamma once among the rates, got one twice")
+    if not rows:
+        raise SyntheticError("wanted a rate or more to fit heads to, got none: give one like 0.24 at gamma 0.6")
     return pd.DataFrame(rows, columns=["gamma", "what", "asked", "informative"])
 
 
@@ -224,11 +230,12 @@ def _scores(name: str, values: _Array) -> _Array:
 
 
 def least(residuals: Callable[[_Array], _Array], start: _Array) -> _Array:
-    """Where the squares of residuals of a replay are least, found with steps wide enough for whole tokens. Numbers stay within 4 standard deviations."""
+    """Where the squares of residuals of a replay are least, found with steps wide enough for whole tokens. Numbers stay within _FAR."""
 
     def slopes(x: _Array) -> _Array:
         here = residuals(x)
         return np.stack([(residuals(x + _STEP * unit) - here) / _STEP for unit in np.eye(len(x))], axis=1)
 
-    found: _Array = least_squares(residuals, start, jac=slopes, bounds=(-4.0, 4.0), xtol=1e-3, ftol=1e-4, max_nfev=40).x
+    begun = np.clip(start, -_FAR, _FAR)
+    found: _Array = least_squares(residuals, begun, jac=slopes, bounds=(-_FAR, _FAR), xtol=1e-3, ftol=1e-4, max_nfev=40).x
     return found

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,9 @@ SUREST = 1 - 1e-9
 
 _GRID = np.linspace(-6.0, 6.0, 2049)
 """Normal scores between which quantiles are linear. Beyond 6 lie two of 10^9 draws."""
+
+_RARE = 1e-6
+"""What happens no more often has no distribution of its own: no text is long enough to show one, and differences of moments drown in rounding."""
 
 _Array = NDArray[np.float64]
 
@@ -60,6 +64,14 @@ class Beta(NamedTuple):
         return self.a + self.b
 
 
+@lru_cache(maxsize=256)
+def _quantiles(beta: Beta) -> _Array:
+    """The confidences at the scores of _GRID. Kept: one model asks for the same ones on the text and at every step off it, and they take milliseconds."""
+    confidences: _Array = betaincinv(*beta, ndtr(_GRID))
+    confidences.flags.writeable = False
+    return confidences
+
+
 LAST = Beta.of(0.9, 3.0)
 """Confidence of a last layer of which nothing is said: no verified design ever asks it."""
 
@@ -75,8 +87,8 @@ def calibrated(agreement: float, confidence: float, concentration: float) -> tup
     is wrong as when it is right. Raises SyntheticError.
     """
     whole = Beta.of(confidence, concentration)
-    if not 0 < agreement < 1:
-        return whole, whole  # the one that never happens does not matter
+    if not _RARE < agreement < 1 - _RARE:
+        return whole, whole  # the one that next to never happens does not matter
 
     def moment(power: float) -> float:
         return float(np.exp(betaln(whole.a + power, whole.b) - betaln(whole.a, whole.b)))  # of c^power
@@ -88,6 +100,12 @@ def calibrated(agreement: float, confidence: float, concentration: float) -> tup
     first, second = ((moment(k) - moment(k + theta)) / (1 - agreement) for k in (1, 2))
     spread = max(second - first**2, 1e-12)
     return Beta(whole.a + theta, whole.b), Beta.of(first, max(first * (1 - first) / spread - 1, 1e-3))
+
+
+def check_depths(n_layers: int, depths: Sequence[int]) -> None:
+    """Raises SyntheticError unless these are depths of heads, one or more, in a model of so many layers."""
+    if list(depths) != sorted(set(depths)) or not all(0 < depth < n_layers for depth in depths) or not depths:
+        raise SyntheticError(f"wanted rising depths of heads within 1..{n_layers - 1}, got {list(depths)}: list each once")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +131,7 @@ class HeadModel:
     ease: float = 0.7
 
     def __post_init__(self) -> None:
-        if list(self.depths) != sorted(set(self.depths)) or not all(0 < depth < self.n_layers for depth in self.depths) or not self.depths:
-            raise SyntheticError(f"wanted rising depths of heads within 1..{self.n_layers - 1}, got {list(self.depths)}: list each once")
+        check_depths(self.n_layers, self.depths)
         for name in ("agreement", "right", "wrong"):
             if len(values := getattr(self, name)) != len(self.depths):
                 raise SyntheticError(
@@ -149,13 +166,13 @@ class HeadModel:
         spreads = [concentration] * len(means) if isinstance(concentration, int | float) else list(concentration)
         if not len(depths) == len(agreement) == len(means) == len(spreads):
             raise SyntheticError(
-                f"wanted an agreement and a confidence for each of the depths {list(depths)}, got {len(agreement)} and {len(means)}: give as many of each"
+                f"wanted an agreement, a confidence and a concentration for each of the depths {list(depths)}, "
+                f"got {len(agreement)}, {len(means)} and {len(spreads)}: give as many of each"
             )
         pairs = [calibrated(*each) for each in zip(agreement, means, spreads, strict=True)]
         right, wrong = (tuple(pair[k] for pair in pairs) for k in (0, 1))
-        model = cls(n_layers=n_layers, depths=tuple(depths), agreement=tuple(agreement), right=right, wrong=wrong)
         given: dict[str, Any] = dict(correlations or {})
-        return replace(model, **given)
+        return cls(n_layers=n_layers, depths=tuple(depths), agreement=tuple(agreement), right=right, wrong=wrong, **given)
 
     def shifted(self, shift: float) -> HeadModel:
         """The same with every token easier by so many standard deviations of ease: all agreements move together."""
@@ -177,7 +194,7 @@ class HeadModel:
         score = self.ease * followed + math.sqrt(1 - self.ease**2) * sureness
         confidence = np.empty(score.shape)
         for column, (sure, unsure) in enumerate(zip((*self.right, self.last), (*self.wrong, self.last), strict=True)):
-            of_right, of_wrong = (np.interp(score[..., column], _GRID, betaincinv(*beta, ndtr(_GRID))) for beta in (sure, unsure))
+            of_right, of_wrong = (np.interp(score[..., column], _GRID, _quantiles(beta)) for beta in (sure, unsure))
             confidence[..., column] = np.where(right[..., column], of_right, of_wrong)
         return right, np.clip(confidence, 0.0, SUREST)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from profiles.store import Profile, read_profile
 from profiles.trace import Trace
 from sim.fitting import FREE, RateFit, Target, fit_rates
-from sim.head_model import Beta, HeadModel, SyntheticError
+from sim.head_model import Beta, HeadModel, SyntheticError, check_depths
 from sim.likeness import fit_trace
 from sim.options import numbers
 from sim.synthetic import Prompt, alike
@@ -19,10 +19,26 @@ from sim.synthetic import Prompt, alike
 CONCENTRATION = 3.0
 """Of confidences where none is given: `sim.fitting` finds 4 for Llama-3.1-8B in the paper's figure 5 and 1 to 3 on the demo model."""
 
+PROMPTS = 32
+"""Of each domain, where no number is given and nothing was recorded."""
 
-@dataclass(kw_only=True)
+
+@dataclass(frozen=True, kw_only=True)
+class Heads:
+    """Heads as they were asked for.
+
+    models: by domain. texts: by domain, the recorded prompts they were taken from, if they were. recorded: that profile. fit: how they were fitted to rates, if they were.
+    """
+
+    models: Mapping[str, HeadModel]
+    texts: Mapping[str, Sequence[Prompt]] = field(default_factory=dict)
+    recorded: Profile | None = None
+    fit: RateFit | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeadsAsked:
-    """The options that say what the heads are like; `models` makes heads of them."""
+    """The options that say what the heads are like, and how much they should say; None where not given. `heads` makes heads of them, `sizes` prompts."""
 
     like: Path | None
     domains: Sequence[str] | None
@@ -35,55 +51,55 @@ class HeadsAsked:
     concentration: float | None
     rates: str | None
     cap: int
-    correlations: dict[str, float | None]
+    correlations: Mapping[str, float | None]
     prompts: int | None
     prompt_tokens: int | None
     tokens: int | None
     seed: int
-    fit: RateFit | None = field(init=False, default=None)
-    recorded: Profile | None = field(init=False, default=None)
 
-    def models(self, *, apart: bool) -> dict[str, HeadModel]:
-        """By domain; one for all domains of --like unless ``apart``. Raises SyntheticError, ProfileError."""
+    def heads(self, *, apart: bool) -> Heads:
+        """apart: each domain of --like by itself, not all of them as one. Raises SyntheticError, DesignError, ProfileError."""
         given = {name: value for name, value in self.correlations.items() if value is not None}
         if self.like is not None:
             said = ("layers", "depths", "agreement", "confidence", "right", "wrong", "concentration", "rates")
             if given or any(getattr(self, name) is not None for name in said):
                 raise SyntheticError("--like takes every parameter from the recorded trace: leave the others out, or --like")
-            self.recorded = read_profile(self.like)
-            trace = Trace.from_profile(self.recorded)
-            chosen = {domain: tuple(p for p in trace.prompts if trace.domain(p) == domain) for domain in self._domains(trace)}
-            if not apart:
-                chosen = {"+".join(chosen): tuple(prompt for prompts in chosen.values() for prompt in prompts)}
-            return {domain: fit_trace(trace, prompts, seed=self.seed) for domain, prompts in chosen.items()}
+            return self._alike(read_profile(self.like), apart)
         if self.domains:
             raise SyntheticError("--domain chooses among the domains of --like, which is not given")
         if self.layers is None or self.depths is None:
             raise SyntheticError("wanted --layers and --depths, like --layers 32 --depths 8,16,24, or --like PROFILE")
-        return {"synthetic": self._asked(whole_numbers("--depths", self.depths), given)}
+        return self._told(self.layers, whole_numbers("--depths", self.depths), given)
 
-    def sizes(self, models: dict[str, HeadModel], count: int | None, recorded: Profile | None) -> list[Prompt]:
-        """The prompts to draw: as recorded where there is a recording, ``count`` of each domain (as many as recorded, by default)."""
+    def sizes(self, heads: Heads, timed: Sequence[Prompt] = ()) -> list[Prompt]:
+        """The prompts to draw: as long as recorded, else as those that latencies were timed on, else all the same; as many of each domain as there, or as asked."""
         prompts: list[Prompt] = []
-        for domain in models:
-            own = alike(count or 32, domain=domain)
-            if recorded is not None and len(recorded.prompts):
-                rows = recorded.prompts
-                of_domain = rows[rows["domain"].isin(domain.split("+"))]
-                rows = of_domain if len(of_domain) else rows
-                pairs = [(int(n), int(out)) for n, out in zip(rows["n_prompt"], rows["n_output"], strict=True) if out > 1]
-                own = [Prompt(domain, *pair) for pair in islice(cycle(pairs), count or len(pairs))]
+        for domain in heads.models:
+            texts = heads.texts.get(domain) or timed
+            own = list(islice(cycle(texts), self.prompts or len(texts))) if texts else alike(self.prompts or PROMPTS)
             prompts += [Prompt(domain, self.prompt_tokens or one.n_prompt, self.tokens or one.n_output) for one in own]
         return prompts
 
-    def _domains(self, trace: Trace) -> list[str]:
-        known = list(dict.fromkeys(map(trace.domain, trace.prompts)))
+    def _alike(self, recorded: Profile, apart: bool) -> Heads:
+        trace, texts = Trace.from_profile(recorded), recorded_texts(recorded)
+        known = {domain: tuple(p for p in trace.prompts if trace.domain(p) == domain) for domain in map(trace.domain, trace.prompts)}
+        if not known:
+            raise SyntheticError(
+                f"{recorded.path} holds latencies alone, and no text to be like: give a profile that adadecode-profile recorded"
+            )
         if strange := sorted(set(self.domains or ()) - set(known)):
-            raise SyntheticError(f"no prompt of the domain {strange[0]!r} in {self.like}: it holds {', '.join(known)}")
-        return [domain for domain in known if domain in (self.domains or known)]
+            raise SyntheticError(f"no prompt of the domain {strange[0]!r} in {recorded.path}: it holds {', '.join(known)}")
+        chosen = {domain: prompts for domain, prompts in known.items() if domain in (self.domains or known)}
+        if not apart:
+            chosen = {"+".join(chosen): tuple(prompt for prompts in chosen.values() for prompt in prompts)}
+        return Heads(
+            models={domain: fit_trace(trace, prompts, seed=self.seed) for domain, prompts in chosen.items()},
+            texts={domain: [texts[prompt] for prompt in prompts if prompt in texts] for domain, prompts in chosen.items()},
+            recorded=recorded,
+        )
 
-    def _asked(self, depths: list[int], correlations: dict[str, float]) -> HeadModel:
-        assert self.layers is not None
+    def _told(self, layers: int, depths: list[int], correlations: dict[str, float]) -> Heads:
+        check_depths(layers, depths)
         values: dict[str, Any] = {
             name: _each(f"--{name}", words, len(depths))
             for name, words in (("agreement", self.agreement), ("confidence", self.confidence))
@@ -97,15 +113,15 @@ class HeadsAsked:
                 raise SyntheticError("--rates fits one mean confidence by depth: give --confidence, or leave the rates out")
             free = {name: min(count, len(depths)) for name, count in FREE.items() if name not in values}
             targets = _targets(self.rates)
-            self.fit = fit_rates(
-                targets, n_layers=self.layers, depths=depths, cap=self.cap, free=free, fixed={**values, **correlations}, seed=self.seed
+            fit = fit_rates(
+                targets, n_layers=layers, depths=depths, cap=self.cap, free=free, fixed={**values, **correlations}, seed=self.seed
             )
-            return self.fit.model
+            return Heads(models={"synthetic": fit.model}, fit=fit)
         if "agreement" not in values:
             raise SyntheticError("wanted --agreement by depth, like 0.6,0.75,0.9, or --rates to fit it to")
         values.setdefault("concentration", CONCENTRATION)
         if not sure:
-            return HeadModel.of(self.layers, depths, **values, correlations=correlations)
+            return Heads(models={"synthetic": HeadModel.of(layers, depths, **values, correlations=correlations)})
         if self.right is None or self.wrong is None or "confidence" in values:
             raise SyntheticError("wanted both --confidence-right and --confidence-wrong and no --confidence, or --confidence alone")
         means = [
@@ -113,9 +129,19 @@ class HeadsAsked:
         ]
         right, wrong = (tuple(Beta.of(mean, values["concentration"]) for mean in part) for part in means)
         given: dict[str, Any] = dict(correlations)
-        return HeadModel(
-            n_layers=self.layers, depths=tuple(depths), agreement=tuple(values["agreement"]), right=right, wrong=wrong, **given
-        )
+        model = HeadModel(n_layers=layers, depths=tuple(depths), agreement=tuple(values["agreement"]), right=right, wrong=wrong, **given)
+        return Heads(models={"synthetic": model})
+
+
+def recorded_texts(profile: Profile) -> dict[int, Prompt]:
+    """The prompts of a profile before whose outputs heads spoke, by number."""
+    rows = profile.prompts.to_dict("records")
+    return {row["prompt"]: Prompt(row["domain"], row["n_prompt"], row["n_output"]) for row in rows if row["n_output"] > 1}
+
+
+def whole_numbers(option: str, words: str) -> list[int]:
+    """Whole numbers between commas. Raises DesignError."""
+    return [int(number) for number in numbers(option, words, int)]
 
 
 def _targets(words: str) -> list[Target]:
@@ -127,11 +153,6 @@ def _targets(words: str) -> list[Target]:
         ]
     except ValueError:
         raise SyntheticError(f"wanted --rates as GAMMA:EARLY:REJECTED between commas, like 0.6:0.93:0.24, got {words!r}") from None
-
-
-def whole_numbers(option: str, words: str) -> list[int]:
-    """Whole numbers between commas. Raises DesignError."""
-    return [int(number) for number in numbers(option, words, int)]
 
 
 def _each(option: str, words: str, count: int) -> list[float]:

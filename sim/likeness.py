@@ -23,8 +23,9 @@ _FEW = 10
 def fit_trace(trace: Trace, prompts: Sequence[int] | None = None, *, seed: int = 0) -> HeadModel:
     """The parameters of a recorded trace (of these prompts; all, by default).
 
-    Agreements and Betas are those of each head by itself, the latter by mean and variance. The four correlations are those with which scores drawn anew
-    show the same correlations as the trace, of agreements and confidences, along the text and between heads. Raises SyntheticError where there is too little text.
+    Agreements and Betas are those of each head by itself, the latter by mean and variance. The four correlations are those with which scores drawn anew show
+    the same correlations as the trace: of a head's confidence along the text, and between heads of agreement, of confidence, and of one with the other.
+    A correlation below 0 becomes none. Raises SyntheticError where there is too little text.
     """
     chosen = trace.prompts if prompts is None else tuple(prompts)
     lengths = np.array([trace.n_output(prompt) - 1 for prompt in chosen])

@@ -47,6 +47,17 @@ def numbers(option: str, words: str, kind: type[int | float]) -> list[float]:
         raise DesignError(f"wanted {wanted} between commas as {option}, got {words!r}") from None
 
 
+def map_of(words: str) -> dict[int, int]:
+    """Heads and where they stand, from ``3:8,7:16``."""
+    try:
+        pairs = [(int(head), int(place)) for head, place in (pair.split(":") for pair in words.split(","))]
+    except ValueError:
+        raise DesignError(f"wanted --map as DEPTH:DEPTH,DEPTH:DEPTH, like 3:8,7:16, got {words!r}") from None
+    if len(dict(pairs)) < len(pairs):
+        raise DesignError(f"a head stands in one place, --map names one twice: {words}")
+    return dict(pairs)
+
+
 def print_json(what: dict[str, Any]) -> None:
     """To stdout; NaN is no JSON and raises."""
     print(json.dumps(what, indent=2, allow_nan=False))  # noqa: T201 - what a command is asked for

@@ -70,7 +70,7 @@ def _word(token: int, output: int, words: Mapping[int, str] | None) -> str:
 
 
 def schedule_figure(drawn: pd.DataFrame, boundaries: Sequence[int], *, title: str = "") -> go.Figure:
-    """The same picture to zoom into: a plotly figure of `cells`. Needs plotly (the extra ``notebooks``)."""
+    """The same picture to zoom into: a plotly figure of `cells`. Needs plotly (the extra ``report``)."""
     import plotly.graph_objects as go
 
     depths = list(boundaries[1:])

@@ -11,11 +11,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from profiles.errors import DesignError
 from sim.corners import Ends, corner_ends, measured_ends
 from sim.design import DEFAULT_CAP, Policy
 from sim.memory import WEIGHT_BYTES
-from sim.options import CapOption, GammaOption, HeadsOption, JsonOption, PolicyOption, VerifyOption, design_of, print_json
+from sim.options import CapOption, GammaOption, HeadsOption, JsonOption, PolicyOption, VerifyOption, design_of, map_of, print_json
 from sim.predict import Prediction, Predictor
 from sim.scenario import DATASHEET, Scenario, Setting, find_scenario
 
@@ -78,17 +77,6 @@ def predict(
         print_json(_told(prediction, ends, scenario))
     else:
         Console().print(prediction_table(prediction, ends, scenario))
-
-
-def map_of(words: str) -> dict[int, int]:
-    """Heads and where they stand, from ``3:8,7:16``."""
-    try:
-        pairs = [(int(head), int(place)) for head, place in (pair.split(":") for pair in words.split(","))]
-    except ValueError:
-        raise DesignError(f"wanted --map as DEPTH:DEPTH,DEPTH:DEPTH, like 3:8,7:16, got {words!r}") from None
-    if len(dict(pairs)) < len(pairs):
-        raise DesignError(f"a head stands in one place, --map names one twice: {words}")
-    return dict(pairs)
 
 
 def _told(prediction: Prediction, ends: Ends, scenario: Scenario) -> dict[str, Any]:

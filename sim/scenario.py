@@ -114,12 +114,12 @@ def _placed(said: Trace, depths: Mapping[int, int] | None, layers: _Layers) -> T
     if said.n_layers != layers.n_layers:
         raise DesignError(
             f"the trace is of a model with {said.n_layers} layers, {layers.name} has {layers.n_layers}: say where its heads would stand, "
-            f"for instance in proportion with --map {_in_proportion(said.depths, said.n_layers, layers.n_layers)}"
+            f"for instance in proportion with --map {in_proportion(said.depths, said.n_layers, layers.n_layers)}"
         )
     return said
 
 
-def _in_proportion(depths: Sequence[int], had: int, has: int) -> str:
+def in_proportion(depths: Sequence[int], had: int, has: int) -> str:
     """As --map takes it; of heads that would stand in one place, the deepest."""
     places = {min(max(1, round(depth * has / had)), has - 1): depth for depth in depths}
     return ",".join(f"{depth}:{place}" for place, depth in places.items())

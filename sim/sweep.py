@@ -99,10 +99,11 @@ def run_sweep(
     tell = progress or (lambda _done, _all: None)
     parts = _exhaustive(plan, submit, out, tell) if not plan.trials else _searched(plan, evaluator, out, tell)
     rows = pd.concat(list(parts), ignore_index=True)
+    swept = frozenset(rows["design"])
     rows = pd.concat([rows, *_refined(rows, plan, evaluator)], ignore_index=True)
     rows = rows.drop_duplicates(["design", "device"], ignore_index=True)
     rows["pareto"] = False
-    for _, mine in rows.groupby("device", sort=False):
+    for _, mine in runnable(rows).groupby("device", sort=False):
         rows.loc[mine.index, "pareto"] = pareto_front(costs(mine, plan.objectives))
     told = {
         "schema": SCHEMA,
@@ -113,7 +114,7 @@ def run_sweep(
         "method": "optuna" if plan.trials else "exhaustive",
         "optimal": not plan.trials,
         "designs": int(rows["design"].nunique()),
-        "best": {str(device): _best(mine, plan, evaluator) for device, mine in rows.groupby("device", sort=False)},
+        "best": {str(device): _best(mine, plan, evaluator, swept) for device, mine in runnable(rows).groupby("device", sort=False)},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     _write_table(out / TABLE, rows)
@@ -206,16 +207,19 @@ def _searched(plan: Plan, evaluator: Evaluator, out: Path, tell: Progress) -> It
 
 def _refined(rows: pd.DataFrame, plan: Plan, evaluator: Evaluator) -> Iterator[pd.DataFrame]:
     """One threshold per head, around each device's best."""
-    for device, mine in rows.groupby("device", sort=False):
+    for device, mine in runnable(rows).groupby("device", sort=False):
         best = design_of(mine.iloc[_argbest(mine, plan.objectives[0])])
         yield from refine(evaluator.evaluate, plan.space, best, plan.objectives[0], str(device))
 
 
-def _best(mine: pd.DataFrame, plan: Plan, evaluator: Evaluator) -> dict[str, Any]:
-    """The best row of a device by the first objective, where its time goes, and the oracle's ceiling on its placement and on all heads."""
+def _best(mine: pd.DataFrame, plan: Plan, evaluator: Evaluator, swept: frozenset[str]) -> dict[str, Any]:
+    """The best row of a device by the first objective, where its time goes, and the oracle's ceiling on its placement and on all heads.
+
+    swept: labels of the designs that were there before thresholds were refined.
+    """
     row = mine.iloc[_argbest(mine, plan.objectives[0])]
     design, device = design_of(row), str(row["device"])
-    first = mine.iloc[: plan.space.size] if not plan.trials else mine
+    first = mine[mine["design"].isin(swept)]
     unrefined = first.iloc[_argbest(first, plan.objectives[0])]
     ceiling = {}
     for name, placement in (("same_heads", design.placement), ("all_heads", plan.space.depths)):
@@ -252,6 +256,12 @@ def _held_out(mine: pd.DataFrame) -> dict[str, float] | None:
 
 def _argbest(rows: pd.DataFrame, objective: str) -> int:
     return int(np.nanargmin(costs(rows, [objective])[:, 0]))
+
+
+def runnable(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows to choose from: without the oracle, which is a ceiling that no engine runs. All of them where there is nothing else."""
+    real = rows[rows["policy"] != str(Policy.ORACLE)]
+    return real if len(real) else rows
 
 
 def design_of(row: Mapping[str, Any] | pd.Series) -> Design:

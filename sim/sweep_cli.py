@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from profiles.devices import Device, find_device
-from profiles.errors import DesignError, DeviceError, ProfileError, ShapeError
+from profiles.errors import DesignError, DeviceError, ShapeError
 from profiles.models import find_model
 from profiles.shape import ModelShape
 from profiles.store import Profile, read_profile
@@ -25,10 +25,9 @@ from sim.design import DEFAULT_CAP, Policy
 from sim.evaluate import Evaluator
 from sim.memory import Deployment
 from sim.objective import OBJECTIVES, checked_objectives
-from sim.options import JsonOption, numbers, print_json
+from sim.options import JsonOption, map_of, numbers, print_json
 from sim.origin import device_of, precision_of, shape_of
 from sim.precision import ordinary
-from sim.predict_cli import map_of
 from sim.scenario import DATASHEET, Scenario, Setting, find_scenario
 from sim.space import GAMMAS, Space
 from sim.sweep import Plan, Sweep, run_sweep
@@ -220,9 +219,6 @@ def _described(latencies: DeviceLatencies) -> dict[str, Any]:
 
 
 def _about(first: Scenario, scenarios: Sequence[Scenario]) -> dict[str, Any]:
-    names = [one.latencies.device for one in scenarios]
-    if len(set(names)) < len(names):
-        raise ProfileError(f"wanted every device once, got {', '.join(names)}: leave one out of --devices")
     notes = list(dict.fromkeys(note for one in scenarios for note in one.notes))
     return {"model": first.model, "hypothetical": any(one.hypothetical for one in scenarios), "notes": notes}
 
@@ -232,21 +228,19 @@ def _tell(done: Sweep) -> None:
     about, console = done.about, Console()
     how = "every design of the space, so the best is proven to be" if about["optimal"] else "a search, so a better one may be left"
     table = Table(title=f"best by {about['objectives'][0]} of {about['designs']:,} designs ({how})", title_justify="left")
-    for name in ("device", "basis", "best design", "speedup", "interval", "ms a token", "oracle"):
+    for name in ("device", "basis", "best design", "speedup", "interval", "ms a token"):
         table.add_column(name, justify="left" if name in ("device", "basis", "best design") else "right", overflow="fold")
     bases = {one["device"]: one["basis"] for one in about["devices"]}
     for device, best in about["best"].items():
         low, high = best["speedup_low"], best["speedup_high"]
         interval = "-" if low is None or high is None else f"{low:.2f} .. {high:.2f}"
-        ceiling = best["oracle"].get("same_heads", {}).get("speedup")
-        table.add_row(
-            device, bases[device], best["design"], f"{best['speedup']:.2f} x", interval, f"{best['tpot_s'] * 1e3:.3f}",
-            "-" if ceiling is None else f"{ceiling:.2f} x",
-        )  # fmt: skip
+        table.add_row(device, bases[device], best["design"], f"{best['speedup']:.2f} x", interval, f"{best['tpot_s'] * 1e3:.3f}")
     console.print(table)
     for device, best in about["best"].items():
         prompts, held = best["prompts"], best["held_out"]
         told = f"{device}: other prompts like these would give {prompts['speedup_low']:.2f} .. {prompts['speedup_high']:.2f} x"
+        if ceiling := best["oracle"].get("same_heads"):
+            told += f"; an oracle on the same heads {ceiling['speedup']:.2f} x"
         if held:
             told += f"; chosen on half of the prompts {held['chosen']:.2f} x, the same on the other half {held['elsewhere']:.2f} x"
         console.print(f"- {told}", highlight=False)

@@ -41,19 +41,19 @@ def alike(count: int, *, n_prompt: int = 128, n_output: int = 512, domain: str =
 
 
 def draw(
-    models: Mapping[str, HeadModel], prompts: Sequence[Prompt], *, seed: int = 0, followed: int = FOLLOWED, steps: int = DEFAULT_CAP - 1
+    models: Mapping[str, HeadModel], prompts: Sequence[Prompt], *, seed: int = 0, followed: int = FOLLOWED, cap: int = DEFAULT_CAP
 ) -> dict[str, pd.DataFrame]:
     """The tables prompts, trace and branches of a profile, the same for the same seed. models: by domain, all with the same depths.
 
-    followed: after the first so many outputs, every wrong draft is followed for ``steps`` drafts, all that a cap of steps + 1 can ask. The random
-    numbers do not depend on the models, so that two models are compared on the same draws. Raises SyntheticError.
+    followed: after the first so many outputs, every wrong draft is followed by cap - 1 others, all that designs with this cap can ask. The random
+    numbers do not depend on what the models say, so that two models with as many heads are compared on the same draws. Raises SyntheticError.
     """
-    _check(models, prompts, seed)
+    _check(models, prompts, seed, followed, cap)
     parts: dict[str, list[pd.DataFrame]] = {"prompts": [], "trace": [], "branches": []}
     for place, (domain, model) in enumerate(models.items()):
         numbers = [k for k, prompt in enumerate(prompts) if prompt.domain == domain]
         if numbers:
-            drawn = _draw(model, numbers, [prompts[k] for k in numbers], np.random.default_rng([seed, place]), followed, steps)
+            drawn = _draw(model, numbers, [prompts[k] for k in numbers], np.random.default_rng([seed, place]), followed, cap - 1)
             followed = max(0, followed - sum(prompts[k].n_output - 1 for k in numbers))
             for name, frame in drawn.items():
                 parts[name].append(frame)
@@ -62,16 +62,23 @@ def draw(
     return tables
 
 
-def synthetic_trace(models: Mapping[str, HeadModel], prompts: Sequence[Prompt], *, seed: int = 0, followed: int = FOLLOWED) -> Trace:
+def synthetic_trace(
+    models: Mapping[str, HeadModel], prompts: Sequence[Prompt], *, seed: int = 0, followed: int = FOLLOWED, cap: int = DEFAULT_CAP
+) -> Trace:
     """As `draw`, without a directory."""
+    tables = draw(models, prompts, seed=seed, followed=followed, cap=cap)
     first = next(iter(models.values()))
-    tables = draw(models, prompts, seed=seed, followed=followed)
     return Trace.from_frames(tables["prompts"], tables["trace"], tables["branches"], n_layers=first.n_layers, depths=first.depths, eos=())
 
 
-def _check(models: Mapping[str, HeadModel], prompts: Sequence[Prompt], seed: int) -> None:
-    if seed < 0:
-        raise SyntheticError(f"a seed is a whole number, 0 or more, got {seed}")
+def _check(models: Mapping[str, HeadModel], prompts: Sequence[Prompt], seed: int, followed: int, cap: int) -> None:
+    for what, number, least in (
+        ("a seed", seed, 0),
+        ("the number of outputs to follow wrong drafts after", followed, 0),
+        ("a cap", cap, 1),
+    ):
+        if number < least:
+            raise SyntheticError(f"{what} is a whole number, {least} or more, got {number}")
     if not models or len({(model.n_layers, model.depths) for model in models.values()}) > 1:
         raise SyntheticError("wanted models of heads at the same depths, one or more: give each domain the same depths")
     if not prompts or (strange := sorted({prompt.domain for prompt in prompts} - set(models))):
@@ -128,7 +135,11 @@ def _draw(
 def _branches(
     model: HeadModel, prompt: NDArray[Any], output: NDArray[Any], wrong: NDArray[Any], scores: _Array, noise: _Array, drafts: NDArray[Any]
 ) -> pd.DataFrame:
-    """What heads say after each wrong draft: the scores go on as along the text, and all heads say the same, so that one path is all there is."""
+    """What heads say after each wrong draft: the scores go on as along the text, and all heads say the same, so that one path is all there is.
+
+    prompt, output, wrong: [places] where a head was wrong, and what it said. scores: [places, 2, heads + 1] there. noise: [steps, places, 2, heads + 1].
+    drafts: [places, steps].
+    """
     width = len(model.depths) + 1
     paths = np.concatenate([wrong[:, None], drafts], axis=1).tolist()
     parts = []
@@ -146,7 +157,7 @@ def _branches(
             "confidence": confidence.ravel(),
         }
         parts.append(pd.DataFrame(columns, columns=TABLES["branches"].names))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=TABLES["branches"].names)
+    return pd.concat(parts, ignore_index=True) if parts else TABLES["branches"].empty_table().to_pandas()
 
 
 def write_synthetic(
@@ -156,17 +167,24 @@ def write_synthetic(
     *,
     seed: int = 0,
     followed: int = FOLLOWED,
+    cap: int = DEFAULT_CAP,
     origin: Mapping[str, Any] | None = None,
 ) -> tuple[Profile, pd.DataFrame]:
     """Write a synthetic trace as a profile without latencies and runs, the same bytes for the same arguments; and what it shows, by `told`.
 
     origin: where the parameters are from, for the manifest. Raises SyntheticError, also where ``out`` is in use.
     """
+    require_unused(out)
+    drawn = draw(models, prompts, seed=seed, followed=followed, cap=cap)
+    tables: dict[str, Any] = {name: drawn.get(name, schema.empty_table()) for name, schema in TABLES.items()}
+    manifest = _manifest(models, prompts, {"seed": seed, "followed": followed, "cap": cap, "origin": dict(origin or {})})
+    return write_profile(out, manifest, tables), told(models, drawn)
+
+
+def require_unused(out: Path) -> None:
+    """Raises SyntheticError where something is there already."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SyntheticError(f"{out} exists and is not an empty directory: name another one with --out")
-    drawn = draw(models, prompts, seed=seed, followed=followed)
-    tables: dict[str, Any] = {name: drawn.get(name, schema.empty_table()) for name, schema in TABLES.items()}
-    return write_profile(out, _manifest(models, prompts, seed, followed, dict(origin or {})), tables), told(models, drawn)
 
 
 def told(models: Mapping[str, HeadModel], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -177,11 +195,12 @@ def told(models: Mapping[str, HeadModel], tables: Mapping[str, pd.DataFrame]) ->
     """
     domains = tables["prompts"].set_index("prompt")["domain"]
     trace = tables["trace"].assign(domain=tables["trace"]["prompt"].map(domains))
+    parts = dict(iter(trace.groupby(["domain", "depth"])))
     rows = []
     for domain, model in models.items():
         alone = (1 - model.along_text) / (1 + model.along_text)  # share of the outputs that tell something new
         for depth, share, right, wrong in zip(model.depths, model.agreement, model.right, model.wrong, strict=True):
-            part = trace[(trace["domain"] == domain) & (trace["depth"] == depth)]
+            part = parts.get((domain, depth), trace.iloc[:0])
             agrees, confidence = part["agrees"].to_numpy(), part["confidence"].to_numpy()
             figures = [("agreement", share, share * (1 - share), agrees)]
             for name, beta, which in (("confidence, right", right, agrees), ("confidence, wrong", wrong, ~agrees)):
@@ -193,12 +212,11 @@ def told(models: Mapping[str, HeadModel], tables: Mapping[str, pd.DataFrame]) ->
     return pd.DataFrame(rows, columns=["domain", "depth", "what", "asked", "got", "margin", "within"])
 
 
-def _manifest(
-    models: Mapping[str, HeadModel], prompts: Sequence[Prompt], seed: int, followed: int, origin: Mapping[str, Any]
-) -> dict[str, Any]:
+def _manifest(models: Mapping[str, HeadModel], prompts: Sequence[Prompt], drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """drawn: how it was drawn, for the settings."""
     first = next(iter(models.values()))
     sizes = [list(prompt) for prompt in prompts]
-    digest = hashlib.sha256(repr((sizes, seed)).encode()).hexdigest()
+    digest = hashlib.sha256(repr((sizes, drawn["seed"])).encode()).hexdigest()
     return {
         "name": "synthetic trace",
         "synthetic": True,
@@ -207,19 +225,14 @@ def _manifest(
         "hardware": {"device": "none"},
         "software": {"source": "adadecode-sim synthesize"},
         "dtype": "none",
-        "seed": seed,
+        "seed": drawn["seed"],
         "prompts": {"sha256": digest, "count": len(prompts), "domains": sorted(models)},
-        "settings": {
-            "models": {domain: model.to_dict() for domain, model in models.items()},
-            "prompts": sizes,
-            "seed": seed,
-            "followed": followed,
-            "origin": dict(origin),
-        },
+        "settings": {"models": {domain: model.to_dict() for domain, model in models.items()}, "prompts": sizes, **drawn},
         "limitations": [
             "a synthetic trace: no model wrote this text, and every prediction from it is hypothetical; how its heads were drawn is in settings",
             "tokens mean nothing; heads that are wrong all say the same token, and off the text all heads do",
-            f"wrong drafts are followed after the first {followed} outputs; after others one of these branches stands in, and counts as modelled",
+            f"wrong drafts are followed after the first {drawn['followed']} outputs, {drawn['cap'] - 1} drafts far; elsewhere one of these branches "
+            "stands in, and counts as modelled",
             "acceptance, which only sampling asks for, is estimated from two confidences",
             "no text ends by itself",
         ],

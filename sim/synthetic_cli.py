@@ -10,15 +10,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from profiles.errors import DesignError
 from profiles.latency import LatencyTable
 from profiles.store import Profile, read_profile
 from sim.design import DEFAULT_CAP, Design
 from sim.fitting import RateFit
 from sim.head_model import CORRELATIONS, HeadModel, SyntheticError
-from sim.head_options import CONCENTRATION, HeadsAsked, whole_numbers
+from sim.head_options import CONCENTRATION, PROMPTS, Heads, HeadsAsked, recorded_texts, whole_numbers
 from sim.needed import Needed, needed_agreement
 from sim.options import CapOption, HeadsOption, JsonOption, numbers, print_json
-from sim.synthetic import Prompt, write_synthetic
+from sim.synthetic import Prompt, require_unused, write_synthetic
 from sim.uniform import uniform_latencies
 
 Like = Annotated[
@@ -67,10 +68,13 @@ ConfidenceAcross = Annotated[
 ]
 Ease = Annotated[float | None, typer.Option("--ease", help="How far confidence follows how easy a token is.", show_default=False)]
 Prompts = Annotated[
-    int | None, typer.Option("--prompts", min=1, help="Prompts, of each domain; 32, or as many as --like holds.", show_default=False)
+    int | None,
+    typer.Option("--prompts", min=1, help=f"Prompts, of each domain; {PROMPTS}, or as many as --like holds.", show_default=False),
 ]
-PromptTokens = Annotated[int | None, typer.Option("--prompt-tokens", min=1, help="Tokens of each prompt; 128.", show_default=False)]
-Tokens = Annotated[int | None, typer.Option("--tokens", min=2, help="Outputs of each prompt; 512.", show_default=False)]
+PromptTokens = Annotated[
+    int | None, typer.Option("--prompt-tokens", min=1, help="Tokens of each prompt; as recorded, or 128.", show_default=False)
+]
+Tokens = Annotated[int | None, typer.Option("--tokens", min=2, help="Outputs of each prompt; as recorded, or 512.", show_default=False)]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed, the same trace.")]
 
 
@@ -99,30 +103,31 @@ def synthesize(
     as_json: JsonOption = False,
 ) -> None:
     """Write a synthetic trace: a profile without latencies, drawn from a few rates or after a recorded one."""
+    require_unused(out)
     asked = HeadsAsked(
         like=like, domains=domain, layers=layers, depths=depths, agreement=agreement, confidence=confidence, right=confidence_right,
         wrong=confidence_wrong, concentration=concentration, rates=rates, cap=cap, prompts=prompts, prompt_tokens=prompt_tokens, tokens=tokens, seed=seed,
         correlations=dict(zip(CORRELATIONS, (along_text, agreement_across, confidence_across, ease), strict=True)),
     )  # fmt: skip
-    models = asked.models(apart=True)
-    origin: dict[str, Any] = {"options": "given"}
-    if asked.recorded is not None:
-        origin = {"like": asked.recorded.name, "digest": asked.recorded.manifest["digest"]}
-    if asked.fit is not None:
-        origin = {"rates": asked.fit.rows.to_dict("records"), "fitted": dict(asked.fit.free)}
-    profile, shown = write_synthetic(out, models, asked.sizes(models, prompts, asked.recorded), seed=seed, origin=origin)
+    made = asked.heads(apart=True)
+    origin = _origin(made)
+    profile, shown = write_synthetic(out, made.models, asked.sizes(made), seed=seed, cap=cap, origin=origin)
     if as_json:
-        print_json({"path": str(profile.path), "rows": shown.to_dict("records"), "origin": origin})
+        models = {name: model.to_dict() for name, model in made.models.items()}
+        print_json({"path": str(profile.path), "rows": shown.to_dict("records"), "models": models, "origin": origin})
         return
     console = Console()
-    if asked.fit is not None:
-        console.print(_fit_table(asked.fit))
+    if made.fit is not None:
+        console.print(_fit_table(made.fit))
     table = Table(title=f"{out}: {len(profile.prompts)} prompts, {profile.prompts['n_output'].sum()} outputs", title_justify="left")
     for name in ("domain", "depth", "what", "asked", "drawn", ""):
         table.add_column(name, justify="left" if name in {"domain", "what"} else "right")
     for row in shown.to_dict("records"):
         mark = "" if row["within"] else f"beyond {row['margin']:.3f}: too little text"
         table.add_row(row["domain"], str(row["depth"]), row["what"], f"{row['asked']:.3f}", f"{row['got']:.3f}", mark)
+    for name, model in made.models.items():
+        for what in CORRELATIONS:
+            table.add_row(name, "all", what.replace("_", " "), f"{getattr(model, what):.3f}", "", "")
     console.print(table)
 
 
@@ -156,7 +161,9 @@ def acceptance(
     agreement_across: AgreementAcross = None,
     confidence_across: ConfidenceAcross = None,
     ease: Ease = None,
-    prompts: Prompts = None,
+    prompts: Annotated[
+        int, typer.Option("--prompts", min=1, help="Prompts to draw; as long as recorded ones where there are some.")
+    ] = PROMPTS,
     prompt_tokens: PromptTokens = None,
     tokens: Tokens = None,
     seed: Seed = 0,
@@ -169,18 +176,32 @@ def acceptance(
         wrong=confidence_wrong, concentration=concentration, rates=rates, cap=cap, prompts=prompts, prompt_tokens=prompt_tokens, tokens=tokens, seed=seed,
         correlations=dict(zip(CORRELATIONS, (along_text, agreement_across, confidence_across, ease), strict=True)),
     )  # fmt: skip
-    models = asked.models(apart=False)
-    (model,) = models.values()
+    made = asked.heads(apart=False)
+    (model,) = made.models.values()
     placement = list(model.depths) if heads is None else whole_numbers("--heads", heads)
-    timed = read_profile(latency) if latency is not None else asked.recorded if head_cost is None else None
-    sizes = asked.sizes(models, prompts or 32, timed or asked.recorded)
     designs = [Design.of(gamma=gamma, placement=placement, cap=cap) for gamma in numbers("--gammas", gammas, float)]
+    if not designs:
+        raise DesignError(f"wanted a number or a list of numbers as --gammas, got {gammas!r}: try --gammas 0.75")
+    timed = read_profile(latency) if latency is not None else made.recorded if head_cost is None else None
+    sizes = asked.sizes(made, list(recorded_texts(timed).values()) if timed else ())
     table = _latencies(model, sizes, timed, head_cost, verify_cost, cap)
     found = needed_agreement(model, table, designs, speedup, sizes, seed=seed)
     if as_json:
-        print_json(needed_dict(model, found))
-    else:
-        Console().print(_needed_table(model, found, placement))
+        print_json({**needed_dict(model, found, unit="layers" if timed is None else "s"), "origin": _origin(made)})
+        return
+    console = Console()
+    if made.fit is not None:
+        console.print(_fit_table(made.fit))
+    console.print(_needed_table(model, found, placement))
+
+
+def _origin(made: Heads) -> dict[str, Any]:
+    """Where the heads are from."""
+    if made.recorded is not None:
+        return {"like": made.recorded.name, "digest": made.recorded.manifest["digest"]}
+    if made.fit is not None:
+        return {"rates": made.fit.rows.to_dict("records"), "fitted": dict(made.fit.free)}
+    return {"options": "given"}
 
 
 def _latencies(
@@ -200,17 +221,21 @@ def _latencies(
     return uniform_latencies(model.n_layers, model.depths, head=head_cost, verify=verify_cost, max_tokens=cap + 1, max_context=longest)
 
 
-def needed_dict(model: HeadModel, found: Needed) -> dict[str, Any]:
-    """For JSON."""
+def needed_dict(model: HeadModel, found: Needed, *, unit: str) -> dict[str, Any]:
+    """For JSON. unit: of the time per token, seconds (s) or layers."""
+
+    def told(row: dict[str, Any] | None) -> dict[str, Any] | None:
+        return row and {f"tpot_{unit}" if name == "tpot_s" else name: value for name, value in row.items()}
+
     return {
         "speedup": found.wanted,
         "achievable": [found.lowest, found.highest],
         "depths": list(model.depths),
         "agreement": list(model.agreement),
-        "now": found.now,
+        "now": told(found.now),
         "shift": found.shift,
         "needed_agreement": None if found.model is None else list(found.model.agreement),
-        "then": found.row,
+        "then": told(found.row),
     }
 
 

@@ -49,6 +49,16 @@ def test_another_model_with_as_many_layers_is_hypothetical(capsys: pytest.Captur
     assert told["notes"][0].startswith("hypothetical: the text is of adadecode demo model")
 
 
+def test_heads_of_the_trace_stand_elsewhere_in_a_deeper_model(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same exits in Llama-2-7B, whose heads weigh less beside its layers."""
+    where = ("--model", "llama-2-7b", "--map", "3:6,7:14", "--heads", "6,14", "--gamma", "0.3")
+    told = run_json(capsys, "account", DEMO, *where, "--to", "h100-sxm", "--json")
+    assert (told["model"], told["hypothetical"], told["energy"]["basis"]) == ("llama-2-7b", True, "datasheet")
+    assert told["design"] == "adadecode 6/14 gamma 0.3"
+    here = run_json(capsys, "account", DEMO, *DESIGN, "--json")
+    assert told["bytes_over_vanilla"] < here["bytes_over_vanilla"]
+
+
 def test_a_model_that_does_not_fit_has_no_joules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "small.toml").write_text(TEMPLATE.replace("memory_gib = 24", "memory_gib = 1"))
     assert run("account", DEMO, "--model", "llama-3.2-1b", "--to", tmp_path / "small.toml") == 2
@@ -58,7 +68,8 @@ def test_a_model_that_does_not_fit_has_no_joules(tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--model", "llama-2-7b"), "llama-2-7b has 32 layers, the trace 16"),
+        (("--model", "llama-2-7b"), "llama-2-7b has 32 layers, the trace 16: say where its heads would stand"),
+        (("--map", "3:6"), "name it with --model"),
         (("--heads", "99"), "depths 1..15, got [99]"),
         (("--from", "l4"), "take it with --to, and without --model"),
         (("--to", "gtx-1"), "no device 'gtx-1'"),

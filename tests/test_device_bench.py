@@ -24,7 +24,7 @@ from engine.device_bench import (
     measure,
     usual_dtypes,
 )
-from profiles.errors import DeviceError
+from profiles.errors import DeviceError, InputError
 
 MIB = 2**20
 CPU = Place(device=torch.device("cpu"), title="a CPU", memory_bytes=8 * 2**30, free_bytes=4 * 2**30, cache_bytes=32 * MIB)
@@ -61,7 +61,7 @@ def test_the_cpu_tells_its_memory_and_its_name() -> None:
     ],
 )
 def test_a_device_that_is_not_there_is_refused(name: str, message: str) -> None:
-    with pytest.raises(DeviceError, match=message):
+    with pytest.raises(InputError, match=message):
         find_place(name)
 
 

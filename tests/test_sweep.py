@@ -221,3 +221,11 @@ def test_a_scheduler_that_does_not_answer_is_named(evaluator: Evaluator, monkeyp
     monkeypatch.setattr("sim.workers.SECONDS_TO_CONNECT", 1)
     with pytest.raises(InputError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1 "), workers(evaluator, "tcp://127.0.0.1:1"):
         pass
+
+
+def test_the_oracle_is_never_the_best_nor_on_the_front(evaluator: Evaluator, tmp_path: Path) -> None:
+    done = swept(evaluator, tmp_path / "s", plan(policies=(Policy.ORACLE, Policy.ADADECODE)))
+    fastest = done.designs.loc[done.designs["tpot_s"].idxmin()]
+    assert fastest["policy"] == "oracle"
+    assert done.best(str(fastest["device"]))["policy"] == "adadecode"
+    assert set(done.designs.loc[done.designs["pareto"], "policy"]) == {"adadecode"}

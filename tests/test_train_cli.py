@@ -107,7 +107,7 @@ def test_a_module_missing_by_mistake_is_not_hidden() -> None:
         ({"prompts": "/nowhere.txt"}, "no prompt file /nowhere.txt"),
         ({"dtype": "int3"}, "unknown dtype 'int3': known are auto, float16"),
         ({"device": "abacus"}, "unknown device 'abacus'"),
-        ({"device": "mps"}, "'mps' is not served"),
+        ({"device": "mps"}, "unknown device 'mps'"),
         ({"depths": "six"}, "--depths such as 4,8,12"),
         ({"depths": "9"}, "got [9]"),
         ({"held_out": 0}, "--held-out"),
@@ -133,7 +133,7 @@ def test_cuda_without_a_gpu_exits_with_2(run: Run) -> None:
     """The message says what to use."""
     code, _, err = run(device="cuda")
     assert code == 2
-    assert "torch finds none on this machine: use --device cpu" in err
+    assert "CUDA devices on this machine: use --device cpu" in err
 
 
 def test_other_settings_in_the_folder_exit_with_2(run: Run) -> None:
