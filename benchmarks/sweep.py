@@ -125,9 +125,23 @@ def evaluator_of(profile: Profile, trace: Trace) -> Evaluator:
     return Evaluator.of(compiled, tables, max_tokens=6, cost=ModelCost(shape=shape), run=Deployment(shape=shape, context=256), known=known)
 
 
-def sweep_speed(profile: Profile, tokens: int, count: int, console: Console) -> dict[str, Any]:
-    """One sweep: seconds to make its price lists, to evaluate the first ``count`` designs on all devices and keep them, and to work out the bests."""
-    trace = longer(profile, tokens)
+def growth(profile: Profile, tokens: int, console: Console) -> dict[str, Any]:
+    """Both replays of one design on a text of this length, once, and a sweep of 1,000 designs."""
+    trace, design = longer(profile, tokens), DESIGNS[2]
+    predictor = Predictor(trace=trace, latency=measured_latencies(profile).middle)
+    compiled = CompiledReplay.of(trace, predictor.model)
+    contexts = predictor.latency.contexts
+    both: dict[str, Callable[[], object]] = {
+        "compiled_s": lambda: compiled.count([design], contexts=contexts),
+        "simpy_s": lambda: replay(trace, predictor.latency, design, model=predictor.model),
+    }
+    taken = {name: each[0] for name, each in in_turn({name: [job] for name, job in both.items()}, 1).items()}
+    console.print(f"{design.label}, {tokens_of(trace):,} tokens: compiled {taken['compiled_s']:.4f} s, SimPy {taken['simpy_s']:.2f} s")
+    return taken | sweep_speed(profile, trace, 1000, console)
+
+
+def sweep_speed(profile: Profile, trace: Trace, count: int, console: Console) -> dict[str, Any]:
+    """One sweep: seconds to make its price lists, and to evaluate the first ``count`` designs on all devices."""
     begun = time.perf_counter()
     evaluator = evaluator_of(profile, trace)
     ready = time.perf_counter() - begun
@@ -173,9 +187,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console, profile = Console(), read_profile(PROFILE)
     jobs: dict[str, Callable[[], Any]] = {
         "replay": lambda: replay_speed(profile, args.repeats, console),
-        "growth": lambda: [sweep_speed(profile, size, 1000, console) for size in SIZES if size <= args.most],
-        "sweep": lambda: sweep_speed(profile, MANY, MANY, console),
+        "sweep": lambda: sweep_speed(profile, longer(profile, MANY), MANY, console),
         "whole": lambda: whole_sweep(profile, console),
+        "growth": lambda: [growth(profile, size, console) for size in SIZES if size <= args.most],  # last: memory is told at its peak
     }
     keep("sweep", {name: job() for name, job in jobs.items()})
 
