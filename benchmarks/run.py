@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import ablation, best, lossless, off_design, paper, replay, speed, sweep, transfer
+from benchmarks import (
+    ablation,
+    baselines,
+    best,
+    flips,
+    head_forms,
+    lossless,
+    off_design,
+    paper,
+    replay,
+    sampling,
+    speed,
+    sweep,
+    synthetic,
+    transfer,
+    vanilla,
+)
 
 BENCHMARKS = {
     "speed": speed,
+    "vanilla": vanilla,
+    "baselines": baselines,
     "replay": replay,
     "sweep": sweep,
     "off_design": off_design,
     "best": best,
     "ablation": ablation,
+    "head_forms": head_forms,
     "paper": paper,
+    "synthetic": synthetic,
     "transfer": transfer,
+    "sampling": sampling,
+    "flips": flips,
     "lossless": lossless,
 }
 

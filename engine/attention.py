@@ -7,7 +7,7 @@ they are read, so a rollback costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,7 +30,8 @@ class KeyValues:
         self.start = self.stop = 0
         self.writes = 0
         self.windows: dict[int, int | None] = {}  # by layer, as its attention was told
-        self._masks: dict[tuple[int | None, int], torch.Tensor] = {}
+        self.slots = capacity
+        self._masks: dict[tuple[int | None, int, torch.device], torch.Tensor] = {}
 
     def at(self, start: int, stop: int) -> None:
         """The layers called next compute positions [start, stop)."""
@@ -41,12 +42,19 @@ class KeyValues:
         """Store key and value (1, kv_heads, n, head_dim) of the current positions; the layer's buffers come back."""
         keys, values = self.keys[layer], self.values[layer]
         if keys is None or values is None:
-            keys = self.keys[layer] = key.new_zeros((*key.shape[:2], self.capacity, key.shape[-1]))
-            values = self.values[layer] = value.new_zeros((*value.shape[:2], self.capacity, value.shape[-1]))
+            keys = self.keys[layer] = key.new_zeros((*key.shape[:2], self.slots, key.shape[-1]))
+            values = self.values[layer] = value.new_zeros((*value.shape[:2], self.slots, value.shape[-1]))
         keys.narrow(2, self.start, self.stop - self.start).copy_(key)
         values.narrow(2, self.start, self.stop - self.start).copy_(value)
         self.writes += 1
         return keys, values
+
+    def reserve(self, shapes: Sequence[tuple[int, int, int, torch.dtype, torch.device]], spare: int) -> None:
+        """Allocate every layer's buffers at once, ``spare`` slots longer. shapes: kv_heads, widths of key and value, dtype and device of each layer."""
+        self.slots = self.capacity + spare
+        for layer, (heads, key, value, dtype, device) in enumerate(shapes):
+            self.keys[layer] = torch.zeros((1, heads, self.slots, key), dtype=dtype, device=device)
+            self.values[layer] = torch.zeros((1, heads, self.slots, value), dtype=dtype, device=device)
 
     def first_visible(self, window: int | None) -> int:
         """The first slot that any of the current positions may see."""
@@ -55,14 +63,14 @@ class KeyValues:
     def mask(self, window: int | None, groups: int, device: torch.device) -> torch.Tensor:
         """Which slots the current positions may see: bool (groups * n, visible), shared by the layers of one call."""
         first = self.first_visible(window)
-        found = self._masks.get((window, groups))
+        found = self._masks.get((window, groups, device))
         if found is None:
             query = torch.arange(self.start, self.stop, device=device)[:, None]
             slot = torch.arange(first, self.stop, device=device)[None]
             found = slot <= query
             if window:
                 found &= slot > query - window
-            found = self._masks[window, groups] = found.repeat(groups, 1)
+            found = self._masks[window, groups, device] = found.repeat(groups, 1)
         return found
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,14 +34,34 @@ def plain_errors() -> Iterator[None]:
 def train_main() -> None:
     """``adadecode-train``."""
     with plain_errors():
+        refuse_torchrun("adadecode-train")
         from engine.train_cli import app
 
         app()
 
 
+def refuse_torchrun(command: str) -> None:
+    """Raises InputError where several processes were started: every one of them would do, and write, the same."""
+    count = os.environ.get("WORLD_SIZE", "1")
+    if count.isdigit() and int(count) > 1:
+        raise InputError(
+            f"{command} is one process, torchrun started {count}: run it without; a sharded model is decoded from Python, by AdaDecoder"
+        )
+
+
 def profile_main() -> None:
     """``adadecode-profile``."""
     with plain_errors():
+        refuse_torchrun("adadecode-profile")
         from engine.profile_cli import app
+
+        app()
+
+
+def flips_main() -> None:
+    """``adadecode-flips``."""
+    with plain_errors():
+        refuse_torchrun("adadecode-flips")
+        from engine.flips_cli import app
 
         app()

@@ -1,7 +1,7 @@
 """What every head would say: along the committed text, and after wrong drafts.
 
 Greedy decoding commits the same text whatever the exits, so one walk through it, one token at a time as the decode loop does,
-serves every design.
+serves every design. A sampled text is drawn on the way, as vanilla draws it with the same seed.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from typing import Any
 
 import torch
 
-from engine.decode import AdaDecoder, head_logits, read_draft
+from engine.decode import AdaDecoder, head_logits
+from engine.sampling import Chooser, Greedy, Sampler, Sampling, read_draft
+from sim.scheduler import Verify
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """One prompt's greedy text. prompt: its tokens. outputs: what follows. ended: whether it ended by itself."""
+    """One prompt's text. prompt: its tokens. outputs: what follows. ended: whether it ended by itself."""
 
     prompt: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -27,14 +29,19 @@ class Text:
 
 
 class Counterfactual:
-    """Asks every head at every position of one text. Use within ``decoder.parts.session()``."""
+    """Asks every head at every position of one text. Use within ``decoder.parts.session()``. sampling: how the text is drawn; greedy without."""
 
-    def __init__(self, decoder: AdaDecoder) -> None:
-        self.decoder = decoder
+    def __init__(self, decoder: AdaDecoder, sampling: Sampling | None = None) -> None:
+        self.decoder, self.sampling = decoder, sampling
+        self.chooser: Chooser = Greedy() if sampling is None else Sampler(sampling)
         self.parts, self.heads = decoder.parts, decoder.heads
 
     def step(self, token: int, position: int) -> tuple[list[Row], torch.Tensor]:
-        """All layers on one token: a row (depth, token, confidence, acceptance) for each head, and for the last layer; its logits (V,)."""
+        """All layers on one token: a row (depth, token, confidence, acceptance) for each head, and for the last layer; its logits (V,).
+
+        token is the likeliest one, confidence its probability, acceptance sum(min(p, q)) of the last layer's and the head's probabilities: of
+        those that are sampled from, or greedily those of the plain softmax.
+        """
         parts = self.parts
         hidden = parts.embed(torch.tensor([[token]], device=parts.device), position)
         said: list[tuple[int, torch.Tensor]] = []
@@ -45,27 +52,33 @@ class Counterfactual:
             said.append((depth, head_logits(parts, self.heads, depth, hidden)))
         final = parts.logits(parts.run(reached, parts.n_layers, hidden, position))[0, -1]
         said.append((parts.n_layers, final))
-        probabilities = final.softmax(0)
+        probabilities = self._probabilities(final)
         rows = []
         for depth, logits in said:
-            draft = read_draft(logits)
-            acceptance = float(torch.minimum(logits.softmax(0), probabilities).sum())
-            rows.append({"depth": depth, "token": draft.token, "confidence": draft.confidence, "acceptance": min(1.0, acceptance)})
+            draft, own = read_draft(logits), self._probabilities(logits)
+            confidence = draft.confidence if self.sampling is None else float(own.amax())
+            acceptance = float(torch.minimum(own, probabilities).sum())
+            rows.append({"depth": depth, "token": draft.token, "confidence": confidence, "acceptance": min(1.0, acceptance)})
         return rows, final
+
+    def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits.softmax(0) if self.sampling is None else self.sampling.probabilities(logits)
 
     def prefill(self, tokens: tuple[int, ...]) -> int:
         """A prompt through all layers; its first output token."""
         parts = self.parts
         hidden = parts.run(0, parts.n_layers, parts.embed(torch.tensor([tokens], device=parts.device), 0), 0)
-        return int(parts.logits(hidden[:, -1:])[0, -1].argmax())
+        return self.chooser.first(parts.logits(hidden[:, -1:])[0, -1])
 
     def trace(self, prompt: tuple[int, ...], max_new_tokens: int) -> tuple[Text, list[Row]]:
-        """Decode greedily through all layers, asking every head on the way. Rows lack the prompt's number."""
+        """Decode through all layers, asking every head on the way. Rows lack the prompt's number."""
         token = self.prefill(prompt)
         outputs, rows = [token], []
         while len(outputs) < max_new_tokens and token not in self.decoder.eos:
-            said, _ = self.step(token, len(prompt) + len(outputs) - 1)
-            token = said[-1]["token"]
+            position = len(prompt) + len(outputs) - 1
+            said, final = self.step(token, position)
+            token = self.chooser.verdict(final[None], Verify(position, position + 1, ())).token
+            said[-1]["token"] = token
             rows += [{**row, "output": len(outputs), "agrees": row["token"] == token} for row in said]
             outputs.append(token)
         return Text(prompt=prompt, outputs=tuple(outputs), ended=token in self.decoder.eos), rows

@@ -10,43 +10,28 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from engine.graphs import take_apart_static
 from engine.heads import ExitHeads
+from engine.numerics import take_apart
+from engine.sampling import Chooser, Greedy, Sampler, Sampling
 from engine.segments import SegmentedModel
 from profiles.errors import DesignError, InputError
 from sim.design import DEFAULT_CAP, Design, Policy
-from sim.scheduler import Check, Draft, Outcome, Round, Run, Schedule, Verdict, Verify, Work
+from sim.scheduler import Check, Outcome, Round, Run, Schedule, Work
 
 
 def head_logits(parts: SegmentedModel, heads: ExitHeads, depth: int, hidden: torch.Tensor) -> torch.Tensor:
-    """What the head at ``depth`` says after the last position of hidden (1, n, d): logits (V,) in FP32."""
-    return parts.unembed(heads.apply(depth, parts.normed(hidden[:, -1:])))[0, -1]
-
-
-def read_draft(logits: torch.Tensor) -> Draft:
-    """Top token (the lowest on a tie) of logits (V,) and its probability. One read from the device."""
-    token = logits.argmax()
-    confidence = torch.exp(logits[token] - logits.logsumexp(0))
-    both = torch.stack((token.double(), confidence.double())).tolist()
-    return Draft(confidence=both[1], token=int(both[0]))
-
-
-def ask_head(parts: SegmentedModel, heads: ExitHeads, depth: int, hidden: torch.Tensor) -> Draft:
-    """One head check on the last position of hidden (1, n, d)."""
-    return read_draft(head_logits(parts, heads, depth, hidden))
-
-
-def ask_last_layer(parts: SegmentedModel, hidden: torch.Tensor) -> list[int]:
-    """The model's own tokens after each position of hidden (1, n, d) at depth L. One read from the device."""
-    tokens: list[int] = parts.logits(hidden)[0].argmax(-1).tolist()
-    return tokens
+    """What the head at ``depth`` says after the last position of hidden (1, n, d): logits (V,) in FP32, minus infinity outside its shortlist."""
+    return heads.logits(parts, depth, parts.normed(hidden[:, -1:]))[0, -1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """What ``generate`` returns. tokens: the new tokens, EOS included. rounds: how they came about."""
+    """What ``generate`` returns. tokens: the new tokens, EOS included. rounds: how they came about. seed: gives them again; None if greedy."""
 
     tokens: list[int]
     rounds: list[Round]
+    seed: int | None = None
 
 
 Watch = Callable[[Work, Outcome], None]
@@ -54,10 +39,11 @@ Watch = Callable[[Work, Outcome], None]
 
 
 class Decoding:
-    """One sequence being decoded: the scheduler's work, done with tensors. Use within ``parts.session()``."""
+    """One sequence being decoded: the scheduler's work, done with tensors. Use within ``parts.session()``. chooser: takes tokens from logits."""
 
-    def __init__(self, parts: SegmentedModel, heads: ExitHeads, schedule: Schedule) -> None:
+    def __init__(self, parts: SegmentedModel, heads: ExitHeads, schedule: Schedule, chooser: Chooser | None = None) -> None:
         self.parts, self.heads, self.schedule = parts, heads, schedule
+        self.chooser: Chooser = Greedy() if chooser is None else chooser
         self.bounds = schedule.boundaries
         self.waiting: list[list[torch.Tensor]] = [[] for _ in self.bounds]
         self.mark: Callable[[], None] | None = None
@@ -82,9 +68,10 @@ class Decoding:
             self._run(work)
             return None
         if isinstance(work, Check):
-            return ask_head(self.parts, self.heads, work.depth, self.waiting[self.bounds.index(work.depth)][-1])
+            hidden = self.waiting[self.bounds.index(work.depth)][-1]
+            return self.chooser.draft(head_logits(self.parts, self.heads, work.depth, hidden), work.position)
         hidden = self.waiting[-1].pop()
-        return self._verify(work, hidden[:, hidden.shape[1] - (work.stop - work.start) :])
+        return self.chooser.verdict(self.parts.logits(hidden[:, hidden.shape[1] - (work.stop - work.start) :], work.start)[0], work)
 
     def embed(self, start: int) -> torch.Tensor:
         """The newest token, at position ``start``: hidden states (1, 1, d) at depth 0."""
@@ -101,25 +88,20 @@ class Decoding:
         hidden = self.parts.run(self.bounds[work.segment], self.bounds[work.segment + 1], hidden, work.start, self.mark)
         self.waiting[work.segment + 1].append(hidden)
 
-    def _verify(self, work: Verify, hidden: torch.Tensor) -> Verdict:
-        """The last layer's tokens on hidden (1, n, d), and how many drafts agree."""
-        final = ask_last_layer(self.parts, hidden)
-        accepted = 0
-        while accepted < len(work.drafts) and work.drafts[accepted] == final[accepted]:
-            accepted += 1
-        return Verdict(accepted=accepted, token=final[accepted])
-
 
 class AdaDecoder:
-    """Greedy decoding of a causal LM with exit heads; token-equal to the model's own greedy decoding (without logits processors).
+    """Decoding of a causal LM with exit heads, without loss: greedy, token-equal to the model's own, or sampled, distributed as its own samples.
 
-    Raises UnsupportedModel, HeadsError. The model is used as it is and stays usable by itself.
+    graphs: ``eager``, ``static``, ``compile``, ``cuda`` or ``cuda+compile``, how segments are run (see `engine.graphs`); what cannot be run so falls back with a
+    warning. numerics: ``native``, or ``canonical``: vanilla and every design agree bit for bit in any dtype, at a cost (see `engine.numerics`).
+    Logits processors are not applied. Raises UnsupportedModel, HeadsError. The model is used as it is and stays usable by itself.
     """
 
-    def __init__(self, model: PreTrainedModel, heads: ExitHeads | None = None) -> None:
+    def __init__(self, model: PreTrainedModel, heads: ExitHeads | None = None, *, numerics: str = "native", graphs: str = "eager") -> None:
         model.eval()
         _warn_of_settings(model)
-        self.parts = SegmentedModel(model)
+        self.numerics, self.graphs = numerics, graphs
+        self.parts = take_apart(model, numerics) if graphs == "eager" else take_apart_static(model, graphs, numerics)
         self.heads = heads if heads is not None else ExitHeads.identity(model, ())
         self.eos = _eos_of(model)
 
@@ -133,18 +115,25 @@ class AdaDecoder:
         policy: str | Policy = Policy.ADADECODE,
         verify: bool = True,
         eos_token_id: int | Sequence[int] | None = None,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
     ) -> Generation:
         """Decode one sequence. input_ids (1, n), n >= 1.
 
         placement: depths of the heads to use, all by default. eos_token_id: the tokens that end the text, the model's own by
-        default; an empty sequence for none. Raises DesignError, HeadsError.
+        default; an empty sequence for none. temperature: 0 is greedy; above it the text is sampled, with top_k, top_p and seed as in `Sampling` (a
+        random seed by default), and gamma is held against the head's distribution after them. Raises DesignError, HeadsError, SamplingError.
         """
         design = self.design(gamma=gamma, placement=placement, cap=cap, policy=policy, verify=verify)
-        decoding = self.start(input_ids, design, max_new_tokens=max_new_tokens, eos_token_id=eos_token_id)
+        sampling = Sampling.of(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+        decoding = self.start(input_ids, design, max_new_tokens=max_new_tokens, eos_token_id=eos_token_id, sampling=sampling)
         with self.parts.session():
             for _ in decoding.steps():
                 pass
-        return Generation(tokens=decoding.schedule.tokens, rounds=decoding.schedule.rounds)
+        schedule = decoding.schedule
+        return Generation(tokens=schedule.tokens, rounds=schedule.rounds, seed=None if sampling is None else sampling.seed)
 
     def stream(
         self,
@@ -156,10 +145,15 @@ class AdaDecoder:
         policy: str | Policy = Policy.ADADECODE,
         verify: bool = True,
         eos_token_id: int | Sequence[int] | None = None,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
     ) -> Iterator[int]:
         """The tokens of ``generate``, each as soon as it is committed."""
         design = self.design(gamma=gamma, placement=placement, cap=cap, policy=policy, verify=verify)
-        decoding = self.start(input_ids, design, max_new_tokens=max_new_tokens, eos_token_id=eos_token_id)
+        sampling = Sampling.of(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+        decoding = self.start(input_ids, design, max_new_tokens=max_new_tokens, eos_token_id=eos_token_id, sampling=sampling)
         own = self.parts.detach()  # another text may be decoded between two tokens of this one
         tokens, given = decoding.schedule.tokens, 0
         steps = decoding.steps()
@@ -182,26 +176,39 @@ class AdaDecoder:
         return design
 
     def start(
-        self, input_ids: torch.Tensor, design: Design, *, max_new_tokens: int, eos_token_id: int | Sequence[int] | None = None
+        self,
+        input_ids: torch.Tensor,
+        design: Design,
+        *,
+        max_new_tokens: int,
+        eos_token_id: int | Sequence[int] | None = None,
+        sampling: Sampling | None = None,
     ) -> Decoding:
-        """Prefill: the prompt through all layers; the first token comes from the last one."""
+        """Prefill: the prompt through all layers; the first token comes from the last one. Greedy without ``sampling``."""
         if input_ids.ndim != 2 or input_ids.shape[0] != 1 or input_ids.shape[1] < 1:
             raise InputError(f"wanted the input ids of one sequence, (1, n) with n >= 1, got {tuple(input_ids.shape)}")
         if max_new_tokens < 1:
             raise DesignError(f"wanted at least 1 new token, got max_new_tokens={max_new_tokens}")
         n_prompt = input_ids.shape[1]
         parts = self.parts
+        chooser: Chooser = Greedy() if sampling is None else Sampler(sampling)
         check_vocabulary(input_ids[0].tolist(), parts, "of the input")
         with torch.inference_mode():
             parts.allocate(n_prompt + max_new_tokens - 1)  # the last token is not computed
         with parts.session():
             hidden = parts.run(0, parts.n_layers, parts.embed(input_ids.to(parts.device), 0), 0)
-            first = ask_last_layer(parts, hidden[:, -1:])[0]
+            first = chooser.first(parts.logits(hidden[:, -1:])[0, -1])
         eos = self.eos if eos_token_id is None else frozenset([eos_token_id] if isinstance(eos_token_id, int) else eos_token_id)
         schedule = Schedule(
-            design=design, n_layers=parts.n_layers, n_prompt=n_prompt, first_token=first, max_new_tokens=max_new_tokens, eos=eos
+            design=design,
+            n_layers=parts.n_layers,
+            n_prompt=n_prompt,
+            first_token=first,
+            max_new_tokens=max_new_tokens,
+            eos=eos,
+            sampled=sampling is not None,
         )
-        return Decoding(parts, self.heads, schedule)
+        return Decoding(parts, self.heads, schedule, chooser)
 
 
 def check_vocabulary(ids: Sequence[int], parts: SegmentedModel, whose: str) -> None:

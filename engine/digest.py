@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from engine.parallel import whole
+
 
 def of_json(value: Any) -> str:
     """Of anything JSON can hold."""
@@ -20,7 +22,7 @@ def of_tensors(named: Iterable[tuple[str, torch.Tensor | None]]) -> str:
     """Of a few numbers of every tensor: other weights differ in one of them."""
     return of_json(
         [
-            (name, *([] if tensor is None else tensor.detach().flatten()[:: max(1, tensor.numel() // 4)].float().tolist()))
+            (name, *([] if tensor is None else whole(tensor.detach()).flatten()[:: max(1, tensor.numel() // 4)].float().tolist()))
             for name, tensor in named
         ]
     )

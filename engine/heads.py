@@ -1,9 +1,15 @@
-"""Exit heads: E* (T norm(h)), the model's own LM head E* and final norm behind a square matrix T per depth (paper, section 2.2)."""
+"""Exit heads: E* (T norm(h)), the model's own LM head E* and final norm behind a square matrix T per depth (paper, section 2.2).
+
+A head of an 8B model reads as much as 2.4 layers. Cheaper forms of the same heads (`sim.head_form.HeadForm`) take some rows of E* alone, or read T and E* in
+int8. Drafts are verified as before, so no form changes a text. With a shortlist a head's confidence is the probability *within* the shortlist: never
+less than the whole softmax has, and it may be near 1 where the shortlist as a whole is unlikely, so a gamma means less than it does of a full head.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import warnings
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -17,27 +23,37 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from engine import digest
+from engine.head_rows import HeadRows
+from engine.int8 import Int8Matrix
+from engine.parallel import whole
+from engine.segments import SegmentedModel
 from profiles.errors import HeadsError
+from sim.head_form import FULL, HeadForm
 
 WEIGHTS, CONFIG = "heads.safetensors", "heads.json"
-FORMAT = 1
+FORMAT = 2
 _SAMPLES = 32
 
 
 def signature(model: PreTrainedModel) -> list[float]:
     """A few weights of the model's LM head: enough to tell one model's heads from another's, whatever the dtype."""
-    weight = model.get_output_embeddings().weight.detach().flatten()
+    weight = whole(model.get_output_embeddings().weight.detach()).flatten()
     picked = torch.linspace(0, weight.numel() - 1, _SAMPLES, dtype=torch.float64).long()
     return [float(x) for x in weight[picked.to(weight.device)].float().cpu()]
 
 
 def body(model: PreTrainedModel) -> list[float]:
-    """A few weights from all over the model, evenly spaced in the order of its parameters: models may share an LM head and nothing else."""
+    """A few weights from all over the model, evenly spaced in the order of its parameters: models may share an LM head and nothing else.
+
+    Of a model with packed weights, none: they cannot be compared with those that the heads were trained on.
+    """
+    if getattr(model, "is_quantized", False):
+        return []
     weights = list(model.parameters())
     ends = list(accumulate(weight.numel() for weight in weights))
     spots = [k * (ends[-1] - 1) // (_SAMPLES - 1) for k in range(_SAMPLES)]
     owners = [bisect_right(ends, spot) for spot in spots]
-    return [float(weights[i].detach().flatten()[spot - ends[i]].float()) for i, spot in zip(owners, spots, strict=True)]
+    return [float(whole(weights[i].detach()).flatten()[spot - ends[i]].float()) for i, spot in zip(owners, spots, strict=True)]
 
 
 def _fits(config: dict[str, Any], name: str, own: list[float]) -> bool:
@@ -49,18 +65,46 @@ def _fits(config: dict[str, Any], name: str, own: list[float]) -> bool:
     return torch.allclose(stored, present, rtol=2e-2, atol=1e-4)
 
 
+def _checked(frequent: Sequence[int], vocabulary: int) -> tuple[int, ...]:
+    """Token ids, each once. Raises HeadsError."""
+    tokens = tuple(map(int, frequent))
+    if len(set(tokens)) < len(tokens) or any(not 0 <= token < vocabulary for token in tokens):
+        raise HeadsError(f"frequent tokens are ids 0..{vocabulary - 1} of this model, each once: they were counted with another tokenizer")
+    return tokens
+
+
+def _shortlist(frequent: Sequence[int], size: int, vocabulary: int) -> tuple[int, ...]:
+    """The most frequent tokens, by rising id. Raises HeadsError."""
+    if not frequent:
+        raise HeadsError("nobody counted which tokens are frequent: train heads with adadecode-train, or name a text with --shortlist-from")
+    if size >= vocabulary:
+        raise HeadsError(f"a shortlist of {size} tokens leaves out none of the {vocabulary} of this model: take fewer, or no shortlist")
+    return tuple(sorted(frequent[:size]))
+
+
 class ExitHeads(ModelHubMixin, library_name="adadecode"):
     """The trained matrices of one model, by depth. transforms: depth -> T (d, d), None for the identity.
+
+    form: what of the LM head they use, and in which format; one that no product of the device reads falls back to the model's own, with a warning. frequent: token
+    ids, the most frequent first, of which a shortlist is the beginning; where there are fewer than the form asks for, it is as long as they. coverage: what the
+    form loses (`engine.coverage`), where training measured it.
 
     ``push_to_hub`` and ``ExitHeads.from_pretrained(repo, model=model)`` share them. Raises HeadsError.
     """
 
     def __init__(
-        self, model: PreTrainedModel, transforms: dict[int, torch.Tensor | None], metrics: list[dict[str, Any]] | None = None
+        self,
+        model: PreTrainedModel,
+        transforms: dict[int, torch.Tensor | None],
+        metrics: list[dict[str, Any]] | None = None,
+        *,
+        form: HeadForm = FULL,
+        frequent: Sequence[int] = (),
     ) -> None:
         config = model.config.get_text_config()
         self.transforms = dict(sorted(transforms.items()))
         self.metrics = metrics or []
+        self.coverage: dict[str, Any] | None = None
         self.about = {
             "model_type": config.model_type,
             "n_layers": config.num_hidden_layers,
@@ -77,7 +121,37 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
                     f"the head at depth {depth} is {tuple(matrix.shape)}, wanted ({width}, {width}): it belongs to another model"
                 )
         weight = model.get_output_embeddings().weight
-        self._matrices = {d: None if m is None else m.to(weight.device, next(model.parameters()).dtype) for d, m in self.transforms.items()}
+        self._matrices: dict[int, torch.Tensor | Int8Matrix | None] = {
+            d: None if m is None else m.to(weight.device, next(model.parameters()).dtype) for d, m in self.transforms.items()
+        }
+        self.frequent = _checked(frequent, len(weight))
+        self.tokens = None if form.shortlist is None else _shortlist(self.frequent, form.shortlist, len(weight))
+        self.form = HeadForm(shortlist=None if self.tokens is None else len(self.tokens), dtype=form.dtype)
+        self._rows: HeadRows | None = None
+        self._take_form(model.get_output_embeddings())
+
+    def _take_form(self, head: torch.nn.Module) -> None:
+        """Gather and quantise what the form asks for."""
+        if self.form.dtype is not None:
+            try:
+                self._rows = HeadRows(head, self.tokens, int8=True)
+                for depth, matrix in self.transforms.items():
+                    if matrix is not None:  # T is nearly the identity, so what is quantised is the rest
+                        rest = matrix.to(head.weight.device, torch.float32) - torch.eye(len(matrix), device=head.weight.device)  # type: ignore[arg-type]
+                        self._matrices[depth] = Int8Matrix(rest)
+            except LookupError as error:
+                warnings.warn(f"no int8 heads on this device ({error}): they stay in the model's own format", stacklevel=4)
+                self.form, self._rows = HeadForm(shortlist=self.form.shortlist), None
+        if self.tokens is not None and self._rows is None:
+            self._rows = HeadRows(head, self.tokens, int8=False)
+
+    def shaped(
+        self, model: PreTrainedModel, *, shortlist: int | None = None, dtype: str | None = None, frequent: Sequence[int] | None = None
+    ) -> ExitHeads:
+        """The same heads in another form; arguments as of `HeadForm`, ``frequent`` as it was by default. Raises HeadsError."""
+        form = HeadForm(shortlist=shortlist, dtype=dtype)
+        known = self.frequent if frequent is None else frequent
+        return ExitHeads(model, self.transforms, self.metrics, form=form, frequent=known)
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -92,11 +166,28 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
     def apply(self, depth: int, normed: torch.Tensor) -> torch.Tensor:
         """T norm(h): normed (..., d) -> (..., d); the LM head comes after."""
         matrix = self._matrices[depth]
-        return normed if matrix is None else normed @ matrix.T
+        if matrix is None:
+            return normed
+        return normed + matrix(normed).to(normed.dtype) if isinstance(matrix, Int8Matrix) else normed.to(matrix.device) @ matrix.T
+
+    def logits(self, parts: SegmentedModel, depth: int, normed: torch.Tensor) -> torch.Tensor:
+        """What the head at ``depth`` says: logits (1, n, V) in FP32 from normed (1, n, d); minus infinity for tokens outside its shortlist."""
+        given = self.apply(depth, normed)
+        return parts.unembed(given) if self._rows is None else self._rows.logits(given, parts.finish)
+
+    @property
+    def product(self) -> str | None:
+        """What multiplies int8, a name of `engine.int8.PRODUCTS`; None for other forms."""
+        return self._rows.matrix.product if self._rows is not None and isinstance(self._rows.matrix, Int8Matrix) else None
+
+    def describe(self) -> dict[str, Any]:
+        """The form, for a manifest."""
+        return {**self.form.to_dict(), "product": self.product, "tokens": None if self.tokens is None else list(self.tokens)}
 
     def digest(self) -> str:
-        """A fingerprint of the matrices."""
-        return digest.of_tensors((str(depth), matrix) for depth, matrix in self.transforms.items())
+        """A fingerprint of the matrices, and of the form where it is not the full one."""
+        matrices = digest.of_tensors((str(depth), matrix) for depth, matrix in self.transforms.items())
+        return matrices if self.form.is_full else digest.of_json([matrices, self.describe()])
 
     def require(self, depths: Sequence[int]) -> None:
         """Raises HeadsError where a depth has no head."""
@@ -109,12 +200,22 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
     # -- files ---------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """Write ``heads.safetensors`` (16-bit) and ``heads.json`` into the folder ``path``."""
+        """Write ``heads.safetensors`` (16-bit, whatever the form) and ``heads.json`` into the folder ``path``."""
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"depth.{d}": m.detach().to("cpu", torch.float16).contiguous() for d, m in self.transforms.items() if m is not None}
         config = {"format": FORMAT, "depths": list(self.depths), "identity": [d for d, m in self.transforms.items() if m is None]}
-        config |= {"model": self.about, "signature": self.signature, "body": self.body, "metrics": self.metrics}
+        if self.frequent:
+            tensors["frequent"] = torch.tensor(self.frequent, dtype=torch.int32)
+        config |= {
+            "form": self.form.to_dict(),
+            "model": self.about,
+            "signature": self.signature,
+            "metrics": self.metrics,
+            "coverage": self.coverage,
+        }
+        if self.body:
+            config["body"] = self.body
         for name, write in (
             (WEIGHTS, lambda p: save_file(tensors, p)),
             (CONFIG, lambda p: p.write_text(json.dumps(config, indent=1) + "\n")),
@@ -150,7 +251,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             if about[key] != value:
                 raise HeadsError(f"the heads in {folder} belong to another model: their {key} is {about[key]}, this model's {value}")
         samples = [("signature", signature, "LM head has")]
-        if "body" in config:  # absent from the oldest files
+        if "body" in config and body(model):  # absent from the oldest files
             samples.append(("body", body, "layers have"))
         for name, sample, what in samples:
             if not _fits(config, name, sample(model)):
@@ -162,9 +263,14 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             raise HeadsError(
                 f"the heads in {folder} are damaged: depths {missing} are listed, but have no weights; copy or train them again"
             )
+        frequent = tensors.pop("frequent", torch.zeros(0)).flatten().long().tolist()  # absent before format 2, as is the form
+        form = HeadForm(**config.get("form", {}))
         if absurd := [name for name, matrix in tensors.items() if not matrix.isfinite().all()]:
             raise HeadsError(f"the heads in {folder} are damaged: {absurd[0]} holds numbers that are not finite; copy or train them again")
-        return cls(model, {d: None if d in identity else tensors[f"depth.{d}"].float() for d in depths}, config.get("metrics"))
+        transforms = {d: None if d in identity else tensors[f"depth.{d}"].float() for d in depths}
+        heads = cls(model, transforms, config.get("metrics"), form=form, frequent=frequent)
+        heads.coverage = config.get("coverage")
+        return heads
 
     def _save_pretrained(self, save_directory: Path) -> None:
         self.save(save_directory)

@@ -11,21 +11,24 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.machine import torch_device
+from engine.quantised import weight_config
 from profiles.errors import InputError
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 
 
 def load_model(
-    name_or_path: str | Path, dtype: str = "auto", device: str = "auto", *, trust_remote_code: bool = False
+    name_or_path: str | Path, dtype: str = "auto", device: str = "auto", *, trust_remote_code: bool = False, weights: str | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model, in evaluation mode and with the default (SDPA) attention, and its tokenizer.
 
-    dtype: a name of DTYPES, or ``auto``: the checkpoint's own on a GPU, float32 on a CPU. device: auto, cpu, cuda or cuda:N.
+    dtype: a name of DTYPES, or ``auto``: the checkpoint's own on a GPU, float32 on a CPU. device: auto, cpu, cuda or cuda:N. weights: int8 or int4, of the layers'
+    matrices, by `engine.quantised`.
     Raises InputError.
     """
     place = torch_device(device)
     wanted = find_dtype(dtype, place)
+    quantised = {} if weights is None else {"quantization_config": weight_config(weights)}
     try:
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
@@ -33,7 +36,7 @@ def load_model(
     try:
         with enough_memory("use a GPU with more memory, a 16-bit --dtype, or --device cpu"):
             model, found = AutoModelForCausalLM.from_pretrained(
-                name_or_path, dtype=wanted, trust_remote_code=trust_remote_code, output_loading_info=True
+                name_or_path, dtype=wanted, trust_remote_code=trust_remote_code, output_loading_info=True, **quantised
             )
             model.to(place)
     except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, SafetensorError) as error:

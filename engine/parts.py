@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from profiles.errors import InputError
-from profiles.schema import MANIFEST, TABLES
+from profiles.schema import ALL_TABLES, MANIFEST
 
 SETTINGS = "recording.json"
 Row = dict[str, Any]
@@ -82,7 +82,7 @@ class Parts:
         """Keep a finished piece: rows of one or more tables."""
         for name, rows in tables.items():
             sink = pa.BufferOutputStream()
-            pq.write_table(pa.Table.from_pylist(list(rows), schema=TABLES[name]), sink, compression="zstd")
+            pq.write_table(pa.Table.from_pylist(list(rows), schema=ALL_TABLES[name]), sink, compression="zstd")
             self._write(self.pieces / f"{piece}.{name}.parquet", sink.getvalue().to_pybytes())
         self._write(self.pieces / f"{piece}.done", b"")
 
@@ -94,7 +94,9 @@ class Parts:
     def table(self, name: str) -> pa.Table:
         """Everything kept of one table, the pieces in the order of their names."""
         paths = [p for p in sorted(self.pieces.glob(f"*.{name}.parquet")) if self.has(p.name.removesuffix(f".{name}.parquet"))]
-        return pa.concat_tables([TABLES[name].empty_table(), *(pq.read_table(p, schema=TABLES[name], use_threads=False) for p in paths)])
+        return pa.concat_tables(
+            [ALL_TABLES[name].empty_table(), *(pq.read_table(p, schema=ALL_TABLES[name], use_threads=False) for p in paths)]
+        )
 
     def killed_at_the_end(self) -> bool:
         """Whether the recording was killed after it was whole; what it no longer needs is then removed."""

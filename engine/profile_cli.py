@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,15 +15,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from engine import digest
+from engine.baseline_options import chosen_baselines
 from engine.decode import AdaDecoder, check_vocabulary
 from engine.demo import load_demo
+from engine.form_options import formed
 from engine.heads import ExitHeads
 from engine.loading import enough_memory, load_model
 from engine.machine import torch_device
 from engine.parts import Parts
 from engine.prompts import Prompt, encode, read_prompts
 from engine.record import Plan, check_lengths, record
-from engine.summary import summary_table
+from engine.sampling import Sampling
+from engine.scripted import Script
+from engine.scripted_options import check_scripted, load_scripted
+from engine.scripted_record import record_scripted
+from engine.summary import baseline_tables, summary_table
 from profiles.errors import DesignError, InputError
 from sim.design import DEFAULT_CAP, Design, Policy
 
@@ -31,13 +38,21 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 DEFAULTS: dict[str, Any] = {
     "demo": False,
     "model": None,
+    "shape": None,
+    "layers": None,
+    "scripted": None,
+    "mapping": None,
     "heads": None,
+    "shortlist": None,
+    "head_dtype": None,
+    "shortlist_from": None,
     "prompts": None,
     "domains": None,
     "limit": None,
     "device": "auto",
     "dtype": "float32",
     "threads": 1,
+    "graphs": "eager",
     "gammas": "0.5,0.75,0.9",
     "placements": None,
     "cap": DEFAULT_CAP,
@@ -50,6 +65,12 @@ DEFAULTS: dict[str, Any] = {
     "samples": 1,
     "branch_floor": 0.3,
     "seed": 0,
+    "temperature": None,
+    "top_k": None,
+    "top_p": None,
+    "sample_seed": None,
+    "baselines": None,
+    "draft_model": None,
     "trust_remote_code": False,
 }
 
@@ -59,8 +80,29 @@ def profile(
     out: Annotated[Path, typer.Option(help="directory to record into")],
     demo: Annotated[bool | None, typer.Option("--demo", help="the bundled demo model, its heads and prompts")] = None,
     model: Annotated[str | None, typer.Option(help="a causal LM: folder or hub name")] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(help="a model of this shape with random weights: llama-3.1-8b, codellama-34b ... or a config.json; needs --scripted"),
+    ] = None,
+    layers: Annotated[int | None, typer.Option(help="only so many layers of the --shape")] = None,
+    scripted: Annotated[
+        str | None, typer.Option(help="take exits, accepts and tokens from this profile; all work is done for real, for its time")
+    ] = None,
+    mapping: Annotated[
+        str | None, typer.Option("--map", help="where heads of the --scripted profile stand in this model: 3:6,7:14")
+    ] = None,
     heads: Annotated[
         str | None, typer.Option(help="its exit heads: a folder from adadecode-train, or identity:DEPTHS for its own LM head")
+    ] = None,
+    shortlist: Annotated[
+        int | None, typer.Option(help="heads give logits of this many frequent tokens alone; 0 for all [as the heads were saved]")
+    ] = None,
+    head_dtype: Annotated[
+        str | None, typer.Option(help="int8: heads read T and the LM head in it; own: in the model's format [as the heads were saved]")
+    ] = None,
+    shortlist_from: Annotated[
+        str | None,
+        typer.Option(help="where tokens are counted: a profile (its outputs), or a file of texts [the heads' training text]"),
     ] = None,
     prompts: Annotated[str | None, typer.Option(help="prompts: JSONL with prompt (and domain), or plain text, one a line")] = None,
     domains: Annotated[str | None, typer.Option(help="only the prompts of these domains (comma list)")] = None,
@@ -68,6 +110,9 @@ def profile(
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda [auto]")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16 or float64 [float32]")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the model [1]")] = None,
+    graphs: Annotated[
+        str | None, typer.Option(help="how layers are run: eager, static, compile, cuda or cuda+compile (CUDA graphs) [eager]")
+    ] = None,
     gammas: Annotated[str | None, typer.Option(help="confidence thresholds to run (comma list) [0.5,0.75,0.9]")] = None,
     placements: Annotated[str | None, typer.Option(help="head placements to run: 4;8;4,8 [three, from a quarter of the depth]")] = None,
     cap: Annotated[int | None, typer.Option(help="most drafts in a round [5]")] = None,
@@ -84,6 +129,15 @@ def profile(
     samples: Annotated[int | None, typer.Option(help="laps of each timed walk a visit [1]")] = None,
     branch_floor: Annotated[float | None, typer.Option(help="record wrong branches at least this likely to be drafted [0.3]")] = None,
     seed: Annotated[int | None, typer.Option(help="of the order of runs [0]")] = None,
+    temperature: Annotated[float | None, typer.Option(help="sample texts at this temperature; 0 is greedy [0]")] = None,
+    top_k: Annotated[int | None, typer.Option(help="sample from the so many most likely tokens alone [all]")] = None,
+    top_p: Annotated[float | None, typer.Option(help="sample from the most likely tokens of this total probability alone [1]")] = None,
+    sample_seed: Annotated[int | None, typer.Option(help="of the sampled texts [0]")] = None,
+    baselines: Annotated[
+        str | None,
+        typer.Option(help="run these beside the designs: all, or of generate,static,lookup:10,early-exit:DEPTH,draft (comma list) [none]"),
+    ] = None,
+    draft_model: Annotated[str | None, typer.Option(help="the second model of the baseline draft: folder or hub name")] = None,
     trust_remote_code: Annotated[bool | None, typer.Option("--trust-remote-code", help="run code that comes with the model")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="finish the recording begun in --out")] = False,
 ) -> None:
@@ -101,9 +155,21 @@ def profile(
     if int(chosen["threads"]) < 1:
         raise InputError(f"wanted --threads of at least 1, got {chosen['threads']}")
     torch.set_num_threads(int(chosen["threads"]))
-    decoder, tokenizer, available = load(chosen, console)
-    plan = make_plan(decoder, tokenizer, available, chosen)
-    console.print(f"recording {len(plan.designs)} designs on {len(plan.prompts)} prompts, {plan.repeats} times, into {out}")
+    check_scripted(chosen)
+    if chosen["scripted"] is None:
+        decoder, tokenizer, available = load(chosen, console)
+        decoder.heads = formed(decoder.heads, decoder.parts.model, tokenizer, available, chosen, console)
+        plan = make_plan(decoder, tokenizer, available, chosen)
+        beside = chosen_baselines(chosen, decoder, plan, tokenizer)
+        recorded = partial(record, decoder, plan, out, baselines=beside)
+    else:
+        decoder, script, shaped = load_scripted(chosen, console)
+        decoder.heads = formed(decoder.heads, decoder.parts.model, None, script.prompts, chosen, console)
+        plan = make_plan(decoder, None, script.prompts, chosen, script)
+        beside = chosen_baselines(chosen, decoder, plan, None)
+        recorded = partial(record_scripted, decoder, plan, out, script, shaped, baselines=beside)
+    also = f" and {len(beside)} baselines" if beside else ""
+    console.print(f"recording {len(plan.designs)} designs{also} on {len(plan.prompts)} prompts, {plan.repeats} times, into {out}")
     started = time.monotonic()
     columns = (
         TextColumn("{task.description}"),
@@ -117,11 +183,11 @@ def profile(
         advice = "what was finished is kept; free memory and go on with --resume, or record anew with fewer --max-new-tokens"
         with enough_memory(advice), Progress(*columns, console=console) as bar:
             task = bar.add_task("recording", total=None)
-            done = record(decoder, plan, out, resume=resume, progress=lambda n, count: bar.update(task, completed=n, total=count))
+            done = recorded(resume=resume, progress=lambda n, count: bar.update(task, completed=n, total=count))
     except KeyboardInterrupt:
         console.print(f"stopped; what was finished is kept. Go on with: adadecode-profile --out {out} --resume")
         raise typer.Exit(130) from None
-    Console().print(summary_table(done))
+    Console().print(summary_table(done), *baseline_tables(done))
     console.print(f"{out} recorded in {time.monotonic() - started:.0f} s. Next: adadecode-sim validate {out}")
 
 
@@ -147,7 +213,7 @@ def load(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Any, lis
         prompts, heads = [], read_heads(chosen["heads"], model)
     if chosen["prompts"] is not None:
         prompts = read_prompts(chosen["prompts"])
-    return AdaDecoder(model, heads), tokenizer, prompts
+    return AdaDecoder(model, heads, graphs=chosen["graphs"]), tokenizer, prompts
 
 
 def read_heads(name: str, model: Any) -> ExitHeads:
@@ -157,10 +223,15 @@ def read_heads(name: str, model: Any) -> ExitHeads:
     return ExitHeads.load(name, model)
 
 
-def make_plan(decoder: AdaDecoder, tokenizer: Any, available: Sequence[Prompt], chosen: dict[str, Any]) -> Plan:
-    """Everything that the options leave open, decided. Raises InputError."""
-    prompts = choose_prompts(available, chosen["domains"], chosen["limit"])
-    encoded = tuple(tuple(encode(tokenizer, prompt)[0].tolist()) for prompt in prompts)
+def make_plan(
+    decoder: AdaDecoder, tokenizer: Any, available: Sequence[Prompt], chosen: dict[str, Any], script: Script | None = None
+) -> Plan:
+    """Everything that the options leave open, decided. script: whose prompts these are, already chosen. Raises InputError."""
+    if script is None:
+        prompts = choose_prompts(available, chosen["domains"], chosen["limit"])
+        encoded = tuple(tuple(encode(tokenizer, prompt)[0].tolist()) for prompt in prompts)
+    else:
+        prompts, encoded = list(available), script.encoded(decoder.parts.n_embeddings, int(chosen["seed"]))
     for name in ("max_new_tokens", "repeats", "samples"):
         if int(chosen[name]) < 1:
             raise InputError(f"wanted --{name.replace('_', '-')} of at least 1, got {chosen[name]}")
@@ -170,6 +241,9 @@ def make_plan(decoder: AdaDecoder, tokenizer: Any, available: Sequence[Prompt], 
     for prompt, ids in zip(prompts, encoded, strict=True):
         check_vocabulary(ids, decoder.parts, f"of the prompt {prompt.text[:40]!r}")
     designs = make_designs(decoder, chosen)
+    sampling = Sampling.of(
+        temperature=chosen["temperature"] or 0.0, top_k=chosen["top_k"], top_p=chosen["top_p"], seed=chosen["sample_seed"] or 0
+    )
     n_layers, cap = decoder.parts.n_layers, int(chosen["cap"])
     max_tokens = int(chosen["max_tokens"] or cap + 1)
     if max_tokens < cap + 1:
@@ -194,6 +268,7 @@ def make_plan(decoder: AdaDecoder, tokenizer: Any, available: Sequence[Prompt], 
         samples=int(chosen["samples"]),
         floor=float(chosen["branch_floor"]),
         seed=int(chosen["seed"]),
+        sampling=sampling,
         settings={
             **chosen,
             "designs": [d.label for d in designs],
@@ -201,6 +276,7 @@ def make_plan(decoder: AdaDecoder, tokenizer: Any, available: Sequence[Prompt], 
             "prompts_digest": digest.of_json([(ids, prompt.max_new_tokens) for ids, prompt in zip(encoded, prompts, strict=True)]),
             "weights_digest": digest.of_weights(decoder.parts.model),
             "heads_digest": decoder.heads.digest(),
+            **({} if script is None else {"script_digest": digest.of_json(script.about())}),
         },
     )
 

@@ -12,7 +12,7 @@ import json
 import random
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,18 +21,24 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from engine.baselines import Baseline
+from engine.contest import Contest
 from engine.counterfactual import Counterfactual, Text
-from engine.decode import AdaDecoder
+from engine.coverage import coverage
+from engine.decode import AdaDecoder, Decoding
 from engine.machine import EnergyMeter, describe_machine, describe_software
 from engine.parts import Parts, Row
 from engine.prompts import Prompt
+from engine.sampling import Sampling
+from engine.states import Continuation
 from engine.timing import Clock, host_seconds, mark_works, synchronized_now, walk
+from profiles.dice import dice
 from profiles.errors import InputError
-from profiles.manifest import manifest_digest
+from profiles.manifest import manifest_digest, tables_of
 from profiles.schema import SCHEMA, SCHEMA_VERSION
 from profiles.store import Profile, write_profile
 from sim.design import Design
-from sim.scheduler import Outcome, Round, Verify, Work
+from sim.scheduler import Draft, Outcome, Round, Verdict, Verify, Work
 
 HOST_ROUNDS = 2
 """Scripted rounds of one host sample."""
@@ -46,7 +52,8 @@ class Plan:
     """What to record. encoded: each prompt's tokens. designs: vanilla first. contexts: positions at which latencies are measured.
 
     walks: depths of the timed walks, L last. max_tokens: largest batch timed. samples: laps of each walk per visit. floor: see
-    `Counterfactual.branches`. settings: everything above as the manifest tells it; a resumed recording must have the same.
+    `Counterfactual.branches`. settings: everything above as the manifest tells it; a resumed recording must have the same. sampling: how texts
+    are drawn, each prompt's with a seed of its own; greedy without.
     """
 
     prompts: tuple[Prompt, ...]
@@ -61,6 +68,11 @@ class Plan:
     floor: float
     seed: int
     settings: dict[str, Any]
+    sampling: Sampling | None = None
+
+    def sampling_of(self, p: int) -> Sampling | None:
+        """How the text of prompt number p is drawn, in every run: with one seed, so that repeats are the same run again."""
+        return None if self.sampling is None else replace(self.sampling, seed=dice(self.sampling.seed, p))
 
     def budget(self, p: int) -> int:
         """Most new tokens of prompt number p: the plan's, or its own where that is less."""
@@ -87,7 +99,7 @@ def columns(design: Design) -> Row:
 Piece = tuple[str, Callable[[], dict[str, Sequence[Row]]]]
 """Its name, and what makes it."""
 
-KINDS = ("trace", "runs", "latency", "works", "branches")
+KINDS = ("trace", "runs", "latency", "works", "branches", "baselines")
 """What pieces there are; the place of a piece's kind leads its name, so that names sort as the pieces are put together."""
 
 
@@ -97,19 +109,25 @@ def piece_name(kind: str, *numbers: str) -> str:
 
 
 class Recorder:
-    """Records one plan into one directory."""
+    """Records one plan into one directory. baselines: ways to decode that are run beside the designs, plain ``generate`` first; often none."""
 
-    def __init__(self, decoder: AdaDecoder, plan: Plan, parts: Parts) -> None:
+    own_text = True
+    """Whether designs write the model's own text, so that it can be held against generate's."""
+
+    def __init__(self, decoder: AdaDecoder, plan: Plan, parts: Parts, baselines: Sequence[Baseline] = ()) -> None:
         self.decoder, self.plan, self.parts = decoder, plan, parts
         self.device = decoder.parts.device
         self.meter = EnergyMeter(self.device)
         self.started = describe_machine(self.device)
+        self.contest = Contest(decoder, baselines, plan.designs if self.own_text else (), self.meter) if baselines else None
         self._warm = False
 
     def pieces(self) -> list[Piece]:
         """Everything to do, in order, each with its name."""
         plan, count = self.plan, len(self.plan.prompts)
         todo: list[Piece] = [(piece_name("trace", f"{p:04}"), partial(self._trace, p)) for p in range(count)]
+        if self.contest is not None:
+            todo += [(piece_name("baselines", f"{p:04}"), partial(self._baselines, p)) for p in range(count)]
         for repeat in range(plan.repeats):
             for p in range(count):
                 todo.append((piece_name("runs", f"{repeat:03}", f"{p:04}"), partial(self._runs, repeat, p)))
@@ -129,6 +147,8 @@ class Recorder:
         manifest_digest(self._manifest(0))  # what cannot be written is refused now, not at the end
         with torch.inference_mode():
             self.decoder.parts.allocate(self.plan.longest)
+        bounds = {design.boundaries(self.decoder.parts.n_layers) for design in self.plan.designs}
+        self.decoder.parts.prepare(sorted({pair for each in bounds for pair in itertools.pairwise(each)}), self.plan.longest)
         for index, (name, do) in enumerate(todo):
             if not self.parts.has(name):
                 self._warm_up()
@@ -137,10 +157,27 @@ class Recorder:
 
     def finish(self) -> Profile:
         """Put the pieces together and write the profile; the manifest comes last."""
-        tables = {name: self.parts.table(name) for name in ("latency", "prompts", "trace", "branches", "runs", "rounds", "works")}
-        profile = write_profile(self.parts.folder, self._manifest(tables["latency"].num_rows), tables)
+        tables = {name: self.parts.table(name) for name in tables_of(self._manifest(0))}
+        manifest = self._manifest(tables["latency"].num_rows)
+        if self.contest is not None:
+            tables["baselines"] = self.parts.table("baselines")
+            manifest["baselines"] = self.contest.about()
+        manifest["heads"] |= {"form": self.decoder.heads.describe(), "coverage": self._coverage()}
+        profile = write_profile(self.parts.folder, manifest, tables)
         self.parts.clear()
         return profile
+
+    def _coverage(self) -> dict[str, Any] | None:
+        """What the heads' form loses on the recorded texts (`engine.coverage`); None where it is the full one."""
+        heads = self.decoder.heads
+        if heads.form.is_full:
+            return None
+        texts = [
+            Continuation(prompt=torch.tensor([text.prompt]), output=list(text.outputs))
+            for text in map(self._text, range(len(self.plan.encoded)))
+        ]
+        found = coverage(self.decoder.parts, self.decoder.parts.model, heads, texts)
+        return None if found is None else found.to_dict()
 
     # -- pieces --------------------------------------------------------------------------------------------------------
 
@@ -153,31 +190,45 @@ class Recorder:
 
     def _trace(self, p: int) -> dict[str, Sequence[Row]]:
         with self.decoder.parts.session():
-            text, rows = Counterfactual(self.decoder).trace(self.plan.encoded[p], self.plan.budget(p))
+            text, rows = Counterfactual(self.decoder, self.plan.sampling_of(p)).trace(self.plan.encoded[p], self.plan.budget(p))
         prompt = self.plan.prompts[p]
         about = {"prompt": p, "domain": prompt.domain, "n_prompt": len(text.prompt), "n_output": len(text.outputs), "ended": text.ended}
         about |= {"first_token": text.outputs[0], "sha256": hashlib.sha256(prompt.text.encode()).hexdigest()}
         about["max_new_tokens"] = self.plan.budget(p)
         return {"prompts": [about], "trace": [{"prompt": p, **row} for row in rows]}
 
+    def _baselines(self, p: int) -> dict[str, Sequence[Row]]:
+        """Every baseline and design once on one prompt, its text held against generate's."""
+        assert self.contest is not None
+        return {"baselines": self.contest.check(p, torch.tensor([self.plan.encoded[p]]), self.plan.budget(p))}
+
     def _runs(self, repeat: int, p: int) -> dict[str, Sequence[Row]]:
-        """Every design on one prompt, in an order of its own."""
-        order = list(self.plan.designs)
+        """Every design, and every baseline that ran when it was checked, on one prompt, in an order of its own."""
+        order: list[Design | Baseline] = list(self.plan.designs)
+        beside: dict[str, Sequence[Row]] = {}
+        if self.contest is not None:
+            order += self.contest.entrants(self.parts.rows(piece_name("baselines", f"{p:04}"), "baselines"))
+            beside["baselines"] = []
         random.Random(f"{self.plan.seed} {repeat} {p}").shuffle(order)
         runs, rounds = {}, {}
         for design in order:
+            if not isinstance(design, Design):
+                assert self.contest is not None
+                ids = torch.tensor([self.plan.encoded[p]])
+                beside["baselines"] = [*beside["baselines"], self.contest.timed(design, repeat, p, ids, self.plan.budget(p))]
+                continue
             done, row = self._decode(design, p)
             runs[design] = {**columns(design), "prompt": p, "repeat": repeat, "instrumented": False, **row}
             rounds[design] = [{**columns(design), "prompt": p, **self._round(k, r)} for k, r in enumerate(done)]
         told = [row for d in self.plan.designs for row in rounds[d]]
         if repeat == 0:
-            return {"runs": [runs[d] for d in self.plan.designs], "rounds": told}
+            return {"runs": [runs[d] for d in self.plan.designs], "rounds": told, **beside}
         if told != self.parts.rows(piece_name("runs", "000", f"{p:04}"), "rounds"):
             raise InputError(
                 f"repeat {repeat} on prompt {p} went other rounds than the first run: the model does not compute the same twice on"
                 f" {self.device}, and its runs cannot be replayed; use deterministic kernels, or record with --repeats 1"
             )
-        return {"runs": [runs[d] for d in self.plan.designs]}
+        return {"runs": [runs[d] for d in self.plan.designs], **beside}
 
     @staticmethod
     def _round(number: int, done: Round) -> Row:
@@ -185,12 +236,16 @@ class Recorder:
         row = {"round": number, "start": done.start, "exits": list(done.exits), "accepted": done.accepted, "committed": done.committed}
         return {**row, "segments": list(segments), "batches": list(batches), "checks": list(done.checks)}
 
+    def _start(self, ids: torch.Tensor, design: Design, p: int) -> Decoding:
+        """Prefill prompt number p, ids (1, n)."""
+        return self.decoder.start(ids, design, max_new_tokens=self.plan.budget(p), sampling=self.plan.sampling_of(p))
+
     def _decode(self, design: Design, p: int, watch: Callable[[Work, Outcome], None] | None = None) -> tuple[list[Round], Row]:
         """One timed run: its rounds, and its row of the runs table."""
         ids = torch.tensor([self.plan.encoded[p]])
         joules = self.meter.joules()
         begun = synchronized_now(self.device)
-        decoding = self.decoder.start(ids, design, max_new_tokens=self.plan.budget(p))
+        decoding = self._start(ids, design, p)
         prefilled = synchronized_now(self.device)
         with self.decoder.parts.session():
             for _ in decoding.steps(watch):
@@ -241,7 +296,7 @@ class Recorder:
         for design in self.plan.designs:
             ids = torch.tensor([self.plan.encoded[p]])
             begun = synchronized_now(self.device)
-            decoding = self.decoder.start(ids, design, max_new_tokens=self.plan.budget(p))
+            decoding = self._start(ids, design, p)
             prefilled = synchronized_now(self.device)
             done, clock = mark_works(decoding)
             ended = synchronized_now(self.device)
@@ -259,23 +314,46 @@ class Recorder:
         return {"runs": runs, "works": works}
 
     def _branches(self, p: int) -> dict[str, Sequence[Row]]:
-        """Every wrong branch that a recorded design went down, and every likely one."""
+        """Every wrong branch that a recorded design went down, and every likely one; of sampled runs, what they drew: their branches left other texts."""
+        trace = self.parts.rows(piece_name("trace", f"{p:04}"), "trace")
+        text = self._text(p)
+        longest = max(d.cap for d in self.plan.designs) - 1
+        visited: set[tuple[int, tuple[int, ...]]] = set()
+        for design in self.plan.designs:
+            if design.placement and design.verify and self.plan.sampling is None:
+                visited |= self._visited(design, p)
+        with self.decoder.parts.session():
+            room = len(text.prompt) + self.plan.budget(p)
+            found = Counterfactual(self.decoder, self.plan.sampling_of(p)).branches(
+                text, trace, visited, floor=self.plan.floor, longest=longest, room=room
+            )
+            rows = [{"prompt": p, **row} for row in found]
+        rows.sort(key=lambda r: (r["output"], r["path"], r["depth"]))
+        if self.plan.sampling is None:
+            return {"branches": rows}
+        return {"branches": rows, "draws": [row for design in self.plan.designs for row in self._draws(design, p)]}
+
+    def _draws(self, design: Design, p: int) -> list[Row]:
+        """What one design draws on one prompt, by running it."""
+        drawn: list[Row] = []
+
+        def watch(work: Work, outcome: Outcome) -> None:
+            same = {**columns(design), "prompt": p, "index": len(drawn)}
+            if isinstance(outcome, Draft):
+                drawn.append({**same, "kind": "check", **outcome._asdict(), "accepted": 0})
+            elif isinstance(outcome, Verdict):
+                drawn.append({**same, "kind": "verify", "confidence": float("nan"), **outcome._asdict()})
+
+        self._decode(design, p, watch)
+        return drawn
+
+    def _text(self, p: int) -> Text:
+        """The recorded text of prompt number p."""
         trace = self.parts.rows(piece_name("trace", f"{p:04}"), "trace")
         about = self.parts.rows(piece_name("trace", f"{p:04}"), "prompts")[0]
         final = {row["output"]: row["token"] for row in trace if row["depth"] == self.decoder.parts.n_layers}
         outputs = (about["first_token"], *(final[i] for i in sorted(final)))
-        text = Text(prompt=self.plan.encoded[p], outputs=outputs, ended=about["ended"])
-        longest = max(d.cap for d in self.plan.designs) - 1
-        visited: set[tuple[int, tuple[int, ...]]] = set()
-        for design in self.plan.designs:
-            if design.placement and design.verify:
-                visited |= self._visited(design, p)
-        with self.decoder.parts.session():
-            room = len(text.prompt) + self.plan.budget(p)
-            found = Counterfactual(self.decoder).branches(text, trace, visited, floor=self.plan.floor, longest=longest, room=room)
-            rows = [{"prompt": p, **row} for row in found]
-        rows.sort(key=lambda r: (r["output"], r["path"], r["depth"]))
-        return {"branches": rows}
+        return Text(prompt=self.plan.encoded[p], outputs=outputs, ended=about["ended"])
 
     def _visited(self, design: Design, p: int) -> set[tuple[int, tuple[int, ...]]]:
         """The wrong branches of one design on one prompt, by running it: (output of the first wrong draft, drafts from there on)."""
@@ -298,8 +376,11 @@ class Recorder:
         plan, parts, heads = self.plan, self.decoder.parts, self.decoder.heads
         model = parts.model
         limitations = [
-            f"greedy decoding, batch 1, {parts.dtype} on {self.device.type}, eager",
-            "wrong branches are recorded where a recorded design went or drafts were likely; elsewhere they are modelled",
+            f"{'greedy' if plan.sampling is None else 'sampled'} decoding, batch 1, {parts.dtype} on {self.device.type}, {self.decoder.graphs}",
+            *parts.fallbacks,
+            "wrong branches are recorded where a recorded design went or drafts were likely; elsewhere they are modelled"
+            if plan.sampling is None
+            else "wrong branches are recorded where drafts were likely; those that sampled runs went down are modelled",
         ]
         digest = hashlib.sha256("\n".join(p.text for p in plan.prompts).encode()).hexdigest()
         return {
@@ -321,7 +402,7 @@ class Recorder:
             "software": describe_software(),
             "dtype": str(parts.dtype).removeprefix("torch."),
             "attention": "adadecode over preallocated buffers (scaled_dot_product_attention)",
-            "graphs": "eager",
+            "graphs": self.decoder.graphs,
             "seed": plan.seed,
             "prompts": {"sha256": digest, "count": len(plan.prompts), "domains": sorted({p.domain for p in plan.prompts})},
             "settings": plan.settings,
@@ -329,6 +410,7 @@ class Recorder:
             "eos_token_ids": sorted(self.decoder.eos),
             "max_new_tokens": plan.max_new_tokens,
             "latency_samples": samples,
+            **({} if plan.sampling is None else {"sampling": asdict(plan.sampling)}),
         }
 
 
@@ -342,9 +424,21 @@ def check_lengths(encoded: Sequence[Sequence[int]], max_new_tokens: int, model: 
         )
 
 
-def record(decoder: AdaDecoder, plan: Plan, out: Path, *, resume: bool, progress: Callable[[int, int], None] | None = None) -> Profile:
+def record(
+    decoder: AdaDecoder,
+    plan: Plan,
+    out: Path,
+    *,
+    resume: bool,
+    baselines: Sequence[Baseline] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Profile:
     """Record a plan into ``out``; returns the finished profile. Raises InputError where ``out`` holds something else."""
-    recorder = Recorder(decoder, plan, Parts.open(out, plan.settings, resume=resume))
+    return finished(Recorder(decoder, plan, Parts.open(out, plan.settings, resume=resume), baselines), progress)
+
+
+def finished(recorder: Recorder, progress: Callable[[int, int], None] | None = None) -> Profile:
+    """Do all that a recorder has left to do; returns the profile. progress: called with (finished, all) pieces after each."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="transformers")
         for done, count in recorder.run():

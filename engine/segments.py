@@ -7,7 +7,7 @@ found by watching. The result is then held against the model's own logits; a mod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -56,7 +56,8 @@ class _StandIn(nn.Module):
 class SegmentedModel:
     """A causal LM taken apart. Raises UnsupportedModel, naming the model, where that cannot be done exactly.
 
-    n_layers: L. hidden_size: d. Hidden states are (1, n, d); positions are contiguous [start, start + n).
+    n_layers: L. hidden_size: d. Hidden states are (1, n, d); positions are contiguous [start, start + n). fallbacks: why something runs in another way
+    than was asked for (`engine.static`).
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -68,9 +69,12 @@ class SegmentedModel:
         self.n_layers = len(self.layers)
         self.hidden_size = int(self.config.hidden_size)
         self.device = next(model.parameters()).device
-        self.dtype = next(self.layers.parameters()).dtype
+        self.dtype = next(
+            p.dtype for p in self.layers.parameters() if p.is_floating_point()
+        )  # quantised weights come with others that are not
         self.kv = KeyValues(self.n_layers, 0)
         self._calls: list[Call] = []
+        self.fallbacks: list[str] = []
         try:
             with torch.inference_mode():
                 self._take_apart()
@@ -194,8 +198,8 @@ class SegmentedModel:
                 f"its {kind} rotary embedding changes with the length beyond {original} positions, and {capacity} were asked for"
             )
 
-    def _arguments(self, start: int, stop: int) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
-        """Every layer's arguments for positions [start, stop), cut from the recorded ones; layers with the same share one copy."""
+    def _arguments(self, start: int, stop: int, rows: torch.Tensor | None = None) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+        """Every layer's arguments for positions [start, stop), or for those of ``rows``, cut from the recorded ones; layers with the same share one copy."""
         capacity = self.kv.capacity
         cut: dict[int, torch.Tensor] = {}
 
@@ -206,7 +210,9 @@ class SegmentedModel:
                     found = value
                     for axis, size in enumerate(value.shape):
                         if size == capacity:
-                            found = found.narrow(axis, start, stop - start)
+                            found = (
+                                found.narrow(axis, start, stop - start) if rows is None else found.index_select(axis, rows.to(found.device))
+                            )
                     cut[id(value)] = found
                 return found
             if isinstance(value, (tuple, list)):
@@ -263,7 +269,7 @@ class SegmentedModel:
         hidden = torch.randn((1, 3, self.hidden_size), generator=generator, dtype=torch.float64).to(self.device, self.dtype)
         with self._standing_in(hidden):
             own = self._own_forward(torch.zeros((1, 3), dtype=torch.long, device=self.device), 0).logits
-        raw = self.lm_head(self.normed(hidden))
+        raw = self.lm_head(self.normed(hidden)).to(own.device)  # of a model on several devices, the last one's
         factor = float((own.double() * raw.double()).sum() / raw.double().square().sum())
         cap = getattr(self.config, "final_logit_softcapping", None)
         candidates: list[Callable[[torch.Tensor], torch.Tensor]] = [lambda x: x, lambda x: x * factor]
@@ -295,7 +301,7 @@ class SegmentedModel:
         untold = [i for i, kind in enumerate(types) if kind == "sliding_attention" and not self.kv.windows.get(i)]
         if untold or (slides and not any(self.kv.windows.values())):
             raise self._refuse("its layers see only a window of the text, of which their attention is not told")
-        difference = float((torch.cat(got).double() - own).abs().max())
+        difference = float((torch.cat(got).to(own.device).double() - own).abs().max())
         tolerance = {torch.float64: 1e-4, torch.float32: 1e-3}.get(self.dtype, 6e-2) * max(1.0, float(own.abs().max()))
         if not difference <= tolerance:
             raise self._refuse(f"taken apart, its logits differ by {difference:.2g} from its own")
@@ -307,6 +313,9 @@ class SegmentedModel:
         """Within: ``embed``, ``run`` and ``logits`` may be called. Afterwards the model is as the user gave it."""
         with torch.inference_mode(), attending(self.model, self.kv):
             yield
+
+    def prepare(self, segments: Sequence[tuple[int, int]], longest: int) -> None:
+        """Make ready what else would be made in the first runs of these segments, for positions up to ``longest``. Eagerly there is nothing to make."""
 
     def embed(self, tokens: torch.Tensor, start: int) -> torch.Tensor:
         """Hidden states (1, n, d) at depth 0 of tokens (1, n) at positions start, start + 1, ..."""
@@ -340,6 +349,6 @@ class SegmentedModel:
         """Logits (1, n, V) in FP32 from what ``normed`` returns."""
         return self.finish(self.lm_head(normed)).float()
 
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The model's own logits (1, n, V) in FP32 from hidden states (1, n, d) at depth L."""
+    def logits(self, hidden: torch.Tensor, start: int = 0) -> torch.Tensor:
+        """The model's own logits (1, n, V) in FP32 from hidden states (1, n, d) at depth L of positions start.. (of no matter but in canonical numerics)."""
         return self.unembed(self.normed(hidden))

@@ -1,12 +1,18 @@
-"""The table that ends a recording."""
+"""The tables that end a recording."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from typing import Any
 
 import pandas as pd
 from rich.table import Table
 
 from profiles.store import Profile
+from sim.beside import same_text, standings
 from sim.design import Design, Policy
+from sim.origin import script_of
 from sim.recorded import rounds_of, timed_runs
 from sim.scheduler import Round
 
@@ -34,7 +40,9 @@ def summarize(profile: Profile) -> pd.DataFrame:
 
 def summary_table(profile: Profile) -> Table:
     """What was measured, for a terminal."""
-    table = Table(title=f"measured: {profile.manifest['model']['name']}, {profile.manifest['prompts']['count']} prompts")
+    said = script_of(profile)
+    whose = "" if said is None else f"\n{said}"
+    table = Table(title=f"measured: {profile.manifest['model']['name']}, {profile.manifest['prompts']['count']} prompts{whose}")
     for heading in ("design", "ms/tok", "tok/s", "speedup", "tok/round", "rejected"):
         table.add_column(heading, justify="left" if heading == "design" else "right", no_wrap=True)
     for row in summarize(profile).to_dict("records"):
@@ -47,3 +55,26 @@ def summary_table(profile: Profile) -> Table:
             f"{row['rejected']:.1%}" if row["drafts"] else "-",
         )
     return table
+
+
+def baseline_tables(profile: Profile) -> list[Table]:
+    """Baselines beside the designs, for a terminal; none where none were recorded."""
+    found = standings(profile, {"": tuple(profile.prompts["prompt"])})
+    if found.empty:
+        return []
+    failed = [f"{row['name']} did not run: {row['error']}" for row in found.to_dict("records") if row["error"]]
+    table = Table(title="in turn with the designs: median (lowest .. highest) of the repeats", caption="\n".join(failed) or None)
+    table.caption_justify = "left"
+    table.add_column("", overflow="fold")
+    for heading in ("ms/tok", "/ vanilla", "/ generate", "same text"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in found.sort_values("over_vanilla", ascending=False, kind="stable").to_dict("records"):
+        if not math.isnan(row["tpot_s"]):
+            ratios = (_spread(row, over) for over in ("vanilla", "generate"))
+            table.add_row(row["name"], f"{row['tpot_s'] * 1e3:.2f}", *ratios, same_text(row))
+    return [table]
+
+
+def _spread(row: dict[Hashable, Any], over: str) -> str:
+    middle, low, high = (row[f"over_{over}{end}"] for end in ("", "_low", "_high"))
+    return "-" if math.isnan(middle) else f"{middle:.2f} ({low:.2f}..{high:.2f})"

@@ -16,6 +16,7 @@ import torch
 
 from engine.decode import AdaDecoder, Decoding
 from engine.heads import ExitHeads
+from engine.scripted import ScriptedDecoding
 from engine.segments import SegmentedModel
 from sim.design import Design
 from sim.scheduler import KINDS, Check, Draft, Outcome, Run, Schedule, Verdict, Verify, Work
@@ -131,23 +132,6 @@ def walk(decoder: AdaDecoder, depth: int, tokens: Sequence[int], context: int, l
             yield _row("head", layers[-1], repeat, layer=depth, reuse=depth)
 
 
-class ScriptedDecoding(Decoding):
-    """Decoding that does all the work but takes its decisions from a script: every token exits at ``depth``, every draft holds."""
-
-    depth: int
-
-    def perform(self, work: Work) -> Outcome:
-        """The work, timed in place by ``mark``; a scripted outcome."""
-        assert self.mark is not None
-        outcome = super().perform(work)
-        self.mark()
-        if isinstance(work, Check):
-            return Draft(confidence=1.0 if work.depth == self.depth else 0.0, token=0)
-        if isinstance(work, Verify):
-            return Verdict(accepted=len(work.drafts), token=0)
-        return outcome
-
-
 def host_seconds(decoder: AdaDecoder, depth: int, context: int, rounds: int) -> float:
     """What one piece of work costs outside the model: a scripted decode's time, less its layers, embeddings, heads and verifies.
 
@@ -162,9 +146,16 @@ def host_seconds(decoder: AdaDecoder, depth: int, context: int, rounds: int) -> 
         first_token=0,
         max_new_tokens=rounds * (design.cap + 1 if depth else 1) + 1,
     )
-    decoding = ScriptedDecoding(parts, decoder.heads, schedule)
-    decoding.depth = depth
     clock = Clock(parts.device)
+
+    def answers(work: Work) -> Outcome:
+        """Every token exits at ``depth``, every draft holds; the work before is marked as done."""
+        clock.mark()
+        if isinstance(work, Check):
+            return Draft(confidence=1.0 if work.depth == depth else 0.0, token=0)
+        return Verdict(accepted=len(work.drafts), token=0) if isinstance(work, Verify) else None
+
+    decoding = ScriptedDecoding(parts, decoder.heads, schedule, answers)
     decoding.mark = clock.mark
     clock.mark()
     works = list(decoding.steps())

@@ -21,14 +21,17 @@ from rich.table import Table
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from engine import digest
+from engine.coverage import coverage
 from engine.decode import AdaDecoder
 from engine.divergence import Vocabulary
 from engine.heads import ExitHeads
 from engine.loading import enough_memory
 from engine.prompts import Prompt, encode
+from engine.shortlist import by_frequency
 from engine.states import continuations, write_states
 from engine.trainer import Trainer
 from profiles.errors import HeadsError, InputError
+from sim.head_form import HeadForm
 
 STATE, CACHE, CHECKPOINT = "train.json", "cache", "checkpoint.safetensors"
 FORMAT = 1
@@ -50,12 +53,16 @@ def train_heads(
     seed: int = 0,
     held_out: float = 0.1,
     keep_cache: bool = False,
+    shortlist: int | None = None,
+    head_dtype: str | None = None,
     console: Console | None = None,
 ) -> ExitHeads:
     """Heads for ``model`` at ``depths`` (every 4th layer by default), trained, measured and saved in ``out``; returned as saved.
 
     batch_tokens: positions a step. lr: peak learning rate, LR_TIMES_WIDTH / d by default. held_out: share of the *prompts* that only the
-    metrics see. keep_cache: leave the continuations and hidden states in ``out``. console: shows progress where given.
+    metrics see. keep_cache: leave the continuations and hidden states in ``out``. shortlist, head_dtype: the form that the heads are saved in
+    (`sim.head_form`), which training does not depend on; a shortlist is counted on the continuations trained on, and what the form loses is measured on the
+    others. console: shows progress where given.
 
     Called again with the same arguments it goes on where it was stopped. Raises InputError (other settings in ``out``, absurd
     settings, too little memory or disk), PromptError, HeadsError, UnsupportedModel.
@@ -79,6 +86,10 @@ def train_heads(
     settings |= {"epochs": epochs, "batch_tokens": batch_tokens, "lr": lr, "seed": seed, "held_out": held_out}
     trained, tested = _split(len(encoded), held_out, seed)
     vocabulary = Vocabulary.of(parts)
+    form = HeadForm(shortlist=shortlist, dtype=head_dtype)
+    if shortlist is not None and shortlist >= len(vocabulary.weight):
+        raise HeadsError(f"a shortlist of {shortlist} tokens leaves out none of the {len(vocabulary.weight)} of this model: take fewer")
+    settings |= {} if form.is_full else {"form": form.to_dict()}
     if _claim(out, settings):
         return ExitHeads.load(out, model)
     cache = out / CACHE
@@ -98,7 +109,12 @@ def train_heads(
         trainer = Trainer(vocabulary, depths, lr=lr, epochs=epochs, batch_tokens=batch_tokens, seed=seed)
         trainer.fit(seen, cache / CHECKPOINT, _stage(progress, "training", epochs * seen.steps(batch_tokens)))
         metrics = trainer.measure(unseen, _stage(progress, "held-out prompts", unseen.steps(batch_tokens)))
-    ExitHeads(model, dict(zip(depths, trainer.transforms(), strict=True)), metrics).save(out)
+        frequent = by_frequency((texts[i].output for i in trained), decoder.eos)
+        heads = ExitHeads(model, dict(zip(depths, trainer.transforms(), strict=True)), metrics, form=form, frequent=frequent)
+        if not form.is_full:
+            found = coverage(parts, model, heads, [texts[i] for i in tested])
+            heads.coverage = None if found is None else found.to_dict()
+    heads.save(out)
     _write_state(out, settings, finished=True)
     if not keep_cache:
         shutil.rmtree(cache)
@@ -209,10 +225,11 @@ def _claim(out: Path, settings: dict[str, Any]) -> bool:
         before, finished = dict(state["settings"]), bool(state["finished"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error}): name another --out") from error
-    changed = [name for name in settings if before.get(name) != settings[name]]
+    changed = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
     if changed or state.get("format") != FORMAT:
         difference = (
-            "; ".join(f"{name} was {before.get(name)}, is now {settings[name]}" for name in changed) or "another version of this program"
+            "; ".join(f"{name} was {before.get(name)}, is now {settings.get(name)}" for name in changed)
+            or "another version of this program"
         )
         raise InputError(f"{out} holds a training run with other settings ({difference}): use the same, or name another --out")
     return finished

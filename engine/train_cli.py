@@ -33,6 +33,10 @@ def train(
     batch_tokens: Annotated[int, typer.Option(help="Positions a step.")] = 1024,
     held_out: Annotated[float, typer.Option(help="Share of the prompts that only the measurement sees.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Which prompts are held out, and the order of the rest.")] = 0,
+    shortlist: Annotated[
+        int | None, typer.Option(help="Save heads that give logits of this many frequent tokens alone.", show_default=False)
+    ] = None,
+    head_dtype: Annotated[str | None, typer.Option(help="int8: save heads that read T and the LM head in it.", show_default=False)] = None,
     keep_cache: Annotated[bool, typer.Option("--keep-cache", help="Keep the continuations and hidden states when done.")] = False,
     trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")] = False,
 ) -> None:
@@ -46,6 +50,7 @@ def train(
         from engine.prompts import read_prompts
 
         texts = read_prompts(prompts)
+        from engine.coverage import coverage_table
         from engine.demo import load_demo
         from engine.loading import load_model
         from engine.machine import torch_device
@@ -70,6 +75,8 @@ def train(
             seed=seed,
             held_out=held_out,
             keep_cache=keep_cache,
+            shortlist=shortlist,
+            head_dtype=head_dtype,
             console=Console(stderr=True),
         )
     except KeyboardInterrupt:
@@ -77,6 +84,8 @@ def train(
         raise typer.Exit(130) from None
     console = Console()
     console.print(metrics_table(heads))
+    if heads.coverage is not None:
+        console.print(coverage_table(heads.coverage, heads.form.label))
     console.print(f"heads at depths {', '.join(map(str, heads.depths))} in {out}", highlight=False, soft_wrap=True)
 
 

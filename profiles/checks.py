@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from profiles.errors import ProfileError
-from profiles.schema import LATENCY_KINDS, TABLES
+from profiles.schema import ALL_TABLES, LATENCY_KINDS
 
 AGAIN = "record it again with `adadecode-profile`"
 """What to do about most of what can be wrong with a recording."""
@@ -23,6 +23,7 @@ PAIRS = {
     "runs": [("placement", "gammas")],
     "rounds": [("placement", "gammas"), ("segments", "batches")],
     "works": [("placement", "gammas")],
+    "draws": [("placement", "gammas")],
 }
 """By table: columns of lists that have an item each for the same thing."""
 
@@ -46,7 +47,7 @@ def check_values(name: str, frame: pd.DataFrame, n_layers: int | None, where: st
     for rule in _rules(name, n_layers):
         column = frame[rule.column]
         rows: _Array = np.arange(len(frame)) if rule.rows is None else np.flatnonzero(rule.rows(frame))
-        if pa.types.is_list(TABLES[name].field(rule.column).type):
+        if pa.types.is_list(ALL_TABLES[name].field(rule.column).type):
             rows = np.repeat(rows, [len(items) for items in column])
             values = np.array([item for items in column for item in items])
         else:
@@ -82,7 +83,7 @@ def check_prompts(frames: Mapping[str, pd.DataFrame], where: str) -> None:
             f"wanted a text that fills its max_new_tokens or ended before, got {row['n_output']} of {row['max_new_tokens']} tokens for prompt"
             f" {row['prompt']} in the table prompts of {where}: {AGAIN}"
         )
-    for name in ("trace", "branches", "runs", "rounds", "works"):
+    for name in sorted(frames.keys() - {"latency", "prompts"}):
         strange = frames[name]["prompt"][~frames[name]["prompt"].isin(listed)]
         if len(strange):
             raise ProfileError(
@@ -139,8 +140,30 @@ def _rules(name: str, n_layers: int | None) -> list[_Rule]:
             _within("committed", tokens, 1),
         ],
         "works": [*design, _among("kind", ("run", "check", "verify")), _seconds("seconds")],
+        "baselines": [
+            _within("repeat", "a repeat, or -1 for a check,", -1),
+            *(_within(column, "a count", 0) for column in ("n_tokens", "n_same", "n_first")),
+            *(_within(column, tokens, 1)._replace(rows=_ran) for column in ("n_tokens", "n_first")),
+            _seconds("prefill_s")._replace(rows=_ran),
+            _Rule("decode_s", "a finite number of seconds", lambda x: np.isfinite(x) & (x >= 0), _ran),
+            _Rule("compile_s", "a finite number of seconds", lambda x: np.isfinite(x) & (x >= 0)),
+            _Rule("energy_j", "a finite number of joules, or NaN", lambda x: np.isnan(x) | (np.isfinite(x) & (x >= 0))),
+        ],
+        "draws": [
+            *design,
+            _within("index", "a count", 0),
+            _among("kind", ("check", "verify")),
+            _within("confidence", *probability)._replace(rows=lambda frame: frame["kind"] == "check"),
+            _within("token", "a token", 0),
+            _within("accepted", "a number of drafts", 0),
+        ],
     }
     return rules[name]
+
+
+def _ran(frame: pd.DataFrame) -> pd.Series[bool]:
+    """The rows of baselines that ran."""
+    return frame["error"] == ""
 
 
 def _seconds(column: str) -> _Rule:

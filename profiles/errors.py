@@ -5,6 +5,7 @@
     AdaDecodeError
     └── InputError              what the user gave cannot be used; command-line tools exit with code 2
         ├── DesignError         a policy, gamma, placement or cap that makes no sense
+        ├── SamplingError       a temperature, top-k, top-p or seed that makes no sense
         ├── ProfileError        a profile that is damaged, incomplete, newer than this program, or holds absurd numbers
         ├── LatencyError        a latency was asked for that was not measured
         ├── PromptError         an empty or malformed prompt file
@@ -33,6 +34,10 @@ class InputError(AdaDecodeError):
 
 class DesignError(InputError):
     """A policy, gamma, placement or cap that makes no sense."""
+
+
+class SamplingError(InputError):
+    """A temperature, top-k, top-p or seed that makes no sense."""
 
 
 class ProfileError(InputError):

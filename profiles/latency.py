@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -106,12 +107,12 @@ class LatencyTable:
             _rows={kind: _Line.through(line) for kind, line in rows.items()},
         )
 
-    @property
+    @cached_property
     def contexts(self) -> tuple[int, ...]:
         """Every context at which layers were measured: seconds are linear in between."""
         return tuple(sorted(set(self.points.loc[self.points["kind"] == "layer", "context"])))
 
-    @property
+    @cached_property
     def reuses(self) -> tuple[int, ...]:
         """Every reuse at which layers were measured; below the smallest and above the largest, seconds are the same."""
         return tuple(sorted(set(self.points.loc[self.points["kind"] == "layer", "reuse"])))
@@ -209,6 +210,10 @@ class LatencyTable:
 
 def _points(latency: pd.DataFrame) -> pd.DataFrame:
     """One row per measured point: the mean of its samples in the usual visits, and how many these are."""
+    if latency.empty:
+        raise ProfileError(
+            "wanted latencies, the table holds none: give a profile that adadecode-profile recorded, and a text alone as --trace"
+        )
     seconds = latency["seconds"].to_numpy(dtype=np.float64)
     enough = (seconds > 0) | ((seconds == 0) & (latency["kind"] == "host").to_numpy())  # a host may cost nothing, where all is estimated
     if wrong := np.flatnonzero(~(np.isfinite(seconds) & enough)).tolist():

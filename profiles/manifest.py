@@ -10,7 +10,7 @@ from typing import Any
 
 from profiles.checks import AGAIN
 from profiles.errors import ProfileError
-from profiles.schema import MANIFEST, REQUIRED_MANIFEST, SCHEMA, SCHEMA_VERSION
+from profiles.schema import MANIFEST, REQUIRED_MANIFEST, SAMPLED_TABLES, SCHEMA, SCHEMA_VERSION, TABLES
 
 
 def manifest_digest(manifest: Mapping[str, Any]) -> str:
@@ -23,6 +23,11 @@ def manifest_digest(manifest: Mapping[str, Any]) -> str:
         raise ProfileError(
             f"wanted text and finite numbers in a manifest, got something JSON cannot carry ({error}): use null or plain numbers"
         ) from None
+
+
+def tables_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tables that a profile with this manifest must have; it may have those of OPTIONAL_TABLES besides."""
+    return (*TABLES, *(SAMPLED_TABLES if manifest.get("sampling") is not None else ()))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -48,8 +53,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     version = manifest.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise ProfileError(f"{folder} has schema version {version}, this program reads up to {SCHEMA_VERSION}: upgrade adadecode")
-    if version != SCHEMA_VERSION or isinstance(version, bool):
-        raise ProfileError(f"wanted schema version {SCHEMA_VERSION} in {path}, got {version!r}: {AGAIN}")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ProfileError(f"wanted schema version {SCHEMA_VERSION} or an earlier one in {path}, got {version!r}: {AGAIN}")
     if manifest.get("digest") != (digest := manifest_digest(manifest)):
         raise ProfileError(
             f"{path} was edited: its digest is {digest}, it claims {manifest.get('digest')}: restore the original, or {AGAIN}"

@@ -1,7 +1,11 @@
 """What a profile holds: the tables, their columns, and the manifest. The only thing that passes from engine to simulator.
 
 Positions count from the first token of the prompt; *output* counts generated tokens: output 0 comes from the prefill, output
-i is predicted by the token at position ``n_prompt + i - 1``. Seconds, joules, bytes. Greedy decoding throughout.
+i is predicted by the token at position ``n_prompt + i - 1``. Seconds, joules, bytes.
+
+Decoding is greedy, or sampled where the manifest says so under ``sampling`` (temperature, top_k, top_p, seed). Confidences and acceptances
+are then those of the distributions after temperature, top-k and top-p; heads say their likeliest token; the committed text, and so
+what the last layer says, is drawn. Measured runs drew texts of their own, of which the table draws keeps every outcome.
 
 ======== ===========================================================================================================
 table    one row is
@@ -13,6 +17,7 @@ branches the same off the committed path, after a wrong draft
 runs     one timed run of one design on one prompt
 rounds   one round of one design on one prompt (the same in every repeat), in the order they happened
 works    one piece of work of one *instrumented* run, with its measured seconds
+draws    one outcome of one design on one prompt: what a head drew, or what the last layer let hold (sampled profiles only)
 ======== ===========================================================================================================
 """
 
@@ -21,7 +26,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 SCHEMA = "adadecode-profile"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 may hold sampled texts. A greedy profile is still written as version 1, and both are read."""
 MANIFEST = "manifest.json"
 
 LATENCY_KINDS = ("embed", "layer", "head", "verify", "prefill", "host")
@@ -123,6 +129,47 @@ TABLES: dict[str, pa.Schema] = {
         ]
     ),
 }
+
+SAMPLED_TABLES: dict[str, pa.Schema] = {
+    "draws": pa.schema(
+        [
+            ("policy", _text),
+            ("placement", pa.list_(_int)),
+            ("gammas", pa.list_(_float)),
+            ("cap", _int),
+            ("verify", _bool),
+            ("prompt", _int),
+            ("index", _int),  # order in the run, checks and verifies counted
+            ("kind", _text),  # check | verify
+            ("confidence", _float),  # of a check: the head's highest probability; NaN of a verify
+            ("token", _int),  # drawn by the head, or what follows the drafts that hold
+            ("accepted", _int),  # of a verify: drafts that hold; 0 of a check
+        ]
+    ),
+}
+"""Tables that only a sampled profile has."""
+
+OPTIONAL_TABLES: dict[str, pa.Schema] = {
+    "baselines": pa.schema(
+        [
+            ("name", _text),  # like generate or lookup:10; a design's label where one of ours was checked
+            ("prompt", _int),
+            ("repeat", _int),  # -1: the run that checks the text before anything is timed
+            ("n_tokens", _int),  # outputs; 0 where it did not run
+            ("n_same", _int),  # how many of them, from the first, are generate's
+            ("exact", _bool),  # whether the whole text is
+            ("n_first", _int),  # outputs that came with the first, in one step
+            ("prefill_s", _float),  # until they were there; NaN where it did not run
+            ("decode_s", _float),  # all outputs after these
+            ("compile_s", _float),  # spent compiling before this run, and in neither of the two
+            ("energy_j", _float),
+            ("error", _text),  # why it did not run; empty where it did
+        ]
+    ),
+}
+"""Tables that a profile may have. Read as empty where it has not."""
+
+ALL_TABLES = TABLES | SAMPLED_TABLES | OPTIONAL_TABLES
 
 REQUIRED_MANIFEST = (
     "schema",

@@ -1,6 +1,6 @@
 """Profiles on disk: written atomically, the manifest last; read back only when whole, untouched and sane.
 
-A profile is a directory with one Parquet file per table of `schema.TABLES` and ``manifest.json``, which names every file with its
+A profile is a directory with one Parquet file per table of `schema.ALL_TABLES` and ``manifest.json``, which names every file with its
 SHA-256 and carries a ``digest`` of itself. Files are written beside their place (``*.part``), synced, and moved into it, so a
 directory without a manifest is an unfinished recording and nothing else.
 """
@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,16 @@ from numpy.typing import NDArray
 
 from profiles.checks import AGAIN, check_prompts, check_values
 from profiles.errors import ProfileError
-from profiles.manifest import check_manifest, manifest_digest, read_manifest
-from profiles.schema import MANIFEST, SCHEMA, SCHEMA_VERSION, TABLES
+from profiles.manifest import check_manifest, manifest_digest, read_manifest, tables_of
+from profiles.schema import ALL_TABLES, MANIFEST, OPTIONAL_TABLES, SAMPLED_TABLES, SCHEMA, SCHEMA_VERSION
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Profile:
-    """A recording: its manifest and its tables, columns as in `schema.TABLES`. List columns hold tuples, to be grouped and compared."""
+    """A recording: its manifest and its tables, columns as in `schema.ALL_TABLES`. List columns hold tuples, to be grouped and compared.
+
+    draws is empty where decoding was greedy, baselines where none were recorded.
+    """
 
     path: Path
     manifest: dict[str, Any]
@@ -40,11 +43,18 @@ class Profile:
     runs: pd.DataFrame
     rounds: pd.DataFrame
     works: pd.DataFrame
+    draws: pd.DataFrame = field(default_factory=lambda: _frame(SAMPLED_TABLES["draws"].empty_table()))
+    baselines: pd.DataFrame = field(default_factory=lambda: _frame(OPTIONAL_TABLES["baselines"].empty_table()))
 
     @property
     def name(self) -> str:
         """What the recording calls itself; the directory's name where it does not say."""
         return str(self.manifest.get("name", self.path.name))
+
+    @property
+    def sampled(self) -> bool:
+        """Whether its texts were sampled; else they are greedy."""
+        return self.manifest.get("sampling") is not None
 
     @property
     def n_layers(self) -> int:
@@ -69,27 +79,35 @@ def write_table(folder: str | Path, name: str, table: pd.DataFrame | pa.Table, *
 
 
 def write_profile(folder: str | Path, manifest: Mapping[str, Any], tables: Mapping[str, pd.DataFrame | pa.Table]) -> Profile:
-    """Write every table of the schema, then the manifest; returns the profile as read back.
+    """Write every table of the schema (draws too where the manifest has ``sampling``) and the optional ones that are given, then the manifest.
 
-    manifest: all of REQUIRED_MANIFEST but ``schema``, ``schema_version`` and ``tables``, which are set here, as is ``digest``.
+    Returns the profile as read back. manifest: all of REQUIRED_MANIFEST but ``schema``, ``schema_version`` and ``tables``, which are set here, as is ``digest``.
     A manifest already there is removed first: a directory half rewritten counts as unfinished. Raises ProfileError.
     """
     folder = Path(folder)
-    if wrong := sorted(set(TABLES) ^ set(tables)):
+    names = tables_of(manifest)
+    if wrong := sorted(set(names) ^ (set(tables) - set(OPTIONAL_TABLES))):
         raise ProfileError(
-            f"wanted the tables {', '.join(TABLES)}, missing or unknown: {', '.join(wrong)}; pass an empty one where there is nothing to say"
+            f"wanted the tables {', '.join(names)}, missing or unknown: {', '.join(wrong)}; pass an empty one where there is nothing to say"
         )
-    whole: dict[str, Any] = {**manifest, "schema": SCHEMA, "schema_version": SCHEMA_VERSION, "tables": {}}
+    whole: dict[str, Any] = {
+        **manifest,
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION if SAMPLED_TABLES.keys() & tables.keys() else 1,
+        "tables": {},
+    }
     manifest_digest(whole)
     whole = json.loads(json.dumps(whole))  # as it will be read: tuples become lists, keys text
     n_layers = check_manifest(whole, "the manifest to write")
-    coerced = {name: _coerced(name, tables[name]) for name in TABLES}
+    coerced = {name: _coerced(name, tables[name]) for name in (*names, *OPTIONAL_TABLES) if name in tables}
     frames = {name: _frame(table) for name, table in coerced.items()}
     for name, frame in frames.items():
         check_values(name, frame, n_layers, f"table {name}")
     check_prompts(frames, "the profile to write")
     if folder.is_dir():
         (folder / MANIFEST).unlink(missing_ok=True)
+        for name in OPTIONAL_TABLES.keys() - coerced.keys():
+            (folder / f"{name}.parquet").unlink(missing_ok=True)
     whole["tables"] = {name: _write(folder, name, table) for name, table in coerced.items()}
     whole["digest"] = manifest_digest(whole)
     _replace(folder / MANIFEST, (json.dumps(whole, indent=2, ensure_ascii=False) + "\n").encode())
@@ -102,7 +120,8 @@ def read_profile(path: str | Path) -> Profile:
     manifest = read_manifest(folder)
     n_layers = check_manifest(manifest, str(folder / MANIFEST))
     frames: dict[str, pd.DataFrame] = {}
-    for name in TABLES:
+    held = manifest["tables"] if isinstance(manifest["tables"], dict) else {}
+    for name in (*tables_of(manifest), *(OPTIONAL_TABLES.keys() & held.keys())):
         frames[name] = _read_table(folder, name, manifest["tables"])
         check_values(name, frames[name], n_layers, str(folder / f"{name}.parquet"))
     check_prompts(frames, str(folder))
@@ -155,7 +174,7 @@ def _read_table(folder: Path, name: str, entries: object) -> pd.DataFrame:
     except (OSError, pa.ArrowException) as error:
         raise ProfileError(f"wanted a Parquet table in {path}, got something unreadable ({error}): {AGAIN}") from error
     found = {column.name: column.type for column in table.schema}
-    for wanted in TABLES[name]:
+    for wanted in ALL_TABLES[name]:
         if found.get(wanted.name) != wanted.type:
             raise ProfileError(
                 f"wanted a column {wanted.name} of type {wanted.type} in {path}, got {found.get(wanted.name, 'none')}: {AGAIN}"
@@ -163,34 +182,34 @@ def _read_table(folder: Path, name: str, entries: object) -> pd.DataFrame:
         column = table[wanted.name].combine_chunks()
         if column.null_count or (pa.types.is_list(wanted.type) and column.flatten().null_count):
             raise ProfileError(f"wanted a value in every row of column {wanted.name} in {path}, got nulls: {AGAIN}")
-    return _frame(table.select(TABLES[name].names))
+    return _frame(table.select(ALL_TABLES[name].names))
 
 
 def _coerced(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
     """The table with exactly the columns and types of the schema; NaN stays NaN."""
-    if name not in TABLES:
-        raise ProfileError(f"no table {name!r} in a profile: known are {', '.join(TABLES)}")
+    if name not in ALL_TABLES:
+        raise ProfileError(f"no table {name!r} in a profile: known are {', '.join(ALL_TABLES)}")
     frame = table if isinstance(table, pd.DataFrame) else _frame(table)
-    if wrong := sorted(set(map(str, frame.columns)) ^ set(TABLES[name].names)):
-        raise ProfileError(f"wanted the columns {', '.join(TABLES[name].names)} in table {name}, missing or unknown: {', '.join(wrong)}")
+    if wrong := sorted(set(map(str, frame.columns)) ^ set(ALL_TABLES[name].names)):
+        raise ProfileError(
+            f"wanted the columns {', '.join(ALL_TABLES[name].names)} in table {name}, missing or unknown: {', '.join(wrong)}"
+        )
     columns = []
-    for field in TABLES[name]:
-        values = frame[field.name].to_numpy()
+    for told in ALL_TABLES[name]:
+        values = frame[told.name].to_numpy()
         try:
-            if pa.types.is_list(field.type):
+            if pa.types.is_list(told.type):
                 ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
-                items = _array([item for row in values for item in row], field.type.value_type)
+                items = _array([item for row in values for item in row], told.type.value_type)
                 column = pa.ListArray.from_arrays(pa.array(ends), items)
             else:
-                column = items = _array(values.tolist() if values.dtype == object else values, field.type)
+                column = items = _array(values.tolist() if values.dtype == object else values, told.type)
         except (pa.ArrowException, TypeError, ValueError) as error:
-            raise ProfileError(
-                f"wanted values of type {field.type} in column {field.name} of table {name}, got others ({error})"
-            ) from error
+            raise ProfileError(f"wanted values of type {told.type} in column {told.name} of table {name}, got others ({error})") from error
         if items.null_count:
-            raise ProfileError(f"wanted a value in every row of column {field.name} of table {name}, got {items.null_count} nulls: {AGAIN}")
+            raise ProfileError(f"wanted a value in every row of column {told.name} of table {name}, got {items.null_count} nulls: {AGAIN}")
         columns.append(column)
-    return pa.Table.from_arrays(columns, schema=TABLES[name])
+    return pa.Table.from_arrays(columns, schema=ALL_TABLES[name])
 
 
 def _array(values: list[Any] | NDArray[Any], wanted: pa.DataType) -> pa.Array:
@@ -206,10 +225,10 @@ def _array(values: list[Any] | NDArray[Any], wanted: pa.DataType) -> pa.Array:
 def _frame(table: pa.Table) -> pd.DataFrame:
     """The table in pandas, lists as tuples."""
     columns: dict[str, Any] = {}
-    for field in table.schema:
-        column = table[field.name]
-        if pa.types.is_list(field.type):
-            columns[field.name] = pd.Series([None if row is None else tuple(row) for row in column.to_pylist()], dtype=object)
+    for told in table.schema:
+        column = table[told.name]
+        if pa.types.is_list(told.type):
+            columns[told.name] = pd.Series([None if row is None else tuple(row) for row in column.to_pylist()], dtype=object)
         else:
-            columns[field.name] = column.to_pandas(use_threads=False)
+            columns[told.name] = column.to_pandas(use_threads=False)
     return pd.DataFrame(columns)

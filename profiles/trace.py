@@ -2,6 +2,10 @@
 
 Under greedy decoding the committed tokens do not depend on the design, so one trace replays every design on the committed path.
 Off it, after a wrong draft, only what was recorded is known: `Trace.branch` answers None elsewhere.
+
+With sampling the committed tokens are distributed alike under every design, so one sampled text stands for all. Whether a draft would hold
+on it is decided once, when the trace is read, by a number for each output (`profiles.dice`) held against the probability that a draft of this head
+is accepted: it holds and is the committed token, or it is ``OTHER``. All heads share the number, so that designs differ by their heads, not by luck.
 """
 
 from __future__ import annotations
@@ -14,11 +18,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from profiles.dice import dice
 from profiles.errors import DesignError, ProfileError
 from profiles.store import Profile
 
 Said = tuple[float, int]
-"""What a head says: the probability of its top-1 token, and that token."""
+"""What a head says: the probability of its top-1 token, and that token; on a sampled text the one it drafts."""
+
+OTHER = -1
+"""Stands for a token that was drawn and did not hold: which one it was is not known."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,12 +50,13 @@ class Trace:
 
     n_layers: L. depths: of the trained heads, rising, without L. eos: tokens that end a text. Outputs count from 0, the prefill's own; heads
     spoke from output 1 on. Questions about a prompt or output that is not there raise ProfileError, about a depth without a head
-    DesignError; the last layer answers at depth L.
+    DesignError; the last layer answers at depth L. sampled: whether the text was sampled.
     """
 
     n_layers: int
     depths: tuple[int, ...]
     eos: frozenset[int]
+    sampled: bool
     _columns: dict[int, int] = field(repr=False)
     _texts: dict[int, _Text] = field(repr=False)
     _branches: dict[tuple[int, int, tuple[int, ...], int], Said] = field(repr=False)
@@ -67,6 +76,7 @@ class Trace:
             n_layers=profile.n_layers,
             depths=profile.depths,
             eos=eos,
+            sampled=profile.sampled,
         )
 
     @classmethod
@@ -79,14 +89,15 @@ class Trace:
         n_layers: int,
         depths: Iterable[int],
         eos: Iterable[int],
+        sampled: bool = False,
     ) -> Trace:
-        """From the tables of a profile. Raises ProfileError unless every head and the last layer spoke once before each output from 1 on."""
+        """From the tables of a profile. sampled: whether the text was sampled. Raises ProfileError unless every head and the last layer spoke once before each output from 1 on."""
         heads = tuple(depths)
         columns = {depth: column for column, depth in enumerate((*heads, n_layers))}
         ordered = trace.sort_values(["prompt", "output", "depth"], kind="stable")
         parts = {int(str(prompt)): part for prompt, part in ordered.groupby("prompt", sort=False)}
         texts = {
-            int(row["prompt"]): _text(row, parts.get(int(row["prompt"]), trace.iloc[:0]), tuple(columns))
+            int(row["prompt"]): _text(row, parts.get(int(row["prompt"]), trace.iloc[:0]), tuple(columns), sampled=sampled)
             for row in prompts.to_dict("records")
         }
         if strange := sorted(set(parts) - set(texts)):
@@ -100,6 +111,7 @@ class Trace:
             n_layers=n_layers,
             depths=heads,
             eos=frozenset(eos),
+            sampled=sampled,
             _columns=columns,
             _texts=texts,
             _branches=said,
@@ -172,7 +184,10 @@ class Trace:
         return self._text(prompt).confidence
 
     def tokens(self, prompt: int) -> NDArray[np.int32]:
-        """[n_output, n_depths + 1] top-1 tokens, columns as in `confidences`; row 0 is -1 but for the first token in the last column."""
+        """[n_output, n_depths + 1] top-1 tokens, columns as in `confidences`; row 0 is -1 but for the first token in the last column.
+
+        On a sampled text: the tokens that are drafted, OTHER where the draft would not hold.
+        """
         return self._text(prompt).token
 
     def require(self, heads: Iterable[int]) -> None:
@@ -199,12 +214,42 @@ class Trace:
             n_layers=n_layers,
             depths=tuple(places),
             eos=self.eos,
+            sampled=self.sampled,
             _columns={depth: column for column, depth in enumerate((*places, n_layers))},
             _texts={prompt: _with_columns(text, columns) for prompt, text in self._texts.items()},
             _branches={
                 (prompt, at, path, moved[depth]): said for (prompt, at, path, depth), said in self._branches.items() if depth in moved
             },
         )
+
+    def shortlisted(self, lists: Mapping[int, Sequence[int]]) -> Trace:
+        """The same text, said by heads that know only some tokens: by prompt, the most frequent first.
+
+        A head whose token is not among them has another one that is not the last layer's and ends no text, with confidence 0. Raises ProfileError for a list
+        without two tokens that end no text.
+        """
+        texts, stand_ins = {}, {}
+        for prompt, text in self._texts.items():
+            held = [token for token in lists[prompt] if token not in self.eos][:2]
+            if len(held) < 2:
+                raise ProfileError(
+                    f"wanted a shortlist with two tokens besides those that end a text, got {list(lists[prompt])}: make it longer"
+                )
+            stand_ins[prompt] = held[0]
+            token, confidence = text.token.copy(), text.confidence.copy()
+            outside = ~np.isin(token[:, :-1], list(lists[prompt]))
+            outside[0] = False  # before it no head spoke
+            outside &= token[:, :-1] != OTHER  # of a sampled text: it does not hold anyway
+            wrong = OTHER if self.sampled else np.where(token[:, -1:] == held[0], held[1], held[0])
+            token[:, :-1] = np.where(outside, wrong, token[:, :-1])
+            confidence[:, :-1][outside] = 0.0
+            texts[prompt] = _with_said(text, confidence, token)
+        known = {prompt: frozenset(tokens) for prompt, tokens in lists.items()}
+        branches = {
+            key: (confidence, token) if token in known[key[0]] else (0.0, stand_ins[key[0]])
+            for key, (confidence, token) in self._branches.items()
+        }
+        return replace(self, _texts=texts, _branches=branches)
 
     def earliest(self, prompt: int, heads: Sequence[int]) -> NDArray[np.int64]:
         """[n_output] the earliest available depth of each output: of these heads, the first from which on all are right; L where none is.
@@ -221,7 +266,7 @@ class Trace:
         return answer
 
     def agreement(self) -> pd.DataFrame:
-        """How often each head says what the last layer says, and how sure it is.
+        """How often each head says what the last layer says (on a sampled text: how often its drafts hold), and how sure it is.
 
         One row per domain and depth, L last: domain, depth, outputs (how many), agree (share in 0..1), confidence (mean in 0..1).
         Domains without any output after the first have no row.
@@ -269,12 +314,16 @@ def _untrained(depth: int, trained: Sequence[int]) -> DesignError:
 
 def _with_columns(text: _Text, columns: Sequence[int]) -> _Text:
     """The same text, heard by these heads and the last layer."""
-    confidence, token = text.confidence[:, columns], text.token[:, columns]
+    return _with_said(text, text.confidence[:, columns], text.token[:, columns])
+
+
+def _with_said(text: _Text, confidence: NDArray[np.float64], token: NDArray[np.int32]) -> _Text:
+    """The same text, of which this was said."""
     confidence.flags.writeable = token.flags.writeable = False
     return replace(text, confidence=confidence, token=token, confidence_rows=confidence.tolist(), token_rows=token.tolist())
 
 
-def _text(row: dict[Any, Any], part: pd.DataFrame, depths: tuple[int, ...]) -> _Text:
+def _text(row: dict[Any, Any], part: pd.DataFrame, depths: tuple[int, ...], *, sampled: bool) -> _Text:
     """One row of prompts with its part of the trace, sorted by output and depth; depths end with L."""
     n_output, width = int(row["n_output"]), len(depths)
     outputs, spoke = part["output"].to_numpy(), part["depth"].to_numpy()
@@ -293,6 +342,10 @@ def _text(row: dict[Any, Any], part: pd.DataFrame, depths: tuple[int, ...]) -> _
         raise ProfileError(
             f"wanted agrees to say whether a head's token is the last layer's, it does not for prompt {row['prompt']}: record it again"
         )
+    if sampled:
+        luck = np.array([dice(int(row["prompt"]), output) for output in range(1, n_output)]) / 2**32
+        holds = luck[:, None] < part["acceptance"].to_numpy().reshape(-1, width)[:, :-1]
+        token[1:, :-1] = np.where(holds, token[1:, -1:], OTHER)
     confidence.flags.writeable = token.flags.writeable = False
     return _Text(
         domain=str(row["domain"]),

@@ -23,12 +23,27 @@ from sim.accounting import Accounting, Energy, accounting, energy_bounds, measur
 from sim.cost import ModelCost
 from sim.design import DEFAULT_CAP, Design, Policy
 from sim.memory import WEIGHT_BYTES, Deployment, check_fits
-from sim.options import CapOption, GammaOption, HeadsOption, JsonOption, PolicyOption, VerifyOption, design_of, map_of, print_json
-from sim.origin import device_of, precision_of, shape_of
+from sim.options import (
+    CapOption,
+    GammaOption,
+    HeadDtypeOption,
+    HeadsOption,
+    JsonOption,
+    PolicyOption,
+    ShortlistOption,
+    VerifyOption,
+    design_of,
+    form_of_options,
+    in_proportion,
+    map_of,
+    print_json,
+)
+from sim.origin import device_of, form_of, precision_of, shape_of
 from sim.outcomes import BranchModel
 from sim.precision import Precision
 from sim.replay import replay
-from sim.scenario import DATASHEET, SAME, Setting, find_scenario, in_proportion
+from sim.scenario import DATASHEET, SAME, Setting, find_scenario
+from sim.shortlist import in_form
 from sim.tables import DeviceLatencies
 
 PARTS = {
@@ -82,6 +97,8 @@ def account(
         str | None,
         typer.Option("--map", help="With --model: where heads of the trace stand in it, like 3:8,7:16.", show_default=False),
     ] = None,
+    shortlist: ShortlistOption = None,
+    head_dtype: HeadDtypeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell FLOPs and bytes per committed token, split into useful work, discarded work, and heads."""
@@ -93,6 +110,7 @@ def account(
     else:
         shape, dtype = find_model(model), dtype or "bf16"
         hypothetical = abs(shape.total_parameters / (about.get("n_parameters") or shape.total_parameters) - 1) > SAME
+    asked = form_of_options(shortlist, head_dtype)
     depths = None if mapping is None else map_of(mapping)
     if depths is not None:
         if model is None:
@@ -103,19 +121,22 @@ def account(
             f"{shape.name} has {shape.n_layers} layers, the trace {trace.n_layers}: say where its heads would stand, for instance "
             f"in proportion with --map {in_proportion(trace.depths, trace.n_layers, shape.n_layers)}"
         )
-    cost = (was if dtype is None else Precision.of(dtype, "bf16" if model else was.activations)).cost(shape)
+    cost = (was if dtype is None else Precision.of(dtype, "bf16" if model else was.activations)).cost(shape, asked or form_of(profile))
     design = design_of(trace.depths, policy=policy, gamma=gamma, heads=heads, cap=cap, verify=verify)
     latencies = device = None
     notes = [f"hypothetical: the text is of {about['name']}, which is no {shape.name}"] if hypothetical else []
+    trace, assumed = in_form(profile, trace, asked)
+    notes += assumed
     if source is not None and (to is None or model is not None):
         raise DeviceError("--from says what the recorded model's latencies are carried from: take it with --to, and without --model")
     if to is not None:
         device = find_device(to)
-        check_fits(_deployment(shape, dtype or was.weights, trace, design), device)
+        check_fits(replace(_deployment(shape, dtype or was.weights, trace, design), form=cost.form), device)
         if device.tdp_watts is None:
             notes.append(f"the watts of {device.name} are unknown: no joules without them")
         else:
-            latencies = _latencies(profile, Setting(latency=str(path), to=to, source=source, model=model, dtype=dtype), depths, cap)
+            setting = Setting(latency=str(path), to=to, source=source, model=model, dtype=dtype, form=asked)
+            latencies = _latencies(profile, setting, depths, cap)
             notes += latencies.notes
     branches = BranchModel(trace)
     ours, plain = (accounting(trace, one, cost, model=branches) for one in (design, Design.of(Policy.VANILLA)))
@@ -155,7 +176,7 @@ def _latencies(profile: Profile, setting: Setting, depths: Mapping[int, int] | N
             raise
         known = False
     if not known:
-        setting = Setting(latency=DATASHEET, to=setting.to, model=setting.model, dtype=setting.dtype)
+        setting = Setting(latency=DATASHEET, to=setting.to, model=setting.model, dtype=setting.dtype, form=setting.form)
     return find_scenario(setting, trace=str(profile.path), depths=depths, cap=cap).latencies
 
 

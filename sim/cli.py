@@ -19,8 +19,10 @@ from sim.accounting_cli import account
 from sim.branches import BranchErrors
 from sim.compare import Comparison, by_design, compare
 from sim.design import DEFAULT_CAP, Policy
+from sim.limits_cli import limits
 from sim.memory_cli import memory
 from sim.options import CapOption, GammaOption, HeadsOption, JsonOption, PolicyOption, VerifyOption, design_of, print_json
+from sim.origin import sampling_of, script_of
 from sim.picture import cells, schedule_figure
 from sim.predict import Predictor
 from sim.predict_cli import predict
@@ -40,6 +42,7 @@ app.command()(report)
 app.command()(memory)
 app.command()(account)
 app.command()(predict)
+app.command()(limits)
 app.command()(synthesize)
 app.command()(acceptance)
 app.command()(sweep)
@@ -64,10 +67,17 @@ def validate_command(
     """Hold the simulator against the profile's own measured runs."""
     profile = read_profile(path)
     comparison, errors = compare(profile), Predictor.of(profile).branch_errors
-    summary = {**comparison.to_dict(), "branch_model": errors.to_dict()}
+    summary = {
+        **comparison.to_dict(),
+        "branch_model": errors.to_dict(),
+        "scripted": profile.manifest.get("scripted"),
+        "sampling": profile.manifest.get("sampling"),
+    }
     if as_json:
         print_json(summary)
     else:
+        for said in filter(None, (script_of(profile), sampling_of(profile))):
+            Console().print(said, highlight=False)
         for table in (*comparison_tables(comparison), branch_table(errors)):
             Console().print(table)
     if fail_over is not None:
@@ -116,6 +126,8 @@ def timeline_command(
         _write(svg, draw_schedule(drawn, boundaries, title=title))
     if html is not None:
         _write(html, schedule_figure(drawn, boundaries, title=title).to_html(include_plotlyjs=True))
+    for written in filter(None, (out, svg, html)):
+        Console().print(f"wrote {written}", highlight=False, soft_wrap=True)
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
@@ -143,7 +155,19 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
         designs.add_row(str(row["design"]), f"{row['exact']}/{row['runs']}", *errors, *speedups)
     if comparison.left_out:
         designs.caption = f"{comparison.left_out} unverified runs left out: their text is not the trace's"
-    return [tiers, designs]
+    return [tiers, designs, *([acceptance_table(comparison)] if comparison.acceptances else [])]
+
+
+def acceptance_table(comparison: Comparison) -> Table:
+    """Of a sampled profile: how often drafts hold, for people."""
+    table = Table(title="drafts that hold: measured, and predicted without what was drawn", title_justify="left")
+    table.add_column("design", no_wrap=True)
+    for name in ("drafts", "held", "+-", "predicted", "tok/round", "predicted"):
+        table.add_column(name, justify="right")
+    for one in comparison.acceptances:
+        shares = map(_percent, (one.measured, one.error, one.predicted))
+        table.add_row(one.design, str(one.drafts), *shares, f"{one.measured_tokens:.2f}", f"{one.predicted_tokens:.2f}")
+    return table
 
 
 def branch_table(errors: BranchErrors) -> Table:

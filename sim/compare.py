@@ -3,12 +3,15 @@
 T0 structure: replaying the trace gives the rounds of the measured run. T1 replay: measured durations of the work in, run time out.
 T2 same device, other runs: run time and speedup from the latency table, which no timed run went into. (T3, other devices, needs
 several recordings.)
+
+Every sampled run drew a text of its own. It is replayed with what it drew, in all tiers; what the trace alone predicts for a design is
+held against the runs by `sim.sampled`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +22,11 @@ from profiles.store import Profile
 from sim.design import Design, Policy
 from sim.predict import Predictor
 from sim.pricing import Latencies, Pricer
-from sim.recorded import Cell, instrumented_runs, lengths_of, rounds_of, timed_runs
+from sim.recorded import Cell, draws_of, instrumented_runs, lengths_of, rounds_of, timed_runs
 from sim.repeats import Seconds, halves_differ, in_turn
 from sim.replay import Event, Replay, ReplayedRun, replay_measured
-from sim.scheduler import Check, Draft, Round, Verify
+from sim.sampled import Acceptance, acceptances
+from sim.scheduler import Check, Draft, Round, Verdict, Verify
 
 NEAR_GAMMA = 1e-5
 """A confidence this close to its gamma, relative to it, may fall on either side: a batch of another size rounds differently (FP32)."""
@@ -52,13 +56,15 @@ class Comparison:
     (median over repeats, each against vanilla in the same one), predicted_speedup, speedup_error (T2); errors are signed, relative to what was
     measured, NaN where not measured. time_difference and speedup_difference: what the even repeats measured / what the odd ones did - 1; no
     prediction can be held to much less than half of it. explained: near-ties of runs that are not exact. failing: the others.
-    left_out: unverified cells whose text is not the trace's, which nothing recorded can replay.
+    left_out: unverified cells whose text is not the trace's, which nothing recorded can replay. acceptances: of a sampled profile, how often
+    each design's drafts held, as measured and as the trace predicts without the recorded draws.
     """
 
     cells: pd.DataFrame
     explained: tuple[NearTie, ...]
     failing: tuple[dict[str, Any], ...]
     left_out: int
+    acceptances: tuple[Acceptance, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -77,6 +83,7 @@ class Comparison:
             **{name: spread(self.cells[name]) for name in ERRORS},
             "repeats": {name: spread(self.cells[name]) for name in DIFFERENCES},
             "left_out": self.left_out,
+            "acceptances": [asdict(one) for one in self.acceptances],
             "designs": by_design(self.cells).replace({np.nan: None}).to_dict("records"),
             "explained": [asdict(tie) for tie in self.explained],
             "failing": list(self.failing),
@@ -122,7 +129,7 @@ def compare(profile: Profile, latency: Latencies | None = None) -> Comparison:
     what a replay raises.
     """
     predictor = Predictor.of(profile)
-    comparing = _Comparing(predictor, latency or predictor.latency)
+    comparing = _Comparing(predictor, latency or predictor.latency, draws_of(profile))
     rounds, timed, lengths = rounds_of(profile), timed_runs(profile), lengths_of(profile)
     instrumented = list(instrumented_runs(profile))
     if not (rounds or timed or instrumented):
@@ -135,14 +142,14 @@ def compare(profile: Profile, latency: Latencies | None = None) -> Comparison:
         comparing.durations(cell, decode_s, works)
     for cell, runs in timed.items():
         comparing.times(cell, runs)
-    return comparing.result()
+    return replace(comparing.result(), acceptances=acceptances(predictor, rounds) if profile.sampled else ())
 
 
 class _Comparing:
     """A comparison under way: one row of ``cells`` for each cell, filled tier by tier."""
 
-    def __init__(self, predictor: Predictor, latency: Latencies) -> None:
-        self.predictor, self.trace, self.latency = predictor, predictor.trace, latency
+    def __init__(self, predictor: Predictor, latency: Latencies, draws: Mapping[Cell, Sequence[Draft | Verdict]]) -> None:
+        self.predictor, self.trace, self.latency, self.draws = predictor, predictor.trace, latency, draws
         self.pricers: dict[Design, Pricer] = {}
         self.replays: dict[Cell, ReplayedRun] = {}  # those whose text is the trace's
         self.rows: dict[Cell, dict[str, Any]] = {}
@@ -199,7 +206,7 @@ class _Comparing:
             return
         design, prompt = cell
         try:
-            run = replay_measured(self.trace, works, design, prompt, model=self.predictor.model)
+            run = replay_measured(self.trace, works, design, prompt, model=self.predictor.model, drawn=self._drawn(cell))
         except ProfileError:
             if self.rows[cell].get("exact", False):
                 raise
@@ -247,7 +254,11 @@ class _Comparing:
             if base is None:
                 continue
             measured = in_turn(self.seconds[base], self.seconds[cell])
-            row |= {"speedup": measured.median(), "predicted_speedup": self.rows[base]["predicted_s"] / row["predicted_s"]}
+            longer = (row["n_tokens"] - 1) / (self.rows[base]["n_tokens"] - 1)  # sampled texts differ; speedups are per token
+            row |= {
+                "speedup": longer * measured.median(),
+                "predicted_speedup": longer * self.rows[base]["predicted_s"] / row["predicted_s"],
+            }
             if base != cell:
                 row["speedup_error"] = row["predicted_speedup"] / row["speedup"] - 1
                 row["speedup_difference"] = halves_differ(measured)
@@ -258,7 +269,10 @@ class _Comparing:
             self.pricers[design] = Pricer(self.latency, design.boundaries(self.trace.n_layers))
         pricer = self.pricers[design]
         pricer.reset()
-        return Replay(self.trace, design, pricer, model=self.predictor.model).run(prompt, events=events)
+        return Replay(self.trace, design, pricer, model=self.predictor.model).run(prompt, events=events, drawn=self._drawn(cell))
+
+    def _drawn(self, cell: Cell) -> Sequence[Draft | Verdict] | None:
+        return self.draws.get(cell, ()) if self.trace.sampled else None
 
     def _near_ties(self, cell: Cell, number: int) -> list[NearTie]:
         """The heads tested in this round of the replay that were as sure as their gamma, to rounding."""

@@ -36,6 +36,7 @@ class CompiledReplay:
     domains: tuple[str, ...]
     depths: tuple[int, ...]
     n_layers: int
+    sampled: bool
     eos: NDArray[np.int64]
     confidence: NDArray[np.float64]
     token: NDArray[np.int32]
@@ -56,6 +57,7 @@ class CompiledReplay:
             domains=tuple(map(trace.domain, prompts)),
             depths=trace.depths,
             n_layers=trace.n_layers,
+            sampled=trace.sampled,
             eos=np.array(sorted(trace.eos), dtype=np.int64),
             confidence=np.concatenate([trace.confidences(prompt).T for prompt in prompts], axis=1),
             token=token,
@@ -105,7 +107,7 @@ class CompiledReplay:
             keys = np.empty((room * (len(designs) - done), len(KEYS)), dtype=np.int64)
             sums = np.empty((len(keys), len(SUMS)), dtype=np.int64)
             counted, entries = count_designs(  # type: ignore[call-arg]
-                *asked.since(done), *texts, chosen, self.eos, self.n_layers, marks, *branches, *pools, keys, sums,
+                *asked.since(done), *texts, chosen, self.eos, self.sampled, self.n_layers, marks, *branches, *pools, keys, sums,
                 tallies[done:], drafted[done:],
             )  # fmt: skip
             keys[:entries, 0] += done

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from profiles.errors import ShapeError
 from profiles.shape import ModelShape
+from sim.head_form import FULL, HeadForm
 
 KERNELS = {"layer": 9, "head": 4, "verify": 3, "embed": 1}
 """Kernels of a piece of work on a GPU with the usual fusions: per layer two norms, rotary embedding, four products, activation, sum."""
+
+
+SPREADING, RESIDUAL = 2, 1
+"""More kernels of a head: spreading the logits of a shortlist over the vocabulary, and adding to the state what T in int8 adds to it."""
+
+SCALE_BYTES = 4
+"""Of the scale of a row in int8."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +49,7 @@ class ModelCost:
     """The cost of each piece of work of a model of this shape.
 
     weight_bytes, cache_bytes, activation_bytes: of one number of each (2 for BF16, 1 for INT8 or FP8, 0.5 for INT4). head_bytes: of the LM head and of the exit heads,
-    which quantised checkpoints keep wide; as the weights where None. A mixture's experts count as far as n tokens are expected to touch them.
+    which quantised checkpoints keep wide; as the weights where None. form: of the exit heads. A mixture's experts count as far as n tokens are expected to touch them.
     """
 
     shape: ModelShape
@@ -48,6 +57,13 @@ class ModelCost:
     head_bytes: float | None = None
     cache_bytes: float = 2.0
     activation_bytes: float = 2.0
+    form: HeadForm = FULL
+
+    def __post_init__(self) -> None:
+        if self.form.shortlist is not None and self.form.shortlist >= self.shape.vocab_size:
+            raise ShapeError(
+                f"a shortlist of {self.form.shortlist} tokens leaves out none of the {self.shape.vocab_size} of {self.shape.name}: take fewer"
+            )
 
     def layer(self, n_tokens: int, context: int) -> Cost:
         """One decoder layer on n_tokens at once, the last at position ``context`` - 1; context 0: without attending to anything."""
@@ -64,11 +80,18 @@ class ModelCost:
             kernels=KERNELS["layer"] + bool(context),
         )
 
-    def head(self, *, size: int | None = None) -> Cost:
-        """One check of an exit head: T, then the LM head, over ``size`` tokens of the vocabulary (all, by default)."""
-        shape = self.shape
-        parameters = shape.head_parameters + (size or shape.vocab_size) * shape.hidden_size
-        return Cost(weights=parameters * self._head_bytes, flops=2.0 * parameters, kernels=KERNELS["head"])
+    def head(self) -> Cost:
+        """One check of an exit head in its form: T, then the LM head, or the rows of it that a shortlist holds."""
+        shape, form = self.shape, self.form
+        rows = form.shortlist or shape.vocab_size
+        parameters = shape.head_parameters + rows * shape.hidden_size
+        narrow = parameters + SCALE_BYTES * (shape.hidden_size + rows)
+        return Cost(
+            weights=parameters * self._head_bytes if form.dtype is None else narrow,
+            activations=0.0 if form.shortlist is None else 4.0 * (shape.vocab_size + rows),  # logits in FP32
+            flops=2.0 * parameters,
+            kernels=KERNELS["head"] + SPREADING * (form.shortlist is not None) + RESIDUAL * (form.dtype is not None),
+        )
 
     def verify(self, n_tokens: int) -> Cost:
         """Final norm, LM head and argmax over n_tokens rows."""

@@ -3,7 +3,7 @@
 Every head, at every output, has two standard normal scores. Its *ease* decides whether it is right, its *sureness*, which follows the ease, how
 confident it is. Both are correlated along the text (an easy token follows an easy one) and across depths (deep heads are right where shallow ones
 are), and each head's shares and confidences come out as asked, whatever the correlations (a Gaussian copula). Off the text, after a wrong draft, both scores just
-go on: heads of the demo model are as confident after a wrong draft as on the text after such a place.
+go on: heads of the demo model are, to 0.1 in the mean of each domain, as confident after a wrong draft as on the text after such a place.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from scipy.signal import lfilter
 from scipy.special import betaincinv, betaln, ndtr, ndtri
 
 from profiles.errors import InputError
+from profiles.trace import require_heads
 
 SUREST = 1 - 1e-9
 """Confidence is below 1, so that a gamma between this and 1 is a head that is asked and never sure."""
@@ -108,6 +109,13 @@ def check_depths(n_layers: int, depths: Sequence[int]) -> None:
         raise SyntheticError(f"wanted rising depths of heads within 1..{n_layers - 1}, got {list(depths)}: list each once")
 
 
+def check_shares(agreement: Sequence[float]) -> None:
+    """Raises SyntheticError for an agreement that is none."""
+    for share in agreement:
+        if not 0 <= share <= 1:
+            raise SyntheticError(f"an agreement is a share in 0..1, got {share:g}: 0.9 for nine outputs in ten")
+
+
 @dataclass(frozen=True, kw_only=True)
 class HeadModel:
     """What the heads of a model say, as a distribution. Checks itself; raises SyntheticError.
@@ -116,7 +124,7 @@ class HeadModel:
     right and wrong, its confidence where it is and where it is not. last: the last layer's own confidence. Correlations in 0..1: along_text, of the
     scores of one output and the next (below 1); agreement_across and confidence_across, of the scores of two heads a quarter of the stack apart (a power of
     the distance; with agreement_across 1, and agreement that rises, a token is right from its earliest available depth on); ease: how far confidence
-    follows the ease of the token. Their defaults are what `sim.fitting.fit_trace` finds on the demo model, the middle of its four domains.
+    follows the ease of the token. Their defaults are what `sim.likeness.fit_trace` finds on the demo model, the middle of its four domains.
     """
 
     n_layers: int
@@ -137,9 +145,7 @@ class HeadModel:
                 raise SyntheticError(
                     f"wanted {len(self.depths)} values of {name}, one for each of the depths {list(self.depths)}, got {len(values)}"
                 )
-        for share in self.agreement:
-            if not 0 <= share <= 1:
-                raise SyntheticError(f"an agreement is a share in 0..1, got {share:g}: 0.9 for nine outputs in ten")
+        check_shares(self.agreement)
         for name in CORRELATIONS:
             if not 0 <= (value := getattr(self, name)) <= 1 or (name == "along_text" and value == 1):
                 raise SyntheticError(
@@ -156,13 +162,12 @@ class HeadModel:
         concentration: float | Sequence[float] = 3.0,
         correlations: Mapping[str, float] | None = None,
     ) -> HeadModel:
-        """From agreements, mean confidences and concentrations (one for all, or each its own) by depth, by `calibrated`; calibrated heads where no confidence is given.
+        """From agreements, mean confidences and concentrations (one for all, or each its own) by depth, by `calibrated`.
 
-        correlations: of CORRELATIONS, by name.
-
-        Raises SyntheticError.
+        confidence: that of heads as sure as they are right where it is not given. correlations: of CORRELATIONS, by name. Raises SyntheticError.
         """
-        means = tuple(agreement if confidence is None else confidence)
+        check_shares(agreement)
+        means = tuple(np.clip(agreement, _RARE, 1 - _RARE).tolist() if confidence is None else confidence)
         spreads = [concentration] * len(means) if isinstance(concentration, int | float) else list(concentration)
         if not len(depths) == len(agreement) == len(means) == len(spreads):
             raise SyntheticError(
@@ -177,6 +182,15 @@ class HeadModel:
     def shifted(self, shift: float) -> HeadModel:
         """The same with every token easier by so many standard deviations of ease: all agreements move together."""
         return replace(self, agreement=tuple(float(ndtr(ndtri(share) + shift)) for share in self.agreement))
+
+    def only(self, depths: Sequence[int]) -> HeadModel:
+        """The same without the heads at other depths. Raises DesignError for a depth without a head."""
+        require_heads(depths, self.depths)
+        kept = [place for place, depth in enumerate(self.depths) if depth in depths]
+        values: dict[str, Any] = {
+            name: tuple(getattr(self, name)[place] for place in kept) for name in ("depths", "agreement", "right", "wrong")
+        }
+        return replace(self, **values)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; Betas as [a, b]."""

@@ -17,7 +17,7 @@ from sim.options import numbers
 from sim.synthetic import Prompt, alike
 
 CONCENTRATION = 3.0
-"""Of confidences where none is given: `sim.fitting` finds 4 for Llama-3.1-8B in the paper's figure 5 and 1 to 3 on the demo model."""
+"""Of confidences where none is given: `sim.fitting` finds 4 for Llama-3.1-8B in the paper's figure 5, and heads of the demo model have 0.4 to 3."""
 
 PROMPTS = 32
 """Of each domain, where no number is given and nothing was recorded."""
@@ -64,7 +64,7 @@ class HeadsAsked:
             said = ("layers", "depths", "agreement", "confidence", "right", "wrong", "concentration", "rates")
             if given or any(getattr(self, name) is not None for name in said):
                 raise SyntheticError("--like takes every parameter from the recorded trace: leave the others out, or --like")
-            return self._alike(read_profile(self.like), apart)
+            return self._alike(read_profile(self.like), apart=apart)
         if self.domains:
             raise SyntheticError("--domain chooses among the domains of --like, which is not given")
         if self.layers is None or self.depths is None:
@@ -80,7 +80,7 @@ class HeadsAsked:
             prompts += [Prompt(domain, self.prompt_tokens or one.n_prompt, self.tokens or one.n_output) for one in own]
         return prompts
 
-    def _alike(self, recorded: Profile, apart: bool) -> Heads:
+    def _alike(self, recorded: Profile, *, apart: bool) -> Heads:
         trace, texts = Trace.from_profile(recorded), recorded_texts(recorded)
         known = {domain: tuple(p for p in trace.prompts if trace.domain(p) == domain) for domain in map(trace.domain, trace.prompts)}
         if not known:

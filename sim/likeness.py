@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
 from profiles.trace import Trace
-from sim.fitting import least
+from sim.fitting import STEP, least
 from sim.head_model import CORRELATIONS, Beta, HeadModel, SyntheticError, calibrated
 
 _Array = NDArray[np.float64]
@@ -62,7 +62,7 @@ def fit_trace(trace: Trace, prompts: Sequence[int] | None = None, *, seed: int =
         return np.nan_to_num(weight * (got - wanted))
 
     start = ndtri(np.array([getattr(HeadModel, name) for name in CORRELATIONS]))
-    return model(least(missed, start))
+    return model(least(missed, start, np.full(len(start), STEP)))
 
 
 def _betas(right: NDArray[np.bool_], confidence: _Array) -> tuple[Beta, Beta]:

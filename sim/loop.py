@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sim.dice import mix, pick
+from profiles.dice import mix, pick
 
 RUN, CHECK, VERIFY = 0, 1, 2
 
@@ -29,7 +29,7 @@ _mix, _pick = njit(cache=True, nogil=True)(mix), njit(cache=True, nogil=True)(pi
 @njit(cache=True, nogil=True)
 def count_designs(  # type: ignore[no-untyped-def]
     heads, columns, thresholds, n_heads, caps, verifies, oracles,  # of each design
-    confidence, token, ends, first, numbers, n_prompt, budgets, chosen, eos, n_layers, marks,  # of the texts
+    confidence, token, ends, first, numbers, n_prompt, budgets, chosen, eos, sampled, n_layers, marks,  # of the texts
     branch_confidence, branch_token, recorded, child, roots, pool_confidence, pool_token, pools, committed,  # off them
     keys, sums, tallies, drafted,
 ):  # fmt: skip
@@ -41,6 +41,7 @@ def count_designs(  # type: ignore[no-untyped-def]
     for design in range(len(n_heads)):
         h = n_heads[design]
         verify, oracle, cap = verifies[design], oracles[design], caps[design]
+        ends_judged = verify and sampled
         boundaries = np.empty(h + 2, dtype=np.int64)
         boundaries[0], boundaries[h + 1] = 0, n_layers
         boundaries[1 : h + 1] = heads[design, :h]
@@ -59,14 +60,15 @@ def count_designs(  # type: ignore[no-untyped-def]
                 columns[design, :h],
                 thresholds[design, :h],
                 verify,
+                sampled,
                 oracle,
             )
             _replay(
                 take, right, token[:, low:high], final, ends[-1, low:high], roots[:, low:high],
                 boundaries, columns[design, :h], thresholds[design, :h], cap, verify, oracle,
-                numbers[which], n_prompt[which], budgets[which, 1 if verify else 0], eos, marks,
+                numbers[which], n_prompt[which], budgets[which, 1 if verify else 0], eos, ends_judged, marks,
                 branch_confidence, branch_token, recorded, child, pool_confidence, pool_token, pools, committed,
-                table, checks, verified, tallies[design], drafted[design],
+                table, checks, tallies[design], drafted[design],
             )  # fmt: skip
         needed = np.count_nonzero(table[:, 0])
         if entries + needed > len(keys):
@@ -92,7 +94,7 @@ def count_designs(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _first_exits(confidence, token, final, ends, columns, thresholds, verify, oracle):  # type: ignore[no-untyped-def]
+def _first_exits(confidence, token, final, ends, columns, thresholds, verify, sampled, oracle):  # type: ignore[no-untyped-def]
     """[outputs] which head of the placement drafts before each output on the text (their number where none does), and whether it is right."""
     n_outputs, n_heads = len(final), len(columns)
     take = np.full(n_outputs, n_heads, dtype=np.int64)
@@ -109,7 +111,7 @@ def _first_exits(confidence, token, final, ends, columns, thresholds, verify, or
     for head in range(n_heads - 1, -1, -1):  # the shallowest has the last word
         sure, said, end, threshold = confidence[columns[head]], token[columns[head]], ends[columns[head]], thresholds[head]
         for output in range(1, n_outputs):
-            drafts = sure[output] > threshold and not (verify and end[output])
+            drafts = sure[output] > threshold and (sampled or not (verify and end[output]))
             take[output] = head if drafts else take[output]
             right[output] = said[output] == final[output] if drafts else right[output]
     return take, right
@@ -119,13 +121,14 @@ def _first_exits(confidence, token, final, ends, columns, thresholds, verify, or
 def _replay(  # type: ignore[no-untyped-def]
     take, right, heard, final, ends, roots,
     boundaries, columns, thresholds, cap, verify, oracle,
-    number, n_prompt, budget, eos, marks,
+    number, n_prompt, budget, eos, ends_judged, marks,
     branch_confidence, branch_token, recorded, child, pool_confidence, pool_token, pools, committed,
-    table, checks, verified, tally, drafted,
+    table, checks, tally, drafted,
 ):  # fmt: skip
-    """One text under one design; adds to the counts."""
+    """One text under one design; adds to the counts. ends_judged: whether a drafted end is kept for the last layer, instead of not taken."""
     n_segments, n_layers, n_intervals = len(boundaries) - 1, boundaries[-1], len(marks) - 1
     n_heads, last = n_segments - 1, len(heard) - 1
+    verified = len(table) - cap - 2  # where they begin, after the checks
     lengths = np.full(n_segments, n_prompt)
     began = np.full(n_segments, -n_layers)
     exits = np.empty(cap + 1, dtype=np.int64)
@@ -177,8 +180,11 @@ def _replay(  # type: ignore[no-untyped-def]
                     tested += 1
                 if not off:
                     if segment == take[output]:
-                        exit_at = segment
                         said = heard[columns[segment], output]
+                        if ends_judged and _in(said, eos):
+                            may_draft = False
+                            continue
+                        exit_at = segment
                         break
                     continue
                 column = columns[segment]
@@ -189,7 +195,10 @@ def _replay(  # type: ignore[no-untyped-def]
                     if drawn < 0:
                         drawn = _drawn(verify, number, left, steps, state, pools, committed)
                     sure, said = pool_confidence[drawn, column], pool_token[drawn, column]
-                if sure > thresholds[segment] and not (verify and _in(said, eos)):
+                if sure > thresholds[segment]:
+                    if verify and _in(said, eos):
+                        may_draft = not ends_judged
+                        continue
                     exit_at = segment
                     break
             if exit_at == n_heads:

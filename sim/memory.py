@@ -10,6 +10,7 @@ from profiles.devices import Device
 from profiles.errors import DesignError, DeviceError, ShapeError
 from profiles.shape import ModelShape
 from sim.design import DEFAULT_CAP
+from sim.head_form import FULL, HeadForm
 
 GIB = 2**30
 
@@ -45,7 +46,8 @@ class Deployment:
     dtype: of the layers' matrices (``WEIGHT_BYTES``); embeddings, LM head and norms keep 16 bits where it is narrower, as quantised checkpoints do.
     heads: depths of the exit heads. context: positions of a sequence, prompt and output. prompt: how many of these are filled at once; all of
     them where None, which is the most. sequences: decoded side by side; their prompts are filled one after the other. n_tokens: the largest
-    batch of one sequence in decoding. head_dtype, cache_dtype (``STATE_BYTES``): as wide as the activations where None.
+    batch of one sequence in decoding. head_dtype (of the heads' own matrices), cache_dtype (``STATE_BYTES``): as wide as the activations where None. form: of the heads;
+    unless it is the full one they hold, all together, rows of the LM head of their own, as the model's are still there for verification.
     reserve: bytes that are nobody's tensor.
 
     Raises DeviceError for an unknown dtype, DesignError for a head that the model has no place for, ShapeError for impossible lengths.
@@ -60,6 +62,7 @@ class Deployment:
     n_tokens: int = DEFAULT_CAP + 1
     head_dtype: str | None = None
     cache_dtype: str | None = None
+    form: HeadForm = FULL
     reserve: int = RESERVE
 
     def __post_init__(self) -> None:
@@ -71,6 +74,10 @@ class Deployment:
             if dtype is not None and dtype not in known:
                 raise DeviceError(f"no dtype {dtype!r} for the {what}: wanted one of {', '.join(known)}")
         _check_heads(self.shape, self.heads)
+        if self.form.shortlist is not None and self.form.shortlist >= self.shape.vocab_size:
+            raise ShapeError(
+                f"a shortlist of {self.form.shortlist} tokens leaves out none of the {self.shape.vocab_size} of {self.shape.name}: take fewer"
+            )
         for what, value, least in (
             ("context", self.context, 1),
             ("prompt", self.prompt, 1),
@@ -185,6 +192,7 @@ class Fit:
             "dtype": run.dtype,
             "dtype_that_fits": self.dtype_that_fits,
             "heads": list(run.heads),
+            "head_form": run.form.label,
             "context": run.context,
             "prompt": run.filled,
             "sequences": run.sequences,
@@ -203,7 +211,10 @@ def peak_memory(run: Deployment) -> Memory:
     wide = run.activation_bytes
     matrices = shape.n_layers * (shape.layer_parameters - shape.norm_parameters)
     weights = matrices * WEIGHT_BYTES[run.dtype] + (shape.total_parameters - matrices) * wide
-    heads = len(run.heads) * shape.head_parameters * (STATE_BYTES[run.head_dtype] if run.head_dtype else wide)
+    narrow = run.form.dtype or run.head_dtype
+    heads = len(run.heads) * shape.head_parameters * (STATE_BYTES[narrow] if narrow else wide)
+    if run.heads and not run.form.is_full:
+        heads += (run.form.shortlist or shape.vocab_size) * shape.hidden_size * (STATE_BYTES[run.form.dtype] if run.form.dtype else wide)
     held = run.context if shape.sliding_window is None else min(run.context, shape.sliding_window + run.n_tokens)
     each = 2 * shape.n_kv_heads * shape.head_dim * (STATE_BYTES[run.cache_dtype] if run.cache_dtype else wide)
     filling = activation_peak(shape, run.filled, logits=1, width=wide)

@@ -15,8 +15,9 @@ from profiles.devices import find_device
 from profiles.errors import DesignError, DeviceError
 from profiles.models import find_model
 from sim.design import DEFAULT_CAP
+from sim.head_form import DTYPES, HeadForm
 from sim.memory import GIB, RESERVE, STATE_BYTES, WEIGHT_BYTES, Deployment, Fit, fit
-from sim.options import CapOption, JsonOption, numbers, print_json
+from sim.options import CapOption, JsonOption, ShortlistOption, numbers, print_json
 
 
 def memory(
@@ -36,8 +37,13 @@ def memory(
     sequences: Annotated[int, typer.Option("--sequences", help="Sequences side by side.")] = 1,
     cap: CapOption = DEFAULT_CAP,
     head_dtype: Annotated[
-        str | None, typer.Option("--head-dtype", help=f"Of the heads: {', '.join(STATE_BYTES)}; as the activations by default.")
+        str | None,
+        typer.Option(
+            "--head-dtype",
+            help=f"Of the heads: {', '.join(STATE_BYTES)}; as the activations by default. In int8 they hold the LM head once more.",
+        ),
     ] = None,
+    shortlist: ShortlistOption = None,
     cache_dtype: Annotated[str | None, typer.Option("--cache-dtype", help="Of keys and values, likewise.")] = None,
     reserve_gib: Annotated[float, typer.Option("--reserve-gib", help="What the runtime takes beside all tensors: an assumption.")] = RESERVE
     / GIB,
@@ -63,6 +69,7 @@ def memory(
         sequences=sequences,
         n_tokens=cap + 1,
         head_dtype=head_dtype,
+        form=HeadForm(shortlist=shortlist, dtype=head_dtype if head_dtype in DTYPES else None),
         cache_dtype=cache_dtype,
         reserve=round(reserve_gib * GIB),
     )
@@ -76,7 +83,8 @@ def memory(
 
 def _shown(run: Deployment, answers: Sequence[Fit]) -> list[RenderableType]:
     """For people: what it takes, and what each device says to that."""
-    heads = f", heads {'/'.join(map(str, run.heads))}" if run.heads else ""
+    form = "" if run.form.is_full else f" ({run.form.label})"
+    heads = f", heads {'/'.join(map(str, run.heads))}{form}" if run.heads else ""
     many = f", {run.sequences} sequences" if run.sequences > 1 else ""
     needed = answers[0].memory
     title = f"{run.shape.name} in {run.dtype}{heads}: {run.context} positions, {run.filled} filled at once{many}"

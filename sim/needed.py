@@ -47,19 +47,21 @@ def needed_agreement(
 ) -> Needed:
     """Move the agreement of all depths together (`HeadModel.shifted`) until the best of the designs gives this speedup.
 
-    The same random numbers throughout; the smallest shift where several would do. Raises SyntheticError for a speedup that is none, DesignError,
-    LatencyError.
+    Heads that no design asks are not drawn. The same random numbers throughout; the smallest shift where several would do.
+
+    Raises SyntheticError for a speedup that is none, DesignError, LatencyError.
     """
     if not designs:
         raise SyntheticError("wanted a design or more to reach a speedup with, got none: give a gamma")
     if not 0 < speedup < 1000:
         raise SyntheticError(f"a speedup is a number above 0, got {speedup:g}: 1.5 for half as fast again")
     cap = max(design.cap for design in designs)
+    asked = model.only([depth for design in designs for depth in design.placement])
     known: dict[float, dict[str, Any]] = {}
 
     def best(shift: float) -> dict[str, Any]:
         if shift not in known:
-            trace = synthetic_trace({prompts[0].domain: model.shifted(shift)}, prompts, seed=seed, followed=FOLLOWED, cap=cap)
+            trace = synthetic_trace({prompts[0].domain: asked.shifted(shift)}, prompts, seed=seed, followed=FOLLOWED, cap=cap)
             row = max(evaluated(trace, latency, designs)[FIGURES].to_dict("records"), key=lambda row: row["speedup"])
             known[shift] = {str(name): value for name, value in row.items()}
         return known[shift]

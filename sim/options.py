@@ -10,6 +10,7 @@ import typer
 
 from profiles.errors import DesignError
 from sim.design import Design, Policy
+from sim.head_form import DTYPES, HeadForm
 
 PolicyOption = Annotated[
     str,
@@ -26,6 +27,14 @@ HeadsOption = Annotated[
 ]
 CapOption = Annotated[int, typer.Option("--cap", help="Most drafts in a round.")]
 VerifyOption = Annotated[bool, typer.Option("--verify/--no-verify", help="Let the last layer check every draft.")]
+ShortlistOption = Annotated[
+    int | None,
+    typer.Option("--shortlist", help="Heads give logits of this many frequent tokens alone; as recorded by default.", show_default=False),
+]
+HeadDtypeOption = Annotated[
+    str | None,
+    typer.Option("--head-dtype", help=f"Heads in a format of their own: {', '.join(DTYPES)}; as recorded by default.", show_default=False),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
@@ -36,6 +45,11 @@ def design_of(trained: Sequence[int], *, policy: str, gamma: str, heads: str | N
     if not gammas:
         raise DesignError(f"wanted a number or a list of numbers as --gamma, got {gamma!r}: try --gamma 0.75")
     return Design.of(policy, gamma=gammas[0] if len(gammas) == 1 else gammas, placement=depths, cap=cap, verify=verify)
+
+
+def form_of_options(shortlist: int | None, head_dtype: str | None) -> HeadForm | None:
+    """The form these options name; None, as recorded, where they name none. Raises HeadsError."""
+    return None if shortlist is None and head_dtype is None else HeadForm(shortlist=shortlist, dtype=head_dtype)
 
 
 def numbers(option: str, words: str, kind: type[int | float]) -> list[float]:
@@ -56,6 +70,12 @@ def map_of(words: str) -> dict[int, int]:
     if len(dict(pairs)) < len(pairs):
         raise DesignError(f"a head stands in one place, --map names one twice: {words}")
     return dict(pairs)
+
+
+def in_proportion(depths: Sequence[int], had: int, has: int) -> str:
+    """As --map takes it; of heads that would stand in one place, the deepest."""
+    places = {min(max(1, round(depth * has / had)), has - 1): depth for depth in depths}
+    return ",".join(f"{depth}:{place}" for place, depth in places.items())
 
 
 def print_json(what: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from profiles.errors import DeviceError, ShapeError
 from profiles.models import find_model
 from profiles.shape import ModelShape
 from profiles.store import Profile
+from sim.head_form import FULL, HeadForm
 from sim.precision import Precision
 
 
@@ -66,9 +67,43 @@ def shape_of(profile: Profile, said: str | None = None) -> ModelShape:
 
 
 def precision_of(profile: Profile) -> Precision:
-    """The number format of a recording. Raises DeviceError for one that is unknown."""
-    dtype = str(profile.manifest["dtype"])
+    """The number format of a recording; of a synthetic text, which no model spoke, BF16, as wherever nobody says. Raises DeviceError for one that is unknown."""
+    dtype = "bf16" if is_synthetic(profile) else str(profile.manifest["dtype"])
     return Precision.of(dtype, dtype)
+
+
+def is_synthetic(profile: Profile) -> bool:
+    """Whether its text was drawn (`sim.synthetic`), not recorded."""
+    return bool(profile.manifest.get("synthetic"))
+
+
+def script_of(profile: Profile) -> str | None:
+    """Whose decisions its runs followed (`engine.scripted`), in words; None where the model decided for itself."""
+    about = profile.manifest.get("scripted")
+    if not about:
+        return None
+    heads = ", ".join(f"{head} at {place}" for head, place in about["map"].items())
+    return f"scripted: decisions of {about['profile']} ({about['model']}, {about['n_layers']} layers), its heads {heads}"
+
+
+def sampling_of(profile: Profile) -> str | None:
+    """How its texts were sampled, in words; None where they are greedy."""
+    about = profile.manifest.get("sampling")
+    if about is None:
+        return None
+    words = [f"{name} {about[key]:g}" for name, key in (("top-k", "top_k"), ("top-p", "top_p")) if about.get(key) is not None]
+    return ", ".join([f"sampled at temperature {about['temperature']:g}", *words, f"seed {about['seed']}"])
+
+
+def form_of(profile: Profile) -> HeadForm:
+    """The form of the heads that were timed. Raises HeadsError for one that this program does not know."""
+    told = profile.manifest["heads"].get("form") or {}
+    return HeadForm(shortlist=told.get("shortlist"), dtype=told.get("dtype"))
+
+
+def said_form_of(profile: Profile) -> HeadForm:
+    """The form of the heads whose answers the trace holds: full ones, where decisions were another recording's."""
+    return FULL if profile.manifest.get("scripted") else form_of(profile)
 
 
 def attends(profile: Profile) -> bool:
@@ -78,4 +113,4 @@ def attends(profile: Profile) -> bool:
 
 def is_eager(profile: Profile) -> bool:
     """Whether the model was driven kernel by kernel from the host."""
-    return profile.manifest.get("graphs") == "eager"
+    return profile.manifest.get("graphs") in ("eager", "static")

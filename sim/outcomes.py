@@ -13,9 +13,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from profiles.dice import dice, pick
+from profiles.errors import ProfileError
 from profiles.trace import Said, Trace
-from sim.design import Design
-from sim.dice import dice, pick
+from sim.design import Design, Policy
 from sim.scheduler import Check, Draft, Outcome, Run, Schedule, Verdict, Work
 
 Row = Mapping[int, Said]
@@ -37,6 +38,31 @@ def earliest_exits(trace: Trace, prompt: int, design: Design) -> NDArray[np.int6
     if design.verify:
         depths[np.isin(trace.tokens(prompt)[:, -1], list(trace.eos))] = trace.n_layers
     return depths
+
+
+def schedule_of(trace: Trace, prompt: int, design: Design, *, own_text: bool = False) -> Schedule:
+    """The scheduler as it stands after the prefill of this prompt: for whoever takes its outcomes from the trace.
+
+    own_text: whether they are a sampled run's own, known to the end also where it was not verified.
+    """
+    n_prompt = trace.n_prompt(prompt)
+    earliest = None
+    if design.policy is Policy.ORACLE:
+        depths = earliest_exits(trace, prompt, design).tolist()
+
+        def earliest(position: int) -> int:
+            return int(depths[position - n_prompt + 1])
+
+    return Schedule(
+        design=design,
+        n_layers=trace.n_layers,
+        n_prompt=n_prompt,
+        first_token=trace.first_token(prompt),
+        max_new_tokens=trace.max_new_tokens(prompt) if own_text else budget(trace, prompt, design),
+        eos=trace.eos,
+        earliest=earliest,
+        sampled=trace.sampled,
+    )
 
 
 class BranchModel:
@@ -109,7 +135,9 @@ class Answers:
             return Draft(*said)
         start, stop, drafts = work
         if self._verifies:
-            return self._verdict(start - self._n_prompt + 1, drafts)
+            return self._verdict(
+                start - self._n_prompt + 1, drafts[: stop - start - 1]
+            )  # an end after the last position is its token or none
         if start != self._position:
             self._arrive(start)
         if self._path:
@@ -154,3 +182,29 @@ class Answers:
         self._position = -1
         self._drawn = (-1, {})
         return Verdict(accepted, self.trace.final(self.prompt, output + accepted))
+
+
+class Drawn:
+    """Answers as a measured sampled run drew them, in its order. Raises ProfileError where it was asked for something else, or for less."""
+
+    def __init__(self, outcomes: Sequence[Draft | Verdict]) -> None:
+        self._outcomes, self._given = outcomes, 0
+
+    def __call__(self, work: Work) -> Outcome:
+        """The outcome of this piece of work."""
+        if isinstance(work, Run):
+            return None
+        outcome = self._outcomes[self._given] if self._given < len(self._outcomes) else None
+        if not isinstance(outcome, Draft if isinstance(work, Check) else Verdict):
+            raise ProfileError(f"wanted the outcome of {work} as draw {self._given} of a sampled run, got {outcome}: record it again")
+        self._given += 1
+        return outcome
+
+    def end_round(self) -> bool:
+        """Nothing is modelled."""
+        return False
+
+    def close(self) -> None:
+        """The run is over: all draws were asked for."""
+        if self._given < len(self._outcomes):
+            raise ProfileError(f"wanted {self._given} draws of a sampled run, got {len(self._outcomes)}: record it again")

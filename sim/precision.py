@@ -8,6 +8,7 @@ from profiles.devices import Device
 from profiles.errors import DeviceError
 from profiles.shape import ModelShape
 from sim.cost import ModelCost
+from sim.head_form import FULL, HeadForm
 from sim.memory import WEIGHT_BYTES
 
 TORCH = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
@@ -38,10 +39,12 @@ class Precision:
         """Whether weights alone are quantised."""
         return self.weights != self.activations
 
-    def cost(self, shape: ModelShape) -> ModelCost:
-        """What work costs of a model of this shape."""
+    def cost(self, shape: ModelShape, form: HeadForm = FULL) -> ModelCost:
+        """What work costs of a model of this shape, with heads of this form. Raises ShapeError for a shortlist longer than the vocabulary."""
         wide = WEIGHT_BYTES[self.activations]
-        return ModelCost(shape=shape, weight_bytes=WEIGHT_BYTES[self.weights], head_bytes=wide, cache_bytes=wide, activation_bytes=wide)
+        return ModelCost(
+            shape=shape, weight_bytes=WEIGHT_BYTES[self.weights], head_bytes=wide, cache_bytes=wide, activation_bytes=wide, form=form
+        )
 
     def __str__(self) -> str:
         return f"{self.weights} weights, {self.activations} else" if self.narrow else self.weights

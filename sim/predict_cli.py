@@ -14,7 +14,20 @@ from rich.text import Text
 from sim.corners import Ends, corner_ends, measured_ends
 from sim.design import DEFAULT_CAP, Policy
 from sim.memory import WEIGHT_BYTES
-from sim.options import CapOption, GammaOption, HeadsOption, JsonOption, PolicyOption, VerifyOption, design_of, map_of, print_json
+from sim.options import (
+    CapOption,
+    GammaOption,
+    HeadDtypeOption,
+    HeadsOption,
+    JsonOption,
+    PolicyOption,
+    ShortlistOption,
+    VerifyOption,
+    design_of,
+    form_of_options,
+    map_of,
+    print_json,
+)
 from sim.predict import Prediction, Predictor
 from sim.scenario import DATASHEET, Scenario, Setting, find_scenario
 
@@ -59,10 +72,12 @@ def predict(
         str | None,
         typer.Option("--map", help="Where heads of the trace stand in the model of LATENCY, like 3:8,7:16.", show_default=False),
     ] = None,
+    shortlist: ShortlistOption = None,
+    head_dtype: HeadDtypeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Predict speed and speedup of one design."""
-    setting = Setting(latency=latency, to=to, source=source, model=model, dtype=dtype)
+    setting = Setting(latency=latency, to=to, source=source, model=model, dtype=dtype, form=form_of_options(shortlist, head_dtype))
     scenario = find_scenario(setting, trace=trace, depths=None if mapping is None else map_of(mapping), cap=cap)
     predictor = Predictor(trace=scenario.trace, latency=scenario.latencies.middle, rejecting=scenario.rejecting)
     design = design_of(scenario.trace.depths, policy=policy, gamma=gamma, heads=heads, cap=cap, verify=verify)

@@ -10,7 +10,7 @@ import pandas as pd
 from profiles.errors import DesignError, ProfileError
 from profiles.store import Profile
 from sim.design import Design, Policy
-from sim.scheduler import Round
+from sim.scheduler import Draft, Round, Verdict
 
 Cell = tuple[Design, int]
 """A design on a prompt."""
@@ -24,6 +24,22 @@ def rounds_of(profile: Profile) -> dict[Cell, tuple[Round, ...]]:
         if part["round"].tolist() != list(range(len(part))):
             raise ProfileError(f"wanted rounds 0..{len(part) - 1} of {cell[0].label} on prompt {cell[1]}, got others: record it again")
         found[cell] = tuple(map(_round, part.to_dict("records")))
+    return found
+
+
+def draws_of(profile: Profile) -> dict[Cell, tuple[Draft | Verdict, ...]]:
+    """What each design drew on each prompt, in order; nothing of runs that were over with their first token. Raises ProfileError where one is missing."""
+    found: dict[Cell, tuple[Draft | Verdict, ...]] = {}
+    for cell, rows in _by_cell(profile.draws, "draws"):
+        part = rows.sort_values("index", kind="stable")
+        if part["index"].tolist() != list(range(len(part))):
+            raise ProfileError(f"wanted draws 0..{len(part) - 1} of {cell[0].label} on prompt {cell[1]}, got others: record it again")
+        found[cell] = tuple(
+            Draft(confidence, token) if kind == "check" else Verdict(accepted, token)
+            for kind, confidence, token, accepted in zip(
+                *(part[name].tolist() for name in ("kind", "confidence", "token", "accepted")), strict=True
+            )
+        )
     return found
 
 

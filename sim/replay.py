@@ -6,7 +6,7 @@ the outcome from a trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,10 +14,10 @@ import simpy
 
 from profiles.errors import ProfileError
 from profiles.trace import Trace
-from sim.design import Design, Policy
-from sim.outcomes import Answers, BranchModel, budget, earliest_exits
+from sim.design import Design
+from sim.outcomes import Answers, BranchModel, Drawn, schedule_of
 from sim.pricing import Latencies, Pricer
-from sim.scheduler import KINDS, Check, Outcome, Round, Run, Schedule, Verify, Work
+from sim.scheduler import KINDS, Check, Draft, Outcome, Round, Run, Schedule, Verdict, Verify, Work
 
 Price = Callable[[Work], float]
 """Seconds of a piece of work, asked in the order a device does it."""
@@ -38,7 +38,7 @@ class ReplayedRun:
     """One prompt decoded in the simulator.
 
     seconds: of decoding, all outputs but the first. n_tokens: outputs, the prefill's included. modelled_seconds: of rounds that rest on a
-    drawn branch. left_text: whether an unverified run ended up off the recorded text. events: every piece of work, where asked for.
+    drawn branch. left_text: whether an unverified run ended up off the recorded text (False of a replay of recorded draws). events: every piece of work, where asked for.
     """
 
     prompt: int
@@ -72,7 +72,7 @@ class Meter:
 
 
 def sequence(
-    env: simpy.Environment, device: Device, schedule: Schedule, answers: Answers, meter: Meter
+    env: simpy.Environment, device: Device, schedule: Schedule, answers: Answers | Drawn, meter: Meter
 ) -> Generator[simpy.Event, Any, None]:
     """One sequence: ask the scheduler for work, wait while the device does it, report the outcome; until the text ends."""
     price, queue, timeout = device.price, device.queue, env.timeout
@@ -119,39 +119,30 @@ class Replay:
         self.trace, self.design, self.price = trace, design, price
         self.model = model or BranchModel(trace)
 
-    def run(self, prompt: int, *, events: bool = False) -> ReplayedRun:
-        """Decode one prompt alone on the device, from time 0."""
+    def run(self, prompt: int, *, events: bool = False, drawn: Sequence[Draft | Verdict] | None = None) -> ReplayedRun:
+        """Decode one prompt alone on the device, from time 0. drawn: what a measured sampled run drew, in place of what the trace says.
+
+        Raises ProfileError where the run drew something else than the scheduler asks for.
+        """
         trace = self.trace
-        schedule = Schedule(
-            design=self.design,
-            n_layers=trace.n_layers,
-            n_prompt=trace.n_prompt(prompt),
-            first_token=trace.first_token(prompt),
-            max_new_tokens=budget(trace, prompt, self.design),
-            eos=trace.eos,
-            earliest=self._earliest(prompt),
-        )
-        answers = Answers(trace, prompt, schedule, self.model)
+        schedule = schedule_of(trace, prompt, self.design, own_text=drawn is not None)
+        answers = Answers(trace, prompt, schedule, self.model) if drawn is None else Drawn(drawn)
         env, meter = simpy.Environment(0.0), Meter(events=[] if events else None)
         env.process(sequence(env, Device(env, self.price), schedule, answers, meter))
         env.run()
+        if isinstance(answers, Drawn):
+            answers.close()
+        text = [trace.final(prompt, output) for output in range(trace.n_output(prompt))]
         return ReplayedRun(
             prompt=prompt,
             n_prompt=schedule.n_prompt,
             n_tokens=len(schedule.tokens),
             seconds=meter.ended_s,
             modelled_seconds=meter.modelled_s,
-            left_text=schedule.tokens != [trace.final(prompt, output) for output in range(trace.n_output(prompt))],
+            left_text=drawn is None and schedule.tokens != text,
             rounds=tuple(schedule.rounds),
             events=tuple(meter.events or ()),
         )
-
-    def _earliest(self, prompt: int) -> Callable[[int], int] | None:
-        """For the oracle: where the token at a position may leave."""
-        if self.design.policy is not Policy.ORACLE:
-            return None
-        depths, n_prompt = earliest_exits(self.trace, prompt, self.design).tolist(), self.trace.n_prompt(prompt)
-        return lambda position: int(depths[position - n_prompt + 1])
 
 
 def replay(
@@ -197,14 +188,21 @@ class Tape:
 
 
 def replay_measured(
-    trace: Trace, works: Iterable[tuple[str, float]], design: Design, prompt: int, *, model: BranchModel | None = None, events: bool = False
+    trace: Trace,
+    works: Iterable[tuple[str, float]],
+    design: Design,
+    prompt: int,
+    *,
+    model: BranchModel | None = None,
+    events: bool = False,
+    drawn: Sequence[Draft | Verdict] | None = None,
 ) -> ReplayedRun:
-    """Decode one prompt with the measured durations of an instrumented run: (kind, seconds) of each piece of work, in order.
+    """Decode one prompt with the measured durations of an instrumented run: (kind, seconds) of each piece of work, in order. drawn: as in `Replay.run`.
 
     Raises ProfileError where the recorded work is not what the scheduler hands out, kind by kind and to the end.
     """
     tape = Tape(works)
-    run = Replay(trace, design, tape, model=model).run(prompt, events=events)
+    run = Replay(trace, design, tape, model=model).run(prompt, events=events, drawn=drawn)
     if tape.played < len(tape.works):
         raise ProfileError(
             f"wanted {tape.played} pieces of work of prompt {prompt} under {design.label}, got {len(tape.works)}: the run was not of this trace and design"

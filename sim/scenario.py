@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from profiles.devices import find_device
 from profiles.errors import DesignError, DeviceError, ProfileError
@@ -13,9 +14,13 @@ from profiles.store import Profile, read_profile
 from profiles.trace import Trace
 from sim.branches import rejecting_cells
 from sim.design import DEFAULT_CAP
-from sim.origin import attends, device_of, precision_of, shape_of
+from sim.head_form import FULL, HeadForm
+from sim.memory import Deployment, check_fits
+from sim.options import in_proportion
+from sim.origin import attends, device_of, form_of, is_synthetic, precision_of, said_form_of, sampling_of, script_of, shape_of
 from sim.precision import Precision, ordinary
 from sim.recorded import Cell
+from sim.shortlist import in_form
 from sim.tables import DeviceLatencies, carried_latencies, datasheet_latencies, measured_latencies
 
 DATASHEET = "datasheet"
@@ -30,7 +35,7 @@ class Scenario:
     """A text with its heads, on the layers of a model on a device.
 
     model: whose layers. measured: the profile whose own latencies these are, None where they were carried or estimated. rejecting: measured cells on which
-    the branch model can be tried. hypothetical: whether the text, its heads or where they stand are another model's. notes: why, and what else was
+    the branch model can be tried. form: of the heads. hypothetical: whether the text, its heads or where they stand are another model's. notes: why, and what else was
     assumed.
     """
 
@@ -41,6 +46,7 @@ class Scenario:
     rejecting: tuple[Cell, ...]
     hypothetical: bool
     notes: tuple[str, ...]
+    form: HeadForm = FULL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +54,8 @@ class Setting:
     """Where latencies come from, and what they should become; names as a user types them.
 
     latency: directory of a profile with latencies, or ``DATASHEET``. to: the device, where it is not the recorded one. source, model: device and model
-    of the latencies, where their profile does not say; with a datasheet, the model to run. dtype: of the weights on the device.
+    of the latencies, where their profile does not say; with a datasheet, the model to run. dtype: of the weights on the device. form: of the heads, as recorded
+    where None.
     """
 
     latency: str
@@ -56,6 +63,7 @@ class Setting:
     source: str | None = None
     model: str | None = None
     dtype: str | None = None
+    form: HeadForm | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +92,9 @@ def find_scenario(
         how = " as --trace" if trace is None else ""
         raise ProfileError(f"{text.path} holds latencies alone, and no text to replay: give a profile that adadecode-profile recorded{how}")
     layers = _layers(profile, text, setting.model)
-    said = _placed(Trace.from_profile(text), depths, layers)
-    latencies = _latencies(layers, text, setting, said, cap)
+    said, assumed = in_form(text, _placed(Trace.from_profile(text), depths, layers), setting.form)
+    form = setting.form or (form_of(text) if profile is text else said_form_of(text))
+    latencies = _latencies(layers, text, setting, said, cap, form)
     reasons = _reasons(text, layers, depths)
     return Scenario(
         trace=said,
@@ -94,7 +103,8 @@ def find_scenario(
         measured=profile if latencies.basis == "measured" else None,
         rejecting=_moved(rejecting_cells(text), depths),
         hypothetical=bool(reasons),
-        notes=(*reasons, *latencies.notes, *_other_numbers(text, layers, setting.dtype)),
+        form=form,
+        notes=(*reasons, *latencies.notes, *_luck(text), *assumed, *_other_numbers(text, layers, setting.dtype)),
     )
 
 
@@ -119,16 +129,11 @@ def _placed(said: Trace, depths: Mapping[int, int] | None, layers: _Layers) -> T
     return said
 
 
-def in_proportion(depths: Sequence[int], had: int, has: int) -> str:
-    """As --map takes it; of heads that would stand in one place, the deepest."""
-    places = {min(max(1, round(depth * has / had)), has - 1): depth for depth in depths}
-    return ",".join(f"{depth}:{place}" for place, depth in places.items())
-
-
-def _latencies(layers: _Layers, text: Profile, setting: Setting, said: Trace, cap: int) -> DeviceLatencies:
-    """Measured where nothing else is asked for, else carried or from a datasheet."""
+def _latencies(layers: _Layers, text: Profile, setting: Setting, said: Trace, cap: int, form: HeadForm) -> DeviceLatencies:
+    """Measured where nothing else is asked for, else carried or from a datasheet. Raises DeviceError where the model, heads aside, does not fit."""
     longest = max(said.n_prompt(prompt) + said.max_new_tokens(prompt) for prompt in said.prompts)
     profile, to, source, dtype = layers.profile, setting.to, setting.source, setting.dtype
+    run = partial(Deployment, context=longest, prompt=max(map(said.n_prompt, said.prompts)), n_tokens=max(cap, 0) + 1)
     if profile is None:
         if layers.shape is None or to is None:
             raise DeviceError("a datasheet is of a device: name it with --to, a name of the catalogue or FILE.toml")
@@ -136,28 +141,41 @@ def _latencies(layers: _Layers, text: Profile, setting: Setting, said: Trace, ca
             raise DeviceError("nothing was measured, so nothing is carried: leave --from out")
         device = find_device(to)
         as_recorded = None if setting.model else precision_of(text).weights
+        weights = dtype or as_recorded or ordinary(device)
+        check_fits(run(shape=layers.shape, dtype=weights), device)
         return datasheet_latencies(
             layers.shape,
             device,
-            dtype=dtype or as_recorded or ordinary(device),
+            dtype=weights,
             max_context=longest,
             max_tokens=max(cap, 0) + 1,
             depths=said.depths,
+            form=form,
         )
-    if to is None and dtype is None and attends(profile):
+    if to is None and dtype is None and form == form_of(profile) and attends(profile):
         if source is not None:
             raise DeviceError("--from says what latencies are carried from: name the device to carry them to with --to")
         return measured_latencies(profile)
+    here = device_of(profile, source)
+    device = here if to is None else find_device(to)
+    check_fits(run(shape=shape_of(profile, setting.model), dtype=dtype or precision_of(profile).weights), device)
     return carried_latencies(
         profile,
-        device_of(profile, source) if to is None else find_device(to),
+        device,
         source=source,
         model=setting.model,
         dtype=dtype,
         max_context=longest,
         max_tokens=max(cap, 0) + 1,
         depths=said.depths,
+        form=form,
     )
+
+
+def _luck(text: Profile) -> list[str]:
+    """A note where what is replayed is one of many texts."""
+    said = sampling_of(text)
+    return [] if said is None else [f"{said}: one drawn text stands for all, and a draft holds with its head's probability of acceptance"]
 
 
 def _reasons(text: Profile, layers: _Layers, depths: Mapping[int, int] | None) -> list[str]:
@@ -166,6 +184,10 @@ def _reasons(text: Profile, layers: _Layers, depths: Mapping[int, int] | None) -
     ours, theirs = about.get("n_parameters"), layers.parameters
     differ = text.n_layers != layers.n_layers or bool(ours and theirs and abs(ours / theirs - 1) > SAME)
     reasons = []
+    if is_synthetic(text):
+        reasons.append(f"hypothetical: the text of {text.path} is synthetic, no model said it")
+    if said := script_of(text):
+        reasons.append(f"hypothetical: {text.path} is {said}; its own model never said this text")
     if text is not layers.profile and differ:
         reasons.append(
             f"hypothetical: the text and what its heads said are of {about['name']} ({text.n_layers} layers), the layers of {layers.name} "
@@ -179,6 +201,8 @@ def _reasons(text: Profile, layers: _Layers, depths: Mapping[int, int] | None) -
 
 def _other_numbers(text: Profile, layers: _Layers, dtype: str | None) -> list[str]:
     """A note where the model would run with other numbers than it spoke with."""
+    if is_synthetic(text):
+        return []
     spoke = precision_of(text)
     runs = precision_of(layers.profile) if layers.profile else spoke
     weights = runs.weights if dtype is None else Precision.of(dtype, runs.activations).weights

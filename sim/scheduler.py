@@ -36,7 +36,10 @@ class Check(NamedTuple):
 
 
 class Verify(NamedTuple):
-    """Ask the last layer for the tokens after positions [start, stop); ``drafts`` follow all but the last of them."""
+    """Ask the last layer for the tokens after positions [start, stop); ``drafts`` follow all but the last of them.
+
+    With sampling, a last draft that would end the text follows the last of them, and is judged like the others.
+    """
 
     start: int
     stop: int
@@ -57,7 +60,10 @@ class Draft(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Outcome of a Verify: how many drafts hold, and the final layer's own token after them."""
+    """Outcome of a Verify: how many drafts that left early hold, and the token after them.
+
+    The token is the final layer's own, or with sampling the draft after the last position, where that holds.
+    """
 
     accepted: int
     token: int
@@ -88,6 +94,7 @@ class Schedule:
 
     n_layers: L. max_new_tokens: budget, ``first_token`` included, >= 1. eos: tokens that end the text. earliest: for the policy ``oracle`` and
     only for it, the depth at which the token at a position may leave; no head above it is asked. Raises DesignError for an oracle without it.
+    sampled: whether drafts are drawn, not the likeliest: an end is then kept for the last layer to judge (docs/decisions/0018).
     tokens: what is committed, ``first_token`` first. rounds: what was done. Both grow while ``steps()`` runs. newest: the token at
     the position being computed, a draft or a committed one.
     """
@@ -99,6 +106,7 @@ class Schedule:
     max_new_tokens: int
     eos: frozenset[int] = frozenset()
     earliest: Callable[[int], int] | None = None
+    sampled: bool = False
     tokens: list[int] = field(init=False)
     rounds: list[Round] = field(init=False, default_factory=list)
     boundaries: tuple[int, ...] = field(init=False)
@@ -134,6 +142,7 @@ class Schedule:
         exits: list[int] = []
         work: list[tuple[int, int]] = []
         checks: list[int] = []
+        end: tuple[int, ...] = ()
         segment = 0
         while True:
             start, lengths[segment] = lengths[segment], position + 1  # lazy catch-up: all that waited here, in one batch
@@ -142,7 +151,7 @@ class Schedule:
             if segment == last:
                 break
             segment += 1
-            if not self._may_draft(len(drafts)):
+            if end or not self._may_draft(len(drafts)):
                 continue
             depth = self.boundaries[segment]
             if self.earliest is not None and depth < self.earliest(position):
@@ -152,8 +161,11 @@ class Schedule:
             assert isinstance(outcome, Draft)
             if outcome.confidence <= design.threshold(depth):
                 continue
-            if outcome.token in self.eos and design.verify:
-                continue  # nothing can follow it, so the token runs on and the last layer says whether the text ends
+            if (
+                outcome.token in self.eos and design.verify
+            ):  # nothing can follow it: the token runs on, and the last layer says whether it ends
+                end = (outcome.token,) if self.sampled else ()
+                continue
             drafts.append(outcome.token)
             exits.append(depth)
             if not design.verify and (outcome.token in self.eos or len(self.tokens) + len(drafts) >= self.max_new_tokens):
@@ -163,7 +175,7 @@ class Schedule:
             position += 1
             segment = 0
         if design.verify:
-            verdict = yield Verify(first, position + 1, tuple(drafts))
+            verdict = yield Verify(first, position + 1, (*drafts, *end))
             assert isinstance(verdict, Verdict)
             accepted = verdict.accepted
         else:

@@ -25,7 +25,7 @@ from sim.design import DEFAULT_CAP, Policy
 from sim.evaluate import Evaluator
 from sim.memory import Deployment
 from sim.objective import OBJECTIVES, checked_objectives
-from sim.options import JsonOption, map_of, numbers, print_json
+from sim.options import HeadDtypeOption, JsonOption, ShortlistOption, form_of_options, map_of, numbers, print_json
 from sim.origin import device_of, precision_of, shape_of
 from sim.precision import ordinary
 from sim.scenario import DATASHEET, Scenario, Setting, find_scenario
@@ -76,13 +76,15 @@ def sweep(
     source: Annotated[str | None, typer.Option("--from", help="The device of PROFILE, where it does not say.", show_default=False)] = None,
     model: Annotated[str | None, typer.Option(help="The model of PROFILE, where it does not say.", show_default=False)] = None,
     dtype: Annotated[str | None, typer.Option(help="Weights in another format.", show_default=False)] = None,
+    shortlist: ShortlistOption = None,
+    head_dtype: HeadDtypeOption = None,
     scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler to run on, tcp://HOST:PORT.", show_default=False)] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of this process; one a core by default.", show_default=False)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a whole design space; say which design is best, how sure that is, and whether it is proven to be the best of the space."""
     most = [int(cap) for cap in _several("--caps", caps, int)]
-    setting = Setting(latency=latency, source=source, model=model, dtype=dtype)
+    setting = Setting(latency=latency, source=source, model=model, dtype=dtype, form=form_of_options(shortlist, head_dtype))
     mapped = None if mapping is None else map_of(mapping)
     scenarios = [_scenario(setting, name.strip(), trace, mapped, max(most)) for name in devices.split(",")]
     first = scenarios[0]
@@ -99,7 +101,8 @@ def sweep(
     )
     objectives = checked_objectives(word.strip() for word in objective.split(","))
     text = read_profile(latency if trace is None else trace)
-    evaluator = evaluator_of(scenarios, text, domain, max(most), _shape(first, text, model), dtype)
+    layers = text if latency == DATASHEET else read_profile(latency)
+    evaluator = evaluator_of(scenarios, layers, domain, max(most), _shape(first, text, model), dtype)
     plan = Plan(
         space=space,
         objectives=objectives,
@@ -120,21 +123,24 @@ def sweep(
 
 
 def evaluator_of(
-    scenarios: Sequence[Scenario], text: Profile, domain: str | None, cap: int, shape: ModelShape | None, dtype: str | None = None
+    scenarios: Sequence[Scenario], layers: Profile, domain: str | None, cap: int, shape: ModelShape | None, dtype: str | None = None
 ) -> Evaluator:
-    """All devices on one text. shape: of the model, for FLOPs, bytes and memory; None where it is not known. Raises ProfileError, LatencyError."""
+    """All devices on one text. layers: whose numbers the model runs in. shape: of the model, for FLOPs, bytes and memory; None where it is not known.
+
+    Raises ProfileError, LatencyError.
+    """
     replay = CompiledReplay.of(scenarios[0].trace)
     measured = next((one.measured for one in scenarios if one.measured is not None), None)
     miss = None if measured is None else measured_misses(measured)[1]
     watts = list(measured_power(measured).values()) if measured is not None else []
-    precision = precision_of(text)
+    precision, form = precision_of(layers), scenarios[0].form
     return Evaluator.of(
         replay,
         [one.latencies for one in scenarios],
         prompts=replay.of_domain(domain),
         max_tokens=cap + 1,
-        cost=None if shape is None else precision.cost(shape),
-        run=None if shape is None else Deployment(shape=shape, dtype=dtype or precision.weights, context=replay.contexts[1]),
+        cost=None if shape is None else precision.cost(shape, form),
+        run=None if shape is None else Deployment(shape=shape, dtype=dtype or precision.weights, context=replay.contexts[1], form=form),
         known=_known(scenarios),
         spread=float("nan") if miss is None else miss,
         watts=sum(watts) / len(watts) if watts else None,

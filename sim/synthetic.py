@@ -231,8 +231,8 @@ def _manifest(models: Mapping[str, HeadModel], prompts: Sequence[Prompt], drawn:
         "limitations": [
             "a synthetic trace: no model wrote this text, and every prediction from it is hypothetical; how its heads were drawn is in settings",
             "tokens mean nothing; heads that are wrong all say the same token, and off the text all heads do",
-            f"wrong drafts are followed after the first {drawn['followed']} outputs, {drawn['cap'] - 1} drafts far; elsewhere one of these branches "
-            "stands in, and counts as modelled",
+            f"wrong drafts are followed after the first {drawn['followed']} outputs, by {drawn['cap'] - 1} others",
+            "after a wrong draft that is not followed one of these branches stands in, and counts as modelled",
             "acceptance, which only sampling asks for, is estimated from two confidences",
             "no text ends by itself",
         ],

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -119,16 +120,7 @@ def synthesize(
     console = Console()
     if made.fit is not None:
         console.print(_fit_table(made.fit))
-    table = Table(title=f"{out}: {len(profile.prompts)} prompts, {profile.prompts['n_output'].sum()} outputs", title_justify="left")
-    for name in ("domain", "depth", "what", "asked", "drawn", ""):
-        table.add_column(name, justify="left" if name in {"domain", "what"} else "right")
-    for row in shown.to_dict("records"):
-        mark = "" if row["within"] else f"beyond {row['margin']:.3f}: too little text"
-        table.add_row(row["domain"], str(row["depth"]), row["what"], f"{row['asked']:.3f}", f"{row['got']:.3f}", mark)
-    for name, model in made.models.items():
-        for what in CORRELATIONS:
-            table.add_row(name, "all", what.replace("_", " "), f"{getattr(model, what):.3f}", "", "")
-    console.print(table)
+    console.print(*_drawn_tables(f"{out}: {len(profile.prompts)} prompts, {profile.prompts['n_output'].sum()} outputs", made, shown))
 
 
 def acceptance(
@@ -259,6 +251,28 @@ def _needed_table(model: HeadModel, found: Needed, placement: Sequence[int]) -> 
     ):
         table.add_row(what, *(form.format(row[key]) for row in rows))
     return table
+
+
+def _drawn_tables(title: str, made: Heads, shown: pd.DataFrame) -> list[Table]:
+    """What was asked and what was drawn, by head; and the correlations."""
+    figures = list(dict.fromkeys(shown["what"]))
+    table = Table(title=f"{title}; asked / drawn", title_justify="left")
+    for name in ("domain", "depth", *figures):
+        table.add_column(name, justify="left" if name == "domain" else "right")
+    for (domain, depth), part in shown.groupby(["domain", "depth"], sort=False):
+        rows = {row["what"]: row for row in part.to_dict("records")}
+        cells = (
+            f"{row['asked']:.3f} / {row['got']:.3f}{'' if row['within'] else ' *'}" if (row := rows.get(what)) else "" for what in figures
+        )
+        table.add_row(str(domain), str(depth), *cells)
+    if not shown["within"].all():
+        table.caption = "* further off than four standard errors of so much text: draw more, or another seed"
+    ties = Table(title="correlations", title_justify="left")
+    for name in ("domain", *CORRELATIONS):
+        ties.add_column(name.replace("_", " "), justify="left" if name == "domain" else "right")
+    for domain, model in made.models.items():
+        ties.add_row(domain, *(f"{getattr(model, name):.2f}" for name in CORRELATIONS))
+    return [table, ties]
 
 
 def _fit_table(fit: RateFit) -> Table:

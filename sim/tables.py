@@ -17,7 +17,8 @@ from profiles.latency import LatencyTable
 from profiles.shape import ModelShape
 from profiles.store import Profile
 from sim.cost import Cost, ModelCost
-from sim.origin import attends, device_of, is_eager, machine_of, precision_of, shape_of
+from sim.head_form import FULL, HeadForm
+from sim.origin import attends, device_of, form_of, is_eager, machine_of, precision_of, shape_of
 from sim.points import CORNERS, Points
 from sim.precision import Precision, ordinary
 from sim.transfer import UNMEASURED, Carrier, Interval, estimate
@@ -76,11 +77,12 @@ def carried_latencies(
     max_context: int,
     max_tokens: int,
     depths: Sequence[int],
+    form: HeadForm | None = None,
 ) -> DeviceLatencies:
     """A profile's latencies on ``target``.
 
     source, model: device and model, where the profile does not say. dtype: of the weights there, where it is another one. max_context, max_tokens: the
-    longest context (and prompt) and the largest batch that will be asked for. depths: of the heads. The device and dtype of the recording, with
+    longest context (and prompt) and the largest batch that will be asked for. depths, form: of the heads, form as timed where None. The device and dtype of the recording, with
     all of that measured, gives the recording itself.
 
     Raises DeviceError (unknown, or without the dtype), ShapeError, DesignError for a head outside the model, and LatencyError for work farther than
@@ -90,29 +92,31 @@ def carried_latencies(
     _check_asked(shape, max_context, max_tokens, depths)
     was = precision_of(profile)
     now = was if dtype is None else Precision.of(dtype, was.activations)
+    timed = form_of(profile)
+    heads = timed if form is None else form
     carrier = Carrier(source=here, target=target, source_dtype=was.activations, target_dtype=now.activations, eager=is_eager(profile))
     work = _Carried(
         table=LatencyTable.from_samples(profile.latency, profile.n_layers),
         attends=attends(profile),
         carrier=carrier,
-        cost=was.cost(shape),
-        target_cost=now.cost(shape),
+        cost=was.cost(shape, timed),
+        target_cost=now.cost(shape, heads),
         max_context=max_context,
         max_tokens=max_tokens,
         depths=tuple(depths),
     )
-    if here.name == target.name and now == was and work.is_complete:
+    if here.name == target.name and now == was and heads == timed and work.is_complete:
         return DeviceLatencies(device=target.name, basis="measured", tables={"middle": work.table})
-    return work.latencies(how=f"carried from {here.name} ({was}) to {target.name} ({now})" + _narrow(now))
+    return work.latencies(how=f"carried from {here.name} ({was}) to {target.name} ({now})" + _narrow(now) + _reformed(timed, heads))
 
 
 def datasheet_latencies(
-    shape: ModelShape, target: Device, *, dtype: str, max_context: int, max_tokens: int, depths: Sequence[int]
+    shape: ModelShape, target: Device, *, dtype: str, max_context: int, max_tokens: int, depths: Sequence[int], form: HeadForm = FULL
 ) -> DeviceLatencies:
     """What a device should take by its datasheet and public benchmarks, with nothing measured of this model anywhere. Arguments and errors as above."""
     _check_asked(shape, max_context, max_tokens, depths)
     now = Precision.of(dtype, ordinary(target))
-    guess = _Estimated(cost=now.cost(shape), device=target, dtype=now.activations)
+    guess = _Estimated(cost=now.cost(shape, form), device=target, dtype=now.activations)
     points = Points(n_layers=shape.n_layers)
     for n_tokens in _batches(max_tokens):
         for context in _marks(shape, max_context):
@@ -126,7 +130,7 @@ def datasheet_latencies(
     points.add("host", Interval.exactly(0.0))
     notes = (
         f"{shape.name} in {now} on {target.name}, estimated from bytes, FLOPs and kernels, by datasheet and public benchmarks, within {UNMEASURED:.0%} "
-        "either way: nothing was measured" + _narrow(now),
+        "either way: nothing was measured" + _narrow(now) + _reformed(form, form),
         "no time of the host: an engine that hides it",
     )
     return DeviceLatencies(device=target.name, basis="datasheet", tables=points.tables(), notes=notes)
@@ -134,6 +138,13 @@ def datasheet_latencies(
 
 def _narrow(now: Precision) -> str:
     return "; quantised weights take fewer bytes and no other time" if now.narrow else ""
+
+
+def _reformed(timed: HeadForm, heads: HeadForm) -> str:
+    """What is said of heads in another form than those that were timed."""
+    if heads == timed:
+        return "" if heads.is_full else f"; heads {heads.label}"
+    return f"; heads {heads.label}, which took {timed.label} ones' time for each byte and kernel"
 
 
 def _check_asked(shape: ModelShape, max_context: int, max_tokens: int, depths: Iterable[int]) -> None:

@@ -60,6 +60,12 @@ def _read(path: Path, model: ModelShape) -> pd.DataFrame:
     needed = [TOKENS, SHARDS, *SHAPE, *(_median(name) for name in (*LAYER, "emb") if name != OPTIONAL)]
     if missing := [name for name in needed if name not in table]:
         raise ProfileError(f"{path} lacks the columns {', '.join(missing)}: wanted Vidur's mlp.csv, medians of every operator in ms")
+    numbers = [name for name in table if name in {*needed, _median(OPTIONAL)}]
+    table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce")
+    if (strange := table[[TOKENS, SHARDS, *SHAPE]].isna().any(axis=1)).any():
+        raise ProfileError(
+            f"{path} does not say in line {strange.argmax() + 2} what was measured: wanted whole numbers as {', '.join([TOKENS, SHARDS, *SHAPE])}"
+        )
     one = table[table[SHARDS] == 1].drop_duplicates(TOKENS).set_index(TOKENS).sort_index()
     if one.empty:
         raise ProfileError(f"{path} has no row with {SHARDS} 1: times of one GPU are wanted")
@@ -77,7 +83,7 @@ def _read(path: Path, model: ModelShape) -> pd.DataFrame:
     wrong = ~(np.isfinite(times) & (times >= 0)).all(axis=1) | ~(products > 0).all(axis=1)
     if wrong.any():
         raise ProfileError(
-            f"{path} has times that cannot be (negative, missing, or 0 for a product) at {TOKENS} {one.index[wrong.argmax()]}: record it again"
+            f"{path} has times that cannot be (negative, missing, no numbers, or 0 for a product) at {TOKENS} {one.index[wrong.argmax()]}: record it again"
         )
     return one
 

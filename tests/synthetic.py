@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from profiles import TABLES, Profile, write_profile
+from profiles.schema import ALL_TABLES
 
 EOS = 0
 VOCABULARY = 50
@@ -34,6 +35,8 @@ def synthetic_profile(
     runs: pd.DataFrame | None = None,
     rounds: pd.DataFrame | None = None,
     works: pd.DataFrame | None = None,
+    draws: pd.DataFrame | None = None,
+    sampling: Mapping[str, Any] | None = None,
     manifest: Mapping[str, Any] | None = None,
 ) -> Profile:
     """Write a valid profile to ``path`` and read it back.
@@ -41,7 +44,8 @@ def synthetic_profile(
     depths: of the heads, L excluded. prompts: how many, of 8 to 15 tokens, domains in turn; the first ends by itself 4 outputs early, the
     others fill the budget ``outputs``. max_tokens: largest batch measured. contexts: measured ones, by default enough for every
     prompt. repeats, noise: samples per latency point and their relative spread (0: each sample is `layer_seconds` and its like).
-    branches: record what every head says after each single wrong draft, with one more draft by the shallowest head. manifest: extra keys.
+    branches: record what every head says after each single wrong draft, with one more draft by the shallowest head.
+    sampling: how the texts were sampled, draws what the runs drew; greedy without. manifest: extra keys.
     """
     random = np.random.default_rng(seed)
     texts = [_text(random, prompt, outputs, (*depths, n_layers)) for prompt in range(prompts)]
@@ -70,7 +74,9 @@ def synthetic_profile(
         "eos_token_ids": [EOS],
         "max_new_tokens": outputs,
     }
-    tables = {name: TABLES[name].empty_table() if table is None else table for name, table in known.items()}
+    if sampling is not None:
+        known["draws"], about["sampling"] = draws, dict(sampling)
+    tables = {name: ALL_TABLES[name].empty_table() if table is None else table for name, table in known.items()}
     return write_profile(path, {**about, **(manifest or {})}, tables)
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profiles import LatencyTable, Profile
+from profiles import LatencyTable, Profile, write_profile
 from profiles.errors import DesignError, LatencyError, ProfileError
+from profiles.manifest import tables_of
 from profiles.trace import Trace
 from sim.compiled import CompiledReplay
 from sim.design import Design, Policy
@@ -22,7 +23,7 @@ from sim.prices import PARTS, PriceList
 from sim.pricing import Pricer
 from sim.replay import Replay, ReplayedRun
 from sim.scheduler import Check, Run, Work
-from tests.synthetic import synthetic_profile
+from tests.synthetic import EOS, synthetic_profile
 
 L = 8
 DEPTHS = tuple(range(1, L))
@@ -67,9 +68,15 @@ def discarded(run: ReplayedRun, boundaries: tuple[int, ...]) -> Counter[int]:
     return lost
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["branches", "no branches"])
+@pytest.fixture(scope="module", params=["branches", "no branches", "sampled", "sampled, no branches"])
 def profile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Profile:
-    return synthetic_profile(tmp_path_factory.mktemp("compiled") / "p", n_layers=L, depths=DEPTHS, branches=request.param, max_tokens=9)
+    """Some of the recorded branches draft an end."""
+    folder, branches = tmp_path_factory.mktemp("compiled"), "no branches" not in request.param
+    sampling = {"temperature": 1.0, "top_k": None, "top_p": None, "seed": 0} if "sampled" in request.param else None
+    made = synthetic_profile(folder / "made", n_layers=L, depths=DEPTHS, branches=branches, max_tokens=9, sampling=sampling)
+    tables = {name: getattr(made, name) for name in tables_of(made.manifest)}
+    tables["branches"] = made.branches.assign(token=made.branches["token"].where(made.branches.index % 7 != 0, EOS))
+    return write_profile(folder / "p", made.manifest, tables)
 
 
 class Both:
@@ -118,10 +125,10 @@ def kinds(work: WorkHistogram) -> Counter[tuple[int, ...]]:
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(design=any_design())
 def test_every_piece_of_work_is_the_simulators(both: Both, design: Design) -> None:
-    """All policies and prompts, with branches recorded, half recorded and drawn: work, reuse, contexts, modelled rounds, counts."""
+    """All policies and prompts, greedy and sampled, with branches recorded, half recorded and drawn: work, reuse, contexts, modelled rounds, counts."""
     boundaries = design.boundaries(L)
     for prompt in both.trace.prompts:
         diary = Diary(both.latency, boundaries)
@@ -146,7 +153,7 @@ def test_every_piece_of_work_is_the_simulators(both: Both, design: Design) -> No
             ]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(designs=st.lists(any_design(), min_size=1, max_size=4))
 def test_the_price_is_the_simulators(both: Both, designs: list[Design]) -> None:
     """Seconds of several designs counted together, and those of modelled rounds, to 1e-9."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from profiles.errors import ShapeError
 from profiles.models import find_model
 from profiles.shape import ModelShape
 from sim.cost import Cost, ModelCost
+from sim.head_form import HeadForm
 
 TINY = ModelShape(
     name="tiny", n_layers=2, hidden_size=8, intermediate_size=16, n_heads=4, n_kv_heads=2, head_dim=2, vocab_size=32
@@ -56,11 +58,38 @@ def test_a_mixture_reads_the_experts_that_its_tokens_choose() -> None:
 
 
 def test_a_head_is_its_matrix_and_the_lm_head() -> None:
-    """64 + 256 numbers; a shortlist of 8 tokens reads 64 + 64. One head of an 8B model reads as much as 2.4 layers (PAPER, regimes)."""
+    """64 + 256 numbers. One head of an 8B model reads as much as 2.4 layers (PAPER, regimes)."""
     assert ModelCost(shape=TINY).head().weights == 320 * 2
-    assert ModelCost(shape=TINY).head(size=8).weights == 128 * 2
     llama = ModelCost(shape=find_model("llama-3.1-8b"))
     assert llama.head().weights / llama.layer(1, 1).weights == pytest.approx(2.4, abs=0.1)
+
+
+def test_a_shortlist_reads_its_rows_alone() -> None:
+    """64 + 64 numbers for 8 tokens of 32; its logits are spread over the vocabulary. Verification stays as it is."""
+    full, short = ModelCost(shape=TINY), ModelCost(shape=TINY, form=HeadForm(shortlist=8))
+    assert (short.head().weights, short.head().flops) == (128 * 2, 2 * 128)
+    assert (short.head().activations, short.head().kernels - full.head().kernels) == (4 * (32 + 8), 2)
+    assert (short.verify(3), short.layer(1, 1)) == (full.verify(3), full.layer(1, 1))
+
+
+def test_heads_in_int8_read_a_byte_a_number_and_a_scale_a_row() -> None:
+    """8 rows of T, 32 or 8 of the LM head."""
+    assert ModelCost(shape=TINY, form=HeadForm(dtype="int8")).head().weights == 320 + 4 * 40
+    assert ModelCost(shape=TINY, form=HeadForm(shortlist=8, dtype="int8")).head().weights == 128 + 4 * 16
+
+
+def test_a_shortlist_of_8192_makes_a_head_of_an_8b_model_a_quarter_of_a_layer() -> None:
+    """And an eighth in int8, where the full head takes 1.2 layers."""
+    shape = find_model("llama-3.1-8b")
+    layer = ModelCost(shape=shape).layer(1, 1).weights
+    forms = (HeadForm(shortlist=8192), HeadForm(shortlist=8192, dtype="int8"), HeadForm(dtype="int8"))
+    shares = [ModelCost(shape=shape, form=form).head().weights / layer for form in forms]
+    assert shares == pytest.approx([0.23, 0.115, 1.24], abs=0.01)
+
+
+def test_a_shortlist_as_long_as_the_vocabulary_is_refused() -> None:
+    with pytest.raises(ShapeError, match="a shortlist of 32 tokens leaves out none of the 32 of tiny"):
+        ModelCost(shape=TINY, form=HeadForm(shortlist=32))
 
 
 def test_narrow_weights_change_bytes_alone() -> None:

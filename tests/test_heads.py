@@ -208,7 +208,7 @@ def _narrow_a_matrix(folder: Path) -> None:
         (lambda folder: (folder / CONFIG).write_text("[" * 100_000), "damaged"),
         *((partial(edited, **{key: value}), "damaged") for key in ("signature", "body") for value in NOT_SAMPLES),
         (lambda folder: edited(folder, depths=[float("inf")]), "damaged"),
-        (lambda folder: edited(folder, format=2), "format 2, this program reads up to 1"),
+        (lambda folder: edited(folder, format=3), "format 3, this program reads up to 2"),
     ],
 )
 def test_damaged_files_are_refused(folder: Path, model: PreTrainedModel, damage: Callable[[Path], None], message: str) -> None:

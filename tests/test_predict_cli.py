@@ -158,6 +158,7 @@ def test_what_cannot_be_predicted_is_refused(
         (["--trace", "PROFILE"], "name it with --to"),
         (["--trace", "PROFILE", "--to", "l4", "--from", "a40"], "leave --from out"),
         (["--trace", "PROFILE", "--to", "l4", "--model", "lama"], "no model 'lama'"),
+        (["--trace", "PROFILE", "--to", "l4", "--model", "qwen-72b", "--map", "2:20"], "qwen-72b does not fit on l4: it takes"),
     ],
 )
 def test_a_datasheet_that_says_too_little_is_refused(

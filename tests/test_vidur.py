@@ -66,11 +66,13 @@ def test_a_model_with_one_norm_a_layer_has_an_empty_column_or_none(tmp_path: Pat
         ({"time_stats.mlp_up_proj.median": 0.0}, "times that cannot be"),
         ({"time_stats.mlp_act.median": -0.1}, "times that cannot be"),
         ({"time_stats.add.median": np.nan}, "times that cannot be"),
+        ({"time_stats.add.median": "fast"}, "times that cannot be"),
+        ({"num_tokens": "many"}, "does not say in line 2 what was measured"),
         ({"n_embd": 5120}, "is of a model with n_embd 5120, llama-2-7b has 4096"),
         ({"num_tensor_parallel_workers": 4}, "has no row with num_tensor_parallel_workers 1"),
     ],
 )
-def test_a_file_that_cannot_be_meant_is_refused(tmp_path: Path, change: dict[str, float | None], message: str) -> None:
+def test_a_file_that_cannot_be_meant_is_refused(tmp_path: Path, change: dict[str, float | str | None], message: str) -> None:
     """Columns that are missing, times that are none, another model."""
     gone = [name for name, value in change.items() if value is None]
     table = operator_table().drop(columns=gone).assign(**{name: value for name, value in change.items() if value is not None})

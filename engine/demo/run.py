@@ -22,7 +22,7 @@ from engine.parts import SETTINGS
 from engine.profile_cli import DEFAULTS, make_plan
 from engine.prompts import Prompt, encode
 from engine.record import record
-from profiles.schema import MANIFEST, TABLES
+from profiles.schema import ALL_TABLES, MANIFEST
 from sim.compare import Comparison, by_design, compare, spread
 from sim.scheduler import Round
 
@@ -88,7 +88,7 @@ def remove_earlier(out: Path) -> None:
         except (OSError, ValueError):
             continue
     if told.get("heads") == OPTIONS["heads"] and told.get("model") == OPTIONS["model"]:
-        for name in (*(f"{table}.parquet" for table in TABLES), SETTINGS, MANIFEST):
+        for name in (*(f"{table}.parquet" for table in ALL_TABLES), SETTINGS, MANIFEST):
             (out / name).unlink(missing_ok=True)
         shutil.rmtree(out / "parts", ignore_errors=True)
 

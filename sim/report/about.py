@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from profiles.store import Profile
+from sim.origin import sampling_of, script_of
 from sim.report import words
 
 
@@ -43,6 +44,8 @@ def provenance(profile: Profile) -> dict[str, str]:
         "exit heads": f"{_mapping(manifest['heads']).get('name', 'heads')} at {words.listed(profile.depths, 40) or 'no depth'}",
         "machine": machine(manifest),
         "software": ", ".join(f"{name} {version}" for name, version in _mapping(manifest["software"]).items()) or "not said",
+        "decisions": script_of(profile) or "the model's own",
+        "decoding": sampling_of(profile) or "greedy",
         "number format": str(manifest["dtype"]),
         "attention": str(manifest.get("attention", "not said")),
         "graphs": str(manifest.get("graphs", "not said")),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from sim.beside import same_text
 from sim.report import theme, words
 from sim.report.measured import PARTS
 
@@ -86,6 +87,41 @@ def speedups_figure(measured: pd.DataFrame) -> go.Figure:
         )
     figure.update_xaxes(title_text="speedup over vanilla", ticksuffix="×")  # noqa: RUF001
     figure.update_yaxes(showgrid=False, type="category")
+    return one_line(figure, axis="x")
+
+
+def beside_figure(standings: pd.DataFrame, over: str) -> go.Figure:
+    """Baselines and designs, the fastest on top, with their intervals. standings: of `sim.beside.standings`; over: its column, like ``over_vanilla``."""
+    import plotly.graph_objects as go
+
+    rows = standings.sort_values(over, kind="stable")
+    rows = rows.assign(low=rows[f"{over}_low"], high=rows[f"{over}_high"])
+    order = [words.in_plot(name) for name in rows["name"]]
+    figure = blank(height=96 + 26 * len(rows), hovermode="closest")
+    for ours, said, colour in ((True, "ours", theme.SERIES[0]), (False, "baseline", theme.SERIES[2])):
+        part = rows[rows["ours"] == ours]
+        hover = [
+            [text, *ends]
+            for text, *ends in zip(map(same_text, part.to_dict("records")), numbers(part["low"]), numbers(part["high"]), strict=True)
+        ]
+        figure.add_trace(
+            go.Scatter(
+                name=said,
+                x=numbers(part[over]),
+                y=[words.in_plot(name) for name in part["name"]],
+                mode="markers",
+                marker={
+                    "size": 9,
+                    "color": colour,
+                    "symbol": ["circle" if same else "x" for same in (part["exact"] == part["checked"]).tolist()],
+                },
+                error_x=errors(part, over),
+                customdata=hover,
+                hovertemplate="%{y}<br>%{x:.2f}× (%{customdata[1]:.2f} .. %{customdata[2]:.2f})<br>same text: %{customdata[0]}<extra></extra>",  # noqa: RUF001
+            )
+        )
+    figure.update_xaxes(title_text={"over_vanilla": "speedup over our vanilla"}.get(over, "speedup over generate"), ticksuffix="×")  # noqa: RUF001
+    figure.update_yaxes(showgrid=False, type="category", categoryorder="array", categoryarray=order)
     return one_line(figure, axis="x")
 
 

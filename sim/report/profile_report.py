@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from profiles.store import Profile
+from sim.origin import script_of
 from sim.report import about, words
+from sim.report.beside_section import beside_section
 from sim.report.document import Fact, Report, Section
 from sim.report.measured import ALL
 from sim.report.profile_sections import (
@@ -25,11 +27,11 @@ def profile_report(profile: Profile, *, created: str) -> Report:
     """Everything that the profile says. created: when, in words. Raises what reading its runs raises (ProfileError)."""
     recording = Recording(profile=profile)
     headline, lead = answer(recording)
-    parts = (speed_section, time_section, heads_section, latency_section, truth_section)
+    parts = (speed_section, beside_section, time_section, heads_section, latency_section, truth_section)
     sections: list[Section] = [section for part in parts if (section := part(recording)) is not None]
     return Report(
         title=f"{profile.name}: what early exits give",
-        kicker=f"Profile of {about.model(profile.manifest)}",
+        kicker=f"Profile of {about.model(profile.manifest)}" + (f"; {said}" if (said := script_of(profile)) else ""),
         headline=headline,
         lead=lead,
         facts=tuple(facts(recording)),
@@ -45,6 +47,8 @@ def answer(recording: Recording) -> tuple[str, str]:
     if best is None or best["policy"] == "vanilla":
         return _without_runs(recording, machine)
     headline = f"On {machine}, {design_words(best)} {_verb(best)} {words.times(best['speedup'])} {words.span(best['low'], best['high'])}."
+    if script_of(recording.profile):
+        headline = f"With scripted decisions, on{headline[2:]}"
     vanilla = _vanilla_seconds(recording)
     lead = [
         f"Measured over {words.plural(int(best['prompts']), 'prompt')}, each in {words.plural(int(best['repeats']), 'repeat')} against vanilla in turn"

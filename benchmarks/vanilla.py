@@ -1,0 +1,149 @@
+"""Our vanilla, eager, in static shapes and compiled, beside ``transformers`` generate in turn in one run; and AdaDecode beside our compiled vanilla.
+
+On one CPU thread at batch 1: the demo model on held-out prompts, and a Llama of 150M random parameters, each in FP32 and BF16. A text must be the model's own
+in FP32; in BF16, where the order of sums may flip a near-tie, the first token that differs is counted and its text goes on by itself. All texts have the
+same length, whatever their ends, so that seconds compare.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from benchmarks.designs import best_design
+from benchmarks.harness import PROFILE, in_turn, keep, ratio
+from engine import AdaDecoder, load_demo
+from engine.graphs import CompiledModel
+from engine.heads import ExitHeads
+from engine.prompts import encode
+from engine.static import StaticModel
+from profiles.store import read_profile
+from sim.predict import Predictor
+
+MODES = ("eager", "static", "compile")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def random_llama(dtype: torch.dtype) -> PreTrainedModel:
+    """152M parameters: 12 layers of width 1024, a vocabulary of 16384, random weights of seed 0."""
+    config = LlamaConfig(
+        hidden_size=1024, intermediate_size=2816, num_hidden_layers=12, num_attention_heads=16, num_key_value_heads=4, vocab_size=16384,
+        max_position_embeddings=2048, tie_word_embeddings=True,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return LlamaForCausalLM(config).to(dtype).eval()
+
+
+def compare(
+    name: str,
+    model: PreTrainedModel,
+    heads: ExitHeads,
+    prompts: Sequence[torch.Tensor],
+    tokens: int,
+    repeats: int,
+    design: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """All ways to decode the same prompts, in turn, prompt by prompt; design: AdaDecode's, eager and compiled, too."""
+    own: dict[str, Callable[[torch.Tensor], list[int]]] = {}
+
+    def generate(prompt: torch.Tensor) -> list[int]:
+        made = model.generate(prompt, max_new_tokens=tokens, do_sample=False, pad_token_id=0)
+        text: list[int] = made[0, prompt.shape[1] :].tolist()
+        return text
+
+    model.generation_config.eos_token_id = None
+    decoders = {mode: AdaDecoder(model, heads, graphs=mode) for mode in MODES}
+    own["transformers"] = generate
+    for mode, decoder in decoders.items():
+        own[mode] = lambda x, d=decoder: d.generate(x, tokens, policy="vanilla", eos_token_id=()).tokens
+    if design is not None:
+        for mode in ("eager", "compile"):
+            own[f"adadecode {mode}"] = lambda x, d=decoders[mode]: d.generate(x, tokens, eos_token_id=(), **design).tokens
+    begun = time.perf_counter()
+    texts = {way: [decode(x) for x in prompts] for way, decode in own.items()}  # compiles what is compiled
+    first = time.perf_counter() - begun
+    seconds = in_turn({way: [lambda x=x, f=decode: f(x) for x in prompts] for way, decode in own.items()}, repeats)
+    compiled = decoders["compile"].parts
+    assert isinstance(compiled, CompiledModel)
+    result: dict[str, Any] = {
+        "model": name,
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "prompts": len(prompts),
+        "new_tokens": tokens,
+        "repeats": repeats,
+        "tokens_per_s": {way: len(prompts) * tokens / sorted(s)[len(s) // 2] for way, s in seconds.items()},
+        "over_transformers": {way: ratio(seconds["transformers"], s) for way, s in seconds.items() if way != "transformers"},
+        "equal_texts": {way: sum(a == b for a, b in zip(found, texts["transformers"], strict=True)) for way, found in texts.items()},
+        "compiled": None if compiled.compiler is None else {"variants": compiled.compiler.variants, "seconds": compiled.compiler.seconds},
+        "first_run_s": first,
+        "fallbacks": [why for decoder in decoders.values() if isinstance(decoder.parts, StaticModel) for why in decoder.parts.fallbacks],
+    }
+    if design is not None:
+        result["design"] = {name: list(value) for name, value in design.items()}
+        for mode in ("eager", "compile"):
+            result[f"adadecode_over_vanilla_{mode}"] = ratio(seconds[mode], seconds[f"adadecode {mode}"])
+    if model.dtype == torch.float32 and any(n < len(prompts) for n in result["equal_texts"].values()):
+        raise SystemExit(f"{name} in FP32: not all texts are the model's own: {result['equal_texts']}")
+    return result
+
+
+def table_of(results: Sequence[dict[str, Any]]) -> Table:
+    """Each way against generate, and AdaDecode against our vanilla."""
+    table = Table("", *(f"{r['model']} {r['dtype']}" for r in results), title="over transformers generate: median (lowest .. highest)")
+    for way in dict.fromkeys(way for r in results for way in r["over_transformers"]):
+        cells = [r["over_transformers"].get(way) for r in results]
+        table.add_row(way, *("" if c is None else f"{c['median']:.2f} ({c['min']:.2f} .. {c['max']:.2f})" for c in cells))
+    for mode in ("eager", "compile"):
+        cells = [r.get(f"adadecode_over_vanilla_{mode}") for r in results]
+        table.add_row(
+            f"adadecode / vanilla, {mode}", *("" if c is None else f"{c['median']:.2f} ({c['min']:.2f} .. {c['max']:.2f})" for c in cells)
+        )
+    table.add_row("generate, tokens/s", *(f"{r['tokens_per_s']['transformers']:.1f}" for r in results))
+    table.add_row("texts that differ", *(str(sum(r["prompts"] - n for n in r["equal_texts"].values())) for r in results))
+    table.add_row(
+        "compiled", *("" if r["compiled"] is None else f"{r['compiled']['variants']} in {r['compiled']['seconds']:.0f} s" for r in results)
+    )
+    return table
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print and keep the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--prompts", type=int, default=5, help="held-out prompts of the demo model; a third of them for the random one")
+    parser.add_argument("--tokens", type=int, default=96, help="new tokens of the demo model; half of them for the random one")
+    parser.add_argument("--models", default="demo,random")
+    parser.add_argument("--dtypes", default=",".join(DTYPES))
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    results = []
+    if "demo" in args.models:
+        predictor = Predictor.of(read_profile(PROFILE))
+        recorded = predictor.prompts(["arithmetic"])
+        best = best_design(predictor, recorded).design
+        design = {"gamma": best.gammas, "placement": best.placement}
+        for dtype in args.dtypes.split(","):
+            demo = load_demo(dtype)
+            fresh = demo.of("arithmetic")[len(recorded) :][: args.prompts]
+            prompts = [encode(demo.tokenizer, prompt) for prompt in fresh]
+            results.append(compare("demo", demo.model, demo.heads, prompts, args.tokens, args.repeats, design))
+    if "random" in args.models:
+        generator = torch.Generator().manual_seed(0)
+        prompts = [torch.randint(16384, (1, 32), generator=generator) for _ in range(max(1, args.prompts // 3))]
+        for dtype in args.dtypes.split(","):
+            model = random_llama(DTYPES[dtype])
+            results.append(compare("random", model, ExitHeads.identity(model, ()), prompts, args.tokens // 2, args.repeats, None))
+    keep("vanilla", {"results": results})
+    Console().print(table_of(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""``--shortlist``, ``--head-dtype`` and ``--shortlist-from``: another form of heads that are there already."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from transformers import PreTrainedModel
+
+from engine.heads import ExitHeads
+from engine.prompts import Prompt
+from engine.shortlist import frequent_in
+from profiles.errors import InputError
+from profiles.store import read_profile
+
+OWN = "own"
+"""As --head-dtype: the model's own format, whatever the heads were saved with."""
+
+
+def formed(
+    heads: ExitHeads, model: PreTrainedModel, tokenizer: Any, prompts: Sequence[Prompt], chosen: dict[str, Any], console: Console
+) -> ExitHeads:
+    """The heads in the form that the options name, each as it is where its option is None; a shortlist of 0 is none.
+
+    tokenizer: None where tokens are random and all as frequent. prompts: what will be recorded, to say so where the shortlist was counted on them. Raises InputError.
+    """
+    size, dtype, source = chosen["shortlist"], chosen["head_dtype"], chosen["shortlist_from"]
+    if source is not None and not size:
+        raise InputError("--shortlist-from names what a shortlist is counted in: say how many tokens it holds with --shortlist")
+    if size is None and dtype is None:
+        return heads
+    if source is not None and tokenizer is None:
+        raise InputError("with --scripted, tokens are random and so is a shortlist: leave --shortlist-from out")
+    wanted = heads.form.shortlist if size is None else size or None
+    narrow = heads.form.dtype if dtype is None else None if dtype == OWN else dtype
+    frequent: Sequence[int] | None = None if source is None else frequent_in(source, tokenizer)
+    if tokenizer is None:
+        frequent = range(len(model.get_output_embeddings().weight))
+    made = heads.shaped(model, shortlist=wanted, dtype=narrow, frequent=frequent)
+    console.print(f"heads: {made.form.label}", highlight=False)
+    if made.form.shortlist is not None and wanted is not None and made.form.shortlist < wanted:
+        console.print(f"no more than {made.form.shortlist} different tokens were counted, so the shortlist holds these, and not {wanted}")
+    if source is not None and (own := _counted(source, prompts)):
+        console.print(f"the shortlist was counted on {own} of these prompts themselves: it covers them better than it will others")
+    return made
+
+
+def _counted(source: str, prompts: Sequence[Prompt]) -> int:
+    """How many of the prompts are in the profile ``source``; 0 where it is none."""
+    if not Path(source).is_dir():
+        return 0
+    known = set(read_profile(source).prompts["sha256"])
+    return sum(hashlib.sha256(prompt.text.encode()).hexdigest() in known for prompt in prompts)

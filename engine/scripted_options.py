@@ -1,0 +1,63 @@
+"""What ``adadecode-profile --scripted`` needs, from the options as a user types them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from engine.decode import AdaDecoder
+from engine.demo import load_demo
+from engine.heads import ExitHeads
+from engine.machine import torch_device
+from engine.scripted import Script
+from engine.shapes import check_memory, checked_dtype, random_heads, random_model, sized_shape
+from profiles.errors import InputError
+from profiles.shape import ModelShape
+from profiles.store import read_profile
+from sim.options import map_of
+
+
+def check_scripted(chosen: dict[str, Any]) -> None:
+    """Raises InputError where options of scripted recordings meet others that they do not go with."""
+    if chosen["scripted"] is None:
+        for name in ("shape", "layers", "mapping"):
+            if chosen[name] is not None:
+                raise InputError(
+                    f"--{name.replace('mapping', 'map')} is for decisions that another recording made: name its profile with --scripted; "
+                    "random weights alone have nothing to say"
+                )
+        return
+    if bool(chosen["shape"]) == bool(chosen["demo"]) or chosen["model"]:
+        raise InputError("--scripted says what happens, not what computes it: name a shape with --shape, or the bundled model with --demo")
+    for name in ("heads", "prompts"):
+        if chosen[name] is not None:
+            raise InputError(f"with --scripted, {name} are those of the recording: leave --{name} out")
+    for name in ("temperature", "top_k", "top_p", "sample_seed"):
+        if chosen[name]:
+            raise InputError(f"a script is followed greedily: leave --{name.replace('_', '-')} out")
+    if chosen["layers"] is not None and not chosen["shape"]:
+        raise InputError("--layers cuts a --shape; the demo model is run whole")
+
+
+def load_scripted(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Script, ModelShape | None]:
+    """What computes, what decides, and the shape where the weights are random. Raises InputError, ProfileError, DesignError, ShapeError."""
+    source = read_profile(chosen["scripted"])
+    device = torch_device(chosen["device"])
+    places = None if chosen["mapping"] is None else map_of(chosen["mapping"])
+    domains = None if chosen["domains"] is None else [domain.strip() for domain in chosen["domains"].split(",")]
+    cut: dict[str, Any] = {"domains": domains, "limit": chosen["limit"], "max_new_tokens": int(chosen["max_new_tokens"])}
+    if chosen["shape"]:
+        shape = sized_shape(chosen["shape"], chosen["layers"])
+        dtype, seed = checked_dtype(chosen["dtype"]), int(chosen["seed"])
+        script = Script.of(source, shape.n_layers, places, **cut)
+        check_memory(shape, dtype, device, heads=script.depths, context=script.longest)
+        console.print(f"making {shape.name} of random weights ({shape.total_parameters / 1e9:.3g} B parameters)", highlight=False)
+        model = random_model(shape, dtype, device, seed)
+        return AdaDecoder(model, random_heads(model, script.depths, seed), graphs=chosen["graphs"]), script, shape
+    console.print("loading the model")
+    demo = load_demo(dtype=chosen["dtype"], device=str(device))
+    script = Script.of(source, demo.model.config.num_hidden_layers, places, **cut)
+    demo.heads.require(script.depths)
+    heads = ExitHeads(demo.model, {depth: demo.heads.transforms[depth] for depth in script.depths})
+    return AdaDecoder(demo.model, heads, graphs=chosen["graphs"]), script, None

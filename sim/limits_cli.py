@@ -1,0 +1,150 @@
+"""``adadecode-sim limits``: where a design stops paying, how bad it may get, and what its answer hangs on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sim.design import DEFAULT_CAP, Policy
+from sim.limits import Bandwidths, Fitted, Limits, find_limits
+from sim.limits_tables import limits_tables
+from sim.memory import WEIGHT_BYTES
+from sim.options import CapOption, GammaOption, HeadsOption, JsonOption, PolicyOption, design_of, map_of, print_json
+from sim.predict import Predictor
+from sim.scenario import DATASHEET, Setting, find_scenario
+from sim.sensitivity import tornado, turns
+
+
+def limits(
+    latency: Annotated[
+        str,
+        typer.Argument(
+            metavar="LATENCY",
+            help=f"A directory that adadecode-profile wrote, or one of imported latencies; or {DATASHEET}, where nothing was measured.",
+            show_default=False,
+        ),
+    ],
+    *,
+    policy: PolicyOption = Policy.ADADECODE.value,
+    gamma: GammaOption = "0.75",
+    heads: HeadsOption = None,
+    cap: CapOption = DEFAULT_CAP,
+    change: Annotated[float, typer.Option("--change", help="How far off each assumption may be, either way.")] = 0.1,
+    domain: Annotated[
+        list[str] | None, typer.Option("--domain", help="Only prompts of this domain; may be repeated.", show_default=False)
+    ] = None,
+    trace: Annotated[
+        str | None, typer.Option("--trace", help="The profile whose text is replayed, where it is not LATENCY.", show_default=False)
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Another device: a name of the catalogue, or FILE.toml.", show_default=False)
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", help="The device LATENCY was measured on, where it does not say.", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", help=f"The model of LATENCY, where it does not say; with {DATASHEET}, the model to run.", show_default=False
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help=f"Weights in another format: {', '.join(WEIGHT_BYTES)}.", show_default=False)
+    ] = None,
+    mapping: Annotated[
+        str | None,
+        typer.Option("--map", help="Where heads of the trace stand in the model of LATENCY, like 3:8,7:16.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say where one design stops paying: in head cost, acceptance, batch and bandwidth; how bad it may get; and what its answer hangs on."""
+    setting = Setting(latency=latency, to=to, source=source, model=model, dtype=dtype)
+    scenario = find_scenario(setting, trace=trace, depths=None if mapping is None else map_of(mapping), cap=cap)
+    design = design_of(scenario.trace.depths, policy=policy, gamma=gamma, heads=heads, cap=cap, verify=True)
+    prompts = Predictor(trace=scenario.trace, latency=scenario.latencies.middle).prompts(domain)
+    found = find_limits(scenario, setting, design, prompts, trace=trace, change=change)
+    if as_json:
+        print_json(limits_dict(found))
+        return
+    console = Console()
+    for shown in limits_tables(found):
+        console.print(shown)
+
+
+def limits_dict(limits: Limits) -> dict[str, Any]:
+    """For programs."""
+    scenario = limits.scenario
+    vanilla, ours = limits.bill.tpots[:2].tolist()
+    return {
+        "design": limits.design.label,
+        "device": scenario.latencies.device,
+        "basis": scenario.latencies.basis,
+        "model": scenario.model,
+        "hypothetical": scenario.hypothetical,
+        "prompts": limits.prompts,
+        "tpot_s": ours,
+        "vanilla_s": vanilla,
+        "speedup": limits.speedup,
+        "cost": [asdict(cost) for cost in limits.costs],
+        "acceptance": {"recorded": _recorded(limits), "fitted": _fitted(limits.fitted)},
+        "batch": {
+            "rows": [asdict(row) for row in limits.batches.rows],
+            "largest_batch": limits.batches.largest,
+            "pays_up_to": {bound: limits.batches.pays_up_to(bound) for bound in ("together", "alone")},
+            "stops_at": limits.batches.stops_at,
+            "notes": list(limits.batches.notes),
+        },
+        "bandwidth": _bandwidth(limits.bandwidths),
+        "worst": asdict(limits.worst),
+        "sensitivity": _sensitivity(limits),
+        "notes": list(scenario.notes),
+    }
+
+
+def _recorded(limits: Limits) -> dict[str, Any]:
+    told = asdict(limits.unaware)
+    told["now"]["discarded"] = limits.unaware.now.discarded
+    if limits.unaware.then is not None:
+        told["then"]["discarded"] = limits.unaware.then.discarded
+    return told
+
+
+def _fitted(fitted: Fitted | str) -> dict[str, Any]:
+    if isinstance(fitted, str):
+        return {"unknown": fitted}
+    needed = fitted.needed
+    return {
+        "depths": list(fitted.depths),
+        "agreement": list(fitted.agreement),
+        "achievable": [needed.lowest, needed.highest],
+        "now": needed.now,
+        "shift": needed.shift,
+        "needed_agreement": None if needed.model is None else list(needed.model.agreement),
+        "then": needed.row,
+    }
+
+
+def _bandwidth(found: Bandwidths | str) -> dict[str, Any]:
+    if isinstance(found, str):
+        return {"unknown": found}
+    rows = [{"factor": factor, "speedup": speedup} for factor, speedup in found.speedups.items()]
+    return {"rows": rows, "break_even": list(found.break_evens)}
+
+
+def _sensitivity(limits: Limits) -> dict[str, Any]:
+    now = limits.bill.speedups()
+    best, found = turns(limits.designs, now, limits.cases)
+    return {
+        "change": limits.change,
+        "rows": [row._asdict() for row in tornado(limits.sways, limits.speedup)],
+        "corners": {corner: float(bill.speedups()[0]) for corner, bill in limits.corners.items()},
+        "answer": {
+            "designs": len(limits.designs),
+            "best": limits.designs[best].label,
+            "speedup": float(now[best]),
+            "unless": [turn._asdict() for turn in found],
+        },
+    }

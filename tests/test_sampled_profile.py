@@ -1,0 +1,213 @@
+"""Sampled profiles: recorded with what every run drew, replayed exactly with it, and predicted without it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from engine.decode import AdaDecoder
+from engine.heads import ExitHeads
+from engine.prompts import Prompt
+from engine.record import Plan, record
+from engine.sampling import Sampling
+from profiles import TABLES, ProfileError, read_profile, write_profile
+from profiles.dice import dice
+from profiles.manifest import tables_of
+from profiles.schema import SCHEMA_VERSION
+from profiles.store import Profile
+from profiles.trace import OTHER, Trace
+from sim.compare import compare
+from sim.design import Design
+from sim.outcomes import Drawn
+from sim.recorded import draws_of, rounds_of
+from sim.replay import Replay
+from sim.sampled import judged
+from sim.scheduler import Check, Draft, Round, Run, Verdict, Work
+from tests.models import tiny_model
+from tests.synthetic import synthetic_profile
+from tests.tampering import edit
+
+SAMPLING = Sampling(temperature=1.2, top_k=40, top_p=0.98, seed=11)
+DESIGNS = (
+    Design.of("vanilla"),
+    Design.of(gamma=0.05, placement=(3,)),
+    Design.of(gamma=(0.03, 0.1), placement=(2, 4)),
+    Design.of(gamma=0.05, placement=(4,), verify=False),
+    Design.of("fixed", placement=(4,), cap=2),
+)
+PROMPTS = ((5, 6, 7), (8, 9, 10, 11, 3), (20, 21), (33, 4, 60, 7))
+
+
+@pytest.fixture(scope="module")
+def decoder() -> AdaDecoder:
+    """Of its 97 tokens 8 end a text, so that heads draft ends too."""
+    model = tiny_model("llama", torch.float32)
+    made = AdaDecoder(model, ExitHeads.identity(model, [1, 2, 3, 4, 5]))
+    made.eos = frozenset(range(2, 97, 12))
+    return made
+
+
+@pytest.fixture(scope="module")
+def recorded(decoder: AdaDecoder, tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    plan = Plan(
+        prompts=tuple(Prompt(text=str(ids), domain="x") for ids in PROMPTS),
+        encoded=PROMPTS,
+        designs=DESIGNS,
+        contexts=(3, 37),
+        walks=(4, 6),
+        max_tokens=6,
+        max_new_tokens=32,
+        repeats=1,
+        samples=1,
+        floor=0.5,
+        seed=0,
+        settings={"model": "tiny", "heads": "identity"},
+        sampling=SAMPLING,
+    )
+    return record(decoder, plan, tmp_path_factory.mktemp("sampled") / "p", resume=False)
+
+
+def rewritten(profile: Profile, path: Path, **tables: pd.DataFrame) -> Profile:
+    kept = {name: getattr(profile, name) for name in tables_of(profile.manifest)}
+    return write_profile(path, profile.manifest, {**kept, **tables})
+
+
+def free(_: Work) -> float:
+    """A price where only the structure counts."""
+    return 0.0
+
+
+# ---- what is recorded ----
+
+
+def test_the_manifest_says_how_texts_were_sampled(recorded: Profile) -> None:
+    assert recorded.sampled
+    assert recorded.manifest["schema_version"] == SCHEMA_VERSION
+    assert recorded.manifest["sampling"] == {"temperature": 1.2, "top_k": 40, "top_p": 0.98, "seed": 11}
+
+
+def test_greedy_profiles_are_as_before(tmp_path: Path) -> None:
+    """Version 1, no draws on disk, an empty table of them in hand."""
+    profile = synthetic_profile(tmp_path / "p")
+    assert profile.manifest["schema_version"] == 1
+    assert sorted(path.stem for path in profile.path.glob("*.parquet")) == sorted(TABLES)
+    assert not profile.sampled
+    assert profile.draws.empty
+
+
+def test_the_trace_is_vanillas_text_by_the_same_seed(decoder: AdaDecoder, recorded: Profile) -> None:
+    trace = Trace.from_profile(recorded)
+    for prompt, ids in enumerate(PROMPTS):
+        text = decoder.generate(
+            torch.tensor([ids]), 32, policy="vanilla", temperature=1.2, top_k=40, top_p=0.98, seed=dice(SAMPLING.seed, prompt)
+        )
+        assert trace.tokens(prompt)[:, -1].tolist() == text.tokens
+
+
+def test_confidence_and_acceptance_are_of_the_transformed_distributions(decoder: AdaDecoder, recorded: Profile) -> None:
+    """By whole forward passes of the model."""
+    trace, parts = Trace.from_profile(recorded), decoder.parts
+    text = trace.tokens(1)[:, -1].tolist()
+    with torch.inference_mode():
+        out = parts.model(torch.tensor([[*PROMPTS[1], *text[:-1]]]), output_hidden_states=True, use_cache=False)
+        for depth in (2, 4):
+            q = SAMPLING.probabilities(decoder.heads.logits(parts, depth, parts.normed(out.hidden_states[depth]))[0])
+            p = SAMPLING.probabilities(out.logits[0].float())
+            rows = recorded.trace.query(f"prompt == 1 and depth == {depth}").sort_values("output")
+            np.testing.assert_allclose(rows["confidence"], q.amax(-1)[len(PROMPTS[1]) :], rtol=1e-3)
+            np.testing.assert_allclose(rows["acceptance"], torch.minimum(p, q).sum(-1)[len(PROMPTS[1]) :], rtol=1e-3)
+
+
+def test_a_sampled_profile_without_its_draws_is_refused(recorded: Profile, tmp_path: Path) -> None:
+    copy = rewritten(recorded, tmp_path / "p")
+    edit(copy.path, lambda manifest: manifest["tables"].pop("draws"))
+    with pytest.raises(ProfileError, match="lacks the table draws"):
+        read_profile(copy.path)
+
+
+# ---- replayed with what was drawn ----
+
+
+def test_replays_of_recorded_draws_are_the_measured_rounds(recorded: Profile) -> None:
+    """T0: every round of every run; rejections, ends and unverified runs among them."""
+    trace, draws, rounds = Trace.from_profile(recorded), draws_of(recorded), rounds_of(recorded)
+    assert {design for design, _ in rounds} == set(DESIGNS)
+    for (design, prompt), measured in rounds.items():
+        run = Replay(trace, design, free).run(prompt, drawn=draws[design, prompt])
+        assert run.rounds == measured
+    held, total = judged([done for cell in rounds.values() for done in cell])
+    assert 0 < held < total
+
+
+def test_all_tiers_hold_on_the_runs_own_texts(recorded: Profile) -> None:
+    """T0 exact, T1 within a percent, T2 there; runs of other lengths than the trace's are no contradiction."""
+    comparison = compare(recorded)
+    told = comparison.to_dict()
+    assert told["structure"]["exact"] == told["structure"]["runs"] > 0
+    assert told["left_out"] == 0
+    assert told["replay_error"]["median"] < 0.01
+    assert told["prediction_error"]["median"] is not None
+    assert len(set(comparison.cells.query("prompt == 0")["n_tokens"]) | set(comparison.cells.query("prompt == 1")["n_tokens"])) > 1
+
+
+def test_other_draws_are_other_rounds(recorded: Profile, tmp_path: Path) -> None:
+    """A check that was sure of less than its gamma: the scheduler asks for something else than was drawn next, or ends elsewhere."""
+    draws = recorded.draws.copy()
+    taken = draws[(draws["policy"] == "adadecode") & (draws["kind"] == "check") & (draws["confidence"] > 0.1) & draws["verify"]]
+    draws.loc[taken.index[0], "confidence"] = 0.0
+    with pytest.raises(ProfileError, match=r"of a sampled run, got|the length of the trace's text"):
+        compare(rewritten(recorded, tmp_path / "p", draws=draws))
+
+
+def test_draws_with_a_gap_are_refused(recorded: Profile, tmp_path: Path) -> None:
+    gap = rewritten(recorded, tmp_path / "p", draws=recorded.draws[recorded.draws["index"] != 1])
+    with pytest.raises(ProfileError, match=r"wanted draws 0\.\.\d+ of .* on prompt \d, got others"):
+        draws_of(gap)
+
+
+def test_draws_left_over_are_refused() -> None:
+    drawn = Drawn([Verdict(0, 1)])
+    with pytest.raises(ProfileError, match="wanted 0 draws of a sampled run, got 1"):
+        drawn.close()
+
+
+# ---- predicted without ----
+
+
+def test_a_draft_holds_with_its_probability_of_acceptance(tmp_path: Path) -> None:
+    """On a trace of 2,300 outputs: what is drafted is the committed token about as often as the heads' acceptances say, else it is OTHER."""
+    profile = synthetic_profile(tmp_path / "p", prompts=4, outputs=600, sampling={"temperature": 1.0})
+    trace = Trace.from_profile(profile)
+    for column, depth in enumerate(trace.depths):
+        wanted = profile.trace.query(f"depth == {depth}")["acceptance"]
+        tokens = np.concatenate([trace.tokens(prompt)[1:] for prompt in trace.prompts])
+        holds = tokens[:, column] == tokens[:, -1]
+        assert (tokens[~holds, column] == OTHER).all()
+        assert abs(holds.mean() - wanted.mean()) < 4 * math.sqrt((wanted * (1 - wanted)).sum()) / len(wanted)
+
+
+def test_rates_without_draws_are_near_the_measured_ones(recorded: Profile) -> None:
+    """Within four standard errors of the two; one sampled text a prompt stands for all."""
+    found = compare(recorded).acceptances
+    assert {one.design for one in found} == {d.label for d in DESIGNS if d.placement and d.verify}
+    for one in found:
+        assert one.drafts > 20
+        assert abs(one.measured - one.predicted) < 4 * math.sqrt(2) * max(one.error, 0.5 / math.sqrt(one.drafts))
+
+
+def test_drafts_are_judged_up_to_the_first_that_does_not_hold() -> None:
+    """Three drafts, one of which holds: two were judged."""
+    done = Round(start=4, exits=(1, 1, 1), accepted=1, committed=2, work=((0, 1),), checks=(1, 1, 1))
+    assert judged([done]) == (1, 2)
+
+
+def test_drawn_answers_are_of_the_kind_asked_for() -> None:
+    """A check is no verify."""
+    drawn = Drawn([Draft(0.5, 3)])
+    works: list[Work] = [Run(0, 4, 5), Check(1, 4)]
+    assert [drawn(work) for work in works] == [None, Draft(0.5, 3)]

@@ -1,0 +1,227 @@
+"""Segments in static shapes give the model's own text, whatever is padded, rolled back or at the end of a buffer; what cannot be compiled falls back."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from typing import Any
+
+import pytest
+import torch
+
+from engine.compiled import why_not
+from engine.decode import AdaDecoder
+from engine.graphs import CompiledModel, take_apart_static
+from engine.heads import ExitHeads
+from engine.segments import SegmentedModel
+from engine.static import SIZES, SPARE, StaticModel, bucket_of, size_of
+from profiles.errors import InputError
+from tests.models import ARCHITECTURES, N_LAYERS, greedy_text, random_heads, random_prompt, tiny_model
+
+ALL = tuple(range(1, N_LAYERS))
+N_TOKENS = 14
+DESIGNS: list[dict[str, Any]] = [
+    {"policy": "vanilla"},
+    {"gamma": 0.0, "placement": (2, 5)},
+    {"gamma": 0.0, "cap": 9, "placement": (1, 3)},
+    {"policy": "fixed", "placement": (4,), "cap": 3},
+]
+needs_compiler = pytest.mark.skipif(
+    why_not(torch.device("cpu")) is not None, reason=f"needs a C++ compiler: {why_not(torch.device('cpu'))}"
+)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_text_is_the_models_own(architecture: str) -> None:
+    """Every architecture, with heads that are often right and heads that are nearly always wrong, the last token in the last slot."""
+    model = tiny_model(architecture)
+    prompt = random_prompt(13)
+    text = greedy_text(model, prompt, N_TOKENS)
+    parts = StaticModel(model)
+    assert not parts.fallbacks
+    for heads in (ExitHeads.identity(model, ALL), random_heads(model)):
+        decoder = AdaDecoder(model, heads)
+        decoder.parts = parts
+        for design in DESIGNS:
+            assert decoder.generate(prompt, N_TOKENS, eos_token_id=(), **design).tokens == text, design
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[SegmentedModel, StaticModel]:
+    """The same model, eager and in static shapes, with a prompt of 6 computed in room for 15."""
+    model = tiny_model("mistral")
+    parts = SegmentedModel(model), StaticModel(model)
+    for each in parts:
+        with torch.inference_mode():
+            each.allocate(15)
+        with each.session():
+            each.run(0, N_LAYERS, each.embed(random_prompt(6), 0), 0)
+    return parts
+
+
+@pytest.mark.parametrize("n", range(1, 9))
+def test_padded_rows_change_nothing(pair: tuple[SegmentedModel, StaticModel], n: int) -> None:
+    """Hidden states of n tokens and, after a rollback by all but one of them, of the one that follows."""
+    last = pair[0].kv.capacity
+    tokens = random_prompt(8)[:, :n]
+    for start in (6, last - n):
+        found = []
+        for parts in pair:
+            with parts.session():
+                parts.run(0, N_LAYERS, parts.embed(random_prompt(last - 1, seed=1), 0), 0)
+                together = parts.run(0, N_LAYERS, parts.embed(tokens, start), start)
+                after = parts.run(0, N_LAYERS, parts.embed(tokens[:, :1], start + 1), start + 1) if n > 1 else together
+                found.append(torch.cat([together, after], 1))
+        assert found[1].shape == (1, n + after.shape[1], pair[0].hidden_size)
+        assert torch.allclose(found[0], found[1], rtol=1e-10, atol=1e-10)
+
+
+def test_padding_writes_into_spare_slots_at_the_end_of_the_buffers(pair: tuple[SegmentedModel, StaticModel]) -> None:
+    parts = pair[1]
+    assert parts.kv.slots == parts.kv.capacity + SPARE
+    assert all(keys is not None and keys.shape[2] == parts.kv.slots for keys in parts.kv.keys)
+
+
+def test_marks_stand_around_every_layer(pair: tuple[SegmentedModel, StaticModel]) -> None:
+    parts, marks = pair[1], []
+    with parts.session():
+        parts.run(1, 4, parts.embed(random_prompt(3), 6), 6, lambda: marks.append(None))
+    assert len(marks) == 4
+
+
+def test_sizes_are_the_next_power_of_two() -> None:
+    assert [size_of(n) for n in range(1, 9)] == [1, 2, 4, 4, 8, 8, 8, 8]
+    assert SIZES[-1] - 1 == SPARE
+
+
+@pytest.mark.parametrize(
+    ("stop", "slots", "doubling", "bucket"),
+    [
+        (1, 1000, False, 64),
+        (64, 1000, False, 64),
+        (65, 1000, False, 128),
+        (65, 100, False, 100),
+        (1, 1000, True, 128),
+        (128, 1000, True, 128),
+        (129, 1000, True, 256),
+        (600, 1000, True, 1000),
+    ],
+)
+def test_a_bucket_holds_what_is_needed(stop: int, slots: int, doubling: bool, bucket: int) -> None:
+    assert bucket_of(stop, slots, doubling=doubling) == bucket
+
+
+def test_two_streams_keep_buffers_of_their_own() -> None:
+    model = tiny_model("llama")
+    decoder = AdaDecoder(model, graphs="static")
+    prompts = random_prompt(5), random_prompt(9)
+    texts = [greedy_text(model, prompt, 8) for prompt in prompts]
+    streams = [decoder.stream(prompt, 8, policy="vanilla", eos_token_id=()) for prompt in prompts]
+    assert [list(pairs) for pairs in zip(*zip(*streams, strict=True), strict=True)] == texts
+
+
+@pytest.mark.parametrize("graphs", ["fast", "", "Static"])
+def test_an_unknown_mode_is_an_input_error(graphs: str) -> None:
+    with pytest.raises(InputError, match="wanted graphs as one of eager, static, compile, cuda"):
+        AdaDecoder(tiny_model("llama"), graphs=graphs)
+
+
+def test_cuda_graphs_of_a_model_on_the_cpu_are_an_input_error() -> None:
+    with pytest.raises(InputError, match="this model is on the cpu"):
+        take_apart_static(tiny_model("llama"), "cuda")
+
+
+def test_canonical_numerics_have_no_graphs() -> None:
+    with pytest.raises(InputError, match="canonical numerics"):
+        AdaDecoder(tiny_model("llama"), numerics="canonical", graphs="static")
+
+
+# ---- compiled ----
+
+
+def test_without_a_compiler_it_says_so_and_decodes_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.graphs.why_not", lambda device: "no C++ compiler was found: install g++")
+    model, prompt = tiny_model("llama"), random_prompt(5)
+    text = greedy_text(model, prompt, 6)
+    with pytest.warns(UserWarning, match=r"nothing is compiled: no C\+\+ compiler"):
+        decoder = AdaDecoder(model, graphs="compile")
+    assert decoder.generate(prompt, 6, policy="vanilla", eos_token_id=()).tokens == text
+
+
+def test_a_missing_compiler_is_noticed() -> None:
+    from torch._inductor import config
+
+    with config.patch({"cpp.cxx": ("no-such-compiler",)}):
+        why = why_not(torch.device("cpu"))
+    assert why is not None
+    assert "install g++" in why
+    assert shutil.which("no-such-compiler") is None
+
+
+@pytest.mark.parametrize("fault", ["engine.compiled._traced", "engine.compiled._compiled"])
+def test_what_fails_to_compile_runs_as_it_is(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("it broke")
+
+    monkeypatch.setattr("engine.graphs.why_not", lambda device: None)
+    monkeypatch.setattr(fault, fail)
+    model, prompt = tiny_model("llama"), random_prompt(5)
+    text = greedy_text(model, prompt, 6)
+    decoder = AdaDecoder(model, graphs="compile")
+    with pytest.warns(UserWarning, match="it broke"):
+        got = decoder.generate(prompt, 6, policy="vanilla", eos_token_id=())
+    assert got.tokens == text
+    assert isinstance(decoder.parts, CompiledModel)
+    assert len(decoder.parts.fallbacks) == 2, "one for the layers, one for the logits"
+
+
+@needs_compiler
+def test_experts_chosen_by_token_are_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The router's choice decides what is computed: no trace holds that."""
+    model, prompt = tiny_model("mixtral", torch.float32), random_prompt(5)
+    monkeypatch.setattr("engine.compiled._compiled", lambda graph, examples: pytest.fail("an expert layer was traced"))
+    parts = CompiledModel(model)
+    assert parts.compiler is not None
+    parts.compiler._tails.clear()  # only layers here
+    with torch.inference_mode():
+        parts.allocate(16)
+    with parts.session(), pytest.warns(UserWarning, match="a layer of Mixtral.* was not compiled"):
+        parts.run(0, 1, parts.embed(prompt[:, :1], 3), 3)
+
+
+@needs_compiler
+def test_compiled_layers_give_the_same_text_and_are_made_once_for_all_layers(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six layers, one row: one function for the layers and one for the logits; a longer text needs no other."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    model = tiny_model("llama", torch.float64)
+    texts = {n: greedy_text(model, random_prompt(n), 8) for n in (5, 80)}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)  # inductor's own imports
+        decoder = AdaDecoder(model, graphs="compile")
+        for n, text in texts.items():
+            assert decoder.generate(random_prompt(n), 8, policy="vanilla", eos_token_id=()).tokens == text
+    assert isinstance(decoder.parts, CompiledModel)
+    assert decoder.parts.fallbacks == []
+    assert decoder.parts.compiler is not None
+    assert decoder.parts.compiler.variants == 2
+    assert decoder.parts.compiler.seconds > 0
+
+
+BY_TOKEN = {"qwen3_moe", "mixtral", "gpt_oss"}
+"""Those whose experts are chosen by token, in a loop that no trace holds."""
+
+
+@pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - BY_TOKEN))
+def test_what_is_compiled_computes_what_the_layers_do(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The traces themselves, run uncompiled: drafts and a catch-up of 3, of every kind of layer, and all that follows them."""
+    monkeypatch.setattr("engine.graphs.why_not", lambda device: None)
+    monkeypatch.setattr("engine.compiled._compiled", lambda graph, examples: lambda inputs: graph(*inputs))
+    model, prompt = tiny_model(architecture), random_prompt(9)
+    text = greedy_text(model, prompt, 6)
+    decoder = AdaDecoder(model, ExitHeads.identity(model, (3,)), graphs="compile")
+    got = decoder.generate(prompt, 6, gamma=0.0, cap=2, eos_token_id=())
+    assert got.tokens == text
+    assert decoder.parts.fallbacks == []
+    assert isinstance(decoder.parts, CompiledModel)
+    assert decoder.parts.compiler is not None
+    assert len(set(decoder.parts.compiler._kinds.values())) <= 2, "layers of the same kind share what is compiled"
