@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     profile, console = read_profile(PROFILE), Console()
-    evaluator = evaluator_of([find_scenario(Setting(latency=str(PROFILE)))], profile, DOMAIN, 5, None)
+    evaluator = evaluator_of([find_scenario(Setting(latency=str(PROFILE)))], DOMAIN, 5, None)
     plan = Plan(space=Space.among(profile.depths, profile.n_layers), objectives=("tpot",), sources={})
     count = len(evaluator.prompts)
     assert evaluator.prompts == tuple(range(count)), "the prompts of the domain come first"

@@ -168,6 +168,7 @@ def main(arguments: list[str] | None = None) -> None:
             "tokens": sum(len(t.output) for ts in others.values() for t in ts),
             "different": len(frequent),
         },
+        "forms": {name: decoder.heads.form.label for name, decoder in decoders.items()},
         "products": {name: decoder.heads.product for name, decoder in decoders.items()},
         "check_microseconds": checks(decoders, args.visits),
         "product_microseconds": products(plain.parts.device, 15),

@@ -122,7 +122,14 @@ def evaluator_of(profile: Profile, trace: Trace) -> Evaluator:
     compiled = CompiledReplay.of(trace)
     asked = {"dtype": "fp16", "max_context": compiled.contexts[1], "max_tokens": 6, "depths": trace.depths}
     tables = [measured_latencies(profile), *(datasheet_latencies(shape, device, **asked) for device in known.values())]
-    return Evaluator.of(compiled, tables, max_tokens=6, cost=ModelCost(shape=shape), run=Deployment(shape=shape, context=256), known=known)
+    return Evaluator.of(
+        compiled,
+        tables,
+        max_tokens=6,
+        costs=[ModelCost(shape=shape)] * len(tables),
+        runs=[Deployment(shape=shape, context=256)] * len(tables),
+        known=known,
+    )
 
 
 def growth(profile: Profile, tokens: int, console: Console) -> dict[str, Any]:

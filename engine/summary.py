@@ -71,7 +71,7 @@ def baseline_tables(profile: Profile) -> list[Table]:
     for row in found.sort_values("over_vanilla", ascending=False, kind="stable").to_dict("records"):
         if not math.isnan(row["tpot_s"]):
             ratios = (_spread(row, over) for over in ("vanilla", "generate"))
-            table.add_row(row["name"], f"{row['tpot_s'] * 1e3:.2f}", *ratios, same_text(row))
+            table.add_row(row["name"], f"{row['tpot_s'] * 1e3:.2f}", *ratios, same_text(row) if row["checked"] else "-")
     return [table]
 
 

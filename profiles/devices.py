@@ -117,7 +117,7 @@ class Device:
     def peak(self, dtype: str) -> float:
         """Dense datasheet FLOP/s in this dtype. Raises DeviceError where the datasheet gives none."""
         if dtype not in self.peak_flops:
-            raise DeviceError(f"{self.name} has no {dtype} peak (it has {', '.join(self.peak_flops)}): choose one of these dtypes")
+            raise DeviceError(f"{self.name} has no {dtype} peak (it has {', '.join(self.peak_flops)}): choose one of these with --dtype")
         return self.peak_flops[dtype]
 
 

@@ -40,7 +40,6 @@ NEEDED = (
     "rich",
     "typer",
     "psutil",
-    "pynvml",
 )
 """What records. ``scipy``, ``numba`` and ``simpy`` are for validating, which can be done at home."""
 VALIDATING = ("scipy", "numba", "simpy")
@@ -98,7 +97,7 @@ def setup(visit: Visit) -> dict[str, Any]:
         importlib.invalidate_caches()
         sys.path.insert(0, str(visit.site))
     absent = [name for name in (*NEEDED, *VALIDATING) if importlib.util.find_spec(name) is None]
-    if lacking := [name for name in absent if name in NEEDED and (name != "pynvml" or visit.device == "cuda")]:
+    if lacking := [name for name in absent if name in NEEDED]:
         raise ModuleNotFoundError(f"{', '.join(lacking)} are missing, and not among the wheels in {visit.wheels}")
     from engine.machine import describe_machine, describe_software, torch_device
 

@@ -113,14 +113,15 @@ class ModelCost:
         return Cost(activations=moved, kernels=KERNELS["embed"])
 
     def prefill(self, n_tokens: int) -> Cost:
-        """A prompt of n_tokens through all layers at once, and one row of the LM head. A token sees half the prompt on average."""
+        """A prompt of n_tokens through all layers at once, and one row of the LM head. A token sees those before it, within the window."""
         one = self.layer(n_tokens, n_tokens)
-        attending = 4.0 * n_tokens * n_tokens * self.shape.n_heads * self.shape.head_dim
+        window = min(n_tokens, self.shape.sliding_window or n_tokens)
+        unseen = window * window / 2  # of the pairs that a layer counts, in which every token sees all or a whole window
         layers = self.shape.n_layers
         return Cost(
             weights=layers * one.weights,
             cache=layers * one.cache,
             activations=layers * one.activations,
-            flops=layers * (one.flops - attending / 2),
+            flops=layers * (one.flops - 4.0 * unseen * self.shape.n_heads * self.shape.head_dim),
             kernels=layers * one.kernels,
         ) + self.verify(1)

@@ -19,7 +19,7 @@ from sim.cost import ModelCost
 from sim.design import Design, Policy
 from sim.histogram import WorkHistogram
 from sim.loop import CHECK, RUN
-from sim.memory import Deployment, peak_memory
+from sim.memory import Deployment, capacity, peak_memory
 from sim.prices import PARTS, PriceList
 from sim.pricing import Latencies
 from sim.tables import DeviceLatencies
@@ -27,10 +27,10 @@ from sim.tables import DeviceLatencies
 COLUMNS = (
     "design", "policy", "placement", "gammas", "cap", "verify", "device", "tpot_s", "tokens_per_s", "speedup", "speedup_low", "speedup_high",
     "tpot_low", "tpot_high", "ttft_s", "early_rate", "reject_rate", "tokens_per_round", "modelled_share", "flops_per_token", "bytes_per_token", "memory_bytes",
-    "energy_j_per_token", "speedup_first", "speedup_second",
+    "energy_j_per_token", "fits", "speedup_first", "speedup_second",
 )  # fmt: skip
 """Of a row of `Evaluator.evaluate`: as in `sim.predict.Prediction`, and per output token after the first; the speedup on every other prompt and on the
-rest; NaN where unknown."""
+rest; NaN where unknown. fits: whether the memory suffices, where anybody knows."""
 
 _DRAWS = 2000
 
@@ -44,7 +44,8 @@ class PricedDevice:
     vanilla: by corner, seconds per token; vanilla_by_half: on either half of the prompts. spread: of a measured table,
     how far its speedups were seen to miss.
 
-    watts: mean power where it was measured; else energy is bounded by the catalogue's figures, where it has some.
+    watts: mean power where it was measured; else energy is bounded by the catalogue's figures, where it has some. flops, moved: price lists of what work
+    costs in the numbers the model runs in there. run: how it is deployed, heads aside.
     """
 
     latencies: DeviceLatencies
@@ -54,6 +55,9 @@ class PricedDevice:
     spread: float
     device: Device | None
     watts: float | None
+    flops: PriceList | None
+    moved: PriceList | None
+    run: Deployment | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,9 +68,6 @@ class Evaluator:
     prompts: tuple[int, ...]
     contexts: tuple[int, ...]
     devices: tuple[PricedDevice, ...]
-    flops: PriceList | None
-    moved: PriceList | None
-    run: Deployment | None
 
     @classmethod
     def of(
@@ -76,16 +77,16 @@ class Evaluator:
         *,
         prompts: Sequence[int] | None = None,
         max_tokens: int,
-        cost: ModelCost | None = None,
-        run: Deployment | None = None,
+        costs: Sequence[ModelCost] | None = None,
+        runs: Sequence[Deployment] | None = None,
         known: Mapping[str, Device] | None = None,
         spread: float = float("nan"),
         watts: float | None = None,
     ) -> Evaluator:
         """The devices, priced for these prompts (all, by default).
 
-        max_tokens: 1 + the largest cap. cost: the model's, for FLOPs, bytes and joules. run: how it is deployed, heads aside, for memory. known:
-        catalogue entries by the names of ``devices``.
+        max_tokens: 1 + the largest cap. costs: the model's on each device, for FLOPs, bytes and joules. runs: how it is deployed on each, heads aside, for
+        memory. known: catalogue entries by the names of ``devices``.
 
         spread and watts: of the measured device. Raises LatencyError where vanilla cannot be priced, ProfileError where no prompt has a second token,
         DeviceError where a device is there twice.
@@ -94,8 +95,7 @@ class Evaluator:
             raise DeviceError(f"wanted every device once, got {repeated[0]} more than once: leave the others out")
         chosen = replay.prompts if prompts is None else tuple(prompts)
         bends = {context for one in devices for table in one.tables.values() for context in table.contexts}
-        if cost is not None and cost.shape.sliding_window:
-            bends.add(cost.shape.sliding_window)
+        bends |= {cost.shape.sliding_window for cost in costs or () if cost.shape.sliding_window}
         contexts = tuple(sorted(bends))
         halves = [replay.count([Design(policy=Policy.VANILLA)], part, contexts=contexts) for part in (chosen[::2], chosen[1::2])]
         vanilla = halves[0] + halves[1]
@@ -105,7 +105,10 @@ class Evaluator:
         def listed(latency: Latencies) -> PriceList:
             return PriceList(latency=latency, n_layers=replay.n_layers, marks=vanilla.marks, max_tokens=max_tokens)
 
-        def priced(one: DeviceLatencies) -> PricedDevice:
+        bills = {cost: (listed(CostPrices(cost, "flops")), listed(CostPrices(cost, "bytes"))) for cost in costs or ()}
+
+        def priced(place: int, one: DeviceLatencies) -> PricedDevice:
+            flops, moved = bills[costs[place]] if costs else (None, None)
             prices = {corner: listed(table) for corner, table in one.tables.items()}
             measured = one.basis == "measured"
             return PricedDevice(
@@ -116,16 +119,16 @@ class Evaluator:
                 spread=spread if measured else float("nan"),
                 device=(known or {}).get(one.device),
                 watts=watts if measured else None,
+                flops=flops,
+                moved=moved,
+                run=runs[place] if runs else None,
             )
 
         return cls(
             replay=replay,
             prompts=chosen,
             contexts=contexts,
-            devices=tuple(map(priced, devices)),
-            flops=listed(CostPrices(cost, "flops")) if cost else None,
-            moved=listed(CostPrices(cost, "bytes")) if cost else None,
-            run=run,
+            devices=tuple(priced(place, one) for place, one in enumerate(devices)),
         )
 
     def count(self, designs: Sequence[Design], prompts: Sequence[int] | None = None) -> WorkHistogram:
@@ -136,24 +139,39 @@ class Evaluator:
         """One row of COLUMNS for each device and design, devices one after the other. Raises DesignError, LatencyError."""
         halves = [self.count(designs, part) for part in (self.prompts[::2], self.prompts[1::2])]
         work = halves[0] + halves[1]
-        shared = {**_described(designs), **_rates(work), **self._costs(work)}
-        rows = ({**shared, **self._on(one, work, shared), **self._by_half(one, halves)} for one in self.devices)
+        shared = {**_described(designs), **_rates(work)}
+        known: dict[PriceList, NDArray[np.float64]] = {}  # devices share price lists, of FLOPs all of them
+        rows = []
+        for one in self.devices:
+            costs = self._costs(one, work, known)
+            rows.append({**shared, **costs, **self._on(one, work, costs), **self._by_half(one, halves)})
         return pd.concat([pd.DataFrame(row)[list(COLUMNS)] for row in rows], ignore_index=True)
 
-    def _costs(self, work: WorkHistogram) -> dict[str, NDArray[np.float64]]:
-        """What does not depend on the device: FLOPs and bytes per token, peak memory."""
+    @staticmethod
+    def _costs(one: PricedDevice, work: WorkHistogram, known: dict[PriceList, NDArray[np.float64]]) -> dict[str, NDArray[Any]]:
+        """FLOPs and bytes per token, peak memory, and whether it is there. known: what was priced already."""
         nothing = np.full(len(work.designs), np.nan)
+
+        def per_token(listed: PriceList | None) -> NDArray[np.float64]:
+            if listed is None:
+                return nothing
+            if listed not in known:
+                known[listed] = _tpot(listed.price(work), work)
+            return known[listed]
+
+        run = one.run
+        taken = nothing
+        if run is not None:
+            taken = np.array([peak_memory(replace(run, heads=d.placement, n_tokens=d.cap + 1)).total for d in work.designs])
+        there = np.inf if one.device is None or one.latencies.basis == "measured" else capacity(one.device)
         return {
-            "flops_per_token": _tpot(self.flops.price(work), work) if self.flops else nothing,
-            "bytes_per_token": _tpot(self.moved.price(work), work) if self.moved else nothing,
-            "memory_bytes": np.array([self._memory(design) for design in work.designs]) if self.run else nothing,
+            "flops_per_token": per_token(one.flops),
+            "bytes_per_token": per_token(one.moved),
+            "memory_bytes": taken,
+            "fits": ~(taken > there),
         }
 
-    def _memory(self, design: Design) -> float:
-        assert self.run is not None
-        return peak_memory(replace(self.run, heads=design.placement, n_tokens=design.cap + 1)).total
-
-    def _on(self, one: PricedDevice, work: WorkHistogram, shared: Mapping[str, Any]) -> dict[str, Any]:
+    def _on(self, one: PricedDevice, work: WorkHistogram, costs: Mapping[str, Any]) -> dict[str, Any]:
         """What depends on the device."""
         prices = {corner: listed.price(work) for corner, listed in one.prices.items()}
         tpots = {corner: _tpot(price, work) for corner, price in prices.items()}
@@ -176,7 +194,7 @@ class Evaluator:
             "tpot_high": slow,
             "ttft_s": one.prices["middle"].prefill(work),
             "modelled_share": middle[:, _SECONDS] / middle[:, :_SECONDS].sum(axis=1),
-            "energy_j_per_token": self._joules(one, tpot, shared),
+            "energy_j_per_token": self._joules(one, tpot, costs),
         }
 
     @staticmethod
@@ -189,13 +207,13 @@ class Evaluator:
         }
 
     @staticmethod
-    def _joules(one: PricedDevice, tpot: NDArray[np.float64], shared: Mapping[str, Any]) -> NDArray[np.float64]:
+    def _joules(one: PricedDevice, tpot: NDArray[np.float64], costs: Mapping[str, Any]) -> NDArray[np.float64]:
         """By measured power, or the middle of what the catalogue's figures allow."""
         if one.watts is not None:
             return one.watts * tpot
-        if one.device is None or np.isnan(shared["flops_per_token"]).any():
+        if one.device is None or np.isnan(costs["flops_per_token"]).any():
             return np.full(len(tpot), np.nan)
-        each = zip(tpot.tolist(), shared["flops_per_token"].tolist(), shared["bytes_per_token"].tolist(), strict=True)
+        each = zip(tpot.tolist(), costs["flops_per_token"].tolist(), costs["bytes_per_token"].tolist(), strict=True)
         bounds = [energy_bounds(one.device, *amounts) for amounts in each]
         return np.array([np.nan if bound is None else bound.middle for bound in bounds])
 

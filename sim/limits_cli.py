@@ -64,6 +64,7 @@ def limits(
     setting = Setting(latency=latency, to=to, source=source, model=model, dtype=dtype)
     scenario = find_scenario(setting, trace=trace, depths=None if mapping is None else map_of(mapping), cap=cap)
     design = design_of(scenario.trace.depths, policy=policy, gamma=gamma, heads=heads, cap=cap, verify=True)
+    scenario.check_fits(design.placement)
     prompts = Predictor(trace=scenario.trace, latency=scenario.latencies.middle).prompts(domain)
     found = find_limits(scenario, setting, design, prompts, trace=trace, change=change)
     if as_json:

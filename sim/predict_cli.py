@@ -81,6 +81,7 @@ def predict(
     scenario = find_scenario(setting, trace=trace, depths=None if mapping is None else map_of(mapping), cap=cap)
     predictor = Predictor(trace=scenario.trace, latency=scenario.latencies.middle, rejecting=scenario.rejecting)
     design = design_of(scenario.trace.depths, policy=policy, gamma=gamma, heads=heads, cap=cap, verify=verify)
+    scenario.check_fits(design.placement)
     prompts = predictor.prompts(domain)
     prediction = predictor.predict(design, prompts)
     ends = (

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
-from profiles.devices import find_device
+from profiles.devices import Device, find_device
 from profiles.errors import DesignError, DeviceError, ProfileError
 from profiles.models import find_model
 from profiles.shape import ModelShape
@@ -36,7 +37,8 @@ class Scenario:
 
     model: whose layers. measured: the profile whose own latencies these are, None where they were carried or estimated. rejecting: measured cells on which
     the branch model can be tried. form: of the heads. hypothetical: whether the text, its heads or where they stand are another model's. notes: why, and what else was
-    assumed.
+    assumed. precision: what the model runs in there. device, run: where nothing was measured there, what the catalogue says of it, and what is to fit
+    (heads aside).
     """
 
     trace: Trace
@@ -46,7 +48,15 @@ class Scenario:
     rejecting: tuple[Cell, ...]
     hypothetical: bool
     notes: tuple[str, ...]
+    precision: Precision
     form: HeadForm = FULL
+    device: Device | None = None
+    run: Deployment | None = None
+
+    def check_fits(self, placement: Sequence[int]) -> None:
+        """Raises DeviceError where the model with these heads does not fit on a device that it was never run on."""
+        if self.run is not None and self.device is not None:
+            check_fits(replace(self.run, heads=tuple(placement)), self.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +104,7 @@ def find_scenario(
     layers = _layers(profile, text, setting.model)
     said, assumed = in_form(text, _placed(Trace.from_profile(text), depths, layers), setting.form)
     form = setting.form or (form_of(text) if profile is text else said_form_of(text))
-    latencies = _latencies(layers, text, setting, said, cap, form)
+    latencies, precision, device, run = _latencies(layers, text, setting, said, cap, form)
     reasons = _reasons(text, layers, depths)
     return Scenario(
         trace=said,
@@ -103,7 +113,10 @@ def find_scenario(
         measured=profile if latencies.basis == "measured" else None,
         rejecting=_moved(rejecting_cells(text), depths),
         hypothetical=bool(reasons),
+        precision=precision,
         form=form,
+        device=device,
+        run=run,
         notes=(*reasons, *latencies.notes, *_luck(text), *assumed, *_other_numbers(text, layers, setting.dtype)),
     )
 
@@ -129,11 +142,18 @@ def _placed(said: Trace, depths: Mapping[int, int] | None, layers: _Layers) -> T
     return said
 
 
-def _latencies(layers: _Layers, text: Profile, setting: Setting, said: Trace, cap: int, form: HeadForm) -> DeviceLatencies:
-    """Measured where nothing else is asked for, else carried or from a datasheet. Raises DeviceError where the model, heads aside, does not fit."""
+def _latencies(
+    layers: _Layers, text: Profile, setting: Setting, said: Trace, cap: int, form: HeadForm
+) -> tuple[DeviceLatencies, Precision, Device | None, Deployment | None]:
+    """Measured where nothing else is asked for, else carried or from a datasheet; with `Scenario`'s precision, device and run.
+
+    Raises DeviceError where the model, heads aside, does not fit.
+    """
     longest = max(said.n_prompt(prompt) + said.max_new_tokens(prompt) for prompt in said.prompts)
     profile, to, source, dtype = layers.profile, setting.to, setting.source, setting.dtype
-    run = partial(Deployment, context=longest, prompt=max(map(said.n_prompt, said.prompts)), n_tokens=max(cap, 0) + 1)
+    most = max(cap, 0) + 1
+    deployed = partial(Deployment, context=longest, prompt=max(map(said.n_prompt, said.prompts)), n_tokens=most, form=form)
+    work: dict[str, Any] = {"max_context": longest, "max_tokens": most, "depths": said.depths, "form": form}
     if profile is None:
         if layers.shape is None or to is None:
             raise DeviceError("a datasheet is of a device: name it with --to, a name of the catalogue or FILE.toml")
@@ -141,35 +161,22 @@ def _latencies(layers: _Layers, text: Profile, setting: Setting, said: Trace, ca
             raise DeviceError("nothing was measured, so nothing is carried: leave --from out")
         device = find_device(to)
         as_recorded = None if setting.model else precision_of(text).weights
-        weights = dtype or as_recorded or ordinary(device)
-        check_fits(run(shape=layers.shape, dtype=weights), device)
-        return datasheet_latencies(
-            layers.shape,
-            device,
-            dtype=weights,
-            max_context=longest,
-            max_tokens=max(cap, 0) + 1,
-            depths=said.depths,
-            form=form,
-        )
+        precision = Precision.of(dtype or as_recorded or ordinary(device), ordinary(device))
+        run = deployed(shape=layers.shape, dtype=precision.weights)
+        check_fits(run, device)
+        return datasheet_latencies(layers.shape, device, dtype=precision.weights, **work), precision, device, run
+    was = precision_of(profile)
     if to is None and dtype is None and form == form_of(profile) and attends(profile):
         if source is not None:
             raise DeviceError("--from says what latencies are carried from: name the device to carry them to with --to")
-        return measured_latencies(profile)
+        return measured_latencies(profile), was, None, None
     here = device_of(profile, source)
     device = here if to is None else find_device(to)
-    check_fits(run(shape=shape_of(profile, setting.model), dtype=dtype or precision_of(profile).weights), device)
-    return carried_latencies(
-        profile,
-        device,
-        source=source,
-        model=setting.model,
-        dtype=dtype,
-        max_context=longest,
-        max_tokens=max(cap, 0) + 1,
-        depths=said.depths,
-        form=form,
-    )
+    precision = was if dtype is None else Precision.of(dtype, was.activations)
+    run = deployed(shape=shape_of(profile, setting.model), dtype=precision.weights)
+    check_fits(run, device)
+    carried = carried_latencies(profile, device, source=source, model=setting.model, dtype=dtype, **work)
+    return (carried, precision, None, None) if carried.basis == "measured" else (carried, precision, device, run)
 
 
 def _luck(text: Profile) -> list[str]:

@@ -17,9 +17,13 @@ from sim.design import Design, Policy
 from sim.evaluate import Evaluator
 from sim.objective import costs
 from sim.space import Space, schedule
+from sim.workers import Submit
 
 BATCH = 64
 """Designs that Optuna proposes before it hears of the first: a call of the compiled replay costs as much as a few of them."""
+
+PART = 16
+"""Of these, so many go to one worker."""
 
 SEED = 0
 
@@ -28,12 +32,13 @@ def optuna_search(
     evaluator: Evaluator,
     space: Space,
     *,
+    submit: Submit,
     objectives: Sequence[str],
     trials: int,
     journal: Path,
     done: Callable[[int], None],
 ) -> Iterator[pd.DataFrame]:
-    """Rows of `Evaluator.evaluate`, a batch at a time, of ``trials`` designs that Optuna chose; those of an interrupted search first.
+    """Rows of `Evaluator.evaluate`, evaluated by ``submit``, a batch at a time, of ``trials`` designs that Optuna chose; those of an interrupted search first.
 
     The objectives are those of the evaluator's first device. Thresholds are continuous, one per head, between the smallest and the largest gamma of
     the space. One objective: TPE; several: NSGA-II. journal: where trials are kept. done: told how many designs are finished.
@@ -58,14 +63,21 @@ def optuna_search(
             storage=JournalStorage(JournalFileBackend(str(journal))),
             load_if_exists=True,
         )
+    first_device = evaluator.devices[0].latencies.device
+
+    def evaluated(trials: Sequence[Any]) -> pd.DataFrame:
+        designs = [_design(space, trial) for trial in trials]
+        parts = [submit(designs[at : at + PART]) for at in range(0, len(designs), PART)]
+        return pd.concat([part.result() for part in parts], ignore_index=True)
+
     finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     for first in range(0, len(finished), BATCH):
-        yield evaluator.evaluate([_design(space, trial) for trial in finished[first : first + BATCH]])
+        yield evaluated(finished[first : first + BATCH])
     count = len(finished)
     while count < trials:
         asked = [study.ask() for _ in range(min(BATCH, trials - count))]
-        rows = evaluator.evaluate([_design(space, trial) for trial in asked])
-        values = costs(rows[: len(asked)], objectives)  # those of the first device
+        rows = evaluated(asked)
+        values = costs(rows[rows["device"] == first_device], objectives)
         for trial, cost in zip(asked, values.tolist(), strict=True):
             study.tell(trial, cost)
         count += len(asked)

@@ -23,7 +23,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from profiles.errors import InputError, ProfileError
+from profiles.errors import DeviceError, InputError, ProfileError
 from sim.design import Design, Policy
 from sim.evaluate import Evaluator
 from sim.objective import costs
@@ -40,7 +40,7 @@ PART = 256
 
 _TEXT, _NUMBER = pa.string(), pa.float64()
 _LISTS = {"placement": pa.list_(pa.int32()), "gammas": pa.list_(_NUMBER)}
-_TYPES = {"design": _TEXT, "policy": _TEXT, **_LISTS, "cap": pa.int32(), "verify": pa.bool_(), "device": _TEXT}
+_TYPES = {"design": _TEXT, "policy": _TEXT, **_LISTS, "cap": pa.int32(), "verify": pa.bool_(), "fits": pa.bool_(), "device": _TEXT}
 
 Progress = Callable[[int, int], None]
 """Told how many designs are done, and of how many."""
@@ -97,7 +97,7 @@ def run_sweep(
     if _begin(plan, out):
         return read_sweep(out)
     tell = progress or (lambda _done, _all: None)
-    parts = _exhaustive(plan, submit, out, tell) if not plan.trials else _searched(plan, evaluator, out, tell)
+    parts = _exhaustive(plan, submit, out, tell) if not plan.trials else _searched(plan, evaluator, submit, out, tell)
     rows = pd.concat(list(parts), ignore_index=True)
     swept = frozenset(rows["design"])
     rows = pd.concat([rows, *_refined(rows, plan, evaluator)], ignore_index=True)
@@ -194,10 +194,11 @@ def _exhaustive(plan: Plan, submit: Submit, out: Path, tell: Progress) -> Iterat
     yield from map(_read_part, paths)
 
 
-def _searched(plan: Plan, evaluator: Evaluator, out: Path, tell: Progress) -> Iterator[pd.DataFrame]:
+def _searched(plan: Plan, evaluator: Evaluator, submit: Submit, out: Path, tell: Progress) -> Iterator[pd.DataFrame]:
     yield from optuna_search(
         evaluator,
         plan.space,
+        submit=submit,
         objectives=plan.objectives,
         trials=plan.trials,
         journal=out / PARTS / "optuna.journal",
@@ -231,6 +232,7 @@ def _best(mine: pd.DataFrame, plan: Plan, evaluator: Evaluator, swept: frozenset
     return {
         **_plain(row),
         "refined_from": None if unrefined["design"] == row["design"] else str(unrefined["design"]),
+        "unrefined_speedup": float(unrefined["speedup"]),
         "oracle": ceiling,
         "details": evaluator.details(design, device),
         "prompts": evaluator.over_prompts(design, device),
@@ -259,9 +261,16 @@ def _argbest(rows: pd.DataFrame, objective: str) -> int:
 
 
 def runnable(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows to choose from: without the oracle, which is a ceiling that no engine runs. All of them where there is nothing else."""
+    """The rows to choose from: what fits, and without the oracle, a ceiling that no engine runs, unless there is nothing else. Raises DeviceError."""
     real = rows[rows["policy"] != str(Policy.ORACLE)]
-    return real if len(real) else rows
+    real = real if len(real) else rows
+    fitting = real[real["fits"].astype(bool)]
+    if lacking := sorted(set(real["device"]) - set(fitting["device"])):
+        least = real.loc[real["device"] == lacking[0], "memory_bytes"].min() / 2**30
+        raise DeviceError(
+            f"no design of the space fits on {lacking[0]}: the smallest takes {least:.2f} GiB: take narrower weights with --dtype, fewer --max-heads, or another device"
+        )
+    return fitting
 
 
 def design_of(row: Mapping[str, Any] | pd.Series) -> Design:

@@ -101,8 +101,7 @@ def sweep(
     )
     objectives = checked_objectives(word.strip() for word in objective.split(","))
     text = read_profile(latency if trace is None else trace)
-    layers = text if latency == DATASHEET else read_profile(latency)
-    evaluator = evaluator_of(scenarios, layers, domain, max(most), _shape(first, text, model), dtype)
+    evaluator = evaluator_of(scenarios, domain, max(most), _shape(first, text, model))
     plan = Plan(
         space=space,
         objectives=objectives,
@@ -122,25 +121,25 @@ def sweep(
         _tell(done)
 
 
-def evaluator_of(
-    scenarios: Sequence[Scenario], layers: Profile, domain: str | None, cap: int, shape: ModelShape | None, dtype: str | None = None
-) -> Evaluator:
-    """All devices on one text. layers: whose numbers the model runs in. shape: of the model, for FLOPs, bytes and memory; None where it is not known.
-
-    Raises ProfileError, LatencyError.
-    """
+def evaluator_of(scenarios: Sequence[Scenario], domain: str | None, cap: int, shape: ModelShape | None) -> Evaluator:
+    """All devices on one text. shape: of the model, for FLOPs, bytes and memory; None where it is not known. Raises ProfileError, LatencyError."""
     replay = CompiledReplay.of(scenarios[0].trace)
     measured = next((one.measured for one in scenarios if one.measured is not None), None)
     miss = None if measured is None else measured_misses(measured)[1]
     watts = list(measured_power(measured).values()) if measured is not None else []
-    precision, form = precision_of(layers), scenarios[0].form
+    costs = runs = None
+    if shape is not None:
+        costs = [one.precision.cost(shape, one.form) for one in scenarios]
+        runs = [
+            one.run or Deployment(shape=shape, dtype=one.precision.weights, context=replay.contexts[1], form=one.form) for one in scenarios
+        ]
     return Evaluator.of(
         replay,
         [one.latencies for one in scenarios],
         prompts=replay.of_domain(domain),
         max_tokens=cap + 1,
-        cost=None if shape is None else precision.cost(shape, form),
-        run=None if shape is None else Deployment(shape=shape, dtype=dtype or precision.weights, context=replay.contexts[1], form=form),
+        costs=costs,
+        runs=runs,
         known=_known(scenarios),
         spread=float("nan") if miss is None else miss,
         watts=sum(watts) / len(watts) if watts else None,
@@ -148,11 +147,11 @@ def evaluator_of(
 
 
 def _known(scenarios: Sequence[Scenario]) -> dict[str, Device]:
-    """The devices that the catalogue has."""
+    """The devices of which a catalogue tells."""
     known = {}
     for one in scenarios:
         with suppress(DeviceError):
-            known[one.latencies.device] = find_device(one.latencies.device)
+            known[one.latencies.device] = one.device or find_device(one.latencies.device)
     return known
 
 
@@ -232,7 +231,7 @@ def _about(first: Scenario, scenarios: Sequence[Scenario]) -> dict[str, Any]:
 def _tell(done: Sweep) -> None:
     """The best on each device, for people."""
     about, console = done.about, Console()
-    how = "every design of the space, so the best is proven to be" if about["optimal"] else "a search, so a better one may be left"
+    how = "every design of the space was tried" if about["optimal"] else "a search, so a better one may be left"
     table = Table(title=f"best by {about['objectives'][0]} of {about['designs']:,} designs ({how})", title_justify="left")
     for name in ("device", "basis", "best design", "speedup", "interval", "ms a token"):
         table.add_column(name, justify="left" if name in ("device", "basis", "best design") else "right", overflow="fold")
@@ -245,6 +244,11 @@ def _tell(done: Sweep) -> None:
     for device, best in about["best"].items():
         prompts, held = best["prompts"], best["held_out"]
         told = f"{device}: other prompts like these would give {prompts['speedup_low']:.2f} .. {prompts['speedup_high']:.2f} x"
+        if refined := best["refined_from"]:
+            proof = "proven the best of the space" if about["optimal"] else "the best found"
+            told += f"; {refined} is {proof} ({best['unrefined_speedup']:.2f} x), its thresholds were then changed one at a time"
+        elif about["optimal"]:
+            told += "; proven the best of the space"
         if ceiling := best["oracle"].get("same_heads"):
             told += f"; an oracle on the same heads {ceiling['speedup']:.2f} x"
         if held:

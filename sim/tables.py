@@ -198,7 +198,7 @@ class _Estimated:
 
 @dataclass(kw_only=True)
 class _Carried:
-    """The points of a table on their way to another device; ``cost`` there, ``target_cost`` here. Notes are taken on the way."""
+    """The points of a table on their way to another device; ``cost`` where it was measured, ``target_cost`` there. Notes are taken on the way."""
 
     table: LatencyTable
     attends: bool

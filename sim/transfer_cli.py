@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from profiles.devices import Device, find_device
-from profiles.errors import LatencyError
+from profiles.errors import DeviceError, LatencyError, ShapeError
 from profiles.latency import LatencyTable
 from profiles.models import find_model
 from profiles.store import Profile, read_profile
@@ -56,6 +58,8 @@ def transfer(
     """Carry the seconds of a decoder layer to another device, with an interval; against measured ones, where there are some."""
     profile, target = read_profile(latency_profile), find_device(to)
     measured = None if against is None else read_profile(against)
+    if measured is not None:
+        _check_alike(profile, measured, target, model)
     first, last = _range(tokens)
     rows = layer_rows(profile, target, measured, range(first, last + 1), source=source, model=model, dtype=dtype)
     told = [row["n_tokens"] for row in rows]
@@ -71,6 +75,16 @@ def transfer(
         print_json(result)
         return
     Console().print(_table(result))
+
+
+def _check_alike(profile: Profile, measured: Profile, target: Device, model: str | None) -> None:
+    """Raises DeviceError, ShapeError where the profile to hold against is of another device, or of layers that are others."""
+    with suppress(DeviceError):  # a machine that the catalogue does not know may be the target, under another name
+        if (there := device_of(measured).name) != target.name:
+            raise LatencyError(f"{measured.path} was measured on {there}, the prediction is for {target.name}: give one of the same device")
+    ours, theirs = (replace(shape_of(one, said), name="", n_layers=1, vocab_size=1) for one, said in ((profile, model), (measured, None)))
+    if ours != theirs:
+        raise ShapeError(f"{measured.path} is of other layers than {profile.path}: give one of the same model")
 
 
 def layer_rows(

@@ -79,11 +79,11 @@ def _read(path: Path, model: ModelShape) -> pd.DataFrame:
         _median(name) for name in (*LAYER, "emb") if _median(name) in one and not (name == OPTIONAL and one[_median(name)].isna().all())
     ]
     times = one[columns].to_numpy(dtype=np.float64)
-    products = one[[_median(name) for name in LAYER if name.endswith("_proj")]].to_numpy(dtype=np.float64)
-    wrong = ~(np.isfinite(times) & (times >= 0)).all(axis=1) | ~(products > 0).all(axis=1)
+    always = one[[_median(name) for name in LAYER if name != OPTIONAL]].to_numpy(dtype=np.float64)
+    wrong = ~(np.isfinite(times) & (times >= 0)).all(axis=1) | ~(always > 0).all(axis=1)
     if wrong.any():
         raise ProfileError(
-            f"{path} has times that cannot be (negative, missing, no numbers, or 0 for a product) at {TOKENS} {one.index[wrong.argmax()]}: record it again"
+            f"{path} has times that cannot be (0, negative, missing, or no numbers) at {TOKENS} {one.index[wrong.argmax()]}: record it again"
         )
     return one
 

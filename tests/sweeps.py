@@ -49,8 +49,8 @@ def small_sweep(
         CompiledReplay.of(trace),
         devices,
         max_tokens=1 + max(caps),
-        cost=ModelCost(shape=shape),
-        run=Deployment(shape=shape, context=512),
+        costs=[ModelCost(shape=shape)] * len(devices),
+        runs=[Deployment(shape=shape, context=512)] * len(devices),
         spread=0.06,
     )
     source = {"path": str(profile.path), "name": profile.name, "digest": profile.manifest["digest"]}

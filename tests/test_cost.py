@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from profiles.errors import ShapeError
@@ -103,6 +105,18 @@ def test_the_lm_head_may_stay_wide() -> None:
     wide, narrow = ModelCost(shape=TINY), ModelCost(shape=TINY, weight_bytes=1.0, head_bytes=2.0)
     assert narrow.layer(1, 0).weights * 2 == wide.layer(1, 0).weights
     assert (narrow.head(), narrow.verify(3)) == (wide.head(), wide.verify(3))
+
+
+def test_a_windowed_prefill_attends_to_the_window_alone() -> None:
+    """Mistral-7B at 32k: more than its products alone, less than every pair."""
+    shape = find_model("mistral-7b")
+    window, n = shape.sliding_window, 32768
+    assert window == 4096
+    pairs = n * window - window**2 / 2
+    products = ModelCost(shape=replace(shape, sliding_window=None)).layer(n, 0).flops
+    one_layer = products + 4 * pairs * shape.n_heads * shape.head_dim
+    cost = ModelCost(shape=shape)
+    assert cost.prefill(n).flops == pytest.approx(shape.n_layers * one_layer + cost.verify(1).flops)
 
 
 def test_a_prefill_is_all_layers_and_one_row_of_the_lm_head() -> None:

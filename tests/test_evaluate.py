@@ -66,7 +66,7 @@ def test_some_prompts_alone(profile: Profile, predictor: Predictor) -> None:
 
 def test_flops_bytes_and_memory_are_the_accounts(profile: Profile, predictor: Predictor) -> None:
     cost = ModelCost(shape=TINY)
-    counted = evaluator(profile, predictor, cost=cost, run=Deployment(shape=TINY, context=64))
+    counted = evaluator(profile, predictor, costs=[cost], runs=[Deployment(shape=TINY, context=64)])
     for design, row in zip(DESIGNS, counted.evaluate(DESIGNS).to_dict("records"), strict=True):
         wanted = accounting(predictor.trace, design, cost, model=predictor.model)
         assert row["flops_per_token"] == pytest.approx(wanted.flops.total, rel=1e-9)
@@ -78,7 +78,7 @@ def test_flops_bytes_and_memory_are_the_accounts(profile: Profile, predictor: Pr
 def test_what_was_discarded_is_told_as_in_the_accounts(profile: Profile, predictor: Predictor) -> None:
     """FLOPs stand in for seconds: the split of the compiled price against a walk through the events."""
     cost = ModelCost(shape=TINY)
-    counted = evaluator(profile, predictor, cost=cost)
+    counted = evaluator(profile, predictor, costs=[cost])
     assert counted.flops is not None
     for design in (DESIGNS[1], DESIGNS[2], DESIGNS[3]):
         work = counted.count([design])

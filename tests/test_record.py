@@ -200,6 +200,9 @@ def test_a_killed_recording_resumes_to_the_same_tables(saved: Path, tmp_path: Pa
         (["--threads", "0"], "--threads of at least 1"),
         (["--branch-floor", "0"], "--branch-floor as a probability"),
         (["--branch-floor", "nan"], "--branch-floor as a probability"),
+        (["--temperature", "-1"], "a temperature is a finite number of 0 or more, got -1"),
+        (["--top-k", "5"], "give a temperature above 0 too"),
+        (["--temperature", "1", "--sample-seed", "-3"], "a seed is a whole number of 0 or more, got -3"),
     ],
 )
 def test_bad_options_are_refused_with_a_sentence(saved: Path, tmp_path: Path, change: list[str], message: str) -> None:

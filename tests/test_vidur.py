@@ -64,6 +64,7 @@ def test_a_model_with_one_norm_a_layer_has_an_empty_column_or_none(tmp_path: Pat
         ({"time_stats.attn_rope.median": None}, "lacks the columns time_stats.attn_rope.median"),
         ({"num_tokens": None}, "lacks the columns num_tokens"),
         ({"time_stats.mlp_up_proj.median": 0.0}, "times that cannot be"),
+        ({"time_stats.input_layernorm.median": 0.0}, "times that cannot be"),
         ({"time_stats.mlp_act.median": -0.1}, "times that cannot be"),
         ({"time_stats.add.median": np.nan}, "times that cannot be"),
         ({"time_stats.add.median": "fast"}, "times that cannot be"),
