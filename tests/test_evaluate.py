@@ -79,10 +79,11 @@ def test_what_was_discarded_is_told_as_in_the_accounts(profile: Profile, predict
     """FLOPs stand in for seconds: the split of the compiled price against a walk through the events."""
     cost = ModelCost(shape=TINY)
     counted = evaluator(profile, predictor, costs=[cost])
-    assert counted.flops is not None
+    flops = counted.devices[0].flops
+    assert flops is not None
     for design in (DESIGNS[1], DESIGNS[2], DESIGNS[3]):
         work = counted.count([design])
-        useful, discarded, heads, heads_lost, verify, verify_lost, host, _ = counted.flops.price(work)[0] / (work.tally("tokens")[0] - 6)
+        useful, discarded, heads, heads_lost, verify, verify_lost, host, _ = flops.price(work)[0] / (work.tally("tokens")[0] - 6)
         wanted = accounting(predictor.trace, design, cost, model=predictor.model).flops
         assert (useful, discarded, host) == (pytest.approx(wanted.useful, rel=1e-9), pytest.approx(wanted.discarded, rel=1e-9), 0)
         assert (heads, heads_lost) == (pytest.approx(wanted.heads, rel=1e-9), pytest.approx(wanted.heads_discarded, rel=1e-9))
