@@ -140,7 +140,7 @@ class Evaluator:
         halves = [self.count(designs, part) for part in (self.prompts[::2], self.prompts[1::2])]
         work = halves[0] + halves[1]
         shared = {**_described(designs), **_rates(work)}
-        known: dict[PriceList, NDArray[np.float64]] = {}  # devices share price lists, of FLOPs all of them
+        known: dict[object, NDArray[np.float64]] = {}  # many devices cost the same: in FLOPs all of them
         rows = []
         for one in self.devices:
             costs = self._costs(one, work, known)
@@ -148,8 +148,8 @@ class Evaluator:
         return pd.concat([pd.DataFrame(row)[list(COLUMNS)] for row in rows], ignore_index=True)
 
     @staticmethod
-    def _costs(one: PricedDevice, work: WorkHistogram, known: dict[PriceList, NDArray[np.float64]]) -> dict[str, NDArray[Any]]:
-        """FLOPs and bytes per token, peak memory, and whether it is there. known: what was priced already."""
+    def _costs(one: PricedDevice, work: WorkHistogram, known: dict[object, NDArray[np.float64]]) -> dict[str, NDArray[Any]]:
+        """FLOPs and bytes per token, peak memory, and whether it is there. known: what was worked out already, by price list and by deployment."""
         nothing = np.full(len(work.designs), np.nan)
 
         def per_token(listed: PriceList | None) -> NDArray[np.float64]:
@@ -159,10 +159,14 @@ class Evaluator:
                 known[listed] = _tpot(listed.price(work), work)
             return known[listed]
 
-        run = one.run
-        taken = nothing
-        if run is not None:
-            taken = np.array([peak_memory(replace(run, heads=d.placement, n_tokens=d.cap + 1)).total for d in work.designs])
+        def memory(run: Deployment | None) -> NDArray[np.float64]:
+            if run is None:
+                return nothing
+            if run not in known:
+                known[run] = np.array([peak_memory(replace(run, heads=d.placement, n_tokens=d.cap + 1)).total for d in work.designs])
+            return known[run]
+
+        taken = memory(one.run)
         there = np.inf if one.device is None or one.latencies.basis == "measured" else capacity(one.device)
         return {
             "flops_per_token": per_token(one.flops),

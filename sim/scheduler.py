@@ -161,9 +161,8 @@ class Schedule:
             assert isinstance(outcome, Draft)
             if outcome.confidence <= design.threshold(depth):
                 continue
-            if (
-                outcome.token in self.eos and design.verify
-            ):  # nothing can follow it: the token runs on, and the last layer says whether it ends
+            if outcome.token in self.eos and design.verify:
+                # nothing can follow it: the token runs on, and the last layer says whether the text ends
                 end = (outcome.token,) if self.sampled else ()
                 continue
             drafts.append(outcome.token)
