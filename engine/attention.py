@@ -50,8 +50,11 @@ class KeyValues:
         return keys, values
 
     def reserve(self, shapes: Sequence[tuple[int, int, int, torch.dtype, torch.device]], spare: int) -> None:
-        """Allocate every layer's buffers at once, ``spare`` slots longer. shapes: kv_heads, widths of key and value, dtype and device of each layer."""
-        self.slots = self.capacity + spare
+        """Allocate every layer's buffers at once, ``spare`` slots longer, and up to a multiple of 64, so that every bucket is one.
+
+        shapes: kv_heads, widths of key and value, dtype and device of each layer.
+        """
+        self.slots = -(-(self.capacity + spare) // 64) * 64
         for layer, (heads, key, value, dtype, device) in enumerate(shapes):
             self.keys[layer] = torch.zeros((1, heads, self.slots, key), dtype=dtype, device=device)
             self.values[layer] = torch.zeros((1, heads, self.slots, value), dtype=dtype, device=device)

@@ -100,18 +100,19 @@ class CapturedModel(CompiledModel):
     """One CUDA graph for each (segment, rows, bucket), captured when first needed, all numbers of rows at once, the largest first; others for what follows the layers.
 
     Where layers are marked (to be timed in place), each layer is a graph of its own and the marks stand between them. The graphs share one memory pool: all
-    that outlives a replay lies outside it. A capture that fails ends capturing, with a message. memory_bytes: what the graphs hold.
+    that outlives a replay lies outside it. A capture that fails ends capturing, with a message. graphs_bytes: what that pool
+    holds.
     """
 
     doubling = True
 
     def __init__(self, model: PreTrainedModel, *, compiling: bool) -> None:
         self.capturing = False
-        self.memory_bytes = 0
         self._segments: WeakKeyDictionary[KeyValues, dict[tuple[int, int, int, int], Capture]] = WeakKeyDictionary()
         self._tails: dict[tuple[str, int], Capture] = {}
         super().__init__(model, compiling=compiling)
         self._pool = torch.cuda.graph_pool_handle()
+        self._side = torch.cuda.Stream(self.device)  # one for all: what a stream has freed is its own
         self._start = torch.zeros((), dtype=torch.long, device=self.device)
         self._offsets = {size: torch.arange(size, device=self.device) for size in SIZES}
         self.capturing = self.static
@@ -174,10 +175,9 @@ class CapturedModel(CompiledModel):
 
     def _capture(self, work: Callable[[torch.Tensor], torch.Tensor], example: torch.Tensor, what: str) -> Capture | None:
         """The graph of a piece of work, None where it cannot be captured. The work is done twice before, on the example."""
-        before = torch.cuda.memory_reserved(self.device)
+        side = self._side
         try:
             given = example.clone()
-            side = torch.cuda.Stream(self.device)
             side.wait_stream(torch.cuda.current_stream(self.device))
             with torch.cuda.stream(side):
                 for _ in range(2):
@@ -185,9 +185,12 @@ class CapturedModel(CompiledModel):
                 out = torch.empty_like(out)
             torch.cuda.current_stream(self.device).wait_stream(side)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self._pool, stream=side):
+            # the outer stream is put back where a capture fails, which leaves its own set
+            with torch.cuda.stream(side), torch.cuda.graph(graph, pool=self._pool, stream=side):
+                before = torch.cuda.memory_reserved(self.device)
                 out.copy_(work(given))
-            self.memory_bytes += max(0, torch.cuda.memory_reserved(self.device) - before)
+                taken = torch.cuda.memory_reserved(self.device) - before
+            self.graphs_bytes += taken
             return Capture(graph=graph, given=given, out=out)
         except Exception as error:  # noqa: BLE001 - whatever a capture meets, the same work runs without one
             self.capturing = False

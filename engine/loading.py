@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from engine.machine import torch_device
+from engine.machine import out_of_memory, torch_device
 from engine.quantised import weight_config
 from profiles.errors import InputError
 
@@ -34,7 +34,7 @@ def load_model(
     except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
         raise InputError(f"no tokenizer for {name_or_path}: {_reason(error)}") from error
     try:
-        with enough_memory("use a GPU with more memory, a 16-bit --dtype, or --device cpu"):
+        with enough_memory("use a device with more memory (--device), or a 16-bit --dtype"):
             model, found = AutoModelForCausalLM.from_pretrained(
                 name_or_path, dtype=wanted, trust_remote_code=trust_remote_code, output_loading_info=True, **quantised
             )
@@ -60,11 +60,14 @@ def find_dtype(dtype: str, device: torch.device) -> torch.dtype | str:
 
 @contextmanager
 def enough_memory(advice: str) -> Iterator[None]:
-    """Within: running out of GPU memory is an InputError that ends in ``advice``."""
+    """Within: running out of memory, a GPU's or the host's, is an InputError that ends in ``advice``."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise InputError(f"the GPU's memory does not suffice ({_reason(error)}): {advice}") from error
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        whose = "GPU" if isinstance(error, torch.OutOfMemoryError) else "machine"
+        raise InputError(f"the {whose}'s memory does not suffice ({_reason(error)}): {advice}") from error
 
 
 def _reason(error: Exception) -> str:

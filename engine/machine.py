@@ -42,6 +42,13 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     return about
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: a GPU's, or the host's, for which torch has no error of its own."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
+
+
 def describe_software() -> dict[str, str]:
     """Versions of what decides the timings."""
     versions = {"torch": torch.__version__, "cuda": str(torch.version.cuda)}
@@ -77,7 +84,7 @@ class EnergyMeter:
         return math.nan if self._handle is None else self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle) / 1e3
 
     def describe(self) -> dict[str, Any]:
-        """Driver, clocks (MHz), temperature (C) and power limit (W) now; empty where NVML does not tell."""
+        """Driver, clocks (MHz), temperature (C), power drawn and its limit (W) now; empty where NVML does not tell."""
         if self._handle is None:
             return {}
         nvml, handle = self._nvml, self._handle
@@ -86,6 +93,7 @@ class EnergyMeter:
             "sm_clock_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
             "memory_clock_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM),
             "temperature_c": lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
+            "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3,
             "power_limit_w": lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1e3,
         }
         told = {}

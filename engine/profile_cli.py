@@ -213,7 +213,8 @@ def load(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Any, lis
         prompts, heads = [], read_heads(chosen["heads"], model)
     if chosen["prompts"] is not None:
         prompts = read_prompts(chosen["prompts"])
-    return AdaDecoder(model, heads, graphs=chosen["graphs"]), tokenizer, prompts
+    with enough_memory("use a device with more memory (--device), a 16-bit --dtype, or --graphs eager"):
+        return AdaDecoder(model, heads, graphs=chosen["graphs"]), tokenizer, prompts
 
 
 def read_heads(name: str, model: Any) -> ExitHeads:

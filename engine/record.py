@@ -403,6 +403,7 @@ class Recorder:
             "dtype": str(parts.dtype).removeprefix("torch."),
             "attention": "adadecode over preallocated buffers (scaled_dot_product_attention)",
             "graphs": self.decoder.graphs,
+            "graphs_bytes": parts.graphs_bytes,
             "seed": plan.seed,
             "prompts": {"sha256": digest, "count": len(plan.prompts), "domains": sorted({p.domain for p in plan.prompts})},
             "settings": plan.settings,

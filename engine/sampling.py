@@ -194,7 +194,7 @@ class Sampler:
 def read_draft(logits: torch.Tensor) -> Draft:
     """Top token (the lowest on a tie) of logits (V,) and its probability. One read from the device."""
     token = logits.argmax()
-    confidence = torch.exp(logits[token] - logits.logsumexp(0))
+    confidence = torch.exp(logits.amax() - logits.logsumexp(0))
     both = torch.stack((token.double(), confidence.double())).tolist()
     return Draft(confidence=both[1], token=int(both[0]))
 

@@ -16,6 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from engine.attention import KeyValues, attending
+from engine.machine import out_of_memory
 from profiles.errors import InputError, UnsupportedModel
 
 _SERVED_LAYER_TYPES = {"full_attention", "sliding_attention", "attention"}
@@ -57,8 +58,10 @@ class SegmentedModel:
     """A causal LM taken apart. Raises UnsupportedModel, naming the model, where that cannot be done exactly.
 
     n_layers: L. hidden_size: d. Hidden states are (1, n, d); positions are contiguous [start, start + n). fallbacks: why something runs in another way
-    than was asked for (`engine.static`).
+    than was asked for (`engine.static`). graphs_bytes: held by captured graphs (`engine.graphs`).
     """
+
+    graphs_bytes = 0
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
@@ -78,9 +81,11 @@ class SegmentedModel:
         try:
             with torch.inference_mode():
                 self._take_apart()
-        except (UnsupportedModel, torch.OutOfMemoryError):
+        except UnsupportedModel:
             raise
         except Exception as error:  # whatever it is, this model cannot be taken apart this way
+            if out_of_memory(error):
+                raise
             raise self._refuse(f"taking it apart failed ({type(error).__name__}: {error})") from error
 
     def _take_apart(self) -> None:
@@ -146,6 +151,8 @@ class SegmentedModel:
         try:
             return self.model(input_ids=tokens, position_ids=positions, use_cache=False)
         except Exception as error:  # whatever it is, this model cannot be taken apart this way
+            if out_of_memory(error):
+                raise
             raise self._refuse(f"its forward pass failed without a cache ({type(error).__name__}: {error})") from error
 
     # -- before the layers -------------------------------------------------------------------------------------------
@@ -168,7 +175,7 @@ class SegmentedModel:
         try:
             with self._standing_in() as stand_ins:
                 self._own_forward(torch.zeros((1, odd), dtype=torch.long, device=self.device), 0)
-        except UnsupportedModel:
+        except Exception:
             self.kv, self._calls = kept
             raise
         self._calls = [(s.call[0][1:], {k: v for k, v in s.call[1].items() if k != "hidden_states"}) for s in stand_ins]

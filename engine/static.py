@@ -199,18 +199,21 @@ class StaticModel(SegmentedModel):
         """Run these segments and what follows them once at every size and, where that matters, bucket. There must be room; slots are overwritten."""
         if not self.static:
             return
-        stops = [longest] if not self.doubling else [1 << k for k in range(7, (longest - 1).bit_length())] + [longest]
-        width = self.hidden_size
+        passes = {(stop, size) for size in SIZES for stop in self._stops(longest, size) if size < stop}
         with self.session():
-            for stop in reversed(stops):
+            for stop, size in sorted(passes, reverse=True):
                 for first, last in segments:
-                    for size in (size for size in reversed(SIZES) if size < stop):
-                        hidden = torch.zeros((1, size, width), dtype=self.dtype, device=self.device)
-                        hidden = self.run(first, last, hidden, stop - size)
-                        if last == self.n_layers:
-                            self.logits(hidden)
-                        elif size == 1:
-                            self.unembed(self.normed(hidden))
+                    hidden = torch.zeros((1, size, self.hidden_size), dtype=self.dtype, device=self.device)
+                    hidden = self.run(first, last, hidden, stop - size)
+                    if last == self.n_layers:
+                        self.logits(hidden)
+                    elif size == 1:
+                        self.unembed(self.normed(hidden))
+
+    def _stops(self, longest: int, size: int) -> list[int]:
+        """Where passes of so many rows end at the latest, padding rows beyond ``longest`` included, and in every shorter bucket."""
+        last = longest + max(0, size // 2 - 1)  # size // 2 + 1 tokens are the fewest that are padded to it
+        return [*(1 << k for k in range(7, (last - 1).bit_length())), last] if self.doubling else [last]
 
     def run(self, first: int, last: int, hidden: torch.Tensor, start: int, mark: Callable[[], None] | None = None) -> torch.Tensor:
         """Layers [first, last) on hidden (1, n, d) of positions start.. ; a start of 0 is a prompt's, and runs eagerly."""

@@ -25,17 +25,17 @@ Row = dict[str, Any]
 
 
 class Clock:
-    """Marks moments; ``intervals`` gives the seconds between consecutive marks. CUDA events on a GPU, so that marking waits for nothing."""
+    """Marks moments; ``intervals`` gives the seconds between consecutive marks. CUDA events on this GPU, so that marking waits for nothing."""
 
     def __init__(self, device: torch.device) -> None:
-        self.cuda = device.type == "cuda"
+        self.device, self.cuda = device, device.type == "cuda"
         self._marks: list[Any] = []
 
     def mark(self) -> None:
         """Now."""
         if self.cuda:
             event = torch.cuda.Event(enable_timing=True)
-            event.record()
+            event.record(torch.cuda.current_stream(self.device))
             self._marks.append(event)
         else:
             self._marks.append(time.perf_counter())
@@ -44,7 +44,7 @@ class Clock:
         """Seconds between the marks so far, and start afresh."""
         marks, self._marks = self._marks, []
         if self.cuda:
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self.device)
             return [a.elapsed_time(b) / 1e3 for a, b in pairwise(marks)]
         return [b - a for a, b in pairwise(marks)]
 
@@ -52,7 +52,7 @@ class Clock:
 def synchronized_now(device: torch.device) -> float:
     """Seconds of a monotonic clock once the device has done all it was given."""
     if device.type == "cuda":
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
     return time.perf_counter()
 
 

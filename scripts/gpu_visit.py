@@ -20,6 +20,7 @@ import sys
 import time
 import traceback
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,13 +75,21 @@ class Visit:
 
     @property
     def graphs(self) -> str:
-        """How the engine runs layers: captured, or on a CPU by the same code without capture."""
-        return "cuda" if self.device == "cuda" else "static"
+        """How the engine runs layers: compiled and captured, or on a CPU by the same code without either. It falls back by itself, with a message."""
+        return "cuda+compile" if self.device == "cuda" else "static"
 
     @property
     def site(self) -> Path:
         """Where wheels are installed."""
         return self.work / "site"
+
+
+class Found(RuntimeError):
+    """What a stage found is not as it should be. told: all that it found."""
+
+    def __init__(self, what: str, told: dict[str, Any]) -> None:
+        super().__init__(what)
+        self.told = told
 
 
 # -- stages: each returns what is to be told of it, or raises ------------------------------------------------------------------
@@ -129,7 +138,10 @@ def device(visit: Visit) -> dict[str, Any]:
 
 
 def lossless(visit: Visit) -> dict[str, Any]:
-    """The demo model's own greedy text against every design: FP32, then BF16, each difference with its gap."""
+    """The demo model's own greedy text against every design: FP32, then BF16, each difference with its gap.
+
+    Raises Found where FP32 differs at all, or a token lies further below the model's own than rounding explains.
+    """
     import torch
 
     from engine.decode import AdaDecoder
@@ -140,6 +152,7 @@ def lossless(visit: Visit) -> dict[str, Any]:
 
     tokens, per_domain = (6, 1) if visit.dry else (96, 4)
     told: dict[str, Any] = {}
+    wrong = []
     for dtype in ("float32", "bfloat16"):
         demo = load_demo(dtype=dtype, device=visit.device)
         chosen = [prompt for domain in demo.prompts for prompt in demo.of(domain)[:per_domain]][: 2 if visit.dry else None]
@@ -151,10 +164,13 @@ def lossless(visit: Visit) -> dict[str, Any]:
         for one in ids:
             own = demo.model.generate(one.to(demo.model.device), max_new_tokens=tokens, do_sample=False, pad_token_id=0)[0, one.shape[1] :]
             equal += decoder.generate(one, tokens, policy="vanilla").tokens == own.tolist()
-        told[dtype] = {"graphs": visit.graphs, "equal_to_generate": equal, **report}
+        told[dtype] = {"graphs": visit.graphs, "fallbacks": decoder.parts.fallbacks, "equal_to_generate": equal, **report}
+        wrong += _losses(dtype, told[dtype])
         del demo, decoder
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+    if wrong:
+        raise Found("; ".join(wrong), told)
     return told
 
 
@@ -178,12 +194,12 @@ def baselines(visit: Visit) -> dict[str, Any]:
     few = ["--baselines", "generate" if visit.dry else "generate,static", "--limit", "1"]
     told["llama-8b-baselines"] = _attempt(lambda: _record_shape(visit, "llama-8b", few, name="llama-8b-baselines"))
     if failed := [name for name, one in told.items() if "error" in one]:
-        raise RuntimeError(f"{', '.join(failed)} failed: {json.dumps(told)}")
+        raise Found(f"{', '.join(failed)} failed", told)
     return told
 
 
 def validate(visit: Visit) -> dict[str, Any]:
-    """Tiers T0 to T2 of every finished recording, its speeds, and its vanilla against the weight-read ceiling."""
+    """Tiers T0 to T2 of every finished recording, its speeds, and its vanilla against the weight-read ceiling. Raises Found where one does not hold."""
     from profiles.store import read_profile
 
     told = {}
@@ -191,8 +207,10 @@ def validate(visit: Visit) -> dict[str, Any]:
         told[folder.parent.name] = _attempt(lambda folder=folder: _validated(visit, read_profile(folder.parent)))
     if not told:
         raise RuntimeError("nothing was recorded yet: run demo, llama-8b or codellama-34b first")
-    if failed := [name for name, one in told.items() if "error" in one]:
-        raise RuntimeError(f"{', '.join(failed)} failed: {json.dumps(told)}")
+    wrong = [f"{name}: {one['error']}" for name, one in told.items() if "error" in one]
+    wrong += [f"{name}: the simulator goes other rounds than its measured runs" for name, one in told.items() if one.get("holds") is False]
+    if wrong:
+        raise Found("; ".join(wrong), told)
     return told
 
 
@@ -205,8 +223,7 @@ def pack(visit: Visit) -> dict[str, Any]:
     volumes: list[int] = []
     left_out: list[str] = []
     archive: zipfile.ZipFile | None = None
-    for path in sorted(files, key=lambda path: (path.stat().st_size > VOLUME_BYTES, path.parts)):
-        size = path.stat().st_size + 512  # and its entry in the directory
+    for size, path in sorted((_packed_bytes(path), path) for path in files):
         if archive is None or volumes[-1] + size > VOLUME_BYTES:
             if size > VOLUME_BYTES or len(volumes) == VOLUMES:
                 left_out.append(str(path.relative_to(visit.work)))
@@ -235,6 +252,27 @@ STAGES: dict[str, Callable[[Visit], dict[str, Any]]] = {
 
 
 # -- what stages are made of ---------------------------------------------------------------------------------------------------
+
+
+def _losses(dtype: str, told: Mapping[str, Any]) -> list[str]:
+    """What is wrong with one dtype of `lossless`: FP32 texts that differ, tokens beyond the tolerance."""
+    wrong = []
+    if dtype == "float32":
+        if (equal := told["equal_to_generate"]) != (count := told["prompts"]):
+            wrong.append(f"float32: vanilla wrote generate's text on {equal} of {count} prompts")
+        unlike = [row for row in told["designs"] if row["equal_texts"] != row["texts"]]
+        wrong += [f"float32: {row['design']} wrote vanilla's text on {row['equal_texts']} of {row['texts']} prompts" for row in unlike]
+    beyond = [row for row in told["designs"] if row["beyond"]]
+    return wrong + [f"{dtype}: {row['design']} has {row['beyond']} tokens beyond {told['tolerance_nats']} nats" for row in beyond]
+
+
+def _packed_bytes(path: Path) -> int:
+    """What a file takes in an archive, its entry in the directory included."""
+    packer, size = zlib.compressobj(), 512
+    with path.open("rb") as file:
+        while chunk := file.read(2**20):
+            size += len(packer.compress(chunk))
+    return size + len(packer.flush())
 
 
 def _attempt(do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -372,6 +410,8 @@ def inside(visit: Visit, stage: str) -> None:
         told = {"state": "done", "result": STAGES[stage](visit)}
     except KeyboardInterrupt:
         told = {"state": "unfinished", "error": "interrupted; what was finished is kept"}
+    except Found as wrong:
+        told = {"state": "failed", "error": str(wrong), "result": wrong.told}
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is written down, and the visit goes on
         traceback.print_exc()
         told = {"state": "failed", "error": f"{type(error).__name__}: {error}"}

@@ -172,8 +172,10 @@ def test_heads_fit_a_model_whose_weights_were_packed() -> None:
     made = AdaDecoder(model, ExitHeads.load(MODEL, model))
     assert isinstance(made.parts, SegmentedModel)
     assert made.parts.dtype == torch.bfloat16
-    (row, _) = flip_report(made, PROMPTS[:1], DESIGNS[:1], 6)["designs"]
-    assert row["beyond"] == 0
+    design = Design.of(Policy.ADADECODE, gamma=0.0, placement=(4, 8))
+    _, row = flip_report(made, PROMPTS[:1], [design], 6)["designs"]
+    assert (row["design"], row["beyond"]) == (design.label, 0)
+    assert row["tokens"] > 0
 
 
 def test_a_recording_under_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import runpy
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -135,15 +137,51 @@ def test_files_too_many_or_too_large_are_said_to_be_left_out(
 ) -> None:
     """What is small comes through."""
     pack = script["pack"]
-    monkeypatch.setitem(pack.__globals__, "VOLUME_BYTES", 3000)
+    monkeypatch.setitem(pack.__globals__, "VOLUME_BYTES", 3200)
     monkeypatch.setitem(pack.__globals__, "VOLUMES", 2)
     for name, size in (("a", 2000), ("b", 2000), ("c", 2000), ("d", 9000)):
         (tmp_path / "work").mkdir(exist_ok=True)
-        (tmp_path / "work" / name).write_bytes(b"x" * size)
+        (tmp_path / "work" / name).write_bytes(random.Random(name).randbytes(size))
+    (tmp_path / "work" / "easy").write_bytes(b"x" * 9000)
     visit_ = script["Visit"](
         work=tmp_path / "work", out=tmp_path / "out", source=tmp_path, device="cpu", dry=True, wheels=None, seconds=1.0
     )
     assert pack(visit_) == {"files": ["visit-1.zip", "visit-2.zip"], "left_out": ["c", "d"]}
+    assert zipfile.ZipFile(tmp_path / "out/visit-1.zip").namelist() == ["easy", "a"]
+    assert all(path.stat().st_size <= 3200 for path in (tmp_path / "out").iterdir())
+
+
+LOSSLESS = {"prompts": 2, "equal_to_generate": 2, "tolerance_nats": 0.1}
+SAME = {"design": "vanilla", "texts": 2, "equal_texts": 2, "beyond": 0}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "change", "row", "wanted"),
+    [
+        ("float32", {}, {}, []),
+        ("float32", {"equal_to_generate": 1}, {}, ["float32: vanilla wrote generate's text on 1 of 2 prompts"]),
+        ("float32", {}, {"equal_texts": 1}, ["float32: vanilla wrote vanilla's text on 1 of 2 prompts"]),
+        ("bfloat16", {"equal_to_generate": 1}, {"equal_texts": 1}, []),
+        ("bfloat16", {}, {"beyond": 3}, ["bfloat16: vanilla has 3 tokens beyond 0.1 nats"]),
+    ],
+)
+def test_what_is_lost_is_said(script: dict[str, Any], dtype: str, change: dict[str, Any], row: dict[str, Any], wanted: list[str]) -> None:
+    """In FP32 any difference, in BF16 what no near-tie explains."""
+    assert script["_losses"](dtype, {**LOSSLESS, **change, "designs": [{**SAME, **row}]}) == wanted
+
+
+def test_a_stage_whose_findings_are_wrong_fails_and_tells_them(
+    script: dict[str, Any], visited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The result is written, and the stage is not done."""
+    inside = script["inside"]
+    monkeypatch.setitem(inside.__globals__, "_validated", lambda *_: {"holds": False})
+    shutil.copytree(visited / "work", tmp_path / "work")
+    visit_ = script["Visit"](work=tmp_path / "work", out=tmp_path, source=tmp_path, device="cpu", dry=True, wheels=None, seconds=1.0)
+    inside(visit_, "validate")
+    told = result(tmp_path, "validate")
+    assert (told["state"], told["result"]) == ("failed", {"llama-8b": {"holds": False}})
+    assert "llama-8b: the simulator" in told["error"]
 
 
 @pytest.mark.parametrize("name", ["--stage=coffee", "--device=tpu"])

@@ -8,6 +8,7 @@ import torch
 from engine.decode import AdaDecoder
 from engine.graphs import CapturedModel
 from engine.heads import ExitHeads
+from engine.static import StaticModel, Step
 from tests.models import N_LAYERS, greedy_text, random_prompt, tiny_model
 
 pytestmark = pytest.mark.gpu
@@ -46,23 +47,31 @@ def test_marks_stand_between_graphs_of_single_layers(decoder: AdaDecoder) -> Non
     assert len(marks) == 4
 
 
-def test_a_capture_that_fails_falls_back_with_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_capture_that_fails_on_its_way_falls_back_with_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer breaks within the second capture; the stream that was current is so again."""
     model = tiny_model("llama").to("cuda")
     prompt = random_prompt(7).to("cuda")
     text = greedy_text(model, prompt, 8)
     decoder = AdaDecoder(model, graphs="cuda")
 
-    def fail() -> None:
-        raise torch.OutOfMemoryError("no room for the graph")
+    layer, begun, stream = StaticModel.layer, [], torch.cuda.current_stream()
 
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", fail)
+    def breaking(self: StaticModel, index: int, hidden: torch.Tensor, step: Step) -> torch.Tensor:
+        if torch.cuda.is_current_stream_capturing():
+            begun.append(index)
+            if len(begun) == N_LAYERS + 3:
+                raise torch.OutOfMemoryError("no room for the graph")
+        return layer(self, index, hidden, step)
+
+    monkeypatch.setattr(StaticModel, "layer", breaking)
     with pytest.warns(UserWarning, match="could not be captured as a CUDA graph .*no room"):
         got = decoder.generate(prompt, 8, policy="vanilla", eos_token_id=())
     assert got.tokens == text
+    assert torch.cuda.current_stream() == stream
 
 
 def test_what_graphs_hold_is_reported(decoder: AdaDecoder) -> None:
     decoder.generate(random_prompt(13).to("cuda"), 4, policy="vanilla", eos_token_id=())
     assert isinstance(decoder.parts, CapturedModel)
-    assert decoder.parts.memory_bytes >= 0
+    assert decoder.parts.graphs_bytes > 0
     assert decoder.parts._tails

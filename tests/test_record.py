@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from typer.testing import CliRunner
 
 from engine.decode import AdaDecoder
@@ -176,6 +178,38 @@ def test_a_killed_recording_resumes_to_the_same_tables(saved: Path, tmp_path: Pa
     assert killed == 2
     done = CliRunner().invoke(app, ["--out", str(tmp_path / "p"), "--resume"])
     assert done.exit_code == 0, done.output
+    assert_same_but_timings(read_profile(tmp_path / "p"), read_profile(tmp_path / "whole"))
+
+
+def host_is_full() -> None:
+    torch.empty(2**60, dtype=torch.uint8)
+
+
+def gpu_is_full() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+@pytest.mark.parametrize(("fill", "whose"), [(host_is_full, "machine"), (gpu_is_full, "GPU")])
+def test_where_memory_runs_out_the_recording_can_be_gone_on_with(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fill: Callable[[], None], whose: str
+) -> None:
+    """A layer finds none once, after three pieces: it is said, what was finished is kept, and --resume ends with the same tables."""
+    short = ["--limit", "2", "--max-new-tokens", "5", "--repeats", "1", "--placements", "2"]
+    assert CliRunner().invoke(app, [*options(saved, tmp_path / "whole"), *short]).exit_code == 0
+    forward, full = LlamaDecoderLayer.forward, []
+
+    def short_of_memory(self: LlamaDecoderLayer, *args: Any, **kwargs: Any) -> Any:
+        if not full and len(list((tmp_path / "p/parts").glob("*.done"))) == 3:
+            full.append(True)
+            fill()
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(LlamaDecoderLayer, "forward", short_of_memory)
+    told = refusal([*options(saved, tmp_path / "p"), *short])
+    assert told.startswith(f"the {whose}'s memory does not suffice")
+    assert "--resume" in told
+    assert len(list((tmp_path / "p/parts").glob("*.done"))) == 3
+    assert CliRunner().invoke(app, ["--out", str(tmp_path / "p"), "--resume"]).exit_code == 0
     assert_same_but_timings(read_profile(tmp_path / "p"), read_profile(tmp_path / "whole"))
 
 

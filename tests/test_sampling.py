@@ -9,11 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.generation.logits_process import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from engine.decode import AdaDecoder
 from engine.heads import ExitHeads
-from engine.sampling import Sampling, draw, judge
+from engine.sampling import Greedy, Sampler, Sampling, draw, judge
 from profiles.errors import SamplingError
 from sim.design import Design
 from sim.scheduler import Check, Draft, Outcome, Run, Schedule, Verdict, Verify, Work
@@ -27,6 +29,55 @@ ALMOST_ONE = math.nextafter(1.0, 0.0)
 def decoder() -> AdaDecoder:
     model = tiny_model("llama")
     return AdaDecoder(model, ExitHeads.identity(model, (2, 4)))
+
+
+# ---- reads ----
+
+
+class Reads(TorchDispatchMode):
+    """Counts what a GPU would have to be waited for: numbers taken out of tensors, one at a time or as a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.lists = Lists(self)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+class Lists(TorchFunctionMode):
+    """The lists, which no operation tells of."""
+
+    def __init__(self, reads: Reads) -> None:
+        super().__init__()
+        self.reads = reads
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        self.reads.count += func is torch.Tensor.tolist
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("chooser", [Greedy(), Sampler(Sampling(seed=1)), Sampler(Sampling(top_k=3, top_p=0.9, seed=1))])
+def test_a_token_a_check_and_a_verdict_are_one_read_each(chooser: Greedy | Sampler) -> None:
+    logits = torch.randn((2, 50), generator=torch.Generator().manual_seed(0))
+    reads, counts = Reads(), []
+    with reads, reads.lists:
+        chooser.first(logits[0])
+        counts.append(reads.count)
+        draft = chooser.draft(logits[0], 7)
+        counts.append(reads.count)
+        chooser.verdict(logits, Verify(7, 9, (draft.token,)))
+        counts.append(reads.count)
+    assert counts == [1, 2, 3]
+
+
+def test_a_drafts_confidence_is_its_tokens_probability() -> None:
+    """The lowest of equal ones."""
+    draft = Greedy().draft(torch.tensor([0.0, 2.0, -1.0, 2.0]), 0)
+    wanted = torch.tensor([0.0, 2.0, -1.0, 2.0]).softmax(0)[1]
+    assert (draft.token, draft.confidence) == (1, pytest.approx(float(wanted)))
 
 
 # ---- the transforms ----

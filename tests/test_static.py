@@ -77,9 +77,34 @@ def test_padded_rows_change_nothing(pair: tuple[SegmentedModel, StaticModel], n:
 
 
 def test_padding_writes_into_spare_slots_at_the_end_of_the_buffers(pair: tuple[SegmentedModel, StaticModel]) -> None:
+    """And a bucket's length is always one that kernels need no copy of the mask for."""
     parts = pair[1]
-    assert parts.kv.slots == parts.kv.capacity + SPARE
+    assert parts.kv.slots >= parts.kv.capacity + SPARE
+    assert parts.kv.slots % 64 == 0
     assert all(keys is not None and keys.shape[2] == parts.kv.slots for keys in parts.kv.keys)
+
+
+@pytest.mark.parametrize("longest", [20, 126, 128, 129, 200])
+def test_all_that_a_text_needs_is_prepared(longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every number of rows at every bucket, those of padding rows that lie beyond it included."""
+    monkeypatch.setattr(StaticModel, "doubling", True)
+    parts = StaticModel(tiny_model("llama", torch.float32))
+    with torch.inference_mode():
+        parts.allocate(longest)
+    seen = set()
+    monkeypatch.setattr(StaticModel, "run_padded", lambda self, first, last, hidden, start, mark: seen.add(shape(hidden, start)) or hidden)
+
+    def shape(hidden: torch.Tensor, start: int) -> tuple[int, int]:
+        size = hidden.shape[1]
+        return size, bucket_of(start + size, parts.kv.slots, doubling=True)
+
+    parts.prepare([(0, 3), (3, N_LAYERS)], longest)
+    needed = {
+        (size_of(n), bucket_of(start + size_of(n), parts.kv.slots, doubling=True))
+        for n in range(1, 9)
+        for start in range(1, longest - n + 1)
+    }
+    assert seen == needed
 
 
 def test_marks_stand_around_every_layer(pair: tuple[SegmentedModel, StaticModel]) -> None:

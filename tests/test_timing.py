@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
 
 from engine.decode import AdaDecoder
 from engine.heads import ExitHeads
-from engine.timing import Walking, Walks, host_seconds, walk
+from engine.timing import Clock, Walking, Walks, host_seconds, synchronized_now, walk
 from sim.scheduler import Check, Run, Verify
 from tests.models import tiny_model
 
@@ -83,3 +84,28 @@ def test_host_time_is_what_a_decode_takes_less_its_layers_and_heads(
         host = host_seconds(decoder, depth, context=1, rounds=2)
     runs, later = (2, 0) if depth == 0 else (14, 2)  # six shallow runs and one deep one a round
     assert host * works == runs + later + 1
+
+
+def test_the_models_own_gpu_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the one that happens to be current: events are recorded in its stream, and it is waited for."""
+    device, asked = torch.device("cuda", 1), []
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self, stream: Any) -> None:
+            asked.append(("record", stream))
+
+        def elapsed_time(self, _other: Event) -> float:
+            return 250.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda of: f"stream of {of}")
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda of: asked.append(("wait", of)))
+    clock = Clock(device)
+    clock.mark()
+    clock.mark()
+    assert clock.intervals() == [0.25]
+    synchronized_now(device)
+    assert asked == [("record", "stream of cuda:1")] * 2 + [("wait", device)] * 2
