@@ -10,7 +10,7 @@ from rich.progress import track
 
 from engine import AdaDecoder, load_demo
 from engine.parts import Parts
-from engine.profile_cli import make_plan
+from engine.profile_cli import DEFAULTS, make_plan
 from engine.record import Recorder
 from profiles.store import Profile, write_profile
 from sim.design import Design
@@ -23,7 +23,7 @@ def measured(profile: Profile, designs: Sequence[Design], folder: Path, repeats:
     """
     demo = load_demo()
     decoder = AdaDecoder(demo.model, demo.heads)
-    plan = make_plan(decoder, demo.tokenizer, demo.examples, {**profile.manifest["settings"], "repeats": repeats})
+    plan = make_plan(decoder, demo.tokenizer, demo.examples, {**DEFAULTS, **profile.manifest["settings"], "repeats": repeats})
     for digest in ("prompts_digest", "weights_digest", "heads_digest"):
         if plan.settings[digest] != profile.manifest["settings"][digest]:
             raise SystemExit(f"{profile.path} was recorded with other {digest[:-7]}: record it again with adadecode-profile --demo")
