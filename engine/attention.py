@@ -86,17 +86,25 @@ _current: list[KeyValues] = []
 
 
 @contextmanager
-def attending(model: PreTrainedModel, kv: KeyValues) -> Iterator[None]:
-    """Within: the model's layers attend over ``kv``. Afterwards the model attends as it did before."""
-    config = model.config.get_text_config()
+def implemented(config: Any, name: str) -> Iterator[None]:
+    """Within: the layers of a model with this configuration attend by the function registered under this name."""
     before = config._attn_implementation
-    config._attn_implementation = NAME
-    _current.append(kv)
+    config._attn_implementation = name
     try:
         yield
     finally:
-        _current.pop()
         config._attn_implementation = before
+
+
+@contextmanager
+def attending(model: PreTrainedModel, kv: KeyValues) -> Iterator[None]:
+    """Within: the model's layers attend over ``kv``. Afterwards the model attends as it did before."""
+    _current.append(kv)
+    try:
+        with implemented(model.config.get_text_config(), NAME):
+            yield
+    finally:
+        _current.pop()
 
 
 def attend(
@@ -132,14 +140,11 @@ def attend(
     keys, values = keys.narrow(2, first, kv.stop - first), values.narrow(2, first, kv.stop - first)
     packed = query.reshape(1, kv_heads, groups * n, width)  # query heads that share a key/value head stand side by side
     mask = None if n == 1 else kv.mask(sliding_window, groups, query.device)
-    if softcap is None and s_aux is None:
-        out = F.scaled_dot_product_attention(packed, keys, values, attn_mask=mask, scale=scale)
-    else:
-        out = _attend_by_hand(packed, keys, values, mask, scale, softcap, s_aux, n)
+    out = attend_packed(packed, keys, values, mask, scale, softcap, s_aux, n)
     return out.reshape(1, heads, n, out.shape[-1]).transpose(1, 2), None
 
 
-def _attend_by_hand(
+def attend_packed(
     query: torch.Tensor,
     keys: torch.Tensor,
     values: torch.Tensor,
@@ -149,7 +154,9 @@ def _attend_by_hand(
     sinks: torch.Tensor | None,
     n: int,
 ) -> torch.Tensor:
-    """Attention with capped scores (Gemma 2) or one sink logit per head (gpt-oss). query (1, kv_heads, groups * n, d)."""
+    """Attention of packed queries (1, kv_heads, groups * n, d): by hand where scores are capped (Gemma 2) or a head has a sink logit (gpt-oss)."""
+    if softcap is None and sinks is None:
+        return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=scale)
     scores = (query @ keys.transpose(-1, -2)) * scale
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 from transformers import AttentionInterface, PreTrainedModel
 
-from engine.attention import _attend_by_hand, _current
+from engine.attention import _current, attend_packed, implemented
 from engine.segments import SegmentedModel
 from profiles.errors import InputError
 from sim.design import DEFAULT_CAP
@@ -176,12 +175,10 @@ class CanonicalModel(SegmentedModel):
 
     @contextmanager
     def _in_rows(self) -> Iterator[None]:
-        before = self.config._attn_implementation
-        self.config._attn_implementation = _NAME
         try:
-            yield
+            with implemented(self.config, _NAME):
+                yield
         finally:
-            self.config._attn_implementation = before
             _passing.clear()
 
 
@@ -220,10 +217,7 @@ def attend_in_rows(
     seen = []
     for end in now.ends:
         k, v, mask = keys.narrow(2, 0, end), values.narrow(2, 0, end), now.mask(end, sliding_window, groups)
-        if softcap is None and s_aux is None:
-            seen.append(F.scaled_dot_product_attention(packed, k, v, attn_mask=mask, scale=scale))
-        else:
-            seen.append(_attend_by_hand(packed, k, v, mask, scale, softcap, s_aux, n))
+        seen.append(attend_packed(packed, k, v, mask, scale, softcap, s_aux, n))
     out = seen[0] if len(seen) == 1 else torch.where(now.late.repeat(groups)[:, None], seen[1], seen[0])
     return out.reshape(1, heads, n, out.shape[-1]).transpose(1, 2), None
 

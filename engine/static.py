@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 from transformers import AttentionInterface, PreTrainedModel
 
-from engine.attention import KeyValues, _attend_by_hand
+from engine.attention import KeyValues, attend_packed, implemented
 from engine.segments import Call, Room, SegmentedModel
 
 SIZES = (1, 2, 4, 8)
@@ -265,12 +265,8 @@ def passing(step: Step) -> Iterator[None]:
 @contextmanager
 def in_static_shapes(config: Any) -> Iterator[None]:
     """Within: the layers of a model with this configuration attend in static shapes."""
-    before = config._attn_implementation
-    config._attn_implementation = _NAME
-    try:
+    with implemented(config, _NAME):
         yield
-    finally:
-        config._attn_implementation = before
 
 
 def attend_static(
@@ -301,10 +297,7 @@ def attend_static(
     bucket = mask.shape[-1]
     keys, values = keys.narrow(2, 0, bucket), values.narrow(2, 0, bucket)
     packed = query.reshape(1, kv_heads, groups * n, width)
-    if softcap is None and s_aux is None:
-        out = F.scaled_dot_product_attention(packed, keys, values, attn_mask=mask, scale=scale)
-    else:
-        out = _attend_by_hand(packed, keys, values, mask, scale, softcap, s_aux, n)
+    out = attend_packed(packed, keys, values, mask, scale, softcap, s_aux, n)
     return out.reshape(1, heads, n, out.shape[-1]).transpose(1, 2), None
 
 

@@ -123,10 +123,8 @@ class Limits:
         return float(self.bill.speedups()[0])
 
 
-def find_limits(
-    scenario: Scenario, setting: Setting, design: Design, prompts: Sequence[int], *, trace: str | None = None, change: float = 0.1
-) -> Limits:
-    """setting, trace: as `sim.scenario.find_scenario` got them. change: of each assumption, either way.
+def find_limits(scenario: Scenario, setting: Setting, design: Design, prompts: Sequence[int], *, change: float = 0.1) -> Limits:
+    """setting: as `sim.scenario.find_scenario` got it. change: of each assumption, either way.
 
     Raises DesignError for a design that has no limits to find and for a change outside (0, 1), ProfileError where no prompt has a second
     token, LatencyError.
@@ -143,7 +141,7 @@ def find_limits(
     designs = (design, *(other for other in neighbours(design, scenario.trace.depths)[1:] if _is_priced(billing, other)))
     bill = billing.bill(designs)
     corners = {corner: other.bill(designs) for corner, other in billings.items()}
-    remake = _remake(setting, scenario, trace)
+    remake = _remake(setting, scenario)
     attending = Attending(scenario.latencies.middle, _window(setting, scenario, remake))
     return Limits(
         scenario=scenario,
@@ -184,10 +182,10 @@ def _is_priced(billing: Billing, design: Design) -> bool:
     return True
 
 
-def _remake(setting: Setting, scenario: Scenario, trace: str | None) -> Remake | str:
+def _remake(setting: Setting, scenario: Scenario) -> Remake | str:
     """How to make the latencies again, or why they cannot be."""
     try:
-        return Remake.of(setting, scenario, trace)
+        return Remake.of(setting, scenario)
     except InputError as error:
         return f"which part of a measured time is reading cannot be told without the device's bandwidth and FLOP/s: {error}"
 

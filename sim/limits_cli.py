@@ -11,53 +11,37 @@ from rich.console import Console
 from sim.design import DEFAULT_CAP, Policy
 from sim.limits import Bandwidths, Fitted, Limits, find_limits
 from sim.limits_tables import limits_tables
-from sim.memory import WEIGHT_BYTES
 from sim.options import CapOption, GammaOption, HeadsOption, JsonOption, PolicyOption, design_of, map_of, print_json
 from sim.predict import Predictor
-from sim.scenario import DATASHEET, Setting, find_scenario
+from sim.scenario import Setting, find_scenario
+from sim.scenario_options import (
+    DomainsOption,
+    DtypeOption,
+    FromOption,
+    LatencyArgument,
+    MapOption,
+    ModelOption,
+    ToOption,
+    TraceOption,
+)
 from sim.sensitivity import tornado, turns
 
 
 def limits(
-    latency: Annotated[
-        str,
-        typer.Argument(
-            metavar="LATENCY",
-            help=f"A directory that adadecode-profile wrote, or one of imported latencies; or {DATASHEET}, where nothing was measured.",
-            show_default=False,
-        ),
-    ],
+    latency: LatencyArgument,
     *,
     policy: PolicyOption = Policy.ADADECODE.value,
     gamma: GammaOption = "0.75",
     heads: HeadsOption = None,
     cap: CapOption = DEFAULT_CAP,
     change: Annotated[float, typer.Option("--change", help="How far off each assumption may be, either way.")] = 0.1,
-    domain: Annotated[
-        list[str] | None, typer.Option("--domain", help="Only prompts of this domain; may be repeated.", show_default=False)
-    ] = None,
-    trace: Annotated[
-        str | None, typer.Option("--trace", help="The profile whose text is replayed, where it is not LATENCY.", show_default=False)
-    ] = None,
-    to: Annotated[
-        str | None, typer.Option("--to", help="Another device: a name of the catalogue, or FILE.toml.", show_default=False)
-    ] = None,
-    source: Annotated[
-        str | None, typer.Option("--from", help="The device LATENCY was measured on, where it does not say.", show_default=False)
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", help=f"The model of LATENCY, where it does not say; with {DATASHEET}, the model to run.", show_default=False
-        ),
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option("--dtype", help=f"Weights in another format: {', '.join(WEIGHT_BYTES)}.", show_default=False)
-    ] = None,
-    mapping: Annotated[
-        str | None,
-        typer.Option("--map", help="Where heads of the trace stand in the model of LATENCY, like 3:8,7:16.", show_default=False),
-    ] = None,
+    domain: DomainsOption = None,
+    trace: TraceOption = None,
+    to: ToOption = None,
+    source: FromOption = None,
+    model: ModelOption = None,
+    dtype: DtypeOption = None,
+    mapping: MapOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say where one design stops paying: in head cost, acceptance, batch and bandwidth; how bad it may get; and what its answer hangs on."""
@@ -66,7 +50,7 @@ def limits(
     design = design_of(scenario.trace.depths, policy=policy, gamma=gamma, heads=heads, cap=cap, verify=True)
     scenario.check_fits(design.placement)
     prompts = Predictor(trace=scenario.trace, latency=scenario.latencies.middle).prompts(domain)
-    found = find_limits(scenario, setting, design, prompts, trace=trace, change=change)
+    found = find_limits(scenario, setting, design, prompts, change=change)
     if as_json:
         print_json(limits_dict(found))
         return

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console, Group
 from rich.padding import Padding
 from rich.table import Table
@@ -13,7 +12,6 @@ from rich.text import Text
 
 from sim.corners import Ends, corner_ends, measured_ends
 from sim.design import DEFAULT_CAP, Policy
-from sim.memory import WEIGHT_BYTES
 from sim.options import (
     CapOption,
     GammaOption,
@@ -29,49 +27,34 @@ from sim.options import (
     print_json,
 )
 from sim.predict import Prediction, Predictor
-from sim.scenario import DATASHEET, Scenario, Setting, find_scenario
+from sim.scenario import Scenario, Setting, find_scenario
+from sim.scenario_options import (
+    DomainsOption,
+    DtypeOption,
+    FromOption,
+    LatencyArgument,
+    MapOption,
+    ModelOption,
+    ToOption,
+    TraceOption,
+)
 
 
 def predict(
-    latency: Annotated[
-        str,
-        typer.Argument(
-            metavar="LATENCY",
-            help=f"A directory that adadecode-profile wrote, or one of imported latencies; or {DATASHEET}, where nothing was measured.",
-            show_default=False,
-        ),
-    ],
+    latency: LatencyArgument,
     *,
     policy: PolicyOption = Policy.ADADECODE.value,
     gamma: GammaOption = "0.75",
     heads: HeadsOption = None,
     cap: CapOption = DEFAULT_CAP,
     verify: VerifyOption = True,
-    domain: Annotated[
-        list[str] | None, typer.Option("--domain", help="Only prompts of this domain; may be repeated.", show_default=False)
-    ] = None,
-    trace: Annotated[
-        str | None, typer.Option("--trace", help="The profile whose text is replayed, where it is not LATENCY.", show_default=False)
-    ] = None,
-    to: Annotated[
-        str | None, typer.Option("--to", help="Another device: a name of the catalogue, or FILE.toml.", show_default=False)
-    ] = None,
-    source: Annotated[
-        str | None, typer.Option("--from", help="The device LATENCY was measured on, where it does not say.", show_default=False)
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", help=f"The model of LATENCY, where it does not say; with {DATASHEET}, the model to run.", show_default=False
-        ),
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option("--dtype", help=f"Weights in another format: {', '.join(WEIGHT_BYTES)}.", show_default=False)
-    ] = None,
-    mapping: Annotated[
-        str | None,
-        typer.Option("--map", help="Where heads of the trace stand in the model of LATENCY, like 3:8,7:16.", show_default=False),
-    ] = None,
+    domain: DomainsOption = None,
+    trace: TraceOption = None,
+    to: ToOption = None,
+    source: FromOption = None,
+    model: ModelOption = None,
+    dtype: DtypeOption = None,
+    mapping: MapOption = None,
     shortlist: ShortlistOption = None,
     head_dtype: HeadDtypeOption = None,
     as_json: JsonOption = False,

@@ -6,15 +6,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from profiles.devices import Device, find_device
-from profiles.errors import DeviceError
 from profiles.latency import LatencyTable
-from profiles.models import find_model
 from profiles.shape import ModelShape
 from profiles.store import Profile, read_profile
 from sim.head_form import FULL
 from sim.loads import largest_batch
-from sim.origin import device_of, precision_of, shape_of
-from sim.precision import ordinary
+from sim.origin import device_of
 from sim.scenario import Scenario, Setting
 from sim.tables import REACH, DeviceLatencies, carried_latencies, datasheet_latencies
 
@@ -35,22 +32,18 @@ class Remake:
     max_context: int
 
     @classmethod
-    def of(cls, setting: Setting, scenario: Scenario, trace: str | None) -> Remake:
-        """setting, trace: as `sim.scenario.find_scenario` got them. Raises DeviceError for a machine that the catalogue does not know."""
-        said, dtype = scenario.trace, setting.dtype
+    def of(cls, setting: Setting, scenario: Scenario) -> Remake:
+        """setting: as `sim.scenario.find_scenario` got it. Raises DeviceError for a machine that the catalogue does not know."""
+        said = scenario.trace
         source: Profile | ModelShape
+        dtype = setting.dtype
         if scenario.latencies.basis == "datasheet":
-            if setting.to is None or (trace is None and setting.model is None):
-                raise DeviceError("a datasheet is of a device and runs a model: name them with --to, and --model or --trace")
-            device = find_device(setting.to)
-            if setting.model is not None:
-                source, dtype = find_model(setting.model), dtype or ordinary(device)
-            else:
-                text = read_profile(str(trace))
-                source, dtype = shape_of(text), dtype or precision_of(text).weights
+            assert scenario.run is not None
+            assert scenario.device is not None
+            source, device, dtype = scenario.run.shape, scenario.device, scenario.precision.weights
         else:
             profile = scenario.measured or read_profile(setting.latency)
-            device = find_device(setting.to) if setting.to is not None else device_of(profile, setting.source)
+            device = scenario.device or (find_device(setting.to) if setting.to is not None else device_of(profile, setting.source))
             source = replace(profile, latency=LatencyTable.from_samples(profile.latency, profile.n_layers).points)
         return cls(
             setting=setting,

@@ -27,7 +27,7 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
 
 def made(setting: Setting, trace: str | None = None, depths: dict[int, int] | None = None) -> tuple[Remake, Scenario]:
     scenario = find_scenario(setting, trace=trace, depths=depths)
-    return Remake.of(setting, scenario, trace), scenario
+    return Remake.of(setting, scenario), scenario
 
 
 def seconds(latencies: DeviceLatencies) -> pd.DataFrame:
@@ -83,4 +83,4 @@ def test_a_machine_that_nobody_knows_is_told(tmp_path: Path) -> None:
     """Nothing of it can be carried."""
     setting = Setting(latency=str(synthetic_profile(tmp_path / "p").path))
     with pytest.raises(DeviceError, match="say which device it was with --from"):
-        Remake.of(setting, find_scenario(setting), None)
+        Remake.of(setting, find_scenario(setting))
