@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from profiles.devices import catalogue, find_device
 from profiles.errors import DeviceError
 from profiles.models import find_model
 from sim.cost import Cost, ModelCost
-from sim.transfer import KERNEL_CYCLES, Carrier, Roofline, bandwidth_ratio, estimate, peak_ratio
+from sim.transfer import KERNEL_CYCLES, SUSTAINED, Carrier, Roofline, bandwidth_ratio, estimate, peak_ratio
 from tests.commands import run, run_json
 from tests.operators import operator_csv
 from tests.recordings import CONFIG, about
@@ -113,6 +114,15 @@ def test_an_interval_holds_its_middle_and_more_time_never_becomes_less(source, t
     one, other = (carrier.carry(s, cost, cost) for s in (seconds, seconds * slower))
     assert 0 < one.low <= one.middle <= one.high
     assert other.middle >= one.middle
+
+
+def test_a_device_without_a_measured_bandwidth_sustains_what_others_do() -> None:
+    """The share is the catalogue's own median, and an L40S is no slower than its datasheet says by more."""
+    shares = [device.sustained_bandwidth.value / device.bandwidth for device in catalogue().values() if device.sustained_bandwidth]
+    assert round(median(shares), 2) == SUSTAINED
+    unmeasured = find_device("l40s")
+    assert unmeasured.sustained_bandwidth is None
+    assert Roofline.of(unmeasured, "bf16").bandwidth == SUSTAINED * unmeasured.bandwidth
 
 
 def test_a_dtype_that_a_device_lacks_is_refused() -> None:
