@@ -1,8 +1,8 @@
 """Our vanilla, eager, in static shapes and compiled, beside ``transformers`` generate in turn in one run; and AdaDecode beside our compiled vanilla.
 
 On one CPU thread at batch 1: the demo model on held-out prompts, and a Llama of 150M random parameters, each in FP32 and BF16. A text must be the model's own
-in FP32; in BF16, where the order of sums may flip a near-tie, the first token that differs is counted and its text goes on by itself. All texts have the
-same length, whatever their ends, so that seconds compare.
+in FP32; in BF16, where the order of sums may flip a near-tie, texts that differ are counted. All texts have the same length, whatever their ends, so that
+seconds compare. The limit beside them is a token as fast as this core reads as many bytes as the weights have, in the same turns.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from statistics import median
 from typing import Any
 
 import torch
@@ -41,6 +42,13 @@ def random_llama(dtype: torch.dtype) -> PreTrainedModel:
     return LlamaForCausalLM(config).to(dtype).eval()
 
 
+READS = 4
+"""Times that as many bytes as the weights have are read, for the ceiling."""
+
+Way = Callable[[torch.Tensor, int], list[int]]
+"""Decodes so many tokens after a prompt (1, n)."""
+
+
 def compare(
     name: str,
     model: PreTrainedModel,
@@ -50,26 +58,36 @@ def compare(
     repeats: int,
     design: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """All ways to decode the same prompts, in turn, prompt by prompt; design: AdaDecode's, eager and compiled, too."""
-    own: dict[str, Callable[[torch.Tensor], list[int]]] = {}
+    """All ways to decode the same prompts, in turn, prompt by prompt; design: AdaDecode's, eager and compiled, too.
 
-    def generate(prompt: torch.Tensor) -> list[int]:
+    A text's first token is timed by itself as well, in the same turns: what is left of the whole is the time of a token without the prompt.
+    """
+
+    def generate(prompt: torch.Tensor, tokens: int) -> list[int]:
         made = model.generate(prompt, max_new_tokens=tokens, do_sample=False, pad_token_id=0)
         text: list[int] = made[0, prompt.shape[1] :].tolist()
         return text
 
     model.generation_config.eos_token_id = None
     decoders = {mode: AdaDecoder(model, heads, graphs=mode) for mode in MODES}
-    own["transformers"] = generate
+    ways: dict[str, Way] = {"transformers": generate}
     for mode, decoder in decoders.items():
-        own[mode] = lambda x, d=decoder: d.generate(x, tokens, policy="vanilla", eos_token_id=()).tokens
+        ways[mode] = lambda x, n, d=decoder: d.generate(x, n, policy="vanilla", eos_token_id=()).tokens
     if design is not None:
         for mode in ("eager", "compile"):
-            own[f"adadecode {mode}"] = lambda x, d=decoders[mode]: d.generate(x, tokens, eos_token_id=(), **design).tokens
+            ways[f"adadecode {mode}"] = lambda x, n, d=decoders[mode]: d.generate(x, n, eos_token_id=(), **design).tokens
     begun = time.perf_counter()
-    texts = {way: [decode(x) for x in prompts] for way, decode in own.items()}  # compiles what is compiled
+    texts = {way: [decode(x, tokens) for x in prompts] for way, decode in ways.items()}  # compiles what is compiled
     first = time.perf_counter() - begun
-    seconds = in_turn({way: [lambda x=x, f=decode: f(x) for x in prompts] for way, decode in own.items()}, repeats)
+    weights = sum(weight.nbytes for weight in model.parameters())
+    memory = torch.ones(weights // 4)
+    jobs: dict[str, list[Callable[[], Any]]] = {"read": [lambda: [memory.sum() for _ in range(READS)]] * len(prompts)}
+    for way, decode in ways.items():
+        jobs[way] = [lambda x=x, f=decode: f(x, tokens) for x in prompts]
+        jobs[f"{way}, first token"] = [lambda x=x, f=decode: f(x, 1) for x in prompts]
+    whole = in_turn(jobs, repeats)
+    each = {way: _later_tokens(whole[way], whole[f"{way}, first token"], len(prompts) * (tokens - 1)) for way in ways}
+    read = [seconds / (READS * len(prompts)) for seconds in whole["read"]]
     compiled = decoders["compile"].parts
     assert isinstance(compiled, CompiledModel)
     result: dict[str, Any] = {
@@ -79,8 +97,11 @@ def compare(
         "prompts": len(prompts),
         "new_tokens": tokens,
         "repeats": repeats,
-        "tokens_per_s": {way: len(prompts) * tokens / sorted(s)[len(s) // 2] for way, s in seconds.items()},
-        "over_transformers": {way: ratio(seconds["transformers"], s) for way, s in seconds.items() if way != "transformers"},
+        "tokens_per_s": {way: 1 / median(seconds) for way, seconds in each.items()},
+        "over_transformers": {way: ratio(each["transformers"], seconds) for way, seconds in each.items() if way != "transformers"},
+        "over_transformers_with_prompt": {way: ratio(whole["transformers"], whole[way]) for way in ways if way != "transformers"},
+        "read_gb_per_s": weights / median(read) / 1e9,
+        "of_the_reading_limit": {way: ratio(read, each[way]) for way in ("transformers", *MODES)},
         "equal_texts": {way: sum(a == b for a, b in zip(found, texts["transformers"], strict=True)) for way, found in texts.items()},
         "compiled": None if compiled.compiler is None else {"variants": compiled.compiler.variants, "seconds": compiled.compiler.seconds},
         "first_run_s": first,
@@ -89,23 +110,36 @@ def compare(
     if design is not None:
         result["design"] = {name: list(value) for name, value in design.items()}
         for mode in ("eager", "compile"):
-            result[f"adadecode_over_vanilla_{mode}"] = ratio(seconds[mode], seconds[f"adadecode {mode}"])
+            result[f"adadecode_over_vanilla_{mode}"] = ratio(each[mode], each[f"adadecode {mode}"])
     if model.dtype == torch.float32 and any(n < len(prompts) for n in result["equal_texts"].values()):
         raise SystemExit(f"{name} in FP32: not all texts are the model's own: {result['equal_texts']}")
     return result
 
 
+def _later_tokens(whole: Sequence[float], first: Sequence[float], tokens: int) -> list[float]:
+    """Seconds of one token after the first, in each repeat."""
+    return [(all_of_it - prompt) / tokens for all_of_it, prompt in zip(whole, first, strict=True)]
+
+
 def table_of(results: Sequence[dict[str, Any]]) -> Table:
-    """Each way against generate, and AdaDecode against our vanilla."""
-    table = Table("", *(f"{r['model']} {r['dtype']}" for r in results), title="over transformers generate: median (lowest .. highest)")
-    for way in dict.fromkeys(way for r in results for way in r["over_transformers"]):
-        cells = [r["over_transformers"].get(way) for r in results]
-        table.add_row(way, *("" if c is None else f"{c['median']:.2f} ({c['min']:.2f} .. {c['max']:.2f})" for c in cells))
+    """Each way against generate, AdaDecode against our vanilla, and vanilla against what reading its weights alone would allow."""
+    title = "tokens after the first, over transformers generate: median (lowest .. highest)"
+    table = Table("", *(f"{r['model']} {r['dtype']}" for r in results), title=title)
+
+    def row(name: str, key: str, way: str | None = None) -> None:
+        cells = [r.get(key) if way is None else r[key].get(way) for r in results]
+        table.add_row(name, *("" if c is None else f"{c['median']:.2f} ({c['min']:.2f} .. {c['max']:.2f})" for c in cells))
+
+    ways = list(dict.fromkeys(way for r in results for way in r["over_transformers"]))
+    for way in ways:
+        row(way, "over_transformers", way)
+    for way in ways:
+        row(f"{way}, prompt included", "over_transformers_with_prompt", way)
     for mode in ("eager", "compile"):
-        cells = [r.get(f"adadecode_over_vanilla_{mode}") for r in results]
-        table.add_row(
-            f"adadecode / vanilla, {mode}", *("" if c is None else f"{c['median']:.2f} ({c['min']:.2f} .. {c['max']:.2f})" for c in cells)
-        )
+        row(f"adadecode / vanilla, {mode}", f"adadecode_over_vanilla_{mode}")
+    for way in ("transformers", *MODES):
+        row(f"of the reading limit, {way}", "of_the_reading_limit", way)
+    table.add_row("memory read, GB/s", *(f"{r['read_gb_per_s']:.1f}" for r in results))
     table.add_row("generate, tokens/s", *(f"{r['tokens_per_s']['transformers']:.1f}" for r in results))
     table.add_row("texts that differ", *(str(sum(r["prompts"] - n for n in r["equal_texts"].values())) for r in results))
     table.add_row(
@@ -119,7 +153,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--prompts", type=int, default=5, help="held-out prompts of the demo model; a third of them for the random one")
-    parser.add_argument("--tokens", type=int, default=96, help="new tokens of the demo model; half of them for the random one")
+    parser.add_argument("--tokens", type=int, default=96, help="new tokens")
     parser.add_argument("--models", default="demo,random")
     parser.add_argument("--dtypes", default=",".join(DTYPES))
     args = parser.parse_args(arguments)
@@ -140,7 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
         prompts = [torch.randint(16384, (1, 32), generator=generator) for _ in range(max(1, args.prompts // 3))]
         for dtype in args.dtypes.split(","):
             model = random_llama(DTYPES[dtype])
-            results.append(compare("random", model, ExitHeads.identity(model, ()), prompts, args.tokens // 2, args.repeats, None))
+            results.append(compare("random", model, ExitHeads.identity(model, ()), prompts, args.tokens, args.repeats, None))
     keep("vanilla", {"results": results})
     Console().print(table_of(results))
 

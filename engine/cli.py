@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,9 @@ from profiles.errors import InputError
 _EXTRA = {"huggingface_hub", "psutil", "safetensors", "tokenizers", "torch", "transformers"}
 """What the extra ``engine`` installs."""
 
+LAST_WORD_S = 3.0
+"""A process that fails waits so long before it says why: where the first one failed alike, ``torchrun`` has ended it by then, and it is said once."""
+
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
@@ -19,7 +23,7 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error{_whose()}: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:  # before a command has begun anything that it could go on with
         print("interrupted", file=sys.stderr)
@@ -29,6 +33,15 @@ def plain_errors() -> Iterator[None]:
             raise
         print(f"error: {error.name} is not installed: pip install 'adadecode[engine]'", file=sys.stderr)
         sys.exit(2)
+
+
+def _whose() -> str:
+    """Of several processes which one, after the first had the time to say the same and to end the others; empty of the only or the first one."""
+    rank, count = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    if count == "1" or rank == "0":
+        return ""
+    time.sleep(LAST_WORD_S)
+    return f" (process {rank} of {count})"
 
 
 def train_main() -> None:
@@ -45,14 +58,13 @@ def refuse_torchrun(command: str) -> None:
     count = os.environ.get("WORLD_SIZE", "1")
     if count.isdigit() and int(count) > 1:
         raise InputError(
-            f"{command} is one process, torchrun started {count}: run it without; a sharded model is decoded from Python, by AdaDecoder"
+            f"{command} is one process, torchrun started {count}: run it without; a sharded model is recorded by adadecode-profile, or decoded from Python"
         )
 
 
 def profile_main() -> None:
     """``adadecode-profile``."""
     with plain_errors():
-        refuse_torchrun("adadecode-profile")
         from engine.profile_cli import app
 
         app()

@@ -25,6 +25,7 @@ Compiled = Callable[[list[Any]], Sequence[torch.Tensor]]
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-3}
 """Largest difference from the layer itself, as a part of its largest value (norms compute in FP32 even in an FP64 model); 16-bit formats 5e-2."""
 
+_HALF = (torch.bfloat16, torch.float16)
 _SLOTS, _BUCKET = 331, 192  # of the example that is traced; unlike any size of a model and each other
 
 
@@ -89,7 +90,7 @@ class Compiler:
                 made = _compiled(graph, examples)
                 self.variants += 1
                 expected = self.parts.call_layer(index, hidden, step, *arguments.call(index, step.leaves))
-                self._hold(made(self._inputs(index, hidden, step, arguments))[0], expected)
+                self._hold(made(self._inputs(index, hidden, step, arguments))[0], expected, hidden.dtype)
                 self._made[key] = made
             return self._made[key]
         except Exception as error:  # noqa: BLE001 - whatever the compiler meets, the layer itself still runs
@@ -128,7 +129,7 @@ class Compiler:
                 graph, examples = _traced(tail.call, [given, *tail.weights], symbols={})
                 made = _compiled(graph, examples)
                 self.variants += 1
-                self._hold(made([given, *tail.weights])[0], tail(given))
+                self._hold(made([given, *tail.weights])[0], tail(given), given.dtype)
                 self._made[key] = made
             except Exception as error:  # noqa: BLE001 - as for layers
                 self.fall_back(f"the {what} of {self.parts.name} were not compiled and run as they are: {reason_of(error)}")
@@ -138,10 +139,10 @@ class Compiler:
         return None if found is None else found([given, *tail.weights])[0]
 
     @staticmethod
-    def _hold(got: torch.Tensor, expected: torch.Tensor) -> None:
-        """Raises ValueError where a compiled function differs from what it was made of."""
+    def _hold(got: torch.Tensor, expected: torch.Tensor, computed: torch.dtype) -> None:
+        """Raises ValueError where a compiled function differs from what it was made of. computed: the format it computes in."""
         difference = float((got.double() - expected.double()).abs().max())
-        allowed = TOLERANCE.get(got.dtype, 5e-2) * max(1.0, float(expected.abs().max()))
+        allowed = TOLERANCE.get(computed, 5e-2) * max(1.0, float(expected.abs().max()))
         if got.shape != expected.shape or not difference <= allowed:
             raise ValueError(f"compiled, it differs from itself by {difference:.2g}")
 
@@ -219,7 +220,7 @@ def _mm(rows: torch.Tensor, matrix: torch.Tensor) -> Any:
         return NotImplemented
     weight = matrix.t()
     if n <= 2:
-        exact = torch.float32 if rows.dtype in (torch.bfloat16, torch.float16) else rows.dtype
+        exact = torch.float32 if rows.dtype in _HALF else rows.dtype
         return torch.stack([(row.to(exact) * weight.to(exact)).sum(-1) for row in rows.unbind()]).to(rows.dtype)
     _inside.append(True)
     try:
@@ -242,10 +243,14 @@ def _compiled(graph: Any, examples: Sequence[Any]) -> Compiled:
     from torch._subclasses.fake_tensor import unset_fake_temporarily
 
     mode = next(example.fake_mode for example in examples)
+    options: dict[str, Any] = {"size_asserts": False, "alignment_asserts": False}
+    hidden = examples[0]
+    if hidden.device.type == "cpu" and hidden.shape[1] == 1 and hidden.dtype in _HALF:
+        options |= {"realize_reads_threshold": 0, "realize_opcount_threshold": 0}  # else the norm is rounded again for each row of a weight
     with (
         torch.inference_mode(mode=False),
         torch.no_grad(),
-        config.patch(size_asserts=False, alignment_asserts=False),
+        config.patch(**options),
         tracing(TracingContext(mode)),
         unset_fake_temporarily(),
     ):

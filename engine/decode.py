@@ -5,24 +5,41 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
+from engine.clock import Clock
 from engine.graphs import take_apart_static
 from engine.heads import ExitHeads
 from engine.numerics import take_apart
-from engine.sampling import Chooser, Greedy, Sampler, Sampling
+from engine.sampling import Chooser, Greedy, Sampler, Sampling, compare, packed_draft, unpacked_draft
 from engine.segments import SegmentedModel
 from profiles.errors import DesignError, InputError
 from sim.design import DEFAULT_CAP, Design, Policy
-from sim.scheduler import Check, Outcome, Round, Run, Schedule, Work
+from sim.scheduler import Check, Draft, Outcome, Round, Run, Schedule, Work
 
 
 def head_logits(parts: SegmentedModel, heads: ExitHeads, depth: int, hidden: torch.Tensor) -> torch.Tensor:
     """What the head at ``depth`` says after the last position of hidden (1, n, d): logits (V,) in FP32, minus infinity outside its shortlist."""
     return heads.logits(parts, depth, parts.normed(hidden[:, -1:]))[0, -1]
+
+
+def greedy_draft(parts: SegmentedModel, heads: ExitHeads, depth: int, hidden: torch.Tensor) -> Draft:
+    """What the head at ``depth`` proposes after the last position of hidden (1, n, d): its likeliest token, in one read from the device."""
+
+    def work(hidden: torch.Tensor) -> torch.Tensor:
+        return packed_draft(head_logits(parts, heads, depth, hidden))[None]
+
+    (both,) = parts.read(work, hidden[:, -1:], heads, f"the draft at depth {depth}")
+    return unpacked_draft(both)
+
+
+def greedy_tokens(parts: SegmentedModel, hidden: torch.Tensor, start: int) -> list[int]:
+    """The last layer's likeliest token after each of the positions start.. of hidden (1, n, d), in one read from the device."""
+    return parts.read(lambda hidden: parts.logits(hidden, start)[0].argmax(-1), hidden, parts, "the verified tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +63,7 @@ class Decoding:
         self.chooser: Chooser = Greedy() if chooser is None else chooser
         self.bounds = schedule.boundaries
         self.waiting: list[list[torch.Tensor]] = [[] for _ in self.bounds]
-        self.mark: Callable[[], None] | None = None
+        self.clock: Clock | None = None  # marked around every layer
 
     def steps(self, watch: Watch | None = None) -> Iterator[Work]:
         """Do the work, one piece an iteration."""
@@ -69,9 +86,14 @@ class Decoding:
             return None
         if isinstance(work, Check):
             hidden = self.waiting[self.bounds.index(work.depth)][-1]
+            if self.chooser.packed:
+                return greedy_draft(self.parts, self.heads, work.depth, hidden)
             return self.chooser.draft(head_logits(self.parts, self.heads, work.depth, hidden), work.position)
         hidden = self.waiting[-1].pop()
-        return self.chooser.verdict(self.parts.logits(hidden[:, hidden.shape[1] - (work.stop - work.start) :], work.start)[0], work)
+        hidden = hidden[:, hidden.shape[1] - (work.stop - work.start) :]
+        if self.chooser.packed:
+            return compare(greedy_tokens(self.parts, hidden, work.start), work)
+        return self.chooser.verdict(self.parts.logits(hidden, work.start)[0], work)
 
     def embed(self, start: int) -> torch.Tensor:
         """The newest token, at position ``start``: hidden states (1, 1, d) at depth 0."""
@@ -85,7 +107,7 @@ class Decoding:
             chunks = self.waiting[work.segment]
             hidden = chunks[0] if len(chunks) == 1 else torch.cat(chunks, 1)
             chunks.clear()
-        hidden = self.parts.run(self.bounds[work.segment], self.bounds[work.segment + 1], hidden, work.start, self.mark)
+        hidden = self.parts.run(self.bounds[work.segment], self.bounds[work.segment + 1], hidden, work.start, self.clock)
         self.waiting[work.segment + 1].append(hidden)
 
 
@@ -158,14 +180,17 @@ class AdaDecoder:
         tokens, given = decoding.schedule.tokens, 0
         steps = decoding.steps()
         over = False
-        while True:
-            yield from tokens[given:]
-            given = len(tokens)
-            if over:
-                return
-            with self.parts.attached(own), self.parts.session():  # not held while the caller has the token
-                while len(tokens) == given and not over:
-                    over = next(steps, None) is None
+        try:
+            while True:
+                yield from tokens[given:]
+                given = len(tokens)
+                if over:
+                    return
+                with self.parts.attached(own), self.parts.session():  # not held while the caller has the token
+                    while len(tokens) == given and not over:
+                        over = next(steps, None) is None
+        finally:
+            self.parts.give_back(own)
 
     def design(
         self, *, gamma: float | Sequence[float], placement: Sequence[int] | None, cap: int, policy: str | Policy, verify: bool = True
@@ -174,6 +199,19 @@ class AdaDecoder:
         design = Design.of(policy, gamma=gamma, placement=self.heads.depths if placement is None else placement, cap=cap, verify=verify)
         self.heads.require(design.placement)
         return design
+
+    def prepare(self, designs: Sequence[Design], longest: int, *, sampled: bool = False) -> None:
+        """Make ready what else would be made in the first runs of these designs, for positions up to ``longest``, for which there must be room."""
+        parts, heads = self.parts, self.heads
+
+        def follow(depth: int, hidden: torch.Tensor) -> None:
+            if depth == parts.n_layers:
+                parts.logits(hidden) if sampled else greedy_tokens(parts, hidden, 0)
+            elif hidden.shape[1] == 1:
+                head_logits(parts, heads, depth, hidden) if sampled else greedy_draft(parts, heads, depth, hidden)
+
+        bounds = {design.boundaries(parts.n_layers) for design in designs}
+        parts.prepare(sorted({pair for each in bounds for pair in pairwise(each)}), longest, follow)
 
     def start(
         self,

@@ -10,14 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from engine.machine import torch_device
 from profiles.errors import DeviceError
-from profiles.host import describe_host
+from profiles.host import describe_host, free_memory
 
 BYTES, FLOPS = "B", "FLOP"
 
@@ -110,23 +109,6 @@ def _cpu() -> Place:
         free_bytes=free,
         cache_bytes=sum(caches) or None,
     )
-
-
-def free_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes that a program can still take: what the machine has, or what its container may. None where nothing tells."""
-    free = None
-    if (info := proc / "meminfo").exists():
-        free = next((int(line.split()[1]) * 1024 for line in info.read_text().splitlines() if line.startswith("MemAvailable:")), None)
-    if free is None:
-        try:
-            import psutil
-        except ImportError:
-            return None
-        free = int(psutil.virtual_memory().available)
-    most, taken = ((cgroup / name) for name in ("memory.max", "memory.current"))
-    if most.exists() and taken.exists() and (limit := most.read_text().strip()).isdecimal():
-        free = min(free, max(0, int(limit) - int(taken.read_text())))
-    return free
 
 
 def array_size(place: Place, wanted: int | None = None) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.parallel import whole
+from engine.parallel import unpacked
 
 
 def of_json(value: Any) -> str:
@@ -20,12 +20,12 @@ def of_json(value: Any) -> str:
 
 def of_tensors(named: Iterable[tuple[str, torch.Tensor | None]]) -> str:
     """Of a few numbers of every tensor: other weights differ in one of them."""
-    return of_json(
-        [
-            (name, *([] if tensor is None else whole(tensor.detach()).flatten()[:: max(1, tensor.numel() // 4)].float().tolist()))
-            for name, tensor in named
-        ]
-    )
+    return of_json([(name, *([] if tensor is None else _few(tensor.detach()))) for name, tensor in named])
+
+
+def _few(tensor: torch.Tensor) -> list[float]:
+    """Some numbers of a tensor, or of those that a packed one is made of."""
+    return [number for part in unpacked(tensor) for number in part.flatten()[:: max(1, part.numel() // 4)].float().tolist()]
 
 
 def of_weights(model: nn.Module) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,7 +10,8 @@ from weakref import WeakKeyDictionary
 import torch
 from transformers import PreTrainedModel
 
-from engine.attention import KeyValues
+from engine.capture import Capture, Graphs, TimedCapture, Work, captured
+from engine.clock import Clock
 from engine.compiled import Compiler, reason_of, why_not
 from engine.segments import SegmentedModel
 from engine.static import SIZES, StaticModel, Step, bucket_of, size_of
@@ -81,89 +81,117 @@ class CompiledModel(StaticModel):
         return out if out is None or size == n else out[:, :n]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Capture:
-    """One CUDA graph. given, out: its input and output, outside the graphs' memory pool."""
-
-    graph: Any
-    given: torch.Tensor
-    out: torch.Tensor
-
-    def replay(self, given: torch.Tensor) -> torch.Tensor:
-        """Its output for this input: a copy, since the next replay overwrites it."""
-        self.given.copy_(given)
-        self.graph.replay()
-        return self.out.clone()
-
-
 class CapturedModel(CompiledModel):
     """One CUDA graph for each (segment, rows, bucket), captured when first needed, all numbers of rows at once, the largest first; others for what follows the layers.
 
-    Where layers are marked (to be timed in place), each layer is a graph of its own and the marks stand between them. The graphs share one memory pool: all
-    that outlives a replay lies outside it. A capture that fails ends capturing, with a message. graphs_bytes: what that pool
-    holds.
+    Where layers are timed, the segment is one graph all the same, another one, with events before the first layer and after each; where a graph can hold
+    no events, each layer is a graph of its own and the marks stand between them. Graphs of segments live as long as the buffers they work on, those of exit
+    heads as long as the heads. Each such group shares a memory pool: all that outlives a replay lies outside it. A capture that fails ends capturing, of its kind or
+    altogether, with a message.
     """
 
     doubling = True
 
     def __init__(self, model: PreTrainedModel, *, compiling: bool) -> None:
-        self.capturing = False
-        self._segments: WeakKeyDictionary[KeyValues, dict[tuple[int, int, int, int], Capture]] = WeakKeyDictionary()
-        self._tails: dict[tuple[str, int], Capture] = {}
+        self.capturing = self._within = False
+        self._ended: set[str] = set()
+        self._groups: WeakKeyDictionary[Any, Graphs] = WeakKeyDictionary()
         super().__init__(model, compiling=compiling)
-        self._pool = torch.cuda.graph_pool_handle()
         self._side = torch.cuda.Stream(self.device)  # one for all: what a stream has freed is its own
         self._start = torch.zeros((), dtype=torch.long, device=self.device)
         self._offsets = {size: torch.arange(size, device=self.device) for size in SIZES}
         self.capturing = self.static
 
-    def run_padded(self, first: int, last: int, hidden: torch.Tensor, start: int, mark: Callable[[], None] | None) -> torch.Tensor:
+    @property
+    def graphs_bytes(self) -> int:
+        """Bytes in the memory pools of all graphs there are."""
+        return sum(group.nbytes for group in self._groups.values())
+
+    @property
+    def timing(self) -> str:
+        """How marked layers are timed."""
+        return "events in graphs" if self.capturing and "timed" not in self._ended else super().timing
+
+    def capacity_for(self, capacity: int) -> int:
+        """Rooms are so large that they are seldom outgrown: with a room, its graphs go."""
+        if not self.static:
+            return super().capacity_for(capacity)
+        step = min(max(256, 1 << (capacity - 1).bit_length()), 2048)
+        rounded = min([-(-capacity // step) * step, *(limit - 1 for limit in self.limits if limit >= capacity)])
+        return super().capacity_for(max(capacity, rounded))
+
+    # -- layers ------------------------------------------------------------------------------------------------------
+
+    def run_padded(self, first: int, last: int, hidden: torch.Tensor, start: int, clock: Clock | None) -> torch.Tensor:
         """Layers [first, last) on hidden (1, N, d), N one of SIZES."""
-        if mark is None:
+        if clock is None:
             return self._segment(first, last, hidden, start, sizes=SIZES[::-1])
-        mark()
+        timed = self._timed(first, last, hidden, start)
+        if timed is not None:
+            return timed.timed(hidden, clock)
+        clock.mark()
         for index in range(first, last):
             hidden = self._segment(index, index + 1, hidden, start, sizes=(hidden.shape[1],))
-            mark()
+            clock.mark()
         return hidden
 
     def _segment(self, first: int, last: int, hidden: torch.Tensor, start: int, sizes: Sequence[int]) -> torch.Tensor:
         """A segment by its graph, which is captured for these numbers of rows where there is none yet."""
         size = hidden.shape[1]
         bucket = bucket_of(start + size, self.kv.slots, doubling=True)
-        held = self._segments.setdefault(self.kv, {})
+        work, held = partial(self._layers, first, last, bucket), self._group(self.kv).held
         self._start.fill_(start)
-        if self.capturing and (first, last, size, bucket) not in held:
+        if (first, last, size, bucket) not in held:
             for rows in sizes:
                 given = hidden if rows == size else hidden[:, :1].expand(1, rows, -1) if start + rows <= self.kv.slots else None
-                if given is not None and (first, last, rows, bucket) not in held:
-                    made = self._capture(partial(self._layers, first, last, bucket), given, f"layers {first} to {last}")
-                    if made is None:
-                        break
-                    held[first, last, rows, bucket] = made
+                if given is not None and self._graph(self.kv, (first, last, rows, bucket), work, given, _named(first, last)) is None:
+                    break
         found = held.get((first, last, size, bucket))
         return super().run_padded(first, last, hidden, start, None) if found is None else found.replay(hidden)
 
-    def _layers(self, first: int, last: int, bucket: int, hidden: torch.Tensor) -> torch.Tensor:
-        """What is captured: the pass from the position in ``_start`` on."""
+    def _timed(self, first: int, last: int, hidden: torch.Tensor, start: int) -> TimedCapture | None:
+        """A segment's graph with events in it, captured where there is none yet; None where it cannot be."""
+        size = hidden.shape[1]
+        bucket = bucket_of(start + size, self.kv.slots, doubling=True)
+        self._start.fill_(start)
+
+        def make() -> Capture:
+            events = [torch.cuda.Event(enable_timing=True, external=True) for _ in range(first, last + 1)]
+            return TimedCapture.of(self._capture(self.kv, partial(self._layers, first, last, bucket, events=events), hidden), events)
+
+        found = self._made(self.kv, ("timed", first, last, size, bucket), make, f"{_named(first, last)}, with events,", "timed")
+        return found if isinstance(found, TimedCapture) else None
+
+    def _layers(self, first: int, last: int, bucket: int, hidden: torch.Tensor, events: Sequence[Any] = ()) -> torch.Tensor:
+        """What is captured: the pass from the position in ``_start`` on. events: recorded before the first layer and after each."""
+        stream = torch.cuda.current_stream(self.device)
         step = self.step_at(self._start + self._offsets[hidden.shape[1]], bucket)
-        for index in range(first, last):
+        for event in events[:1]:
+            event.record(stream)
+        for number, index in enumerate(range(first, last), 1):
             hidden = self.layer(index, hidden, step)
+            for event in events[number : number + 1]:
+                event.record(stream)
         return hidden
+
+    # -- after the layers --------------------------------------------------------------------------------------------
+
+    def read(self, work: Work, hidden: torch.Tensor, owner: object, name: str) -> list[Any]:
+        """Numbers that ``work`` makes of hidden (1, n, d), by one graph and one read; see `SegmentedModel.read`."""
+        n = hidden.shape[1]
+        if n > SIZES[-1]:
+            return super().read(work, hidden, owner, name)
+        padded = _padded(hidden)
+        found = self._made(owner, (name, size_of(n)), partial(self._capture, owner, work, padded), name, "read")
+        return super().read(work, hidden, owner, name) if found is None else found.read(padded)[:n]
 
     def _tail_of(self, what: str, hidden: torch.Tensor) -> torch.Tensor | None:
         n = hidden.shape[1]
-        if not self.capturing or n > SIZES[-1]:
+        if self._within or n > SIZES[-1]:
             return super()._tail_of(what, hidden)
-        size = size_of(n)
-        padded = hidden if size == n else torch.nn.functional.pad(hidden, (0, 0, 0, size - n))
-        if (what, size) not in self._tails:
-            made = self._capture(partial(self._uncaptured, what), padded, what)
-            if made is None:
-                return super()._tail_of(what, hidden)
-            self._tails[what, size] = made
-        out = self._tails[what, size].replay(padded)
-        return out if size == n else out[:, :n]
+        padded = _padded(hidden)
+        found = self._graph(self, (what, size_of(n)), partial(self._uncaptured, what), padded, what)
+        return super()._tail_of(what, hidden) if found is None else found.replay(padded)[:, :n]
 
     def _uncaptured(self, what: str, hidden: torch.Tensor) -> torch.Tensor:
         out = super()._tail_of(what, hidden)
@@ -173,29 +201,53 @@ class CapturedModel(CompiledModel):
             return SegmentedModel.unembed(self, SegmentedModel.normed(self, hidden))
         return SegmentedModel.normed(self, hidden) if what == "normed" else SegmentedModel.unembed(self, hidden)
 
-    def _capture(self, work: Callable[[torch.Tensor], torch.Tensor], example: torch.Tensor, what: str) -> Capture | None:
-        """The graph of a piece of work, None where it cannot be captured. The work is done twice before, on the example."""
-        side = self._side
+    # -- graphs ------------------------------------------------------------------------------------------------------
+
+    def _group(self, owner: object) -> Graphs:
+        """The graphs that live as long as ``owner``."""
+        found = self._groups.get(owner)
+        if found is None:
+            found = self._groups[owner] = Graphs(pool=torch.cuda.graph_pool_handle())
+        return found
+
+    def _graph(self, owner: object, key: Hashable, work: Work, example: torch.Tensor, what: str) -> Capture | None:
+        """The graph of a piece of work, captured where there is none yet; None where it cannot be."""
+        return self._made(owner, key, partial(self._capture, owner, work, example), what, "any")
+
+    def _made(self, owner: object, key: Hashable, make: Callable[[], Capture], what: str, kind: str) -> Capture | None:
+        """A graph of this kind (of `_THEN`), made where there is none yet; None where it cannot be: the first that fails is the last one tried."""
+        held = self._group(owner).held
+        if key not in held and self.capturing and kind not in self._ended:
+            try:
+                held[key] = make()
+            except Exception as error:  # noqa: BLE001 - whatever a capture meets, the same work runs without one
+                self._ended.add(kind)
+                self.capturing = kind != "any"
+                self.fall_back(f"{what} of {self.name} could not be captured as a CUDA graph ({reason_of(error)}): {_THEN[kind]}")
+        return held.get(key)
+
+    def _capture(self, owner: object, work: Work, example: torch.Tensor) -> Capture:
+        """What is called within the work is part of this graph, and replays none of its own."""
+        self._within = True
         try:
-            given = example.clone()
-            side.wait_stream(torch.cuda.current_stream(self.device))
-            with torch.cuda.stream(side):
-                for _ in range(2):
-                    out = work(given)
-                out = torch.empty_like(out)
-            torch.cuda.current_stream(self.device).wait_stream(side)
-            graph = torch.cuda.CUDAGraph()
-            # the outer stream is put back where a capture fails, which leaves its own set
-            with torch.cuda.stream(side), torch.cuda.graph(graph, pool=self._pool, stream=side):
-                before = torch.cuda.memory_reserved(self.device)
-                out.copy_(work(given))
-                taken = torch.cuda.memory_reserved(self.device) - before
-            self.graphs_bytes += taken
-            return Capture(graph=graph, given=given, out=out)
-        except Exception as error:  # noqa: BLE001 - whatever a capture meets, the same work runs without one
-            self.capturing = False
-            self.fall_back(
-                f"{what} of {self.name} could not be captured as a CUDA graph ({reason_of(error)}): this and all that is not captured yet runs without;"
-                " where memory ran out, ask for fewer tokens or shorter prompts"
-            )
-            return None
+            return captured(work, example, pool=self._group(owner).pool, side=self._side)
+        finally:
+            self._within = False
+
+
+_THEN = {
+    "any": "this and all that is not captured yet runs without; where memory ran out, ask for fewer tokens or shorter prompts",
+    "timed": "from here on layers are timed in graphs of single layers, with events between them",
+    "read": "from here on what follows the layers is several graphs, and what lies between them runs without",
+}
+"""What is done where graphs of a kind cannot be captured: those with events in them, those whose output is read at once, all."""
+
+
+def _named(first: int, last: int) -> str:
+    return f"layers {first} to {last}"
+
+
+def _padded(hidden: torch.Tensor) -> torch.Tensor:
+    """Hidden (1, n, d) with as many rows as a graph has."""
+    size = size_of(hidden.shape[1])
+    return hidden if size == hidden.shape[1] else torch.nn.functional.pad(hidden, (0, 0, 0, size - hidden.shape[1]))

@@ -32,6 +32,8 @@ class Fingerprint:
 class _Listening(Greedy):
     """Greedy, and keeps a digest of the logits after each committed position."""
 
+    packed = False
+
     def __init__(self) -> None:
         self.heard: dict[int, str] = {}
 

@@ -7,46 +7,73 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from engine.footprint import check_checkpoint
 from engine.machine import out_of_memory, torch_device
-from engine.quantised import weight_config
+from engine.placing import check_placed, placing
+from engine.quantised import packed_matrices, weight_config
 from profiles.errors import InputError
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 
+_FAULTS = (OSError, ValueError, TypeError, KeyError, ImportError, StrictDataclassError)
+"""What libraries raise for a folder that they cannot make sense of."""
+
 
 def load_model(
-    name_or_path: str | Path, dtype: str = "auto", device: str = "auto", *, trust_remote_code: bool = False, weights: str | None = None
+    name_or_path: str | Path,
+    dtype: str = "auto",
+    device: str = "auto",
+    *,
+    trust_remote_code: bool = False,
+    weights: str | None = None,
+    device_map: str | None = None,
+    positions: int = 0,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model, in evaluation mode and with the default (SDPA) attention, and its tokenizer.
 
     dtype: a name of DTYPES, or ``auto``: the checkpoint's own on a GPU, float32 on a CPU. device: auto, cpu, cuda or cuda:N. weights: int8 or int4, of the layers'
-    matrices, by `engine.quantised`.
-    Raises InputError.
+    matrices, by `engine.quantised`. device_map: how it is spread over devices (`engine.placing`). positions: whose keys and values must fit beside it. Where
+    several processes share the model (`engine.parallel`), it is sharded by its own tp_plan.
+    Raises InputError, also where it would not fit into the memory that is free.
     """
     place = torch_device(device)
     wanted = find_dtype(dtype, place)
-    quantised = {} if weights is None else {"quantization_config": weight_config(weights)}
+    packing = None if weights is None else weight_config(weights, place.type, wanted)
+    tokenizer = load_tokenizer(name_or_path, trust_remote_code=trust_remote_code)
+    check_checkpoint(
+        name_or_path, wanted, weights, place, positions=positions, spread=device_map is not None, trust_remote_code=trust_remote_code
+    )
+    placed = placing(place, device_map, packed=packing is not None)
+    options = {"trust_remote_code": trust_remote_code, **placed, **({} if packing is None else {"quantization_config": packing})}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
-        raise InputError(f"no tokenizer for {name_or_path}: {_reason(error)}") from error
-    try:
-        with enough_memory("use a device with more memory (--device), or a 16-bit --dtype"):
-            model, found = AutoModelForCausalLM.from_pretrained(
-                name_or_path, dtype=wanted, trust_remote_code=trust_remote_code, output_loading_info=True, **quantised
-            )
-            model.to(place)
-    except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        with enough_memory("use a device with more memory (--device), a 16-bit --dtype, or --weights int8"):
+            model, found = AutoModelForCausalLM.from_pretrained(name_or_path, dtype=wanted, output_loading_info=True, **options)
+            if not placed:
+                model.to(place)
+    except (*_FAULTS, RuntimeError, SafetensorError) as error:
         raise InputError(f"the model {name_or_path} cannot be loaded: {_reason(error)}") from error
     if missing := sorted(found["missing_keys"]):
         raise InputError(
             f"the checkpoint {name_or_path} lacks weights that its model has ({', '.join(missing[:3])}): wanted a complete causal LM"
         )
+    if packing is not None and not packed_matrices(model)[0]:
+        raise InputError(f"no matrix of {name_or_path} could be packed as {weights}: leave --weights out")
+    check_placed(model, str(name_or_path))
     model.eval()
     return model, tokenizer
+
+
+def load_tokenizer(name_or_path: str | Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer alone. Raises InputError."""
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
+    except _FAULTS as error:
+        raise InputError(f"no tokenizer for {name_or_path}: {_reason(error)}") from error
+    return tokenizer
 
 
 def find_dtype(dtype: str, device: torch.device) -> torch.dtype | str:

@@ -17,6 +17,7 @@ import torch
 from transformers import AttentionInterface, PreTrainedModel
 
 from engine.attention import _current, attend_packed, implemented
+from engine.clock import Clock
 from engine.segments import SegmentedModel
 from profiles.errors import InputError
 from sim.design import DEFAULT_CAP
@@ -128,24 +129,22 @@ class CanonicalModel(SegmentedModel):
     def _end(self, position: int) -> int:
         """Where the bucket of a position ends: after a multiple of BUCKET, or with what the model knows, but the same in every run."""
         end = (position // BUCKET + 1) * BUCKET
-        rope = getattr(self.config, "rope_parameters", None) or {}
-        known = (rope.get("original_max_position_embeddings"), getattr(self.config, "max_position_embeddings", None))
-        return min([end, *(limit for limit in known if limit and position < limit)])
+        return min([end, *(limit for limit in self.limits if position < limit)])
 
     def allocate(self, capacity: int) -> None:
         """Room for ``capacity`` positions, to the end of the last one's bucket."""
         super().allocate(self._end(capacity - 1))
 
-    def run(self, first: int, last: int, hidden: torch.Tensor, start: int, mark: Callable[[], None] | None = None) -> torch.Tensor:
+    def run(self, first: int, last: int, hidden: torch.Tensor, start: int, clock: Clock | None = None) -> torch.Tensor:
         """Layers [first, last) on hidden (1, n, d) of positions start.. ; writes their keys and values. A start of 0 is a prompt's."""
         if start == 0:
-            return super().run(first, last, hidden, start, mark)
+            return super().run(first, last, hidden, start, clock)
         passes = self._passes(start, hidden.shape[1])
         states = [hidden.narrow(1, p.start - start, p.stop - p.start).index_select(1, p.on(hidden.device).order) for p in passes]
         calls = [self._arguments(p.start, p.stop, p.positions) for p in passes]
         with self._in_rows():
-            if mark is not None:
-                mark()
+            if clock is not None:
+                clock.mark()
             for index in range(first, last):
                 for at, now in enumerate(passes):
                     self.kv.at(now.start, now.stop)
@@ -153,8 +152,8 @@ class CanonicalModel(SegmentedModel):
                     args, kwargs = calls[at][index]
                     out = self.layers[index](states[at], *args, **kwargs)
                     states[at] = out[0] if isinstance(out, tuple) else out
-                if mark is not None:
-                    mark()
+                if clock is not None:
+                    clock.mark()
         return _cat([state.index_select(1, now.on(state.device).back) for state, now in zip(states, passes, strict=True)])
 
     def logits(self, hidden: torch.Tensor, start: int = 0) -> torch.Tensor:

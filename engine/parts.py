@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.parallel import decided, is_first
 from profiles.errors import InputError
 from profiles.schema import ALL_TABLES, MANIFEST
 
@@ -20,7 +21,10 @@ Row = dict[str, Any]
 
 
 class Parts:
-    """The pieces of the recording in ``folder``. Each piece is written whole or not at all."""
+    """The pieces of the recording in ``folder``. Each piece is written whole or not at all.
+
+    Where several processes share a model (`engine.parallel`), only the first touches the folder; all must ask alike.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -29,6 +33,10 @@ class Parts:
     @classmethod
     def open(cls, folder: Path, settings: dict[str, Any], *, resume: bool) -> Parts:
         """The recording in ``folder``: a new one, or with ``resume`` the one begun there. Raises InputError where it holds another."""
+        return decided(lambda: cls._open(folder, settings, resume=resume))
+
+    @classmethod
+    def _open(cls, folder: Path, settings: dict[str, Any], *, resume: bool) -> Parts:
         parts = cls(folder)
         if not resume:
             if (folder / MANIFEST).exists():
@@ -76,10 +84,12 @@ class Parts:
 
     def has(self, piece: str) -> bool:
         """Whether the piece is finished."""
-        return (self.pieces / f"{piece}.done").exists()
+        return decided((self.pieces / f"{piece}.done").exists)
 
     def write(self, piece: str, tables: dict[str, Sequence[Row]]) -> None:
         """Keep a finished piece: rows of one or more tables."""
+        if not is_first():
+            return
         for name, rows in tables.items():
             sink = pa.BufferOutputStream()
             pq.write_table(pa.Table.from_pylist(list(rows), schema=ALL_TABLES[name]), sink, compression="zstd")
@@ -88,12 +98,13 @@ class Parts:
 
     def rows(self, piece: str, table: str) -> list[Row]:
         """The rows of one table in a finished piece."""
-        found: list[Row] = pq.read_table(self.pieces / f"{piece}.{table}.parquet", use_threads=False).to_pylist()
+        found: list[Row] = decided(lambda: pq.read_table(self.pieces / f"{piece}.{table}.parquet", use_threads=False).to_pylist())
         return found
 
     def table(self, name: str) -> pa.Table:
-        """Everything kept of one table, the pieces in the order of their names."""
-        paths = [p for p in sorted(self.pieces.glob(f"*.{name}.parquet")) if self.has(p.name.removesuffix(f".{name}.parquet"))]
+        """Everything kept of one table, the pieces in the order of their names; for the first process."""
+        marked = {path.stem for path in self.pieces.glob("*.done")}
+        paths = [p for p in sorted(self.pieces.glob(f"*.{name}.parquet")) if p.name.removesuffix(f".{name}.parquet") in marked]
         return pa.concat_tables(
             [ALL_TABLES[name].empty_table(), *(pq.read_table(p, schema=ALL_TABLES[name], use_threads=False) for p in paths)]
         )

@@ -17,11 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from engine import digest
 from engine.baseline_options import chosen_baselines
 from engine.decode import AdaDecoder, check_vocabulary
-from engine.demo import load_demo
+from engine.demo import MODEL, PROMPTS
 from engine.form_options import formed
 from engine.heads import ExitHeads
-from engine.loading import enough_memory, load_model
+from engine.loading import enough_memory, load_model, load_tokenizer
 from engine.machine import torch_device
+from engine.model_options import check_model, check_shared_heads, smaller_settings
+from engine.parallel import decided, is_first, join, leave, processes
 from engine.parts import Parts
 from engine.prompts import Prompt, encode, read_prompts
 from engine.record import Plan, check_lengths, record
@@ -31,6 +33,7 @@ from engine.scripted_options import check_scripted, load_scripted
 from engine.scripted_record import record_scripted
 from engine.summary import baseline_tables, summary_table
 from profiles.errors import DesignError, InputError
+from sim.conditions import conditions_of
 from sim.design import DEFAULT_CAP, Design, Policy
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -50,9 +53,12 @@ DEFAULTS: dict[str, Any] = {
     "domains": None,
     "limit": None,
     "device": "auto",
+    "device_map": None,
     "dtype": "float32",
+    "weights": None,
     "threads": 1,
     "graphs": "eager",
+    "numerics": "native",
     "gammas": "0.5,0.75,0.9",
     "placements": None,
     "cap": DEFAULT_CAP,
@@ -108,10 +114,23 @@ def profile(
     domains: Annotated[str | None, typer.Option(help="only the prompts of these domains (comma list)")] = None,
     limit: Annotated[int | None, typer.Option(help="at most this many prompts of each domain")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda [auto]")] = None,
+    device_map: Annotated[
+        str | None,
+        typer.Option(
+            help="spread the --model over several GPUs: auto, balanced, sequential ... or a JSON file of modules and devices [one device]"
+        ),
+    ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16 or float64 [float32]")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="int8 or int4: the layers' matrices, packed by torchao or bitsandbytes [as --dtype]")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the model [1]")] = None,
     graphs: Annotated[
         str | None, typer.Option(help="how layers are run: eager, static, compile, cuda or cuda+compile (CUDA graphs) [eager]")
+    ] = None,
+    numerics: Annotated[
+        str | None,
+        typer.Option(help="native, or canonical: every design agrees bit for bit in any dtype, at a cost; runs eagerly [native]"),
     ] = None,
     gammas: Annotated[str | None, typer.Option(help="confidence thresholds to run (comma list) [0.5,0.75,0.9]")] = None,
     placements: Annotated[str | None, typer.Option(help="head placements to run: 4;8;4,8 [three, from a quarter of the depth]")] = None,
@@ -141,24 +160,32 @@ def profile(
     trust_remote_code: Annotated[bool | None, typer.Option("--trust-remote-code", help="run code that comes with the model")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="finish the recording begun in --out")] = False,
 ) -> None:
-    """Record a profile: per-layer latencies in place, exit and accept traces, and measured runs."""
+    """Record a profile: per-layer latencies in place, exit and accept traces, and measured runs.
+
+    Several GPUs: --device-map in one process; or a process for each, which share the model by its own tp_plan (tensor parallel):
+    torchrun --nproc-per-node N --no-python adadecode-profile ...
+    """
     options = locals()
     given = {k: options[k] for k in DEFAULTS if options[k] is not None}
-    console = Console(stderr=True)
+    join(str(given.get("device", DEFAULTS["device"])))
+    console = Console(stderr=True, quiet=not is_first())
     chosen = {**DEFAULTS, **given}
-    if resume and Parts(out).killed_at_the_end():
+    if resume and decided(Parts(out).killed_at_the_end):
         console.print(f"the recording in {out} was whole; only what it no longer needs was left, and is removed now")
         return
     if resume:
-        begun = Parts.settings(out)
+        begun = decided(lambda: Parts.settings(out))
         chosen = {**{k: begun.get(k, v) for k, v in DEFAULTS.items()}, **given}
     if int(chosen["threads"]) < 1:
         raise InputError(f"wanted --threads of at least 1, got {chosen['threads']}")
     torch.set_num_threads(int(chosen["threads"]))
+    check_model(chosen)
     check_scripted(chosen)
     if chosen["scripted"] is None:
         decoder, tokenizer, available = load(chosen, console)
+        check_shared_heads(decoder.heads)
         decoder.heads = formed(decoder.heads, decoder.parts.model, tokenizer, available, chosen, console)
+        check_shared_heads(decoder.heads)
         plan = make_plan(decoder, tokenizer, available, chosen)
         beside = chosen_baselines(chosen, decoder, plan, tokenizer)
         recorded = partial(record, decoder, plan, out, baselines=beside)
@@ -180,41 +207,47 @@ def profile(
         TimeRemainingColumn(),
     )
     try:
-        advice = "what was finished is kept; free memory and go on with --resume, or record anew with fewer --max-new-tokens"
+        advice = f"what was finished is kept; free memory and go on with --resume, or record anew with {smaller_settings(chosen)}"
         with enough_memory(advice), Progress(*columns, console=console) as bar:
             task = bar.add_task("recording", total=None)
             done = recorded(resume=resume, progress=lambda n, count: bar.update(task, completed=n, total=count))
     except KeyboardInterrupt:
         console.print(f"stopped; what was finished is kept. Go on with: adadecode-profile --out {out} --resume")
         raise typer.Exit(130) from None
-    Console().print(summary_table(done), *baseline_tables(done))
-    console.print(f"{out} recorded in {time.monotonic() - started:.0f} s. Next: adadecode-sim validate {out}")
+    leave()
+    told = Console(quiet=console.quiet)
+    told.print(summary_table(done), *baseline_tables(done))
+    told.print(*conditions_of(done), sep="\n", highlight=False, soft_wrap=True)
+    told.print(f"{out} recorded in {time.monotonic() - started:.0f} s. Next: adadecode-sim validate {out}")
 
 
 def load(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Any, list[Prompt]]:
     """The model with its heads, its tokenizer, and the prompts that the options name. Raises InputError."""
     if bool(chosen["demo"]) == bool(chosen["model"]):
         raise InputError("name a model with --model (and its --heads and --prompts), or use the bundled one with --demo")
-    device = torch_device(chosen["device"])
+    if chosen["model"] and chosen["heads"] is None:
+        raise InputError(
+            "wanted the model's exit heads: --heads FOLDER from adadecode-train, or --heads identity:4,8 for its own LM head at those depths"
+        )
+    if chosen["model"] and chosen["prompts"] is None:
+        raise InputError("wanted prompts to run: --prompts FILE, JSONL or one a line")
+    device, name, remote = torch_device(chosen["device"]), str(chosen["model"] or MODEL), bool(chosen["trust_remote_code"])
+    prompts = read_prompts(chosen["prompts"] or PROMPTS)
     console.print("loading the model")
-    if chosen["demo"]:
-        bundle = load_demo(dtype=chosen["dtype"], device=str(device))
-        model, tokenizer = bundle.model, bundle.tokenizer
-        prompts = bundle.examples
-        heads = bundle.heads if chosen["heads"] is None else read_heads(chosen["heads"], model)
-    else:
-        if chosen["heads"] is None:
-            raise InputError(
-                "wanted the model's exit heads: --heads FOLDER from adadecode-train, or --heads identity:4,8 for its own LM head at those depths"
-            )
-        if chosen["prompts"] is None:
-            raise InputError("wanted prompts to run: --prompts FILE, JSONL or one a line")
-        model, tokenizer = load_model(chosen["model"], chosen["dtype"], str(device), trust_remote_code=bool(chosen["trust_remote_code"]))
-        prompts, heads = [], read_heads(chosen["heads"], model)
-    if chosen["prompts"] is not None:
-        prompts = read_prompts(chosen["prompts"])
+    tokenizer = load_tokenizer(name, trust_remote_code=remote)
+    longest = max(encode(tokenizer, prompt).shape[1] for prompt in choose_prompts(prompts, chosen["domains"], chosen["limit"]))
+    model, tokenizer = load_model(
+        name,
+        chosen["dtype"],
+        str(device),
+        trust_remote_code=remote,
+        weights=chosen["weights"],
+        device_map=chosen["device_map"],
+        positions=longest + max(0, int(chosen["max_new_tokens"])),
+    )
+    heads = read_heads(chosen["heads"] or str(MODEL), model)
     with enough_memory("use a device with more memory (--device), a 16-bit --dtype, or --graphs eager"):
-        return AdaDecoder(model, heads, graphs=chosen["graphs"]), tokenizer, prompts
+        return AdaDecoder(model, heads, graphs=chosen["graphs"], numerics=chosen["numerics"]), tokenizer, prompts
 
 
 def read_heads(name: str, model: Any) -> ExitHeads:
@@ -277,6 +310,7 @@ def make_plan(
             "prompts_digest": digest.of_json([(ids, prompt.max_new_tokens) for ids, prompt in zip(encoded, prompts, strict=True)]),
             "weights_digest": digest.of_weights(decoder.parts.model),
             "heads_digest": decoder.heads.digest(),
+            **({} if processes() == 1 else {"processes": processes()}),
             **({} if script is None else {"script_digest": digest.of_json(script.about())}),
         },
     )

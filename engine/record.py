@@ -21,13 +21,17 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from engine import quantised
 from engine.baselines import Baseline
+from engine.conditions import Conditions
 from engine.contest import Contest
 from engine.counterfactual import Counterfactual, Text
 from engine.coverage import coverage
 from engine.decode import AdaDecoder, Decoding
 from engine.machine import EnergyMeter, describe_machine, describe_software
+from engine.parallel import decided, processes
 from engine.parts import Parts, Row
+from engine.placing import describe_placing
 from engine.prompts import Prompt
 from engine.sampling import Sampling
 from engine.states import Continuation
@@ -118,6 +122,7 @@ class Recorder:
         self.decoder, self.plan, self.parts = decoder, plan, parts
         self.device = decoder.parts.device
         self.meter = EnergyMeter(self.device)
+        self.conditions = Conditions(parts.pieces, self.meter)
         self.started = describe_machine(self.device)
         self.contest = Contest(decoder, baselines, plan.designs if self.own_text else (), self.meter) if baselines else None
         self._warm = False
@@ -147,22 +152,30 @@ class Recorder:
         manifest_digest(self._manifest(0))  # what cannot be written is refused now, not at the end
         with torch.inference_mode():
             self.decoder.parts.allocate(self.plan.longest)
-        bounds = {design.boundaries(self.decoder.parts.n_layers) for design in self.plan.designs}
-        self.decoder.parts.prepare(sorted({pair for each in bounds for pair in itertools.pairwise(each)}), self.plan.longest)
+        self.decoder.prepare(self.plan.designs, self.plan.longest, sampled=self.plan.sampling is not None)
+        self.conditions.begin()
         for index, (name, do) in enumerate(todo):
             if not self.parts.has(name):
                 self._warm_up()
-                self.parts.write(name, do())
+                made = do()
+                self.conditions.after(name, self.decoder.parts.fallbacks, last=index + 1 == len(todo))
+                self.parts.write(name, made)
             yield index + 1, len(todo)
 
     def finish(self) -> Profile:
         """Put the pieces together and write the profile; the manifest comes last."""
+        covered = self._coverage()
+        return decided(lambda: self._finished(covered))
+
+    def _finished(self, covered: dict[str, Any] | None) -> Profile:
         tables = {name: self.parts.table(name) for name in tables_of(self._manifest(0))}
         manifest = self._manifest(tables["latency"].num_rows)
         if self.contest is not None:
             tables["baselines"] = self.parts.table("baselines")
             manifest["baselines"] = self.contest.about()
-        manifest["heads"] |= {"form": self.decoder.heads.describe(), "coverage": self._coverage()}
+        manifest["heads"] |= {"form": self.decoder.heads.describe(), "coverage": covered}
+        manifest["conditions"] = self.conditions.columns()
+        manifest["limitations"] += [why for why in self.conditions.fallbacks() if why not in manifest["limitations"]]
         profile = write_profile(self.parts.folder, manifest, tables)
         self.parts.clear()
         return profile
@@ -375,9 +388,17 @@ class Recorder:
     def _manifest(self, samples: int) -> dict[str, Any]:
         plan, parts, heads = self.plan, self.decoder.parts, self.decoder.heads
         model = parts.model
+        packed, packing = quantised.told(model)
         limitations = [
             f"{'greedy' if plan.sampling is None else 'sampled'} decoding, batch 1, {parts.dtype} on {self.device.type}, {self.decoder.graphs}",
             *parts.fallbacks,
+            *(
+                []
+                if self.decoder.numerics == "native"
+                else [f"{self.decoder.numerics} numerics: every pass has the shape of the largest, and costs as much"]
+            ),
+            *packing,
+            *([f"{processes()} processes share the model; clocks and energy are the first one's"] if processes() > 1 else []),
             "wrong branches are recorded where a recorded design went or drafts were likely; elsewhere they are modelled"
             if plan.sampling is None
             else "wrong branches are recorded where drafts were likely; those that sampled runs went down are modelled",
@@ -394,16 +415,19 @@ class Recorder:
                 "class": type(model).__name__,
                 "n_layers": parts.n_layers,
                 "hidden_size": parts.hidden_size,
-                "n_parameters": sum(t.numel() for t in model.parameters()),
+                "n_parameters": model.num_parameters(),
                 "config": json.loads(json.dumps(model.config.to_diff_dict(), default=str), parse_constant=str),
             },
             "heads": {"name": plan.settings["heads"] or "adadecode demo heads", "depths": list(heads.depths), "metrics": heads.metrics},
-            "hardware": {"before": self.started, "after": describe_machine(self.device)},
+            "hardware": {"before": self.started, "after": describe_machine(self.device), **describe_placing(model)},
             "software": describe_software(),
             "dtype": str(parts.dtype).removeprefix("torch."),
+            **packed,
+            "numerics": self.decoder.numerics,
             "attention": "adadecode over preallocated buffers (scaled_dot_product_attention)",
             "graphs": self.decoder.graphs,
             "graphs_bytes": parts.graphs_bytes,
+            "timing": parts.timing,
             "seed": plan.seed,
             "prompts": {"sha256": digest, "count": len(plan.prompts), "domains": sorted({p.domain for p in plan.prompts})},
             "settings": plan.settings,

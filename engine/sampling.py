@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import operator
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Protocol, SupportsIndex
@@ -122,7 +123,12 @@ def judge(final: torch.Tensor, drafted: torch.Tensor, drafts: torch.Tensor, unif
 
 
 class Chooser(Protocol):
-    """Chooses the tokens of one text from logits in FP32. One read from the device each."""
+    """Chooses the tokens of one text from logits in FP32. One read from the device each.
+
+    packed: whether it takes in place of logits what `packed_draft` and the greediest tokens tell of them, which a device may compute before it is read.
+    """
+
+    packed: bool
 
     def first(self, logits: torch.Tensor) -> int:
         """The first token, from the last layer's logits (V,)."""
@@ -135,7 +141,9 @@ class Chooser(Protocol):
 
 
 class Greedy:
-    """Takes the most likely token, the lowest on a tie; a draft holds where it is that."""
+    """Takes the most likely token, the lowest on a tie (so has ``argmax`` it, on CPUs and GPUs); a draft holds where it is that."""
+
+    packed = True
 
     def first(self, logits: torch.Tensor) -> int:
         """The most likely token."""
@@ -147,15 +155,13 @@ class Greedy:
 
     def verdict(self, logits: torch.Tensor, work: Verify) -> Verdict:
         """Drafts hold as long as they are the last layer's own tokens."""
-        final: list[int] = logits.argmax(-1).tolist()
-        accepted = 0
-        while accepted < len(work.drafts) and work.drafts[accepted] == final[accepted]:
-            accepted += 1
-        return Verdict(accepted=accepted, token=final[accepted])
+        return compare(logits.argmax(-1).tolist(), work)
 
 
 class Sampler:
     """Samples one text. Keeps the distribution that each draft was drawn from until it is judged."""
+
+    packed = False
 
     def __init__(self, sampling: Sampling) -> None:
         self.sampling = sampling
@@ -193,10 +199,27 @@ class Sampler:
 
 def read_draft(logits: torch.Tensor) -> Draft:
     """Top token (the lowest on a tie) of logits (V,) and its probability. One read from the device."""
+    return unpacked_draft(packed_draft(logits).tolist())
+
+
+def packed_draft(logits: torch.Tensor) -> torch.Tensor:
+    """Top token (the lowest on a tie) of logits (V,) and its probability, as one tensor (2,) in FP64."""
     token = logits.argmax()
     confidence = torch.exp(logits.amax() - logits.logsumexp(0))
-    both = torch.stack((token.double(), confidence.double())).tolist()
+    return torch.stack((token.double(), confidence.double()))
+
+
+def unpacked_draft(both: Sequence[float]) -> Draft:
+    """The draft that was packed as (token, probability)."""
     return Draft(confidence=both[1], token=int(both[0]))
+
+
+def compare(final: Sequence[int], work: Verify) -> Verdict:
+    """Drafts against ``final``, the last layer's own tokens (n of them): they hold as long as they are the same."""
+    accepted = 0
+    while accepted < len(work.drafts) and work.drafts[accepted] == final[accepted]:
+        accepted += 1
+    return Verdict(accepted=accepted, token=final[accepted])
 
 
 def _number(what: str, given: object) -> float:

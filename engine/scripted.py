@@ -163,9 +163,11 @@ class Script:
         return ScriptedDecoding(decoder.parts, decoder.heads, schedule, Answers(self.trace, prompt, schedule, self.model))
 
     def about(self) -> dict[str, Any]:
-        """For a manifest: whose decisions these are, and where its heads stand."""
+        """For a manifest: whose decisions these are, where its heads stand, and whether they were drawn, as its tokens then were."""
         source = self.source
+        drawn = {"synthetic": True} if source.get("synthetic") else {}
         return {
+            **drawn,
             "profile": source.get("name"),
             "digest": source.get("digest"),
             "model": source["model"].get("name"),

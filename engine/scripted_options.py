@@ -7,8 +7,9 @@ from typing import Any
 from rich.console import Console
 
 from engine.decode import AdaDecoder
-from engine.demo import load_demo
+from engine.demo import MODEL
 from engine.heads import ExitHeads
+from engine.loading import load_model
 from engine.machine import torch_device
 from engine.scripted import Script
 from engine.shapes import check_memory, checked_dtype, random_heads, random_model, sized_shape
@@ -46,6 +47,7 @@ def load_scripted(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder,
     device = torch_device(chosen["device"])
     places = None if chosen["mapping"] is None else map_of(chosen["mapping"])
     domains = None if chosen["domains"] is None else [domain.strip() for domain in chosen["domains"].split(",")]
+    how = {"graphs": str(chosen["graphs"]), "numerics": str(chosen["numerics"])}
     cut: dict[str, Any] = {"domains": domains, "limit": chosen["limit"], "max_new_tokens": int(chosen["max_new_tokens"])}
     if chosen["shape"]:
         shape = sized_shape(chosen["shape"], chosen["layers"])
@@ -54,10 +56,10 @@ def load_scripted(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder,
         check_memory(shape, dtype, device, heads=script.depths, context=script.longest)
         console.print(f"making {shape.name} of random weights ({shape.total_parameters / 1e9:.3g} B parameters)", highlight=False)
         model = random_model(shape, dtype, device, seed)
-        return AdaDecoder(model, random_heads(model, script.depths, seed), graphs=chosen["graphs"]), script, shape
+        return AdaDecoder(model, random_heads(model, script.depths, seed), **how), script, shape
     console.print("loading the model")
-    demo = load_demo(dtype=chosen["dtype"], device=str(device))
-    script = Script.of(source, demo.model.config.num_hidden_layers, places, **cut)
-    demo.heads.require(script.depths)
-    heads = ExitHeads(demo.model, {depth: demo.heads.transforms[depth] for depth in script.depths})
-    return AdaDecoder(demo.model, heads, graphs=chosen["graphs"]), script, None
+    model, _ = load_model(MODEL, chosen["dtype"], str(device), weights=chosen["weights"])
+    script = Script.of(source, model.config.num_hidden_layers, places, **cut)
+    own = ExitHeads.load(MODEL, model)
+    own.require(script.depths)
+    return AdaDecoder(model, ExitHeads(model, {depth: own.transforms[depth] for depth in script.depths}), **how), script, None

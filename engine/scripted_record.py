@@ -45,6 +45,9 @@ class ScriptedRecorder(Recorder):
     def _branches(self, p: int) -> dict[str, Sequence[Row]]:
         return {"branches": self.script.rows("branches", p)}
 
+    def _coverage(self) -> None:
+        """Random heads cover no text."""
+
     def _manifest(self, samples: int) -> dict[str, Any]:
         manifest = super()._manifest(samples)
         about, source = self.script.about(), self.script.source

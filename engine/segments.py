@@ -16,6 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from engine.attention import KeyValues, attending
+from engine.clock import Clock
 from engine.machine import out_of_memory
 from profiles.errors import InputError, UnsupportedModel
 
@@ -28,6 +29,9 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 Room = tuple[KeyValues, list[Call]]
 """Buffers for one sequence, and every layer's arguments for all of their positions."""
+
+Follow = Callable[[int, torch.Tensor], object]
+"""What is done after a segment, given the depth it ends at and hidden (1, n, d) there."""
 
 
 class _StandIn(nn.Module):
@@ -58,10 +62,8 @@ class SegmentedModel:
     """A causal LM taken apart. Raises UnsupportedModel, naming the model, where that cannot be done exactly.
 
     n_layers: L. hidden_size: d. Hidden states are (1, n, d); positions are contiguous [start, start + n). fallbacks: why something runs in another way
-    than was asked for (`engine.static`). graphs_bytes: held by captured graphs (`engine.graphs`).
+    than was asked for (`engine.static`).
     """
-
-    graphs_bytes = 0
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
@@ -77,6 +79,7 @@ class SegmentedModel:
         )  # quantised weights come with others that are not
         self.kv = KeyValues(self.n_layers, 0)
         self._calls: list[Call] = []
+        self._free: list[Room] = []
         self.fallbacks: list[str] = []
         try:
             with torch.inference_mode():
@@ -158,9 +161,26 @@ class SegmentedModel:
     # -- before the layers -------------------------------------------------------------------------------------------
 
     def allocate(self, capacity: int) -> None:
-        """Room for ``capacity`` positions: fresh key/value buffers, and every layer's arguments for all of them."""
+        """Room for ``capacity`` positions: the smallest there is that has it, or fresh buffers in place of the smallest one that is not in use."""
         if capacity <= self.kv.capacity:
             return
+        rooms = sorted([*self._free, *([(self.kv, self._calls)] if self.kv.capacity else [])], key=lambda room: room[0].capacity)
+        fitting = next((at for at, (kv, _) in enumerate(rooms) if capacity <= kv.capacity), None)
+        if fitting is not None:
+            self.detach()
+            self.kv, self._calls = rooms.pop(fitting)
+            self._free = rooms
+            return
+        wanted = self.capacity_for(capacity)
+        calls = self._record_calls(wanted)
+        self._free = rooms[1:]
+        rooms.clear()
+        self.detach()  # what is outgrown is gone before there is more
+        self.kv = self.buffers(wanted)
+        self._calls = calls
+
+    def capacity_for(self, capacity: int) -> int:
+        """The positions that a new room gets where ``capacity`` are needed. Raises InputError, UnsupportedModel where the model has not as many."""
         self._refuse_stretched_rotary(capacity)
         odd = capacity | 1  # so that no width of the model is taken for it
         limit = getattr(self.config, "max_position_embeddings", None)
@@ -170,21 +190,34 @@ class SegmentedModel:
                     f"{self.name} has {limit} positions, {capacity} were asked for: shorten the prompt or ask for fewer tokens"
                 )
             odd = capacity  # learned positions come to no layer, so there is nothing to mistake
-        kept = self.detach()
-        self.kv = KeyValues(self.n_layers, odd)
-        try:
-            with self._standing_in() as stand_ins:
-                self._own_forward(torch.zeros((1, odd), dtype=torch.long, device=self.device), 0)
-        except Exception:
-            self.kv, self._calls = kept
-            raise
-        self._calls = [(s.call[0][1:], {k: v for k, v in s.call[1].items() if k != "hidden_states"}) for s in stand_ins]
+        return capacity if self._stretches and capacity in self.limits else odd  # one more, and every position's arguments would be others
+
+    def buffers(self, capacity: int) -> KeyValues:
+        """Keys and values of ``capacity`` positions."""
+        return KeyValues(self.n_layers, capacity)
+
+    def _record_calls(self, capacity: int) -> list[Call]:
+        with self._standing_in() as stand_ins:
+            self._own_forward(torch.zeros((1, capacity), dtype=torch.long, device=self.device), 0)
+        return [(s.call[0][1:], {k: v for k, v in s.call[1].items() if k != "hidden_states"}) for s in stand_ins]
+
+    @property
+    def limits(self) -> list[int]:
+        """Numbers of positions beyond which the model is another or there is none."""
+        rope = getattr(self.config, "rope_parameters", None) or {}
+        original = rope.get("original_max_position_embeddings") if isinstance(rope, dict) else None
+        known = (original, getattr(self.config, "max_position_embeddings", None))
+        return [int(limit) for limit in known if limit]
 
     def detach(self) -> Room:
-        """Hand out the buffers and their arguments; the next ``allocate`` makes new ones."""
+        """Hand out the buffers and their arguments; the next ``allocate`` finds or makes others."""
         room = (self.kv, self._calls)
         self.kv, self._calls = KeyValues(self.n_layers, 0), []
         return room
+
+    def give_back(self, room: Room) -> None:
+        """Take back what ``detach`` handed out, for an ``allocate`` to come."""
+        self._free.append(room)
 
     @contextmanager
     def attached(self, room: Room) -> Iterator[None]:
@@ -196,13 +229,20 @@ class SegmentedModel:
         finally:
             self.kv, self._calls = before
 
-    def _refuse_stretched_rotary(self, capacity: int) -> None:
+    @property
+    def _stretches(self) -> bool:
+        """Whether its rotary embedding changes with the length of the text."""
         rope = getattr(self.config, "rope_parameters", None) or {}
-        kind = rope.get("rope_type", "default") if isinstance(rope, dict) else "default"
-        original = (rope.get("original_max_position_embeddings") if isinstance(rope, dict) else None) or self.config.max_position_embeddings
-        if kind in ("dynamic", "longrope") and capacity > original:
+        return isinstance(rope, dict) and rope.get("rope_type", "default") in ("dynamic", "longrope")
+
+    def _refuse_stretched_rotary(self, capacity: int) -> None:
+        if not self._stretches:
+            return
+        rope = self.config.rope_parameters
+        original = rope.get("original_max_position_embeddings") or self.config.max_position_embeddings
+        if capacity > original:
             raise self._refuse(
-                f"its {kind} rotary embedding changes with the length beyond {original} positions, and {capacity} were asked for"
+                f"its {rope['rope_type']} rotary embedding changes with the length beyond {original} positions, and {capacity} were asked for"
             )
 
     def _arguments(self, start: int, stop: int, rows: torch.Tensor | None = None) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
@@ -321,29 +361,42 @@ class SegmentedModel:
         with torch.inference_mode(), attending(self.model, self.kv):
             yield
 
-    def prepare(self, segments: Sequence[tuple[int, int]], longest: int) -> None:
-        """Make ready what else would be made in the first runs of these segments, for positions up to ``longest``. Eagerly there is nothing to make."""
+    @property
+    def timing(self) -> str:
+        """How marked layers are timed."""
+        return "host clock" if self.device.type == "cpu" else "events between layers"
+
+    @property
+    def graphs_bytes(self) -> int:
+        """Bytes held by captured graphs (`engine.graphs`)."""
+        return 0
+
+    def prepare(self, segments: Sequence[tuple[int, int]], longest: int, follow: Follow) -> None:
+        """Make ready what else would be made in the first runs of these segments and of what follows them, for positions up to ``longest``.
+
+        Eagerly there is nothing to make.
+        """
 
     def embed(self, tokens: torch.Tensor, start: int) -> torch.Tensor:
         """Hidden states (1, n, d) at depth 0 of tokens (1, n) at positions start, start + 1, ..."""
         return self._embed(tokens, start)
 
-    def run(self, first: int, last: int, hidden: torch.Tensor, start: int, mark: Callable[[], None] | None = None) -> torch.Tensor:
+    def run(self, first: int, last: int, hidden: torch.Tensor, start: int, clock: Clock | None = None) -> torch.Tensor:
         """Layers [first, last) on hidden (1, n, d) of positions start.. ; writes their keys and values.
 
-        ``mark`` is called before the first layer and after each (for timing in place).
+        ``clock`` is marked before the first layer and after each (for timing in place).
         """
         stop = start + hidden.shape[1]
         self.kv.at(start, stop)
         calls = self._arguments(start, stop)
-        if mark is not None:
-            mark()
+        if clock is not None:
+            clock.mark()
         for index in range(first, last):
             args, kwargs = calls[index]
             out = self.layers[index](hidden, *args, **kwargs)
             hidden = out[0] if isinstance(out, tuple) else out
-            if mark is not None:
-                mark()
+            if clock is not None:
+                clock.mark()
         return hidden
 
     def normed(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -359,3 +412,11 @@ class SegmentedModel:
     def logits(self, hidden: torch.Tensor, start: int = 0) -> torch.Tensor:
         """The model's own logits (1, n, V) in FP32 from hidden states (1, n, d) at depth L of positions start.. (of no matter but in canonical numerics)."""
         return self.unembed(self.normed(hidden))
+
+    def read(self, work: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor, owner: object, name: str) -> list[Any]:
+        """What ``work`` makes of hidden (1, n, d), n rows, as numbers: one read from the device.
+
+        owner, name: tell this work from all other of the owner's, for a model that keeps graphs of it.
+        """
+        found: list[Any] = work(hidden).tolist()
+        return found

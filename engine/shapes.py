@@ -12,13 +12,13 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from engine.device_bench import free_memory
+from engine.footprint import free_bytes, require
 from engine.heads import ExitHeads
 from engine.loading import DTYPES, enough_memory
 from profiles.errors import InputError, ShapeError
 from profiles.models import find_model, shapes
 from profiles.shape import ModelShape
-from sim.memory import GIB, RESERVE, Deployment, peak_memory
+from sim.memory import RESERVE, Deployment, peak_memory
 
 SIZED = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 """What `sim.memory` calls the dtypes that random models come in."""
@@ -122,13 +122,6 @@ def checked_dtype(dtype: str) -> str:
     return dtype
 
 
-def free_bytes(device: torch.device) -> int | None:
-    """What a program can still take there, None where nothing tells."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return free_memory()
-
-
 def check_memory(shape: ModelShape, dtype: str, device: torch.device, *, heads: Sequence[int], context: int) -> None:
     """Refuse a model that would not fit into the memory that is free, before anything of it is made.
 
@@ -145,18 +138,14 @@ def check_memory(shape: ModelShape, dtype: str, device: torch.device, *, heads: 
         run = Deployment(shape=of, dtype=in_, heads=kept, context=context, n_tokens=1, reserve=reserve)
         return peak_memory(run)
 
-    memory = needed(shape, kind)
-    if memory.total <= free:
-        return
-    most = next((n for n in range(shape.n_layers - 1, 1, -1) if needed(replace(shape, n_layers=n), kind).total <= free), None)
-    smaller = [one for one in shapes().values() if context <= (one.max_positions or context) and needed(one, kind).total <= free]
-    ways = [f"--layers {most}"] if most else []
-    if kind == "fp32" and needed(shape, "bf16").total <= free:
-        ways.append("--dtype bfloat16")
-    if smaller:
-        ways.append(f"--shape {max(smaller, key=lambda one: one.total_parameters).name}")
-    parts = ", ".join(f"{name} {value / GIB:.2f}" for name, value in asdict(memory).items() if value)
-    raise InputError(
-        f"{shape.name} in {dtype} takes {memory.total / GIB:.2f} GiB ({parts}), {free / GIB:.2f} are free on {device}: "
-        f"take {' or '.join(ways) or 'a machine with more memory'}"
-    )
+    def ways() -> list[str]:
+        most = next((n for n in range(shape.n_layers - 1, 1, -1) if needed(replace(shape, n_layers=n), kind).total <= free), None)
+        smaller = [one for one in shapes().values() if context <= (one.max_positions or context) and needed(one, kind).total <= free]
+        found = [f"--layers {most}"] if most else []
+        if kind == "fp32" and needed(shape, "bf16").total <= free:
+            found.append("--dtype bfloat16")
+        if smaller:
+            found.append(f"--shape {max(smaller, key=lambda one: one.total_parameters).name}")
+        return found
+
+    require(f"{shape.name} in {dtype}", asdict(needed(shape, kind)), free, str(device), ways)

@@ -9,7 +9,7 @@ batches run eagerly.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +21,8 @@ from torch.utils import _pytree as pytree
 from transformers import AttentionInterface, PreTrainedModel
 
 from engine.attention import KeyValues, attend_packed, implemented
-from engine.segments import Call, Room, SegmentedModel
+from engine.clock import Clock
+from engine.segments import Call, Follow, Room, SegmentedModel
 
 SIZES = (1, 2, 4, 8)
 """Rows of a static pass."""
@@ -155,16 +156,15 @@ class StaticModel(SegmentedModel):
             self.fallbacks.append(why)
             warnings.warn(why, stacklevel=2)
 
-    def allocate(self, capacity: int) -> None:
-        """Room for ``capacity`` positions, and spare slots for padding rows."""
-        if capacity <= self.kv.capacity:
-            return
-        super().allocate(capacity)
+    def buffers(self, capacity: int) -> KeyValues:
+        """Keys and values of ``capacity`` positions, and spare slots for padding rows."""
+        kv = super().buffers(capacity)
         if self.static:
-            self.kv.reserve(self._shapes, SPARE)  # type: ignore[arg-type]
+            kv.reserve(self._shapes, SPARE)  # type: ignore[arg-type]
+        return kv
 
     def detach(self) -> Room:
-        """Hand out the buffers and their arguments; the next ``allocate`` makes new ones."""
+        """Hand out the buffers and their arguments; the next ``allocate`` finds or makes others."""
         self._latest = None
         return super().detach()
 
@@ -195,7 +195,7 @@ class StaticModel(SegmentedModel):
         leaves = self.arguments_of(kv).gather(slots.clamp(max=kv.capacity - 1))
         return Step(slots=slots, masks=masks, leaves=leaves, keys=kv.keys, values=kv.values)
 
-    def prepare(self, segments: Sequence[tuple[int, int]], longest: int) -> None:
+    def prepare(self, segments: Sequence[tuple[int, int]], longest: int, follow: Follow) -> None:
         """Run these segments and what follows them once at every size and, where that matters, bucket. There must be room; slots are overwritten."""
         if not self.static:
             return
@@ -204,37 +204,33 @@ class StaticModel(SegmentedModel):
             for stop, size in sorted(passes, reverse=True):
                 for first, last in segments:
                     hidden = torch.zeros((1, size, self.hidden_size), dtype=self.dtype, device=self.device)
-                    hidden = self.run(first, last, hidden, stop - size)
-                    if last == self.n_layers:
-                        self.logits(hidden)
-                    elif size == 1:
-                        self.unembed(self.normed(hidden))
+                    follow(last, self.run(first, last, hidden, stop - size))
 
     def _stops(self, longest: int, size: int) -> list[int]:
         """Where passes of so many rows end at the latest, padding rows beyond ``longest`` included, and in every shorter bucket."""
         last = longest + max(0, size // 2 - 1)  # size // 2 + 1 tokens are the fewest that are padded to it
         return [*(1 << k for k in range(7, (last - 1).bit_length())), last] if self.doubling else [last]
 
-    def run(self, first: int, last: int, hidden: torch.Tensor, start: int, mark: Callable[[], None] | None = None) -> torch.Tensor:
+    def run(self, first: int, last: int, hidden: torch.Tensor, start: int, clock: Clock | None = None) -> torch.Tensor:
         """Layers [first, last) on hidden (1, n, d) of positions start.. ; a start of 0 is a prompt's, and runs eagerly."""
         n = hidden.shape[1]
         if not self.static or start == 0 or n > SIZES[-1]:
-            return super().run(first, last, hidden, start, mark)
+            return super().run(first, last, hidden, start, clock)
         size = size_of(n)
         padded = hidden if size == n else F.pad(hidden, (0, 0, 0, size - n))
         with in_static_shapes(self.config):
-            out = self.run_padded(first, last, padded, start, mark)
+            out = self.run_padded(first, last, padded, start, clock)
         return out if size == n else out[:, :n]
 
-    def run_padded(self, first: int, last: int, hidden: torch.Tensor, start: int, mark: Callable[[], None] | None) -> torch.Tensor:
+    def run_padded(self, first: int, last: int, hidden: torch.Tensor, start: int, clock: Clock | None) -> torch.Tensor:
         """Layers [first, last) on hidden (1, N, d), N one of SIZES."""
         step = self.step(start, hidden.shape[1])
-        if mark is not None:
-            mark()
+        if clock is not None:
+            clock.mark()
         for index in range(first, last):
             hidden = self.layer(index, hidden, step)
-            if mark is not None:
-                mark()
+            if clock is not None:
+                clock.mark()
         return hidden
 
     def layer(self, index: int, hidden: torch.Tensor, step: Step) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Clocks for work in place, and the latencies of the stack walked by them.
+"""Work timed in place, and the latencies of the stack in walks.
 
 A layer looped alone stays in the cache and looks twice as fast as it is, so a layer is only ever timed within a walk from the
 embedding down to some depth, done by the decode loop itself. How soon a walk comes back to a layer (``reuse``) decides whether its
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
 
+from engine.clock import Clock
 from engine.decode import AdaDecoder, Decoding
 from engine.heads import ExitHeads
 from engine.scripted import ScriptedDecoding
@@ -22,31 +22,6 @@ from sim.design import Design
 from sim.scheduler import KINDS, Check, Draft, Outcome, Run, Schedule, Verdict, Verify, Work
 
 Row = dict[str, Any]
-
-
-class Clock:
-    """Marks moments; ``intervals`` gives the seconds between consecutive marks. CUDA events on this GPU, so that marking waits for nothing."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.cuda = device, device.type == "cuda"
-        self._marks: list[Any] = []
-
-    def mark(self) -> None:
-        """Now."""
-        if self.cuda:
-            event = torch.cuda.Event(enable_timing=True)
-            event.record(torch.cuda.current_stream(self.device))
-            self._marks.append(event)
-        else:
-            self._marks.append(time.perf_counter())
-
-    def intervals(self) -> list[float]:
-        """Seconds between the marks so far, and start afresh."""
-        marks, self._marks = self._marks, []
-        if self.cuda:
-            torch.cuda.synchronize(self.device)
-            return [a.elapsed_time(b) / 1e3 for a, b in pairwise(marks)]
-        return [b - a for a, b in pairwise(marks)]
 
 
 def synchronized_now(device: torch.device) -> float:
@@ -113,7 +88,7 @@ def walk(decoder: AdaDecoder, depth: int, tokens: Sequence[int], context: int, l
     checked = not full and depth in decoder.heads.transforms
     decoding = Walking(parts, decoder.heads, Walks(depth, parts.n_layers, tokens, context, checked=checked, laps=laps + 1))
     clock = Clock(parts.device)
-    decoding.mark = clock.mark
+    decoding.clock = clock
     clock.mark()
     for work in decoding.steps():
         if isinstance(work, Run):
@@ -156,7 +131,7 @@ def host_seconds(decoder: AdaDecoder, depth: int, context: int, rounds: int) -> 
         return Verdict(accepted=len(work.drafts), token=0) if isinstance(work, Verify) else None
 
     decoding = ScriptedDecoding(parts, decoder.heads, schedule, answers)
-    decoding.mark = clock.mark
+    decoding.clock = clock
     clock.mark()
     works = list(decoding.steps())
     clock.mark()

@@ -30,6 +30,38 @@ def describe_host(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> dict[
     }
 
 
+_CONTAINERS = (
+    (Path("memory.max"), Path("memory.current"), Path("memory.stat"), "inactive_file"),
+    (Path("memory/memory.limit_in_bytes"), Path("memory/memory.usage_in_bytes"), Path("memory/memory.stat"), "total_inactive_file"),
+)
+"""Of both generations of cgroups: the limit, what is taken, and of that the file cache, which the kernel gives back before it refuses memory."""
+
+
+def free_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes that a program can still take: what the machine has, or what its container may. None where nothing tells."""
+    free = _pairs(proc / "meminfo").get("MemAvailable:")
+    if free is not None:
+        free *= 1024
+    else:
+        try:
+            import psutil  # optional: only machines without /proc need it
+        except ImportError:
+            return None
+        free = int(psutil.virtual_memory().available)
+    for limit, usage, stat, cached in _CONTAINERS:
+        most, taken = (_text(cgroup / name).strip() for name in (limit, usage))
+        if most.isdecimal() and taken.isdecimal():
+            held = int(taken) - _pairs(cgroup / stat).get(cached, 0)
+            free = min(free, max(0, int(most) - max(0, held)))
+    return free
+
+
+def _pairs(path: Path) -> dict[str, int]:
+    """The lines ``NAME NUMBER ...`` of a file."""
+    words = (line.split() for line in _text(path).splitlines())
+    return {found[0]: int(found[1]) for found in words if len(found) > 1 and found[1].isdecimal()}
+
+
 def _cpuinfo(path: Path) -> dict[str, str]:
     """The first processor of /proc/cpuinfo, empty where there is none."""
     first = _text(path).split("\n\n")[0]
@@ -39,9 +71,9 @@ def _cpuinfo(path: Path) -> dict[str, str]:
 
 def _memory_bytes(path: Path) -> int | None:
     """MemTotal of /proc/meminfo; elsewhere psutil's answer, if it is installed."""
-    for line in _text(path).splitlines():
-        if line.startswith("MemTotal:"):
-            return int(line.split()[1]) * 1024
+    total = _pairs(path).get("MemTotal:")
+    if total is not None:
+        return total * 1024
     try:
         import psutil  # optional: only machines without /proc need it
     except ImportError:

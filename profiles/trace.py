@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from profiles.dice import dice
-from profiles.errors import DesignError, ProfileError
+from profiles.errors import DesignError, HeadsError, ProfileError
 from profiles.store import Profile
 
 Said = tuple[float, int]
@@ -226,8 +226,13 @@ class Trace:
         """The same text, said by heads that know only some tokens: by prompt, the most frequent first.
 
         A head whose token is not among them has another one that is not the last layer's and ends no text, with confidence 0. Raises ProfileError for a list
-        without two tokens that end no text.
+        without two tokens that end no text, HeadsError for a sampled text.
         """
+        if self.sampled:
+            raise HeadsError(
+                "a sampled text tells how sure a head was and how likely its draft was to hold, not what it would have drawn from fewer tokens: record with "
+                "--shortlist and the same sampling, or ask for shortlists of a greedy recording"
+            )
         texts, stand_ins = {}, {}
         for prompt, text in self._texts.items():
             held = [token for token in lists[prompt] if token not in self.eos][:2]
@@ -239,8 +244,7 @@ class Trace:
             token, confidence = text.token.copy(), text.confidence.copy()
             outside = ~np.isin(token[:, :-1], list(lists[prompt]))
             outside[0] = False  # before it no head spoke
-            outside &= token[:, :-1] != OTHER  # of a sampled text: it does not hold anyway
-            wrong = OTHER if self.sampled else np.where(token[:, -1:] == held[0], held[1], held[0])
+            wrong = np.where(token[:, -1:] == held[0], held[1], held[0])
             token[:, :-1] = np.where(outside, wrong, token[:, :-1])
             confidence[:, :-1][outside] = 0.0
             texts[prompt] = _with_said(text, confidence, token)

@@ -18,11 +18,13 @@ from profiles.store import read_profile
 from sim.accounting_cli import account
 from sim.branches import BranchErrors
 from sim.compare import Comparison, by_design, compare
+from sim.conditions import conditions_of
 from sim.design import DEFAULT_CAP, Policy
 from sim.limits_cli import limits
 from sim.memory_cli import memory
 from sim.options import CapOption, GammaOption, HeadsOption, JsonOption, PolicyOption, VerifyOption, design_of, print_json
 from sim.origin import sampling_of, script_of
+from sim.outliers import outlier_table, outliers
 from sim.picture import cells, schedule_figure
 from sim.predict import Predictor
 from sim.predict_cli import predict
@@ -70,6 +72,8 @@ def validate_command(
     summary = {
         **comparison.to_dict(),
         "branch_model": errors.to_dict(),
+        "outliers": (strays := outliers(profile.latency)),
+        "conditions": conditions_of(profile),
         "scripted": profile.manifest.get("scripted"),
         "sampling": profile.manifest.get("sampling"),
     }
@@ -78,8 +82,10 @@ def validate_command(
     else:
         for said in filter(None, (script_of(profile), sampling_of(profile))):
             Console().print(said, highlight=False)
-        for table in (*comparison_tables(comparison), branch_table(errors)):
+        for table in (*comparison_tables(comparison), branch_table(errors), outlier_table(strays)):
             Console().print(table)
+        for line in conditions_of(profile):
+            Console().print(line, highlight=False, soft_wrap=True)
     if fail_over is not None:
         error = summary["prediction_error"]["median"]
         if not comparison.holds or error is None or not error <= fail_over:

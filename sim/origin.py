@@ -67,9 +67,12 @@ def shape_of(profile: Profile, said: str | None = None) -> ModelShape:
 
 
 def precision_of(profile: Profile) -> Precision:
-    """The number format of a recording; of a synthetic text, which no model spoke, BF16, as wherever nobody says. Raises DeviceError for one that is unknown."""
+    """The number format of a recording, packed weights as the manifest tells them; of a synthetic text, which no model spoke, BF16, as wherever nobody says.
+
+    Raises DeviceError for one that is unknown.
+    """
     dtype = "bf16" if is_synthetic(profile) else str(profile.manifest["dtype"])
-    return Precision.of(dtype, dtype)
+    return Precision.of(str(profile.manifest.get("weights") or dtype), dtype)
 
 
 def is_synthetic(profile: Profile) -> bool:

@@ -24,7 +24,8 @@ class Shortlisted:
 def shortlisted(trace: Trace, size: int) -> Shortlisted:
     """Each prompt with the most frequent tokens of all *other* prompts' outputs as its shortlist, ends of a text always among them.
 
-    A head that would say another token says something wrong instead, and is never sure of it. Raises ProfileError where there are no other prompts.
+    A head that would say another token says something wrong instead, and is never sure of it. Raises ProfileError where there are no other prompts,
+    HeadsError for a sampled text.
     """
     counts = {prompt: Counter(trace.tokens(prompt)[:, -1].tolist()) for prompt in trace.prompts}
     if len(counts) < 2:
@@ -62,7 +63,7 @@ def in_form(text: Profile, said: Trace, form: HeadForm | None) -> tuple[Trace, l
         notes.append(f"heads {form.label}: what they say is taken to be what was recorded of heads {spoke.label}, in another format")
     if form.shortlist is None or form.shortlist == spoke.shortlist:
         return said, notes
-    if is_synthetic(text):
+    if is_synthetic(text) or (text.manifest.get("scripted") or {}).get("synthetic"):
         return said, [*notes, f"heads {form.label}: drawn tokens have no frequencies, so the shortlist changes cost alone"]
     found = shortlisted(said, form.shortlist)
     low, high = found.sizes

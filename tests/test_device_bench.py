@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +18,6 @@ from engine.device_bench import (
     array_size,
     bandwidth_benches,
     find_place,
-    free_memory,
     matmul_benches,
     measure,
     usual_dtypes,
@@ -78,16 +76,6 @@ def test_three_arrays_take_no_more_than_half_of_what_is_free() -> None:
     assert array_size(small) == 150 * MIB
     with pytest.raises(DeviceError, match="measuring needs 384 MiB on a CPU, of 600 MiB free no more than 300 are taken"):
         array_size(replace(CPU, free_bytes=600 * MIB))
-
-
-def test_memory_that_is_free_is_what_the_container_may_still_take(tmp_path: Path) -> None:
-    (tmp_path / "meminfo").write_text("MemTotal: 4096 kB\nMemAvailable:    2048 kB\n")
-    assert free_memory(tmp_path, tmp_path) == 2 * MIB
-    (tmp_path / "memory.max").write_text("max\n")
-    (tmp_path / "memory.current").write_text("1000\n")
-    assert free_memory(tmp_path, tmp_path) == 2 * MIB
-    (tmp_path / "memory.max").write_text("5000\n")
-    assert free_memory(tmp_path, tmp_path) == 4000
 
 
 def test_bytes_are_counted_as_stream_counts_them() -> None:

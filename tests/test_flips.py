@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from engine import flips
-from engine.cli import flips_main, profile_main
+from engine.cli import flips_main, train_main
 from engine.decode import AdaDecoder
 from engine.flips import flip_report, judge
 from engine.flips_tables import tables
@@ -178,9 +178,9 @@ def test_heads_fit_a_model_whose_weights_were_packed() -> None:
     assert row["tokens"] > 0
 
 
-def test_a_recording_under_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_under_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SystemExit) as ended:
-        profile_main()
+        train_main()
     assert ended.value.code == 2
     assert "torchrun started 2" in capsys.readouterr().err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import runpy
 import shutil
 import subprocess
 import sys
@@ -14,16 +13,30 @@ from typing import Any
 
 import pytest
 
+from profiles.errors import InputError
 from profiles.store import read_profile
+from profiles.trace import Trace
+from scripts.visit import calls, figures, packing, recordings, stages, validation, vanilla
+from scripts.visit.calls import GRACE_S, MINUTES, PACKING_S
+from scripts.visit.lossless import losses
+from scripts.visit.sizes import PAPER, Size, recording_s
+from scripts.visit.told import DECISIONS, ROOT, Visit
 from sim.compare import compare
 
-SCRIPT = Path(__file__).parents[1] / "scripts/gpu_visit.py"
+SCRIPT = ROOT / "scripts/gpu_visit.py"
 
 
-@pytest.fixture(scope="module")
-def script() -> dict[str, Any]:
-    """What the script defines."""
-    return runpy.run_path(str(SCRIPT))
+def told(folder: Path, **changes: Any) -> Visit:
+    given: dict[str, Any] = {
+        "work": folder,
+        "out": folder,
+        "source": DECISIONS,
+        "device": "cpu",
+        "dry": True,
+        "wheels": None,
+        "seconds": 1.0,
+    }
+    return Visit(**{**given, **changes})
 
 
 def visit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -39,74 +52,120 @@ def result(folder: Path, stage: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def visited(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Set up, one shape recorded, validated and packed; of the others, one is hopeless."""
+    """Set up, one shape recorded, validated and packed."""
     folder = tmp_path_factory.mktemp("visit")
-    done = visit(folder, "--stage", "setup,device,llama-8b,validate,pack")
+    done = visit(folder, "--stage", "setup,device,paper,validate,pack")
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
 def test_a_shape_is_recorded_with_scripted_decisions(visited: Path) -> None:
-    """A whole profile, whose structure is the simulator's."""
+    """A whole profile, whose structure is the simulator's, and which says that nobody said its text."""
     profile = read_profile(visited / "work/profiles/llama-8b")
-    assert profile.manifest["scripted"]["profile"] == "demo-cpu"
+    assert profile.manifest["scripted"]["synthetic"]
+    assert profile.manifest["scripted"]["digest"] == read_profile(DECISIONS).manifest["digest"]
     assert compare(profile).cells["exact"].all()
-    assert result(visited, "llama-8b")["result"]["designs"][0]["policy"] == "vanilla"
+    assert result(visited, "paper")["result"]["designs"][0]["policy"] == "vanilla"
 
 
 def test_what_was_recorded_is_validated_beside_the_ceiling(visited: Path) -> None:
-    told = result(visited, "validate")["result"]["llama-8b"]
-    assert told["holds"]
-    assert told["structure"]["exact"] == told["structure"]["runs"] > 0
-    assert told["ceiling_tokens_per_s"] > 0
-    assert told["share_of_ceiling"] == pytest.approx(told["speeds"][0]["tokens_per_s"] / told["ceiling_tokens_per_s"])
+    one = result(visited, "validate")["result"]["llama-8b"]
+    assert one["holds"]
+    assert one["structure"]["exact"] == one["structure"]["runs"] > 0
+    assert one["ceiling_tokens_per_s"] > 0
+    assert one["share_of_ceiling"] == pytest.approx(one["speeds"][0]["tokens_per_s"] / one["ceiling_tokens_per_s"])
+
+
+def test_speedups_are_told_by_domain_with_the_rates_of_the_runs(visited: Path) -> None:
+    """Of the recorded rounds: drafts of tested positions, and drafts that were dropped."""
+    (rows,) = result(visited, "validate")["result"]["llama-8b"]["domains"].values()
+    profile = read_profile(visited / "work/profiles/llama-8b")
+    rounds = profile.rounds[profile.rounds["policy"] == "adadecode"]
+    drafts, tested = rounds["exits"].map(len).sum(), rounds["checks"].map(lambda depths: sum(d == 1 for d in depths)).sum()
+    assert [row["design"] for row in rows] == ["vanilla", "adadecode 1/2/3 gamma 0.5"]
+    assert rows[1]["early_rate"] == pytest.approx(drafts / tested)
+    assert rows[1]["reject_rate"] == pytest.approx(1 - rounds["accepted"].sum() / drafts)
+    assert rows[0]["measured_speedup"] == rows[0]["predicted_speedup"] == 1.0
+
+
+def test_vanilla_is_timed_in_every_mode(visited: Path, tmp_path: Path) -> None:
+    """In FP32 they write the same text; the share of the ceiling is of what a token reads."""
+    shutil.copytree(visited / "work/results", tmp_path / "results")
+    done = vanilla.graphs(told(tmp_path))
+    assert list(done["modes"]) == list(vanilla.DRY_MODES)
+    for one in done["modes"].values():
+        assert one["as_eager"] == done["tokens"]
+        assert one["share_of_ceiling"] == pytest.approx(one["tokens_per_s"] * done["read_bytes_per_token"] / done["read_bytes_per_s"])
+
+
+def test_figures_are_printed_and_say_that_they_are_scripted(visited: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures.show(told(visited / "work"))
+    said = " ".join(capsys.readouterr().out.split())
+    for words in ("T0 2 of 2", "scripted: decisions of synthetic trace", "heads full", "adadecode 1/2/3 gamma 0.5"):
+        assert words in said
+
+
+def test_a_recording_is_validated_once(visited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What held is not worked out again, unless it was recorded anew."""
+    shutil.copytree(visited / "work", tmp_path / "work")
+    monkeypatch.setattr(validation, "validated", lambda *_: {"holds": False})
+    assert validation.validate(told(tmp_path / "work"))["llama-8b"]["holds"]
+    known = tmp_path / "work/results/validated/llama-8b.json"
+    known.write_text(json.dumps({**json.loads(known.read_text()), "digest": "another"}))
+    with pytest.raises(validation.Found, match="goes other rounds"):
+        validation.validate(told(tmp_path / "work"))
 
 
 def test_everything_comes_back_in_few_files_of_bounded_size(visited: Path) -> None:
     files = sorted((visited / "out").iterdir())
-    assert 1 <= len(files) <= 8
+    assert 1 <= len(files) <= 4
     assert all(file.stat().st_size <= 16_000_000 for file in files)
     packed = {name for file in files for name in zipfile.ZipFile(file).namelist()}
-    assert {"profiles/llama-8b/manifest.json", "results/validate.json", "device.toml", "logs/llama-8b.log"} <= packed
+    assert {"profiles/llama-8b/manifest.json", "results/validate.json", "device.toml", "logs/paper.log"} <= packed
 
 
 def test_what_is_done_is_not_done_again_after_a_restore(visited: Path, tmp_path: Path) -> None:
     """From the zip files alone, on a machine where nothing was left."""
-    done = visit(tmp_path, "--stage", "device,llama-8b", "--restore", str(visited / "out"))
+    done = visit(tmp_path, "--stage", "device,paper", "--restore", str(visited / "out"))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines() == ["device: done before", "llama-8b: done before"]
+    assert done.stdout.splitlines() == ["device: done before", "paper: done before"]
 
 
 def test_a_failure_is_told_and_stops_nothing_else(tmp_path: Path) -> None:
     """No such profile to follow: the shape's stage fails, validation has nothing, and both are packed as told."""
-    done = visit(tmp_path, "--stage", "llama-8b,validate,pack", "--source", str(tmp_path / "nowhere"))
+    done = visit(tmp_path, "--stage", "paper,validate,pack", "--source", str(tmp_path / "nowhere"))
     assert done.returncode == 1
-    assert result(tmp_path, "llama-8b")["state"] == "failed"
-    assert "nowhere does not exist" in result(tmp_path, "llama-8b")["error"]
+    assert result(tmp_path, "paper")["state"] == "failed"
+    assert "nowhere does not exist" in result(tmp_path, "paper")["error"]
     assert "nothing was recorded yet" in result(tmp_path, "validate")["error"]
-    assert "Traceback" in (tmp_path / "work/logs/llama-8b.log").read_text()
+    assert "Traceback" in (tmp_path / "work/logs/paper.log").read_text()
     assert result(tmp_path, "pack")["state"] == "done"
 
 
-def test_what_runs_out_of_time_is_unfinished_and_goes_on(tmp_path: Path) -> None:
-    """A second is too short for anything; the stage is interrupted, said to be unfinished, and tried again."""
-    done = visit(tmp_path, "--stage", "setup", "--minutes", "0.4")
+def test_what_runs_out_of_time_is_unfinished_and_not_done(tmp_path: Path) -> None:
+    """Some seconds are too short for a recording; the stage is interrupted, said to be unfinished, and would be tried again."""
+    done = visit(tmp_path, "--stage", "demo", "--minutes", "0.82")
     assert done.returncode == 1
-    assert result(tmp_path, "setup")["state"] == "unfinished"
-    assert visit(tmp_path, "--stage", "setup").returncode == 0
+    assert result(tmp_path, "demo")["state"] == "unfinished"
+    assert visit(tmp_path, "--stage", "demo", "--minutes", "0.1").stdout.splitlines() == ["demo: too little time left in this call"]
 
 
 def test_without_time_left_nothing_is_begun_but_packing(tmp_path: Path) -> None:
     done = visit(tmp_path, "--stage", "demo,pack", "--minutes", "0.1")
-    assert done.stdout.splitlines()[0] == "demo: no time left in this call"
+    assert done.stdout.splitlines()[0] == "demo: too little time left in this call"
     assert result(tmp_path, "pack")["state"] == "done"
     assert not (tmp_path / "work/profiles").exists()
 
 
-def test_only_as_many_layers_as_fit_are_recorded(script: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine says how many would, and those are tried."""
-    from profiles.errors import InputError
+def test_what_would_only_make_ready_is_not_begun(tmp_path: Path) -> None:
+    """With a quarter of what it should take left; a dry run takes no such time."""
+    seconds = stages.STAGES["paper"].seconds
+    assert [calls.worth_beginning(told(tmp_path, dry=False), "paper", share * seconds) for share in (0.25, 0.75)] == [False, True]
+    assert calls.worth_beginning(told(tmp_path), "paper", seconds / 4)
 
+
+def test_only_as_many_layers_as_fit_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine says how many would, and those are tried, with heads at the quarters."""
     asked: list[list[str]] = []
 
     def record(_visit: object, name: str, options: list[str]) -> dict[str, Any]:
@@ -115,40 +174,139 @@ def test_only_as_many_layers_as_fit_are_recorded(script: dict[str, Any], tmp_pat
             raise InputError("it takes 63 GiB, 40 are free on cuda: take --layers 24 or --shape llama-2-7b")
         return {"profile": name}
 
-    inner = script["_record_shape"]
-    monkeypatch.setitem(inner.__globals__, "_record", record)
-    visit_ = script["Visit"](
-        work=tmp_path,
-        out=tmp_path,
-        source=SCRIPT.parents[1] / "profiles/recorded/demo-cpu",
-        device="cuda",
-        dry=False,
-        wheels=None,
-        seconds=1.0,
-    )
-    assert inner(visit_, "codellama-34b", []) == {"profile": "codellama-34b"}
+    monkeypatch.setattr(recordings, "record", record)
+    assert recordings.codellama(told(tmp_path, dry=False, device="cuda")) == {"profile": "codellama-34b"}
     assert "--layers" not in asked[0]
     assert asked[1][-2:] == ["--layers", "24"]
-    assert asked[1][asked[1].index("--map") + 1].endswith("15:22")
+    stand = [[one[one.index(option) + 1] for option in ("--map", "--placements")] for one in asked]
+    assert stand == [["8:12,16:24,24:36", "12,24,36;12,24;24"], ["8:6,16:12,24:18", "6,12,18;6,12;12"]]
 
 
-def test_files_too_many_or_too_large_are_said_to_be_left_out(
-    script: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_papers_shape_runs_at_its_placement_and_gamma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both texts, with full heads, and again with cheaper ones."""
+    asked: dict[str, list[str]] = {}
+
+    def record(_visit: object, name: str, options: list[str]) -> dict[str, Any]:
+        asked[name] = options
+        return {}
+
+    monkeypatch.setattr(recordings, "record", record)
+    recordings.paper(told(tmp_path, dry=False, device="cuda"))
+    recordings.forms(told(tmp_path, dry=False, device="cuda"))
+    for options in asked.values():
+        chosen = dict(zip(options[::2], options[1::2], strict=True))
+        assert (chosen["--shape"], chosen["--map"], chosen["--dtype"]) == ("llama-3.1-8b", "8:8,16:16,24:24", "bfloat16")
+        assert "8,16,24" in chosen["--placements"].split(";")
+        assert "0.75" in chosen["--gammas"].split(",")
+        assert Path(chosen["--scripted"]) == DECISIONS
+    assert asked["llama-8b-shortlist"][-2:] == ["--shortlist", "16384"]
+    assert asked["llama-8b-int8"][-2:] == ["--head-dtype", "int8"]
+
+
+def test_heads_at_other_depths_stand_near_the_quarters() -> None:
+    assert recordings.quarters(range(1, 16), 16, 32) == {4: 8, 8: 16, 12: 24}
+    assert recordings.quarters((8, 16, 24), 32, 2) == {24: 1}
+    assert recordings.placements([1]) == ["1"]
+
+
+def test_one_form_that_fails_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def record(_visit: object, name: str, _options: list[str]) -> dict[str, Any]:
+        if name == "llama-8b-shortlist":
+            raise InputError("no")
+        return {"profile": name}
+
+    monkeypatch.setattr(recordings, "record", record)
+    with pytest.raises(recordings.Found, match="llama-8b-shortlist: InputError: no") as found:
+        recordings.forms(told(tmp_path))
+    assert found.value.told["llama-8b-int8"] == {"profile": "llama-8b-int8"}
+
+
+def test_three_calls_are_enough_by_the_estimates() -> None:
+    """Each under ten minutes, every stage in one of them, in the order of the stages."""
+    planned = calls.calls(MINUTES, PACKING_S + GRACE_S)
+    assert len(planned) <= 3
+    assert [name for call in planned for name in call] == [name for name in stages.STAGES if name not in stages.ALWAYS]
+    always = sum(stages.STAGES[name].seconds for name in stages.ALWAYS)
+    for call in planned:
+        assert sum(stages.STAGES[name].seconds for name in call) + always + PACKING_S + GRACE_S <= 60 * MINUTES < 600
+
+
+def test_an_estimate_is_what_is_decoded_at_what_the_weights_take_to_read() -> None:
+    """One more repeat of every design costs its tokens; nothing else."""
+    more = Size(**{**vars(PAPER), "repeats": PAPER.repeats + 1})
+    tokens = PAPER.prompts * PAPER.domains * PAPER.tokens * PAPER.designs
+    assert PAPER.designs == 11
+    rise = recording_s(more, "llama-3.1-8b") - recording_s(PAPER, "llama-3.1-8b")
+    assert rise == pytest.approx(tokens * 16.06e9 / (0.7 * 4.8e12), rel=1e-3)
+
+
+def test_the_script_starts_where_nothing_is_installed_yet() -> None:
+    """Setup installs: until it has, the standard library is all there is."""
+    done = subprocess.run([sys.executable, "-S", str(SCRIPT), "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--wheels" in done.stdout
+
+
+def test_a_plan_does_nothing(tmp_path: Path) -> None:
+    done = visit(tmp_path, "--plan")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1].startswith("call 1: device ")
+    assert not (tmp_path / "work").exists()
+
+
+def test_the_decisions_that_are_here_are_those_that_are_made(tmp_path: Path) -> None:
+    """From the fits that the benchmark keeps; both texts at rates near the paper's at gamma 0.6."""
+    from scripts.visit.decisions import write_decisions
+    from sim.design import Design
+    from sim.replay import replay
+    from tests.handmade import Constant
+
+    write_decisions(tmp_path / "made")
+    made, here = read_profile(tmp_path / "made"), read_profile(DECISIONS)
+    assert made.manifest["digest"] == here.manifest["digest"]
+    trace = Trace.from_profile(here)
+    for domain in ("rates", "rates-and-speedups"):
+        prompts = [prompt for prompt in trace.prompts if trace.domain(prompt) == domain]
+        rounds = [one for run in replay(trace, Constant(), Design.of(gamma=0.6, placement=(8, 16, 24)), prompts) for one in run.rounds]
+        drafts = sum(len(one.exits) for one in rounds)
+        assert drafts / sum(one.checks.count(8) for one in rounds) == pytest.approx(0.93, abs=0.04)
+        assert 1 - sum(one.accepted for one in rounds) / drafts == pytest.approx(0.24, abs=0.05)
+
+
+def test_files_too_many_or_too_large_are_said_to_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is small comes through."""
-    pack = script["pack"]
-    monkeypatch.setitem(pack.__globals__, "VOLUME_BYTES", 3200)
-    monkeypatch.setitem(pack.__globals__, "VOLUMES", 2)
+    monkeypatch.setattr(packing, "VOLUME_BYTES", 3200)
+    monkeypatch.setattr(packing, "VOLUMES", 2)
     for name, size in (("a", 2000), ("b", 2000), ("c", 2000), ("d", 9000)):
         (tmp_path / "work").mkdir(exist_ok=True)
         (tmp_path / "work" / name).write_bytes(random.Random(name).randbytes(size))
     (tmp_path / "work" / "easy").write_bytes(b"x" * 9000)
-    visit_ = script["Visit"](
-        work=tmp_path / "work", out=tmp_path / "out", source=tmp_path, device="cpu", dry=True, wheels=None, seconds=1.0
-    )
-    assert pack(visit_) == {"files": ["visit-1.zip", "visit-2.zip"], "left_out": ["c", "d"]}
+    assert packing.pack(told(tmp_path / "work", out=tmp_path / "out")) == {"files": ["visit-1.zip", "visit-2.zip"], "left_out": ["c", "d"]}
     assert zipfile.ZipFile(tmp_path / "out/visit-1.zip").namelist() == ["easy", "a"]
     assert all(path.stat().st_size <= 3200 for path in (tmp_path / "out").iterdir())
+
+
+def test_what_compilers_made_is_packed_last(tmp_path: Path) -> None:
+    """It can be made again."""
+    visit_ = told(tmp_path / "work", out=tmp_path / "out")
+    for path in (visit_.compiled / "a", visit_.work / "results.json"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x" * (1 if path.name == "a" else 1000))
+    packing.pack(visit_)
+    assert zipfile.ZipFile(tmp_path / "out/visit-1.zip").namelist() == ["results.json", "compiled/a"]
+
+
+def test_what_is_there_already_is_not_put_back(tmp_path: Path) -> None:
+    """It is what the packed file was, or newer."""
+    visit_ = told(tmp_path / "work", out=tmp_path / "out")
+    for name in ("a", "b"):
+        visit_.work.mkdir(exist_ok=True)
+        (visit_.work / name).write_text("packed")
+    packing.pack(visit_)
+    (visit_.work / "a").write_text("newer")
+    (visit_.work / "b").unlink()
+    packing.unpack(visit_.out, visit_.work)
+    assert [(visit_.work / name).read_text() for name in ("a", "b")] == ["newer", "packed"]
 
 
 LOSSLESS = {"prompts": 2, "equal_to_generate": 2, "tolerance_nats": 0.1}
@@ -165,23 +323,26 @@ SAME = {"design": "vanilla", "texts": 2, "equal_texts": 2, "beyond": 0}
         ("bfloat16", {}, {"beyond": 3}, ["bfloat16: vanilla has 3 tokens beyond 0.1 nats"]),
     ],
 )
-def test_what_is_lost_is_said(script: dict[str, Any], dtype: str, change: dict[str, Any], row: dict[str, Any], wanted: list[str]) -> None:
+def test_what_is_lost_is_said(dtype: str, change: dict[str, Any], row: dict[str, Any], wanted: list[str]) -> None:
     """In FP32 any difference, in BF16 what no near-tie explains."""
-    assert script["_losses"](dtype, {**LOSSLESS, **change, "designs": [{**SAME, **row}]}) == wanted
+    assert losses(dtype, {**LOSSLESS, **change, "designs": [{**SAME, **row}]}) == wanted
 
 
-def test_a_stage_whose_findings_are_wrong_fails_and_tells_them(
-    script: dict[str, Any], visited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stage_whose_findings_are_wrong_fails_and_tells_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The result is written, and the stage is not done."""
-    inside = script["inside"]
-    monkeypatch.setitem(inside.__globals__, "_validated", lambda *_: {"holds": False})
-    shutil.copytree(visited / "work", tmp_path / "work")
-    visit_ = script["Visit"](work=tmp_path / "work", out=tmp_path, source=tmp_path, device="cpu", dry=True, wheels=None, seconds=1.0)
-    inside(visit_, "validate")
-    told = result(tmp_path, "validate")
-    assert (told["state"], told["result"]) == ("failed", {"llama-8b": {"holds": False}})
-    assert "llama-8b: the simulator" in told["error"]
+
+    def wrong(_visit: Visit) -> dict[str, Any]:
+        raise recordings.Found("not as it should be", {"holds": False})
+
+    monkeypatch.setitem(stages.STAGES, "flips", stages.Stage(run=wrong, estimate=lambda: 1.0))
+    calls.inside(told(tmp_path / "work"), "flips")
+    one = result(tmp_path, "flips")
+    assert (one["state"], one["error"], one["result"]) == ("failed", "not as it should be", {"holds": False})
+
+
+def test_figures_of_nothing_are_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures.show(told(tmp_path))
+    assert "stages" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["--stage=coffee", "--device=tpu"])

@@ -1,13 +1,15 @@
-"""CUDA graphs: the same text as without, captured once, and a failed capture that falls back."""
+"""CUDA graphs: the same text as without, captured once, timed from within, and a failed capture that falls back."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from engine.decode import AdaDecoder
+from engine.clock import Clock
+from engine.decode import AdaDecoder, greedy_draft, head_logits
 from engine.graphs import CapturedModel
 from engine.heads import ExitHeads
+from engine.sampling import packed_draft, read_draft
 from engine.static import StaticModel, Step
 from tests.models import N_LAYERS, greedy_text, random_prompt, tiny_model
 
@@ -38,13 +40,68 @@ def test_a_graph_is_captured_once(decoder: AdaDecoder, monkeypatch: pytest.Monke
     decoder.generate(prompt, 16, policy="vanilla", eos_token_id=())
 
 
-def test_marks_stand_between_graphs_of_single_layers(decoder: AdaDecoder) -> None:
-    parts, marks = decoder.parts, []
+def test_layers_timed_in_a_graph_take_what_their_segment_takes(decoder: AdaDecoder) -> None:
+    """Their sum, within a factor of two of the plain graph replayed between two events: a bound of physics, not of speed."""
+    parts = decoder.parts
     with torch.inference_mode():
         parts.allocate(16)
     with parts.session():
-        parts.run(0, 3, parts.embed(random_prompt(2).to("cuda"), 5), 5, lambda: marks.append(None))
-    assert len(marks) == 4
+        hidden = parts.embed(random_prompt(2).to("cuda"), 5)
+        laps: list[list[float]] = []
+        whole: list[float] = []
+        for _ in range(20):
+            inside, around = Clock(parts.device), Clock(parts.device)
+            timed = parts.run(0, N_LAYERS, hidden, 5, inside)
+            torch.cuda.synchronize()
+            around.mark()
+            plain = parts.run(0, N_LAYERS, hidden, 5)
+            around.mark()
+            assert torch.allclose(timed, plain)
+            laps.append(inside.intervals())
+            whole += around.intervals()
+    assert parts.timing == "events in graphs"
+    assert all(len(lap) == N_LAYERS and min(lap) > 0 for lap in laps)
+    inside_s, around_s = sorted(map(sum, laps))[10], sorted(whole)[10]
+    assert inside_s < 2 * around_s
+    assert around_s < 10 * inside_s  # around it also stand the copies into and out of the graph, and its launch
+
+
+def test_two_laps_in_a_graph_do_not_mix(decoder: AdaDecoder) -> None:
+    """The second replay does not overwrite what the first one told."""
+    parts, clock = decoder.parts, Clock(torch.device("cuda"))
+    with torch.inference_mode():
+        parts.allocate(16)
+    with parts.session():
+        hidden = parts.embed(random_prompt(2).to("cuda"), 5)
+        clock.mark()
+        for _ in range(2):
+            parts.run(0, 3, hidden, 5, clock)
+        clock.mark()
+    found = clock.intervals()
+    assert len(found) == 1 + 3 + 1 + 3 + 1
+    assert min(found) > 0
+
+
+def test_heads_and_verification_are_captured_whole(decoder: AdaDecoder) -> None:
+    """A head's draft is what its logits say, the lowest token on a tie."""
+    parts = decoder.parts
+    with parts.session():
+        hidden = torch.randn((1, 1, parts.hidden_size), device="cuda", dtype=parts.dtype)
+        said, again = (greedy_draft(parts, decoder.heads, 2, hidden) for _ in range(2))
+        plain = read_draft(head_logits(parts, decoder.heads, 2, hidden))
+    assert said == again
+    assert (said.token, said.confidence) == (plain.token, pytest.approx(plain.confidence, rel=1e-5))
+    tied = torch.zeros((3, 128256), device="cuda")
+    tied[0, [7, 99000]] = 1.0
+    assert tied.argmax(-1).tolist() == [7, 0, 0]
+    assert packed_draft(tied[0]).tolist()[0] == 7
+
+
+def test_a_stream_that_ended_leaves_its_graphs_to_the_next(decoder: AdaDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt = random_prompt(13).to("cuda")
+    first = list(decoder.stream(prompt, 8, policy="vanilla", eos_token_id=()))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: pytest.fail("captured again"))
+    assert list(decoder.stream(prompt, 8, policy="vanilla", eos_token_id=())) == first
 
 
 def test_a_capture_that_fails_on_its_way_falls_back_with_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,4 +131,3 @@ def test_what_graphs_hold_is_reported(decoder: AdaDecoder) -> None:
     decoder.generate(random_prompt(13).to("cuda"), 4, policy="vanilla", eos_token_id=())
     assert isinstance(decoder.parts, CapturedModel)
     assert decoder.parts.graphs_bytes > 0
-    assert decoder.parts._tails

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from profiles import describe_host
+from profiles.host import free_memory
 
 
 @pytest.fixture
@@ -48,3 +49,26 @@ def test_a_machine_that_tells_nothing_is_still_described(tmp_path: Path) -> None
 def test_this_machine_fits_a_manifest() -> None:
     """Whatever it is."""
     assert json.loads(json.dumps(describe_host(), allow_nan=False))["python"]
+
+
+def test_memory_that_is_free_is_what_the_container_may_still_take(tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 4096 kB\nMemAvailable:    2048 kB\n")
+    assert free_memory(tmp_path, tmp_path) == 2 * 2**20
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert free_memory(tmp_path, tmp_path) == 2 * 2**20
+    (tmp_path / "memory.max").write_text("5000\n")
+    assert free_memory(tmp_path, tmp_path) == 4000
+
+
+def test_the_file_cache_of_a_container_counts_as_free(tmp_path: Path) -> None:
+    """A checkpoint that was just read or downloaded fills it; of both generations of cgroups."""
+    (tmp_path / "meminfo").write_text("MemAvailable:    2048 kB\n")
+    (tmp_path / "memory.max").write_text("5000\n")
+    (tmp_path / "memory.current").write_text("4900\n")
+    (tmp_path / "memory.stat").write_text("anon 900\ninactive_file 3000\n")
+    assert free_memory(tmp_path, tmp_path) == 3100
+    (tmp_path / "memory").mkdir()
+    for name, text in {"limit_in_bytes": "4000", "usage_in_bytes": "3000", "stat": "total_inactive_file 500"}.items():
+        (tmp_path / "memory" / f"memory.{name}").write_text(text)
+    assert free_memory(tmp_path, tmp_path) == 1500

@@ -20,8 +20,10 @@ from profiles.errors import DesignError, HeadsError, InputError, ProfileError
 from profiles.store import Profile, read_profile
 from profiles.trace import Trace
 from sim.design import Design, Policy
+from sim.head_model import HeadModel
 from sim.replay import Replay, ReplayedRun
 from sim.scheduler import Round
+from sim.synthetic import alike, write_synthetic
 from tests.recordings import imported
 from tests.shaped import N_LAYERS, RECORDED, VOCABULARY, tiny_shape
 
@@ -235,3 +237,11 @@ def test_a_sampled_recording_is_not_followed(recording: Profile) -> None:
     sampled = replace(recording, manifest={**recording.manifest, "sampling": {"temperature": 1.0}})
     with pytest.raises(ProfileError, match="scripts are followed greedily"):
         Script.of(sampled, N_LAYERS, PLACES)
+
+
+def test_drawn_decisions_are_said_to_be_drawn(script: Script, tmp_path: Path) -> None:
+    """Tokens of a synthetic trace have no frequencies, and whoever asks what a shortlist would hold must know."""
+    model = HeadModel.of(16, (4, 8), (0.6, 0.8))
+    drawn, _ = write_synthetic(tmp_path / "p", {"synthetic": model}, alike(1, n_prompt=4, n_output=6))
+    assert Script.of(drawn, 16).about()["synthetic"]
+    assert "synthetic" not in script.about()

@@ -221,3 +221,12 @@ def test_a_recording_does_not_go_on_with_another_script(shape: str, tmp_path: Pa
     monkeypatch.setattr(Parts, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert CliRunner().invoke(app, options(shape, tmp_path / "p")).exit_code == 130
     assert "holds another recording" in refusal(["--out", str(tmp_path / "p"), "--resume", "--map", "2:1,5:2,8:4"])
+
+
+def test_random_heads_cover_no_text(shape: str, tmp_path: Path) -> None:
+    """Nor need the script's tokens be in the model's vocabulary."""
+    heads = ["--shortlist", "16", "--limit", "1", "--max-new-tokens", "6", "--repeats", "1"]
+    result = CliRunner().invoke(app, [*options(shape, tmp_path / "p"), *heads])
+    assert result.exit_code == 0, result.output
+    about = read_profile(tmp_path / "p").manifest["heads"]
+    assert (about["form"]["shortlist"], about["coverage"]) == (16, None)

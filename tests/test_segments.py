@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from engine.attention import KeyValues, attend, attending
+from engine.clock import Clock
 from engine.segments import SegmentedModel
 from tests.models import ARCHITECTURES, N_LAYERS, WINDOW, random_prompt, tiny_model
 
@@ -97,12 +98,24 @@ def test_larger_buffers_change_nothing(parts: SegmentedModel) -> None:
     assert parts.kv.capacity >= 90  # it never shrinks
 
 
-def test_the_mark_is_called_before_the_first_layer_and_after_each(parts: SegmentedModel) -> None:
-    fresh(parts)
-    marks: list[int] = []
+def test_the_last_position_before_a_rotary_embedding_stretches_is_as_the_first() -> None:
+    """Room for as many positions as it knows, an even number, is not made one longer."""
+    rope = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
+    model = tiny_model("llama", rope_parameters=rope, max_position_embeddings=LENGTH)
+    parts, tokens = SegmentedModel(model), random_prompt(LENGTH)
+    with torch.inference_mode():
+        parts.allocate(LENGTH)
+        wanted = model(tokens, use_cache=False).logits.float()
     with parts.session():
-        parts.run(1, 5, parts.embed(random_prompt(3), 0), 0, lambda *_: marks.append(0))
-    assert len(marks) == 1 + 4
+        assert torch.allclose(parts.logits(in_one_pass(parts, tokens)[-1]), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_the_clock_is_marked_before_the_first_layer_and_after_each(parts: SegmentedModel) -> None:
+    fresh(parts)
+    clock = Clock(torch.device("cpu"))
+    with parts.session():
+        parts.run(1, 5, parts.embed(random_prompt(3), 0), 0, clock)
+    assert len(clock.intervals()) == 4
 
 
 # ---- keys and values ----

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from engine.clock import Clock
 from engine.compiled import why_not
 from engine.decode import AdaDecoder
 from engine.graphs import CompiledModel, take_apart_static
@@ -92,26 +93,28 @@ def test_all_that_a_text_needs_is_prepared(longest: int, monkeypatch: pytest.Mon
     with torch.inference_mode():
         parts.allocate(longest)
     seen = set()
-    monkeypatch.setattr(StaticModel, "run_padded", lambda self, first, last, hidden, start, mark: seen.add(shape(hidden, start)) or hidden)
+    monkeypatch.setattr(StaticModel, "run_padded", lambda self, first, last, hidden, start, clock: seen.add(shape(hidden, start)) or hidden)
 
     def shape(hidden: torch.Tensor, start: int) -> tuple[int, int]:
         size = hidden.shape[1]
         return size, bucket_of(start + size, parts.kv.slots, doubling=True)
 
-    parts.prepare([(0, 3), (3, N_LAYERS)], longest)
+    followed = set()
+    parts.prepare([(0, 3), (3, N_LAYERS)], longest, lambda depth, hidden: followed.add((depth, hidden.shape[1])))
     needed = {
         (size_of(n), bucket_of(start + size_of(n), parts.kv.slots, doubling=True))
         for n in range(1, 9)
         for start in range(1, longest - n + 1)
     }
     assert seen == needed
+    assert followed == {(depth, size) for depth in (3, N_LAYERS) for size in SIZES}
 
 
 def test_marks_stand_around_every_layer(pair: tuple[SegmentedModel, StaticModel]) -> None:
-    parts, marks = pair[1], []
+    parts, clock = pair[1], Clock(torch.device("cpu"))
     with parts.session():
-        parts.run(1, 4, parts.embed(random_prompt(3), 6), 6, lambda: marks.append(None))
-    assert len(marks) == 4
+        parts.run(1, 4, parts.embed(random_prompt(3), 6), 6, clock)
+    assert len(clock.intervals()) == 3
 
 
 def test_sizes_are_the_next_power_of_two() -> None:
@@ -230,6 +233,34 @@ def test_compiled_layers_give_the_same_text_and_are_made_once_for_all_layers(tmp
     assert decoder.parts.compiler is not None
     assert decoder.parts.compiler.variants == 2
     assert decoder.parts.compiler.seconds > 0
+
+
+@needs_compiler
+def test_compiled_bf16_rounds_no_worse_than_the_model_itself(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes of one and of two rows: as far from the same weights in FP64 as the uncompiled model is, and half as far again at most."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    model, prompt = tiny_model("llama", torch.bfloat16), random_prompt(40)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)  # inductor's own imports
+        compiled = CompiledModel(model)
+        for rows in (1, 2):
+            exact = _logits(StaticModel(tiny_model("llama", torch.bfloat16).double()), prompt, rows)
+            own, ours = (_logits(parts, prompt, rows) for parts in (StaticModel(model), compiled))
+            assert (ours - exact).pow(2).mean() <= 1.5**2 * (own - exact).pow(2).mean()
+    assert compiled.fallbacks == []
+
+
+def _logits(parts: SegmentedModel, prompt: torch.Tensor, rows: int) -> torch.Tensor:
+    """Of the prompt's later tokens, in passes of so many rows (n, V)."""
+    with torch.inference_mode():
+        parts.allocate(prompt.shape[1])
+    found = []
+    with parts.session():
+        parts.run(0, parts.n_layers, parts.embed(prompt[:, :8], 0), 0)
+        for start in range(8, prompt.shape[1], rows):
+            hidden = parts.run(0, parts.n_layers, parts.embed(prompt[:, start : start + rows], start), start)
+            found.append(parts.logits(hidden, start)[0].double())
+    return torch.cat(found)
 
 
 BY_TOKEN = {"qwen3_moe", "mixtral", "gpt_oss"}

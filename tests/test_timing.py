@@ -109,3 +109,16 @@ def test_the_models_own_gpu_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert clock.intervals() == [0.25]
     synchronized_now(device)
     assert asked == [("record", "stream of cuda:1")] * 2 + [("wait", device)] * 2
+
+
+def test_the_hosts_clock_has_nothing_to_settle(decoder: AdaDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its moments are numbers, which no replay overwrites; a recording says that it was this one."""
+    ticks = iter((1.0, 3.0, 7.0))
+    monkeypatch.setattr("engine.clock.time.perf_counter", lambda: next(ticks))
+    clock = Clock(decoder.parts.device)
+    clock.mark()
+    clock.mark()
+    clock.settle()
+    clock.mark()
+    assert clock.intervals() == [2.0, 4.0]
+    assert decoder.parts.timing == "host clock"

@@ -46,7 +46,7 @@ def provenance(profile: Profile) -> dict[str, str]:
         "software": ", ".join(f"{name} {version}" for name, version in _mapping(manifest["software"]).items()) or "not said",
         "decisions": script_of(profile) or "the model's own",
         "decoding": sampling_of(profile) or "greedy",
-        "number format": str(manifest["dtype"]),
+        "number format": f"{manifest['dtype']}{f', {packed} weights' if (packed := manifest.get('weights')) else ''}",
         "attention": str(manifest.get("attention", "not said")),
         "graphs": str(manifest.get("graphs", "not said")),
         "prompts": f"{prompts.get('count', len(profile.prompts))} of {words.listed(prompts.get('domains') or ['no domain'], 12)}; SHA-256 {prompts.get('sha256', 'not said')}",

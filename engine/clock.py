@@ -1,0 +1,67 @@
+"""A clock for work in place: the host's on a CPU, events on a GPU, some of them recorded within CUDA graphs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+
+class Clock:
+    """Marks moments; ``intervals`` gives the seconds between consecutive marks. CUDA events on this GPU, so that marking waits for nothing.
+
+    Marks may stand within a graph (``replayed``): its next replay overwrites them, so they must have been read by then (``settle``).
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.cuda = device, device.type == "cuda"
+        self._marks: list[Any] = []
+        self._seconds: list[float] = []  # intervals that are read already
+        self._carried = 0.0  # of the interval that is under way
+        self._overwritten = False  # whether a replay to come overwrites one of the marks
+
+    def mark(self) -> None:
+        """Now."""
+        self._marks.append(self._now())
+
+    def replayed(self, events: Sequence[Any]) -> None:
+        """The moments of a graph that was just replayed: the events recorded in it, in order. ``settle`` before it is replayed again."""
+        self._marks += events
+        self._overwritten = True
+
+    def settle(self) -> None:
+        """Read the marks so far, where a replay would overwrite one. No interval is lost; what the reading takes is in none."""
+        if not self._overwritten:
+            return
+        self._marks.append(self._now())
+        *found, rest = self._read()
+        self._seconds += found
+        self._carried, self._overwritten = rest, False
+        self._marks = [self._now()]
+
+    def intervals(self) -> list[float]:
+        """Seconds between the marks so far, and start afresh."""
+        seconds = self._seconds + self._read()
+        self._marks, self._seconds, self._carried, self._overwritten = [], [], 0.0, False
+        return seconds
+
+    def _now(self) -> Any:
+        if not self.cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+    def _read(self) -> list[float]:
+        """Seconds between the marks that are not read yet; to the first, what is carried is added."""
+        if self.cuda:
+            torch.cuda.synchronize(self.device)
+            seconds = [a.elapsed_time(b) / 1e3 for a, b in pairwise(self._marks)]
+        else:
+            seconds = [b - a for a, b in pairwise(self._marks)]
+        if seconds:
+            seconds[0] += self._carried
+        return seconds

@@ -1,0 +1,161 @@
+"""The command line, and the process that runs each stage in one of its own: what fails is written down, what runs out of time is interrupted and gone on with."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from scripts.visit.packing import unpack
+from scripts.visit.stages import ALWAYS, STAGES, calls
+from scripts.visit.told import DECISIONS, ROOT, Found, Visit, result, tell
+
+SCRIPT = ROOT / "scripts/gpu_visit.py"
+MINUTES = 9.3
+"""Of a call, under ten with all that is around it."""
+PACKING_S = 20.0
+"""Kept of the minutes for packing."""
+GRACE_S = 25.0
+"""From an interrupt to the end: a recording finishes the piece it is at."""
+
+
+def inside(visit: Visit, stage: str) -> None:
+    """One stage, in its own process."""
+    began = time.monotonic()
+    told: dict[str, Any]
+    try:
+        told = {"state": "done", "result": STAGES[stage].run(visit)}
+    except KeyboardInterrupt:
+        told = {"state": "unfinished", "error": "interrupted; what was finished is kept"}
+    except Found as wrong:
+        told = {"state": "failed", "error": str(wrong), "result": wrong.told}
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is written down, and the visit goes on
+        traceback.print_exc()
+        told = {"state": "failed", "error": f"{type(error).__name__}: {error}"}
+    tell(visit.work, stage, {**told, "seconds": time.monotonic() - began, "memory": _memory()})
+
+
+def _memory() -> dict[str, int]:
+    """Most bytes of the device that torch held in this process; nothing where it held none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    return {"allocated_bytes": torch.cuda.max_memory_allocated(), "reserved_bytes": torch.cuda.max_memory_reserved()}
+
+
+def run(visit: Visit, stage: str, arguments: list[str], seconds: float) -> dict[str, Any]:
+    """A stage in a process that is interrupted after so many seconds; what is known of it then."""
+    log = visit.work / "logs" / f"{stage}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    places = [str(visit.site), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    caches = {"TORCHINDUCTOR_CACHE_DIR": str(visit.compiled / "inductor"), "TRITON_CACHE_DIR": str(visit.compiled / "triton")}
+    threads = {"OMP_NUM_THREADS": "1"} if visit.dry else {}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), **caches, **threads}
+    (visit.work / "results" / f"{stage}.json").unlink(missing_ok=True)
+    with log.open("ab") as out:
+        command = [sys.executable, str(SCRIPT), *arguments, "--inside", stage]
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)  # noqa: S603 - this script itself
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(GRACE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+    if not result(visit.work, stage):
+        tell(visit.work, stage, {"state": "unfinished", "seconds": seconds, "error": "ran out of time; what was finished is kept"})
+    return result(visit.work, stage)
+
+
+def worth_beginning(visit: Visit, stage: str, left: float) -> bool:
+    """Whether enough of the call is left: half of what the stage should take, or it would only make ready. Packing and a dry run always begin."""
+    if stage == "pack":
+        return True
+    return left >= (1.0 if visit.dry else STAGES[stage].seconds / 2)
+
+
+def visit_all(visit: Visit, wanted: list[str], arguments: list[str]) -> dict[str, str]:
+    """Run what is wanted and not done before, in order, while there is time; the state of each."""
+    began = time.monotonic()
+    states = {}
+    for stage in [name for name in STAGES if name in wanted]:
+        left = visit.seconds - (time.monotonic() - began) - (0 if stage == "pack" else PACKING_S + GRACE_S)
+        if stage not in (*ALWAYS, "validate") and result(visit.work, stage).get("state") == "done":
+            states[stage] = "done"
+            print(f"{stage}: done before")
+            continue
+        if not worth_beginning(visit, stage, left):
+            states[stage] = "unfinished"
+            print(f"{stage}: too little time left in this call")
+            continue
+        told = run(visit, stage, arguments, left)
+        states[stage] = str(told.get("state"))
+        importlib.invalidate_caches()  # setup may have installed what estimates need
+        print(f"{stage}: {told.get('state')} in {told.get('seconds', 0.0):.0f} s {told.get('error', '')}".rstrip(), flush=True)
+    return states
+
+
+def plan(minutes: float) -> None:
+    """Print what each call of so many minutes should do, and in how many seconds: estimates."""
+    print(f"estimated seconds, {', '.join(f'{name} {STAGES[name].seconds:.0f}' for name in ALWAYS)} in every call:")
+    for number, stages in enumerate(calls(minutes, PACKING_S + GRACE_S), 1):
+        seconds = [STAGES[name].seconds for name in stages]
+        whole = sum(seconds) + sum(STAGES[name].seconds for name in ALWAYS)
+        told = ", ".join(f"{name} {each:.0f}" for name, each in zip(stages, seconds, strict=True))
+        print(f"call {number}: {told}; {whole / 60:.1f} minutes in all")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 where every stage asked for is done, 1 where one is not."""
+    about = sys.modules["__main__"].__doc__
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="where everything is kept between calls")
+    parser.add_argument("--out", type=Path, help="where pack puts its zip files [WORK/../packed]")
+    parser.add_argument("--stage", default=",".join(STAGES), help="comma list, in this order: %(default)s")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of this call, packing included [%(default)s]")
+    parser.add_argument("--source", type=Path, default=DECISIONS, help="profile whose decisions the shapes follow [the paper's rates]")
+    parser.add_argument("--wheels", type=Path, help="folder of wheels, for what is missing")
+    parser.add_argument("--restore", type=Path, help="folder of an earlier call's zip files, to go on from")
+    parser.add_argument("--device", choices=("cuda", "cpu"), help="cuda, or cpu with --dry-run")
+    parser.add_argument("--dry-run", action="store_true", help="tiny shapes and short texts")
+    parser.add_argument("--plan", action="store_true", help="print what each call should do, and do nothing")
+    parser.add_argument("--figures", action="store_true", help="print the figures of what was validated, after everything else")
+    parser.add_argument("--inside", choices=tuple(STAGES), help=argparse.SUPPRESS)
+    given = sys.argv[1:] if arguments is None else arguments
+    chosen = parser.parse_args(given)
+    if chosen.plan:
+        plan(chosen.minutes)
+        return 0
+    wanted = [name.strip() for name in chosen.stage.split(",") if name.strip()]
+    if unknown := [name for name in wanted if name not in STAGES]:
+        parser.error(f"no stage {', '.join(unknown)}: there are {', '.join(STAGES)}")
+    visit = Visit(
+        work=chosen.work.resolve(),
+        out=(chosen.out or chosen.work.resolve().parent / "packed").resolve(),
+        source=chosen.source.resolve(),
+        device=chosen.device or ("cpu" if chosen.dry_run else "cuda"),
+        dry=chosen.dry_run,
+        wheels=chosen.wheels.resolve() if chosen.wheels else None,
+        seconds=60 * chosen.minutes,
+    )
+    sys.path.insert(0, str(visit.site))
+    if chosen.inside:
+        inside(visit, chosen.inside)
+        return 0
+    if chosen.restore:
+        unpack(chosen.restore, visit.work)
+    states = visit_all(visit, wanted, given)
+    if chosen.figures:
+        from scripts.visit.figures import show
+
+        show(visit)
+    return 0 if set(states.values()) <= {"done"} else 1

@@ -1,0 +1,85 @@
+"""Stages that hold texts against the model's own: losslessness under every design, and how often another batch flips a token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scripts.visit.told import Found, Visit
+
+PROMPTS, TOKENS = 2, 96
+"""Of each of the demo model's domains; new tokens of each."""
+FLIP_PROMPTS, FLIP_TOKENS = 1, 64
+"""The same where passes are eager."""
+DRY_TOKENS = 6
+BATCHES = (2, 4, 6)
+"""Rows of the passes in which texts are teacher-forced besides."""
+
+
+def lossless(visit: Visit) -> dict[str, Any]:
+    """The demo model's own greedy text against every design, each difference with its gap: FP32, then BF16, where nothing is compiled.
+
+    Raises Found where FP32 differs at all, or a token lies further below the model's own than rounding explains.
+    """
+    told: dict[str, Any] = {}
+    wrong = []
+    for dtype, graphs in (("float32", visit.graphs), ("bfloat16", visit.graphs.removesuffix("+compile"))):
+        told[dtype] = _report(visit, dtype, graphs, "native", PROMPTS, TOKENS)
+        wrong += losses(dtype, told[dtype])
+    if wrong:
+        raise Found("; ".join(wrong), told)
+    return told
+
+
+def flips(visit: Visit) -> dict[str, Any]:
+    """BF16 in both numerics, eagerly, designs and larger batches too: native counts its flips, canonical may have none. Raises Found where one has."""
+    told = {
+        numerics: _report(visit, "bfloat16", "eager", numerics, FLIP_PROMPTS, FLIP_TOKENS, BATCHES) for numerics in ("native", "canonical")
+    }
+    rows = [*told["canonical"]["designs"], *told["canonical"]["batches"]]
+    wrong = losses("bfloat16", told["native"])
+    if flipped := sum(row["flips"] for row in rows):
+        wrong.append(f"canonical: {flipped} tokens are not vanilla's own")
+    if wrong:
+        raise Found("; ".join(wrong), told)
+    return told
+
+
+def _report(visit: Visit, dtype: str, graphs: str, numerics: str, prompts: int, tokens: int, batches: Sequence[int] = ()) -> dict[str, Any]:
+    """The flip report of the demo model (`engine.flips`), and how many of vanilla's texts are those of ``generate``. prompts: of each domain."""
+    import torch
+
+    from engine.decode import AdaDecoder
+    from engine.demo import load_demo
+    from engine.flips import flip_report
+    from engine.prompts import encode
+    from sim.design import Design
+
+    tokens = DRY_TOKENS if visit.dry else tokens
+    model = load_demo(dtype=dtype, device=visit.device)
+    chosen = [prompt for domain in model.prompts for prompt in model.of(domain)[:prompts]][: 2 if visit.dry else None]
+    ids = [encode(model.tokenizer, prompt) for prompt in chosen]
+    decoder = AdaDecoder(model.model, model.heads, graphs=graphs, numerics=numerics)
+    designs = [Design.of("adadecode", gamma=gamma, placement=(4, 8, 12)) for gamma in (0.5, 0.9)] + [Design.of("fixed", placement=(4,))]
+    report = flip_report(decoder, [one[0].tolist() for one in ids], designs, tokens, batches)
+    equal = 0
+    for one in ids:
+        own = model.model.generate(one.to(model.model.device), max_new_tokens=tokens, do_sample=False, pad_token_id=0)[0, one.shape[1] :]
+        equal += decoder.generate(one, tokens, policy="vanilla").tokens == own.tolist()
+    told = {"graphs": graphs, "fallbacks": getattr(decoder.parts, "fallbacks", []), "equal_to_generate": equal, **report}
+    del model, decoder
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return told
+
+
+def losses(dtype: str, told: Mapping[str, Any]) -> list[str]:
+    """What is wrong with one dtype: FP32 texts that differ, tokens beyond the tolerance."""
+    wrong = []
+    if dtype == "float32":
+        if (equal := told["equal_to_generate"]) != (count := told["prompts"]):
+            wrong.append(f"float32: vanilla wrote generate's text on {equal} of {count} prompts")
+        unlike = [row for row in told["designs"] if row["equal_texts"] != row["texts"]]
+        wrong += [f"float32: {row['design']} wrote vanilla's text on {row['equal_texts']} of {row['texts']} prompts" for row in unlike]
+    beyond = [row for row in told["designs"] if row["beyond"]]
+    return wrong + [f"{dtype}: {row['design']} has {row['beyond']} tokens beyond {told['tolerance_nats']} nats" for row in beyond]

@@ -1,0 +1,118 @@
+"""The stages of a visit, the most valuable first, and what each should take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from scripts.visit import lossless
+from scripts.visit.machine import device, setup
+from scripts.visit.packing import pack
+from scripts.visit.recordings import CODELLAMA, HEAD_FORMS, LLAMA, baselines, codellama, demo, demo_baselines, forms, paper
+from scripts.visit.sizes import (
+    BESIDE,
+    BUILD_BYTES_PER_S,
+    CAPTURE_S,
+    COMPILE_S,
+    DEMO,
+    DEMO_BESIDE,
+    FORMS,
+    LARGE,
+    PAPER,
+    START_S,
+    eager_s,
+    recording_s,
+    token_s,
+    weights_of,
+)
+from scripts.visit.told import Visit
+from scripts.visit.validation import validate
+from scripts.visit.vanilla import MODES, REPEATS, TOKENS, graphs
+
+DOMAINS = 4
+"""Of the demo model's prompts."""
+TEXTS = 4
+"""Held against each other in the stages ``lossless`` and ``flips``: vanilla's, and those of three designs."""
+TRANSFORMERS_COMPILE_S = 100.0
+"""Assumed: ``transformers`` compiles a whole model over a static cache."""
+DEMO_TOKEN_S = 1.5e-3
+"""Assumed: a token of the demo model, whose kernels take less than their starts."""
+EAGERLY = 10
+"""Assumed: so many times as long where each kernel is started by itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """run: returns what is to be told of it, or raises. estimate: seconds it should take, by sizes and assumptions (`scripts.visit.sizes`), not by measurement."""
+
+    run: Callable[[Visit], dict[str, Any]]
+    estimate: Callable[[], float]
+
+    @property
+    def seconds(self) -> float:
+        """The estimate."""
+        return self.estimate()
+
+
+def _graphs_s() -> float:
+    ready = START_S + weights_of(LLAMA) / BUILD_BYTES_PER_S + COMPILE_S + CAPTURE_S
+    return ready + (REPEATS + 1) * (eager_s(LLAMA, TOKENS) + len(MODES) * TOKENS * token_s(LLAMA))
+
+
+def _baselines_s() -> float:
+    generated = BESIDE.prompts * BESIDE.domains * BESIDE.tokens * (BESIDE.repeats + 3)
+    return recording_s(BESIDE, LLAMA, compiled=True) + TRANSFORMERS_COMPILE_S + eager_s(LLAMA, generated)
+
+
+def _demo_s(decoded: float, eager: float = 0, *, compiled: bool = False) -> float:
+    return START_S + (CAPTURE_S if compiled else COMPILE_S) + DEMO_TOKEN_S * (decoded + EAGERLY * eager)
+
+
+def _lossless_s() -> float:
+    own = DOMAINS * lossless.PROMPTS * lossless.TOKENS
+    return 2 * _demo_s(2 * TEXTS * own, eager=own, compiled=True)
+
+
+def _flips_s() -> float:
+    own = DOMAINS * lossless.FLIP_PROMPTS * lossless.FLIP_TOKENS
+    return START_S + DEMO_TOKEN_S * EAGERLY * 2 * (TEXTS + len(lossless.BATCHES)) * own
+
+
+STAGES: dict[str, Stage] = {
+    "setup": Stage(run=setup, estimate=lambda: START_S),
+    "device": Stage(run=device, estimate=lambda: START_S + 15),
+    "graphs": Stage(run=graphs, estimate=_graphs_s),
+    "baselines": Stage(run=baselines, estimate=_baselines_s),
+    "paper": Stage(run=paper, estimate=lambda: recording_s(PAPER, LLAMA, compiled=True)),
+    "forms": Stage(run=forms, estimate=lambda: len(HEAD_FORMS) * recording_s(FORMS, LLAMA, compiled=True)),
+    "demo": Stage(run=demo, estimate=lambda: _demo_s(DEMO.decoded, eager=2 * DEMO.prompts * DEMO.domains * DEMO.tokens)),
+    "lossless": Stage(run=lossless.lossless, estimate=_lossless_s),
+    "codellama-34b": Stage(run=codellama, estimate=lambda: recording_s(LARGE, CODELLAMA)),
+    "flips": Stage(run=lossless.flips, estimate=_flips_s),
+    "demo-baselines": Stage(
+        run=demo_baselines,
+        estimate=lambda: _demo_s(DEMO_BESIDE.decoded, eager=DEMO_BESIDE.decoded, compiled=True) + TRANSFORMERS_COMPILE_S,
+    ),
+    "validate": Stage(run=validate, estimate=lambda: 40.0),
+    "pack": Stage(run=pack, estimate=lambda: 5.0),
+}
+
+ALWAYS = ("setup", "pack")
+"""Done in every call."""
+
+
+def calls(minutes: float, kept_s: float) -> list[list[str]]:
+    """Which stages should fit into which call of so many minutes, of which ``kept_s`` seconds are kept, in their order; those of ALWAYS are in each."""
+    room = 60 * minutes - kept_s - sum(STAGES[name].seconds for name in ALWAYS)
+    planned: list[list[str]] = [[]]
+    left = room
+    for name, stage in STAGES.items():
+        if name in ALWAYS:
+            continue
+        if stage.seconds > left and planned[-1]:
+            planned.append([])
+            left = room
+        planned[-1].append(name)
+        left -= stage.seconds
+    return planned
