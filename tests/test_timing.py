@@ -11,6 +11,7 @@ import torch
 
 from engine.decode import AdaDecoder
 from engine.heads import ExitHeads
+from engine.static import StaticModel
 from engine.timing import Clock, Walking, Walks, host_seconds, synchronized_now, walk
 from sim.scheduler import Check, Run, Verify
 from tests.models import tiny_model
@@ -57,6 +58,21 @@ def test_a_walk_is_work_for_the_decode_loop(decoder: AdaDecoder) -> None:
     assert list(shallow.steps()) == [Run(0, 6, 9), Check(4, 8)] * 2
     whole = Walks(6, 6, TOKENS, 9, checked=False, laps=1)
     assert list(whole.steps()) == [Run(0, 6, 9), Verify(6, 9, (6, 7))]
+
+
+def test_every_lap_makes_its_pass_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As each token of a text does: positions, masks and gathered arguments are part of what is timed."""
+    model = tiny_model("llama", torch.float32)
+    decoder = AdaDecoder(model, ExitHeads.identity(model, [2]), graphs="static")
+    assert isinstance(decoder.parts, StaticModel)
+    with torch.inference_mode():
+        decoder.parts.allocate(24)
+    made = []
+    own = decoder.parts.step_at
+    monkeypatch.setattr(decoder.parts, "step_at", lambda slots, bucket: made.append(slots.tolist()) or own(slots, bucket))
+    with decoder.parts.session():
+        list(walk(decoder, 6, TOKENS[:2], 9, 2, 0))
+    assert made == [[7, 8]] * 3
 
 
 def test_a_walk_computes_what_the_model_does(decoder: AdaDecoder) -> None:
