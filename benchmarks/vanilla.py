@@ -8,8 +8,9 @@ seconds compare. The limit beside them is a token as fast as this core reads as 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -23,9 +24,13 @@ from benchmarks.harness import PROFILE, in_turn, keep, ratio
 from engine import AdaDecoder, load_demo
 from engine.graphs import CompiledModel
 from engine.heads import ExitHeads
+from engine.profile_cli import app as record_profile
 from engine.prompts import encode
 from engine.static import StaticModel
-from profiles.store import read_profile
+from profiles.latency import LatencyTable
+from profiles.store import Profile, read_profile
+from profiles.trace import Trace
+from sim.design import Design
 from sim.predict import Predictor
 
 MODES = ("eager", "static", "compile")
@@ -42,6 +47,12 @@ def random_llama(dtype: torch.dtype) -> PreTrainedModel:
     return LlamaForCausalLM(config).to(dtype).eval()
 
 
+SHORT = {
+    "limit": 4, "domains": "arithmetic", "max-new-tokens": 8, "repeats": 1, "placements": 4, "gammas": 0.5, "fixed-drafts": 0, "samples": 2,
+    "walks": "1,2,3,4,6,8,12", "branch-floor": 1,
+}  # fmt: skip
+"""What is recorded where only latencies are wanted."""
+
 READS = 4
 """Times that as many bytes as the weights have are read, for the ceiling."""
 
@@ -56,9 +67,9 @@ def compare(
     prompts: Sequence[torch.Tensor],
     tokens: int,
     repeats: int,
-    design: dict[str, Any] | None,
+    designs: Mapping[str, Design],
 ) -> dict[str, Any]:
-    """All ways to decode the same prompts, in turn, prompt by prompt; design: AdaDecode's, eager and compiled, too.
+    """All ways to decode the same prompts, in turn, prompt by prompt; designs: AdaDecode's too, by mode, each the best of many by simulation.
 
     A text's first token is timed by itself as well, in the same turns: what is left of the whole is the time of a token without the prompt.
     """
@@ -73,9 +84,9 @@ def compare(
     ways: dict[str, Way] = {"transformers": generate}
     for mode, decoder in decoders.items():
         ways[mode] = lambda x, n, d=decoder: d.generate(x, n, policy="vanilla", eos_token_id=()).tokens
-    if design is not None:
-        for mode in ("eager", "compile"):
-            ways[f"adadecode {mode}"] = lambda x, n, d=decoders[mode]: d.generate(x, n, eos_token_id=(), **design).tokens
+    for mode, design in designs.items():
+        options: dict[str, Any] = {"gamma": design.gammas, "placement": design.placement, "cap": design.cap}
+        ways[f"adadecode {mode}"] = lambda x, n, d=decoders[mode], o=options: d.generate(x, n, eos_token_id=(), **o).tokens
     begun = time.perf_counter()
     texts = {way: [decode(x, tokens) for x in prompts] for way, decode in ways.items()}  # compiles what is compiled
     first = time.perf_counter() - begun
@@ -107,13 +118,22 @@ def compare(
         "first_run_s": first,
         "fallbacks": [why for decoder in decoders.values() if isinstance(decoder.parts, StaticModel) for why in decoder.parts.fallbacks],
     }
-    if design is not None:
-        result["design"] = {name: list(value) for name, value in design.items()}
-        for mode in ("eager", "compile"):
-            result[f"adadecode_over_vanilla_{mode}"] = ratio(each[mode], each[f"adadecode {mode}"])
+    for mode, design in designs.items():
+        result[f"design_{mode}"] = design.label
+        result[f"adadecode_over_vanilla_{mode}"] = ratio(each[mode], each[f"adadecode {mode}"])
     if model.dtype == torch.float32 and any(n < len(prompts) for n in result["equal_texts"].values()):
         raise SystemExit(f"{name} in FP32: not all texts are the model's own: {result['equal_texts']}")
     return result
+
+
+def chosen_design(trace: Profile, prompts: Sequence[int], dtype: str, graphs: str) -> Design:
+    """The best design by simulation, on other prompts than those that are measured, with latencies recorded here in this dtype and mode."""
+    contexts = sorted(set(trace.latency.loc[trace.latency["context"] > 0, "context"]))
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"out": f"{folder}/p", "dtype": dtype, "graphs": graphs, "contexts": ",".join(map(str, contexts)), **SHORT}
+        record_profile(["--demo", *(f"--{name}={value}" for name, value in options.items())], standalone_mode=False)
+        latencies = LatencyTable.from_samples(read_profile(f"{folder}/p").latency, trace.n_layers)
+    return best_design(Predictor(trace=Trace.from_profile(trace), latency=latencies), prompts).design
 
 
 def _later_tokens(whole: Sequence[float], first: Sequence[float], tokens: int) -> list[float]:
@@ -160,21 +180,21 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     results = []
     if "demo" in args.models:
-        predictor = Predictor.of(read_profile(PROFILE))
-        recorded = predictor.prompts(["arithmetic"])
-        best = best_design(predictor, recorded).design
-        design = {"gamma": best.gammas, "placement": best.placement}
+        trace = read_profile(PROFILE)
+        recorded = Predictor.of(trace).prompts(["arithmetic"])
         for dtype in args.dtypes.split(","):
+            designs = {mode: chosen_design(trace, recorded, dtype, mode) for mode in ("eager", "compile")}
+            torch.set_num_threads(1)
             demo = load_demo(dtype)
             fresh = demo.of("arithmetic")[len(recorded) :][: args.prompts]
             prompts = [encode(demo.tokenizer, prompt) for prompt in fresh]
-            results.append(compare("demo", demo.model, demo.heads, prompts, args.tokens, args.repeats, design))
+            results.append(compare("demo", demo.model, demo.heads, prompts, args.tokens, args.repeats, designs))
     if "random" in args.models:
         generator = torch.Generator().manual_seed(0)
         prompts = [torch.randint(16384, (1, 32), generator=generator) for _ in range(max(1, args.prompts // 3))]
         for dtype in args.dtypes.split(","):
             model = random_llama(DTYPES[dtype])
-            results.append(compare("random", model, ExitHeads.identity(model, ()), prompts, args.tokens, args.repeats, None))
+            results.append(compare("random", model, ExitHeads.identity(model, ()), prompts, args.tokens, args.repeats, {}))
     keep("vanilla", {"results": results})
     Console().print(table_of(results))
 

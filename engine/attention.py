@@ -154,14 +154,17 @@ def attend_packed(
     sinks: torch.Tensor | None,
     n: int,
 ) -> torch.Tensor:
-    """Attention of packed queries (1, kv_heads, groups * n, d): by hand where scores are capped (Gemma 2) or a head has a sink logit (gpt-oss)."""
+    """Attention of packed queries (1, kv_heads, groups * n, d): by hand where scores are capped (Gemma 2) or a head has a sink logit (gpt-oss).
+
+    mask (groups * n, slots): bool, or what is added to the scores, in their dtype.
+    """
     if softcap is None and sinks is None:
         return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=scale)
     scores = (query @ keys.transpose(-1, -2)) * scale
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
+        scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
     if sinks is None:
         return torch.softmax(scores, -1) @ values
     sink = sinks.reshape(1, keys.shape[1], -1, 1).repeat_interleave(n, 2).to(scores)

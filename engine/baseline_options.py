@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from engine import digest
 from engine.baselines import Generated, static_cache, why_no_early_exit
 from engine.decode import AdaDecoder
-from engine.loading import load_model
+from engine.loading import enough_memory, load_model
 from engine.record import Plan
 from profiles.errors import InputError
 
@@ -45,7 +45,8 @@ def chosen_baselines(chosen: dict[str, Any], decoder: AdaDecoder, plan: Plan, to
         place = str(decoder.parts.device)
         draft = load_draft(chosen["draft_model"], chosen["dtype"], place, trust_remote_code=bool(chosen["trust_remote_code"]))
         plan.settings["draft_digest"] = digest.of_weights(draft.model)
-    return make_baselines(str(chosen["baselines"]), decoder, longest=plan.longest, draft=draft, tokenizer=tokenizer, scripted=scripted)
+    with enough_memory("leave --baselines out, or use a device with more memory"):
+        return make_baselines(str(chosen["baselines"]), decoder, longest=plan.longest, draft=draft, tokenizer=tokenizer, scripted=scripted)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,19 +14,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
-from transformers import CompileConfig, DynamicCache, GenerationConfig, PreTrainedModel
+from transformers import CompileConfig, DynamicCache, GenerationConfig, PreTrainedModel, StaticCache
 from transformers.generation.streamers import BaseStreamer
 from transformers.utils import logging
 
 from engine.decode import AdaDecoder
+from engine.machine import out_of_memory
 from engine.timing import synchronized_now
+from profiles.errors import InputError
 from sim.design import Design
 
 COMPILES = 4
 """A run in which something was compiled is made again, so often at most."""
+
+WARM = 2
+"""Runs that are not counted, after the last one in which something was compiled: in these torch warms up and records its CUDA graphs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +40,7 @@ class Timed:
     """One run.
 
     tokens: the new ones, EOS included. n_first: how many of them the first step gave. prefill_s: seconds until these were there. decode_s: from then
-    on. compile_s: spent compiling in runs that had to be made again, in neither of the two.
+    on. compile_s: spent compiling in runs that had to be made again, in neither of the two. uncounted: how many runs were made before this one.
     """
 
     tokens: list[int]
@@ -42,6 +48,7 @@ class Timed:
     prefill_s: float
     decode_s: float
     compile_s: float = 0.0
+    uncounted: int = 0
 
 
 class Baseline(Protocol):
@@ -72,12 +79,16 @@ class Baseline(Protocol):
 
 
 def attempt(baseline: Baseline, ids: torch.Tensor, max_new_tokens: int) -> Timed | str:
-    """A run, or why there is none, in a sentence."""
+    """A run, or why there is none, in a sentence. Raises what our own designs raise, and whatever says that memory ran out: a machine's state is no result."""
     if baseline.lacks:
         return baseline.lacks
+    if isinstance(baseline, Ours):
+        return baseline.run(ids, max_new_tokens)
     try:
         return baseline.run(ids, max_new_tokens)
-    except Exception as error:  # noqa: BLE001 - whatever a variant of generate stumbles over is its result, not the end of the recording
+    except Exception as error:  # whatever else a variant of generate stumbles over is its result, not the end of the recording
+        if out_of_memory(error):
+            raise
         said = " ".join(str(error).split())
         return f"{type(error).__name__}: {said[:300]}" if said else type(error).__name__
 
@@ -117,13 +128,15 @@ class Generated:
 
     def run(self, ids: torch.Tensor, max_new_tokens: int) -> Timed:
         """Decode one sequence, ids (1, n)."""
+        return self.generated(ids, max_new_tokens, self.options)
+
+    def generated(self, ids: torch.Tensor, max_new_tokens: int, options: dict[str, Any]) -> Timed:
+        """One call of generate with these options."""
         ids = ids.to(self.model.device)
         mask, first = torch.ones_like(ids), FirstStep(ids.device)
         with plainly(self.model, self.eos):
             begun = synchronized_now(ids.device)
-            out = self.model.generate(
-                ids, attention_mask=mask, do_sample=False, max_new_tokens=max_new_tokens, streamer=first, **self.options
-            )
+            out = self.model.generate(ids, attention_mask=mask, do_sample=False, max_new_tokens=max_new_tokens, streamer=first, **options)
             ended = synchronized_now(ids.device)
         tokens = out[0, ids.shape[1] :].tolist()
         return Timed(tokens=tokens, n_first=first.n_first, prefill_s=first.at - begun, decode_s=ended - first.at)
@@ -133,21 +146,50 @@ class Generated:
         return {"needs": self.needs, **self.settings}
 
 
+@dataclass(frozen=True, kw_only=True)
 class Static(Generated):
-    """The same over a static cache, the forward pass of one token compiled. Compilation is told apart from the run."""
+    """The same over one static cache of ``longest`` positions, the forward pass of one token compiled. Compilation is told apart from the run.
+
+    transformers would make another cache in every call, and torch record its CUDA graphs anew for other addresses, in time that is measured.
+    """
+
+    longest: int
+
+    @cached_property
+    def cache(self) -> StaticCache:
+        """Made once, emptied before each run."""
+        return StaticCache(config=self.model.config, max_cache_len=self.longest)
+
+    @cached_property
+    def _quiet(self) -> list[Timed]:
+        """Runs since something was last compiled."""
+        return []
 
     def run(self, ids: torch.Tensor, max_new_tokens: int) -> Timed:
-        """Decode one sequence; made again where something was compiled on the way. Raises RuntimeError where nothing was, or always something."""
-        spent = 0.0
-        for _ in range(COMPILES):
+        """Decode one sequence; made again where something was compiled on the way, and then `WARM` times more.
+
+        Raises InputError where the text does not fit the cache, RuntimeError where nothing was compiled, or always something.
+        """
+        if ids.shape[1] + max_new_tokens > self.longest:
+            raise InputError(
+                f"a static cache of {self.longest} positions holds no {ids.shape[1]} and {max_new_tokens} new ones: make it longer"
+            )
+        spent, compiles, uncounted = 0.0, 0, 0
+        while compiles < COMPILES:
             before = compiling_seconds()
-            done = super().run(ids, max_new_tokens)
+            self.cache.reset()
+            done = self.generated(ids, max_new_tokens, {**self.options, "past_key_values": self.cache})
             if not hasattr(self.model, "_compiled_call"):
                 raise RuntimeError("transformers ran this model over a static cache without compiling it")
             now = compiling_seconds() - before
-            if not now:
-                return replace(done, compile_s=spent)
-            spent += now
+            if now:
+                spent, compiles = spent + now, compiles + 1
+                self._quiet.clear()
+            elif len(self._quiet) == WARM:
+                return replace(done, compile_s=spent, uncounted=uncounted)
+            else:
+                self._quiet.append(done)
+            uncounted += 1
         raise RuntimeError(f"torch.compile compiled anew in each of {COMPILES} runs")
 
 
@@ -219,7 +261,9 @@ def why_no_early_exit(decoder: AdaDecoder) -> str:
             config.num_hidden_layers = 1
             cached = len(DynamicCache(config=config).layers)
             parts.model(torch.zeros((1, 1), dtype=torch.long, device=parts.device), use_cache=False)
-    except Exception as error:  # noqa: BLE001 - whatever it is, this model cannot be cut short this way
+    except Exception as error:  # whatever else it is, this model cannot be cut short this way
+        if out_of_memory(error):
+            raise
         return f"{parts.name} cannot exit early: {type(error).__name__} with fewer layers ({error})"
     finally:
         hook.remove()
@@ -239,12 +283,13 @@ def static_cache(decoder: AdaDecoder, longest: int, backend: str = "inductor") -
     """Generate over a static cache of ``longest`` positions, compiled with ``backend`` of torch.compile; on a CPU too."""
     how = CompileConfig(backend=backend)
     how._compile_all_devices = decoder.parts.device.type == "cpu"
-    mode = {"cache_implementation": "static", "max_cache_len": longest}
+    settings = {"cache": "one StaticCache, emptied before each run", "max_cache_len": longest, "backend": how.backend, "mode": how.mode}
     return Static(
         name="static",
         model=decoder.parts.model,
         eos=decoder.eos,
-        options={**mode, "compile_config": how},
-        settings={**mode, "backend": how.backend, "mode": how.mode},
+        options={"compile_config": how},
+        settings={**settings, "uncounted": f"runs that compile, and {WARM} after each"},
         needs="a model that torch.compile can compile, and a C++ compiler on a CPU",
+        longest=longest,
     )

@@ -60,6 +60,15 @@ class Conditions:
         if last or time.monotonic() - self.latest >= EVERY_S:
             self._sample(piece)
 
+    def timed(self, how: str) -> None:
+        """Something was timed in this way: keep it, once a session."""
+        if self.kept and how not in (line.get("timing") for line in self._lines() if line["session"] == self.session):
+            self._append({"timing": how})
+
+    def timings(self) -> list[str]:
+        """How things were timed in all sessions, each way once, in order."""
+        return list(dict.fromkeys(line["timing"] for line in self._lines() if "timing" in line))
+
     def fallbacks(self) -> list[str]:
         """Of all sessions, each once, in order."""
         return list(dict.fromkeys(line["fallback"] for line in self._lines() if "fallback" in line))

@@ -28,7 +28,10 @@ class Contest:
         self._warm: set[str] = set()
 
     def check(self, p: int, ids: torch.Tensor, max_new_tokens: int) -> list[Row]:
-        """Every baseline and design once on prompt number p, ids (1, n), before any is timed: its row of the table baselines."""
+        """Every baseline and design once on prompt number p, ids (1, n), before any is timed: its row of the table baselines.
+
+        Raises what our own designs raise, and whatever says that memory ran out.
+        """
         ours = [Ours(decoder=self.decoder, design=design) for design in self.designs]
         return [self._row(one, p, CHECK, ids, max_new_tokens) for one in (*self.baselines, *ours)]
 
@@ -61,7 +64,7 @@ class Contest:
             return {**row, **nothing, "exact": False, **seconds, "error": done}
         text = {"n_tokens": len(done.tokens), "n_same": n_same(done.tokens, reference), "exact": done.tokens == reference}
         seconds = {"prefill_s": done.prefill_s, "decode_s": done.decode_s, "compile_s": done.compile_s}
-        energy = math.nan if done.compile_s else spent
+        energy = math.nan if done.uncounted else spent
         return {**row, **text, "n_first": done.n_first, **seconds, "energy_j": energy, "error": ""}
 
     def _text(self, p: int, ids: torch.Tensor, max_new_tokens: int) -> list[int]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from engine.decode import AdaDecoder, head_logits
-from engine.sampling import Chooser, Greedy, Sampler, Sampling, read_draft
+from engine.sampling import Sampling, chooser_of, read_draft
 from sim.scheduler import Verify
 
 Row = dict[str, Any]
@@ -33,7 +33,7 @@ class Counterfactual:
 
     def __init__(self, decoder: AdaDecoder, sampling: Sampling | None = None) -> None:
         self.decoder, self.sampling = decoder, sampling
-        self.chooser: Chooser = Greedy() if sampling is None else Sampler(sampling)
+        self.chooser = chooser_of(sampling)
         self.parts, self.heads = decoder.parts, decoder.heads
 
     def step(self, token: int, position: int) -> tuple[list[Row], torch.Tensor]:

@@ -15,7 +15,7 @@ from engine.clock import Clock
 from engine.graphs import take_apart_static
 from engine.heads import ExitHeads
 from engine.numerics import take_apart
-from engine.sampling import Chooser, Greedy, Sampler, Sampling, compare, packed_draft, unpacked_draft
+from engine.sampling import Chooser, Greedy, Sampling, chooser_of, compare, packed_draft, unpacked_draft
 from engine.segments import SegmentedModel
 from profiles.errors import DesignError, InputError
 from sim.design import DEFAULT_CAP, Design, Policy
@@ -97,7 +97,7 @@ class Decoding:
 
     def embed(self, start: int) -> torch.Tensor:
         """The newest token, at position ``start``: hidden states (1, 1, d) at depth 0."""
-        return self.parts.embed(torch.tensor([[self.schedule.newest]], device=self.parts.device), start)
+        return self.parts.embed_one(self.schedule.newest, start)
 
     def _run(self, work: Run) -> None:
         """A segment on everything that waits before it."""
@@ -229,7 +229,7 @@ class AdaDecoder:
             raise DesignError(f"wanted at least 1 new token, got max_new_tokens={max_new_tokens}")
         n_prompt = input_ids.shape[1]
         parts = self.parts
-        chooser: Chooser = Greedy() if sampling is None else Sampler(sampling)
+        chooser = chooser_of(sampling)
         check_vocabulary(input_ids[0].tolist(), parts, "of the input")
         with torch.inference_mode():
             parts.allocate(n_prompt + max_new_tokens - 1)  # the last token is not computed

@@ -16,6 +16,7 @@ from engine.parallel import processes
 from engine.quantised import format_of
 from profiles.errors import InputError
 from profiles.host import free_memory
+from sim.head_form import FULL, HeadForm
 from sim.memory import GIB, RESERVE, WEIGHT_BYTES
 
 CPU = torch.device("cpu")
@@ -44,12 +45,33 @@ def require(what: str, parts: Mapping[str, float], free: int | None, where: str,
 
 
 @dataclass(frozen=True, kw_only=True)
+class Exits:
+    """Exit heads that are to be loaded. matrices: how many have a matrix of their own. form: that they will have."""
+
+    matrices: int = 0
+    form: HeadForm = FULL
+
+    def nbytes(self, width: int, vocabulary: int, dtype: torch.dtype, device: torch.device) -> float:
+        """On the device, of a model with hidden states and tokens so many. dtype: the model's."""
+        each = 1 if self.form.dtype else dtype.itemsize
+        read = (
+            4 if device.type == "cpu" and (self.form.dtype or dtype != torch.float32) else 0
+        )  # matrices are kept as they were read, in FP32
+        rows = 0 if self.form.is_full else (self.form.shortlist or vocabulary) * width * each
+        return self.matrices * width**2 * (each + read) + rows
+
+
+NO_EXITS = Exits()
+"""Of the identity, or none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A model that is to be loaded, from its config alone.
 
     matrices, rest: numbers in its matrices, and in all else with embeddings and LM head. per_position: numbers of keys and values. wide: bytes of a number.
     weights: what the matrices are packed as, None where they are not. positions: that must fit. device: where it is to run. spread: over
-    so many GPUs.
+    so many GPUs. width, vocabulary: of what the LM head takes and gives. exits: its heads, whole on each device.
     """
 
     name: str
@@ -61,6 +83,9 @@ class Checkpoint:
     positions: int
     device: torch.device
     spread: int = 1
+    width: int = 0
+    vocabulary: int = 0
+    exits: Exits = NO_EXITS
 
     @property
     def parts(self) -> dict[str, float]:
@@ -70,6 +95,7 @@ class Checkpoint:
         return {
             "weights": (self.matrices * narrow + self.rest * wide) / self.spread,
             "keys and values": self.positions * self.per_position * wide / self.spread,
+            "exit heads": self.exits.nbytes(self.width, self.vocabulary, self.dtype, self.device),
             "reserve": RESERVE if self.device.type == "cuda" else 0,
         }
 
@@ -81,7 +107,10 @@ class Checkpoint:
     def ways(self, free: int) -> Iterator[str]:
         """Settings with which it would fit into ``free`` bytes of its device."""
         dtypes = [self.dtype, *([torch.bfloat16] if self.dtype.itemsize > 2 else [])]
-        packings = [self.weights, *([] if self.weights else ["int8", "int4"] if self.device.type == "cuda" else ["int8"])]
+        packings = [
+            self.weights,
+            *([] if self.weights or processes() > 1 else ["int8", "int4"] if self.device.type == "cuda" else ["int8"]),
+        ]
         fitting = [
             [*([] if dtype == self.dtype else ["--dtype bfloat16"]), *([] if weights == self.weights else [f"--weights {weights}"])]
             for weights, dtype in product(packings, dtypes)
@@ -108,12 +137,14 @@ def check_checkpoint(
     *,
     positions: int = 0,
     spread: bool = False,
+    exits: Exits = NO_EXITS,
     trust_remote_code: bool = False,
 ) -> None:
     """Refuse a model that would not fit, before anything of it is read but its config.
 
     dtype: as ``from_pretrained`` takes it. weights: `engine.quantised.WEIGHTS`. positions: whose keys and values must fit. spread: over all GPUs by a device map; a
-    model that several processes share is spread over them in any case. A config that tells too little is let pass: loading says what is wrong. Raises InputError.
+    model that several processes share is spread over them in any case. exits: heads that it is to have.
+    A config that tells too little is let pass: loading says what is wrong. Raises InputError.
     """
     gpus = torch.cuda.device_count() if device.type == "cuda" else 1
     shares = gpus if spread else processes() if device.type == "cuda" else 1
@@ -133,6 +164,7 @@ def check_checkpoint(
         positions=positions,
         device=device,
         spread=shares,
+        exits=exits,
         **found,
     )
     free = (
@@ -145,7 +177,7 @@ def check_checkpoint(
     require(said, asked.parts, free, where, lambda: list(asked.ways(free or 0)))
     if device.type == "cuda" and shares == 1 and weights is None:  # weights come to the device through the host's memory, all of them
         host = free_bytes(CPU)
-        passing = replace(asked, device=CPU, positions=0)
+        passing = replace(asked, device=CPU, positions=0, exits=NO_EXITS)
         require(
             f"{said}, on its way to {device},", passing.parts, host, "the host", lambda: ["--device-map auto, which loads onto the GPU"]
         )
@@ -158,10 +190,13 @@ def _measured(config: Any, *, trust_remote_code: bool) -> dict[str, int]:
     apart = {id(part.weight) for part in (model.get_input_embeddings(), model.get_output_embeddings()) if part is not None}
     sizes = [(weight.numel(), weight.ndim > 1 and id(weight) not in apart) for weight in model.parameters()]
     text = config.get_text_config()
+    vocabulary, reads = (int(size) for size in model.get_output_embeddings().weight.shape)
     heads = int(getattr(text, "num_key_value_heads", None) or text.num_attention_heads)
     width = int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
     return {
         "matrices": sum(size for size, is_matrix in sizes if is_matrix),
         "rest": sum(size for size, is_matrix in sizes if not is_matrix),
         "per_position": 2 * int(text.num_hidden_layers) * heads * width,
+        "width": reads,
+        "vocabulary": vocabulary,
     }

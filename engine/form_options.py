@@ -15,6 +15,7 @@ from engine.prompts import Prompt
 from engine.shortlist import frequent_in
 from profiles.errors import InputError
 from profiles.store import read_profile
+from sim.head_form import HeadForm
 
 OWN = "own"
 """As --head-dtype: the model's own format, whatever the heads were saved with."""
@@ -34,18 +35,26 @@ def formed(
         return heads
     if source is not None and tokenizer is None:
         raise InputError("with --scripted, tokens are random and so is a shortlist: leave --shortlist-from out")
-    wanted = heads.form.shortlist if size is None else size or None
-    narrow = heads.form.dtype if dtype is None else None if dtype == OWN else dtype
+    form = wanted_form(heads.form, chosen)
+    wanted = form.shortlist
     frequent: Sequence[int] | None = None if source is None else frequent_in(source, tokenizer)
     if tokenizer is None:
         frequent = range(len(model.get_output_embeddings().weight))
-    made = heads.shaped(model, shortlist=wanted, dtype=narrow, frequent=frequent)
+    made = heads.shaped(model, shortlist=wanted, dtype=form.dtype, frequent=frequent)
     console.print(f"heads: {made.form.label}", highlight=False)
     if made.form.shortlist is not None and wanted is not None and made.form.shortlist < wanted:
         console.print(f"no more than {made.form.shortlist} different tokens were counted, so the shortlist holds these, and not {wanted}")
     if source is not None and (own := _counted(source, prompts)):
         console.print(f"the shortlist was counted on {own} of these prompts themselves: it covers them better than it will others")
     return made
+
+
+def wanted_form(own: HeadForm, chosen: dict[str, Any]) -> HeadForm:
+    """The form that the options name for heads of the form ``own``. Raises HeadsError."""
+    size, dtype = chosen["shortlist"], chosen["head_dtype"]
+    return HeadForm(
+        shortlist=own.shortlist if size is None else size or None, dtype=own.dtype if dtype is None else None if dtype == OWN else dtype
+    )
 
 
 def _counted(source: str, prompts: Sequence[Prompt]) -> int:

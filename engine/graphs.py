@@ -20,6 +20,12 @@ from profiles.errors import InputError
 GRAPHS = ("eager", "static", "compile", "cuda", "cuda+compile")
 
 
+def roomy(positions: int) -> int:
+    """How many positions a captured room has where so many are needed, as far as the model has as many."""
+    step = min(max(256, 1 << (positions - 1).bit_length()), 2048)
+    return -(-positions // step) * step
+
+
 def take_apart_static(model: PreTrainedModel, graphs: str, numerics: str = "native") -> StaticModel:
     """The model's parts, in static shapes. graphs: one of GRAPHS but ``eager``. Raises InputError, UnsupportedModel."""
     if graphs not in GRAPHS[1:]:
@@ -116,8 +122,7 @@ class CapturedModel(CompiledModel):
         """Rooms are so large that they are seldom outgrown: with a room, its graphs go."""
         if not self.static:
             return super().capacity_for(capacity)
-        step = min(max(256, 1 << (capacity - 1).bit_length()), 2048)
-        rounded = min([-(-capacity // step) * step, *(limit - 1 for limit in self.limits if limit >= capacity)])
+        rounded = min([roomy(capacity), *(limit - 1 for limit in self.limits if limit >= capacity)])
         return super().capacity_for(max(capacity, rounded))
 
     # -- layers ------------------------------------------------------------------------------------------------------

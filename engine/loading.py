@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from engine.footprint import check_checkpoint
-from engine.machine import out_of_memory, torch_device
+from engine.footprint import NO_EXITS, Exits, check_checkpoint
+from engine.machine import out_of_gpu_memory, out_of_memory, torch_device
 from engine.placing import check_placed, placing
 from engine.quantised import packed_matrices, weight_config
 from profiles.errors import InputError
@@ -32,12 +32,13 @@ def load_model(
     weights: str | None = None,
     device_map: str | None = None,
     positions: int = 0,
+    exits: Exits = NO_EXITS,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model, in evaluation mode and with the default (SDPA) attention, and its tokenizer.
 
     dtype: a name of DTYPES, or ``auto``: the checkpoint's own on a GPU, float32 on a CPU. device: auto, cpu, cuda or cuda:N. weights: int8 or int4, of the layers'
-    matrices, by `engine.quantised`. device_map: how it is spread over devices (`engine.placing`). positions: whose keys and values must fit beside it. Where
-    several processes share the model (`engine.parallel`), it is sharded by its own tp_plan.
+    matrices, by `engine.quantised`. device_map: how it is spread over devices (`engine.placing`). positions: whose keys and values must fit beside it. exits: heads that must.
+    Where several processes share the model (`engine.parallel`), it is sharded by its own tp_plan.
     Raises InputError, also where it would not fit into the memory that is free.
     """
     place = torch_device(device)
@@ -45,7 +46,14 @@ def load_model(
     packing = None if weights is None else weight_config(weights, place.type, wanted)
     tokenizer = load_tokenizer(name_or_path, trust_remote_code=trust_remote_code)
     check_checkpoint(
-        name_or_path, wanted, weights, place, positions=positions, spread=device_map is not None, trust_remote_code=trust_remote_code
+        name_or_path,
+        wanted,
+        weights,
+        place,
+        positions=positions,
+        spread=device_map is not None,
+        exits=exits,
+        trust_remote_code=trust_remote_code,
     )
     placed = placing(place, device_map, packed=packing is not None)
     options = {"trust_remote_code": trust_remote_code, **placed, **({} if packing is None else {"quantization_config": packing})}
@@ -86,15 +94,17 @@ def find_dtype(dtype: str, device: torch.device) -> torch.dtype | str:
 
 
 @contextmanager
-def enough_memory(advice: str) -> Iterator[None]:
-    """Within: running out of memory, a GPU's or the host's, is an InputError that ends in ``advice``."""
+def enough_memory(advice: str | Callable[[], str]) -> Iterator[None]:
+    """Within: running out of memory, a GPU's or the host's, is an InputError that ends in ``advice``, asked for only then."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        whose = "GPU" if isinstance(error, torch.OutOfMemoryError) else "machine"
-        raise InputError(f"the {whose}'s memory does not suffice ({_reason(error)}): {advice}") from error
+        whose = "GPU" if out_of_gpu_memory(error) else "machine"
+        raise InputError(
+            f"the {whose}'s memory does not suffice ({_reason(error)}): {advice if isinstance(advice, str) else advice()}"
+        ) from error
 
 
 def _reason(error: Exception) -> str:

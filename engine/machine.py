@@ -43,11 +43,25 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     return about
 
 
+_MEMORY = ("out of memory", "cudaErrorMemoryAllocation", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""What a GPU's libraries (CUDA, NCCL, cuBLAS, cuDNN) say where an allocation of their own fails: torch has no error of its own for it."""
+
+
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed: a GPU's, or the host's, for which torch has no error of its own."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    """Whether an allocation failed: a GPU's, or the host's."""
+    return (
+        isinstance(error, MemoryError)
+        or out_of_gpu_memory(error)
+        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
     )
+
+
+def out_of_gpu_memory(error: BaseException) -> bool:
+    """Whether an allocation on a GPU failed, by torch's allocator or beside it (``torch.AcceleratorError``, ``DistBackendError`` and plain RuntimeError)."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    said = str(error)
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" not in said and any(text in said for text in _MEMORY)
 
 
 def describe_software() -> dict[str, str]:

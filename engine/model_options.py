@@ -2,15 +2,55 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
-from engine.graphs import GRAPHS
-from engine.heads import ExitHeads
+from engine.footprint import NO_EXITS, Exits
+from engine.form_options import wanted_form
+from engine.graphs import GRAPHS, roomy
+from engine.heads import CONFIG, ExitHeads
+from engine.loading import find_dtype
+from engine.machine import torch_device
 from engine.numerics import NUMERICS
 from engine.parallel import LAUNCH, processes
 from engine.placing import read_map
-from engine.quantised import check_weights
+from engine.quantised import check_weights, weight_config
 from profiles.errors import InputError
+from sim.head_form import FULL, HeadForm
+
+AUTO = "auto"
+"""As --graphs: CUDA graphs where one process runs a model in native numerics on one CUDA device, eager elsewhere."""
+
+
+def graphs_of(chosen: dict[str, Any]) -> tuple[str, str]:
+    """How layers are run where --graphs is auto, and why. Raises InputError for an unknown device."""
+    if torch_device(chosen["device"]).type != "cuda":
+        return "eager", "there is no CUDA device to use"
+    if processes() > 1:
+        return "eager", f"{processes()} processes share the model"
+    if chosen["device_map"] is not None:
+        return "eager", "a device map spreads the model"
+    if chosen["numerics"] != "native":
+        return "eager", f"{chosen['numerics']} numerics have shapes of their own"
+    return "cuda", "all is on one CUDA device"
+
+
+def room_for(graphs: str, positions: int) -> int:
+    """How many positions there is room for where so many are needed, as far as the model has as many."""
+    return roomy(positions) if graphs.startswith("cuda") else positions
+
+
+def exits_of(name: str, chosen: dict[str, Any]) -> Exits:
+    """What the heads of a folder will be, by its description alone; of one that tells nothing, nothing: loading says what is wrong. Raises HeadsError."""
+    if name.startswith("identity:"):
+        return Exits(form=wanted_form(FULL, chosen))
+    try:
+        about = json.loads((Path(name) / CONFIG).read_text(encoding="utf-8"))
+        matrices, own = len(set(about["depths"]) - set(about["identity"])), HeadForm(**about.get("form", {}))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return NO_EXITS
+    return Exits(matrices=matrices, form=wanted_form(own, chosen))
 
 
 def check_model(chosen: dict[str, Any]) -> None:
@@ -19,7 +59,7 @@ def check_model(chosen: dict[str, Any]) -> None:
     if numerics not in NUMERICS:
         raise InputError(f"wanted --numerics as one of {', '.join(NUMERICS)}, got {numerics!r}")
     if graphs not in GRAPHS:
-        raise InputError(f"wanted --graphs as one of {', '.join(GRAPHS)}, got {graphs!r}")
+        raise InputError(f"wanted --graphs as one of {', '.join((AUTO, *GRAPHS))}, got {graphs!r}")
     if numerics == "canonical" and graphs != "eager":
         raise InputError(
             f"--numerics canonical has static shapes of its own and runs eagerly, got --graphs {graphs}: leave one of them out"
@@ -69,7 +109,20 @@ def smaller_settings(chosen: dict[str, Any]) -> str:
     ways = [
         *(["--graphs eager"] if chosen["graphs"] not in ("eager", "static") else []),
         *(["--dtype bfloat16"] if chosen["dtype"] in ("float32", "float64") else []),
-        *(["--weights int8"] if chosen["weights"] is None and not chosen["shape"] else []),
+        *(["--weights int8"] if _packable(chosen) else []),
         *(["fewer --layers"] if chosen["shape"] else []),
+        *(["fewer --baselines"] if chosen["baselines"] is not None else []),
     ]
     return " or ".join(["fewer --max-new-tokens", *ways])
+
+
+def _packable(chosen: dict[str, Any]) -> bool:
+    """Whether int8 weights are still to be had: of a checkpoint that one process runs, from a library that is here."""
+    if chosen["weights"] is not None or chosen["shape"] or processes() > 1:
+        return False
+    try:
+        device = torch_device(chosen["device"])
+        weight_config("int8", device.type, find_dtype(chosen["dtype"], device))
+    except (InputError, ImportError):
+        return False
+    return True

@@ -62,6 +62,12 @@ def launched() -> int:
     return int(count) if count.isdigit() else 1
 
 
+def command(program: str) -> str:
+    """How ``program`` is called by as many processes as share the model now."""
+    here = os.environ.get("LOCAL_WORLD_SIZE", str(processes()))  # of one machine
+    return program if processes() == 1 else f"torchrun --nproc-per-node {here} --no-python {program}"
+
+
 def join(device: str) -> None:
     """Meet the other processes that ``torchrun`` started, and be silent if not the first; nothing without it. device: as it was asked for. Raises InputError."""
     if launched() == 1 or processes() > 1:
@@ -91,17 +97,24 @@ def leave() -> None:
 
 
 def decided(work: Callable[[], T]) -> T:
-    """What the first process finds, in all of them: its answer, or its InputError. All must ask."""
+    """What the first process finds, in all of them. All must ask.
+
+    Where it fails, it raises its own error, whatever that is, and the others an InputError that says the same: nobody is left waiting.
+    """
     if processes() == 1:
         return work()
     box: list[Any] = [None, None]
+    failed: Exception | None = None
     if is_first():
         try:
             box[0] = work()
-        except InputError as error:
-            box[1] = error
+        except Exception as error:  # noqa: BLE001 - the others wait for an answer, and it is raised below
+            failed = error
+            box[1] = str(error) if isinstance(error, InputError) else f"the first process failed: {type(error).__name__}: {error}"
     distributed.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+    if failed is not None:
+        raise failed
     if box[1] is not None:
-        raise box[1]
+        raise InputError(box[1])
     found: T = box[0]
     return found

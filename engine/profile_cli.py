@@ -22,8 +22,8 @@ from engine.form_options import formed
 from engine.heads import ExitHeads
 from engine.loading import enough_memory, load_model, load_tokenizer
 from engine.machine import torch_device
-from engine.model_options import check_model, check_shared_heads, smaller_settings
-from engine.parallel import decided, is_first, join, leave, processes
+from engine.model_options import AUTO, check_model, check_shared_heads, exits_of, graphs_of, room_for, smaller_settings
+from engine.parallel import command, decided, is_first, join, leave, processes
 from engine.parts import Parts
 from engine.prompts import Prompt, encode, read_prompts
 from engine.record import Plan, check_lengths, record
@@ -57,7 +57,7 @@ DEFAULTS: dict[str, Any] = {
     "dtype": "float32",
     "weights": None,
     "threads": 1,
-    "graphs": "eager",
+    "graphs": AUTO,
     "numerics": "native",
     "gammas": "0.5,0.75,0.9",
     "placements": None,
@@ -126,7 +126,10 @@ def profile(
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the model [1]")] = None,
     graphs: Annotated[
-        str | None, typer.Option(help="how layers are run: eager, static, compile, cuda or cuda+compile (CUDA graphs) [eager]")
+        str | None,
+        typer.Option(
+            help="how layers are run: eager, static, compile, cuda or cuda+compile (CUDA graphs); auto: cuda on one GPU, else eager [auto]"
+        ),
     ] = None,
     numerics: Annotated[
         str | None,
@@ -169,13 +172,10 @@ def profile(
     given = {k: options[k] for k in DEFAULTS if options[k] is not None}
     join(str(given.get("device", DEFAULTS["device"])))
     console = Console(stderr=True, quiet=not is_first())
-    chosen = {**DEFAULTS, **given}
     if resume and decided(Parts(out).killed_at_the_end):
         console.print(f"the recording in {out} was whole; only what it no longer needs was left, and is removed now")
         return
-    if resume:
-        begun = decided(lambda: Parts.settings(out))
-        chosen = {**{k: begun.get(k, v) for k, v in DEFAULTS.items()}, **given}
+    chosen = settled(given, decided(lambda: Parts.settings(out)) if resume else {}, console)
     if int(chosen["threads"]) < 1:
         raise InputError(f"wanted --threads of at least 1, got {chosen['threads']}")
     torch.set_num_threads(int(chosen["threads"]))
@@ -207,18 +207,35 @@ def profile(
         TimeRemainingColumn(),
     )
     try:
-        advice = f"what was finished is kept; free memory and go on with --resume, or record anew with {smaller_settings(chosen)}"
-        with enough_memory(advice), Progress(*columns, console=console) as bar:
+        with enough_memory(partial(advice, chosen)), Progress(*columns, console=console) as bar:
             task = bar.add_task("recording", total=None)
             done = recorded(resume=resume, progress=lambda n, count: bar.update(task, completed=n, total=count))
     except KeyboardInterrupt:
-        console.print(f"stopped; what was finished is kept. Go on with: adadecode-profile --out {out} --resume")
+        console.print(
+            f"stopped; what was finished is kept. Go on with: {command('adadecode-profile')} --out {out} --resume", soft_wrap=True
+        )
         raise typer.Exit(130) from None
     leave()
     told = Console(quiet=console.quiet)
     told.print(summary_table(done), *baseline_tables(done))
     told.print(*conditions_of(done), sep="\n", highlight=False, soft_wrap=True)
     told.print(f"{out} recorded in {time.monotonic() - started:.0f} s. Next: adadecode-sim validate {out}")
+
+
+def settled(given: dict[str, Any], begun: dict[str, Any], console: Console) -> dict[str, Any]:
+    """All options: as given, else as the recording was begun with, else the defaults; ``auto`` of --graphs resolved. Raises InputError."""
+    chosen = {k: begun.get(k, v) for k, v in DEFAULTS.items()} | given
+    if chosen["graphs"] == AUTO:
+        chosen["graphs"] = begun.get("graphs", AUTO)
+    if chosen["graphs"] == AUTO:
+        chosen["graphs"], why = graphs_of(chosen)
+        console.print(f"layers are run with --graphs {chosen['graphs']}: {why}")
+    return chosen
+
+
+def advice(chosen: dict[str, Any]) -> str:
+    """What to do where memory runs out while recording."""
+    return f"what was finished is kept; free memory and go on with --resume, or record anew with {smaller_settings(chosen)}"
 
 
 def load(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Any, list[Prompt]]:
@@ -236,6 +253,9 @@ def load(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Any, lis
     console.print("loading the model")
     tokenizer = load_tokenizer(name, trust_remote_code=remote)
     longest = max(encode(tokenizer, prompt).shape[1] for prompt in choose_prompts(prompts, chosen["domains"], chosen["limit"]))
+    reached = max(
+        longest + max(0, int(chosen["max_new_tokens"])), *(integers(chosen["contexts"], "--contexts") if chosen["contexts"] else ()), 1
+    )
     model, tokenizer = load_model(
         name,
         chosen["dtype"],
@@ -243,7 +263,8 @@ def load(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Any, lis
         trust_remote_code=remote,
         weights=chosen["weights"],
         device_map=chosen["device_map"],
-        positions=longest + max(0, int(chosen["max_new_tokens"])),
+        positions=room_for(chosen["graphs"], reached),
+        exits=exits_of(str(chosen["heads"] or MODEL), chosen),
     )
     heads = read_heads(chosen["heads"] or str(MODEL), model)
     with enough_memory("use a device with more memory (--device), a 16-bit --dtype, or --graphs eager"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import random
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -33,7 +34,7 @@ from engine.parallel import decided, processes
 from engine.parts import Parts, Row
 from engine.placing import describe_placing
 from engine.prompts import Prompt
-from engine.sampling import Sampling
+from engine.sampling import Sampling, chooser_of
 from engine.states import Continuation
 from engine.timing import Clock, host_seconds, mark_works, synchronized_now, walk
 from profiles.dice import dice
@@ -106,6 +107,9 @@ Piece = tuple[str, Callable[[], dict[str, Sequence[Row]]]]
 KINDS = ("trace", "runs", "latency", "works", "branches", "baselines")
 """What pieces there are; the place of a piece's kind leads its name, so that names sort as the pieces are put together."""
 
+TIMED = ("latency", "works")
+"""Those in which layers are timed."""
+
 
 def piece_name(kind: str, *numbers: str) -> str:
     """Like ``2-runs-000-0001``."""
@@ -158,6 +162,8 @@ class Recorder:
             if not self.parts.has(name):
                 self._warm_up()
                 made = do()
+                if name.startswith(tuple(piece_name(kind, "") for kind in TIMED)):
+                    self.conditions.timed(self.decoder.parts.timing)
                 self.conditions.after(name, self.decoder.parts.fallbacks, last=index + 1 == len(todo))
                 self.parts.write(name, made)
             yield index + 1, len(todo)
@@ -175,6 +181,7 @@ class Recorder:
             manifest["baselines"] = self.contest.about()
         manifest["heads"] |= {"form": self.decoder.heads.describe(), "coverage": covered}
         manifest["conditions"] = self.conditions.columns()
+        manifest["timing"] = ", ".join(self.conditions.timings()) or manifest["timing"]
         manifest["limitations"] += [why for why in self.conditions.fallbacks() if why not in manifest["limitations"]]
         profile = write_profile(self.parts.folder, manifest, tables)
         self.parts.clear()
@@ -282,10 +289,10 @@ class Recorder:
             parts.run(0, parts.n_layers, parts.embed(filler[:, :context], 0), 0)
             for depth, n in walks:
                 stop = max(context, n)
-                rows += walk(self.decoder, depth, text[stop - n : stop], stop, plan.samples, visit)
+                rows += walk(self.decoder, depth, text[stop - n : stop], stop, plan.samples, visit, plan.sampling)
             rows += self._prefills(filler, visit)
             for depth in (0, *self.decoder.heads.depths[:: max(1, len(self.decoder.heads.depths) // 3)]):
-                seconds = host_seconds(self.decoder, depth, context=1, rounds=HOST_ROUNDS)
+                seconds = host_seconds(self.decoder, depth, context=1, rounds=HOST_ROUNDS, sampling=plan.sampling)
                 rows.append({"kind": "host", "layer": -1, "n_tokens": 1, "context": 0, "reuse": 0, "repeat": visit, "seconds": seconds})
         rows.sort(key=lambda r: (r["kind"], r["layer"], r["n_tokens"], r["context"], r["reuse"]))
         return {"latency": rows}
@@ -297,7 +304,7 @@ class Recorder:
         for n in sorted({lengths[0], lengths[len(lengths) // 2], lengths[-1]}):
             clock.mark()
             hidden = parts.run(0, parts.n_layers, parts.embed(filler[:, :n], 0), 0)
-            parts.logits(hidden[:, -1:])[0].argmax(-1).tolist()
+            chooser_of(self.plan.sampling).first(parts.logits(hidden[:, -1:])[0, -1])
             clock.mark()
             (seconds,) = clock.intervals()
             yield {"kind": "prefill", "layer": -1, "n_tokens": n, "context": 0, "reuse": 0, "repeat": visit, "seconds": seconds}
@@ -398,6 +405,11 @@ class Recorder:
                 else [f"{self.decoder.numerics} numerics: every pass has the shape of the largest, and costs as much"]
             ),
             *packing,
+            *(
+                []
+                if math.isnan(self.meter.joules())
+                else ["energy is read from a counter that NVML moves on in steps, so that of a short run is coarse"]
+            ),
             *([f"{processes()} processes share the model; clocks and energy are the first one's"] if processes() > 1 else []),
             "wrong branches are recorded where a recorded design went or drafts were likely; elsewhere they are modelled"
             if plan.sampling is None

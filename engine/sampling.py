@@ -175,11 +175,14 @@ class Sampler:
 
     def draft(self, logits: torch.Tensor, position: int) -> Draft:
         """A token drawn from the head's distribution, and the highest probability in it, which does not depend on what was drawn."""
+        return unpacked_draft(self.drafted(logits, position).tolist())
+
+    def drafted(self, logits: torch.Tensor, position: int) -> torch.Tensor:
+        """The same as one tensor (2,) in FP64, which nothing was read of yet."""
         probabilities = self.sampling.probabilities(logits)
         token = draw(probabilities, self._uniform(1, probabilities)[0])
         self._drafted[position] = probabilities
-        both = torch.stack((token.double(), probabilities.amax())).tolist()
-        return Draft(confidence=both[1], token=int(both[0]))
+        return torch.stack((token.double(), probabilities.amax()))
 
     def verdict(self, logits: torch.Tensor, work: Verify) -> Verdict:
         """By `judge`."""
@@ -193,8 +196,16 @@ class Sampler:
         return Verdict(accepted=both[0], token=both[1])
 
     def _uniform(self, count: int, like: torch.Tensor) -> torch.Tensor:
-        """The next numbers of the stream (count,) in FP64."""
-        return torch.tensor([self._random.random() for _ in range(count)], dtype=torch.float64, device=like.device)
+        """The next numbers of the stream (count,) in FP64. A single one is written on the device: no copy from the host waits."""
+        numbers = [self._random.random() for _ in range(count)]
+        if count == 1:
+            return torch.full((1,), numbers[0], dtype=torch.float64, device=like.device)
+        return torch.tensor(numbers, dtype=torch.float64, device=like.device)
+
+
+def chooser_of(sampling: Sampling | None) -> Chooser:
+    """What chooses the tokens of a text that is sampled so; greedily without."""
+    return Greedy() if sampling is None else Sampler(sampling)
 
 
 def read_draft(logits: torch.Tensor) -> Draft:

@@ -17,6 +17,7 @@ import torch
 from engine.decode import AdaDecoder, Decoding
 from engine.heads import ExitHeads
 from engine.prompts import Prompt
+from engine.sampling import Chooser
 from engine.segments import SegmentedModel
 from profiles.errors import DesignError, InputError, ProfileError
 from profiles.store import Profile
@@ -33,8 +34,15 @@ class ScriptedDecoding(Decoding):
     answers: asked after each piece of work. Tokens that the model does not have are embedded as others, modulo its vocabulary.
     """
 
-    def __init__(self, parts: SegmentedModel, heads: ExitHeads, schedule: Schedule, answers: Callable[[Work], Outcome]) -> None:
-        super().__init__(parts, heads, schedule)
+    def __init__(
+        self,
+        parts: SegmentedModel,
+        heads: ExitHeads,
+        schedule: Schedule,
+        answers: Callable[[Work], Outcome],
+        chooser: Chooser | None = None,
+    ) -> None:
+        super().__init__(parts, heads, schedule, chooser)
         self.answers = answers
 
     def perform(self, work: Work) -> Outcome:
@@ -44,8 +52,7 @@ class ScriptedDecoding(Decoding):
 
     def embed(self, start: int) -> torch.Tensor:
         """The newest token of the script, at position ``start``: hidden states (1, 1, d) at depth 0."""
-        token = self.schedule.newest % self.parts.n_embeddings
-        return self.parts.embed(torch.tensor([[token]], device=self.parts.device), start)
+        return self.parts.embed_one(self.schedule.newest % self.parts.n_embeddings, start)
 
 
 @dataclass(frozen=True, kw_only=True)

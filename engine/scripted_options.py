@@ -8,14 +8,17 @@ from rich.console import Console
 
 from engine.decode import AdaDecoder
 from engine.demo import MODEL
+from engine.form_options import wanted_form
 from engine.heads import ExitHeads
 from engine.loading import load_model
 from engine.machine import torch_device
+from engine.model_options import room_for
 from engine.scripted import Script
 from engine.shapes import check_memory, checked_dtype, random_heads, random_model, sized_shape
 from profiles.errors import InputError
 from profiles.shape import ModelShape
 from profiles.store import read_profile
+from sim.head_form import FULL
 from sim.options import map_of
 
 
@@ -53,7 +56,15 @@ def load_scripted(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder,
         shape = sized_shape(chosen["shape"], chosen["layers"])
         dtype, seed = checked_dtype(chosen["dtype"]), int(chosen["seed"])
         script = Script.of(source, shape.n_layers, places, **cut)
-        check_memory(shape, dtype, device, heads=script.depths, context=script.longest)
+        check_memory(
+            shape,
+            dtype,
+            device,
+            heads=script.depths,
+            context=script.longest,
+            room=room_for(chosen["graphs"], script.longest),
+            form=wanted_form(FULL, chosen),
+        )
         console.print(f"making {shape.name} of random weights ({shape.total_parameters / 1e9:.3g} B parameters)", highlight=False)
         model = random_model(shape, dtype, device, seed)
         return AdaDecoder(model, random_heads(model, script.depths, seed), **how), script, shape

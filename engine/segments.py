@@ -81,6 +81,7 @@ class SegmentedModel:
         self._calls: list[Call] = []
         self._free: list[Room] = []
         self.fallbacks: list[str] = []
+        self._token = torch.zeros((1, 1), dtype=torch.long, device=self.device)
         try:
             with torch.inference_mode():
                 self._take_apart()
@@ -383,6 +384,10 @@ class SegmentedModel:
     def embed(self, tokens: torch.Tensor, start: int) -> torch.Tensor:
         """Hidden states (1, n, d) at depth 0 of tokens (1, n) at positions start, start + 1, ..."""
         return self._embed(tokens, start)
+
+    def embed_one(self, token: int, start: int) -> torch.Tensor:
+        """Hidden states (1, 1, d) at depth 0 of one token, which is written on the device: no copy from the host waits."""
+        return self.embed(self._token.fill_(token), start)
 
     def run(self, first: int, last: int, hidden: torch.Tensor, start: int, clock: Clock | None = None) -> torch.Tensor:
         """Layers [first, last) on hidden (1, n, d) of positions start.. ; writes their keys and values.

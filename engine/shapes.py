@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -18,7 +19,8 @@ from engine.loading import DTYPES, enough_memory
 from profiles.errors import InputError, ShapeError
 from profiles.models import find_model, shapes
 from profiles.shape import ModelShape
-from sim.memory import RESERVE, Deployment, peak_memory
+from sim.head_form import FULL, HeadForm
+from sim.memory import RESERVE, Deployment, Memory, peak_memory
 
 SIZED = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 """What `sim.memory` calls the dtypes that random models come in."""
@@ -122,10 +124,20 @@ def checked_dtype(dtype: str) -> str:
     return dtype
 
 
-def check_memory(shape: ModelShape, dtype: str, device: torch.device, *, heads: Sequence[int], context: int) -> None:
+def check_memory(
+    shape: ModelShape,
+    dtype: str,
+    device: torch.device,
+    *,
+    heads: Sequence[int],
+    context: int,
+    room: int | None = None,
+    form: HeadForm = FULL,
+) -> None:
     """Refuse a model that would not fit into the memory that is free, before anything of it is made.
 
-    heads: depths. context: positions that must fit. Raises InputError with what it takes, and what would fit.
+    heads: depths. context: positions that are run. room: positions that there is room for, as far as the model has them; the same by default. form: of
+    the heads. Raises InputError with what it takes, and what would fit.
     """
     free = free_bytes(device)
     if free is None:
@@ -133,14 +145,24 @@ def check_memory(shape: ModelShape, dtype: str, device: torch.device, *, heads: 
     kind = SIZED[checked_dtype(dtype)]
     reserve = RESERVE if device.type == "cuda" else 0
 
-    def needed(of: ModelShape, in_: str) -> Any:
+    def needed(of: ModelShape, in_: str) -> Memory:
         kept = tuple(heads) if of.n_layers == shape.n_layers else tuple(range(1, min(len(heads), of.n_layers - 1) + 1))
-        run = Deployment(shape=of, dtype=in_, heads=kept, context=context, n_tokens=1, reserve=reserve)
-        return peak_memory(run)
+        held = min(max(context, room or context), of.max_positions or sys.maxsize)
+        run = Deployment(shape=of, dtype=in_, heads=kept, context=held, prompt=context, n_tokens=1, form=form, reserve=reserve)
+        found = peak_memory(run)
+        drawn = (
+            len(kept) * of.head_parameters * run.activation_bytes if form.dtype else 0
+        )  # matrices stay as they were drawn, beside their int8
+        return replace(found, heads=found.heads + drawn)
 
     def ways() -> list[str]:
         most = next((n for n in range(shape.n_layers - 1, 1, -1) if needed(replace(shape, n_layers=n), kind).total <= free), None)
-        smaller = [one for one in shapes().values() if context <= (one.max_positions or context) and needed(one, kind).total <= free]
+        able = [
+            one
+            for one in shapes().values()
+            if context <= (one.max_positions or context) and (form.shortlist is None or form.shortlist < one.vocab_size)
+        ]
+        smaller = [one for one in able if needed(one, kind).total <= free]
         found = [f"--layers {most}"] if most else []
         if kind == "fp32" and needed(shape, "bf16").total <= free:
             found.append("--dtype bfloat16")

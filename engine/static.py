@@ -3,11 +3,12 @@
 A batch of n <= 8 tokens is padded to 1, 2, 4 or 8 rows. Positions come as tensors: keys and values are written by index, layer arguments gathered by
 index, and every row attends over one length bucket under a mask made from the positions. Padding rows write into slots beyond the batch, which
 causality hides and later tokens overwrite before reading; the buffers have spare slots, so that they may do so at the very end. Prompts and larger
-batches run eagerly.
+batches run eagerly, the latter with a message.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,8 +49,9 @@ def bucket_of(stop: int, slots: int, *, doubling: bool) -> int:
 class Step:
     """One static pass.
 
-    slots (N,): where keys and values go. masks: by window, which slots each row sees, bool (N, bucket). leaves: the distinct tensors among the
-    layers' arguments, at these positions. keys, values: by layer (1, kv_heads, slots, head_dim).
+    slots (N,): where keys and values go. masks: by window, what is added to the scores of each row (N, bucket): 0 where it sees a slot, minus infinity
+    elsewhere; a bool mask would be made into one by every layer. leaves: the distinct tensors among the layers' arguments, at these positions. keys,
+    values: by layer (1, kv_heads, slots, head_dim).
     """
 
     slots: torch.Tensor
@@ -57,18 +59,18 @@ class Step:
     leaves: Sequence[torch.Tensor]
     keys: Sequence[torch.Tensor | None] | dict[int, torch.Tensor]
     values: Sequence[torch.Tensor | None] | dict[int, torch.Tensor]
-    _repeated: dict[tuple[int | None, int], torch.Tensor] = field(default_factory=dict)
+    _repeated: dict[tuple[int | None, int, torch.dtype], torch.Tensor] = field(default_factory=dict)
 
     @property
     def bucket(self) -> int:
         """Slots that are attended over."""
         return next(iter(self.masks.values())).shape[-1]
 
-    def mask(self, window: int | None, groups: int) -> torch.Tensor:
-        """The mask for query heads packed by ``groups``: bool (groups * N, bucket), shared by the layers."""
-        found = self._repeated.get((window, groups))
+    def mask(self, window: int | None, groups: int, dtype: torch.dtype) -> torch.Tensor:
+        """The mask for query heads of this dtype packed by ``groups``: (groups * N, bucket), shared by the layers."""
+        found = self._repeated.get((window, groups, dtype))
         if found is None:
-            found = self._repeated[window, groups] = self.masks[window].repeat(groups, 1)
+            found = self._repeated[window, groups, dtype] = self.masks[window].to(dtype).repeat(groups, 1)
         return found
 
 
@@ -195,7 +197,8 @@ class StaticModel(SegmentedModel):
         seen = torch.arange(bucket, device=slots.device)[None]
         query = slots[:, None]
         causal = seen <= query
-        masks = {window: causal & (seen > query - window) if window else causal for window in self.windows_seen}
+        visible = {window: causal & (seen > query - window) if window else causal for window in self.windows_seen}
+        masks = {window: _additive(mask, self.dtype) for window, mask in visible.items()}
         leaves = self.arguments_of(kv).gather(slots.clamp(max=kv.capacity - 1))
         return Step(slots=slots, masks=masks, leaves=leaves, keys=kv.keys, values=kv.values)
 
@@ -218,6 +221,11 @@ class StaticModel(SegmentedModel):
     def run(self, first: int, last: int, hidden: torch.Tensor, start: int, clock: Clock | None = None) -> torch.Tensor:
         """Layers [first, last) on hidden (1, n, d) of positions start.. ; a start of 0 is a prompt's, and runs eagerly."""
         n = hidden.shape[1]
+        if self.static and start > 0 and n > SIZES[-1]:
+            self.fall_back(
+                f"batches of more than {SIZES[-1]} tokens of {self.name} run eagerly, their layers and what follows them: a cap of"
+                f" {SIZES[-1] - 1} drafts or less has none"
+            )
         if not self.static or start == 0 or n > SIZES[-1]:
             return super().run(first, last, hidden, start, clock)
         size = size_of(n)
@@ -247,6 +255,11 @@ class StaticModel(SegmentedModel):
         with passing(step):
             out = self.layers[index](hidden, *args, **kwargs)
         return out[0] if isinstance(out, tuple) else out
+
+
+def _additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """0 where a bool mask holds, minus infinity elsewhere."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -math.inf)
 
 
 _passing: list[Step] = []
@@ -293,7 +306,7 @@ def attend_static(
     kv_heads = keys.shape[1]
     groups = heads // kv_heads
     scale = scaling if scaling is not None else width**-0.5
-    mask = step.mask(sliding_window or None, groups)
+    mask = step.mask(sliding_window or None, groups, query.dtype)
     bucket = mask.shape[-1]
     keys, values = keys.narrow(2, 0, bucket), values.narrow(2, 0, bucket)
     packed = query.reshape(1, kv_heads, groups * n, width)

@@ -16,6 +16,7 @@ import torch
 from engine.clock import Clock
 from engine.decode import AdaDecoder, Decoding
 from engine.heads import ExitHeads
+from engine.sampling import Chooser, Sampler, Sampling, chooser_of
 from engine.scripted import ScriptedDecoding
 from engine.segments import SegmentedModel
 from sim.design import Design
@@ -70,30 +71,57 @@ class Walks:
 
 
 class Walking(Decoding):
-    """The decode loop on the batches of `Walks`: everything as when decoding, but the tokens of a batch are known."""
+    """The decode loop on the batches of `Walks`: everything as when decoding, but the tokens of a batch are known. Use within ``parts.session()``."""
 
-    def __init__(self, parts: SegmentedModel, heads: ExitHeads, walks: Walks) -> None:
-        super().__init__(parts, heads, walks)  # type: ignore[arg-type]  # hands out work as a schedule does
-        self.tokens = walks.tokens
+    def __init__(self, parts: SegmentedModel, heads: ExitHeads, walks: Walks, chooser: Chooser | None = None) -> None:
+        super().__init__(parts, heads, walks, chooser)  # type: ignore[arg-type]  # hands out work as a schedule does
+        self.newest = walks.tokens[0]
+        self.tokens = torch.tensor([walks.tokens], device=parts.device)
+        self.first = walks.stop - len(walks.tokens)
+        self.said: torch.Tensor | None = None
+        if isinstance(self.chooser, Sampler) and walks.boundaries[1] == parts.n_layers and len(walks.tokens) > 1:
+            self.said = parts.logits(parts.embed(self.tokens[:, :-1], self.first), self.first)[0]
 
     def embed(self, start: int) -> torch.Tensor:
         """The whole batch, at positions that are new to every lap."""
         self.parts.forget()
-        return self.parts.embed(torch.tensor([self.tokens], device=self.parts.device), start)
+        return self.parts.embed(self.tokens, start) if self.tokens.shape[1] > 1 else self.parts.embed_one(self.newest, start)
+
+    def draft(self) -> None:
+        """Draw, where texts are sampled, a draft after each position of a batch but the last, as heads would have: the verification to come judges them.
+
+        From what follows the embedding: no head is read on the way, whose weights would then be warm, and nothing waits for the device.
+        """
+        if isinstance(self.chooser, Sampler) and self.said is not None:
+            for k, logits in enumerate(self.said):
+                self.chooser.drafted(logits, self.first + k)
 
 
-def walk(decoder: AdaDecoder, depth: int, tokens: Sequence[int], context: int, laps: int, repeat: int) -> Iterator[Row]:
-    """Walk layers [0, depth) in the decode loop, ``laps`` + 1 times on tokens ending at ``context``; the first, cold lap is not counted."""
+def walk(
+    decoder: AdaDecoder,
+    depth: int,
+    tokens: Sequence[int],
+    context: int,
+    laps: int,
+    repeat: int,
+    sampling: Sampling | None = None,
+) -> Iterator[Row]:
+    """Walk layers [0, depth) in the decode loop, ``laps`` + 1 times on tokens ending at ``context``; the first, cold lap is not counted.
+
+    sampling: how heads and the last layer choose; greedily without.
+    """
     parts = decoder.parts
     n_tokens, full = len(tokens), depth == parts.n_layers
     checked = not full and depth in decoder.heads.transforms
-    decoding = Walking(parts, decoder.heads, Walks(depth, parts.n_layers, tokens, context, checked=checked, laps=laps + 1))
+    walks = Walks(depth, parts.n_layers, tokens, context, checked=checked, laps=laps + 1)
+    decoding = Walking(parts, decoder.heads, walks, chooser_of(sampling))
     clock = Clock(parts.device)
     decoding.clock = clock
     clock.mark()
     for work in decoding.steps():
         if isinstance(work, Run):
             decoding.waiting[1][:-1] = []  # what a real schedule would catch up with later
+            decoding.draft()  # in the interval after the last layer, of which nothing is made
         clock.mark()
     intervals = clock.intervals()
     each = len(intervals) // (laps + 1)  # embedding, layers, what follows the last layer, and head or last layer
@@ -108,12 +136,19 @@ def walk(decoder: AdaDecoder, depth: int, tokens: Sequence[int], context: int, l
             yield _row("head", layers[-1], repeat, layer=depth, reuse=depth)
 
 
-def host_seconds(decoder: AdaDecoder, depth: int, context: int, rounds: int) -> float:
+def host_seconds(decoder: AdaDecoder, depth: int, context: int, rounds: int, sampling: Sampling | None = None) -> float:
     """What one piece of work costs outside the model: a scripted decode's time, less its layers, embeddings, heads and verifies.
 
-    depth: where the drafts exit, 0 for vanilla. context: position of the first token.
+    It is decoded twice, and the first, cold time is not counted: graphs are captured then. depth: where the drafts exit, 0 for vanilla. context:
+    position of the first token. sampling: how heads and the last layer choose; greedily without.
     """
+    _host_seconds(decoder, depth, context, rounds, sampling)
+    return _host_seconds(decoder, depth, context, rounds, sampling)
+
+
+def _host_seconds(decoder: AdaDecoder, depth: int, context: int, rounds: int, sampling: Sampling | None) -> float:
     parts = decoder.parts
+    parts.forget()
     design = Design.of("adadecode", gamma=0.5, placement=(depth,)) if depth else Design.of("vanilla")
     schedule = Schedule(
         design=design,
@@ -121,6 +156,7 @@ def host_seconds(decoder: AdaDecoder, depth: int, context: int, rounds: int) -> 
         n_prompt=context,
         first_token=0,
         max_new_tokens=rounds * (design.cap + 1 if depth else 1) + 1,
+        sampled=sampling is not None,
     )
     clock = Clock(parts.device)
 
@@ -131,7 +167,7 @@ def host_seconds(decoder: AdaDecoder, depth: int, context: int, rounds: int) -> 
             return Draft(confidence=1.0 if work.depth == depth else 0.0, token=0)
         return Verdict(accepted=len(work.drafts), token=0) if isinstance(work, Verify) else None
 
-    decoding = ScriptedDecoding(parts, decoder.heads, schedule, answers)
+    decoding = ScriptedDecoding(parts, decoder.heads, schedule, answers, chooser_of(sampling))
     decoding.clock = clock
     clock.mark()
     works = list(decoding.steps())

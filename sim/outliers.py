@@ -16,7 +16,7 @@ _SAME = ["kind", "layer", "n_tokens", "context", "reuse"]
 
 
 def outliers(latency: pd.DataFrame) -> list[dict[str, Any]]:
-    """By kind, in the table's order: samples, of them judged (of work with `LEAST` or more), beyond, and the largest and least ratio of one beyond to its median.
+    """By kind, in the table's order: samples, of them judged (of work with `LEAST` or more), beyond, and those furthest above and below, as ratios to their medians.
 
     latency: as in `profiles.schema`. A sample is held against others of the same work: layer, batch, context and reuse.
     """
@@ -30,14 +30,15 @@ def outliers(latency: pd.DataFrame) -> list[dict[str, Any]]:
     for kind in told["kind"].unique():
         own = told["kind"] == kind
         ratios = (told["seconds"] / told["middle"])[own & beyond]
+        above, below = ratios[ratios > 1], ratios[ratios < 1]
         found.append(
             {
                 "kind": str(kind),
                 "samples": int(own.sum()),
                 "judged": int((own & judged).sum()),
                 "beyond": len(ratios),
-                "largest": float(ratios.max()) if len(ratios) else None,
-                "least": float(ratios.min()) if len(ratios) else None,
+                "above": float(above.max()) if len(above) else None,
+                "below": float(below.min()) if len(below) else None,
             }
         )
     return found
@@ -46,11 +47,11 @@ def outliers(latency: pd.DataFrame) -> list[dict[str, Any]]:
 def outlier_table(rows: list[dict[str, Any]]) -> Table:
     """The same for people."""
     table = Table(title=f"latency samples beyond {FAR:g} interquartile ranges of their quartiles", title_justify="left")
-    for name in ("work", "samples", "beyond", "share", "largest / median", "least / median"):
+    for name in ("work", "samples", "beyond", "share", "furthest above", "furthest below"):
         table.add_column(name, justify="left" if name == "work" else "right")
     for row in rows:
         share = f"{row['beyond'] / row['judged']:.2%}" if row["judged"] else "-"
-        ratios = ("-" if row[name] is None else f"{row[name]:.2f}" for name in ("largest", "least"))
+        ratios = ("-" if row[name] is None else f"{row[name]:.2f} x median" for name in ("above", "below"))
         table.add_row(row["kind"], str(row["samples"]), str(row["beyond"]) if row["judged"] else "-", share, *ratios)
-    table.caption = "kept as they are: latencies are means of the middle half"
+    table.caption = "all are kept in the profile; latencies are means over the middle half of the visits, each kept or dropped whole"
     return table

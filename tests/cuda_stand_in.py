@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -13,6 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 PIECE = 4096
 """Bytes that a pool grows by in each capture."""
 
+ATEN = torch.ops.aten
+WAITING = {ATEN._local_scalar_dense, ATEN.nonzero, ATEN.masked_select, ATEN._unique2, ATEN.lift_fresh}
+"""What no capture takes: a number read, an output whose size the data decide, and ``torch.tensor``, which copies from the host."""
+READS = ("tolist", "cpu", "numpy")
+"""Methods of tensors that read them."""
+
 
 class Recorded(TorchDispatchMode):
     """A CUDA graph: each operation with the tensors it was given, done again on whatever these hold then."""
@@ -22,8 +28,9 @@ class Recorded(TorchDispatchMode):
         self.done: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
-        if func is torch.ops.aten._local_scalar_dense.default:
-            raise RuntimeError("operation not permitted when stream is capturing")
+        chosen = args[1] if func is ATEN.index.Tensor else ()
+        if func.overloadpacket in WAITING or any(by is not None and by.dtype == torch.bool for by in chosen):
+            raise RuntimeError(f"operation not permitted when stream is capturing: {func}")
         out = func(*args, **(kwargs or {}))
         self.done.append((func, args, kwargs or {}, out))
         return out
@@ -133,4 +140,17 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Device:
     }
     for name, stand_in in stand_ins.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
+    for name in READS:
+        monkeypatch.setattr(torch.Tensor, name, _refused_within(made, getattr(torch.Tensor, name)))
     return made
+
+
+def _refused_within(device: Device, read: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that reads a tensor, which no capture takes."""
+
+    def reading(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if device.open is not None:
+            raise RuntimeError("operation not permitted when stream is capturing: a read")
+        return read(self, *args, **kwargs)
+
+    return reading

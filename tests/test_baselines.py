@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import accumulate, chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers.cache_utils import StaticLayer
 from typer.testing import CliRunner
 
 from benchmarks import baselines as benchmark
@@ -23,7 +25,7 @@ from engine.heads import ExitHeads
 from engine.parts import Parts
 from engine.profile_cli import app
 from engine.prompts import Prompt
-from engine.record import Plan, Recorder, record
+from engine.record import Plan, Recorder, piece_name, record
 from engine.summary import baseline_tables
 from profiles.errors import InputError
 from profiles.store import Profile, read_profile
@@ -116,6 +118,77 @@ def test_a_compiled_baseline_tells_compilation_apart(text: list[int]) -> None:
     assert first.compile_s > 0 == second.compile_s
 
 
+def uncompiled(monkeypatch: pytest.MonkeyPatch, decoder: AdaDecoder, seconds: list[float]) -> baselines.Static:
+    """Runs as transformers does where it compiles, without the wait; compiling is said to take these seconds, run by run, then none."""
+    clock = accumulate(chain.from_iterable((0.0, spent) for spent in chain(seconds, repeat(0.0))))
+    monkeypatch.setattr(baselines, "compiling_seconds", lambda: next(clock))
+    monkeypatch.setattr(decoder.parts.model, "_compiled_call", None, raising=False)
+    static = static_cache(decoder, 32)
+    static.options["compile_config"]._compile_all_devices = False
+    return static
+
+
+def test_a_static_cache_is_made_once(decoder: AdaDecoder, text: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a graph was captured on stays where it is; the text is generate's, whatever the cache held before."""
+    made: list[int] = []
+    initialise = StaticLayer.lazy_initialization
+    monkeypatch.setattr(StaticLayer, "lazy_initialization", lambda self, *args: (made.append(1), initialise(self, *args)))
+    static = uncompiled(monkeypatch, decoder, [])
+    other = static.run(random_prompt(17), 5)
+    places = [layer.keys.data_ptr() for layer in static.cache.layers]
+    assert static.run(PROMPT, NEW).tokens == text
+    assert other.tokens == greedy_text(decoder.parts.model, random_prompt(17), 5, eos=sorted(decoder.eos))
+    assert [layer.keys.data_ptr() for layer in static.cache.layers] == places
+    assert len(made) == len(places) == 6
+
+
+def test_two_runs_after_compiling_are_not_counted(decoder: AdaDecoder, text: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is one that compiles; later runs count at once, until one compiles again."""
+    static = uncompiled(monkeypatch, decoder, [3.0, 0.0, 0.0, 0.0, 0.0, 2.0])
+    done = [static.run(PROMPT, NEW) for _ in range(4)]
+    assert [(one.compile_s, one.uncounted) for one in done] == [(3.0, 3), (0.0, 0), (2.0, 3), (0.0, 0)]
+    assert all(one.tokens == text for one in done)
+
+
+def test_a_static_cache_tells_how_it_is_kept(decoder: AdaDecoder) -> None:
+    told = static_cache(decoder, 32).about()
+    assert (told["cache"], told["max_cache_len"]) == ("one StaticCache, emptied before each run", 32)
+    assert told["uncounted"] == "runs that compile, and 2 after each"
+
+
+def test_a_text_that_a_static_cache_cannot_hold_is_told(decoder: AdaDecoder) -> None:
+    """Before anything is run."""
+    assert "a static cache of 20 positions" in str(attempt(static_cache(decoder, 20), PROMPT, NEW))
+
+
+class Full(Generated):
+    """Runs out of memory."""
+
+    def run(self, ids: torch.Tensor, max_new_tokens: int) -> Timed:
+        raise RuntimeError("CUDA error: out of memory")
+
+
+def test_memory_that_runs_out_is_no_result(decoder: AdaDecoder, tmp_path: Path) -> None:
+    """The recording stops, and keeps nothing of the piece: it is tried again when the recording goes on."""
+    plan, out = plan_of(), tmp_path / "p"
+    full = Full(name="lookup:10", model=decoder.parts.model, eos=decoder.eos)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        record(decoder, plan, out, resume=False, baselines=(*make_baselines("generate", decoder, longest=32), full))
+    assert Parts(out).has(piece_name("trace", "0001"))
+    assert not Parts(out).has(piece_name("baselines", "0000"))
+
+
+def test_what_fails_in_our_own_design_is_raised(decoder: AdaDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no result of a comparison, but a fault."""
+
+    def failing(*_: object, **__: object) -> None:
+        raise ValueError("a fault")
+
+    monkeypatch.setattr(AdaDecoder, "start", failing)
+    with pytest.raises(ValueError, match="a fault"):
+        attempt(Ours(decoder=decoder, design=DESIGNS[0]), PROMPT, NEW)
+
+
 def test_a_model_that_is_not_compiled_is_told(decoder: AdaDecoder) -> None:
     """transformers goes on without compiling, with no more than a warning."""
     static = static_cache(decoder, 32)
@@ -129,7 +202,7 @@ def test_a_model_that_compiles_in_every_run_is_told(decoder: AdaDecoder, monkeyp
     monkeypatch.setattr(baselines, "compiling_seconds", lambda: float(next(clock)))
     monkeypatch.setattr(decoder.parts.model, "_compiled_call", None, raising=False)
     static = static_cache(decoder, 32)
-    static.options.clear()
+    static.options["compile_config"]._compile_all_devices = False
     assert "compiled anew in each of 4 runs" in str(attempt(static, PROMPT, NEW))
 
 

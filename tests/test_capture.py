@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+from engine.capture import captured as capture
 from engine.clock import Clock
 from engine.decode import AdaDecoder, greedy_draft, head_logits
 from engine.graphs import CapturedModel
 from engine.heads import ExitHeads
-from engine.sampling import read_draft
+from engine.sampling import Sampler, Sampling, read_draft
 from engine.static import StaticModel
 from engine.timing import host_seconds, walk
 from sim.design import Design
@@ -104,6 +105,38 @@ def test_all_that_runs_need_is_prepared(device: Device) -> None:
         captures = len(device.graphs)
         decoder.generate(prompt, 14, gamma=0.0, placement=(2, 4), eos_token_id=(), temperature=0.7 if sampled else 0.0, seed=1)
         assert len(device.graphs) == captures
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda x: x * torch.tensor([2.0]),
+        lambda x: x[x > 0],
+        lambda x: x.nonzero(),
+        lambda x: torch.masked_select(x, x > 0),
+        lambda x: x.unique(),
+        lambda x: x * x.sum().item(),
+        lambda x: x * x.tolist()[0],
+        lambda x: x.cpu(),
+        lambda x: torch.from_numpy(x.numpy()),
+    ],
+)
+def test_the_stand_in_refuses_what_a_capture_refuses(device: Device, work: Any) -> None:
+    """Copies from the host, reads, and outputs whose size the data decide; afterwards they are free again."""
+    with pytest.raises(RuntimeError, match="not permitted when stream is capturing"):
+        capture(work, torch.ones(3), pool=device.pool(), side=device)
+    work(torch.ones(3))
+
+
+def test_a_token_is_embedded_without_a_copy_from_the_host(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which would wait for the device; nor is the number that a draft is drawn by copied."""
+    decoder, parts = captured()
+    decoding = decoder.start(random_prompt(9), Design.of(gamma=0.0, placement=(2,)), max_new_tokens=9, eos_token_id=())
+    monkeypatch.setattr(torch, "tensor", lambda *_, **__: pytest.fail("copied"))
+    with parts.session():
+        for _ in decoding.steps():
+            pass
+    Sampler(Sampling(seed=1)).draft(torch.ones(97), 3)
 
 
 # ---- heads and verification ----
@@ -296,6 +329,24 @@ def test_walks_are_timed_in_graphs(
     assert Counter(row["kind"] for row in rows) == {kind: 3 * count for kind, count in kinds.items()}
     layers = [row["seconds"] for row in rows if row["kind"] == "layer"]
     assert layers == sorted(set(layers))
+
+
+def test_host_time_holds_no_capture(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoded once before: the deferred segment, of as many rows as there are drafts, has its graph then."""
+    before: list[int] = []
+
+    def clock(_device: torch.device) -> Clock:
+        before.append(len(device.graphs))
+        return Clock(torch.device("cuda"))
+
+    monkeypatch.setattr("engine.timing.Clock", clock)
+    decoder, parts = captured()
+    ready(parts)
+    with parts.session():
+        host_seconds(decoder, 4, context=1, rounds=2)
+    assert len(before) == 2
+    assert before[0] < before[1] == len(device.graphs)
+    assert ("timed", 4, N_LAYERS, 8, 128) in parts._groups[parts.kv].held
 
 
 # ---- rooms ----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from engine import conditions
+from engine import conditions, record
 from engine.conditions import Conditions
+from engine.parts import Parts
 from engine.profile_cli import app
+from engine.segments import SegmentedModel
 from profiles.store import read_profile
 from sim.conditions import conditions_of
 from tests.commands import run, run_json
@@ -83,6 +86,40 @@ def test_fallbacks_are_kept_once(tmp_path: Path) -> None:
     assert sampled(tmp_path, Meter(), [], []).fallbacks() == ["no graphs"]
 
 
+def test_every_way_of_timing_is_kept_with_its_session(tmp_path: Path) -> None:
+    """Once a session; the manifest has each once."""
+    first = sampled(tmp_path, Meter(), [])
+    for how in ("events in graphs", "events in graphs", "between layers"):
+        first.timed(how)
+    again = sampled(tmp_path, Meter(), [])
+    again.timed("events in graphs")
+    assert again.timings() == ["events in graphs", "between layers"]
+    kept = [json.loads(line) for line in (tmp_path / conditions.FILE).read_text().splitlines()]
+    assert [(line["session"], line["timing"]) for line in kept if "timing" in line] == [
+        (0, "events in graphs"),
+        (0, "between layers"),
+        (1, "events in graphs"),
+    ]
+
+
+def test_a_recording_tells_how_it_was_timed_in_every_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was stopped and resumed where layers are timed in another way."""
+    model, write = saved_model(tmp_path / "model"), Parts.write
+
+    def stopping(self: Parts, piece: str, tables: dict[str, Any]) -> None:
+        if "latency-000001" in piece:
+            raise KeyboardInterrupt
+        write(self, piece, tables)
+
+    monkeypatch.setattr(SegmentedModel, "timing", "in one way", raising=False)
+    monkeypatch.setattr(Parts, "write", stopping)
+    assert CliRunner().invoke(app, options(model, tmp_path / "p")).exit_code == 130
+    monkeypatch.setattr(SegmentedModel, "timing", "in another", raising=False)
+    monkeypatch.setattr(Parts, "write", write)
+    assert CliRunner().invoke(app, ["--out", str(tmp_path / "p"), "--resume"]).exit_code == 0
+    assert read_profile(tmp_path / "p").manifest["timing"] == "in one way, in another"
+
+
 def test_a_processor_tells_its_load() -> None:
     """And, where it does, its clock."""
     assert all(value >= 0 for value in conditions.processor().values())
@@ -100,10 +137,19 @@ def test_a_recording_tells_them(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert told["piece"][:2] == ["", "1-trace-0000"]
     assert told["piece"][-1] == "5-branches-0001"
     assert "while recording: " in done.output
+    assert not any("NVML" in said for said in profile.manifest["limitations"])
     capsys.readouterr()
     assert run_json(capsys, "validate", profile.path, "--json")["conditions"] == conditions_of(profile)
     assert run("validate", profile.path) == 0
     assert "while recording: " in capsys.readouterr().out
+
+
+def test_an_energy_counter_is_said_to_be_coarse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is one."""
+    monkeypatch.setattr(record, "EnergyMeter", lambda device: Meter())
+    done = CliRunner().invoke(app, options(saved_model(tmp_path / "model"), tmp_path / "p"))
+    assert done.exit_code == 0, done.output
+    assert any("a counter that NVML moves on in steps" in said for said in read_profile(tmp_path / "p").manifest["limitations"])
 
 
 def said(folder: Path, columns: dict[str, list[Any]], hardware: dict[str, Any] | None = None) -> list[str]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from engine import footprint
-from engine.footprint import Checkpoint, check_checkpoint
+from engine.footprint import Checkpoint, Exits, check_checkpoint
 from engine.loading import load_model
+from engine.model_options import exits_of, room_for
 from profiles.errors import InputError
+from sim.head_form import HeadForm
 from sim.memory import GIB, RESERVE
 from tests.models import tiny_model
 from tests.saved import options, refusal, saved_model
@@ -57,6 +60,46 @@ def test_a_config_tells_how_many_bytes_a_model_takes(saved: Path, monkeypatch: p
     free(needed - 1e-8, monkeypatch)
     with pytest.raises(InputError, match=r"weights 0\.00, keys and values 0\.00"):
         check_checkpoint(saved, torch.float32, None, CPU, positions=100)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "form", "bytes_"),
+    [
+        (torch.float32, {}, 2 * 64**2 * 4),
+        (torch.bfloat16, {}, 2 * 64**2 * (2 + 4)),
+        (torch.float32, {"shortlist": 10}, 2 * 64**2 * 4 + 10 * 64 * 4),
+        (torch.bfloat16, {"dtype": "int8"}, 2 * 64**2 * (1 + 4) + 97 * 64),
+    ],
+)
+def test_exit_heads_are_counted(
+    saved: Path, dtype: torch.dtype, form: dict[str, Any], bytes_: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU with the matrices as they were read, where these are not what is multiplied; a form has rows of the LM head beside."""
+    weights = sum(weight.numel() for weight in tiny_model("llama").parameters()) * dtype.itemsize
+    exits = Exits(matrices=2, form=HeadForm(**form))
+    needed = (weights + bytes_) / GIB
+    free(needed + 1e-9, monkeypatch)
+    check_checkpoint(saved, dtype, None, CPU, exits=exits)
+    free(needed - 1e-9, monkeypatch)
+    with pytest.raises(InputError, match="exit heads"):
+        check_checkpoint(saved, dtype, None, CPU, exits=exits)
+
+
+def test_heads_are_known_by_their_description(tmp_path: Path) -> None:
+    """Identities have no matrix; options change the form; a folder that tells nothing has none."""
+    none = {"shortlist": None, "head_dtype": None}
+    (tmp_path / "heads.json").write_text(json.dumps({"depths": [2, 3, 4], "identity": [3], "form": {"shortlist": 9, "dtype": "int8"}}))
+    assert exits_of(str(tmp_path), none) == Exits(matrices=2, form=HeadForm(shortlist=9, dtype="int8"))
+    assert exits_of(str(tmp_path), {"shortlist": 0, "head_dtype": "own"}) == Exits(matrices=2)
+    assert exits_of("identity:2,4", {"shortlist": 20, "head_dtype": None}) == Exits(form=HeadForm(shortlist=20))
+    assert exits_of(str(tmp_path / "nowhere"), none) == Exits()
+
+
+@pytest.mark.parametrize(
+    ("graphs", "positions", "room"), [("eager", 600, 600), ("cuda", 600, 1024), ("cuda+compile", 5000, 6144), ("cuda", 9, 256)]
+)
+def test_rooms_of_graphs_are_larger(graphs: str, positions: int, room: int) -> None:
+    assert room_for(graphs, positions) == room
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from profiles.errors import InputError
 from profiles.store import read_profile
 from profiles.trace import Trace
-from scripts.visit import calls, figures, packing, recordings, stages, validation, vanilla
+from scripts.visit import calls, figures, machine, packing, recordings, stages, testing, validation, vanilla
 from scripts.visit.calls import GRACE_S, MINUTES, PACKING_S
 from scripts.visit.lossless import losses
+from scripts.visit.machine import package_of
 from scripts.visit.sizes import PAPER, Size, recording_s
-from scripts.visit.told import DECISIONS, ROOT, Visit
+from scripts.visit.told import DECISIONS, ROOT, Found, Visit
 from sim.compare import compare
 
 SCRIPT = ROOT / "scripts/gpu_visit.py"
@@ -348,3 +350,76 @@ def test_figures_of_nothing_are_no_error(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize("name", ["--stage=coffee", "--device=tpu"])
 def test_what_nobody_knows_is_refused(tmp_path: Path, name: str) -> None:
     assert visit(tmp_path, name).returncode == 2
+
+
+def test_the_gpus_tests_are_all_asked_and_skip_here(tmp_path: Path) -> None:
+    """Every file that marks one; on this machine each says why it does not run."""
+    told_ = testing.tests(told(tmp_path))
+    marked = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("test_*.py") if testing.MARK in path.read_text()}
+    assert "tests/test_graphs.py" in told_["files"]
+    assert set(told_["files"]) == marked
+    assert (told_["ran"], told_["passed"], told_["failed"]) == (True, 0, 0) or torch.cuda.is_available()
+    assert told_["skipped"] > 5 or torch.cuda.is_available()
+    figures.show(told(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("..\n14 passed, 2 skipped, 30 deselected in 9.1s", (14, 0, 0, 2)),
+        ("1 failed, 3 passed, 2 errors in 9.1s", (3, 1, 2, 0)),
+        ("3 passed, 1 error in 9.1s", (3, 0, 1, 0)),
+        ("", (0, 0, 0, 0)),
+    ],
+)
+def test_what_pytest_said_is_counted(said: str, wanted: tuple[int, ...]) -> None:
+    assert tuple(testing.counts(said).values()) == wanted
+
+
+@pytest.mark.parametrize(
+    ("device", "code", "said", "wrong"),
+    [
+        ("cuda", 1, "1 failed, 3 passed in 2s", "1 tests failed"),
+        ("cuda", 2, "2 errors in 1s", "2 broke off"),
+        ("cuda", 0, "9 skipped in 1s", "none of the tests ran on the GPU"),
+        ("cuda", 0, "9 passed in 1s", None),
+        ("cpu", 0, "9 skipped in 1s", None),
+    ],
+)
+def test_a_test_that_fails_fails_its_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, code: int, said: str, wrong: str | None
+) -> None:
+    monkeypatch.setattr(testing.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], code, said, ""))
+    one = told(tmp_path, device=device)
+    if wrong is None:
+        assert testing.tests(one)["ran"]
+        return
+    with pytest.raises(Found, match=wrong) as found:
+        testing.tests(one)
+    assert found.value.told["said"] == [said]
+
+
+def test_without_pytest_the_tests_are_not_run_and_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(testing, "absent", lambda _names: ["pytest", "hypothesis"])
+    assert testing.tests(told(tmp_path)) == {"ran": False, "why": "pytest, hypothesis are missing: bring their wheels"}
+
+
+def test_tests_that_take_too_long_are_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(testing, "LIMIT_S", 0.01)
+    with pytest.raises(Found, match="took more than 0 s"):
+        testing.tests(told(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("wheel", "package"),
+    [("nvidia_ml_py-13.580.82-py3-none-any.whl", "pynvml"), ("simpy-4.1.1-py3-none-any.whl", "simpy"), ("Pygments-2.19-x.whl", "pygments")],
+)
+def test_a_wheel_may_have_another_name_than_its_package(wheel: str, package: str) -> None:
+    assert package_of(wheel) == package
+
+
+def test_what_is_missing_and_only_of_use_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing stops for want of NVML's package."""
+    find = machine.importlib.util.find_spec
+    monkeypatch.setattr(machine.importlib.util, "find_spec", lambda name: None if name == "pynvml" else find(name))
+    assert "pynvml" in machine.setup(told(tmp_path))["missing"]

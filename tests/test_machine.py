@@ -67,7 +67,14 @@ def test_an_allocation_that_cannot_be_is_an_input_error_on_a_cpu() -> None:
     ("error", "whose"),
     [
         (torch.OutOfMemoryError("CUDA out of memory"), "GPU"),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported at some other call"), "GPU"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "GPU"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "GPU"),
+        (RuntimeError("NCCL error in: ProcessGroupNCCL.cpp:94, unhandled cuda error\nLast error:\nCuda failure 2 'out of memory'"), "GPU"),
+        (torch.AcceleratorError("CUDA error: out of memory"), "GPU"),
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), None),
         (MemoryError(), "machine"),
+        (ValueError("out of memory, says a text"), None),
         (RuntimeError("shapes"), None),
     ],
 )

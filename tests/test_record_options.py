@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from typer.testing import CliRunner
 
+from engine import model_options
+from engine.model_options import smaller_settings
 from engine.parallel import unpacked
 from engine.parts import Parts
-from engine.profile_cli import app
+from engine.profile_cli import DEFAULTS, app, settled
 from engine.quantised import format_of, weight_config
 from engine.static import StaticModel
 from profiles.errors import InputError
@@ -75,7 +79,7 @@ def test_a_recording_does_not_go_on_in_other_numerics(saved: Path, tmp_path: Pat
     ("change", "message"),
     [
         (["--numerics", "exact"], "wanted --numerics as one of native, canonical, got 'exact'"),
-        (["--graphs", "vulkan"], "wanted --graphs as one of eager"),
+        (["--graphs", "vulkan"], "wanted --graphs as one of auto, eager"),
         (["--numerics", "canonical", "--graphs", "static"], "runs eagerly, got --graphs static"),
         (["--weights", "int3"], "wanted weights as one of int8, int4, got 'int3'"),
         (["--device-map", "nowhere.json"], "wanted --device-map as one of auto, balanced"),
@@ -86,6 +90,64 @@ def test_what_does_not_fit_is_refused(saved: Path, tmp_path: Path, change: list[
     """Before anything is recorded."""
     assert message in refusal([*options(saved, tmp_path / "p"), *change])
     assert not (tmp_path / "p").exists()
+
+
+OPEN = {"device": "auto", "device_map": None, "numerics": "native", "graphs": "auto"}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "count", "change", "graphs"),
+    [
+        (True, 1, {}, "cuda"),
+        (True, 1, {"graphs": "static"}, "static"),
+        (True, 1, {"device": "cpu"}, "eager"),
+        (True, 2, {}, "eager"),
+        (True, 1, {"device_map": "auto"}, "eager"),
+        (True, 1, {"numerics": "canonical"}, "eager"),
+        (False, 1, {}, "eager"),
+    ],
+)
+def test_graphs_are_captured_where_all_is_on_one_gpu(
+    gpu: bool, count: int, change: dict[str, Any], graphs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless something else is asked for; the console says which."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(model_options, "processes", lambda: count)
+    shown = Console(file=io.StringIO(), width=200)
+    assert settled({**OPEN, **change}, {}, shown)["graphs"] == graphs
+    assert (f"--graphs {graphs}: " in shown.file.getvalue()) == ("graphs" not in change)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("given", [{}, {"graphs": "auto"}])
+def test_a_recording_goes_on_with_the_graphs_it_began_with(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever there is now."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert settled(given, {**OPEN, "graphs": "eager"}, Console(quiet=True))["graphs"] == "eager"
+
+
+@pytest.mark.parametrize(
+    ("change", "count", "proposed"),
+    [({}, 1, True), ({"weights": "int4"}, 1, False), ({"shape": "llama-3.1-8b"}, 1, False), ({}, 2, False)],
+)
+def test_packed_weights_are_proposed_where_they_can_be_had(
+    change: dict[str, Any], count: int, proposed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_options, "processes", lambda: count)
+    monkeypatch.setattr(model_options, "weight_config", lambda *_: None)
+    assert ("--weights int8" in smaller_settings({**DEFAULTS, "device": "cpu", "graphs": "eager", **change})) == proposed
+
+
+def test_packed_weights_that_no_library_provides_are_not_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What else there is, is."""
+
+    def missing(*_: object) -> None:
+        raise InputError("no library here")
+
+    monkeypatch.setattr(model_options, "weight_config", missing)
+    told = smaller_settings({**DEFAULTS, "graphs": "cuda", "device": "cpu", "baselines": "all"})
+    assert told == "fewer --max-new-tokens or --graphs eager or --dtype bfloat16 or fewer --baselines"
 
 
 @pytest.mark.parametrize(

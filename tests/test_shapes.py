@@ -19,6 +19,8 @@ from profiles.configs import shape_from_config
 from profiles.errors import InputError, ShapeError
 from profiles.models import shapes
 from profiles.shape import ModelShape
+from sim.head_form import HeadForm
+from sim.memory import Deployment, peak_memory
 from tests.shaped import N_LAYERS, VOCABULARY, tiny_shape
 
 CPU = torch.device("cpu")
@@ -155,6 +157,29 @@ def test_what_does_not_fit_is_refused_with_what_would(monkeypatch: pytest.Monkey
     check_memory(shape, "bfloat16", CPU, heads=(8, 16, 24), context=500)
     with pytest.raises(InputError, match="takes"):
         check_memory(sized_shape("llama-3.1-8b", layers + 1), "float32", CPU, heads=(1, 2, 3), context=500)
+
+
+@pytest.mark.parametrize(
+    ("change", "more"),
+    [
+        ({}, 0),
+        ({"room": 2048}, 1548 * 2 * 32 * 8 * 128 * 2),
+        ({"form": HeadForm(shortlist=1000)}, 1000 * 4096 * 2),
+        ({"form": HeadForm(dtype="int8")}, (3 * 4096 + 128256) * 4096),
+    ],
+)
+def test_rooms_and_forms_of_heads_are_counted(change: dict[str, Any], more: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys and values of every position there is room for; rows of the LM head; the drawn matrices beside their int8."""
+    shape = sized_shape("llama-3.1-8b")
+    plain = peak_memory(Deployment(shape=shape, dtype="bf16", heads=(8, 16, 24), context=500, n_tokens=1, reserve=0)).total
+
+    def check(free: float) -> None:
+        monkeypatch.setattr(engine.shapes, "free_bytes", lambda device: free)
+        check_memory(shape, "bfloat16", CPU, heads=(8, 16, 24), context=500, **change)
+
+    check(plain + more)
+    with pytest.raises(InputError, match="takes"):
+        check(plain + more - 1)
 
 
 def test_what_nothing_fits_into_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,11 @@ import torch
 from torch import distributed
 from typer.testing import CliRunner
 
-from engine import cli, model_options, parallel
+from engine import cli, model_options, parallel, profile_cli
 from engine.heads import ExitHeads
 from engine.model_options import check_shared_heads
-from engine.parallel import decided, is_first, join
+from engine.parallel import command, decided, is_first, join
+from engine.parts import Parts
 from engine.profile_cli import app
 from profiles.errors import InputError
 from profiles.store import Profile, read_profile
@@ -185,3 +186,47 @@ def test_alone_every_answer_is_ones_own(monkeypatch: pytest.MonkeyPatch) -> None
     assert is_first()
     assert decided(lambda: 5) == 5
     assert parallel.launched() == int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@pytest.mark.parametrize("error", [InputError("no such folder"), PermissionError("not yours")])
+@pytest.mark.parametrize("first", [True, False])
+def test_whatever_the_first_process_meets_ends_all(error: Exception, first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It raises its own error; the others are told in words, and do not wait for ever."""
+    told = str(error) if isinstance(error, InputError) else "the first process failed: PermissionError: not yours"
+    sent: list[Any] = []
+
+    def broadcast(box: list[Any], **_: Any) -> None:
+        if first:
+            sent.extend(box)
+        else:
+            box[1] = told
+
+    def work() -> None:
+        raise error
+
+    monkeypatch.setattr(parallel, "processes", lambda: 2)
+    monkeypatch.setattr(parallel, "is_first", lambda: first)
+    monkeypatch.setattr(distributed, "broadcast_object_list", broadcast)
+    with pytest.raises(type(error) if first else InputError) as raised:
+        decided(work)
+    assert str(raised.value) == (str(error) if first else told)
+    assert sent == ([None, told] if first else [])
+
+
+def test_a_stopped_recording_is_gone_on_with_as_it_was_launched(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By as many processes as there were."""
+    assert command("adadecode-profile") == "adadecode-profile"
+    monkeypatch.setattr(parallel, "processes", lambda: 2)
+    assert command("adadecode-profile") == "torchrun --nproc-per-node 2 --no-python adadecode-profile"
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    assert command("adadecode-profile").startswith("torchrun --nproc-per-node 1 ")
+    monkeypatch.undo()
+
+    def stopping(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Parts, "write", stopping)
+    monkeypatch.setattr(profile_cli, "command", lambda program: f"torchrun {program}")
+    done = CliRunner().invoke(app, options(saved, tmp_path / "p"))
+    assert done.exit_code == 130
+    assert f"Go on with: torchrun adadecode-profile --out {tmp_path / 'p'} --resume" in done.output

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+import engine.static
 from engine.clock import Clock
 from engine.compiled import why_not
 from engine.decode import AdaDecoder
@@ -33,8 +34,9 @@ needs_compiler = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.filterwarnings("ignore:batches of more than 8 tokens")
 def test_the_text_is_the_models_own(architecture: str) -> None:
-    """Every architecture, with heads that are often right and heads that are nearly always wrong, the last token in the last slot."""
+    """Every architecture, with heads that are often right and heads that are nearly always wrong, the last token in the last slot; up to 10 rows."""
     model = tiny_model(architecture)
     prompt = random_prompt(13)
     text = greedy_text(model, prompt, N_TOKENS)
@@ -45,6 +47,37 @@ def test_the_text_is_the_models_own(architecture: str) -> None:
         decoder.parts = parts
         for design in DESIGNS:
             assert decoder.generate(prompt, N_TOKENS, eos_token_id=(), **design).tokens == text, design
+
+
+def test_batches_beyond_the_largest_are_told_once(recwarn: pytest.WarningsRecorder) -> None:
+    """They run eagerly; prompts do so too, and nobody need know."""
+    warnings.simplefilter("always")
+    model = tiny_model("llama")
+    decoder = AdaDecoder(model, ExitHeads.identity(model, ALL), graphs="static")
+    for cap, told in ((7, 0), (8, 1), (12, 1)):
+        decoder.generate(random_prompt(13), 30, gamma=0.0, cap=cap, placement=(1,), eos_token_id=())
+        assert len(decoder.parts.fallbacks) == len(recwarn) == told
+    assert "more than 8 tokens of Llama" in decoder.parts.fallbacks[0]
+
+
+def test_a_mask_is_made_once_a_pass_in_the_format_of_the_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by every layer: what attention is given needs no conversion."""
+    model = tiny_model("mistral", torch.bfloat16)
+    parts = StaticModel(model)
+    masks = []
+    attend = engine.static.attend_packed
+    monkeypatch.setattr(engine.static, "attend_packed", lambda q, k, v, mask, *rest: masks.append(mask) or attend(q, k, v, mask, *rest))
+    with torch.inference_mode():
+        parts.allocate(15)
+    with parts.session():
+        parts.run(0, N_LAYERS, parts.embed(random_prompt(2), 6), 6)
+    assert len(masks) == N_LAYERS
+    assert len(set(map(id, masks))) == 1
+    assert masks[0].dtype == torch.bfloat16
+    seen = torch.arange(masks[0].shape[1])[None] <= torch.tensor([[6], [7]])
+    seen &= torch.arange(masks[0].shape[1])[None] > torch.tensor([[6], [7]]) - (parts.windows[0] or 99)
+    assert torch.equal(masks[0][:2] == 0, seen)
+    assert masks[0][:2][~seen].eq(-torch.inf).all()
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from sim.compare import Comparison, by_design, compare, spread
 from sim.scheduler import Round
 
 OPTIONS = {**DEFAULTS, "demo": True, "model": "adadecode demo model", "heads": "demo", "domains": "arithmetic", "limit": 8}
-OPTIONS |= {"placements": "3;3,7", "gammas": "0.5,0.8", "fixed_drafts": 3, "repeats": 3, "branch_floor": 0.5}
+OPTIONS |= {"graphs": "eager", "placements": "3;3,7", "gammas": "0.5,0.8", "fixed_drafts": 3, "repeats": 3, "branch_floor": 0.5}
 COLOURS = ("bright_green", "green", "yellow", "dark_orange")
 """Of a token by the depth it exited at, shallow to deep; white for the last layer's own."""
 

@@ -16,9 +16,11 @@ PAPERS = "the paper's, figure 5 at gamma 0.6 and 0.8: early predicted 93 and 76 
 
 
 def show(visit: Visit) -> None:
-    """Print what is known of every stage, the modes of vanilla, and every recording that was validated."""
+    """Print what is known of every stage, the tests, the modes of vanilla, and every recording that was validated."""
     console = Console()
     console.print(_states(visit))
+    if tested := result(visit.work, "tests").get("result"):
+        console.print(_tested(tested), highlight=False)
     told = result(visit.work, "graphs").get("result")
     if told:
         console.print(_modes(told))
@@ -30,6 +32,12 @@ def show(visit: Visit) -> None:
         console.print(_designs(name, one))
         if one["baselines"]:
             console.print(_beside(name, one["baselines"]))
+
+
+def _tested(told: Mapping[str, Any]) -> str:
+    if "passed" not in told:
+        return f"tests that need a GPU: not run to their end, {told.get('why', 'too slow')}"
+    return "tests that need a GPU: " + ", ".join(f"{told[key]} {key}" for key in ("passed", "failed", "errors", "skipped"))
 
 
 def _states(visit: Visit) -> Table:

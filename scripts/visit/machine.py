@@ -25,6 +25,12 @@ NEEDED = (
 """What records."""
 VALIDATING = ("scipy", "numba", "simpy")
 """What validates besides, which can be done at home."""
+TESTING = ("pytest", "iniconfig", "pluggy", "packaging", "pygments", "hypothesis", "sortedcontainers")
+"""What the stage ``tests`` needs."""
+OPTIONAL = ("pynvml",)
+"""What reads the GPU's energy, clocks and driver; without it they are not recorded."""
+WHEELS = {"nvidia_ml_py": "pynvml"}
+"""Packages that come in a wheel of another name."""
 
 
 def absent(names: tuple[str, ...]) -> list[str]:
@@ -32,11 +38,17 @@ def absent(names: tuple[str, ...]) -> list[str]:
     return [name for name in names if importlib.util.find_spec(name) is None]
 
 
+def package_of(wheel: str) -> str:
+    """The package that a wheel of this file name installs."""
+    name = wheel.split("-", maxsplit=1)[0].lower().replace(".", "_")
+    return WHEELS.get(name, name)
+
+
 def setup(visit: Visit) -> dict[str, Any]:
     """Install what is missing from the wheels that were brought; say what is there."""
-    missing = absent((*NEEDED, *VALIDATING))
+    missing = absent((*NEEDED, *VALIDATING, *TESTING, *OPTIONAL))
     wheels = sorted(visit.wheels.glob("*.whl")) if visit.wheels else []
-    brought = [wheel for wheel in wheels if wheel.name.split("-")[0].lower().replace(".", "_") in missing]
+    brought = [wheel for wheel in wheels if package_of(wheel.name) in missing]
     if brought:
         command = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target", str(visit.site), *map(str, brought)]
         subprocess.run(command, check=True)  # noqa: S603 - wheels that the user names
@@ -47,7 +59,7 @@ def setup(visit: Visit) -> dict[str, Any]:
     from engine.machine import describe_machine, describe_software, torch_device
 
     about = {"machine": describe_machine(torch_device(visit.device)), "software": describe_software(), "python": sys.version.split()[0]}
-    return {**about, "installed": [wheel.name for wheel in brought], "missing": absent(VALIDATING)}
+    return {**about, "installed": [wheel.name for wheel in brought], "missing": absent((*VALIDATING, *TESTING, *OPTIONAL))}
 
 
 def device(visit: Visit) -> dict[str, Any]:

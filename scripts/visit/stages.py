@@ -26,6 +26,7 @@ from scripts.visit.sizes import (
     token_s,
     weights_of,
 )
+from scripts.visit.testing import tests
 from scripts.visit.told import Visit
 from scripts.visit.validation import validate
 from scripts.visit.vanilla import MODES, REPEATS, TOKENS, graphs
@@ -38,6 +39,8 @@ TRANSFORMERS_COMPILE_S = 100.0
 """Assumed: ``transformers`` compiles a whole model over a static cache."""
 DEMO_TOKEN_S = 1.5e-3
 """Assumed: a token of the demo model, whose kernels take less than their starts."""
+TESTS_S = 25.0
+"""Assumed: the tests that need a GPU, on models of a few thousand weights."""
 EAGERLY = 10
 """Assumed: so many times as long where each kernel is started by itself."""
 
@@ -82,10 +85,11 @@ def _flips_s() -> float:
 STAGES: dict[str, Stage] = {
     "setup": Stage(run=setup, estimate=lambda: START_S),
     "device": Stage(run=device, estimate=lambda: START_S + 15),
+    "tests": Stage(run=tests, estimate=lambda: START_S + TESTS_S),
     "graphs": Stage(run=graphs, estimate=_graphs_s),
-    "baselines": Stage(run=baselines, estimate=_baselines_s),
     "paper": Stage(run=paper, estimate=lambda: recording_s(PAPER, LLAMA, compiled=True)),
     "forms": Stage(run=forms, estimate=lambda: len(HEAD_FORMS) * recording_s(FORMS, LLAMA, compiled=True)),
+    "baselines": Stage(run=baselines, estimate=_baselines_s),
     "demo": Stage(run=demo, estimate=lambda: _demo_s(DEMO.decoded, eager=2 * DEMO.prompts * DEMO.domains * DEMO.tokens)),
     "lossless": Stage(run=lossless.lossless, estimate=_lossless_s),
     "codellama-34b": Stage(run=codellama, estimate=lambda: recording_s(LARGE, CODELLAMA)),
