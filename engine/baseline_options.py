@@ -28,17 +28,25 @@ SCRIPTED = ("generate", "static")
 """Those whose time does not depend on which text a model writes."""
 
 
+def check_baselines(chosen: dict[str, Any]) -> None:
+    """Raises InputError for baselines that no model could have."""
+    given = chosen["draft_model"] is not None
+    if chosen["baselines"] is None:
+        if given:
+            raise InputError("--draft-model is for the baseline draft: add --baselines all, or --baselines draft")
+        return
+    if chosen["temperature"]:
+        raise InputError("baselines decode greedily: record them with --temperature 0")
+    named_baselines(str(chosen["baselines"]), drafts=given, scripted=chosen["scripted"] is not None)
+
+
 def chosen_baselines(chosen: dict[str, Any], decoder: AdaDecoder, plan: Plan, tokenizer: Any) -> tuple[Generated, ...]:
     """The baselines that the options name, none where they name none; what a resumed recording must find again goes to the plan's settings.
 
     tokenizer: the model's own, None where there is none. Raises InputError.
     """
     if chosen["baselines"] is None:
-        if chosen["draft_model"] is not None:
-            raise InputError("--draft-model is for the baseline draft: add --baselines all, or --baselines draft")
         return ()
-    if plan.sampling is not None:
-        raise InputError("baselines decode greedily: record them with --temperature 0")
     scripted = chosen["scripted"] is not None
     draft = None
     if chosen["draft_model"] is not None and not scripted:
@@ -71,6 +79,15 @@ def make_baselines(
 
     tokenizer: the model's own, for a draft model with another vocabulary. scripted: only those that a scripted recording can have. Raises InputError.
     """
+    wanted = named_baselines(named, drafts=draft is not None, scripted=scripted)
+    made = [_make(name, number, decoder, longest, draft, tokenizer) for name, number in wanted.items()]
+    if scripted:  # a scripted text does not end early either
+        made = [replace(one, eos=frozenset()) for one in made]
+    return tuple({one.name: one for one in made}.values())
+
+
+def named_baselines(named: str, *, drafts: bool, scripted: bool) -> dict[str, int | None]:
+    """The baselines of a list by name, ``generate`` first, each with its number. drafts: whether there is a draft model. Raises InputError."""
     wanted: dict[str, int | None] = {"generate": None}
     for part in NAMES if named == "all" else named.split(","):
         name, _, number = part.strip().partition(":")
@@ -79,7 +96,7 @@ def make_baselines(
         if number and (name not in ("lookup", "early-exit") or not number.isdecimal() or int(number) < 1):
             raise InputError(f"wanted --baselines like lookup:10 or early-exit:4, got {part.strip()!r}")
         wanted[part.strip()] = int(number) if number else None
-    if named != "all" and "draft" in wanted and draft is None:
+    if named != "all" and "draft" in wanted and not (drafts or scripted):
         raise InputError("the baseline draft needs a second model: name it with --draft-model")
     if scripted and (odd := [name for name in wanted if name not in SCRIPTED]):
         if named != "all":
@@ -87,10 +104,7 @@ def make_baselines(
                 f"a scripted recording has no text of its own to draft from: wanted --baselines {','.join(SCRIPTED)}, got {', '.join(odd)}"
             )
         wanted = {name: None for name in wanted if name in SCRIPTED}
-    made = [_make(name, number, decoder, longest, draft, tokenizer) for name, number in wanted.items()]
-    if scripted:  # a scripted text does not end early either
-        made = [replace(one, eos=frozenset()) for one in made]
-    return tuple({one.name: one for one in made}.values())
+    return wanted
 
 
 def _make(name: str, number: int | None, decoder: AdaDecoder, longest: int, draft: DraftModel | None, tokenizer: Any) -> Generated:
@@ -128,12 +142,17 @@ def early_exit(decoder: AdaDecoder, depth: int | None = None) -> Generated:
 
 
 def drafted(decoder: AdaDecoder, draft: DraftModel | None, tokenizer: Any) -> Generated:
-    """Generate with drafts from a second model; with both tokenizers where they differ."""
+    """Generate with drafts from a second model; with both tokenizers where they differ. Raises InputError where generate does not go with it."""
     needs = "a smaller model of the same text (--draft-model)"
     if draft is None:
         return Generated(name="draft", model=decoder.parts.model, eos=decoder.eos, needs=needs, lacks="no --draft-model was given")
     options: dict[str, Any] = {"assistant_model": draft.model}
-    if tokenizer is not None and tokenizer.get_vocab() != draft.tokenizer.get_vocab():
+    own, drafts = (one.config.get_text_config().vocab_size for one in (decoder.parts.model, draft.model))
+    other = tokenizer is not None and tokenizer.get_vocab() != draft.tokenizer.get_vocab()
+    if other != (own != drafts):  # generate translates between tokenizers, by sizes
+        tokens = "other tokens" if other else "the same tokens"
+        raise InputError(f"the draft model has a vocabulary of {drafts}, the model {own}, of {tokens}: take one of the same family")
+    if other:
         options |= {"tokenizer": tokenizer, "assistant_tokenizer": draft.tokenizer}
     return Generated(name="draft", model=decoder.parts.model, eos=decoder.eos, options=options, settings=draft.about(), needs=needs)
 

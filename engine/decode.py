@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from transformers import PreTrainedModel
@@ -16,10 +16,12 @@ from engine.graphs import take_apart_static
 from engine.heads import ExitHeads
 from engine.numerics import take_apart
 from engine.sampling import Chooser, Greedy, Sampling, chooser_of, compare, packed_draft, unpacked_draft
-from engine.segments import SegmentedModel
+from engine.segments import SegmentedModel, most_positions
 from profiles.errors import DesignError, InputError
 from sim.design import DEFAULT_CAP, Design, Policy
 from sim.scheduler import Check, Draft, Outcome, Round, Run, Schedule, Work
+
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def head_logits(parts: SegmentedModel, heads: ExitHeads, depth: int, hidden: torch.Tensor) -> torch.Tensor:
@@ -123,6 +125,7 @@ class AdaDecoder:
         model.eval()
         _warn_of_settings(model)
         self.numerics, self.graphs = numerics, graphs
+        self._warned = False
         self.parts = take_apart(model, numerics) if graphs == "eager" else take_apart_static(model, graphs, numerics)
         self.heads = heads if heads is not None else ExitHeads.identity(model, ())
         self.eos = _eos_of(model)
@@ -223,8 +226,13 @@ class AdaDecoder:
         sampling: Sampling | None = None,
     ) -> Decoding:
         """Prefill: the prompt through all layers; the first token comes from the last one. Greedy without ``sampling``."""
+        if not isinstance(input_ids, torch.Tensor) or input_ids.dtype not in INTEGERS:
+            got = f"a tensor of {input_ids.dtype}" if isinstance(input_ids, torch.Tensor) else f"a {type(input_ids).__name__}"
+            raise InputError(f"wanted the input ids as a tensor of integers (1, n), got {got}: make one with torch.tensor([ids])")
         if input_ids.ndim != 2 or input_ids.shape[0] != 1 or input_ids.shape[1] < 1:
             raise InputError(f"wanted the input ids of one sequence, (1, n) with n >= 1, got {tuple(input_ids.shape)}")
+        if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, SupportsIndex):
+            raise DesignError(f"wanted max_new_tokens as a whole number, got {max_new_tokens!r}: give an int")
         if max_new_tokens < 1:
             raise DesignError(f"wanted at least 1 new token, got max_new_tokens={max_new_tokens}")
         n_prompt = input_ids.shape[1]
@@ -233,6 +241,7 @@ class AdaDecoder:
         check_vocabulary(input_ids[0].tolist(), parts, "of the input")
         with torch.inference_mode():
             parts.allocate(n_prompt + max_new_tokens - 1)  # the last token is not computed
+        self._warn_of_length(n_prompt + max_new_tokens)
         with parts.session():
             hidden = parts.run(0, parts.n_layers, parts.embed(input_ids.to(parts.device), 0), 0)
             first = chooser.first(parts.logits(hidden[:, -1:])[0, -1])
@@ -247,6 +256,14 @@ class AdaDecoder:
             sampled=sampling is not None,
         )
         return Decoding(parts, self.heads, schedule, chooser)
+
+    def _warn_of_length(self, positions: int) -> None:
+        """Once: rotary positions go on beyond those that a model was made for, its text need not; learned ones are refused where room is made."""
+        limit = most_positions(self.parts.model)
+        if limit is None or positions <= limit or self._warned:
+            return
+        self._warned = True
+        warnings.warn(f"prompt and new tokens are {positions} positions, the model was made for {limit}: ask for fewer", stacklevel=4)
 
 
 def check_vocabulary(ids: Sequence[int], parts: SegmentedModel, whose: str) -> None:

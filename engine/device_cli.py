@@ -42,21 +42,20 @@ def device(
     matrix: Annotated[str | None, typer.Option(help="rows of the matrices, like 4096,8192 (the default; on a CPU 1024,2048)")] = None,
 ) -> None:
     """Measure what this device sustains, and write it as an entry of the hardware catalogue."""
-    import torch  # here, so that --help does not wait for it, and its absence is said in one sentence
-
+    # here, so that --help does not wait for torch, and its absence is said in one sentence
     from engine.device_bench import MATRIX_SIZES, array_size, bandwidth_benches, find_place, matmul_benches, measure, usual_dtypes
     from engine.device_entry import Given, check_target, doubtful, entry, write_entry
-    from engine.machine import EnergyMeter
+    from engine.machine import EnergyMeter, set_threads
 
     check_target(name, out)
     peaks = {"fp32": peak_fp32, "fp16": peak_fp16, "bf16": peak_bf16, "fp8": peak_fp8, "int8": peak_int8}
     for option, value in (("bandwidth", bandwidth), *peaks.items(), ("tdp-w", tdp_w), ("memory-gib", memory_gib), ("array-mib", array_mib)):
         if value is not None and not 0 < value < float("inf"):
             raise DeviceError(f"wanted a finite number above 0 as the figure {option}, got {value}")
-    if repeats < 1 or (threads is not None and threads < 1):
-        raise DeviceError(f"wanted --repeats and --threads of at least 1, got {repeats} and {threads}")
+    if repeats < 1:
+        raise DeviceError(f"wanted --repeats of at least 1, got {repeats}")
     if threads is not None:
-        torch.set_num_threads(threads)
+        set_threads(threads)
     place = find_place(on)
     sizes = MATRIX_SIZES[place.device.type] if matrix is None else _sizes(matrix)
     console = Console(stderr=True)

@@ -25,6 +25,9 @@ show FP32's rounding."""
 EDGES = (0.0, 1e-6, 1e-4, 1e-2, 0.05, 0.1, 0.25, 1.0)
 """Nats that part the classes of margins; the first holds the ties."""
 
+MOST_ROWS = 64
+"""Of a batch: far more than a round has drafts."""
+
 Progress = Callable[[str, int, int], None]
 """Told what is done: of which design, how many prompts, of how many."""
 
@@ -81,6 +84,12 @@ def _judge_rows(logits: torch.Tensor, tokens: Sequence[int]) -> Judged:
     )
 
 
+def check_batches(batches: Sequence[int]) -> None:
+    """Raises InputError for batches that no round of drafts has."""
+    if odd := [rows for rows in batches if not 1 <= rows <= MOST_ROWS]:
+        raise InputError(f"wanted batches of at least 1 row and at most {MOST_ROWS}, got {odd[0]}")
+
+
 def flip_report(
     decoder: AdaDecoder,
     prompts: Sequence[Sequence[int]],
@@ -97,8 +106,7 @@ def flip_report(
     """
     if not prompts:
         raise InputError("wanted at least one prompt, got none")
-    if odd := [rows for rows in batches if rows < 1]:
-        raise InputError(f"wanted batches of at least 1 row, got {odd[0]}")
+    check_batches(batches)
     parts = decoder.parts
     vanilla: list[list[int]] = []
     alone: list[Judged] = []

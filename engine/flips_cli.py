@@ -6,19 +6,22 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
 from engine.decode import AdaDecoder
 from engine.demo import MODEL, PROMPTS
-from engine.flips import flip_report
+from engine.flips import check_batches, flip_report
 from engine.flips_tables import tables
 from engine.heads import ExitHeads
 from engine.loading import load_model
-from engine.profile_cli import choose_prompts, integers, make_designs, read_heads
+from engine.machine import set_threads
+from engine.model_options import check_running
+from engine.plain_options import check_designs, folder_of, integers, named_once
+from engine.profile_cli import choose_prompts, make_designs, read_heads
 from engine.prompts import encode, read_prompts
+from engine.quantised import check_weights
 from profiles.errors import InputError
 from sim.design import DEFAULT_CAP
 
@@ -35,7 +38,7 @@ def flips(
     domains: Annotated[str | None, typer.Option(help="only the prompts of these domains (comma list)")] = None,
     limit: Annotated[int, typer.Option(help="at most this many prompts of each domain")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-    dtype: Annotated[str, typer.Option(help="bfloat16, float16, float32 or float64")] = "bfloat16",
+    dtype: Annotated[str, typer.Option(help="bfloat16, float16, float32, float64 or auto")] = "bfloat16",
     weights: Annotated[str | None, typer.Option(help="int8 or int4: the layers' weights, by torchao or bitsandbytes")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads of the model")] = 1,
     numerics: Annotated[str, typer.Option(help="native or canonical")] = "native",
@@ -48,22 +51,28 @@ def flips(
         str, typer.Option(help="rows of the passes in which vanilla's texts are teacher-forced besides (comma list)")
     ] = "2,4,6",
     max_new_tokens: Annotated[int, typer.Option(help="tokens to generate for each prompt")] = 96,
-    out: Annotated[Path | None, typer.Option(help="write the report as JSON here")] = None,
+    out: Annotated[Path | None, typer.Option(parser=folder_of, metavar="PATH", help="write the report as JSON here")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of tables")] = False,
     trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="run code that comes with the model")] = False,
 ) -> None:
     """Decode with every design, and hold each text against the model, one token at a time. Exit code 1 where a flip is no near-tie."""
     _check_named(demo=demo, model=model, heads=heads, prompts=prompts)
-    for option, number in (("--threads", threads), ("--max-new-tokens", max_new_tokens)):
+    for option, number in (("--limit", limit), ("--max-new-tokens", max_new_tokens)):
         if number < 1:
             raise InputError(f"wanted {option} of at least 1, got {number}")
     sizes = integers(batches, "--batches") if batches else ()
-    torch.set_num_threads(threads)
+    check_batches(sizes)
+    drafting = {"placements": placements, "gammas": gammas, "cap": cap, "fixed_drafts": fixed_drafts}
+    check_designs(drafting)
+    check_weights(weights)
+    check_running(numerics, graphs, device)
+    _check_out(out)
+    set_threads(threads)
     lm, tokenizer = load_model(MODEL if demo else str(model), dtype, device, trust_remote_code=trust_remote_code, weights=weights)
     decoder = AdaDecoder(lm, ExitHeads.load(MODEL, lm) if heads is None else read_heads(heads, lm), numerics=numerics, graphs=graphs)
     chosen = choose_prompts(read_prompts(PROMPTS if prompts is None else prompts), domains, limit)
     ids = [encode(tokenizer, prompt)[0].tolist() for prompt in chosen]
-    designs = make_designs(decoder, {"placements": placements, "gammas": gammas, "cap": cap, "fixed_drafts": fixed_drafts})
+    designs = make_designs(decoder, drafting)
     with Progress(console=Console(stderr=True)) as bar:
         told: dict[str, Any] = {}
 
@@ -85,10 +94,16 @@ def flips(
 
 
 def _check_named(*, demo: bool, model: str | None, heads: str | None, prompts: str | None) -> None:
-    if demo == bool(model):
+    named_once(demo=demo, model=model)
+    if not (demo or model):
         raise InputError("name a model with --model (and its --heads and --prompts), or use the bundled one with --demo")
     if not demo and (heads is None or prompts is None):
         raise InputError("wanted the model's heads and prompts: --heads FOLDER or --heads identity:4,8, and --prompts FILE")
+
+
+def _check_out(out: Path | None) -> None:
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
+        raise InputError(f"the report cannot be written to {out}: name a file in a folder that exists")
 
 
 def _write(out: Path, report: dict[str, Any]) -> None:

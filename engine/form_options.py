@@ -15,7 +15,7 @@ from engine.prompts import Prompt
 from engine.shortlist import frequent_in
 from profiles.errors import InputError
 from profiles.store import read_profile
-from sim.head_form import HeadForm
+from sim.head_form import FULL, HeadForm
 
 OWN = "own"
 """As --head-dtype: the model's own format, whatever the heads were saved with."""
@@ -29,8 +29,6 @@ def formed(
     tokenizer: None where tokens are random and all as frequent. prompts: what will be recorded, to say so where the shortlist was counted on them. Raises InputError.
     """
     size, dtype, source = chosen["shortlist"], chosen["head_dtype"], chosen["shortlist_from"]
-    if source is not None and not size:
-        raise InputError("--shortlist-from names what a shortlist is counted in: say how many tokens it holds with --shortlist")
     if size is None and dtype is None:
         return heads
     if source is not None and tokenizer is None:
@@ -47,6 +45,13 @@ def formed(
     if source is not None and (own := _counted(source, prompts)):
         console.print(f"the shortlist was counted on {own} of these prompts themselves: it covers them better than it will others")
     return made
+
+
+def check_form(chosen: dict[str, Any]) -> None:
+    """Raises InputError or HeadsError for a form that no heads can have."""
+    if chosen["shortlist_from"] is not None and not chosen["shortlist"]:
+        raise InputError("--shortlist-from names what a shortlist is counted in: say how many tokens it holds with --shortlist")
+    wanted_form(FULL, chosen)
 
 
 def wanted_form(own: HeadForm, chosen: dict[str, Any]) -> HeadForm:

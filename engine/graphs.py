@@ -26,6 +26,12 @@ def roomy(positions: int) -> int:
     return -(-positions // step) * step
 
 
+def check_captures(graphs: str, device: torch.device) -> None:
+    """Raises InputError where CUDA graphs are wanted of another device."""
+    if graphs.startswith("cuda") and device.type != "cuda":
+        raise InputError(f"graphs={graphs!r} captures on a CUDA device, this model is on the {device.type}: use compile, static or eager")
+
+
 def take_apart_static(model: PreTrainedModel, graphs: str, numerics: str = "native") -> StaticModel:
     """The model's parts, in static shapes. graphs: one of GRAPHS but ``eager``. Raises InputError, UnsupportedModel."""
     if graphs not in GRAPHS[1:]:
@@ -33,8 +39,7 @@ def take_apart_static(model: PreTrainedModel, graphs: str, numerics: str = "nati
     if numerics != "native":
         raise InputError(f"{numerics} numerics have static shapes of their own and run eagerly: leave graphs out, or use native numerics")
     device = next(model.parameters()).device
-    if graphs.startswith("cuda") and device.type != "cuda":
-        raise InputError(f"graphs={graphs!r} captures on a CUDA device, this model is on the {device.type}: use compile, static or eager")
+    check_captures(graphs, device)
     if graphs == "static":
         return StaticModel(model)
     return CapturedModel(model, compiling=graphs == "cuda+compile") if graphs.startswith("cuda") else CompiledModel(model)

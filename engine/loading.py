@@ -80,6 +80,8 @@ def load_tokenizer(name_or_path: str | Path, *, trust_remote_code: bool = False)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
     except _FAULTS as error:
+        if not Path(name_or_path).exists():
+            raise InputError(f"no folder {name_or_path}, and no model of that name on the hub: {_reason(error)}") from error
         raise InputError(f"no tokenizer for {name_or_path}: {_reason(error)}") from error
     return tokenizer
 

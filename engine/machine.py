@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
+import os
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +12,9 @@ import torch
 
 from profiles.errors import InputError
 from profiles.host import describe_host
+
+THREADS_A_CORE = 4
+"""More threads than so many a core only wait for each other."""
 
 
 def torch_device(name: str) -> torch.device:
@@ -24,6 +28,16 @@ def torch_device(name: str) -> torch.device:
     if kind == "cuda" and int(index or 0) >= count:
         raise InputError(f"wanted the device {name}, torch finds {count} CUDA devices on this machine: use --device cpu")
     return torch.device(name)
+
+
+def set_threads(count: int) -> None:
+    """Let torch use so many CPU threads. Raises InputError for fewer than 1, and for more than THREADS_A_CORE a core."""
+    if count < 1:
+        raise InputError(f"wanted --threads of at least 1, got {count}")
+    cores = os.cpu_count() or 1
+    if count > THREADS_A_CORE * cores:
+        raise InputError(f"wanted --threads of at most {THREADS_A_CORE * cores} on the {cores} cores of this machine, got {count}")
+    torch.set_num_threads(count)
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:

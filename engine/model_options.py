@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.footprint import NO_EXITS, Exits
 from engine.form_options import wanted_form
-from engine.graphs import GRAPHS, roomy
+from engine.graphs import GRAPHS, check_captures, roomy
 from engine.heads import CONFIG, ExitHeads
 from engine.loading import find_dtype
 from engine.machine import torch_device
@@ -55,7 +55,18 @@ def exits_of(name: str, chosen: dict[str, Any]) -> Exits:
 
 def check_model(chosen: dict[str, Any]) -> None:
     """Raises InputError where an option names nothing known, or does not go with another one."""
-    numerics, graphs = chosen["numerics"], chosen["graphs"]
+    check_running(chosen["numerics"], chosen["graphs"], chosen["device"])
+    check_weights(chosen["weights"])
+    if chosen["weights"] is not None and chosen["shape"]:
+        raise InputError("--weights packs a checkpoint as it is loaded, a --shape is made of random weights: choose its --dtype instead")
+    if chosen["device_map"] is not None:
+        _check_map(chosen)
+    if processes() > 1:
+        _check_shared(chosen)
+
+
+def check_running(numerics: str, graphs: str, device: str) -> None:
+    """Raises InputError where layers cannot be run so, or not on this device."""
     if numerics not in NUMERICS:
         raise InputError(f"wanted --numerics as one of {', '.join(NUMERICS)}, got {numerics!r}")
     if graphs not in GRAPHS:
@@ -64,13 +75,7 @@ def check_model(chosen: dict[str, Any]) -> None:
         raise InputError(
             f"--numerics canonical has static shapes of its own and runs eagerly, got --graphs {graphs}: leave one of them out"
         )
-    check_weights(chosen["weights"])
-    if chosen["weights"] is not None and chosen["shape"]:
-        raise InputError("--weights packs a checkpoint as it is loaded, a --shape is made of random weights: choose its --dtype instead")
-    if chosen["device_map"] is not None:
-        _check_map(chosen)
-    if processes() > 1:
-        _check_shared(chosen)
+    check_captures(graphs, torch_device(device))
 
 
 def _check_map(chosen: dict[str, Any]) -> None:

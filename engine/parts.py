@@ -39,33 +39,50 @@ class Parts:
     def _open(cls, folder: Path, settings: dict[str, Any], *, resume: bool) -> Parts:
         parts = cls(folder)
         if not resume:
-            if (folder / MANIFEST).exists():
-                raise InputError(f"{folder} already holds a finished recording: name another directory with --out")
-            if (folder / SETTINGS).exists():
-                raise InputError(f"{folder} holds an unfinished recording: finish it with --resume, or name another directory with --out")
+            parts.check_new()
             parts._make_folder()
             parts._write(folder / SETTINGS, (json.dumps(settings, indent=1, sort_keys=True) + "\n").encode())
             parts.pieces.mkdir(exist_ok=True)
             return parts
         begun = cls.settings(folder)
+        parts.check_same(begun, settings)
+        parts.pieces.mkdir(exist_ok=True)
+        return parts
+
+    def check_new(self) -> None:
+        """Raises InputError where no recording can begin in the folder: not an empty directory, or one that a recording was killed in before it began."""
+        folder = self.folder
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file: name a directory with --out")
+        if (folder / MANIFEST).exists():
+            raise InputError(f"{folder} already holds a finished recording: name another directory with --out")
+        if (folder / SETTINGS).exists():
+            raise InputError(f"{folder} holds an unfinished recording: finish it with --resume, or name another directory with --out")
+        try:
+            left = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+        except OSError as error:
+            raise InputError(f"cannot record into {folder} ({error.strerror}): name another directory with --out") from error
+        if left - {self.pieces.name, f"{SETTINGS}.part"}:
+            raise InputError(f"{folder} is not an empty directory and holds no recording: name another with --out")
+        within = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+        if not (within.is_dir() and os.access(within, os.W_OK | os.X_OK)):
+            raise InputError(f"cannot record into {folder} ({within} is no directory to write into): name another directory with --out")
+
+    def check_same(self, begun: dict[str, Any], settings: dict[str, Any]) -> None:
+        """Raises InputError where the recording begun in the folder has other settings."""
         differing = sorted(k for k in settings.keys() | begun.keys() if settings.get(k) != begun.get(k))
         if differing:
             what = "; ".join(f"{k} was {begun.get(k)!r}, is {settings.get(k)!r}" for k in differing)
             raise InputError(
-                f"{folder} holds another recording ({what}): resume it with its own settings, or name another directory with --out"
+                f"{self.folder} holds another recording ({what}): resume it with its own settings, or name another directory with --out"
             )
-        parts.pieces.mkdir(exist_ok=True)
-        return parts
 
     def _make_folder(self) -> None:
-        """An empty directory, or one that a recording was killed in before it began. Raises InputError."""
+        """Raises InputError."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            left = {entry.name for entry in self.folder.iterdir()} - {self.pieces.name, f"{SETTINGS}.part"}
         except OSError as error:
             raise InputError(f"cannot record into {self.folder} ({error.strerror}): name another directory with --out") from error
-        if left:
-            raise InputError(f"{self.folder} is not an empty directory and holds no recording: name another with --out")
 
     @staticmethod
     def settings(folder: Path) -> dict[str, Any]:

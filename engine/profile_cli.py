@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -21,18 +20,18 @@ from engine.demo import MODEL, PROMPTS
 from engine.form_options import formed
 from engine.heads import ExitHeads
 from engine.loading import enough_memory, load_model, load_tokenizer
-from engine.machine import torch_device
+from engine.machine import set_threads, torch_device
 from engine.model_options import AUTO, check_model, check_shared_heads, exits_of, graphs_of, room_for, smaller_settings
 from engine.parallel import command, decided, is_first, join, leave, processes
 from engine.parts import Parts
+from engine.plain_options import check_plain, folder_of, gammas_of, integers, placements_of, sampling_of
 from engine.prompts import Prompt, encode, read_prompts
-from engine.record import Plan, check_lengths, record
-from engine.sampling import Sampling
+from engine.record import Plan, Recorder, check_lengths, finished
 from engine.scripted import Script
 from engine.scripted_options import check_scripted, load_scripted
-from engine.scripted_record import record_scripted
+from engine.scripted_record import ScriptedRecorder
 from engine.summary import baseline_tables, summary_table
-from profiles.errors import DesignError, InputError
+from profiles.errors import InputError
 from sim.conditions import conditions_of
 from sim.design import DEFAULT_CAP, Design, Policy
 
@@ -83,7 +82,7 @@ DEFAULTS: dict[str, Any] = {
 
 @app.command()
 def profile(
-    out: Annotated[Path, typer.Option(help="directory to record into")],
+    out: Annotated[Path, typer.Option(parser=folder_of, metavar="DIRECTORY", help="directory to record into")],
     demo: Annotated[bool | None, typer.Option("--demo", help="the bundled demo model, its heads and prompts")] = None,
     model: Annotated[str | None, typer.Option(help="a causal LM: folder or hub name")] = None,
     shape: Annotated[
@@ -120,7 +119,9 @@ def profile(
             help="spread the --model over several GPUs: auto, balanced, sequential ... or a JSON file of modules and devices [one device]"
         ),
     ] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16 or float64 [float32]")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, bfloat16, float16, float64, or auto: the checkpoint's own on a GPU [float32]")
+    ] = None,
     weights: Annotated[
         str | None, typer.Option(help="int8 or int4: the layers' matrices, packed by torchao or bitsandbytes [as --dtype]")
     ] = None,
@@ -175,12 +176,16 @@ def profile(
     if resume and decided(Parts(out).killed_at_the_end):
         console.print(f"the recording in {out} was whole; only what it no longer needs was left, and is removed now")
         return
-    chosen = settled(given, decided(lambda: Parts.settings(out)) if resume else {}, console)
-    if int(chosen["threads"]) < 1:
-        raise InputError(f"wanted --threads of at least 1, got {chosen['threads']}")
-    torch.set_num_threads(int(chosen["threads"]))
-    check_model(chosen)
+    begun = decided(lambda: Parts.settings(out)) if resume else {}
+    chosen = settled(given, begun, console)
+    if resume:
+        Parts(out).check_same(begun, {**begun, **{name: chosen[name] for name in given}})
+    else:
+        decided(Parts(out).check_new)
+    set_threads(int(chosen["threads"]))
     check_scripted(chosen)
+    check_model(chosen)
+    check_plain(chosen)
     if chosen["scripted"] is None:
         decoder, tokenizer, available = load(chosen, console)
         check_shared_heads(decoder.heads)
@@ -188,13 +193,14 @@ def profile(
         check_shared_heads(decoder.heads)
         plan = make_plan(decoder, tokenizer, available, chosen)
         beside = chosen_baselines(chosen, decoder, plan, tokenizer)
-        recorded = partial(record, decoder, plan, out, baselines=beside)
+        begin: Callable[..., Recorder] = partial(Recorder, decoder, plan, baselines=beside)
     else:
         decoder, script, shaped = load_scripted(chosen, console)
         decoder.heads = formed(decoder.heads, decoder.parts.model, None, script.prompts, chosen, console)
         plan = make_plan(decoder, None, script.prompts, chosen, script)
         beside = chosen_baselines(chosen, decoder, plan, None)
-        recorded = partial(record_scripted, decoder, plan, out, script, shaped, baselines=beside)
+        begin = partial(ScriptedRecorder, decoder, plan, script=script, shape=shaped, baselines=beside)
+    recorder = begin(parts=Parts.open(out, plan.settings, resume=resume))
     also = f" and {len(beside)} baselines" if beside else ""
     console.print(f"recording {len(plan.designs)} designs{also} on {len(plan.prompts)} prompts, {plan.repeats} times, into {out}")
     started = time.monotonic()
@@ -209,7 +215,7 @@ def profile(
     try:
         with enough_memory(partial(advice, chosen)), Progress(*columns, console=console) as bar:
             task = bar.add_task("recording", total=None)
-            done = recorded(resume=resume, progress=lambda n, count: bar.update(task, completed=n, total=count))
+            done = finished(recorder, lambda n, count: bar.update(task, completed=n, total=count))
     except KeyboardInterrupt:
         console.print(
             f"stopped; what was finished is kept. Go on with: {command('adadecode-profile')} --out {out} --resume", soft_wrap=True
@@ -240,7 +246,7 @@ def advice(chosen: dict[str, Any]) -> str:
 
 def load(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Any, list[Prompt]]:
     """The model with its heads, its tokenizer, and the prompts that the options name. Raises InputError."""
-    if bool(chosen["demo"]) == bool(chosen["model"]):
+    if not (chosen["demo"] or chosen["model"]):
         raise InputError("name a model with --model (and its --heads and --prompts), or use the bundled one with --demo")
     if chosen["model"] and chosen["heads"] is None:
         raise InputError(
@@ -253,9 +259,7 @@ def load(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Any, lis
     console.print("loading the model")
     tokenizer = load_tokenizer(name, trust_remote_code=remote)
     longest = max(encode(tokenizer, prompt).shape[1] for prompt in choose_prompts(prompts, chosen["domains"], chosen["limit"]))
-    reached = max(
-        longest + max(0, int(chosen["max_new_tokens"])), *(integers(chosen["contexts"], "--contexts") if chosen["contexts"] else ()), 1
-    )
+    reached = max(longest + int(chosen["max_new_tokens"]), *(integers(chosen["contexts"], "--contexts") if chosen["contexts"] else ()), 1)
     model, tokenizer = load_model(
         name,
         chosen["dtype"],
@@ -287,22 +291,12 @@ def make_plan(
         encoded = tuple(tuple(encode(tokenizer, prompt)[0].tolist()) for prompt in prompts)
     else:
         prompts, encoded = list(available), script.encoded(decoder.parts.n_embeddings, int(chosen["seed"]))
-    for name in ("max_new_tokens", "repeats", "samples"):
-        if int(chosen[name]) < 1:
-            raise InputError(f"wanted --{name.replace('_', '-')} of at least 1, got {chosen[name]}")
-    if not 0.0 < float(chosen["branch_floor"]) <= 1.0:
-        raise InputError(f"wanted --branch-floor as a probability in (0, 1], got {chosen['branch_floor']}")
     check_lengths(encoded, chosen["max_new_tokens"], decoder.parts.model)
     for prompt, ids in zip(prompts, encoded, strict=True):
         check_vocabulary(ids, decoder.parts, f"of the prompt {prompt.text[:40]!r}")
     designs = make_designs(decoder, chosen)
-    sampling = Sampling.of(
-        temperature=chosen["temperature"] or 0.0, top_k=chosen["top_k"], top_p=chosen["top_p"], seed=chosen["sample_seed"] or 0
-    )
-    n_layers, cap = decoder.parts.n_layers, int(chosen["cap"])
-    max_tokens = int(chosen["max_tokens"] or cap + 1)
-    if max_tokens < cap + 1:
-        raise InputError(f"a cap of {cap} drafts makes batches of up to {cap + 1} tokens, got --max-tokens {max_tokens}")
+    n_layers = decoder.parts.n_layers
+    max_tokens = int(chosen["cap"]) + 1 if chosen["max_tokens"] is None else int(chosen["max_tokens"])
     lengths = sorted(map(len, encoded))
     low, high = lengths[0] + 1, lengths[-1] + int(chosen["max_new_tokens"])
     contexts = integers(chosen["contexts"], "--contexts") if chosen["contexts"] else (low, (low + high) // 2, high)
@@ -310,20 +304,22 @@ def make_plan(
         raise InputError(f"the runs reach positions {low} to {high}, got --contexts {','.join(map(str, contexts))}: widen them")
     depths = decoder.heads.depths
     walks = integers(chosen["walks"], "--walks") if chosen["walks"] else depths[:: max(1, -(-len(depths) // 7))]
+    if deep := [d for d in walks if d > n_layers]:
+        raise InputError(f"wanted --walks at depths 1..{n_layers} of this model, got {deep[0]}")
     used = {d for design in designs for d in design.placement}
     return Plan(
         prompts=tuple(prompts),
         encoded=encoded,
         designs=designs,
         contexts=tuple(sorted(set(contexts))),
-        walks=tuple(sorted({d for d in walks if 0 < d < n_layers} | used | {n_layers})),
+        walks=tuple(sorted({*walks} | used | {n_layers})),
         max_tokens=max_tokens,
         max_new_tokens=int(chosen["max_new_tokens"]),
         repeats=int(chosen["repeats"]),
         samples=int(chosen["samples"]),
         floor=float(chosen["branch_floor"]),
         seed=int(chosen["seed"]),
-        sampling=sampling,
+        sampling=sampling_of(chosen),
         settings={
             **chosen,
             "designs": [d.label for d in designs],
@@ -344,23 +340,17 @@ def choose_prompts(available: Sequence[Prompt], domains: str | None, limit: int 
     unknown = [d for d in wanted if d not in known]
     if unknown:
         raise InputError(f"no prompts of domain {', '.join(unknown)}: there are {', '.join(known)}")
-    if limit is not None and limit < 1:
-        raise InputError(f"wanted --limit of at least 1, got {limit}")
     return [p for d in wanted for p in itertools.islice((p for p in available if p.domain == d), limit)]
 
 
 def make_designs(decoder: AdaDecoder, chosen: dict[str, Any]) -> tuple[Design, ...]:
     """Vanilla, adadecode at every placement and gamma, and fixed at every single head. Raises DesignError, HeadsError."""
     depths, n_layers, cap = decoder.heads.depths, decoder.parts.n_layers, int(chosen["cap"])
-    if chosen["placements"]:
-        placements = [integers(p, "--placements") for p in str(chosen["placements"]).split(";")]
-    else:
+    placements = placements_of(chosen)
+    if not placements:
         quarters = [min(depths, key=lambda d: abs(d - n_layers * k / 4)) for k in (1, 2, 3)] if depths else []
         placements = [tuple(sorted(set(quarters[:k]))) for k in (1, 2, 3) if depths]
-    try:
-        gammas = [float(g) for g in str(chosen["gammas"]).split(",")]
-    except ValueError:
-        raise DesignError(f"wanted --gammas as numbers in [0, 1], like 0.5,0.75, got {chosen['gammas']!r}") from None
+    gammas = gammas_of(chosen)
     designs = [Design.of(Policy.VANILLA)]
     for placement in placements:
         decoder.heads.require(placement)
@@ -370,14 +360,3 @@ def make_designs(decoder: AdaDecoder, chosen: dict[str, Any]) -> tuple[Design, .
     for design in designs:
         design.boundaries(n_layers)
     return tuple(dict.fromkeys(designs))
-
-
-def integers(text: str, option: str) -> tuple[int, ...]:
-    """A comma list of positive integers, rising. Raises InputError."""
-    try:
-        numbers = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"wanted {option} as whole numbers with commas, like 4,8, got {text!r}") from None
-    if min(numbers) < 1:
-        raise InputError(f"wanted {option} as numbers from 1 on, got {text!r}")
-    return tuple(sorted(numbers))

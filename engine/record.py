@@ -35,6 +35,7 @@ from engine.parts import Parts, Row
 from engine.placing import describe_placing
 from engine.prompts import Prompt
 from engine.sampling import Sampling, chooser_of
+from engine.segments import most_positions
 from engine.states import Continuation
 from engine.timing import Clock, host_seconds, mark_works, synchronized_now, walk
 from profiles.dice import dice
@@ -453,7 +454,7 @@ class Recorder:
 
 def check_lengths(encoded: Sequence[Sequence[int]], max_new_tokens: int, model: PreTrainedModel) -> None:
     """Raises InputError where a prompt and its continuation do not fit the model's positions."""
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limit = most_positions(model)
     longest = max(map(len, encoded))
     if limit is not None and longest + max_new_tokens > limit:
         raise InputError(

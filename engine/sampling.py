@@ -68,6 +68,10 @@ class Sampling:
             raise SamplingError(
                 "top_k and top_p shape what is sampled, and temperature 0 takes the most likely token: give a temperature above 0 too"
             )
+        if warmth == 0.0 and seed is not None:
+            raise SamplingError(
+                "a seed is of what is sampled, and temperature 0 takes the most likely token: give a temperature above 0 too"
+            )
         if warmth and seed is None and processes() > 1:
             raise SamplingError(f"the model is spread over {processes()} processes, and each would draw a seed of its own: give them one")
         sampling = cls(

@@ -13,6 +13,7 @@ from engine.heads import ExitHeads
 from engine.loading import load_model
 from engine.machine import torch_device
 from engine.model_options import room_for
+from engine.plain_options import named_once
 from engine.scripted import Script
 from engine.shapes import check_memory, checked_dtype, random_heads, random_model, sized_shape
 from profiles.errors import InputError
@@ -24,6 +25,7 @@ from sim.options import map_of
 
 def check_scripted(chosen: dict[str, Any]) -> None:
     """Raises InputError where options of scripted recordings meet others that they do not go with."""
+    named_once(demo=bool(chosen["demo"]), model=chosen["model"], shape=chosen["shape"])
     if chosen["scripted"] is None:
         for name in ("shape", "layers", "mapping"):
             if chosen[name] is not None:
@@ -32,7 +34,7 @@ def check_scripted(chosen: dict[str, Any]) -> None:
                     "random weights alone have nothing to say"
                 )
         return
-    if bool(chosen["shape"]) == bool(chosen["demo"]) or chosen["model"]:
+    if not (chosen["shape"] or chosen["demo"]):
         raise InputError("--scripted says what happens, not what computes it: name a shape with --shape, or the bundled model with --demo")
     for name in ("heads", "prompts"):
         if chosen[name] is not None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,10 +11,9 @@ import torch
 from engine.baselines import Baseline
 from engine.decode import AdaDecoder, Decoding
 from engine.parts import Parts, Row
-from engine.record import Plan, Recorder, finished
+from engine.record import Plan, Recorder
 from engine.scripted import Script
 from profiles.shape import ModelShape
-from profiles.store import Profile
 from sim.design import Design
 
 
@@ -64,18 +62,3 @@ class ScriptedRecorder(Recorder):
         manifest["limitations"] = [*said, *manifest["limitations"]]
         manifest["prompts"] |= {"sha256": source["prompts"].get("sha256")}
         return manifest | {"scripted": about, "eos_token_ids": sorted(self.script.trace.eos)}
-
-
-def record_scripted(
-    decoder: AdaDecoder,
-    plan: Plan,
-    out: Path,
-    script: Script,
-    shape: ModelShape | None = None,
-    *,
-    resume: bool,
-    baselines: Sequence[Baseline] = (),
-    progress: Callable[[int, int], None] | None = None,
-) -> Profile:
-    """Record a plan with scripted decisions into ``out``; returns the finished profile. Raises InputError where ``out`` holds something else."""
-    return finished(ScriptedRecorder(decoder, plan, Parts.open(out, plan.settings, resume=resume), script, shape, baselines), progress)

@@ -58,6 +58,12 @@ class _StandIn(nn.Module):
         return (hidden,) if self.in_tuple else hidden
 
 
+def most_positions(model: PreTrainedModel) -> int | None:
+    """How many positions the model was made for, as its config has it; None where it has no such limit."""
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return None if limit is None else int(limit)
+
+
 class SegmentedModel:
     """A causal LM taken apart. Raises UnsupportedModel, naming the model, where that cannot be done exactly.
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from profiles.store import Profile
 from sim.beside import same_text, standings
 from sim.design import Design, Policy
-from sim.origin import script_of
+from sim.origin import form_of, sampling_of, script_of
 from sim.recorded import rounds_of, timed_runs
 from sim.scheduler import Round
 
@@ -42,7 +42,8 @@ def summary_table(profile: Profile) -> Table:
     """What was measured, for a terminal."""
     said = script_of(profile)
     whose = "" if said is None else f"\n{said}"
-    table = Table(title=f"measured: {profile.manifest['model']['name']}, {profile.manifest['prompts']['count']} prompts{whose}")
+    name, count = profile.manifest["model"]["name"], profile.manifest["prompts"]["count"]
+    table = Table(title=", ".join([f"measured: {name}", f"{count} prompts", *_ways(profile)]) + whose)
     for heading in ("design", "ms/tok", "tok/s", "speedup", "tok/round", "rejected"):
         table.add_column(heading, justify="left" if heading == "design" else "right", no_wrap=True)
     for row in summarize(profile).to_dict("records"):
@@ -55,6 +56,17 @@ def summary_table(profile: Profile) -> Table:
             f"{row['rejected']:.1%}" if row["drafts"] else "-",
         )
     return table
+
+
+def _ways(profile: Profile) -> list[str]:
+    """What is not plain about a recording: how texts were sampled, numerics, graphs, the heads' form."""
+    numerics, graphs, form = profile.manifest.get("numerics", "native"), profile.manifest["graphs"], form_of(profile)
+    return [
+        *([said] if (said := sampling_of(profile)) else []),
+        *([f"{numerics} numerics"] if numerics != "native" else []),
+        *([f"graphs {graphs}"] if graphs != "eager" else []),
+        *([] if form.is_full else [f"heads {form.label}"]),
+    ]
 
 
 def baseline_tables(profile: Profile) -> list[Table]:
@@ -77,4 +89,6 @@ def baseline_tables(profile: Profile) -> list[Table]:
 
 def _spread(row: dict[Hashable, Any], over: str) -> str:
     middle, low, high = (row[f"over_{over}{end}"] for end in ("", "_low", "_high"))
-    return "-" if math.isnan(middle) else f"{middle:.2f} ({low:.2f}..{high:.2f})"
+    if math.isnan(middle):
+        return "-"
+    return f"{middle:.2f} ({low:.2f}..{high:.2f})" if low < high else f"{middle:.2f}"

@@ -45,7 +45,9 @@ def train(
     Stop it at any time: the same command goes on where it was.
     """
     try:
-        if demo == bool(model):
+        if demo and model:
+            raise InputError(f"--demo is the model that comes with this program, --model {model} another: not both, leave one of them out")
+        if not (demo or model):
             raise InputError("wanted a model: either --model NAME or --demo")
         from engine.prompts import read_prompts
 

@@ -9,9 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console, Group
-from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
 from profiles.devices import Device, find_device
 from profiles.errors import DesignError, DeviceError
@@ -23,6 +21,7 @@ from sim.accounting import Accounting, Energy, accounting, energy_bounds, measur
 from sim.cost import ModelCost
 from sim.design import DEFAULT_CAP, Design, Policy
 from sim.memory import WEIGHT_BYTES, Deployment, check_fits
+from sim.notes import hypothetical_notes, listed, luck_notes, marked
 from sim.options import (
     CapOption,
     GammaOption,
@@ -125,6 +124,9 @@ def account(
     design = design_of(trace.depths, policy=policy, gamma=gamma, heads=heads, cap=cap, verify=verify)
     latencies = device = None
     notes = [f"hypothetical: the text is of {about['name']}, which is no {shape.name}"] if hypothetical else []
+    replayed = hypothetical_notes(profile)
+    hypothetical = hypothetical or bool(replayed)
+    notes += [*replayed, *luck_notes(profile)]
     trace, assumed = in_form(profile, trace, asked)
     notes += assumed
     if source is not None and (to is None or model is not None):
@@ -147,7 +149,7 @@ def account(
         return
     if watts is not None:
         notes.append(f"measured: {watts:.1f} W while it ran")
-    Console().print(Group(_table(cost, ours, plain, energy), *(Padding(Text(f"- {note}"), (0, 0, 0, 1)) for note in notes)))
+    Console().print(Group(_table(cost, ours, plain, energy, hypothetical=hypothetical), *listed(notes)))
 
 
 def token_energy(trace: Trace, latencies: DeviceLatencies, device: Device, done: Accounting, model: BranchModel) -> TokenEnergy | None:
@@ -199,9 +201,10 @@ def _told(cost: ModelCost, ours: Accounting, plain: Accounting, energy: TokenEne
     }
 
 
-def _table(cost: ModelCost, ours: Accounting, plain: Accounting, energy: TokenEnergy | None) -> Table:
+def _table(cost: ModelCost, ours: Accounting, plain: Accounting, energy: TokenEnergy | None, *, hypothetical: bool) -> Table:
     """For people."""
-    table = Table("per committed token", title=f"{cost.shape.name}, {ours.design.label}, {ours.tokens} tokens", title_justify="left")
+    title = marked(f"{cost.shape.name}, {ours.design.label}, {ours.tokens} tokens", hypothetical=hypothetical)
+    table = Table("per committed token", title=title, title_justify="left")
     for name in ("GFLOP", "share", "GB", "share"):
         table.add_column(name, justify="right")
     for part, words in {**PARTS, "total": "all", "wasted": "of which for nothing"}.items():

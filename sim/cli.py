@@ -83,7 +83,7 @@ def validate_command(
         for said in filter(None, (script_of(profile), sampling_of(profile))):
             Console().print(said, highlight=False)
         for table in (*comparison_tables(comparison), branch_table(errors), outlier_table(strays)):
-            Console().print(table)
+            Console().print(table, highlight=False)
         for line in conditions_of(profile):
             Console().print(line, highlight=False, soft_wrap=True)
     if fail_over is not None:
@@ -141,7 +141,8 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
     summary = comparison.to_dict()
     structure = summary["structure"]
     tiers = Table("tier", "median", "90th percentile", title="simulated against measured", title_justify="left")
-    tiers.add_row("T0 structure", f"{structure['exact']} of {structure['runs']} exact", f"{structure['explained']} explained by a near-tie")
+    tiers.caption_justify = "left"
+    tiers.add_row("T0 structure", f"{structure['exact']} of {structure['runs']} exact", "")
     for name, key in (
         ("T1 replayed time", "replay_error"),
         ("T2 predicted time", "prediction_error"),
@@ -150,6 +151,10 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
         tiers.add_row(name, *(_percent(summary[key][which]) for which in ("median", "p90")))
     for name, key in (("even / odd repeats, time", "time_difference"), ("even / odd repeats, speedup", "speedup_difference")):
         tiers.add_row(name, *(_percent(summary["repeats"][key][which]) for which in ("median", "p90")))
+    said = [f"T0: {structure['explained']} of the others explained by a near-tie"] if structure["exact"] < structure["runs"] else []
+    if summary["repeats"]["time_difference"]["median"] is None:
+        said.append("-: even against odd repeats needs 2 repeats or more")
+    tiers.caption = "\n".join(said) or None
     names = ("exact", "T1", "T2 time", "T2 speedup", "measured", "predicted")
     designs = Table(title="by design: median errors, speedups", title_justify="left", padding=(0, 0))
     designs.add_column("design", overflow="fold", min_width=len(max(comparison.cells["design"], key=len, default="")))
@@ -166,18 +171,22 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
 
 def acceptance_table(comparison: Comparison) -> Table:
     """Of a sampled profile: how often drafts hold, for people."""
-    table = Table(title="drafts that hold: measured, and predicted without what was drawn", title_justify="left")
-    table.add_column("design", no_wrap=True)
-    for name in ("drafts", "held", "+-", "predicted", "tok/round", "predicted"):
-        table.add_column(name, justify="right")
+    table = Table(title="drafts that hold, and tokens of a round", title_justify="left", padding=(0, 0))
+    table.add_column("design", overflow="fold")
+    for name in ("drafts", "held", "+-", "held*", "tokens", "tokens*"):
+        table.add_column(name, justify="right", no_wrap=True)
     for one in comparison.acceptances:
-        shares = map(_percent, (one.measured, one.error, one.predicted))
+        shares = (f"{share:.0%}" for share in (one.measured, one.error, one.predicted))
         table.add_row(one.design, str(one.drafts), *shares, f"{one.measured_tokens:.2f}", f"{one.predicted_tokens:.2f}")
+    table.caption = "*: predicted, without what was drawn; the others measured, +- with their standard error"
+    table.caption_justify = "left"
     return table
 
 
-def branch_table(errors: BranchErrors) -> Table:
-    """The error of the branch model for people."""
+def branch_table(errors: BranchErrors) -> Table | str:
+    """The error of the branch model for people; where it was not measured, why not."""
+    if not len(errors.cells):
+        return "error of drawn branches: not measured, as no rejection in a measured run rests on recorded branches, or only one prompt has any"
     table = Table(title="recorded branches withheld: drawn against recorded, error of the time", title_justify="left")
     for name in ("policy", "cells", "time modelled", "median", "90th percentile", "error / share"):
         table.add_column(name, justify="left" if name == "policy" else "right")
@@ -186,8 +195,6 @@ def branch_table(errors: BranchErrors) -> Table:
         table.add_row(
             policy, str(told["cells"]), *map(_percent, (told["share"], error["median"], error["p90"])), f"{told['error_per_share']:.3f}"
         )
-    if not len(errors.cells):
-        table.caption = "not measured: no rejection in a measured run rests on recorded branches, or only one prompt has any"
     return table
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from profiles.errors import ShapeError
 from profiles.shape import ModelShape
 from sim.head_form import FULL, HeadForm
 
@@ -60,10 +59,7 @@ class ModelCost:
     form: HeadForm = FULL
 
     def __post_init__(self) -> None:
-        if self.form.shortlist is not None and self.form.shortlist >= self.shape.vocab_size:
-            raise ShapeError(
-                f"a shortlist of {self.form.shortlist} tokens leaves out none of the {self.shape.vocab_size} of {self.shape.name}: take fewer"
-            )
+        self.form.check_shape(self.shape)
 
     def layer(self, n_tokens: int, context: int) -> Cost:
         """One decoder layer on n_tokens at once, the last at position ``context`` - 1; context 0: without attending to anything."""

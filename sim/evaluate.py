@@ -246,11 +246,14 @@ class Evaluator:
             ],
         }
 
-    def over_prompts(self, design: Design, device: str) -> dict[str, float]:
+    def over_prompts(self, design: Design, device: str) -> dict[str, float | None]:
         """How far the speedup would differ with other prompts like these: low and high of 90 % of bootstrap samples over prompts.
 
-        Only of what was drawn: prompts unlike these, and the choice of the best of many designs on them, may differ more.
+        None of a single prompt, which says nothing of others. Only of what was drawn: prompts unlike these, and the choice of the best
+        of many designs on them, may differ more.
         """
+        if len(self.prompts) < 2:
+            return {"speedup_low": None, "speedup_high": None, "count": len(self.prompts)}
         one = self._device(device)
         together = [Design(policy=Policy.VANILLA), design]
         seconds = np.array([one.prices["middle"].price(self.count(together, [p]))[:, :_SECONDS].sum(axis=1) for p in self.prompts])

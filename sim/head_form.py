@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from profiles.errors import HeadsError
+from profiles.errors import HeadsError, ShapeError
+from profiles.shape import ModelShape
 
 DTYPES = ("int8",)
 """Formats that heads may have of their own."""
@@ -27,6 +28,13 @@ class HeadForm:
             raise HeadsError(f"a shortlist holds at least 1 token, got {self.shortlist!r}: leave it out for the whole vocabulary")
         if self.dtype is not None and self.dtype not in DTYPES:
             raise HeadsError(f"no heads in {self.dtype!r}: wanted {', '.join(DTYPES)}, or none for the model's own format")
+
+    def check_shape(self, shape: ModelShape) -> None:
+        """Raises ShapeError for a shortlist that leaves out no token of this model."""
+        if self.shortlist is not None and self.shortlist >= shape.vocab_size:
+            raise ShapeError(
+                f"a shortlist of {self.shortlist} tokens leaves out none of the {shape.vocab_size} of {shape.name}: take fewer"
+            )
 
     @property
     def is_full(self) -> bool:

@@ -74,10 +74,7 @@ class Deployment:
             if dtype is not None and dtype not in known:
                 raise DeviceError(f"no dtype {dtype!r} for the {what}: wanted one of {', '.join(known)}")
         _check_heads(self.shape, self.heads)
-        if self.form.shortlist is not None and self.form.shortlist >= self.shape.vocab_size:
-            raise ShapeError(
-                f"a shortlist of {self.form.shortlist} tokens leaves out none of the {self.shape.vocab_size} of {self.shape.name}: take fewer"
-            )
+        self.form.check_shape(self.shape)
         for what, value, least in (
             ("context", self.context, 1),
             ("prompt", self.prompt, 1),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from profiles.errors import DesignError
+from profiles.errors import DesignError, InputError
 from sim.design import Design, Policy
 from sim.head_form import DTYPES, HeadForm
 
@@ -45,6 +46,13 @@ def design_of(trained: Sequence[int], *, policy: str, gamma: str, heads: str | N
     if not gammas:
         raise DesignError(f"wanted a number or a list of numbers as --gamma, got {gamma!r}: try --gamma 0.75")
     return Design.of(policy, gamma=gammas[0] if len(gammas) == 1 else gammas, placement=depths, cap=cap, verify=verify)
+
+
+def path_of(words: str) -> Path:
+    """Where to write, as a user names it. Raises InputError for an empty name, which would mean where the user stands."""
+    if not words.strip():
+        raise InputError("wanted a path to write to, got an empty one: name it, or . for the current directory")
+    return Path(words)
 
 
 def form_of_options(shortlist: int | None, head_dtype: str | None) -> HeadForm | None:

@@ -6,12 +6,11 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console, Group
-from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
 from sim.corners import Ends, corner_ends, measured_ends
 from sim.design import DEFAULT_CAP, Policy
+from sim.notes import listed, marked
 from sim.options import (
     CapOption,
     GammaOption,
@@ -94,8 +93,8 @@ def _told(prediction: Prediction, ends: Ends, scenario: Scenario) -> dict[str, A
 def prediction_table(prediction: Prediction, ends: Ends, scenario: Scenario) -> Group:
     """A prediction for people, with what it rests on."""
     basis = {"measured": "", "carried": ", carried there", "datasheet": ", from its datasheet"}[scenario.latencies.basis]
-    words = f"{prediction.design.label} on {scenario.latencies.device}{basis}" + (" (hypothetical)" if scenario.hypothetical else "")
-    table = Table("what", "predicted", title=words, title_justify="left")
+    words = f"{prediction.design.label} on {scenario.latencies.device}{basis}"
+    table = Table("what", "predicted", title=marked(words, hypothetical=scenario.hypothetical), title_justify="left")
     rows = {
         "time per output token": f"{prediction.tpot_s * 1e3:.3f} ms" + _between(ends.tpot_s_low, ends.tpot_s_high, 1e3, "{:.3f}"),
         "tokens per second": f"{prediction.tokens_per_s:.1f}",
@@ -112,7 +111,7 @@ def prediction_table(prediction: Prediction, ends: Ends, scenario: Scenario) -> 
         rows["texts that differ from vanilla's"] = f"{prediction.texts_differ} of {prediction.prompts}"
     for what, value in rows.items():
         table.add_row(what, value)
-    return Group(table, *(Padding(Text(f"- {note}"), (0, 0, 0, 1)) for note in scenario.notes))
+    return Group(table, *listed(scenario.notes))
 
 
 def _between(low: float | None, high: float | None, scale: float, form: str) -> str:

@@ -11,6 +11,7 @@ import typer
 from profiles.errors import ProfileError
 from profiles.schema import MANIFEST
 from profiles.store import read_profile
+from sim.options import path_of
 from sim.report.document import Report
 from sim.report.errors import ReportError
 from sim.report.page import page, require_packages
@@ -30,7 +31,13 @@ def report(
     ] = None,
     csv: Annotated[
         Path | None,
-        typer.Option("--csv", help="Also every table with plain numbers: a directory, made where it is not there.", show_default=False),
+        typer.Option(
+            "--csv",
+            metavar="DIRECTORY",
+            parser=path_of,
+            help="Also every table with plain numbers: a directory, made where it is not there.",
+            show_default=False,
+        ),
     ] = None,
     profile: Annotated[
         Path | None, typer.Option("--profile", help="Where the profile of a sweep is now, if not where it was.", show_default=False)

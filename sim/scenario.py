@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from profiles.devices import Device, find_device
-from profiles.errors import DesignError, DeviceError, ProfileError
+from profiles.errors import DesignError, DeviceError, ProfileError, ShapeError
 from profiles.models import find_model
 from profiles.shape import ModelShape
 from profiles.store import Profile, read_profile
@@ -17,8 +18,9 @@ from sim.branches import rejecting_cells
 from sim.design import DEFAULT_CAP
 from sim.head_form import FULL, HeadForm
 from sim.memory import Deployment, check_fits
+from sim.notes import hypothetical_notes, luck_notes
 from sim.options import in_proportion
-from sim.origin import attends, device_of, form_of, is_synthetic, precision_of, said_form_of, sampling_of, script_of, shape_of
+from sim.origin import attends, device_of, form_of, is_synthetic, precision_of, said_form_of, shape_of
 from sim.precision import Precision, ordinary
 from sim.recorded import Cell
 from sim.shortlist import in_form
@@ -102,6 +104,8 @@ def find_scenario(
         how = " as --trace" if trace is None else ""
         raise ProfileError(f"{text.path} holds latencies alone, and no text to replay: give a profile that adadecode-profile recorded{how}")
     layers = _layers(profile, text, setting.model)
+    if setting.form is not None and (shape := _shape(layers, setting.model)) is not None:
+        setting.form.check_shape(shape)
     said, assumed = in_form(text, _placed(Trace.from_profile(text), depths, layers), setting.form)
     form = setting.form or (form_of(text) if profile is text else said_form_of(text))
     latencies, precision, device, run = _latencies(layers, text, setting, said, cap, form)
@@ -117,7 +121,7 @@ def find_scenario(
         form=form,
         device=device,
         run=run,
-        notes=(*reasons, *latencies.notes, *_luck(text), *assumed, *_other_numbers(text, layers, setting.dtype)),
+        notes=(*reasons, *latencies.notes, *luck_notes(text), *assumed, *_other_numbers(text, layers, setting.dtype)),
     )
 
 
@@ -128,6 +132,15 @@ def _layers(profile: Profile | None, text: Profile, model: str | None) -> _Layer
     about = profile.manifest["model"]
     name = shape_of(profile, model).name if model else str(about["name"])
     return _Layers(name=name, n_layers=profile.n_layers, parameters=about.get("n_parameters"), profile=profile)
+
+
+def _shape(layers: _Layers, model: str | None) -> ModelShape | None:
+    """Of the layers; None where nothing tells it."""
+    if layers.profile is None:
+        return layers.shape
+    with suppress(ShapeError):
+        return shape_of(layers.profile, model)
+    return None
 
 
 def _placed(said: Trace, depths: Mapping[int, int] | None, layers: _Layers) -> Trace:
@@ -179,22 +192,12 @@ def _latencies(
     return (carried, precision, None, None) if carried.basis == "measured" else (carried, precision, device, run)
 
 
-def _luck(text: Profile) -> list[str]:
-    """A note where what is replayed is one of many texts."""
-    said = sampling_of(text)
-    return [] if said is None else [f"{said}: one drawn text stands for all, and a draft holds with its head's probability of acceptance"]
-
-
 def _reasons(text: Profile, layers: _Layers, depths: Mapping[int, int] | None) -> list[str]:
     """Why a prediction is hypothetical."""
     about = text.manifest["model"]
     ours, theirs = about.get("n_parameters"), layers.parameters
     differ = text.n_layers != layers.n_layers or bool(ours and theirs and abs(ours / theirs - 1) > SAME)
-    reasons = []
-    if is_synthetic(text):
-        reasons.append(f"hypothetical: the text of {text.path} is synthetic, no model said it")
-    if said := script_of(text):
-        reasons.append(f"hypothetical: {text.path} is {said}; its own model never said this text")
+    reasons = hypothetical_notes(text)
     if text is not layers.profile and differ:
         reasons.append(
             f"hypothetical: the text and what its heads said are of {about['name']} ({text.n_layers} layers), the layers of {layers.name} "

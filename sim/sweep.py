@@ -155,7 +155,14 @@ def read_sweep(path: str | Path) -> Sweep:
 
 
 def _begin(plan: Plan, out: Path) -> bool:
-    """Make the directory ready; True where the sweep is there already. Raises ProfileError where something else is."""
+    """Make the directory ready; True where the sweep is there already. Raises ProfileError where something else is, InputError where none can be made."""
+    try:
+        return _prepared(plan, out)
+    except OSError as error:
+        raise InputError(f"cannot write a sweep in {out} ({error.strerror}): name another directory with --out") from None
+
+
+def _prepared(plan: Plan, out: Path) -> bool:
     if out.exists() and not out.is_dir():
         raise ProfileError(f"wanted a directory to write a sweep in, {out} is a file: name another with --out")
     for name, key in ((ABOUT, "plan"), (PLAN, "digest")):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -24,8 +24,9 @@ from sim.corners import measured_misses
 from sim.design import DEFAULT_CAP, Policy
 from sim.evaluate import Evaluator
 from sim.memory import Deployment
+from sim.notes import ONE_PROMPT, listed, marked
 from sim.objective import OBJECTIVES, checked_objectives
-from sim.options import HeadDtypeOption, JsonOption, ShortlistOption, form_of_options, map_of, numbers, print_json
+from sim.options import HeadDtypeOption, JsonOption, ShortlistOption, form_of_options, map_of, numbers, path_of, print_json
 from sim.origin import device_of, precision_of, shape_of
 from sim.precision import ordinary
 from sim.scenario import DATASHEET, Scenario, Setting, find_scenario
@@ -48,7 +49,16 @@ def sweep(
         str, typer.Argument(metavar="PROFILE", help=f"A directory that adadecode-profile wrote; or {DATASHEET}.", show_default=False)
     ],
     *,
-    out: Annotated[Path, typer.Option("--out", help="Directory for the results; an interrupted sweep goes on.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="DIRECTORY",
+            parser=path_of,
+            help="Directory for the results; an interrupted sweep goes on.",
+            show_default=False,
+        ),
+    ],
     gammas: Annotated[str, typer.Option(help="Thresholds, the same for all heads of a design.")] = ",".join(map(str, GAMMAS)),
     slopes: Annotated[str, typer.Option(help="How much surer shallow heads must be than deep ones (SpecBound's schedules); 0: not.")] = "0",
     max_heads: Annotated[int, typer.Option(help="Heads of the largest placement.")] = 3,
@@ -232,7 +242,8 @@ def _tell(done: Sweep) -> None:
     """The best on each device, for people."""
     about, console = done.about, Console()
     how = "every design of the space was tried" if about["optimal"] else "a search, so a better one may be left"
-    table = Table(title=f"best by {about['objectives'][0]} of {about['designs']:,} designs ({how})", title_justify="left")
+    title = f"best by {about['objectives'][0]} of {about['designs']:,} designs ({how})"
+    table = Table(title=marked(title, hypothetical=bool(about["hypothetical"])), title_justify="left")
     for name in ("device", "basis", "best design", "speedup", "interval", "ms a token"):
         table.add_column(name, justify="left" if name in ("device", "basis", "best design") else "right", overflow="fold")
     bases = {one["device"]: one["basis"] for one in about["devices"]}
@@ -241,9 +252,11 @@ def _tell(done: Sweep) -> None:
         interval = "-" if low is None or high is None else f"{low:.2f} .. {high:.2f}"
         table.add_row(device, bases[device], best["design"], f"{best['speedup']:.2f} x", interval, f"{best['tpot_s'] * 1e3:.3f}")
     console.print(table)
+    latencies = {note for one in about["devices"] for note in one["notes"]}
+    console.print(Group(*listed(note for note in about["notes"] if note not in latencies)))
     for device, best in about["best"].items():
         prompts, held = best["prompts"], best["held_out"]
-        told = f"{device}: other prompts like these would give {prompts['speedup_low']:.2f} .. {prompts['speedup_high']:.2f} x"
+        told = f"{device}: {_of_others(prompts)}"
         if refined := best["refined_from"]:
             proof = "proven the best of the space" if about["optimal"] else "the best found"
             told += f"; {refined} is {proof} ({best['unrefined_speedup']:.2f} x), its thresholds were then changed one at a time"
@@ -255,3 +268,10 @@ def _tell(done: Sweep) -> None:
             told += f"; chosen on half of the prompts {held['chosen']:.2f} x, the same on the other half {held['elsewhere']:.2f} x"
         console.print(f"- {told}", highlight=False)
     console.print(f"{done.path}: next, adadecode-sim report {done.path} --out report.html", highlight=False)
+
+
+def _of_others(prompts: dict[str, Any]) -> str:
+    """How far the speedup would differ with other prompts (`sim.evaluate.Evaluator.over_prompts`), in words."""
+    if prompts["count"] < 2:
+        return ONE_PROMPT
+    return f"other prompts like these would give {prompts['speedup_low']:.2f} .. {prompts['speedup_high']:.2f} x"

@@ -19,7 +19,7 @@ from sim.fitting import RateFit
 from sim.head_model import CORRELATIONS, HeadModel, SyntheticError
 from sim.head_options import CONCENTRATION, PROMPTS, Heads, HeadsAsked, recorded_texts, whole_numbers
 from sim.needed import Needed, needed_agreement
-from sim.options import CapOption, HeadsOption, JsonOption, numbers, print_json
+from sim.options import CapOption, HeadsOption, JsonOption, numbers, path_of, print_json
 from sim.synthetic import Prompt, require_unused, write_synthetic
 from sim.uniform import uniform_latencies
 
@@ -80,7 +80,9 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed, the sam
 
 
 def synthesize(
-    out: Annotated[Path, typer.Option("--out", help="Directory of the new profile.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIRECTORY", parser=path_of, help="Directory of the new profile.", show_default=False)
+    ],
     like: Like = None,
     domain: Domains = None,
     layers: Layers = None,

@@ -288,6 +288,12 @@ def test_a_bad_name_is_refused(decoder: AdaDecoder, named: str, message: str) ->
         make_baselines(named, decoder, longest=32)
 
 
+def test_a_draft_model_that_generate_does_not_go_with_is_refused(decoder: AdaDecoder) -> None:
+    """Of another size without tokenizers that say how to translate."""
+    with pytest.raises(InputError, match=r"the draft model has a vocabulary of 150, the model .*: take one of the same family"):
+        make_baselines("draft", decoder, longest=32, draft=drafter(vocab_size=150))
+
+
 # -- recording them --------------------------------------------------------------------------------------------------------
 
 
@@ -436,7 +442,7 @@ def test_a_resumed_recording_keeps_its_draft_model(saved: Path, tmp_path: Path, 
         assert CliRunner().invoke(app, [*options(saved, tmp_path / "p"), *named]).exit_code == 130
     refused = CliRunner().invoke(app, ["--out", str(tmp_path / "p"), "--resume", "--draft-model", str(saved / "model")])
     assert isinstance(refused.exception, InputError)
-    assert "draft_digest" in str(refused.exception)
+    assert "draft_model was" in str(refused.exception)
     assert CliRunner().invoke(app, ["--out", str(tmp_path / "p"), "--resume"]).exit_code == 0
     assert (read_profile(tmp_path / "p").baselines["name"] == "draft").any()
 

@@ -165,7 +165,7 @@ def test_the_report_shows_baselines_beside_designs(profile: Profile) -> None:
     section = next(part for part in profile_report(profile, created="today").sections if part.name == "beside-section")
     figure, table = section.items
     drawn = figure.drawings["generate", "all text"]
-    assert drawn.says.endswith("fastest baseline: quick, 2.00×  over generate.")  # noqa: RUF001
+    assert drawn.says.endswith("fastest baseline: quick, 2.00× over generate.")  # noqa: RUF001
     by_kind = {trace.name: dict(zip(trace.y, trace.marker.symbol, strict=True)) for trace in drawn.figure.data}
     assert by_kind["baseline"] == {"quick": "x", "generate": "circle"}
     assert set(by_kind["ours"]) == {design.label for design in DESIGNS}

@@ -48,7 +48,7 @@ def test_it_writes_a_device_that_the_catalogue_reads(run: Run, tmp_path: Path) -
     [
         (("--bandwidth", "nan"), "wanted a finite number above 0 as the figure bandwidth, got nan"),
         (("--peak-fp16", "-1"), "as the figure fp16, got -1.0"),
-        (("--repeats", "0"), "wanted --repeats and --threads of at least 1"),
+        (("--repeats", "0"), "wanted --repeats of at least 1"),
         (("--matrix", "33"), "wanted --matrix as multiples of 16"),
         (("--matrix", "a"), "wanted --matrix as multiples of 16"),
         (("--device", "tpu"), "unknown device 'tpu'"),

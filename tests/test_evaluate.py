@@ -113,6 +113,13 @@ def test_other_prompts_would_give_about_this(profile: Profile, predictor: Predic
     assert told["speedup_low"] < one.evaluate(DESIGNS[1:2])["speedup"][0] < told["speedup_high"]
 
 
+def test_one_prompt_says_nothing_of_others(tmp_path: Path) -> None:
+    profile = synthetic_profile(tmp_path / "p", prompts=1)
+    one = evaluator(profile, Predictor.of(profile))
+    told = one.over_prompts(DESIGNS[1], one.devices[0].latencies.device)
+    assert told == {"speedup_low": None, "speedup_high": None, "count": 1}
+
+
 def test_batches_that_were_not_measured_are_refused(tmp_path: Path) -> None:
     profile = synthetic_profile(tmp_path / "p", max_tokens=2)
     with pytest.raises(LatencyError, match="n_tokens"):

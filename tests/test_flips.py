@@ -145,6 +145,11 @@ def test_the_command_writes_what_it_prints(tmp_path: Path, monkeypatch: pytest.M
         ("--demo --numerics exact", "native, canonical"),
         ("--demo --weights int3", "int8, int4"),
         ("--demo --threads 0", "--threads"),
+        ("--demo --threads 100000", "--threads of at most"),
+        ("--demo --batches 100000", "at most 64, got 100000"),
+        ("--demo --gammas x", "--gammas as numbers"),
+        ("--demo --out /no/such/report.json", "name a file in a folder that exists"),
+        ("--demo --model m", "not both"),
     ],
 )
 def test_bad_options_end_in_one_sentence(

@@ -134,11 +134,13 @@ def test_what_is_done_is_not_done_again_after_a_restore(visited: Path, tmp_path:
 
 
 def test_a_failure_is_told_and_stops_nothing_else(tmp_path: Path) -> None:
-    """No such profile to follow: the shape's stage fails, validation has nothing, and both are packed as told."""
-    done = visit(tmp_path, "--stage", "paper,validate,pack", "--source", str(tmp_path / "nowhere"))
+    """A damaged profile to follow: the shape's stage fails, validation has nothing, and both are packed as told."""
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged/manifest.json").write_text("{")
+    done = visit(tmp_path, "--stage", "paper,validate,pack", "--source", str(tmp_path / "damaged"))
     assert done.returncode == 1
     assert result(tmp_path, "paper")["state"] == "failed"
-    assert "nowhere does not exist" in result(tmp_path, "paper")["error"]
+    assert "damaged" in result(tmp_path, "paper")["error"]
     assert "nothing was recorded yet" in result(tmp_path, "validate")["error"]
     assert "Traceback" in (tmp_path / "work/logs/paper.log").read_text()
     assert result(tmp_path, "pack")["state"] == "done"
@@ -350,6 +352,47 @@ def test_figures_of_nothing_are_no_error(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize("name", ["--stage=coffee", "--device=tpu"])
 def test_what_nobody_knows_is_refused(tmp_path: Path, name: str) -> None:
     assert visit(tmp_path, name).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--plan", "--stage", "setup,nonsense"], "no stage nonsense"),
+        (["--stage", ""], "--stage names none"),
+        (["--minutes", "-3"], "wanted --minutes as a number above 0, got -3"),
+        (["--minutes", "nan"], "wanted --minutes"),
+        (["--stage", "setup"], "wanted a folder in which everything is kept"),
+        (["--stage", "setup", "--work", "/dev/null/work"], "cannot make the folder /dev/null/work (Not a directory)"),
+        (["--stage", "setup", "--work", "w", "--restore", "README.md"], "no visit-*.zip in README.md"),
+        (["--stage", "setup", "--work", "w", "--source", "/no/such"], "/no/such is no profile"),
+        (["--stage", "setup", "--work", "w", "--wheels", "/no/such"], "--wheels names a folder of wheels"),
+    ],
+)
+def test_options_are_refused_in_a_sentence_before_any_stage(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert calls.main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("error: ")
+    assert message in said.err
+    assert said.out == ""
+
+
+def test_a_plan_is_of_the_stages_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """And needs no folder."""
+    assert calls.main(["--plan", "--stage", "setup,demo"]) == 0
+    head, *rest = capsys.readouterr().out.splitlines()
+    assert "setup" in head
+    assert "pack" not in head
+    assert [line.split()[2] for line in rest] == ["demo"]
+
+
+def test_without_packing_it_is_said_that_nothing_was_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(calls, "visit_all", lambda *_: {})
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert calls.main(["--stage", "setup", "--work", str(tmp_path / "w"), "--out", str(tmp_path / "o")]) == 0
+    assert "nothing was packed into" in capsys.readouterr().out
+    assert not (tmp_path / "o").exists()
 
 
 def test_the_gpus_tests_are_all_asked_and_skip_here(tmp_path: Path) -> None:

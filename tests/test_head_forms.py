@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from engine import int8
 from engine.coverage import Coverage, coverage, coverage_table
 from engine.decode import AdaDecoder
-from engine.form_options import formed
+from engine.form_options import check_form, formed
 from engine.heads import CONFIG, ExitHeads
 from engine.int8 import Int8Matrix
 from engine.prompts import Prompt
@@ -413,6 +413,6 @@ def test_a_shortlist_counted_on_the_prompts_themselves_is_told(
     assert "of these prompts themselves" not in out
 
 
-def test_a_source_without_a_shortlist_is_refused(decoder: AdaDecoder) -> None:
+def test_a_source_without_a_shortlist_is_refused() -> None:
     with pytest.raises(InputError, match="say how many tokens it holds with --shortlist"):
-        formed(decoder.heads, decoder.parts.model, None, [], chosen(shortlist_from="x"), Console(quiet=True))
+        check_form(chosen(shortlist_from="x"))

@@ -230,7 +230,11 @@ def test_where_memory_runs_out_the_recording_can_be_gone_on_with(
         (["--contexts", "5,8"], "widen them"),
         (["--dtype", "float12"], "unknown dtype"),
         (["--device", "abacus"], "unknown device"),
-        (["--demo"], "name a model with --model"),
+        (["--demo"], "not both"),
+        (["--temperature", "0", "--sample-seed", "3"], "a seed is of what is sampled"),
+        (["--threads", "100000"], "--threads of at most"),
+        (["--max-tokens", "0"], "--max-tokens of at least 1, got 0"),
+        (["--walks", "7"], "wanted --walks at depths 1..6 of this model, got 7"),
         (["--threads", "0"], "--threads of at least 1"),
         (["--branch-floor", "0"], "--branch-floor as a probability"),
         (["--branch-floor", "nan"], "--branch-floor as a probability"),
@@ -246,6 +250,51 @@ def test_bad_options_are_refused_with_a_sentence(saved: Path, tmp_path: Path, ch
     with pytest.raises(InputError, match=message):
         raise result.exception
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["--gammas", "x"], ["--placements", "x"], ["--cap", "0"], ["--repeats", "0"], ["--samples", "0"], ["--limit", "0"],
+        ["--max-new-tokens", "0"], ["--max-tokens", "2"], ["--walks", "0"], ["--contexts", "x"], ["--branch-floor", "2"],
+        ["--dtype", "float12"], ["--head-dtype", "int3"], ["--shortlist", "-1"], ["--shortlist-from", "x"], ["--top-p", "0.5"],
+        ["--temperature", "nan"], ["--temperature", "1", "--top-k", "0"], ["--baselines", "eagle"], ["--draft-model", "m"],
+        ["--out", ""],
+    ],
+)  # fmt: skip
+def test_what_an_option_says_alone_is_checked_before_anything_is_loaded(
+    saved: Path, tmp_path: Path, change: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.profile_cli.load", lambda *_: pytest.fail("it was loaded"))
+    refusal([*options(saved, tmp_path / "p"), *change])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
+def test_graphs_that_need_a_gpu_are_refused_before_anything_is_loaded(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.profile_cli.load", lambda *_: pytest.fail("it was loaded"))
+    assert "captures on a CUDA device" in refusal([*options(saved, tmp_path / "p"), "--graphs", "cuda"])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda out: out.write_text("x"), "p is a file: name a directory with --out"),
+        (lambda out: (out.mkdir(), (out / "notes").write_text("x")), "not an empty directory"),
+        (lambda out: (out.mkdir(), (out / "manifest.json").write_text("{}")), "already holds a finished recording"),
+        (lambda out: (out.mkdir(), (out / "recording.json").write_text("{}")), "holds an unfinished recording"),
+    ],
+)
+def test_the_directory_is_checked_before_anything_is_loaded(
+    saved: Path, tmp_path: Path, make: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "p")
+    monkeypatch.setattr("engine.profile_cli.load", lambda *_: pytest.fail("it was loaded"))
+    assert message in refusal(options(saved, tmp_path / "p"))
+
+
+def test_another_recording_is_not_resumed_and_nothing_is_loaded(begun: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.profile_cli.load", lambda *_: pytest.fail("it was loaded"))
+    assert "is 17" in refusal(["--out", str(begun[0]), "--resume", "--repeats", "17"])
 
 
 def refusal(arguments: list[str]) -> str:

@@ -34,6 +34,11 @@ def test_a_speedup_and_its_interval() -> None:
     assert words.span(1.9, 2.3) == "(1.90\u00a0..\u00a02.30)"
 
 
+def test_a_speedup_without_an_interval_ends_where_it_ends() -> None:
+    assert words.gain(1.664, 1.664, 1.664) == words.times(1.664)
+    assert words.gain(1.664, 1.5, 1.7) == f"{words.times(1.664)} {words.span(1.5, 1.7)}"
+
+
 def test_an_interval_that_is_unknown_or_has_no_width_is_not_written() -> None:
     assert words.span(math.nan, 2.0) == words.span(2.0, 2.0) == ""
 

@@ -31,6 +31,7 @@ from sim.recorded import draws_of, rounds_of
 from sim.replay import Replay
 from sim.sampled import judged
 from sim.scheduler import Check, Draft, Round, Run, Verdict, Verify, Work
+from tests.commands import run
 from tests.models import tiny_model
 from tests.synthetic import synthetic_profile
 from tests.tampering import edit
@@ -246,3 +247,26 @@ def test_drawn_answers_are_of_the_kind_asked_for() -> None:
     drawn = Drawn([Draft(0.5, 3)])
     works: list[Work] = [Run(0, 4, 5), Check(1, 4)]
     assert [drawn(work) for work in works] == [None, Draft(0.5, 3)]
+
+
+# ---- what people are shown ----
+
+
+def test_validate_shows_every_heading_and_number_at_80_columns(
+    recorded: Profile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("validate", recorded.path) == 0
+    out = capsys.readouterr().out
+    assert "\u2026" not in out
+    (headings,) = (line for line in out.splitlines() if "held*" in line)
+    assert [cell.strip() for cell in headings.split("\u2503")[1:-1]] == ["design", "drafts", "held", "+-", "held*", "tokens", "tokens*"]
+
+
+def test_a_sweep_and_an_account_say_that_the_text_was_sampled(
+    recorded: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["--gammas", "0.05", "--max-heads", "1", "--threads", "1"]
+    for command in (["sweep", recorded.path, "--out", tmp_path / "s", *few], ["account", recorded.path]):
+        assert run(*command) == 0
+        assert "- sampled at temperature 1.2, top-k 40, top-p 0.98, seed 11: one drawn text" in " ".join(capsys.readouterr().out.split())

@@ -300,3 +300,8 @@ def test_what_makes_no_sense_is_refused(decoder: AdaDecoder, options: dict[str, 
     """Before anything is computed."""
     with pytest.raises(SamplingError, match=wanted):
         decoder.generate(random_prompt(5), 4, **options)
+
+
+def test_a_seed_without_a_temperature_is_refused() -> None:
+    with pytest.raises(SamplingError, match="a seed is of what is sampled"):
+        Sampling.of(seed=3)

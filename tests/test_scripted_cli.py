@@ -105,6 +105,30 @@ def test_predictions_from_it_are_hypothetical(recorded: Profile, capsys: pytest.
     assert any("scripted: decisions of demo-cpu" in note for note in told["notes"])
 
 
+def test_sweeps_of_it_are_labelled(recorded: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the words of predict."""
+    few = ["--gammas", "0.4", "--max-heads", "1", "--threads", "1"]
+    assert run("sweep", recorded.path, "--out", tmp_path / "s", *few) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "(hypothetical)" in said
+    assert run("predict", recorded.path, "--heads", "2", "--gamma", "0.4") == 0
+    for out in (said, " ".join(capsys.readouterr().out.split())):
+        assert "is scripted: decisions of demo-cpu" in out
+        assert "its own model never said this text" in out
+
+
+def test_accounts_of_it_are_labelled(recorded: Profile, capsys: pytest.CaptureFixture[str]) -> None:
+    """Hypothetical, as predictions are."""
+    chosen = ["account", recorded.path, "--heads", "2", "--gamma", "0.4"]
+    assert run(*chosen) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "(hypothetical)" in said
+    assert "is scripted: decisions of demo-cpu" in said
+    told = run_json(capsys, *chosen, "--json")
+    assert told["hypothetical"]
+    assert told["notes"][0].startswith("hypothetical: ")
+
+
 def test_latencies_are_carried_by_the_shape_that_ran(recorded: Profile, capsys: pytest.CaptureFixture[str]) -> None:
     told = run_json(
         capsys, "predict", recorded.path, "--from", "a100-80gb-sxm", "--to", "h100-sxm", "--heads", "2", "--gamma", "0.4", "--json"
@@ -179,7 +203,7 @@ def test_the_demo_model_can_follow_its_own_recording(tmp_path: Path) -> None:
         (["--demo", "--map", "1:2"], "--map is for decisions that another recording made"),
         (["--demo", "--layers", "4"], "--layers is for decisions"),
         (["--scripted", str(RECORDED)], "name a shape with --shape, or the bundled model with --demo"),
-        (["--scripted", str(RECORDED), "--demo", "--shape", "llama-160m"], "name a shape with --shape, or"),
+        (["--scripted", str(RECORDED), "--demo", "--shape", "llama-160m"], "not both"),
         (["--scripted", str(RECORDED), "--demo", "--layers", "4"], "the demo model is run whole"),
         (["--scripted", str(RECORDED), "--shape", "llama-160m", "--heads", "identity:4"], "leave --heads out"),
         (["--scripted", str(RECORDED), "--shape", "llama-160m", "--prompts", "x.txt"], "leave --prompts out"),

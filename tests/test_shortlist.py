@@ -82,6 +82,13 @@ def test_a_shortlist_without_two_tokens_to_say_is_refused() -> None:
         one_text([5, 6, 7]).shortlisted({0: (6,)})
 
 
+def test_a_shortlist_longer_than_the_vocabulary_is_refused_first(tmp_path: Path) -> None:
+    """Before anything is said of the one prompt there is."""
+    alone = on_a100(tmp_path / "p", prompts=1)
+    with pytest.raises(ShapeError, match="a shortlist of 99999 tokens leaves out none"):
+        find_scenario(Setting(latency=str(alone.path), form=HeadForm(shortlist=99999)))
+
+
 def test_shortlists_are_of_the_other_prompts(trace: Trace) -> None:
     """Out of sample: what a prompt's own text says often counts for nothing; ends are always held."""
     found = shortlisted(trace, 8)

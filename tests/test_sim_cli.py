@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from profiles import Profile
 from tests.commands import run, run_json
 from tests.handmade import recorded_profile
+from tests.synthetic import synthetic_profile
+
+
+def first_repeat(profile: Profile) -> pd.DataFrame:
+    """The runs of the first repeat alone."""
+    return profile.runs[profile.runs["repeat"] == 0]
+
 
 PROMPT_1 = ["--heads", "2,4,6", "--prompt", "1"]
 
@@ -93,7 +102,32 @@ def test_validate_says_that_the_branch_model_was_not_measured(tmp_path: Path, ca
     profile = recorded_profile(tmp_path / "profile", branches=False)
     assert run_json(capsys, "validate", profile.path, "--json")["branch_model"]["cells"] == 0
     assert run("validate", profile.path) == 0
-    assert "not measured" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "error of drawn branches: not measured" in out
+    assert "time modelled" not in out
+
+
+def test_validate_explains_what_one_repeat_cannot_tell(profile: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only where there is but one."""
+    once = synthetic_profile(
+        tmp_path / "once", **{name: getattr(profile, name) for name in ("rounds", "works")}, runs=first_repeat(profile)
+    )
+    assert run("validate", once.path) == 0
+    assert "needs 2 repeats or more" in capsys.readouterr().out
+    assert run("validate", profile.path) == 0
+    assert "needs 2 repeats or more" not in capsys.readouterr().out
+
+
+def test_a_report_on_one_repeat_gives_no_range(profile: Profile, tmp_path: Path) -> None:
+    """Nor a blank where it would stand."""
+    pytest.importorskip("plotly")
+    once = synthetic_profile(
+        tmp_path / "once", **{name: getattr(profile, name) for name in ("rounds", "works")}, runs=first_repeat(profile)
+    )
+    assert run("report", once.path, "--out", tmp_path / "r.html", "--markdown", tmp_path / "r.md") == 0
+    text = (tmp_path / "r.md").read_text()
+    assert re.search(r"gives? [0-9.]+\u00d7\.", text)
+    assert "\u00d7 ." not in text
 
 
 def test_validate_prints_tables(profile: Profile, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,21 +106,62 @@ def visit_all(visit: Visit, wanted: list[str], arguments: list[str]) -> dict[str
     return states
 
 
-def plan(minutes: float) -> None:
-    """Print what each call of so many minutes should do, and in how many seconds: estimates."""
-    print(f"estimated seconds, {', '.join(f'{name} {STAGES[name].seconds:.0f}' for name in ALWAYS)} in every call:")
-    for number, stages in enumerate(calls(minutes, PACKING_S + GRACE_S), 1):
-        seconds = [STAGES[name].seconds for name in stages]
-        whole = sum(seconds) + sum(STAGES[name].seconds for name in ALWAYS)
-        told = ", ".join(f"{name} {each:.0f}" for name, each in zip(stages, seconds, strict=True))
-        print(f"call {number}: {told}; {whole / 60:.1f} minutes in all")
+def plan(minutes: float, wanted: list[str]) -> None:
+    """Print what each call of so many minutes should do of what is wanted, and in how many seconds: estimates."""
+    always = {name: STAGES[name].seconds for name in ALWAYS if name in wanted}
+    each = f", {_seconds(always)} in every call" if always else ""
+    print(f"estimated seconds{each}:")
+    for number, stages in enumerate(calls(minutes, PACKING_S + GRACE_S, wanted), 1):
+        seconds = {name: STAGES[name].seconds for name in stages}
+        whole = sum(seconds.values()) + sum(always.values())
+        print(f"call {number}: {_seconds(seconds) or 'nothing else'}; {whole / 60:.1f} minutes in all")
+
+
+def _seconds(stages: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {seconds:.0f}" for name, seconds in stages.items())
+
+
+def refused(chosen: argparse.Namespace, wanted: list[str]) -> Iterator[str]:
+    """What is wrong with the options, in a sentence each; makes no folder."""
+    if unknown := [name for name in wanted if name not in STAGES]:
+        yield f"no stage {', '.join(unknown)}: there are {', '.join(STAGES)}"
+    if not wanted:
+        yield f"--stage names none: there are {', '.join(STAGES)}"
+    if not 0 < chosen.minutes < math.inf:
+        yield f"wanted --minutes as a number above 0, got {chosen.minutes:g}"
+    if chosen.work is None and not chosen.plan:
+        yield "wanted a folder in which everything is kept between calls: --work FOLDER"
+    if chosen.restore and not any(chosen.restore.glob("visit-*.zip")):
+        yield f"no visit-*.zip in {chosen.restore}: --restore names the folder that an earlier call packed into"
+    if not (chosen.source / "manifest.json").is_file():
+        yield f"{chosen.source} is no profile, it holds no manifest.json: name one with --source, or leave it out"
+    if chosen.wheels and not chosen.wheels.is_dir():
+        yield f"no folder {chosen.wheels}: --wheels names a folder of wheels"
+
+
+def unmade(folders: Mapping[str, Path]) -> Iterator[str]:
+    """Make the folders, each by its option; what is wrong with one, in a sentence."""
+    for option, folder in folders.items():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            yield f"cannot make the folder {folder} ({error.strerror}): name another with {option}"
+            return
+        if not os.access(folder, os.W_OK):
+            yield f"cannot write into {folder}: name another folder with {option}"
+            return
+
+
+def _refuse(why: str) -> int:
+    print(f"error: {why}", file=sys.stderr)
+    return 2
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 where every stage asked for is done, 1 where one is not."""
+    """0 where every stage asked for is done, 1 where one is not, 2 where an option is wrong."""
     about = sys.modules["__main__"].__doc__
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="where everything is kept between calls")
+    parser.add_argument("--work", type=Path, help="where everything is kept between calls; --plan needs none")
     parser.add_argument("--out", type=Path, help="where pack puts its zip files [WORK/../packed]")
     parser.add_argument("--stage", default=",".join(STAGES), help="comma list, in this order: %(default)s")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of this call, packing included [%(default)s]")
@@ -132,12 +175,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--inside", choices=tuple(STAGES), help=argparse.SUPPRESS)
     given = sys.argv[1:] if arguments is None else arguments
     chosen = parser.parse_args(given)
-    if chosen.plan:
-        plan(chosen.minutes)
-        return 0
     wanted = [name.strip() for name in chosen.stage.split(",") if name.strip()]
-    if unknown := [name for name in wanted if name not in STAGES]:
-        parser.error(f"no stage {', '.join(unknown)}: there are {', '.join(STAGES)}")
+    if why := next(refused(chosen, wanted), None):
+        return _refuse(why)
+    if chosen.plan:
+        plan(chosen.minutes, wanted)
+        return 0
     visit = Visit(
         work=chosen.work.resolve(),
         out=(chosen.out or chosen.work.resolve().parent / "packed").resolve(),
@@ -147,6 +190,9 @@ def main(arguments: list[str] | None = None) -> int:
         wheels=chosen.wheels.resolve() if chosen.wheels else None,
         seconds=60 * chosen.minutes,
     )
+    folders = {"--work": visit.work, **({"--out": visit.out} if "pack" in wanted else {})}
+    if why := next(unmade(folders), None):
+        return _refuse(why)
     sys.path.insert(0, str(visit.site))
     if chosen.inside:
         inside(visit, chosen.inside)
@@ -154,6 +200,8 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.restore:
         unpack(chosen.restore, visit.work)
     states = visit_all(visit, wanted, given)
+    if chosen.out and "pack" not in wanted:
+        print(f"nothing was packed into {visit.out}: the stage pack is not among those chosen")
     if chosen.figures:
         from scripts.visit.figures import show
 

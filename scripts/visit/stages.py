@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,17 +106,16 @@ ALWAYS = ("setup", "pack")
 """Done in every call."""
 
 
-def calls(minutes: float, kept_s: float) -> list[list[str]]:
-    """Which stages should fit into which call of so many minutes, of which ``kept_s`` seconds are kept, in their order; those of ALWAYS are in each."""
-    room = 60 * minutes - kept_s - sum(STAGES[name].seconds for name in ALWAYS)
+def calls(minutes: float, kept_s: float, wanted: Collection[str] = tuple(STAGES)) -> list[list[str]]:
+    """Which of the wanted stages should fit into which call of so many minutes, of which ``kept_s`` seconds are kept, in their order; those of ALWAYS are in each."""
+    room = 60 * minutes - kept_s - sum(STAGES[name].seconds for name in ALWAYS if name in wanted)
     planned: list[list[str]] = [[]]
     left = room
-    for name, stage in STAGES.items():
-        if name in ALWAYS:
-            continue
-        if stage.seconds > left and planned[-1]:
+    for name in [name for name in STAGES if name in wanted and name not in ALWAYS]:
+        seconds = STAGES[name].seconds
+        if seconds > left and planned[-1]:
             planned.append([])
             left = room
         planned[-1].append(name)
-        left -= stage.seconds
+        left -= seconds
     return planned

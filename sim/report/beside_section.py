@@ -58,8 +58,8 @@ def _says(shown: pd.DataFrame, said: str, column: str) -> str:
         part = shown[(shown["ours"] == ours) & (shown["name"] != GENERATE)]
         if len(part):
             best = part.sort_values(column).to_dict("records")[-1]
-            span = words.span(best[f"{column}_low"], best[f"{column}_high"])
-            parts.append(f"fastest {kind}: {best['name']}, {words.times(best[column])} {span} over {said}")
+            gain = words.gain(best[column], best[f"{column}_low"], best[f"{column}_high"])
+            parts.append(f"fastest {kind}: {best['name']}, {gain} over {said}")
     return "; ".join(parts) + "." if parts else ""
 
 

@@ -46,7 +46,7 @@ def answer(recording: Recording) -> tuple[str, str]:
     best = recording.best()
     if best is None or best["policy"] == "vanilla":
         return _without_runs(recording, machine)
-    headline = f"On {machine}, {design_words(best)} {_verb(best)} {words.times(best['speedup'])} {words.span(best['low'], best['high'])}."
+    headline = f"On {machine}, {design_words(best)} {_verb(best)} {words.gain(best['speedup'], best['low'], best['high'])}."
     if script_of(recording.profile):
         headline = f"With scripted decisions, on{headline[2:]}"
     vanilla = _vanilla_seconds(recording)
@@ -101,7 +101,9 @@ def facts(recording: Recording) -> list[Fact]:
     if best is not None and best["policy"] != "vanilla":
         found.append(
             Fact(
-                label="best measured", value=words.times(best["speedup"]), note=f"{best['design']} {words.span(best['low'], best['high'])}"
+                label="best measured",
+                value=words.times(best["speedup"]),
+                note=f"{best['design']} {words.span(best['low'], best['high'])}".rstrip(),
             )
         )
     if vanilla is not None:

@@ -123,7 +123,7 @@ def speed_section(recording: Recording) -> Section | None:
     for text in texts:
         part = shown[shown["domain"] == text]
         best = measured.fastest(part)
-        says = f"{best['design']} was fastest: {words.times(best['speedup'])} {words.span(best['low'], best['high'])} over {words.plural(int(best['prompts']), 'prompt')}."
+        says = f"{best['design']} was fastest: {words.gain(best['speedup'], best['low'], best['high'])} over {words.plural(int(best['prompts']), 'prompt')}."
         drawings[(text or WHOLE,)] = Drawing(figure=profile_figures.speedups_figure(part), says=says)
     figure = Figure(
         name="measured-designs",

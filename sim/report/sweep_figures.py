@@ -237,9 +237,7 @@ def _told(row: Mapping[Any, Any] | None) -> str:
     """The best design of a cell for hovering; nothing of none."""
     if row is None:
         return ""
-    speed = (
-        f"{words.times(row['speedup'])} {words.span(row['speedup_low'], row['speedup_high'])}, {words.milliseconds(row['tpot_s'])} a token"
-    )
+    speed = f"{words.gain(row['speedup'], row['speedup_low'], row['speedup_high'])}, {words.milliseconds(row['tpot_s'])} a token"
     return f"{words.in_plot(row['design'])}<br>{speed}"
 
 

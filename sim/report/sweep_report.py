@@ -7,6 +7,7 @@ from typing import Any
 
 from profiles.errors import ProfileError
 from profiles.store import Profile, read_profile
+from sim.notes import ONE_PROMPT
 from sim.report import searched, words
 from sim.report.about import machine
 from sim.report.document import Fact, Report, Section
@@ -108,8 +109,8 @@ def answer(found: Found) -> tuple[str, str]:
     first = dict(table.iloc[0])
     device = str(first["device"])
     gives = "give" if len(first["placement"]) > 1 else "gives"
-    interval = words.span(first["speedup_low"], first["speedup_high"])
-    headline = f"On {device}, {design_words(first)} {gives} {words.times(first['speedup'])} {interval}."
+    gain = words.gain(first["speedup"], first["speedup_low"], first["speedup_high"])
+    headline = f"On {device}, {design_words(first)} {gives} {gain}."
     if first["speedup"] <= 1 or not len(first["placement"]):
         headline = f"On {device}, nothing looked at is faster than vanilla."
     basis = SURE.get(str(first["basis"]), "predicted")
@@ -119,10 +120,13 @@ def answer(found: Found) -> tuple[str, str]:
     lead = [sentence[:1].upper() + sentence[1:]]
     best = found.best(device)
     over = best.get("prompts")
-    if best.get("design") == first["design"] and isinstance(over, dict) and over.get("speedup_low"):
-        lead.append(
-            f"With other prompts like these {words.count(over['count'])} it would lie within {over['speedup_low']:.2f} .. {over['speedup_high']:.2f}, nine times in ten."
-        )
+    if best.get("design") == first["design"] and isinstance(over, dict):
+        if over.get("count", 0) == 1:
+            lead.append(f"{ONE_PROMPT.capitalize()}.")
+        elif over.get("speedup_low"):
+            lead.append(
+                f"With {words.count(over['count'])} other prompts like these it would lie within {over['speedup_low']:.2f} .. {over['speedup_high']:.2f}, nine times in ten."
+            )
     halves = best.get("held_out")
     if isinstance(halves, dict) and halves.get("elsewhere"):
         there, elsewhere = words.times(float(halves["chosen"])), words.times(float(halves["elsewhere"]))
@@ -143,7 +147,7 @@ def _confirmed(found: Found, first: dict[str, Any]) -> str:
         return ""
     best = fastest(found.runs)
     same = " The best design was run:" if best["design"] == first["design"] else "Of the designs that were run there, the fastest was"
-    return f"{same.strip()} {best['design']}, measured at {words.times(best['speedup'])} {words.span(best['low'], best['high'])}."
+    return f"{same.strip()} {best['design']}, measured at {words.gain(best['speedup'], best['low'], best['high'])}."
 
 
 def facts(found: Found) -> list[Fact]:
@@ -156,7 +160,7 @@ def facts(found: Found) -> list[Fact]:
         Fact(
             label="best design",
             value=words.times(first["speedup"]),
-            note=f"{first['design']} {words.span(first['speedup_low'], first['speedup_high'])}",
+            note=f"{first['design']} {words.span(first['speedup_low'], first['speedup_high'])}".rstrip(),
         ),
         Fact(
             label="time for a token",

@@ -136,7 +136,7 @@ def _along(found: Found) -> Figure:
         band = searched.band(part, str(policy))
         best = fastest(lines)
         says = (
-            f"{device}: best with {design_words(best)}: {words.times(best['speedup'])} {words.span(best['speedup_low'], best['speedup_high'])}; "
+            f"{device}: best with {design_words(best)}: {words.gain(best['speedup'], best['speedup_low'], best['speedup_high'])}; "
             f"{words.plural(int(band['placements'].max()), 'placement')} looked at."
         )
         figure = sweep_figures.lines_figure(lines, band, dots[dots["x"].notna()], axis=axis)
@@ -170,7 +170,7 @@ def _map(found: Found) -> Figure:
             if cells.empty:
                 continue
             best = fastest(cells)
-            says = f"{device}: best with {design_words(best)}: {words.times(best['speedup'])} {words.span(best['speedup_low'], best['speedup_high'])}."
+            says = f"{device}: best with {design_words(best)}: {words.gain(best['speedup'], best['speedup_low'], best['speedup_high'])}."
             drawings[str(device), str(policy), name] = Drawing(figure=sweep_figures.map_figure(cells), says=says)
     return Figure(
         name="placements",

@@ -35,6 +35,11 @@ def span(low: float, high: float) -> str:
     return f"({low:.2f}\u00a0..\u00a0{high:.2f})" if known(low) and known(high) and low < high else ""
 
 
+def gain(ratio: float, low: float, high: float) -> str:
+    """A speedup with its interval, if it has one: ``2.13x (2.03 .. 2.21)``."""
+    return f"{times(ratio)} {span(low, high)}".rstrip()
+
+
 def milliseconds(seconds: float) -> str:
     """``8.77 ms``, with three digits that count."""
     return f"{significant(seconds * 1e3)} ms" if known(seconds) else NOTHING
