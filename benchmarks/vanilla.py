@@ -196,7 +196,7 @@ def main(arguments: list[str] | None = None) -> None:
             model = random_llama(DTYPES[dtype])
             results.append(compare("random", model, ExitHeads.identity(model, ()), prompts, args.tokens, args.repeats, {}))
     keep("vanilla", {"results": results})
-    Console().print(table_of(results))
+    Console(width=130).print(table_of(results))
 
 
 if __name__ == "__main__":
