@@ -241,7 +241,7 @@ class AdaDecoder:
         check_vocabulary(input_ids[0].tolist(), parts, "of the input")
         with torch.inference_mode():
             parts.allocate(n_prompt + max_new_tokens - 1)  # the last token is not computed
-        self._warn_of_length(n_prompt + max_new_tokens)
+        self._warn_of_length(n_prompt + max_new_tokens - 1)
         with parts.session():
             hidden = parts.run(0, parts.n_layers, parts.embed(input_ids.to(parts.device), 0), 0)
             first = chooser.first(parts.logits(hidden[:, -1:])[0, -1])
@@ -263,7 +263,7 @@ class AdaDecoder:
         if limit is None or positions <= limit or self._warned:
             return
         self._warned = True
-        warnings.warn(f"prompt and new tokens are {positions} positions, the model was made for {limit}: ask for fewer", stacklevel=4)
+        warnings.warn(f"the text takes {positions} positions, the model was made for {limit}: ask for fewer tokens", stacklevel=4)
 
 
 def check_vocabulary(ids: Sequence[int], parts: SegmentedModel, whose: str) -> None:

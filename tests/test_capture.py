@@ -103,7 +103,7 @@ def test_all_that_runs_need_is_prepared(device: Device) -> None:
     for sampled in (False, True):
         decoder.prepare([Design.of(gamma=0.0, placement=(2, 4))], 27, sampled=sampled)
         captures = len(device.graphs)
-        decoder.generate(prompt, 14, gamma=0.0, placement=(2, 4), eos_token_id=(), temperature=0.7 if sampled else 0.0, seed=1)
+        decoder.generate(prompt, 14, gamma=0.0, placement=(2, 4), eos_token_id=(), **({"temperature": 0.7, "seed": 1} if sampled else {}))
         assert len(device.graphs) == captures
 
 

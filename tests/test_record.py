@@ -207,7 +207,7 @@ def test_where_memory_runs_out_the_recording_can_be_gone_on_with(
     monkeypatch.setattr(LlamaDecoderLayer, "forward", short_of_memory)
     told = refusal([*options(saved, tmp_path / "p"), *short])
     assert told.startswith(f"the {whose}'s memory does not suffice")
-    assert told.endswith("go on with --resume, or record anew with fewer --max-new-tokens or --dtype bfloat16 or --weights int8")
+    assert "go on with --resume, or record anew with fewer --max-new-tokens or --dtype bfloat16" in told
     assert len(list((tmp_path / "p/parts").glob("*.done"))) == 3
     assert CliRunner().invoke(app, ["--out", str(tmp_path / "p"), "--resume"]).exit_code == 0
     assert_same_but_timings(read_profile(tmp_path / "p"), read_profile(tmp_path / "whole"))

@@ -236,7 +236,7 @@ SAMPLED: dict[str, Any] = {"gamma": 0.05, "temperature": 0.9, "top_k": 50, "top_
 
 def test_greedy_is_the_default_and_temperature_zero(decoder: AdaDecoder) -> None:
     """Same tokens, same rounds, no seed."""
-    plain, cold = (decoder.generate(random_prompt(5), 24, gamma=0.05, **options) for options in ({}, {"temperature": 0, "seed": 3}))
+    plain, cold = (decoder.generate(random_prompt(5), 24, gamma=0.05, **options) for options in ({}, {"temperature": 0}))
     assert plain == cold
     assert plain.seed is None
 
