@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.harness import in_turn, keep, ratio
+from benchmarks.harness import in_turn, keep, ratio, spread
 from engine import AdaDecoder, ExitHeads, load_demo
 from engine.prompts import encode
 
@@ -61,13 +61,12 @@ def main(arguments: list[str] | None = None) -> None:
                 "speedup": ratio(per_token["vanilla"], per_token[name]),
             }
             results.append(row)
-            r = row["speedup"]
             table.add_row(
                 domain,
                 name,
                 f"{row['texts']:.3f}",
                 f"{row['tokens_until_differing']:.3f}",
-                f"{r['median']:.2f} ({r['min']:.2f} .. {r['max']:.2f})",
+                spread(row["speedup"]),
             )
     keep("ablation", {"placement": PLACEMENT, "gamma": GAMMA, "prompts": args.prompts, "repeats": args.repeats, "results": results})
     Console().print(table)

@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.harness import in_turn, keep, ratio
+from benchmarks.harness import in_turn, keep, ratio, spread
 from engine import AdaDecoder, Demo, load_demo
 from engine.flips import flip_report
 from engine.flips_tables import tables
@@ -161,7 +161,7 @@ def main(arguments: list[str] | None = None) -> None:
     table = Table("dtype", "run", "canonical / native", title="seconds of canonical over native")
     for dtype, rows in result["cost"].items():
         for name, seconds in rows.items():
-            table.add_row(dtype, name, f"{seconds['median']:.2f} ({seconds['min']:.2f} .. {seconds['max']:.2f})")
+            table.add_row(dtype, name, spread(seconds))
     console.print(table)
     if not args.quick:
         keep("flips", result)

@@ -47,6 +47,11 @@ def ratio(over: Sequence[float], under: Sequence[float]) -> dict[str, float]:
     return {"median": float(np.median(ratios)), "min": float(ratios.min()), "max": float(ratios.max())}
 
 
+def spread(told: Mapping[str, float] | None) -> str:
+    """What `ratio` found, for a table; nothing of None."""
+    return "" if told is None else f"{told['median']:.2f} ({told['min']:.2f} .. {told['max']:.2f})"
+
+
 def keep(name: str, result: dict[str, Any]) -> None:
     """Write a result, with the machine and the versions it came from, to ``results/name.json``."""
     RESULTS.mkdir(exist_ok=True)

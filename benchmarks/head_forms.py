@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.harness import in_turn, keep, ratio
+from benchmarks.harness import in_turn, keep, ratio, spread
 from engine import AdaDecoder, Demo, ExitHeads, load_demo
 from engine.counterfactual import Counterfactual
 from engine.coverage import coverage
@@ -222,11 +222,10 @@ def _tell(results: dict[str, Any]) -> None:
         for name, row in kept.items():
             agree = dict(zip(row["coverage"]["depths"], row["coverage"]["formed"], strict=True))
             told, made = row["measured"], row.get("predicted_from_full")
-            speedup = row["speedup"]
             table.add_row(
                 name,
                 " / ".join(f"{costs[f'{name}/head at {depth}']:.0f}" for depth in DESIGN.placement),
-                f"{speedup['median']:.2f} ({speedup['min']:.2f} .. {speedup['max']:.2f})",
+                spread(row["speedup"]),
                 f"{row['coverage']['outside']:.1%}",
                 *(f"{agree[depth]:.1%}" for depth in DESIGN.placement),
                 f"{told['tokens_per_round']:.2f}",

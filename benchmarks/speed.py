@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.designs import best_design
-from benchmarks.harness import PROFILE, in_turn, keep, ratio
+from benchmarks.harness import PROFILE, in_turn, keep, ratio, spread
 from engine import AdaDecoder, load_demo
 from engine.prompts import encode
 from profiles.store import read_profile
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
         ("adadecode / vanilla", "adadecode_over_vanilla"),
         ("adadecode / generate", "adadecode_over_transformers"),
     ):
-        table.add_row(name, *(f"{r[key]['median']:.2f} ({r[key]['min']:.2f} .. {r[key]['max']:.2f})" for r in results))
+        table.add_row(name, *(spread(r[key]) for r in results))
     table.add_row("  predicted, / vanilla", *(f"{r['predicted_speedup']:.2f}" for r in results))
     table.add_row("  design", *(r["design"] for r in results))
     table.add_row("  texts equal", *(f"{r['equal_texts']} of {r['prompts']}" for r in results))

@@ -20,7 +20,7 @@ from rich.table import Table
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from benchmarks.designs import best_design
-from benchmarks.harness import PROFILE, in_turn, keep, ratio
+from benchmarks.harness import PROFILE, in_turn, keep, ratio, spread
 from engine import AdaDecoder, load_demo
 from engine.graphs import CompiledModel
 from engine.heads import ExitHeads
@@ -148,7 +148,7 @@ def table_of(results: Sequence[dict[str, Any]]) -> Table:
 
     def row(name: str, key: str, way: str | None = None) -> None:
         cells = [r.get(key) if way is None else r[key].get(way) for r in results]
-        table.add_row(name, *("" if c is None else f"{c['median']:.2f} ({c['min']:.2f} .. {c['max']:.2f})" for c in cells))
+        table.add_row(name, *(spread(c) for c in cells))
 
     ways = list(dict.fromkeys(way for r in results for way in r["over_transformers"]))
     for way in ways:

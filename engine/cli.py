@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from engine.launch import launched, rank
 from profiles.errors import InputError
 
 _EXTRA = {"huggingface_hub", "psutil", "safetensors", "tokenizers", "torch", "transformers"}
@@ -37,11 +37,10 @@ def plain_errors() -> Iterator[None]:
 
 def _whose() -> str:
     """Of several processes which one, after the first had the time to say the same and to end the others; empty of the only or the first one."""
-    rank, count = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
-    if count == "1" or rank == "0":
+    if launched() == 1 or rank() == "0":
         return ""
     time.sleep(LAST_WORD_S)
-    return f" (process {rank} of {count})"
+    return f" (process {rank()} of {launched()})"
 
 
 def train_main() -> None:
@@ -55,10 +54,9 @@ def train_main() -> None:
 
 def refuse_torchrun(command: str) -> None:
     """Raises InputError where several processes were started: every one of them would do, and write, the same."""
-    count = os.environ.get("WORLD_SIZE", "1")
-    if count.isdigit() and int(count) > 1:
+    if launched() > 1:
         raise InputError(
-            f"{command} is one process, torchrun started {count}: run it without; a sharded model is recorded by adadecode-profile, or decoded from Python"
+            f"{command} is one process, torchrun started {launched()}: run it without; a sharded model is recorded by adadecode-profile, or decoded from Python"
         )
 
 

@@ -18,12 +18,13 @@ from engine.heads import ExitHeads
 from engine.loading import load_model
 from engine.machine import set_threads
 from engine.model_options import check_running
-from engine.plain_options import check_designs, folder_of, integers, named_once
+from engine.plain_options import check_designs, integers, named_once
 from engine.profile_cli import choose_prompts, make_designs, read_heads
 from engine.prompts import encode, read_prompts
 from engine.quantised import check_weights
 from profiles.errors import InputError
 from sim.design import DEFAULT_CAP
+from sim.options import path_of
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -51,7 +52,7 @@ def flips(
         str, typer.Option(help="rows of the passes in which vanilla's texts are teacher-forced besides (comma list)")
     ] = "2,4,6",
     max_new_tokens: Annotated[int, typer.Option(help="tokens to generate for each prompt")] = 96,
-    out: Annotated[Path | None, typer.Option(parser=folder_of, metavar="PATH", help="write the report as JSON here")] = None,
+    out: Annotated[Path | None, typer.Option(parser=path_of, metavar="PATH", help="write the report as JSON here")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of tables")] = False,
     trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="run code that comes with the model")] = False,
 ) -> None:

@@ -14,7 +14,7 @@ from engine.capture import Capture, Graphs, TimedCapture, Work, captured
 from engine.clock import Clock
 from engine.compiled import Compiler, reason_of, why_not
 from engine.segments import SegmentedModel
-from engine.static import SIZES, StaticModel, Step, bucket_of, size_of
+from engine.static import SIZES, StaticModel, Step, bucket_of, padded, size_of
 from profiles.errors import InputError
 
 GRAPHS = ("eager", "static", "compile", "cuda", "cuda+compile")
@@ -86,10 +86,8 @@ class CompiledModel(StaticModel):
         n = hidden.shape[1]
         if self.compiler is None or n > SIZES[-1]:
             return None
-        size = size_of(n)
-        padded = hidden.contiguous() if size == n else torch.nn.functional.pad(hidden, (0, 0, 0, size - n))
-        out = self.compiler.tail(what, padded)
-        return out if out is None or size == n else out[:, :n]
+        out = self.compiler.tail(what, padded(hidden).contiguous())
+        return None if out is None else out[:, :n]
 
 
 class CapturedModel(CompiledModel):
@@ -149,9 +147,10 @@ class CapturedModel(CompiledModel):
         """A segment by its graph, which is captured for these numbers of rows where there is none yet."""
         size = hidden.shape[1]
         bucket = bucket_of(start + size, self.kv.slots, doubling=True)
-        work, held = partial(self._layers, first, last, bucket), self._group(self.kv).held
+        held = self._group(self.kv).held
         self._start.fill_(start)
         if (first, last, size, bucket) not in held:
+            work = partial(self._layers, first, last, bucket)
             for rows in sizes:
                 given = hidden if rows == size else hidden[:, :1].expand(1, rows, -1) if start + rows <= self.kv.slots else None
                 if given is not None and self._graph(self.kv, (first, last, rows, bucket), work, given, _named(first, last)) is None:
@@ -191,17 +190,17 @@ class CapturedModel(CompiledModel):
         n = hidden.shape[1]
         if n > SIZES[-1]:
             return super().read(work, hidden, owner, name)
-        padded = _padded(hidden)
-        found = self._made(owner, (name, size_of(n)), partial(self._capture, owner, work, padded), name, "read")
-        return super().read(work, hidden, owner, name) if found is None else found.read(padded)[:n]
+        given = padded(hidden)
+        found = self._made(owner, (name, size_of(n)), partial(self._capture, owner, work, given), name, "read")
+        return super().read(work, hidden, owner, name) if found is None else found.read(given)[:n]
 
     def _tail_of(self, what: str, hidden: torch.Tensor) -> torch.Tensor | None:
         n = hidden.shape[1]
         if self._within or n > SIZES[-1]:
             return super()._tail_of(what, hidden)
-        padded = _padded(hidden)
-        found = self._graph(self, (what, size_of(n)), partial(self._uncaptured, what), padded, what)
-        return super()._tail_of(what, hidden) if found is None else found.replay(padded)[:, :n]
+        given = padded(hidden)
+        found = self._graph(self, (what, size_of(n)), partial(self._uncaptured, what), given, what)
+        return super()._tail_of(what, hidden) if found is None else found.replay(given)[:, :n]
 
     def _uncaptured(self, what: str, hidden: torch.Tensor) -> torch.Tensor:
         out = super()._tail_of(what, hidden)
@@ -255,9 +254,3 @@ _THEN = {
 
 def _named(first: int, last: int) -> str:
     return f"layers {first} to {last}"
-
-
-def _padded(hidden: torch.Tensor) -> torch.Tensor:
-    """Hidden (1, n, d) with as many rows as a graph has."""
-    size = size_of(hidden.shape[1])
-    return hidden if size == hidden.shape[1] else torch.nn.functional.pad(hidden, (0, 0, 0, size - hidden.shape[1]))

@@ -33,18 +33,19 @@ def load_model(
     device_map: str | None = None,
     positions: int = 0,
     exits: Exits = NO_EXITS,
+    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model, in evaluation mode and with the default (SDPA) attention, and its tokenizer.
 
     dtype: a name of DTYPES, or ``auto``: the checkpoint's own on a GPU, float32 on a CPU. device: auto, cpu, cuda or cuda:N. weights: int8 or int4, of the layers'
     matrices, by `engine.quantised`. device_map: how it is spread over devices (`engine.placing`). positions: whose keys and values must fit beside it. exits: heads that must.
-    Where several processes share the model (`engine.parallel`), it is sharded by its own tp_plan.
+    tokenizer: its own, where it is loaded already. Where several processes share the model (`engine.parallel`), it is sharded by its own tp_plan.
     Raises InputError, also where it would not fit into the memory that is free.
     """
     place = torch_device(device)
     wanted = find_dtype(dtype, place)
     packing = None if weights is None else weight_config(weights, place.type, wanted)
-    tokenizer = load_tokenizer(name_or_path, trust_remote_code=trust_remote_code)
+    tokenizer = tokenizer or load_tokenizer(name_or_path, trust_remote_code=trust_remote_code)
     check_checkpoint(
         name_or_path,
         wanted,

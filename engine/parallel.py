@@ -16,6 +16,7 @@ from torch import distributed
 from torch.distributed.tensor import DTensor
 from transformers.utils import logging
 
+from engine.launch import launched
 from profiles.errors import InputError
 
 T = TypeVar("T")
@@ -54,12 +55,6 @@ def processes() -> int:
 def is_first() -> bool:
     """Whether this process is the one that writes and speaks; alone it is."""
     return processes() == 1 or distributed.get_rank() == 0
-
-
-def launched() -> int:
-    """How many processes ``torchrun`` started; 1 without it."""
-    count = os.environ.get("WORLD_SIZE", "1")
-    return int(count) if count.isdigit() else 1
 
 
 def command(program: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from engine.baseline_options import check_baselines
@@ -70,13 +69,6 @@ def named_once(*, demo: bool, model: str | None, shape: str | None = None) -> No
     named = [*(["--demo"] if demo else []), *([f"--model {model}"] if model else []), *([f"--shape {shape}"] if shape else [])]
     if len(named) > 1:
         raise InputError(f"{' and '.join(named)} each say what computes: not both, leave one of them out")
-
-
-def folder_of(text: str) -> Path:
-    """The path of --out. Raises InputError where it is empty."""
-    if not text.strip():
-        raise InputError("wanted --out as the name of a directory or file to write, got an empty one")
-    return Path(text)
 
 
 def integers(text: str, option: str) -> tuple[int, ...]:

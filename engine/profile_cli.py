@@ -24,7 +24,7 @@ from engine.machine import set_threads, torch_device
 from engine.model_options import AUTO, check_model, check_shared_heads, exits_of, graphs_of, room_for, smaller_settings
 from engine.parallel import command, decided, is_first, join, leave, processes
 from engine.parts import Parts
-from engine.plain_options import check_plain, folder_of, gammas_of, integers, placements_of, sampling_of
+from engine.plain_options import check_plain, gammas_of, integers, placements_of, sampling_of
 from engine.prompts import Prompt, encode, read_prompts
 from engine.record import Plan, Recorder, check_lengths, finished
 from engine.scripted import Script
@@ -34,6 +34,7 @@ from engine.summary import baseline_tables, summary_table
 from profiles.errors import InputError
 from sim.conditions import conditions_of
 from sim.design import DEFAULT_CAP, Design, Policy
+from sim.options import path_of
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -82,7 +83,7 @@ DEFAULTS: dict[str, Any] = {
 
 @app.command()
 def profile(
-    out: Annotated[Path, typer.Option(parser=folder_of, metavar="DIRECTORY", help="directory to record into")],
+    out: Annotated[Path, typer.Option(parser=path_of, metavar="DIRECTORY", help="directory to record into")],
     demo: Annotated[bool | None, typer.Option("--demo", help="the bundled demo model, its heads and prompts")] = None,
     model: Annotated[str | None, typer.Option(help="a causal LM: folder or hub name")] = None,
     shape: Annotated[
@@ -260,7 +261,7 @@ def load(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Any, lis
     tokenizer = load_tokenizer(name, trust_remote_code=remote)
     longest = max(encode(tokenizer, prompt).shape[1] for prompt in choose_prompts(prompts, chosen["domains"], chosen["limit"]))
     reached = max(longest + int(chosen["max_new_tokens"]), *(integers(chosen["contexts"], "--contexts") if chosen["contexts"] else ()), 1)
-    model, tokenizer = load_model(
+    model, _ = load_model(
         name,
         chosen["dtype"],
         str(device),
@@ -269,6 +270,7 @@ def load(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Any, lis
         device_map=chosen["device_map"],
         positions=room_for(chosen["graphs"], reached),
         exits=exits_of(str(chosen["heads"] or MODEL), chosen),
+        tokenizer=tokenizer,
     )
     heads = read_heads(chosen["heads"] or str(MODEL), model)
     with enough_memory("use a device with more memory (--device), a 16-bit --dtype, or --graphs eager"):

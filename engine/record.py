@@ -152,7 +152,7 @@ class Recorder:
 
     def run(self, kinds: Collection[str] = KINDS) -> Iterator[tuple[int, int]]:
         """Do what is not done yet of these kinds of pieces; yields (finished, all) after each."""
-        wanted = tuple(piece_name(kind, "") for kind in kinds)
+        wanted, timed = (tuple(piece_name(kind, "") for kind in some) for some in (kinds, TIMED))
         todo = [piece for piece in self.pieces() if piece[0].startswith(wanted)]
         manifest_digest(self._manifest(0))  # what cannot be written is refused now, not at the end
         with torch.inference_mode():
@@ -163,7 +163,7 @@ class Recorder:
             if not self.parts.has(name):
                 self._warm_up()
                 made = do()
-                if name.startswith(tuple(piece_name(kind, "") for kind in TIMED)):
+                if name.startswith(timed):
                     self.conditions.timed(self.decoder.parts.timing)
                 self.conditions.after(name, self.decoder.parts.fallbacks, last=index + 1 == len(todo))
                 self.parts.write(name, made)

@@ -190,7 +190,7 @@ class SegmentedModel:
         """The positions that a new room gets where ``capacity`` are needed. Raises InputError, UnsupportedModel where the model has not as many."""
         self._refuse_stretched_rotary(capacity)
         odd = capacity | 1  # so that no width of the model is taken for it
-        limit = getattr(self.config, "max_position_embeddings", None)
+        limit = most_positions(self.model)
         if limit is not None and odd > limit and not getattr(self.config, "rope_parameters", None):
             if capacity > limit:
                 raise InputError(
@@ -211,9 +211,7 @@ class SegmentedModel:
     @property
     def limits(self) -> list[int]:
         """Numbers of positions beyond which the model is another or there is none."""
-        rope = getattr(self.config, "rope_parameters", None) or {}
-        original = rope.get("original_max_position_embeddings") if isinstance(rope, dict) else None
-        known = (original, getattr(self.config, "max_position_embeddings", None))
+        known = (self._rope.get("original_max_position_embeddings"), most_positions(self.model))
         return [int(limit) for limit in known if limit]
 
     def detach(self) -> Room:
@@ -237,19 +235,23 @@ class SegmentedModel:
             self.kv, self._calls = before
 
     @property
+    def _rope(self) -> dict[str, Any]:
+        """Parameters of its rotary embedding; none where it has no such embedding."""
+        told = getattr(self.config, "rope_parameters", None)
+        return told if isinstance(told, dict) else {}
+
+    @property
     def _stretches(self) -> bool:
         """Whether its rotary embedding changes with the length of the text."""
-        rope = getattr(self.config, "rope_parameters", None) or {}
-        return isinstance(rope, dict) and rope.get("rope_type", "default") in ("dynamic", "longrope")
+        return self._rope.get("rope_type") in ("dynamic", "longrope")
 
     def _refuse_stretched_rotary(self, capacity: int) -> None:
         if not self._stretches:
             return
-        rope = self.config.rope_parameters
-        original = rope.get("original_max_position_embeddings") or self.config.max_position_embeddings
+        original = self._rope.get("original_max_position_embeddings") or self.config.max_position_embeddings
         if capacity > original:
             raise self._refuse(
-                f"its {rope['rope_type']} rotary embedding changes with the length beyond {original} positions, and {capacity} were asked for"
+                f"its {self._rope['rope_type']} rotary embedding changes with the length beyond {original} positions, and {capacity} were asked for"
             )
 
     def _arguments(self, start: int, stop: int, rows: torch.Tensor | None = None) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:

@@ -38,6 +38,12 @@ def size_of(n: int) -> int:
     return next(size for size in SIZES if size >= n)
 
 
+def padded(hidden: torch.Tensor) -> torch.Tensor:
+    """Hidden (1, n, d), n <= 8, with as many rows as its pass has."""
+    n = hidden.shape[1]
+    return hidden if size_of(n) == n else F.pad(hidden, (0, 0, 0, size_of(n) - n))
+
+
 def bucket_of(stop: int, slots: int, *, doubling: bool) -> int:
     """The slots that are attended over where the first ``stop`` are needed, of ``slots`` there are: a multiple of 64, or a power of two from 128 on."""
     if doubling:
@@ -221,18 +227,15 @@ class StaticModel(SegmentedModel):
     def run(self, first: int, last: int, hidden: torch.Tensor, start: int, clock: Clock | None = None) -> torch.Tensor:
         """Layers [first, last) on hidden (1, n, d) of positions start.. ; a start of 0 is a prompt's, and runs eagerly."""
         n = hidden.shape[1]
-        if self.static and start > 0 and n > SIZES[-1]:
-            self.fall_back(
-                f"batches of more than {SIZES[-1]} tokens of {self.name} run eagerly, their layers and what follows them: a cap of"
-                f" {SIZES[-1] - 1} drafts or less has none"
-            )
         if not self.static or start == 0 or n > SIZES[-1]:
+            if self.static and start > 0:
+                self.fall_back(
+                    f"batches of more than {SIZES[-1]} tokens of {self.name} run eagerly, their layers and what follows them: a cap of"
+                    f" {SIZES[-1] - 1} drafts or less has none"
+                )
             return super().run(first, last, hidden, start, clock)
-        size = size_of(n)
-        padded = hidden if size == n else F.pad(hidden, (0, 0, 0, size - n))
         with in_static_shapes(self.config):
-            out = self.run_padded(first, last, padded, start, clock)
-        return out if size == n else out[:, :n]
+            return self.run_padded(first, last, padded(hidden), start, clock)[:, :n]
 
     def run_padded(self, first: int, last: int, hidden: torch.Tensor, start: int, clock: Clock | None) -> torch.Tensor:
         """Layers [first, last) on hidden (1, N, d), N one of SIZES."""

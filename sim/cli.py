@@ -73,7 +73,7 @@ def validate_command(
         **comparison.to_dict(),
         "branch_model": errors.to_dict(),
         "outliers": (strays := outliers(profile.latency)),
-        "conditions": conditions_of(profile),
+        "conditions": (conditions := conditions_of(profile)),
         "scripted": profile.manifest.get("scripted"),
         "sampling": profile.manifest.get("sampling"),
     }
@@ -84,7 +84,7 @@ def validate_command(
             Console().print(said, highlight=False)
         for table in (*comparison_tables(comparison), branch_table(errors), outlier_table(strays)):
             Console().print(table, highlight=False)
-        for line in conditions_of(profile):
+        for line in conditions:
             Console().print(line, highlight=False, soft_wrap=True)
     if fail_over is not None:
         error = summary["prediction_error"]["median"]

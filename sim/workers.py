@@ -22,6 +22,9 @@ RETRIES = 3
 
 SECONDS_TO_CONNECT = 15
 
+WAITING = 16
+"""How many threads wait for parts that a cluster evaluates; the cluster has all of them at once."""
+
 
 @contextmanager
 def workers(evaluator: Evaluator, scheduler: str | None = None, threads: int | None = None) -> Iterator[Submit]:
@@ -47,10 +50,14 @@ def workers(evaluator: Evaluator, scheduler: str | None = None, threads: int | N
         raise InputError(
             f"no Dask scheduler answers at {scheduler} ({error}): wanted tcp://host:port of a running `dask scheduler`"
         ) from None
-    with client:
+    with client, ThreadPoolExecutor(WAITING) as pool:  # Dask's own executor fails where a part is lost with its worker while it is fetched
         shared = client.scatter(evaluator, broadcast=True, hash=False)
-        executor = client.get_executor(retries=RETRIES)
-        yield lambda designs: executor.submit(evaluate_part, shared, designs)
+        try:
+            yield lambda designs: pool.submit(client.submit(evaluate_part, shared, designs, retries=RETRIES).result)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            client.close()
+            raise
 
 
 def evaluate_part(evaluator: Evaluator, designs: Sequence[Design]) -> pd.DataFrame:

@@ -35,7 +35,7 @@ def test_what_is_no_text_is_refused(decoder: AdaDecoder, ids: Any, new: Any, mes
 
 def test_more_positions_than_the_model_was_made_for_are_warned_of_once(decoder: AdaDecoder) -> None:
     """Rotary positions go on, and so does generate of transformers."""
-    prompt = random_prompt(MAX_POSITIONS - 2)
+    prompt = random_prompt(MAX_POSITIONS - 1)
     with pytest.warns(UserWarning, match=f"{MAX_POSITIONS + 1} positions, the model was made for {MAX_POSITIONS}"):
         decoder.start(prompt, decoder.design(gamma=0.5, placement=(), cap=1, policy="vanilla"), max_new_tokens=3)
     with warnings.catch_warnings():

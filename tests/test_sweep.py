@@ -216,6 +216,17 @@ def test_a_cluster_gives_the_same_and_survives_the_death_of_a_worker(cluster, ev
     assert json.dumps({**here.about, "created": 0, "sha256": 0}) == json.dumps({**there.about, "created": 0, "sha256": 0})
 
 
+@pytest.mark.slow
+def test_an_interrupted_sweep_on_a_cluster_does_not_wait_for_its_parts(cluster, evaluator: Evaluator) -> None:
+    with pytest.raises(KeyboardInterrupt), workers(evaluator, cluster.scheduler_address) as submit:  # noqa: PT012
+        parts = [submit(list(plan(gammas=(i / 1000,)).space.designs())) for i in range(300)]
+        assert len(parts[0].result()) == plan(gammas=(0.5,)).space.size
+        raise KeyboardInterrupt
+    assert any(part.cancelled() for part in parts)
+    for part in parts:
+        assert part.done()
+
+
 def test_a_scheduler_that_does_not_answer_is_named(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
     monkeypatch.setattr("sim.workers.SECONDS_TO_CONNECT", 1)

@@ -146,10 +146,9 @@ def unmade(folders: Mapping[str, Path]) -> Iterator[str]:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             yield f"cannot make the folder {folder} ({error.strerror}): name another with {option}"
-            return
-        if not os.access(folder, os.W_OK):
-            yield f"cannot write into {folder}: name another folder with {option}"
-            return
+        else:
+            if not os.access(folder, os.W_OK):
+                yield f"cannot write into {folder}: name another folder with {option}"
 
 
 def _refuse(why: str) -> int:

@@ -66,7 +66,7 @@ def _report(visit: Visit, dtype: str, graphs: str, numerics: str, prompts: int, 
     for one in ids:
         own = model.model.generate(one.to(model.model.device), max_new_tokens=tokens, do_sample=False, pad_token_id=0)[0, one.shape[1] :]
         equal += decoder.generate(one, tokens, policy="vanilla").tokens == own.tolist()
-    told = {"graphs": graphs, "fallbacks": getattr(decoder.parts, "fallbacks", []), "equal_to_generate": equal, **report}
+    told = {"graphs": graphs, "fallbacks": decoder.parts.fallbacks, "equal_to_generate": equal, **report}
     del model, decoder
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

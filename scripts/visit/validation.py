@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scripts.visit.recordings import attempt
 from scripts.visit.told import Found, Visit, result, tell
-from scripts.visit.vanilla import read_rate
+from scripts.visit.vanilla import bytes_a_token, read_rate
 
 if TYPE_CHECKING:
     from profiles.store import Profile
@@ -25,7 +25,7 @@ def validate(visit: Visit) -> dict[str, Any]:
         digest = json.loads((folder / "manifest.json").read_text()).get("digest")
         known = result(visit.work, f"validated/{folder.name}")
         if not (known.get("holds") and (known["digest"], known["read_bytes_per_s"]) == (digest, read_rate(visit))):
-            known = attempt(partial(_validated, visit, folder))
+            known = attempt(partial(validated, visit, folder))
             tell(visit.work, f"validated/{folder.name}", known)
         told[folder.name] = known
     if not told:
@@ -37,16 +37,12 @@ def validate(visit: Visit) -> dict[str, Any]:
     return told
 
 
-def _validated(visit: Visit, folder: Path) -> dict[str, Any]:
-    from profiles.store import read_profile
-
-    return validated(visit, read_profile(folder))
-
-
-def validated(visit: Visit, profile: Profile) -> dict[str, Any]:
+def validated(visit: Visit, folder: Path) -> dict[str, Any]:
     """One recording, held against the simulator."""
     from engine.summary import summarize
+    from profiles.store import read_profile
 
+    profile = read_profile(folder)
     table = summarize(profile)
     manifest = profile.manifest
     told: dict[str, Any] = {"digest": manifest.get("digest"), "model": manifest["model"]["name"], "dtype": manifest["dtype"]}
@@ -89,11 +85,10 @@ def _of_domain(profile: Profile, cells: Any, prompts: tuple[int, ...]) -> list[d
 def _ceiling(visit: Visit, profile: Profile, tokens_per_s: float) -> dict[str, Any]:
     """What reading every weight once a token would allow, at the read bandwidth that the stage ``device`` measured."""
     from engine.loading import DTYPES
+    from profiles.shape import ModelShape
 
     read, about = read_rate(visit), profile.manifest["model"]
     if read is None or not about.get("shape"):
         return {"read_bytes_per_s": read}
-    sizes = about["shape"]
-    table = 0 if sizes["tied_embeddings"] else sizes["vocab_size"] * sizes["hidden_size"]  # of which a token reads one row
-    read_bytes = (about["n_parameters"] - table) * DTYPES[profile.manifest["dtype"]].itemsize
+    read_bytes = bytes_a_token(ModelShape(**about["shape"]), about["n_parameters"], DTYPES[profile.manifest["dtype"]].itemsize)
     return {"read_bytes_per_s": read, "ceiling_tokens_per_s": read / read_bytes, "share_of_ceiling": tokens_per_s * read_bytes / read}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scripts.visit.recordings import LLAMA, placements, quarters, tiny_file
 from scripts.visit.told import Visit, result
+
+if TYPE_CHECKING:
+    from profiles.shape import ModelShape
 
 MODES = ("eager", "cuda", "cuda+compile")
 DRY_MODES = ("eager", "static")
@@ -60,8 +63,7 @@ def graphs(visit: Visit) -> dict[str, Any]:
         one["as_eager"] = next((k for k, (a, b) in enumerate(zip(one.pop("text"), own, strict=True)) if a != b), tokens)
         one["tokens_per_s"] = 1 / median(one["seconds"])
     read = read_rate(visit)
-    table = 0 if shape.tied_embeddings else shape.vocab_size * shape.hidden_size  # of which a token reads one row
-    bytes_read = (shape.total_parameters - table) * next(model.parameters()).element_size()
+    bytes_read = bytes_a_token(shape, shape.total_parameters, next(model.parameters()).element_size())
     for one in told.values() if read else ():
         one["share_of_ceiling"] = one["tokens_per_s"] * bytes_read / read
     return {
@@ -72,6 +74,11 @@ def graphs(visit: Visit) -> dict[str, Any]:
         "read_bytes_per_s": read,
         "modes": told,
     }
+
+
+def bytes_a_token(shape: ModelShape, parameters: int, itemsize: int) -> int:
+    """Of weights that a token reads: all but an embedding table of its own, of which it reads one row."""
+    return (parameters - (0 if shape.tied_embeddings else shape.vocab_size * shape.hidden_size)) * itemsize
 
 
 def read_rate(visit: Visit) -> float | None:
