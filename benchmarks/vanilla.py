@@ -2,7 +2,8 @@
 
 On one CPU thread at batch 1: the demo model on held-out prompts, and a Llama of 150M random parameters, each in FP32 and BF16. A text must be the model's own
 in FP32; in BF16, where the order of sums may flip a near-tie, texts that differ are counted. All texts have the same length, whatever their ends, so that
-seconds compare. The limit beside them is a token as fast as this core reads as many bytes as the weights have, in the same turns.
+seconds compare. The limit beside them is a token as fast as this core reads as many bytes as the weights have, in the same turns. AdaDecode's designs are the best by
+simulation, on other prompts than those that are measured, with latencies recorded here in each dtype and mode.
 """
 
 from __future__ import annotations
@@ -126,14 +127,19 @@ def compare(
     return result
 
 
-def chosen_design(trace: Profile, prompts: Sequence[int], dtype: str, graphs: str) -> Design:
-    """The best design by simulation, on other prompts than those that are measured, with latencies recorded here in this dtype and mode."""
+def recorded_latency(trace: Profile, dtype: str, graphs: str) -> LatencyTable:
+    """Of the demo model, recorded here in this dtype and mode at the contexts of ``trace``."""
     contexts = sorted(set(trace.latency.loc[trace.latency["context"] > 0, "context"]))
     with tempfile.TemporaryDirectory() as folder:
         options = {"out": f"{folder}/p", "dtype": dtype, "graphs": graphs, "contexts": ",".join(map(str, contexts)), **SHORT}
         record_profile(["--demo", *(f"--{name}={value}" for name, value in options.items())], standalone_mode=False)
-        latencies = LatencyTable.from_samples(read_profile(f"{folder}/p").latency, trace.n_layers)
-    return best_design(Predictor(trace=Trace.from_profile(trace), latency=latencies), prompts).design
+        return LatencyTable.from_samples(read_profile(f"{folder}/p").latency, trace.n_layers)
+
+
+def rows_over_one(latency: LatencyTable) -> dict[str, float]:
+    """What a walk of all layers over 2 and over 4 tokens costs, of a walk over one."""
+    walks = {n: latency.layers(0, latency.n_layers, n, latency.contexts[0], latency.n_layers) for n in (1, 2, 4)}
+    return {str(n): seconds / walks[1] for n, seconds in walks.items() if n > 1}
 
 
 def _later_tokens(whole: Sequence[float], first: Sequence[float], tokens: int) -> list[float]:
@@ -157,6 +163,9 @@ def table_of(results: Sequence[dict[str, Any]]) -> Table:
         row(f"{way}, prompt included", "over_transformers_with_prompt", way)
     for mode in ("eager", "compile"):
         row(f"adadecode / vanilla, {mode}", f"adadecode_over_vanilla_{mode}")
+    for mode in ("eager", "compile"):
+        rows = [r.get(f"rows_over_one_{mode}", {}) for r in results]
+        table.add_row(f"2 and 4 tokens over one, {mode}", *(", ".join(f"{cost:.2f}" for cost in found.values()) for found in rows))
     for way in ("transformers", *MODES):
         row(f"of the reading limit, {way}", "of_the_reading_limit", way)
     table.add_row("memory read, GB/s", *(f"{r['read_gb_per_s']:.1f}" for r in results))
@@ -183,12 +192,15 @@ def main(arguments: list[str] | None = None) -> None:
         trace = read_profile(PROFILE)
         recorded = Predictor.of(trace).prompts(["arithmetic"])
         for dtype in args.dtypes.split(","):
-            designs = {mode: chosen_design(trace, recorded, dtype, mode) for mode in ("eager", "compile")}
+            latencies = {mode: recorded_latency(trace, dtype, mode) for mode in ("eager", "compile")}
+            by_latency = {mode: Predictor(trace=Trace.from_profile(trace), latency=latency) for mode, latency in latencies.items()}
+            designs = {mode: best_design(predictor, recorded).design for mode, predictor in by_latency.items()}
             torch.set_num_threads(1)
             demo = load_demo(dtype)
             fresh = demo.of("arithmetic")[len(recorded) :][: args.prompts]
             prompts = [encode(demo.tokenizer, prompt) for prompt in fresh]
-            results.append(compare("demo", demo.model, demo.heads, prompts, args.tokens, args.repeats, designs))
+            told = compare("demo", demo.model, demo.heads, prompts, args.tokens, args.repeats, designs)
+            results.append({**told, **{f"rows_over_one_{mode}": rows_over_one(latency) for mode, latency in latencies.items()}})
     if "random" in args.models:
         generator = torch.Generator().manual_seed(0)
         prompts = [torch.randint(16384, (1, 32), generator=generator) for _ in range(max(1, args.prompts // 3))]

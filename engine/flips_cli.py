@@ -14,7 +14,6 @@ from engine.decode import AdaDecoder
 from engine.demo import MODEL, PROMPTS
 from engine.flips import check_batches, flip_report
 from engine.flips_tables import tables
-from engine.heads import ExitHeads
 from engine.loading import load_model
 from engine.machine import set_threads
 from engine.model_options import check_running
@@ -70,7 +69,7 @@ def flips(
     _check_out(out)
     set_threads(threads)
     lm, tokenizer = load_model(MODEL if demo else str(model), dtype, device, trust_remote_code=trust_remote_code, weights=weights)
-    decoder = AdaDecoder(lm, ExitHeads.load(MODEL, lm) if heads is None else read_heads(heads, lm), numerics=numerics, graphs=graphs)
+    decoder = AdaDecoder(lm, read_heads(heads or str(MODEL), lm), numerics=numerics, graphs=graphs)
     chosen = choose_prompts(read_prompts(PROMPTS if prompts is None else prompts), domains, limit)
     ids = [encode(tokenizer, prompt)[0].tolist() for prompt in chosen]
     designs = make_designs(decoder, drafting)
@@ -98,7 +97,7 @@ def _check_named(*, demo: bool, model: str | None, heads: str | None, prompts: s
     named_once(demo=demo, model=model)
     if not (demo or model):
         raise InputError("name a model with --model (and its --heads and --prompts), or use the bundled one with --demo")
-    if not demo and (heads is None or prompts is None):
+    if not demo and not (heads and prompts):
         raise InputError("wanted the model's heads and prompts: --heads FOLDER or --heads identity:4,8, and --prompts FILE")
 
 

@@ -249,11 +249,11 @@ def load(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Any, lis
     """The model with its heads, its tokenizer, and the prompts that the options name. Raises InputError."""
     if not (chosen["demo"] or chosen["model"]):
         raise InputError("name a model with --model (and its --heads and --prompts), or use the bundled one with --demo")
-    if chosen["model"] and chosen["heads"] is None:
+    if chosen["model"] and not chosen["heads"]:
         raise InputError(
             "wanted the model's exit heads: --heads FOLDER from adadecode-train, or --heads identity:4,8 for its own LM head at those depths"
         )
-    if chosen["model"] and chosen["prompts"] is None:
+    if chosen["model"] and not chosen["prompts"]:
         raise InputError("wanted prompts to run: --prompts FILE, JSONL or one a line")
     device, name, remote = torch_device(chosen["device"]), str(chosen["model"] or MODEL), bool(chosen["trust_remote_code"])
     prompts = read_prompts(chosen["prompts"] or PROMPTS)

@@ -11,7 +11,7 @@ import pandas as pd
 from profiles.store import Profile
 from sim.design import Policy
 from sim.recorded import timed_runs
-from sim.repeats import in_turn
+from sim.repeats import ratios
 
 GENERATE = "generate"
 """The baseline whose text is the reference."""
@@ -60,7 +60,7 @@ def standings(profile: Profile, texts: Mapping[str, Sequence[int]]) -> pd.DataFr
                 ("generate", GENERATE, "token"),
                 ("generate_whole", GENERATE, "whole"),
             ):
-                ratio = pd.Series(dtype=float) if other is None else in_turn(seconds[other][of], own[of])
+                ratio = pd.Series(dtype=float) if other is None else ratios(seconds[other][of], own[of])
                 row |= {f"over_{column}": ratio.median(), f"over_{column}_low": ratio.min(), f"over_{column}_high": ratio.max()}
             rows.append({**row, **_text(checks[(checks["name"] == name) & checks["prompt"].isin(prompts)])})
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -23,7 +23,7 @@ from sim.design import Design, Policy
 from sim.predict import Predictor
 from sim.pricing import Latencies, Pricer
 from sim.recorded import Cell, draws_of, instrumented_runs, lengths_of, rounds_of, timed_runs
-from sim.repeats import Seconds, halves_differ, in_turn
+from sim.repeats import Seconds, halves_differ, ratios
 from sim.replay import Event, Replay, ReplayedRun, replay_measured
 from sim.sampled import Acceptance, acceptances
 from sim.scheduler import Check, Draft, Round, Verdict, Verify
@@ -253,7 +253,7 @@ class _Comparing:
             base, row = vanilla.get(cell[1]), self.rows[cell]
             if base is None:
                 continue
-            measured = in_turn(self.seconds[base], self.seconds[cell])
+            measured = ratios(self.seconds[base], self.seconds[cell])
             longer = (row["n_tokens"] - 1) / (self.rows[base]["n_tokens"] - 1)  # sampled texts differ; speedups are per token
             row |= {
                 "speedup": longer * measured.median(),

@@ -15,7 +15,7 @@ Seconds: TypeAlias = "pd.Series[float]"
 """Of the repeats of one design on one prompt, by the number of the repeat."""
 
 
-def in_turn(over: Seconds, under: Seconds) -> Seconds:
+def ratios(over: Seconds, under: Seconds) -> Seconds:
     """Ratios over / under in every repeat that both have; empty where they have none in common."""
     return (over / under).dropna()
 

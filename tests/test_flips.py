@@ -142,6 +142,7 @@ def test_the_command_writes_what_it_prints(tmp_path: Path, monkeypatch: pytest.M
     [
         ("", "--demo"),
         ("--model m --heads identity:1", "--prompts"),
+        ("--model m --heads= --prompts p", "--heads FOLDER"),
         ("--demo --numerics exact", "native, canonical"),
         ("--demo --weights int3", "int8, int4"),
         ("--demo --threads 0", "--threads"),

@@ -78,6 +78,8 @@ def test_a_recording_does_not_go_on_in_other_numerics(saved: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (["--heads", ""], "wanted the model's exit heads: --heads FOLDER"),
+        (["--prompts", ""], "wanted prompts to run"),
         (["--numerics", "exact"], "wanted --numerics as one of native, canonical, got 'exact'"),
         (["--graphs", "vulkan"], "wanted --graphs as one of auto, eager"),
         (["--numerics", "canonical", "--graphs", "static"], "runs eagerly, got --graphs static"),

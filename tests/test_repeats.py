@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from sim.repeats import halves_differ, in_turn
+from sim.repeats import halves_differ, ratios
 
 
 def seconds(**values: float) -> pd.Series[float]:
@@ -16,18 +16,18 @@ def seconds(**values: float) -> pd.Series[float]:
 
 def test_a_ratio_is_taken_within_each_repeat() -> None:
     """A machine that is three times slower in repeat 1 slows both alike."""
-    ratios = in_turn(seconds(r0=2.0, r1=6.0, r2=2.2), seconds(r0=1.0, r1=3.0, r2=1.0))
-    assert ratios.to_dict() == {0: 2.0, 1: 2.0, 2: 2.2}
+    found = ratios(seconds(r0=2.0, r1=6.0, r2=2.2), seconds(r0=1.0, r1=3.0, r2=1.0))
+    assert found.to_dict() == {0: 2.0, 1: 2.0, 2: 2.2}
 
 
 def test_only_common_repeats_count() -> None:
     """By number, not by place."""
-    assert in_turn(seconds(r1=4.0, r2=9.0), seconds(r0=1.0, r1=2.0)).to_dict() == {1: 2.0}
+    assert ratios(seconds(r1=4.0, r2=9.0), seconds(r0=1.0, r1=2.0)).to_dict() == {1: 2.0}
 
 
 def test_without_common_repeats_there_is_no_ratio() -> None:
     """Two medians from different times are another thing."""
-    assert in_turn(seconds(r0=4.0, r2=6.0), seconds(r1=2.0, r3=3.0)).empty
+    assert ratios(seconds(r0=4.0, r2=6.0), seconds(r1=2.0, r3=3.0)).empty
 
 
 def test_halves_are_even_and_odd_repeats() -> None:
@@ -46,6 +46,6 @@ def test_ratios_in_turn_are_steadier_than_ratios_of_medians() -> None:
     random = np.random.default_rng(0)
     shared = random.lognormal(0, 0.3, (200, 5))
     over, under = 2 * shared * random.lognormal(0, 0.02, (200, 5)), shared * random.lognormal(0, 0.02, (200, 5))
-    paired = [in_turn(pd.Series(a), pd.Series(b)).median() for a, b in zip(over, under, strict=True)]
+    paired = [ratios(pd.Series(a), pd.Series(b)).median() for a, b in zip(over, under, strict=True)]
     medians = np.median(over, axis=1) / np.median(under, axis=1)
     assert np.std(paired) < 0.7 * np.std(medians)

@@ -59,7 +59,9 @@ def test_the_joint_distribution_of_three_tokens_is_vanillas(setting: str, design
     table, eos = known(setting), ENDS[ends]
     counts = Decodes(table, design, eos).count(DRAWS, seed=CASES.index((setting, design, ends)))
     assert sum(counts.values()) == DRAWS
-    assert p_value(counts, table.joint(eos)) > THRESHOLD
+    p = p_value(counts, table.joint(eos))
+    print(f"p = {p:.2g}")  # noqa: T201 - pytest -rP shows it
+    assert p > THRESHOLD
 
 
 @pytest.mark.parametrize("heads", ["own", "random"])

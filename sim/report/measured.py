@@ -14,7 +14,7 @@ from profiles.trace import Trace
 from sim.design import Design, Policy
 from sim.pricing import Latencies
 from sim.recorded import rounds_of, timed_runs
-from sim.repeats import in_turn
+from sim.repeats import ratios
 from sim.replay import ReplayedRun
 from sim.scheduler import Check, Run
 
@@ -57,7 +57,7 @@ def speedups(profile: Profile, texts: dict[str, tuple[int, ...]]) -> pd.DataFram
             took = _weighted(by_prompt, wanted, tokens)
             if took is None:
                 continue
-            ratio = in_turn(base, took) if base is not None else pd.Series(dtype=np.float64)
+            ratio = ratios(base, took) if base is not None else pd.Series(dtype=np.float64)
             row = {"domain": domain, "prompts": len(wanted), "repeats": len(took), "tpot_s": took.median()}
             rows.append({**design_columns(design), **row, "speedup": ratio.median(), "low": ratio.min(), "high": ratio.max()})
     names = ["design", "policy", "placement", "gammas", "cap", "verify"]
