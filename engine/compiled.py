@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -214,12 +215,15 @@ _inside: list[bool] = []
 
 
 def _mm(rows: torch.Tensor, matrix: torch.Tensor) -> Any:
-    """One or two rows: sums over each row of the weight, for inductor to vectorise and fuse. Up to eight: the weight on the left. Else as it is."""
+    """One or two rows, or up to eight in a format without a product: sums over each row of the weight, for inductor to vectorise and fuse.
+
+    Else up to eight rows: the weight on the left. Else as it is.
+    """
     n = rows.shape[0]
     if _inside or n > 8 or matrix.stride(0) != 1 or matrix.shape[0] == 1:
         return NotImplemented
     weight = matrix.t()
-    if n <= 2:
+    if n <= 2 or _lacks_product(rows.dtype):
         exact = torch.float32 if rows.dtype in _HALF else rows.dtype
         return torch.stack([(row.to(exact) * weight.to(exact)).sum(-1) for row in rows.unbind()]).to(rows.dtype)
     _inside.append(True)
@@ -227,6 +231,13 @@ def _mm(rows: torch.Tensor, matrix: torch.Tensor) -> Any:
         return torch.mm(weight, rows.t()).t()
     finally:
         _inside.clear()
+
+
+@cache
+def _lacks_product(dtype: torch.dtype) -> bool:
+    """Whether this is a 16-bit format in which this CPU's library has no matrix product, so that torch's own loop would do it."""
+    name = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}.get(dtype)
+    return name is not None and not (torch.backends.mkldnn.is_available() and getattr(torch.ops.mkldnn, name)())
 
 
 def _addmm(bias: torch.Tensor, rows: torch.Tensor, matrix: torch.Tensor, *, beta: float = 1, alpha: float = 1) -> Any:
