@@ -175,10 +175,14 @@ def _weights(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _traced(call: Callable[..., Any], inputs: Sequence[torch.Tensor], symbols: dict[int, dict[int, int]]) -> tuple[Any, list[Any]]:
-    """The graph of a call and the fake inputs it was traced with. symbols: by input and axis, the sizes that may be any, and the example's."""
+    """The graph of a call and the fake inputs it was traced with. symbols: by input and axis, the sizes that may be any, and the example's.
+
+    Raises ValueError where the graph is for the example's sizes alone.
+    """
+    from torch._dispatch.python import enable_python_dispatcher
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.proxy_tensor import make_fx
-    from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+    from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext, is_concrete_int
 
     mode = FakeTensorMode(shape_env=ShapeEnv(duck_shape=False))
     examples = []
@@ -193,10 +197,12 @@ def _traced(call: Callable[..., Any], inputs: Sequence[torch.Tensor], symbols: d
             fake = mode.from_tensor(meta, symbolic_context=StatelessSymbolicContext(dynamic_sizes=dynamic))
             with mode:
                 examples.append(torch.empty_strided(fake.shape, fake.stride(), dtype=tensor.dtype, device=tensor.device))
-        with mode:
+        with mode, enable_python_dispatcher():  # else torch 2.11 takes the example's bucket for the bucket in products
             graph = make_fx(
                 functionalize(call, remove="mutations"), decomposition_table=_decompositions(inputs[0].device), tracing_mode="real"
             )(*examples)
+    if any(is_concrete_int(examples[at].shape[axis]) for at, free in symbols.items() for axis in free):
+        raise ValueError("its trace is for one length alone")
     return graph, examples
 
 

@@ -11,7 +11,7 @@ import torch
 
 import engine.static
 from engine.clock import Clock
-from engine.compiled import why_not
+from engine.compiled import _traced, why_not
 from engine.decode import AdaDecoder
 from engine.graphs import CompiledModel, take_apart_static
 from engine.heads import ExitHeads
@@ -314,6 +314,14 @@ def test_four_rows_are_sums_where_no_library_multiplies(dtype: torch.dtype, prod
     assert parts.fallbacks == []
     found = [node.target for graph in traces for node in graph.graph.nodes]
     assert (torch.ops.aten.mm.default in found) == products
+
+
+def test_a_trace_for_one_length_alone_is_refused() -> None:
+    """Else it would be held against the layer at that length, and fail at the next."""
+    given, lengths = [torch.zeros(2, 5)], {0: {1: 192}}
+    assert len(_traced(lambda x: (x + 1,), given, lengths)[1]) == 1
+    with pytest.raises(ValueError, match="one length"):
+        _traced(lambda x: (x + int(x.shape[1]),), given, lengths)
 
 
 @pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - BY_TOKEN))
