@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from torch import nn
 from torch.func import functional_call, functionalize
 
 from engine.segments import SegmentedModel
-from engine.static import Arguments, StaticModel, Step, in_static_shapes, passing
+from engine.static import SIZES, Arguments, StaticModel, Step, in_static_shapes, passing
 
 Compiled = Callable[[list[Any]], Sequence[torch.Tensor]]
 """Takes the list of its inputs, which it empties."""
@@ -217,33 +216,14 @@ def _decompositions(device: torch.device) -> dict[Any, Any]:
     return table
 
 
-_inside: list[bool] = []
-
-
 def _mm(rows: torch.Tensor, matrix: torch.Tensor) -> Any:
-    """One or two rows, or up to eight in a format without a product: sums over each row of the weight, for inductor to vectorise and fuse.
-
-    Else up to eight rows: the weight on the left. Else as it is.
-    """
-    n = rows.shape[0]
-    if _inside or n > 8 or matrix.stride(0) != 1 or matrix.shape[0] == 1:
+    """Up to eight rows: sums over each row of the weight, which inductor vectorises and fuses, so that the weight is read once for all. Else as it is."""
+    if rows.shape[0] > SIZES[-1] or matrix.stride(0) != 1 or matrix.shape[0] == 1:
         return NotImplemented
-    weight = matrix.t()
-    if n <= 2 or _lacks_product(rows.dtype):
-        exact = torch.float32 if rows.dtype in _HALF else rows.dtype
-        return torch.stack([(row.to(exact) * weight.to(exact)).sum(-1) for row in rows.unbind()]).to(rows.dtype)
-    _inside.append(True)
-    try:
-        return torch.mm(weight, rows.t()).t()
-    finally:
-        _inside.clear()
-
-
-@cache
-def _lacks_product(dtype: torch.dtype) -> bool:
-    """Whether this is a 16-bit format in which this CPU's library has no matrix product, so that torch's own loop would do it."""
-    name = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}.get(dtype)
-    return name is not None and not (torch.backends.mkldnn.is_available() and getattr(torch.ops.mkldnn, name)())
+    weight, exact = matrix.t(), torch.float32 if rows.dtype in _HALF else rows.dtype
+    given = rows.to(exact).contiguous()
+    given = given.as_strided(given.shape, given.stride())  # makes it a buffer: else the norm before it is computed anew for each row of the weight
+    return torch.stack([(row * weight.to(exact)).sum(-1) for row in given.unbind()]).to(rows.dtype)
 
 
 def _addmm(bias: torch.Tensor, rows: torch.Tensor, matrix: torch.Tensor, *, beta: float = 1, alpha: float = 1) -> Any:
@@ -260,14 +240,10 @@ def _compiled(graph: Any, examples: Sequence[Any]) -> Compiled:
     from torch._subclasses.fake_tensor import unset_fake_temporarily
 
     mode = next(example.fake_mode for example in examples)
-    options: dict[str, Any] = {"size_asserts": False, "alignment_asserts": False}
-    hidden = examples[0]
-    if hidden.device.type == "cpu" and hidden.shape[1] == 1 and hidden.dtype in _HALF:
-        options |= {"realize_reads_threshold": 0, "realize_opcount_threshold": 0}  # else the norm is rounded again for each row of a weight
     with (
         torch.inference_mode(mode=False),
         torch.no_grad(),
-        config.patch(**options),
+        config.patch(size_asserts=False, alignment_asserts=False),
         tracing(TracingContext(mode)),
         unset_fake_temporarily(),
     ):
