@@ -101,10 +101,21 @@ def attending(model: PreTrainedModel, kv: KeyValues) -> Iterator[None]:
     """Within: the model's layers attend over ``kv``. Afterwards the model attends as it did before."""
     _current.append(kv)
     try:
-        with implemented(model.config.get_text_config(), NAME):
+        with implemented(model.config.get_text_config(), NAME), _unplanned():
             yield
     finally:
         _current.pop()
+
+
+@contextmanager
+def _unplanned() -> Iterator[None]:
+    """Within: torch does not take cuDNN's attention, which it prefers on recent GPUs and which plans every new length for milliseconds."""
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(enabled=False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(enabled=before)
 
 
 def attend(

@@ -22,9 +22,9 @@ from transformers import CompileConfig, DynamicCache, GenerationConfig, PreTrain
 from transformers.generation.streamers import BaseStreamer
 from transformers.utils import logging
 
+from engine.clock import synchronized_now
 from engine.decode import AdaDecoder
 from engine.machine import out_of_memory
-from engine.timing import synchronized_now
 from profiles.errors import InputError
 from sim.design import Design
 
@@ -79,7 +79,7 @@ class Baseline(Protocol):
 
 
 def attempt(baseline: Baseline, ids: torch.Tensor, max_new_tokens: int) -> Timed | str:
-    """A run, or why there is none, in a sentence. Raises what our own designs raise, and whatever says that memory ran out: a machine's state is no result."""
+    """A run, or why there is none, in a sentence. Raises what our own designs raise, and what says that memory ran out or that the device broke: a machine's state is no result."""
     if baseline.lacks:
         return baseline.lacks
     if isinstance(baseline, Ours):
@@ -87,7 +87,7 @@ def attempt(baseline: Baseline, ids: torch.Tensor, max_new_tokens: int) -> Timed
     try:
         return baseline.run(ids, max_new_tokens)
     except Exception as error:  # whatever else a variant of generate stumbles over is its result, not the end of the recording
-        if out_of_memory(error):
+        if out_of_memory(error) or isinstance(error, torch.AcceleratorError):
             raise
         said = " ".join(str(error).split())
         return f"{type(error).__name__}: {said[:300]}" if said else type(error).__name__
@@ -209,14 +209,14 @@ class Ours:
 
     def run(self, ids: torch.Tensor, max_new_tokens: int) -> Timed:
         """Decode one sequence, ids (1, n)."""
-        device, session = self.decoder.parts.device, self.decoder.parts.session
-        begun = synchronized_now(device)
+        devices, session = self.decoder.parts.devices, self.decoder.parts.session
+        begun = synchronized_now(*devices)
         decoding = self.decoder.start(ids, self.design, max_new_tokens=max_new_tokens)
-        prefilled = synchronized_now(device)
+        prefilled = synchronized_now(*devices)
         with session():
             for _ in decoding.steps():
                 pass
-        ended = synchronized_now(device)
+        ended = synchronized_now(*devices)
         return Timed(tokens=list(decoding.schedule.tokens), n_first=1, prefill_s=prefilled - begun, decode_s=ended - prefilled)
 
     def about(self) -> dict[str, Any]:

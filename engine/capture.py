@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -93,9 +94,32 @@ def captured(work: Work, example: torch.Tensor, *, pool: Any, side: Any) -> Capt
         out = torch.empty_like(out)
     torch.cuda.current_stream(device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    # the outer stream is put back where a capture fails, which leaves its own set
-    with torch.cuda.stream(side), torch.cuda.graph(graph, pool=pool, stream=side):
-        before = torch.cuda.memory_reserved(device)
-        out.copy_(work(given))
-        taken = torch.cuda.memory_reserved(device) - before
+    failed: list[Exception] = []
+    try:
+        # the outer stream is put back where a capture fails, which leaves its own set
+        with _own_workspaces(), torch.cuda.stream(side), torch.cuda.graph(graph, pool=pool, stream=side):
+            before = torch.cuda.memory_reserved(device)
+            try:
+                out.copy_(work(given))
+            except Exception as error:
+                failed.append(error)
+                raise
+            taken = torch.cuda.memory_reserved(device) - before
+    except Exception as error:  # noqa: BLE001 - raised again, or what came before it
+        raise failed[0] if failed else error from None  # the end of a broken capture raises something else, which hides why
     return Capture(graph=graph, given=given, out=out, taken=taken)
+
+
+@contextmanager
+def _own_workspaces() -> Iterator[None]:
+    """Within: matrix products make their workspaces anew, so that a graph's lies in its own pool.
+
+    One made before would be baked into the graph and belong to nobody that the graph keeps alive: torch frees them all where its own compiler captures graphs,
+    and one stream's where a graph of it goes.
+    """
+    clear: Callable[[], None] = getattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None)  # builds for CPUs have none
+    clear()
+    try:
+        yield
+    finally:
+        clear()

@@ -10,14 +10,24 @@ from typing import Any
 import torch
 
 
-class Clock:
-    """Marks moments; ``intervals`` gives the seconds between consecutive marks. CUDA events on this GPU, so that marking waits for nothing.
+def synchronized_now(*devices: torch.device) -> float:
+    """Seconds of a monotonic clock once these devices have done all they were given."""
+    for device in devices:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    return time.perf_counter()
 
-    Marks may stand within a graph (``replayed``): its next replay overwrites them, so they must have been read by then (``settle``).
+
+class Clock:
+    """Marks moments; ``intervals`` gives the seconds between consecutive marks. On one GPU by CUDA events, so that marking waits for nothing.
+
+    Several devices have no stream in common: there the host marks once all have done what they were given. Marks may stand within a graph (``replayed``):
+    its next replay overwrites them, so they must have been read by then (``settle``).
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.cuda = device, device.type == "cuda"
+    def __init__(self, *devices: torch.device) -> None:
+        self.devices, self.device = devices, devices[0]
+        self.cuda = len(devices) == 1 and self.device.type == "cuda"
         self._marks: list[Any] = []
         self._seconds: list[float] = []  # intervals that are read already
         self._carried = 0.0  # of the interval that is under way
@@ -50,7 +60,7 @@ class Clock:
 
     def _now(self) -> Any:
         if not self.cuda:
-            return time.perf_counter()
+            return synchronized_now(*self.devices)
         event = torch.cuda.Event(enable_timing=True)
         event.record(torch.cuda.current_stream(self.device))
         return event

@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 
 from engine import quantised
 from engine.baselines import Baseline
+from engine.clock import Clock, synchronized_now
 from engine.conditions import Conditions
 from engine.contest import Contest
 from engine.counterfactual import Counterfactual, Text
@@ -37,7 +38,7 @@ from engine.prompts import Prompt
 from engine.sampling import Sampling, chooser_of
 from engine.segments import most_positions
 from engine.states import Continuation
-from engine.timing import Clock, host_seconds, mark_works, synchronized_now, walk
+from engine.timing import host_seconds, mark_works, walk
 from profiles.dice import dice
 from profiles.errors import InputError
 from profiles.manifest import manifest_digest, tables_of
@@ -265,13 +266,13 @@ class Recorder:
         """One timed run: its rounds, and its row of the runs table."""
         ids = torch.tensor([self.plan.encoded[p]])
         joules = self.meter.joules()
-        begun = synchronized_now(self.device)
+        begun = synchronized_now(*self.decoder.parts.devices)
         decoding = self._start(ids, design, p)
-        prefilled = synchronized_now(self.device)
+        prefilled = synchronized_now(*self.decoder.parts.devices)
         with self.decoder.parts.session():
             for _ in decoding.steps(watch):
                 pass
-        ended = synchronized_now(self.device)
+        ended = synchronized_now(*self.decoder.parts.devices)
         schedule = decoding.schedule
         row = {"n_tokens": len(schedule.tokens), "prefill_s": prefilled - begun, "decode_s": ended - prefilled}
         return schedule.rounds, {**row, "energy_j": self.meter.joules() - joules}
@@ -301,7 +302,7 @@ class Recorder:
     def _prefills(self, filler: torch.Tensor, visit: int) -> Iterator[Row]:
         """Prompts of the shortest, middle and longest length recorded."""
         lengths = sorted(map(len, self.plan.encoded))
-        parts, clock = self.decoder.parts, Clock(self.device)
+        parts, clock = self.decoder.parts, Clock(*self.decoder.parts.devices)
         for n in sorted({lengths[0], lengths[len(lengths) // 2], lengths[-1]}):
             clock.mark()
             hidden = parts.run(0, parts.n_layers, parts.embed(filler[:, :n], 0), 0)
@@ -316,11 +317,11 @@ class Recorder:
         works: list[Row] = []
         for design in self.plan.designs:
             ids = torch.tensor([self.plan.encoded[p]])
-            begun = synchronized_now(self.device)
+            begun = synchronized_now(*self.decoder.parts.devices)
             decoding = self._start(ids, design, p)
-            prefilled = synchronized_now(self.device)
+            prefilled = synchronized_now(*self.decoder.parts.devices)
             done, clock = mark_works(decoding)
-            ended = synchronized_now(self.device)
+            ended = synchronized_now(*self.decoder.parts.devices)
             same = {**columns(design), "prompt": p, "repeat": 0}
             row = {
                 "n_tokens": len(decoding.schedule.tokens),

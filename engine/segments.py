@@ -67,8 +67,8 @@ def most_positions(model: PreTrainedModel) -> int | None:
 class SegmentedModel:
     """A causal LM taken apart. Raises UnsupportedModel, naming the model, where that cannot be done exactly.
 
-    n_layers: L. hidden_size: d. Hidden states are (1, n, d); positions are contiguous [start, start + n). fallbacks: why something runs in another way
-    than was asked for (`engine.static`).
+    n_layers: L. hidden_size: d. device: where tokens go. devices: all that hold weights. Hidden states are (1, n, d); positions are contiguous
+    [start, start + n). fallbacks: why something runs in another way than was asked for (`engine.static`).
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -80,6 +80,7 @@ class SegmentedModel:
         self.n_layers = len(self.layers)
         self.hidden_size = int(self.config.hidden_size)
         self.device = next(model.parameters()).device
+        self.devices = tuple(dict.fromkeys((self.device, *(weight.device for weight in model.parameters()))))
         self.dtype = next(
             p.dtype for p in self.layers.parameters() if p.is_floating_point()
         )  # quantised weights come with others that are not
@@ -376,6 +377,8 @@ class SegmentedModel:
     @property
     def timing(self) -> str:
         """How marked layers are timed."""
+        if len(self.devices) > 1:
+            return "host clock, all devices waited for at every layer"
         return "host clock" if self.device.type == "cpu" else "events between layers"
 
     @property

@@ -150,9 +150,8 @@ class StaticModel(SegmentedModel):
             for k, v in zip(self.kv.keys, self.kv.values, strict=True)
         ]
         self.windows: dict[int, int | None] = {layer: window or None for layer, window in self.kv.windows.items()}
-        devices = {parameter.device for parameter in model.parameters()}
-        if len(devices) > 1:
-            self.fall_back(f"{self.name} is spread over {len(devices)} devices, so it runs eagerly")
+        if len(self.devices) > 1:
+            self.fall_back(f"{self.name} is spread over {len(self.devices)} devices, so it runs eagerly")
             return
         self.static = True
         self.detach()

@@ -7,7 +7,6 @@ weights are still in the cache, so walks of several depths are timed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
@@ -25,16 +24,9 @@ from sim.scheduler import KINDS, Check, Draft, Outcome, Run, Schedule, Verdict, 
 Row = dict[str, Any]
 
 
-def synchronized_now(device: torch.device) -> float:
-    """Seconds of a monotonic clock once the device has done all it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
 def mark_works(decoding: Decoding) -> tuple[list[str], Clock]:
     """Do all the work, marking a clock before it and after each piece; the kind of each piece. Opens the parts' session."""
-    clock = Clock(decoding.parts.device)
+    clock = Clock(*decoding.parts.devices)
     done = []
     with decoding.parts.session():
         clock.mark()
@@ -115,7 +107,7 @@ def walk(
     checked = not full and depth in decoder.heads.transforms
     walks = Walks(depth, parts.n_layers, tokens, context, checked=checked, laps=laps + 1)
     decoding = Walking(parts, decoder.heads, walks, chooser_of(sampling))
-    clock = Clock(parts.device)
+    clock = Clock(*parts.devices)
     decoding.clock = clock
     clock.mark()
     for work in decoding.steps():
@@ -158,7 +150,7 @@ def _host_seconds(decoder: AdaDecoder, depth: int, context: int, rounds: int, sa
         max_new_tokens=rounds * (design.cap + 1 if depth else 1) + 1,
         sampled=sampling is not None,
     )
-    clock = Clock(parts.device)
+    clock = Clock(*parts.devices)
 
     def answers(work: Work) -> Outcome:
         """Every token exits at ``depth``, every draft holds; the work before is marked as done."""

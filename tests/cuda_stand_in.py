@@ -57,6 +57,8 @@ class Device:
         self.waits = 0
         self.moments = 0
         self.refusing = False  # whether a capture takes no external events
+        self.breaking = False  # whether the end of a capture in which something failed raises an error of its own
+        self.cleared: list[str] = []  # what had been done when the workspaces of products were cleared
 
     def stream(self, _device: torch.device) -> Device:
         self.streams.append(self)
@@ -64,6 +66,10 @@ class Device:
 
     def wait_stream(self, _other: Any) -> None:
         """All is done in order here."""
+
+    def clear_workspaces(self) -> None:
+        assert self.open is None
+        self.cleared.append(f"{len(self.graphs)} graphs, {len(self.used)} captures")
 
     def synchronize(self, _device: torch.device | None = None) -> None:
         self.waits += 1
@@ -85,6 +91,10 @@ class Device:
             self.open = graph
             try:
                 yield
+            except Exception:
+                if self.breaking:
+                    raise RuntimeError("capture failed due to a previous error") from None
+                raise
             finally:
                 self.open = None
 
@@ -140,6 +150,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Device:
     }
     for name, stand_in in stand_ins.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", made.clear_workspaces, raising=False)
     for name in READS:
         monkeypatch.setattr(torch.Tensor, name, _refused_within(made, getattr(torch.Tensor, name)))
     return made

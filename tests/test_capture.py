@@ -15,6 +15,7 @@ from engine.decode import AdaDecoder, greedy_draft, head_logits
 from engine.graphs import CapturedModel
 from engine.heads import ExitHeads
 from engine.sampling import Sampler, Sampling, read_draft
+from engine.segments import SegmentedModel
 from engine.static import StaticModel
 from engine.timing import host_seconds, walk
 from sim.design import Design
@@ -105,6 +106,36 @@ def test_all_that_runs_need_is_prepared(device: Device) -> None:
         captures = len(device.graphs)
         decoder.generate(prompt, 14, gamma=0.0, placement=(2, 4), eos_token_id=(), **({"temperature": 0.7, "seed": 1} if sampled else {}))
         assert len(device.graphs) == captures
+
+
+def test_a_graphs_workspaces_are_its_own(device: Device) -> None:
+    """Those of the warm-up are gone before it is captured, and its own are nobody else's after."""
+    pool = device.pool()
+    capture(lambda x: x @ x, torch.ones(3, 3), pool=pool, side=device)
+    assert device.cleared == ["1 graphs, 0 captures", "1 graphs, 1 captures"]
+
+
+def test_a_broken_capture_says_why_and_its_pool_is_left(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what its end says; what is captured from then on gets memory of its own."""
+    decoder, parts = captured()
+    device.breaking = True
+    monkeypatch.setattr(SegmentedModel, "unembed", _refusing_within(device))
+    prompt = random_prompt(7)
+    with pytest.warns(UserWarning, match="could not be captured as a CUDA graph .*RuntimeError: no logits in a graph"):
+        decoder.generate(prompt, 8, policy="vanilla", eos_token_id=())
+    pools = {id(owner): group.pool for owner, group in parts._groups.items()}
+    assert len(device.pools) == len(set(pools.values())) + 1
+
+
+def _refusing_within(device: Device) -> Any:
+    unembed = SegmentedModel.unembed
+
+    def refusing(self: SegmentedModel, normed: torch.Tensor) -> torch.Tensor:
+        if device.open is not None:
+            raise RuntimeError("no logits in a graph")
+        return unembed(self, normed)
+
+    return refusing
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from engine.clock import Clock, synchronized_now
 from engine.decode import AdaDecoder
 from engine.heads import ExitHeads
 from engine.static import StaticModel
-from engine.timing import Clock, Walking, Walks, host_seconds, synchronized_now, walk
+from engine.timing import Walking, Walks, host_seconds, walk
 from sim.scheduler import Check, Run, Verify
 from tests.models import tiny_model
 
@@ -94,7 +95,7 @@ def test_host_time_is_what_a_decode_takes_less_its_layers_and_heads(
 ) -> None:
     """With a clock that ticks once a mark: vanilla does 4 pieces of work in 2 rounds, one interval after each run and one before the next work left over."""
     ticks = iter(range(10**6))
-    monkeypatch.setattr("engine.timing.time.perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr("engine.clock.time.perf_counter", lambda: float(next(ticks)))
     with decoder.parts.session():
         decoder.parts.run(0, 6, decoder.parts.embed(torch.tensor([[1]]), 0), 0)
         host = host_seconds(decoder, depth, context=1, rounds=2)
@@ -125,6 +126,18 @@ def test_the_models_own_gpu_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert clock.intervals() == [0.25]
     synchronized_now(device)
     assert asked == [("record", "stream of cuda:1")] * 2 + [("wait", device)] * 2
+
+
+def test_several_devices_are_all_waited_for_at_every_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their streams have no order between them that events could tell."""
+    devices, asked, ticks = (torch.device("cuda", 0), torch.device("cpu"), torch.device("cuda", 1)), [], iter((1.0, 4.0))
+    monkeypatch.setattr(torch.cuda, "synchronize", asked.append)
+    monkeypatch.setattr("engine.clock.time.perf_counter", lambda: next(ticks))
+    clock = Clock(*devices)
+    clock.mark()
+    clock.mark()
+    assert clock.intervals() == [3.0]
+    assert asked == [devices[0], devices[2]] * 2
 
 
 def test_the_hosts_clock_has_nothing_to_settle(decoder: AdaDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
