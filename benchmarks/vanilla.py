@@ -1,9 +1,10 @@
 """Our vanilla, eager, in static shapes and compiled, beside ``transformers`` generate in turn in one run; and AdaDecode beside our compiled vanilla.
 
 On one CPU thread at batch 1: the demo model on held-out prompts, and a Llama of 150M random parameters, each in FP32 and BF16. A text must be the model's own
-in FP32; in BF16, where the order of sums may flip a near-tie, those that are its own are counted, and AdaDecode's that are vanilla's in the same mode. All texts have the same length, whatever their ends, so that
-seconds compare. The limit beside them is a token as fast as this core reads as many bytes as the weights have, in the same turns. AdaDecode's designs are the best by
-simulation, on other prompts than those that are measured, with latencies recorded here in each dtype and mode.
+in FP32; in BF16, where the order of sums may flip a near-tie, those that are its own are counted, and AdaDecode's that are vanilla's in the same mode. All
+texts have the same length, whatever their ends, so that seconds compare. The limit beside them is a token as fast as this core reads as many bytes as the
+weights have, in the same turns. AdaDecode's designs are the best by simulation, on other prompts than those that are measured, with latencies recorded here
+in each dtype and mode.
 """
 
 from __future__ import annotations
