@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 import torch
@@ -72,7 +73,7 @@ def compare(domain: str, baselines: Sequence[Baseline], texts: Sequence[Text], r
     whole = {name: [one for _, one in pairs] for name, pairs in seconds.items()}
     for name in seconds:
         told[name] |= {
-            "tpot_s": sorted(token[name])[repeats // 2],
+            "tpot_s": median(token[name]),
             "over_vanilla": ratio(token["vanilla"], token[name]),
             "over_generate": ratio(token["generate"], token[name]),
             "over_generate_whole": ratio(whole["generate"], whole[name]),

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from rich.table import Table
 from transformers import PreTrainedModel
 
 from engine.heads import ExitHeads
@@ -63,13 +62,3 @@ def coverage(parts: SegmentedModel, model: PreTrainedModel, heads: ExitHeads, te
     shares = (counts.double() / outputs).tolist()
     full_share, formed, same = (tuple(row) for row in shares)
     return Coverage(outputs=outputs, outside=outside / outputs, depths=heads.depths, full=full_share, formed=formed, same=same)
-
-
-def coverage_table(found: dict[str, Any], label: str) -> Table:
-    """A coverage, as `Coverage.to_dict` has it, for people. label: of the form."""
-    table = Table(title=f"heads {label} on {found['outputs']:,} outputs, {found['outside']:.1%} of them outside the shortlist")
-    for column in ("depth", "agreement, full", f"agreement, {label}", "same token"):
-        table.add_column(column, justify="right")
-    for depth, *shares in zip(*(found[name] for name in ("depths", "full", "formed", "same")), strict=True):
-        table.add_row(str(depth), *(f"{share:.1%}" for share in shares))
-    return table

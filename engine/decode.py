@@ -117,7 +117,7 @@ class AdaDecoder:
     """Decoding of a causal LM with exit heads, without loss: greedy, token-equal to the model's own, or sampled, distributed as its own samples.
 
     graphs: ``eager``, ``static``, ``compile``, ``cuda`` or ``cuda+compile``, how segments are run (see `engine.graphs`); what cannot be run so falls back with a
-    warning. numerics: ``native``, or ``canonical``: vanilla and every design agree bit for bit in any dtype, at a cost (see `engine.numerics`).
+    warning. numerics: ``native``, or ``canonical``: greedily, vanilla and every design agree bit for bit in any dtype, at a cost (see `engine.numerics`).
     Logits processors are not applied. Raises UnsupportedModel, HeadsError. The model is used as it is and stays usable by itself.
     """
 

@@ -2,8 +2,9 @@
 
 A kernel may add in another order where the number of rows is another, so a token that is decided in a batch of deferred ones can differ in its
 last bits from the same token decided alone, and flip a near-tie. Canonical passes have one shape: ``ROWS`` rows, the token at position p always in
-row p mod ``ROWS``, its keys up to the end of p's bucket of ``BUCKET`` positions. Vanilla and every design then agree bit for bit. Prompts are
-computed as they come: they are the same for all.
+row p mod ``ROWS``, its keys up to the end of p's bucket of ``BUCKET`` positions. Greedily, vanilla and every design then agree bit for bit;
+sampled, a token's probabilities do, but designs draw differently, and so write different texts. Prompts are computed as they come: they are the same
+for all.
 """
 
 from __future__ import annotations

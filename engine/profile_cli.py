@@ -33,6 +33,7 @@ from engine.scripted_record import ScriptedRecorder
 from engine.summary import baseline_tables, summary_table
 from profiles.errors import InputError
 from sim.conditions import conditions_of
+from sim.coverage import coverage_tables
 from sim.design import DEFAULT_CAP, Design, Policy
 from sim.options import path_of
 
@@ -135,7 +136,9 @@ def profile(
     ] = None,
     numerics: Annotated[
         str | None,
-        typer.Option(help="native, or canonical: every design agrees bit for bit in any dtype, at a cost; runs eagerly [native]"),
+        typer.Option(
+            help="native, or canonical: every design agrees bit for bit in any dtype, at a cost, if greedy (samples are drawn differently by each); runs eagerly [native]"
+        ),
     ] = None,
     gammas: Annotated[str | None, typer.Option(help="confidence thresholds to run (comma list) [0.5,0.75,0.9]")] = None,
     placements: Annotated[str | None, typer.Option(help="head placements to run: 4;8;4,8 [three, from a quarter of the depth]")] = None,
@@ -190,7 +193,8 @@ def profile(
     if chosen["scripted"] is None:
         decoder, tokenizer, available = load(chosen, console)
         check_shared_heads(decoder.heads)
-        decoder.heads = formed(decoder.heads, decoder.parts.model, tokenizer, available, chosen, console)
+        recorded = choose_prompts(available, chosen["domains"], chosen["limit"])
+        decoder.heads = formed(decoder.heads, decoder.parts.model, tokenizer, recorded, chosen, console)
         check_shared_heads(decoder.heads)
         plan = make_plan(decoder, tokenizer, available, chosen)
         beside = chosen_baselines(chosen, decoder, plan, tokenizer)
@@ -224,7 +228,7 @@ def profile(
         raise typer.Exit(130) from None
     leave()
     told = Console(quiet=console.quiet)
-    told.print(summary_table(done), *baseline_tables(done))
+    told.print(summary_table(done), *coverage_tables(done), *baseline_tables(done))
     told.print(*conditions_of(done), sep="\n", highlight=False, soft_wrap=True)
     told.print(f"{out} recorded in {time.monotonic() - started:.0f} s. Next: adadecode-sim validate {out}")
 

@@ -23,7 +23,9 @@ from profiles.errors import DesignError, InputError, ProfileError
 from profiles.store import Profile
 from profiles.trace import Trace
 from sim.design import Design
+from sim.head_form import FULL, HeadForm
 from sim.options import in_proportion
+from sim.origin import said_form_of
 from sim.outcomes import Answers, BranchModel, schedule_of
 from sim.scheduler import Outcome, Schedule, Work
 
@@ -60,7 +62,7 @@ class Script:
     """A recorded text, heard by heads of a model of ``n_layers`` layers, as the decisions of that model's runs.
 
     places: where each head of the recording stands now. tables: prompts, trace and branches, as a profile has them, numbered from 0. numbers: what each
-    prompt is called in the recording. source: its manifest.
+    prompt is called in the recording. source: its manifest. form: of the heads that decided.
     """
 
     source: Mapping[str, Any]
@@ -68,6 +70,7 @@ class Script:
     places: Mapping[int, int]
     tables: Mapping[str, pd.DataFrame]
     numbers: tuple[int, ...]
+    form: HeadForm = FULL
 
     @classmethod
     def of(
@@ -109,6 +112,7 @@ class Script:
             places=dict(sorted(places.items())),
             tables=_cut(profile, chosen, {**places, profile.n_layers: n_layers}, max_new_tokens),
             numbers=tuple(chosen),
+            form=said_form_of(profile),
         )
 
     @cached_property
@@ -170,11 +174,12 @@ class Script:
         return ScriptedDecoding(decoder.parts, decoder.heads, schedule, Answers(self.trace, prompt, schedule, self.model))
 
     def about(self) -> dict[str, Any]:
-        """For a manifest: whose decisions these are, where its heads stand, and whether they were drawn, as its tokens then were."""
+        """For a manifest: whose decisions these are, where its heads stand and in which form, if not the full one, and whether they were drawn, as its tokens then were."""
         source = self.source
         drawn = {"synthetic": True} if source.get("synthetic") else {}
         return {
             **drawn,
+            **({} if self.form.is_full else {"form": self.form.to_dict()}),
             "profile": source.get("name"),
             "digest": source.get("digest"),
             "model": source["model"].get("name"),

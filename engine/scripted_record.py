@@ -55,6 +55,11 @@ class ScriptedRecorder(Recorder):
             "times are this model's own; speedups are those of that text and its heads",
             "prompts are random tokens, as many as were recorded",
         ]
+        timed, decided = self.decoder.heads.form, self.script.form
+        if timed != decided:
+            said.append(
+                f"heads {timed.label} were timed, heads {decided.label} decided: exits and accepts are those of the latter, so that no speedup shows what the form loses"
+            )
         if self.shape is not None:
             manifest["model"] |= {"name": f"{self.shape.name}, random weights", "shape": asdict(self.shape)}
             manifest["heads"] |= {"name": "random matrices"}

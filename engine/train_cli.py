@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from profiles.errors import InputError
+from sim.coverage import coverage_table
 
 app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
 
@@ -52,7 +53,6 @@ def train(
         from engine.prompts import read_prompts
 
         texts = read_prompts(prompts)
-        from engine.coverage import coverage_table
         from engine.demo import load_demo
         from engine.loading import load_model
         from engine.machine import torch_device
@@ -87,7 +87,7 @@ def train(
     console = Console()
     console.print(metrics_table(heads))
     if heads.coverage is not None:
-        console.print(coverage_table(heads.coverage, heads.form.label))
+        console.print(coverage_table(heads.coverage, heads.form))
     console.print(f"heads at depths {', '.join(map(str, heads.depths))} in {out}", highlight=False, soft_wrap=True)
 
 

@@ -19,11 +19,12 @@ from sim.accounting_cli import account
 from sim.branches import BranchErrors
 from sim.compare import Comparison, by_design, compare
 from sim.conditions import conditions_of
+from sim.coverage import coverage_of, coverage_tables
 from sim.design import DEFAULT_CAP, Policy
 from sim.limits_cli import limits
 from sim.memory_cli import memory
 from sim.options import CapOption, GammaOption, HeadsOption, JsonOption, PolicyOption, VerifyOption, design_of, print_json
-from sim.origin import sampling_of, script_of
+from sim.origin import form_of, sampling_of, script_of
 from sim.outliers import outlier_table, outliers
 from sim.picture import cells, schedule_figure
 from sim.predict import Predictor
@@ -76,13 +77,14 @@ def validate_command(
         "conditions": (conditions := conditions_of(profile)),
         "scripted": profile.manifest.get("scripted"),
         "sampling": profile.manifest.get("sampling"),
+        "heads": {"form": form_of(profile).to_dict(), "coverage": coverage_of(profile)},
     }
     if as_json:
         print_json(summary)
     else:
         for said in filter(None, (script_of(profile), sampling_of(profile))):
             Console().print(said, highlight=False)
-        for table in (*comparison_tables(comparison), branch_table(errors), outlier_table(strays)):
+        for table in (*comparison_tables(comparison), branch_table(errors), outlier_table(strays), *coverage_tables(profile)):
             Console().print(table, highlight=False)
         for line in conditions:
             Console().print(line, highlight=False, soft_wrap=True)

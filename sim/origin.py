@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from profiles.devices import Device, catalogue, find_device
 from profiles.errors import DeviceError, ShapeError
 from profiles.models import find_model
 from profiles.shape import ModelShape
 from profiles.store import Profile
-from sim.head_form import FULL, HeadForm
+from sim.head_form import HeadForm
 from sim.precision import Precision
 
 
@@ -81,12 +84,14 @@ def is_synthetic(profile: Profile) -> bool:
 
 
 def script_of(profile: Profile) -> str | None:
-    """Whose decisions its runs followed (`engine.scripted`), in words; None where the model decided for itself."""
+    """Whose decisions its runs followed (`engine.scripted`), in words; None where the model decided for itself. Raises HeadsError."""
     about = profile.manifest.get("scripted")
     if not about:
         return None
     heads = ", ".join(f"{head} at {place}" for head, place in about["map"].items())
-    return f"scripted: decisions of {about['profile']} ({about['model']}, {about['n_layers']} layers), its heads {heads}"
+    said, timed = said_form_of(profile), form_of(profile)
+    other = "" if said == timed else f", {said.label} ones: those timed are {timed.label}, and would decide otherwise"
+    return f"scripted: decisions of {about['profile']} ({about['model']}, {about['n_layers']} layers), its heads {heads}{other}"
 
 
 def sampling_of(profile: Profile) -> str | None:
@@ -100,13 +105,18 @@ def sampling_of(profile: Profile) -> str | None:
 
 def form_of(profile: Profile) -> HeadForm:
     """The form of the heads that were timed. Raises HeadsError for one that this program does not know."""
-    told = profile.manifest["heads"].get("form") or {}
-    return HeadForm(shortlist=told.get("shortlist"), dtype=told.get("dtype"))
+    return _form(profile.manifest["heads"])
 
 
 def said_form_of(profile: Profile) -> HeadForm:
-    """The form of the heads whose answers the trace holds: full ones, where decisions were another recording's."""
-    return FULL if profile.manifest.get("scripted") else form_of(profile)
+    """The form of the heads whose answers the trace holds: of the recording's that was followed, where decisions are another's. Raises HeadsError."""
+    return _form(profile.manifest.get("scripted") or profile.manifest["heads"])
+
+
+def _form(about: Mapping[str, Any]) -> HeadForm:
+    """What is told as ``form``; full where nothing is."""
+    told = about.get("form") or {}
+    return HeadForm(shortlist=told.get("shortlist"), dtype=told.get("dtype"))
 
 
 def attends(profile: Profile) -> bool:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from engine import int8
-from engine.coverage import Coverage, coverage, coverage_table
+from engine.coverage import Coverage, coverage
 from engine.decode import AdaDecoder
 from engine.form_options import check_form, formed
 from engine.heads import CONFIG, ExitHeads
@@ -27,6 +27,7 @@ from engine.shortlist import by_frequency, frequent_in
 from engine.states import Continuation
 from engine.train import train_heads
 from profiles.errors import HeadsError, InputError
+from sim.coverage import coverage_table
 from sim.head_form import FULL, HeadForm
 from sim.scheduler import Draft, Outcome, Work
 from tests.models import N_LAYERS, VOCABULARY, greedy_text, random_heads, random_prompt, tiny_model
@@ -374,7 +375,7 @@ def test_training_counts_tokens_and_saves_the_form(tmp_path: Path, model: PreTra
     assert heads.coverage is not None
     assert all(torch.equal(heads.transforms[d], plain.transforms[d]) for d in DEPTHS)
     with Console(width=100, record=True) as console:
-        console.print(coverage_table(heads.coverage, heads.form.label))
+        console.print(coverage_table(heads.coverage, heads.form))
     assert "of them outside the shortlist" in " ".join(console.export_text().split())
     with pytest.raises(InputError, match=r"form was .*, is now None"):
         train_heads(model, letter_tokenizer(), PROMPTS, DEPTHS, tmp_path / "a", **options)
@@ -398,19 +399,25 @@ def test_options_give_heads_another_form_and_back(decoder: AdaDecoder) -> None:
     assert take(both, chosen=chosen(shortlist=0, head_dtype="own")).form == FULL
 
 
+@pytest.mark.parametrize(("texts", "own"), [(("0", "2", "no such text"), 2), (("no such text",), 0)])
 def test_a_shortlist_counted_on_the_prompts_themselves_is_told(
-    decoder: AdaDecoder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    decoder: AdaDecoder, tmp_path: Path, capsys: pytest.CaptureFixture[str], texts: tuple[str, ...], own: int
 ) -> None:
-    """And one that is shorter than asked for."""
-    profile = synthetic_profile(tmp_path / "p")
-    profile.prompts["sha256"].iloc[0]  # of the text that follows
-    formed(
-        decoder.heads, decoder.parts.model, letter_tokenizer(), [Prompt(text="no such text")],
-        chosen(shortlist=90, shortlist_from=str(tmp_path / "p")), Console(width=200),
-    )  # fmt: skip
+    """A synthetic profile's texts are its prompts' numbers."""
+    synthetic_profile(tmp_path / "p")
+    source, console = str(tmp_path / "p"), Console(width=200)
+    prompts = [Prompt(text=text) for text in texts]
+    formed(decoder.heads, decoder.parts.model, letter_tokenizer(), prompts, chosen(shortlist=20, shortlist_from=source), console)
     out = capsys.readouterr().out
-    assert "different tokens were counted, so the shortlist holds these, and not 90" in out
-    assert "of these prompts themselves" not in out
+    assert ("of these prompts themselves" in out) == bool(own)
+    assert (f"counted on {own} of these prompts themselves" in out) == bool(own)
+
+
+def test_a_shortlist_shorter_than_asked_for_is_told(decoder: AdaDecoder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    synthetic_profile(tmp_path / "p")
+    asked = chosen(shortlist=90, shortlist_from=str(tmp_path / "p"))
+    formed(decoder.heads, decoder.parts.model, letter_tokenizer(), [], asked, Console(width=200))
+    assert "different tokens were counted, so the shortlist holds these, and not 90" in capsys.readouterr().out
 
 
 def test_a_source_without_a_shortlist_is_refused() -> None:

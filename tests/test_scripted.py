@@ -239,6 +239,14 @@ def test_a_sampled_recording_is_not_followed(recording: Profile) -> None:
         Script.of(sampled, N_LAYERS, PLACES)
 
 
+def test_decisions_of_heads_of_another_form_are_said_to_be(recording: Profile) -> None:
+    """Of full ones nothing is said."""
+    heads = {**recording.manifest["heads"], "form": {"shortlist": 64, "dtype": None}}
+    followed = replace(recording, manifest={**recording.manifest, "heads": heads})
+    assert Script.of(followed, N_LAYERS, PLACES).about()["form"] == {"shortlist": 64, "dtype": None}
+    assert "form" not in Script.of(recording, N_LAYERS, PLACES).about()
+
+
 def test_drawn_decisions_are_said_to_be_drawn(script: Script, tmp_path: Path) -> None:
     """Tokens of a synthetic trace have no frequencies, and whoever asks what a shortlist would hold must know."""
     model = HeadModel.of(16, (4, 8), (0.6, 0.8))

@@ -247,10 +247,38 @@ def test_a_recording_does_not_go_on_with_another_script(shape: str, tmp_path: Pa
     assert "holds another recording" in refusal(["--out", str(tmp_path / "p"), "--resume", "--map", "2:1,5:2,8:4"])
 
 
-def test_random_heads_cover_no_text(shape: str, tmp_path: Path) -> None:
-    """Nor need the script's tokens be in the model's vocabulary."""
+@pytest.fixture(scope="module")
+def cheaper(shape: str, tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """The decisions of full heads, with heads that have a shortlist doing the work."""
+    out = tmp_path_factory.mktemp("cheaper") / "p"
     heads = ["--shortlist", "16", "--limit", "1", "--max-new-tokens", "6", "--repeats", "1"]
-    result = CliRunner().invoke(app, [*options(shape, tmp_path / "p"), *heads])
+    result = CliRunner().invoke(app, [*options(shape, out), *heads])
     assert result.exit_code == 0, result.output
-    about = read_profile(tmp_path / "p").manifest["heads"]
+    return read_profile(out)
+
+
+def test_random_heads_cover_no_text(cheaper: Profile) -> None:
+    """Nor need the script's tokens be in the model's vocabulary."""
+    about = cheaper.manifest["heads"]
     assert (about["form"]["shortlist"], about["coverage"]) == (16, None)
+
+
+def test_heads_that_were_timed_and_did_not_decide_are_told(cheaper: Profile, recorded: Profile) -> None:
+    """Where decisions are those of heads of the same form, nothing is."""
+    wanted = "heads shortlist:16 were timed, heads full decided"
+    assert [said.startswith(wanted) for said in cheaper.manifest["limitations"]].count(True) == 1
+    assert not any("were timed" in said for said in recorded.manifest["limitations"])
+
+
+def test_every_command_tells_that_the_timed_heads_would_decide_otherwise(
+    cheaper: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("plotly")
+    wanted = "full ones: those timed are shortlist:16, and would decide otherwise"
+    Console(width=300).print(summary_table(cheaper))
+    for arguments in (("validate",), ("predict", "--heads", "2", "--gamma", "0.4"), ("account", "--heads", "2", "--gamma", "0.4")):
+        assert wanted in " ".join(capsys.readouterr().out.split())
+        assert run(arguments[0], cheaper.path, *arguments[1:]) == 0
+    assert wanted in " ".join(capsys.readouterr().out.split())
+    assert run("report", cheaper.path, "--out", tmp_path / "page.html", "--markdown", tmp_path / "report.md") == 0
+    assert wanted in (tmp_path / "report.md").read_text()

@@ -131,11 +131,13 @@ def test_a_shortlist_takes_fewer_drafts_and_no_other_text(trace: Trace) -> None:
 
 
 def test_a_profile_tells_the_form_of_its_heads(tmp_path: Path, profile: Profile) -> None:
-    """Older ones do not, and had full ones; scripted decisions are a full head's, whatever was timed."""
+    """Older ones do not, and had full ones; scripted decisions are those of the heads that were followed, whatever was timed."""
     recorded = with_form(tmp_path / "a", {"shortlist": 8, "dtype": "int8", "product": "weight-only", "tokens": [1, 2]})
     scripted = with_form(tmp_path / "b", {"shortlist": 8, "dtype": None}, scripted={"profile": "x"})
     assert (form_of(profile), form_of(recorded), said_form_of(recorded)) == (FULL, *[HeadForm(shortlist=8, dtype="int8")] * 2)
     assert (form_of(scripted), said_form_of(scripted)) == (SHORT, FULL)
+    followed = with_form(tmp_path / "c", {"shortlist": None}, scripted={"profile": "x", "form": {"shortlist": 8, "dtype": None}})
+    assert (form_of(followed), said_form_of(followed)) == (FULL, SHORT)
 
 
 def test_what_was_recorded_is_not_changed_twice(tmp_path: Path) -> None:

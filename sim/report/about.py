@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from profiles.store import Profile
-from sim.origin import sampling_of, script_of
+from sim.coverage import coverage_of, coverage_words
+from sim.origin import form_of, sampling_of, script_of
 from sim.report import words
 
 
@@ -42,6 +43,7 @@ def provenance(profile: Profile) -> dict[str, str]:
         "model": model(manifest),
         "model class, revision": f"{_mapping(manifest['model']).get('class', 'not said')}, {_mapping(manifest['model']).get('revision') or 'no revision'}",
         "exit heads": f"{_mapping(manifest['heads']).get('name', 'heads')} at {words.listed(profile.depths, 40) or 'no depth'}",
+        "form of the heads": _form(profile),
         "machine": machine(manifest),
         "software": ", ".join(f"{name} {version}" for name, version in _mapping(manifest["software"]).items()) or "not said",
         "decisions": script_of(profile) or "the model's own",
@@ -69,6 +71,14 @@ def sentence(text: str) -> str:
     """With a capital and a full stop."""
     text = text.strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def _form(profile: Profile) -> str:
+    """The form of the heads that ran, what multiplies where it is int8, and what of the text it leaves out, where that was measured."""
+    form, covered = form_of(profile), coverage_of(profile)
+    product = _mapping(_mapping(profile.manifest["heads"]).get("form")).get("product")
+    told = f"{form.label}{f' (product {product})' if product else ''}"
+    return told if covered is None else f"{told}; {coverage_words(covered, form)}"
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

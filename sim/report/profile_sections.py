@@ -13,7 +13,9 @@ from profiles.errors import LatencyError
 from profiles.latency import LatencyTable
 from profiles.store import Profile
 from sim.compare import Comparison, by_design, compare
+from sim.coverage import coverage_of, coverage_words
 from sim.design import Design, Policy
+from sim.origin import form_of
 from sim.predict import Predictor
 from sim.recorded import rounds_of
 from sim.replay import replay
@@ -459,8 +461,26 @@ def provenance_section(profile: Profile) -> Section:
         name="provenance",
         title="Provenance",
         lead="What was recorded, with what, and the digest that seals it.",
-        items=(listing("provenance-table", "The profile", about.provenance(profile)),),
+        items=(listing("provenance-table", "The profile", about.provenance(profile)), *_coverage(profile)),
     )
+
+
+def _coverage(profile: Profile) -> list[Table]:
+    """How often each head agrees with the last layer, as a full one and in the form that ran; nothing where nobody measured it."""
+    found = coverage_of(profile)
+    if found is None:
+        return []
+    form = form_of(profile)
+    names = {"depths": "depth", "full": "full", "formed": "formed", "same": "same"}
+    columns = {
+        "depth": ("depth", "count"),
+        "full": ("agreement, full", "percent"),
+        "formed": (f"agreement, {form.label}", "percent"),
+        "same": ("same token", "percent"),
+    }
+    frame = pd.DataFrame({column: found[name] for name, column in names.items()})
+    caption = f"{coverage_words(found, form)}. How often a head's token is the last layer's. No form changes the text: what it loses is drafts that hold."
+    return [Table(name="coverage", title=f"What heads {form.label} lose", frame=frame, columns=columns, caption=caption)]
 
 
 def limits_section(recording: Recording) -> Section:
