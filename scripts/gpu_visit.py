@@ -1,9 +1,10 @@
 """One visit to a machine with a GPU: everything that this project wants to know of one, in named stages that can be cut short and gone on with.
 
-    python scripts/gpu_visit.py --work WORK --out OUT [--stage setup,device,...] [--minutes 9] [--wheels FOLDER] [--dry-run]
+    python scripts/gpu_visit.py --work WORK --out OUT [--stage setup,device,...] [--minutes 9] [--last] [--wheels FOLDER] [--dry-run]
+    python scripts/gpu_visit.py --plan [--budget 15] [--minutes 9]
 
 Every stage is a process of its own: what fails is written down and stops nothing else, and what runs out of minutes is interrupted and goes on in the next
-call with the same --work (or with --restore, from the files of an earlier OUT). ``pack`` puts it all into at most 4 zip files of at most 16 MB.
+call with the same --work (or with --restore, from the files of an earlier OUT). ``pack`` puts it all into at most 3 zip files of at most 15 MB.
 --dry-run does the same on a CPU with tiny shapes and short texts. What the stages are: scripts/README.md.
 """
 

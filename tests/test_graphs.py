@@ -1,20 +1,25 @@
-"""CUDA graphs: the same text as without, captured once, timed from within, and a failed capture that falls back."""
+"""CUDA graphs: the same text as without, whatever is captured, captured once, timed from within, and a failed capture that falls back."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
 
+from engine.baselines import static_cache
 from engine.clock import Clock
 from engine.decode import AdaDecoder, greedy_draft, head_logits
 from engine.graphs import CapturedModel
 from engine.heads import ExitHeads
 from engine.sampling import packed_draft, read_draft
 from engine.static import StaticModel, Step
-from tests.models import N_LAYERS, greedy_text, random_prompt, tiny_model
+from tests.models import N_LAYERS, VOCABULARY, greedy_text, random_heads, random_prompt, tiny_model
 
 pytestmark = pytest.mark.gpu
 DESIGNS = [{"policy": "vanilla"}, {"gamma": 0.0, "placement": (2, 4)}, {"policy": "fixed", "placement": (3,), "cap": 3}]
+compiling = pytest.mark.filterwarnings("default")
+"""Compilers warn of themselves; what falls back is held against ``fallbacks``."""
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +136,71 @@ def test_what_graphs_hold_is_reported(decoder: AdaDecoder) -> None:
     decoder.generate(random_prompt(13).to("cuda"), 4, policy="vanilla", eos_token_id=())
     assert isinstance(decoder.parts, CapturedModel)
     assert decoder.parts.graphs_bytes > 0
+
+
+# ---- whatever is captured ----
+
+
+@compiling
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_compiled_layers_and_heads_are_captured(dtype: torch.dtype) -> None:
+    """Nothing falls back, and a text is the same again; in FP32 it is the model's own."""
+    model = tiny_model("llama", dtype).to("cuda")
+    decoder = AdaDecoder(model, ExitHeads.identity(model, range(1, N_LAYERS)), graphs="cuda+compile")
+    prompt = random_prompt(13).to("cuda")
+    texts, again = ([decoder.generate(prompt, 16, eos_token_id=(), **design).tokens for design in DESIGNS] for _ in range(2))
+    assert decoder.parts.fallbacks == []
+    assert texts == again
+    assert dtype != torch.float32 or texts == [greedy_text(model, prompt, 16)] * len(DESIGNS)
+
+
+@pytest.mark.parametrize("form", [{"shortlist": 20}, {"dtype": "int8"}, {"shortlist": 20, "dtype": "int8"}])
+def test_cheaper_heads_are_captured(form: dict[str, Any]) -> None:
+    """They draft what they draft without a graph, and change no text."""
+    model = tiny_model("llama", torch.float32).to("cuda")
+    heads = random_heads(model).shaped(model, frequent=range(3, VOCABULARY), **form)
+    assert heads.form.dtype == form.get("dtype")
+    prompt = random_prompt(13).to("cuda")
+    captured, eager = (
+        AdaDecoder(model, heads, graphs=graphs).generate(prompt, 16, gamma=0.3, placement=(2, 4), eos_token_id=())
+        for graphs in ("cuda", "eager")
+    )
+    assert captured.tokens == greedy_text(model, prompt, 16)
+    assert captured.rounds == eager.rounds
+
+
+def test_a_room_that_is_outgrown_changes_no_text() -> None:
+    """Its graphs go with it; the next room has its own."""
+    model = tiny_model("llama", max_position_embeddings=1024).to("cuda")
+    decoder = AdaDecoder(model, graphs="cuda")
+    rooms = []
+    for length in (13, 300, 13):
+        prompt = random_prompt(length).to("cuda")
+        assert decoder.generate(prompt, 8, policy="vanilla", eos_token_id=()).tokens == greedy_text(model, prompt, 8)
+        rooms.append(decoder.parts.kv.capacity)
+    assert rooms[0] < 300 < rooms[1]
+    assert decoder.parts.fallbacks == []
+
+
+@compiling
+def test_a_compiled_generate_between_two_texts_changes_none() -> None:
+    """It captures graphs of its own on the same model, and writes the same text."""
+    model = tiny_model("llama", torch.float32).to("cuda")
+    decoder = AdaDecoder(model, ExitHeads.identity(model, range(1, N_LAYERS)), graphs="cuda")
+    prompt = random_prompt(13).to("cuda")
+    before = [decoder.generate(prompt, 16, **design).tokens for design in DESIGNS]
+    assert static_cache(decoder, 64).run(prompt, 16).tokens == before[0]
+    assert [decoder.generate(prompt, 16, **design).tokens for design in DESIGNS] == before
+    assert decoder.parts.fallbacks == []
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_a_seed_gives_the_text_that_it_gives_without_graphs(design: dict) -> None:
+    model = tiny_model("llama", torch.float32).to("cuda")
+    heads = ExitHeads.identity(model, range(1, N_LAYERS))
+    prompt = random_prompt(13).to("cuda")
+    captured, eager = (
+        AdaDecoder(model, heads, graphs=graphs).generate(prompt, 24, eos_token_id=(), temperature=0.8, top_p=0.9, seed=3, **design)
+        for graphs in ("cuda", "eager")
+    )
+    assert (captured.tokens, captured.rounds) == (eager.tokens, eager.rounds)

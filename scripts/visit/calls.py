@@ -11,17 +11,22 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from scripts.visit.packing import unpack
-from scripts.visit.stages import ALWAYS, STAGES, calls
+from scripts.visit.stages import ALWAYS, STAGES, Limits, calls
 from scripts.visit.told import DECISIONS, ROOT, Found, Visit, result, tell
 
 SCRIPT = ROOT / "scripts/gpu_visit.py"
-MINUTES = 9.3
-"""Of a call, under ten with all that is around it."""
+MINUTES, MOST_MINUTES = 9.3, 9.6
+"""Of a call, by default and at most: under ten with all that is around it."""
+BUDGET_MINUTES = 15.0
+"""Of a visit, with all that is around its calls."""
+START_S = 90.0
+"""Assumed: from asking for a machine to a call's beginning, and from its end until the machine is given back; a later call may find another machine."""
 PACKING_S = 20.0
 """Kept of the minutes for packing."""
 GRACE_S = 25.0
@@ -33,7 +38,9 @@ def inside(visit: Visit, stage: str) -> None:
     began = time.monotonic()
     told: dict[str, Any]
     try:
-        told = {"state": "done", "result": STAGES[stage].run(visit)}
+        with warnings.catch_warnings():
+            warnings.showwarning = _show
+            told = {"state": "done", "result": STAGES[stage].run(visit)}
     except KeyboardInterrupt:
         told = {"state": "unfinished", "error": "interrupted; what was finished is kept"}
     except Found as wrong:
@@ -42,6 +49,13 @@ def inside(visit: Visit, stage: str) -> None:
         traceback.print_exc()
         told = {"state": "failed", "error": f"{type(error).__name__}: {error}"}
     tell(visit.work, stage, {**told, "seconds": time.monotonic() - began, "memory": _memory()})
+
+
+def _show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    """A warning; where it is given for something that failed, with where that came from."""
+    print(warnings.formatwarning(message, category, filename, lineno), end="", file=sys.stderr)
+    if sys.exception() is not None:
+        traceback.print_exc()
 
 
 def _memory() -> dict[str, int]:
@@ -78,15 +92,18 @@ def run(visit: Visit, stage: str, arguments: list[str], seconds: float) -> dict[
     return result(visit.work, stage)
 
 
-def worth_beginning(visit: Visit, stage: str, left: float) -> bool:
-    """Whether enough of the call is left: half of what the stage should take, or it would only make ready. Packing and a dry run always begin."""
+def worth_beginning(visit: Visit, stage: str, left: float, *, last: bool = False) -> bool:
+    """Whether enough of the call is left: half of what the stage should take, or it would only make ready; in the last call all of it, since none goes on with it.
+
+    Packing and a dry run always begin.
+    """
     if stage == "pack":
         return True
-    return left >= (1.0 if visit.dry else STAGES[stage].seconds / 2)
+    return left >= (1.0 if visit.dry else STAGES[stage].seconds * (1.0 if last else 0.5))
 
 
-def visit_all(visit: Visit, wanted: list[str], arguments: list[str]) -> dict[str, str]:
-    """Run what is wanted and not done before, in order, while there is time; the state of each."""
+def visit_all(visit: Visit, wanted: list[str], arguments: list[str], *, last: bool = False) -> dict[str, str]:
+    """Run what is wanted and not done before, in order, while there is time; the state of each. last: no call follows."""
     began = time.monotonic()
     states = {}
     for stage in [name for name in STAGES if name in wanted]:
@@ -95,7 +112,7 @@ def visit_all(visit: Visit, wanted: list[str], arguments: list[str]) -> dict[str
             states[stage] = "done"
             print(f"{stage}: done before")
             continue
-        if not worth_beginning(visit, stage, left):
+        if not worth_beginning(visit, stage, left, last=last):
             states[stage] = "unfinished"
             print(f"{stage}: too little time left in this call")
             continue
@@ -106,19 +123,26 @@ def visit_all(visit: Visit, wanted: list[str], arguments: list[str]) -> dict[str
     return states
 
 
-def plan(minutes: float, wanted: list[str]) -> None:
-    """Print what each call of so many minutes should do of what is wanted, and in how many seconds: estimates."""
-    always = {name: STAGES[name].seconds for name in ALWAYS if name in wanted}
-    each = f", {_seconds(always)} in every call" if always else ""
-    print(f"estimated seconds{each}:")
-    for number, stages in enumerate(calls(minutes, PACKING_S + GRACE_S, wanted), 1):
-        seconds = {name: STAGES[name].seconds for name in stages}
-        whole = sum(seconds.values()) + sum(always.values())
-        print(f"call {number}: {_seconds(seconds) or 'nothing else'}; {whole / 60:.1f} minutes in all")
+def plan(limits: Limits, wanted: list[str]) -> None:
+    """Print which of what is wanted each call should do, with the options that say so, and what does not fit: estimates. What is left over lengthens the calls."""
+    planned, unplanned = calls(limits, wanted)
+    took = [limits.kept_s + sum(STAGES[name].seconds for name in stages) for stages in planned]
+    spare = (limits.budget_s - sum(took)) / max(1, len(planned)) - limits.start_s
+    around = f"{limits.start_s:g} s of them around each call, {limits.kept_s:g} s kept within it"
+    print(f"{limits.budget_s / 60:g} minutes, {around}; estimated seconds:")
+    for number, (stages, seconds) in enumerate(zip(planned, took, strict=True), 1):
+        minutes = math.floor(100 * min(limits.call_s, seconds + spare) / 60) / 100
+        last = " --last" if number == len(planned) else ""
+        print(f"call {number}: --stage {','.join(stages)} --minutes {minutes:g}{last}")
+        print(f"  {', '.join(map(_estimated, stages))}; {seconds / 60:.1f} minutes in all")
+    if unplanned:
+        most = limits.call_s - limits.kept_s - sum(STAGES[name].seconds for name in ALWAYS if name in wanted)
+        said = [f"{_estimated(name)}{' (longer than a call)' * (STAGES[name].seconds > most)}" for name in unplanned]
+        print(f"not in these minutes: {', '.join(said)}")
 
 
-def _seconds(stages: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {seconds:.0f}" for name, seconds in stages.items())
+def _estimated(stage: str) -> str:
+    return f"{stage} {STAGES[stage].seconds:.0f}"
 
 
 def refused(chosen: argparse.Namespace, wanted: list[str]) -> Iterator[str]:
@@ -127,8 +151,7 @@ def refused(chosen: argparse.Namespace, wanted: list[str]) -> Iterator[str]:
         yield f"no stage {', '.join(unknown)}: there are {', '.join(STAGES)}"
     if not wanted:
         yield f"--stage names none: there are {', '.join(STAGES)}"
-    if not 0 < chosen.minutes < math.inf:
-        yield f"wanted --minutes as a number above 0, got {chosen.minutes:g}"
+    yield from _absurd(chosen)
     if chosen.work is None and not chosen.plan:
         yield "wanted a folder in which everything is kept between calls: --work FOLDER"
     if chosen.restore and not any(chosen.restore.glob("visit-*.zip")):
@@ -137,6 +160,18 @@ def refused(chosen: argparse.Namespace, wanted: list[str]) -> Iterator[str]:
         yield f"{chosen.source} is no profile, it holds no manifest.json: name one with --source, or leave it out"
     if chosen.wheels and not chosen.wheels.is_dir():
         yield f"no folder {chosen.wheels}: --wheels names a folder of wheels"
+
+
+def _absurd(chosen: argparse.Namespace) -> Iterator[str]:
+    """What is wrong with the numbers among the options."""
+    if not 0 < chosen.minutes < math.inf:
+        yield f"wanted --minutes as a number above 0, got {chosen.minutes:g}"
+    if chosen.minutes > MOST_MINUTES:
+        yield f"wanted --minutes of at most {MOST_MINUTES:g}, got {chosen.minutes:g}: a command may take 10, with all that is around it"
+    if not 0 < chosen.budget < math.inf:
+        yield f"wanted --budget as a number of minutes above 0, got {chosen.budget:g}"
+    if not 0 <= chosen.start_s < math.inf:
+        yield f"wanted --start-s as a number of seconds, 0 or more, got {chosen.start_s:g}"
 
 
 def unmade(folders: Mapping[str, Path]) -> Iterator[str]:
@@ -169,7 +204,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--restore", type=Path, help="folder of an earlier call's zip files, to go on from")
     parser.add_argument("--device", choices=("cuda", "cpu"), help="cuda, or cpu with --dry-run")
     parser.add_argument("--dry-run", action="store_true", help="tiny shapes and short texts")
+    parser.add_argument("--last", action="store_true", help="no call follows: begin only what should be finished in this one")
     parser.add_argument("--plan", action="store_true", help="print what each call should do, and do nothing")
+    parser.add_argument("--budget", type=float, default=BUDGET_MINUTES, help="minutes of all calls that --plan plans [%(default)s]")
+    parser.add_argument("--start-s", type=float, default=START_S, help="seconds of these around each call [%(default)s]")
     parser.add_argument("--figures", action="store_true", help="print the figures of what was validated, after everything else")
     parser.add_argument("--inside", choices=tuple(STAGES), help=argparse.SUPPRESS)
     given = sys.argv[1:] if arguments is None else arguments
@@ -178,7 +216,8 @@ def main(arguments: list[str] | None = None) -> int:
     if why := next(refused(chosen, wanted), None):
         return _refuse(why)
     if chosen.plan:
-        plan(chosen.minutes, wanted)
+        limits = Limits(call_s=60 * chosen.minutes, kept_s=PACKING_S + GRACE_S, budget_s=60 * chosen.budget, start_s=chosen.start_s)
+        plan(limits, wanted)
         return 0
     visit = Visit(
         work=chosen.work.resolve(),
@@ -198,7 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if chosen.restore:
         unpack(chosen.restore, visit.work)
-    states = visit_all(visit, wanted, given)
+    states = visit_all(visit, wanted, given, last=chosen.last)
     if chosen.out and "pack" not in wanted:
         print(f"nothing was packed into {visit.out}: the stage pack is not among those chosen")
     if chosen.figures:

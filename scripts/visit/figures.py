@@ -57,8 +57,8 @@ def _states(visit: Visit) -> Table:
 
 
 def _modes(told: Mapping[str, Any]) -> Table:
-    title = f"vanilla of {told['shape']}, {told['tokens']} tokens after {told['context']}"
-    table = _table(title, "graphs", "tokens/s", "of the ceiling", "ready, s", "in graphs, MiB", "fell back")
+    title = f"vanilla of {told['shape']}, {told['tokens']} tokens after {told['context']}; fastest: {told['best']}"
+    table = _table(title, "graphs", "tokens/s", "of the ceiling", "ready, s", "in graphs, MiB", "fell back", "with events / without")
     for mode, one in told["modes"].items():
         graphs = f"{one['graphs_bytes'] / 2**20:.0f}"
         table.add_row(
@@ -68,8 +68,17 @@ def _modes(told: Mapping[str, Any]) -> Table:
             f"{one['ready_s']:.0f}",
             graphs,
             str(len(one["fallbacks"])),
+            _with_events(one.get("events")),
         )
     return table
+
+
+def _with_events(told: Mapping[str, Any] | None) -> str:
+    """The whole stack with events in its graph over the plain one: the median of laps in turn, and its quartiles."""
+    if told is None:
+        return "-"
+    low, high = told["quartiles"]
+    return f"{told['ratio']:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _designs(name: str, one: Mapping[str, Any]) -> Table:

@@ -29,6 +29,8 @@ TESTING = ("pytest", "iniconfig", "pluggy", "packaging", "pygments", "hypothesis
 """What the stage ``tests`` needs."""
 OPTIONAL = ("pynvml",)
 """What reads the GPU's energy, clocks and driver; without it they are not recorded."""
+REPEATS = 3
+"""Of each benchmark."""
 WHEELS = {"nvidia_ml_py": "pynvml"}
 """Packages that come in a wheel of another name."""
 
@@ -77,7 +79,7 @@ def device(visit: Visit) -> dict[str, Any]:
             benches += matmul_benches(place, dtype, (256,) if visit.dry else MATRIX_SIZES[place.device.type])
         except RuntimeError as error:  # torch has no such matmul there, which is an answer
             left_out[dtype] = str(error).splitlines()[0][:200]
-    measure(place, benches, 2 if visit.dry else 7)
+    measure(place, benches, 2 if visit.dry else REPEATS)
     path = visit.work / "device.toml"
     path.unlink(missing_ok=True)
     write_entry(entry("visited", place, benches, Given()), "visited", path)

@@ -24,7 +24,7 @@ def demo(visit: Visit) -> dict[str, Any]:
 
 
 def paper(visit: Visit) -> dict[str, Any]:
-    """Llama-3.1-8B at the paper's rates, placement and gammas, with full heads; and with the deeper ones alone."""
+    """Llama-3.1-8B at the paper's rates, placement and gammas, with full heads; and with the middle one alone."""
     return record_shape(visit, LLAMA, "llama-8b", PAPER)
 
 
@@ -85,6 +85,7 @@ def record(visit: Visit, name: str, options: Sequence[str]) -> dict[str, Any]:
     if not (folder / "manifest.json").exists():
         begun = (folder / SETTINGS).exists()
         where = ["--device", visit.device, "--graphs", visit.graphs]
+        print(f"{name}: layers run with --graphs {visit.graphs}", flush=True)
         try:
             code = app(["--out", str(folder), *(["--resume"] if begun else [*options, *where])], standalone_mode=False)
         except Exit as ended:
@@ -134,8 +135,8 @@ def quarters(depths: Sequence[int], had: int, has: int) -> dict[int, int]:
 
 
 def placements(heads: Sequence[int]) -> list[str]:
-    """All heads, as in the paper; without the deepest; the middle one alone: each head less is a check less. As --placements takes them."""
-    chosen = [tuple(heads), tuple(heads[:2]), tuple(heads[len(heads) // 2 :][:1])]
+    """All heads, as in the paper; the middle one alone; all without the deepest: each head less is a check less. As --placements takes them."""
+    chosen = [tuple(heads), tuple(heads[len(heads) // 2 :][:1]), tuple(heads[:2])]
     return [",".join(map(str, depths)) for depths in dict.fromkeys(chosen)]
 
 

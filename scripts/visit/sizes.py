@@ -57,15 +57,15 @@ class Size:
         return [word for name, value in sizes.items() for word in (name, str(value))]
 
 
-PAPER = Size(prompts=2, domains=2, tokens=128, gammas=(0.6, 0.75, 0.8), placements=3, single=1, repeats=3)
-"""Llama-3.1-8B at the paper's rates: its gammas about its 0.75."""
+PAPER = Size(prompts=2, domains=2, tokens=128, gammas=(0.6, 0.75), placements=2, single=1, repeats=2)
+"""Llama-3.1-8B at the paper's rates: its 0.75, and the 0.6 of its figure 5."""
 FORMS = Size(prompts=1, domains=2, tokens=128, gammas=(0.6, 0.75), placements=3, single=1, repeats=2)
 """The same with cheaper heads."""
 LARGE = Size(prompts=1, domains=2, tokens=64, gammas=(0.75,), placements=3, single=1, repeats=3)
 """CodeLlama-34B."""
-BESIDE = Size(prompts=1, domains=2, tokens=64, gammas=(0.75,), placements=1, single=0, repeats=3)
+BESIDE = Size(prompts=1, domains=2, tokens=64, gammas=(0.75,), placements=1, single=0, repeats=2)
 """The 8B shape beside generate."""
-DEMO = Size(prompts=2, domains=4, tokens=128, gammas=(0.5, 0.75, 0.9), placements=3, single=1, repeats=3)
+DEMO = Size(prompts=1, domains=4, tokens=64, gammas=(0.5, 0.75, 0.9), placements=3, single=1, repeats=2)
 """The demo model with its own heads."""
 DEMO_BESIDE = Size(prompts=1, domains=4, tokens=64, gammas=(0.5,), placements=1, single=1, repeats=2)
 """The demo model beside all baselines."""

@@ -29,18 +29,20 @@ from scripts.visit.sizes import (
 from scripts.visit.testing import tests
 from scripts.visit.told import Visit
 from scripts.visit.validation import validate
-from scripts.visit.vanilla import MODES, REPEATS, TOKENS, graphs
+from scripts.visit.vanilla import EAGER, LAPS, MODES, REPEATS, TOKENS, graphs
 
 DOMAINS = 4
 """Of the demo model's prompts."""
 TEXTS = 4
 """Held against each other in the stages ``lossless`` and ``flips``: vanilla's, and those of three designs."""
+BENCHES_S = 10.0
+"""Assumed: bandwidths and matmuls, each a few times."""
 TRANSFORMERS_COMPILE_S = 100.0
 """Assumed: ``transformers`` compiles a whole model over a static cache."""
 DEMO_TOKEN_S = 1.5e-3
 """Assumed: a token of the demo model, whose kernels take less than their starts."""
-TESTS_S = 25.0
-"""Assumed: the tests that need a GPU, on models of a few thousand weights."""
+TESTS_S = 60.0
+"""Assumed: the tests of graphs, on models of a few thousand weights, some of them compiled."""
 EAGERLY = 10
 """Assumed: so many times as long where each kernel is started by itself."""
 
@@ -60,7 +62,8 @@ class Stage:
 
 def _graphs_s() -> float:
     ready = START_S + weights_of(LLAMA) / BUILD_BYTES_PER_S + COMPILE_S + CAPTURE_S
-    return ready + (REPEATS + 1) * (eager_s(LLAMA, TOKENS) + len(MODES) * TOKENS * token_s(LLAMA))
+    captured = [mode for mode in MODES if mode != EAGER]
+    return ready + 2 * eager_s(LLAMA, TOKENS) + len(captured) * (TOKENS * (REPEATS + 1) + 2 * LAPS) * token_s(LLAMA)
 
 
 def _baselines_s() -> float:
@@ -74,24 +77,24 @@ def _demo_s(decoded: float, eager: float = 0, *, compiled: bool = False) -> floa
 
 def _lossless_s() -> float:
     own = DOMAINS * lossless.PROMPTS * lossless.TOKENS
-    return 2 * _demo_s(2 * TEXTS * own, eager=own, compiled=True)
+    return _demo_s(2 * TEXTS * own, eager=own, compiled=True)
 
 
 def _flips_s() -> float:
-    own = DOMAINS * lossless.FLIP_PROMPTS * lossless.FLIP_TOKENS
-    return START_S + DEMO_TOKEN_S * EAGERLY * 2 * (TEXTS + len(lossless.BATCHES)) * own
+    own = DOMAINS * lossless.PROMPTS * lossless.TOKENS
+    return _lossless_s() + DEMO_TOKEN_S * EAGERLY * 2 * (TEXTS + len(lossless.BATCHES)) * own
 
 
 STAGES: dict[str, Stage] = {
     "setup": Stage(run=setup, estimate=lambda: START_S),
-    "device": Stage(run=device, estimate=lambda: START_S + 15),
-    "tests": Stage(run=tests, estimate=lambda: START_S + TESTS_S),
+    "device": Stage(run=device, estimate=lambda: START_S + BENCHES_S),
+    "lossless": Stage(run=lossless.lossless, estimate=_lossless_s),
     "graphs": Stage(run=graphs, estimate=_graphs_s),
     "paper": Stage(run=paper, estimate=lambda: recording_s(PAPER, LLAMA, compiled=True)),
-    "forms": Stage(run=forms, estimate=lambda: len(HEAD_FORMS) * recording_s(FORMS, LLAMA, compiled=True)),
     "baselines": Stage(run=baselines, estimate=_baselines_s),
     "demo": Stage(run=demo, estimate=lambda: _demo_s(DEMO.decoded, eager=2 * DEMO.prompts * DEMO.domains * DEMO.tokens)),
-    "lossless": Stage(run=lossless.lossless, estimate=_lossless_s),
+    "tests": Stage(run=tests, estimate=lambda: START_S + TESTS_S),
+    "forms": Stage(run=forms, estimate=lambda: len(HEAD_FORMS) * recording_s(FORMS, LLAMA, compiled=True)),
     "codellama-34b": Stage(run=codellama, estimate=lambda: recording_s(LARGE, CODELLAMA)),
     "flips": Stage(run=lossless.flips, estimate=_flips_s),
     "demo-baselines": Stage(
@@ -104,18 +107,37 @@ STAGES: dict[str, Stage] = {
 
 ALWAYS = ("setup", "pack")
 """Done in every call."""
+LAST_OF_FIRST = "graphs"
+"""A plan's first call ends here: what the recordings stand on can be looked at before more is spent."""
 
 
-def calls(minutes: float, kept_s: float, wanted: Collection[str] = tuple(STAGES)) -> list[list[str]]:
-    """Which of the wanted stages should fit into which call of so many minutes, of which ``kept_s`` seconds are kept, in their order; those of ALWAYS are in each."""
-    room = 60 * minutes - kept_s - sum(STAGES[name].seconds for name in ALWAYS if name in wanted)
-    planned: list[list[str]] = [[]]
-    left = room
-    for name in [name for name in STAGES if name in wanted and name not in ALWAYS]:
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a visit may take. call_s: one call, of which packing and an interrupt keep ``kept_s``. budget_s: all calls, each with ``start_s`` of its machine before it."""
+
+    call_s: float
+    kept_s: float
+    budget_s: float
+    start_s: float
+
+
+def calls(limits: Limits, wanted: Collection[str] = tuple(STAGES)) -> tuple[list[list[str]], list[str]]:
+    """Which of the wanted stages should go into which call, by the estimates and in their order, those of ALWAYS into each; and which into none."""
+    always = [name for name in ALWAYS if name in wanted]
+    each = limits.kept_s + sum(STAGES[name].seconds for name in always)
+    names = [name for name in STAGES if name in wanted and name not in ALWAYS]
+    planned: list[list[str]] = [] if names else [[]]
+    unplanned = []
+    left, room = limits.budget_s, 0.0
+    for name in names:
         seconds = STAGES[name].seconds
-        if seconds > left and planned[-1]:
+        if seconds > room or planned[-1][-1] == LAST_OF_FIRST:
+            fresh = min(limits.call_s, left - limits.start_s) - each
+            if seconds > fresh:
+                unplanned.append(name)
+                continue
             planned.append([])
-            left = room
+            left, room = left - limits.start_s - each, fresh
         planned[-1].append(name)
-        left -= seconds
-    return planned
+        left, room = left - seconds, room - seconds
+    return [[name for name in STAGES if name in {*always, *stages}] for stages in planned], unplanned

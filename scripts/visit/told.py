@@ -32,8 +32,14 @@ class Visit:
 
     @property
     def graphs(self) -> str:
-        """How the engine runs layers: compiled and captured, or on a CPU by the same code without either. It falls back by itself, with a message."""
-        return "cuda+compile" if self.device == "cuda" else "static"
+        """How the engine runs layers: as the stage ``graphs`` found best; compiled and captured where it never ran, captured alone where it did not end.
+
+        On a CPU by the same code without either.
+        """
+        if self.device != "cuda":
+            return "static"
+        known = result(self.work, "graphs")
+        return str((known.get("result") or {}).get("best", "cuda")) if known else "cuda+compile"
 
     @property
     def site(self) -> Path:
