@@ -96,7 +96,8 @@ class Evaluator:
         chosen = replay.prompts if prompts is None else tuple(prompts)
         bends = {context for one in devices for table in one.tables.values() for context in table.contexts}
         bends |= {cost.shape.sliding_window for cost in costs or () if cost.shape.sliding_window}
-        contexts = tuple(sorted(bends))
+        shortest, longest = replay.contexts
+        contexts = tuple(sorted(context for context in bends if shortest < context < longest))
         halves = [replay.count([Design(policy=Policy.VANILLA)], part, contexts=contexts) for part in (chosen[::2], chosen[1::2])]
         vanilla = halves[0] + halves[1]
         if vanilla.tally("tokens")[0] <= len(chosen):
@@ -137,9 +138,16 @@ class Evaluator:
 
     def evaluate(self, designs: Sequence[Design]) -> pd.DataFrame:
         """One row of COLUMNS for each device and design, devices one after the other. Raises DesignError, LatencyError."""
-        halves = [self.count(designs, part) for part in (self.prompts[::2], self.prompts[1::2])]
+        return self.priced(self.halves(designs))
+
+    def halves(self, designs: Sequence[Design]) -> tuple[WorkHistogram, WorkHistogram]:
+        """The work of these designs on every other prompt, and on the rest."""
+        return self.count(designs, self.prompts[::2]), self.count(designs, self.prompts[1::2])
+
+    def priced(self, halves: tuple[WorkHistogram, WorkHistogram]) -> pd.DataFrame:
+        """As `evaluate`, of work that was counted."""
         work = halves[0] + halves[1]
-        shared = {**_described(designs), **_rates(work)}
+        shared = {**_described(work.designs), **_rates(work)}
         known: dict[object, NDArray[np.float64]] = {}  # many devices cost the same: in FLOPs all of them
         rows = []
         for one in self.devices:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pandas as pd
 
 from profiles.errors import InputError
 from sim.design import Design, Policy
-from sim.evaluate import Evaluator
+from sim.formed import AnyEvaluator, form_named, in_forms
 from sim.objective import costs
 from sim.space import Space, schedule
 from sim.workers import Submit
@@ -29,7 +30,7 @@ SEED = 0
 
 
 def optuna_search(
-    evaluator: Evaluator,
+    evaluator: AnyEvaluator,
     space: Space,
     *,
     submit: Submit,
@@ -86,7 +87,16 @@ def optuna_search(
 
 
 def _design(space: Space, trial: Any) -> Design:  # noqa: ANN401 - Optuna is imported where it is used
-    """The design that a trial names: how many heads, which, each with its threshold, which cap."""
+    """The design that a trial names."""
+    bare = _bare(space, trial)
+    chosen = space.forms
+    if chosen and bare.placement:
+        chosen = (form_named(trial.suggest_categorical("form", [form.label for form in chosen])),)
+    return next(in_forms(bare, chosen))
+
+
+def _bare(space: Space, trial: Any) -> Design:  # noqa: ANN401 - as above
+    """How many heads, which, each with its threshold, which cap; whatever their form."""
     policy = Policy(trial.suggest_categorical("policy", [str(policy) for policy in space.policies]))
     if policy is Policy.VANILLA:
         return Design(policy=policy)
@@ -121,7 +131,7 @@ def refine(
     now, least, seen = best, float("inf"), {best}
     while True:
         tried = [
-            Design.of(gamma=(*now.gammas[:head], gamma, *now.gammas[head + 1 :]), placement=now.placement, cap=now.cap, verify=now.verify)
+            replace(now, gammas=(*now.gammas[:head], gamma, *now.gammas[head + 1 :]))
             for head in range(len(now.placement))
             for gamma in choices
         ]

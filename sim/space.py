@@ -11,6 +11,8 @@ from typing import Any
 from profiles.errors import DesignError
 from profiles.trace import require_heads
 from sim.design import DEFAULT_CAP, Design, Policy
+from sim.formed import in_forms
+from sim.head_form import HeadForm
 
 GAMMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 """Closer together where heads are sure: what they say between 0.9 and 1 differs more than between 0.1 and 0.2."""
@@ -21,8 +23,9 @@ class Space:
     """Every combination of these.
 
     depths: of the heads to choose from. gammas: thresholds, one for all heads of a design. slopes: how much surer a
-    shallow head must be than a deep one, 0 for not at all, see `schedule`. max_heads: largest placement. The policies fixed (one head, no gamma),
-    oracle (no gamma) and vanilla (neither) take what means something to them. Raises DesignError.
+    shallow head must be than a deep one, 0 for not at all, see `schedule`. max_heads: largest placement. forms: of the heads, where there are
+    several to choose from. The policies fixed (one head, no gamma), oracle (no gamma) and vanilla (neither) take what means something to them.
+    Raises DesignError.
     """
 
     n_layers: int
@@ -32,6 +35,7 @@ class Space:
     slopes: tuple[float, ...] = (0.0,)
     caps: tuple[int, ...] = (DEFAULT_CAP,)
     max_heads: int = 3
+    forms: tuple[HeadForm, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("depths", "policies", "gammas", "slopes", "caps"):
@@ -67,7 +71,8 @@ class Space:
             Policy.ORACLE: placements * len(self.caps),
             Policy.ADADECODE: placements * len(self.caps) * len(self.gammas) * len(self.slopes),
         }
-        return sum(counts[policy] for policy in self.policies)
+        forms = max(1, len(self.forms))
+        return sum(counts[policy] * (1 if policy is Policy.VANILLA else forms) for policy in self.policies)
 
     @property
     def placements(self) -> Iterator[tuple[int, ...]]:
@@ -77,6 +82,11 @@ class Space:
 
     def designs(self) -> Iterator[Design]:
         """All of them, in an order that never changes."""
+        for design in self._bare():
+            yield from in_forms(design, self.forms)
+
+    def _bare(self) -> Iterator[Design]:
+        """Whatever the form of their heads."""
         for policy in self.policies:
             if policy is Policy.VANILLA:
                 yield Design(policy=policy)
@@ -94,8 +104,10 @@ class Space:
                                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**asdict(self), "policies": list(map(str, self.policies)), "designs": self.size}
+        """For JSON; without forms where there are none to choose from."""
+        told = {**asdict(self), "policies": list(map(str, self.policies)), "designs": self.size}
+        del told["forms"]
+        return {**told, "forms": [form.label for form in self.forms]} if self.forms else told
 
 
 def schedule(gamma: float, slope: float, placement: Sequence[int], n_layers: int) -> tuple[float, ...]:

@@ -23,9 +23,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from profiles.errors import DeviceError, InputError, ProfileError
+from profiles.errors import DesignError, DeviceError, InputError, ProfileError
 from sim.design import Design, Policy
-from sim.evaluate import Evaluator
+from sim.formed import AnyEvaluator, FormedDesign, form_named, in_forms
 from sim.objective import costs
 from sim.pareto import pareto_front
 from sim.search import optuna_search, refine
@@ -38,9 +38,10 @@ ABOUT, PLAN, PARTS, TABLE = "sweep.json", "plan.json", "parts", "designs.parquet
 PART = 256
 """Designs in a part: some tenths of a second of work, so that little is lost and little is spent on passing it around."""
 
-_TEXT, _NUMBER = pa.string(), pa.float64()
+_NUMBER = pa.float64()
 _LISTS = {"placement": pa.list_(pa.int32()), "gammas": pa.list_(_NUMBER)}
-_TYPES = {"design": _TEXT, "policy": _TEXT, **_LISTS, "cap": pa.int32(), "verify": pa.bool_(), "fits": pa.bool_(), "device": _TEXT}
+_TEXTS = dict.fromkeys(("design", "form", "policy", "device"), pa.string())
+_TYPES = {**_TEXTS, **_LISTS, "cap": pa.int32(), "verify": pa.bool_(), "fits": pa.bool_()}
 
 Progress = Callable[[int, int], None]
 """Told how many designs are done, and of how many."""
@@ -48,7 +49,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """A finished sweep. about: what sweep.json holds; designs: `sim.evaluate.COLUMNS`, and whether a design is on its device's Pareto front."""
+    """A finished sweep.
+
+    about: what sweep.json holds. designs: `sim.evaluate.COLUMNS`, whether a design is on its device's Pareto front, and the form of its heads
+    where there were several to choose from.
+    """
 
     path: Path
     about: dict[str, Any]
@@ -88,12 +93,13 @@ class Plan:
 
 
 def run_sweep(
-    plan: Plan, evaluator: Evaluator, submit: Submit, out: Path, about: Mapping[str, Any], progress: Progress | None = None
+    plan: Plan, evaluator: AnyEvaluator, submit: Submit, out: Path, about: Mapping[str, Any], progress: Progress | None = None
 ) -> Sweep:
     """Evaluate all of the plan, write it to ``out`` and read it back. A finished sweep of the same plan is returned as it is; an unfinished one goes on.
 
     about: what sweep.json is to say besides. Raises ProfileError where ``out`` holds something else, and whatever a design raises.
     """
+    _check_known(plan, evaluator)
     if _begin(plan, out):
         return read_sweep(out)
     tell = progress or (lambda _done, _all: None)
@@ -154,6 +160,18 @@ def read_sweep(path: str | Path) -> Sweep:
     return Sweep(path=folder, about=about, designs=_frame(table))
 
 
+def _check_known(plan: Plan, evaluator: AnyEvaluator) -> None:
+    """Raises DesignError for an objective of which nothing is known with heads of some form, which would never be chosen."""
+    never = Design.of(gamma=1.0, placement=plan.space.depths[:1], cap=plan.space.caps[0])
+    rows = evaluator.evaluate(list(in_forms(never, plan.space.forms)))
+    for device, there in rows.groupby("device", sort=False):
+        for form, mine in _by_form(there).items():
+            try:
+                costs(mine, plan.objectives)
+            except DesignError as error:
+                raise DesignError(f"{device}{f', heads {form}' if form else ''}: {error}") from None
+
+
 def _begin(plan: Plan, out: Path) -> bool:
     """Make the directory ready; True where the sweep is there already. Raises ProfileError where something else is, InputError where none can be made."""
     try:
@@ -201,7 +219,7 @@ def _exhaustive(plan: Plan, submit: Submit, out: Path, tell: Progress) -> Iterat
     yield from map(_read_part, paths)
 
 
-def _searched(plan: Plan, evaluator: Evaluator, submit: Submit, out: Path, tell: Progress) -> Iterator[pd.DataFrame]:
+def _searched(plan: Plan, evaluator: AnyEvaluator, submit: Submit, out: Path, tell: Progress) -> Iterator[pd.DataFrame]:
     yield from optuna_search(
         evaluator,
         plan.space,
@@ -213,31 +231,44 @@ def _searched(plan: Plan, evaluator: Evaluator, submit: Submit, out: Path, tell:
     )
 
 
-def _refined(rows: pd.DataFrame, plan: Plan, evaluator: Evaluator) -> Iterator[pd.DataFrame]:
-    """One threshold per head, around each device's best."""
-    for device, mine in runnable(rows).groupby("device", sort=False):
-        best = design_of(mine.iloc[_argbest(mine, plan.objectives[0])])
-        yield from refine(evaluator.evaluate, plan.space, best, plan.objectives[0], str(device))
+def _refined(rows: pd.DataFrame, plan: Plan, evaluator: AnyEvaluator) -> Iterator[pd.DataFrame]:
+    """One threshold per head, around each device's best with heads of each form."""
+    for device, there in runnable(rows).groupby("device", sort=False):
+        for mine in _by_form(there).values():
+            best = design_of(mine.iloc[_argbest(mine, plan.objectives[0])])
+            yield from refine(evaluator.evaluate, plan.space, best, plan.objectives[0], str(device))
 
 
-def _best(mine: pd.DataFrame, plan: Plan, evaluator: Evaluator, swept: frozenset[str]) -> dict[str, Any]:
-    """The best row of a device by the first objective, where its time goes, and the oracle's ceiling on its placement and on all heads.
+def _by_form(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each form; under no name where there were none to choose from."""
+    return {str(form): mine for form, mine in rows.groupby("form", sort=False)} if "form" in rows else {"": rows}
 
-    swept: labels of the designs that were there before thresholds were refined.
+
+def _best(mine: pd.DataFrame, plan: Plan, evaluator: AnyEvaluator, swept: frozenset[str]) -> dict[str, Any]:
+    """The best row of a device by the first objective, where its time goes, and the oracle's ceiling on its placement (in its form) and on all heads (in any).
+
+    Where there are forms to choose from, the best with each as well. swept: labels of the designs that were there before thresholds were refined.
     """
     row = mine.iloc[_argbest(mine, plan.objectives[0])]
     design, device = design_of(row), str(row["device"])
     first = mine[mine["design"].isin(swept)]
     unrefined = first.iloc[_argbest(first, plan.objectives[0])]
     ceiling = {}
-    for name, placement in (("same_heads", design.placement), ("all_heads", plan.space.depths)):
+    own = (design.form,) if isinstance(design, FormedDesign) else ()
+    for name, placement, forms in (("same_heads", design.placement, own), ("all_heads", plan.space.depths, plan.space.forms)):
         if placement:
-            oracle = evaluator.evaluate([Design.of(Policy.ORACLE, placement=placement, cap=cap) for cap in plan.space.caps])
+            oracles = (Design.of(Policy.ORACLE, placement=placement, cap=cap) for cap in plan.space.caps)
+            oracle = evaluator.evaluate([formed for one in oracles for formed in in_forms(one, forms)])
             oracle = oracle[oracle["device"] == device]
             top = oracle.iloc[int(oracle["speedup"].argmax())]
             ceiling[name] = {"design": top["design"], "speedup": float(top["speedup"])}
+    each = _by_form(mine)
+    bests = {
+        form: each[form].iloc[_argbest(each[form], plan.objectives[0])] for form in (one.label for one in plan.space.forms) if form in each
+    }
     return {
         **_plain(row),
+        **({"forms": {form: _plain(one) for form, one in bests.items()}} if bests else {}),
         "refined_from": None if unrefined["design"] == row["design"] else str(unrefined["design"]),
         "unrefined_speedup": float(unrefined["speedup"]),
         "oracle": ceiling,
@@ -282,20 +313,22 @@ def runnable(rows: pd.DataFrame) -> pd.DataFrame:
 
 def design_of(row: Mapping[str, Any] | pd.Series) -> Design:
     """The design of a row."""
-    return Design(
+    design = Design(
         policy=Policy(row["policy"]),
         placement=tuple(map(int, row["placement"])),
         gammas=tuple(map(float, row["gammas"])),
         cap=int(row["cap"]),
         verify=bool(row["verify"]),
     )
+    return next(in_forms(design, (form_named(str(row["form"])),) if "form" in row and design.placement else ()))
 
 
 def _plain(row: pd.Series) -> dict[str, Any]:
     """A row for JSON: null where a number is not known."""
     design = design_of(row)
     numbers = {name: None if pd.isna(row[name]) else float(row[name]) for name in row.index if isinstance(row[name], (float, np.floating))}
-    return {"design": design.label, **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(design).items()}, **numbers}
+    told = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(design).items()}
+    return {"design": design.label, **told, **({"form": row["form"]} if "form" in row else {}), **numbers}
 
 
 def _parts(designs: Iterable[Design]) -> Iterator[list[Design]]:

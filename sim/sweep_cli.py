@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from profiles.devices import Device, find_device
-from profiles.errors import DesignError, DeviceError, ShapeError
+from profiles.errors import DesignError, DeviceError, HeadsError, ShapeError
 from profiles.models import find_model
 from profiles.shape import ModelShape
 from profiles.store import Profile, read_profile
@@ -23,6 +23,8 @@ from sim.compiled import CompiledReplay
 from sim.corners import measured_misses
 from sim.design import DEFAULT_CAP, Policy
 from sim.evaluate import Evaluator
+from sim.formed import AnyEvaluator, FormedEvaluator, form_named
+from sim.head_form import HeadForm
 from sim.memory import Deployment
 from sim.notes import ONE_PROMPT, listed, marked
 from sim.objective import OBJECTIVES, checked_objectives
@@ -88,6 +90,14 @@ def sweep(
     dtype: Annotated[str | None, typer.Option(help="Weights in another format.", show_default=False)] = None,
     shortlist: ShortlistOption = None,
     head_dtype: HeadDtypeOption = None,
+    head_forms: Annotated[
+        str | None,
+        typer.Option(
+            "--head-forms",
+            help="Forms of the heads to choose from, like full,int8,shortlist:4096,shortlist:4096+int8; as recorded by default.",
+            show_default=False,
+        ),
+    ] = None,
     scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler to run on, tcp://HOST:PORT.", show_default=False)] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of this process; one a core by default.", show_default=False)] = None,
     as_json: JsonOption = False,
@@ -95,8 +105,10 @@ def sweep(
     """Evaluate a whole design space; say which design is best, how sure that is, and whether it is proven to be the best of the space."""
     most = [int(cap) for cap in _several("--caps", caps, int)]
     setting = Setting(latency=latency, source=source, model=model, dtype=dtype, form=form_of_options(shortlist, head_dtype))
+    settings = [setting] if head_forms is None else [replace(setting, form=form) for form in _forms(head_forms, setting.form)]
     mapped = None if mapping is None else map_of(mapping)
-    scenarios = [_scenario(setting, name.strip(), trace, mapped, max(most)) for name in devices.split(",")]
+    by_form = [[_scenario(one, name.strip(), trace, mapped, max(most)) for name in devices.split(",")] for one in settings]
+    scenarios = [one for part in by_form for one in part]
     first = scenarios[0]
     chosen = None if heads is None else [int(depth) for depth in _several("--heads", heads, int)]
     space = Space.among(
@@ -108,14 +120,15 @@ def sweep(
         slopes=tuple(_several("--slopes", slopes, float)),
         caps=tuple(most),
         max_heads=max_heads,
+        forms=tuple(part[0].form for part in by_form) if len(by_form) > 1 else (),
     )
     objectives = checked_objectives(word.strip() for word in objective.split(","))
     text = read_profile(latency if trace is None else trace)
-    evaluator = evaluator_of(scenarios, domain, max(most), _shape(first, text, model))
+    evaluator = _evaluator(by_form, domain, max(most), _shape(first, text, model))
     plan = Plan(
         space=space,
         objectives=objectives,
-        sources=_sources(latency, text, scenarios, evaluator, domain),
+        sources=_sources(latency, text, by_form, evaluator, domain),
         trials=_trials(method, trials, space.size),
     )
     console = Console(stderr=True)
@@ -131,9 +144,14 @@ def sweep(
         _tell(done)
 
 
-def evaluator_of(scenarios: Sequence[Scenario], domain: str | None, cap: int, shape: ModelShape | None) -> Evaluator:
-    """All devices on one text. shape: of the model, for FLOPs, bytes and memory; None where it is not known. Raises ProfileError, LatencyError."""
-    replay = CompiledReplay.of(scenarios[0].trace)
+def evaluator_of(
+    scenarios: Sequence[Scenario], domain: str | None, cap: int, shape: ModelShape | None, replay: CompiledReplay | None = None
+) -> Evaluator:
+    """All devices on one text. shape: of the model, for FLOPs, bytes and memory; None where it is not known. replay: of the text, where it was compiled already.
+
+    Raises ProfileError, LatencyError.
+    """
+    replay = replay or CompiledReplay.of(scenarios[0].trace)
     measured = next((one.measured for one in scenarios if one.measured is not None), None)
     miss = None if measured is None else measured_misses(measured)[1]
     watts = list(measured_power(measured).values()) if measured is not None else []
@@ -156,6 +174,20 @@ def evaluator_of(scenarios: Sequence[Scenario], domain: str | None, cap: int, sh
     )
 
 
+def _evaluator(by_form: Sequence[Sequence[Scenario]], domain: str | None, cap: int, shape: ModelShape | None) -> AnyEvaluator:
+    """As `evaluator_of`, for each form of the heads where there are several; heads with the same shortlist say the same."""
+    if len(by_form) == 1:
+        return evaluator_of(by_form[0], domain, cap, shape)
+    replays: dict[int | None, CompiledReplay] = {}
+    evaluators: dict[HeadForm, Evaluator] = {}
+    for scenarios in by_form:
+        form = scenarios[0].form
+        if form.shortlist not in replays:
+            replays[form.shortlist] = CompiledReplay.of(scenarios[0].trace)
+        evaluators[form] = evaluator_of(scenarios, domain, cap, shape, replays[form.shortlist])
+    return FormedEvaluator(evaluators=evaluators)
+
+
 def _known(scenarios: Sequence[Scenario]) -> dict[str, Device]:
     """The devices of which a catalogue tells."""
     known = {}
@@ -168,7 +200,7 @@ def _known(scenarios: Sequence[Scenario]) -> dict[str, Device]:
 def _scenario(setting: Setting, device: str, trace: str | None, mapped: dict[int, int] | None, cap: int) -> Scenario:
     """One device: as measured, carried there, or, from a machine that the catalogue does not know, from the datasheet alone."""
     here = device == RECORDED
-    now = replace(setting, to=None if here else device)
+    now = replace(setting, to=(None if setting.form is None else setting.source) if here else device)
     if not here and setting.latency != DATASHEET and setting.source is None:
         profile, target = read_profile(setting.latency), find_device(device)
         try:
@@ -198,6 +230,13 @@ def _several(option: str, words: str, kind: type[int | float]) -> list[float]:
     return list(dict.fromkeys(found))
 
 
+def _forms(words: str, alone: HeadForm | None) -> list[HeadForm]:
+    """The forms to choose from, each once. alone: what the options for a single form name. Raises HeadsError."""
+    if alone is not None:
+        raise HeadsError("--head-forms names all the forms there are to choose from: leave --shortlist and --head-dtype out")
+    return list(dict.fromkeys(form_named(word.strip()) for word in words.split(",")))
+
+
 def _policies(words: str) -> tuple[Policy, ...]:
     try:
         return tuple(dict.fromkeys(Policy(word.strip()) for word in words.split(",")))
@@ -214,13 +253,16 @@ def _trials(method: str, trials: int, size: int) -> int:
     return trials if method == "optuna" or (method == "auto" and size > EXHAUSTIVE) else 0
 
 
-def _sources(latency: str, text: Profile, scenarios: Sequence[Scenario], evaluator: Evaluator, domain: str | None) -> dict[str, Any]:
-    """What decides the figures besides the space."""
+def _sources(
+    latency: str, text: Profile, by_form: Sequence[Sequence[Scenario]], evaluator: AnyEvaluator, domain: str | None
+) -> dict[str, Any]:
+    """What decides the figures besides the space. devices: with each form of the heads, where there are several."""
+    several = len(by_form) > 1
     profile = None if latency == DATASHEET else read_profile(latency)
     return {
         "profile": None if profile is None else _named(profile),
         "trace": _named(text),
-        "devices": [_described(one.latencies) for one in scenarios],
+        "devices": [_described(one.latencies, one.form if several else None) for part in by_form for one in part],
         "prompts": {"domain": domain, "count": len(evaluator.prompts), "chosen": list(evaluator.prompts)},
     }
 
@@ -229,8 +271,9 @@ def _named(profile: Profile) -> dict[str, str]:
     return {"path": str(profile.path), "name": profile.name, "digest": str(profile.manifest["digest"])}
 
 
-def _described(latencies: DeviceLatencies) -> dict[str, Any]:
-    return {"device": latencies.device, "basis": latencies.basis, "notes": list(latencies.notes)}
+def _described(latencies: DeviceLatencies, form: HeadForm | None) -> dict[str, Any]:
+    named = {} if form is None else {"form": form.label}
+    return {"device": latencies.device, **named, "basis": latencies.basis, "notes": list(latencies.notes)}
 
 
 def _about(first: Scenario, scenarios: Sequence[Scenario]) -> dict[str, Any]:
@@ -246,11 +289,12 @@ def _tell(done: Sweep) -> None:
     table = Table(title=marked(title, hypothetical=bool(about["hypothetical"])), title_justify="left")
     for name in ("device", "basis", "best design", "speedup", "interval", "ms a token"):
         table.add_column(name, justify="left" if name in ("device", "basis", "best design") else "right", overflow="fold")
-    bases = {one["device"]: one["basis"] for one in about["devices"]}
+    bases = {(one["device"], one.get("form")): one["basis"] for one in about["devices"]}
     for device, best in about["best"].items():
         low, high = best["speedup_low"], best["speedup_high"]
         interval = "-" if low is None or high is None else f"{low:.2f} .. {high:.2f}"
-        table.add_row(device, bases[device], best["design"], f"{best['speedup']:.2f} x", interval, f"{best['tpot_s'] * 1e3:.3f}")
+        basis = bases.get((device, best.get("form"))) or next(basis for (name, _), basis in bases.items() if name == device)
+        table.add_row(device, basis, best["design"], f"{best['speedup']:.2f} x", interval, f"{best['tpot_s'] * 1e3:.3f}")
     console.print(table)
     latencies = {note for one in about["devices"] for note in one["notes"]}
     console.print(Group(*listed(note for note in about["notes"] if note not in latencies)))
@@ -262,6 +306,9 @@ def _tell(done: Sweep) -> None:
             told += f"; {refined} is {proof} ({best['unrefined_speedup']:.2f} x), its thresholds were then changed one at a time"
         elif about["optimal"]:
             told += "; proven the best of the space"
+        if forms := best.get("forms"):
+            each = ", ".join(f"{form} {one['speedup']:.2f} x" for form, one in forms.items())
+            told += f"; the best with each form of heads: {each}"
         if ceiling := best["oracle"].get("same_heads"):
             told += f"; an oracle on the same heads {ceiling['speedup']:.2f} x"
         if held:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from profiles.errors import InputError
 from sim.design import Design
-from sim.evaluate import Evaluator
+from sim.formed import AnyEvaluator
 
 Submit = Callable[[Sequence[Design]], "Future[pd.DataFrame]"]
 """Starts to evaluate designs somewhere."""
@@ -27,7 +27,7 @@ WAITING = 16
 
 
 @contextmanager
-def workers(evaluator: Evaluator, scheduler: str | None = None, threads: int | None = None) -> Iterator[Submit]:
+def workers(evaluator: AnyEvaluator, scheduler: str | None = None, threads: int | None = None) -> Iterator[Submit]:
     """Somewhere to evaluate: ``threads`` of this process (one a core, by default), or the cluster of a Dask scheduler at ``tcp://host:port``.
 
     The compiled loops hold no lock, so threads are as good as processes. Raises InputError where the scheduler does not answer.
@@ -60,6 +60,6 @@ def workers(evaluator: Evaluator, scheduler: str | None = None, threads: int | N
             raise
 
 
-def evaluate_part(evaluator: Evaluator, designs: Sequence[Design]) -> pd.DataFrame:
+def evaluate_part(evaluator: AnyEvaluator, designs: Sequence[Design]) -> pd.DataFrame:
     """What a worker does."""
     return evaluator.evaluate(designs)

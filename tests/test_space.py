@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from profiles.errors import DesignError
 from sim.design import Design, Policy
+from sim.head_form import HeadForm
 from sim.space import Space, schedule
 
 
@@ -18,11 +19,12 @@ from sim.space import Space, schedule
     caps=st.sets(st.integers(1, 4), min_size=1),
     slopes=st.sets(st.sampled_from([0.0, 1.0]), min_size=1),
     most=st.integers(1, 4),
+    forms=st.sets(st.sampled_from([HeadForm(), HeadForm(dtype="int8"), HeadForm(shortlist=8)])),
 )
-def test_its_size_is_the_number_of_its_designs(depths, policies, gammas, caps, slopes, most) -> None:
+def test_its_size_is_the_number_of_its_designs(depths, policies, gammas, caps, slopes, most, forms) -> None:
     space = Space(
         n_layers=16, depths=tuple(sorted(depths)), policies=tuple(policies), gammas=tuple(gammas), caps=tuple(caps), slopes=tuple(slopes),
-        max_heads=most,
+        max_heads=most, forms=tuple(forms),
     )  # fmt: skip
     designs = list(space.designs())
     assert len(designs) == space.size

@@ -15,7 +15,6 @@ from sim.report.errors import ReportError
 from sim.report.measured import fastest
 from sim.report.profile_sections import (
     Recording,
-    design_words,
     heads_section,
     latency_section,
     limits_section,
@@ -32,6 +31,7 @@ from sim.report.sweep_sections import (
     devices_section,
     sweep_limits,
     sweep_provenance,
+    words_of,
 )
 from sim.sweep import Sweep
 
@@ -110,7 +110,7 @@ def answer(found: Found) -> tuple[str, str]:
     device = str(first["device"])
     gives = "give" if len(first["placement"]) > 1 else "gives"
     gain = words.gain(first["speedup"], first["speedup_low"], first["speedup_high"])
-    headline = f"On {device}, {design_words(first)} {gives} {gain}."
+    headline = f"On {device}, {words_of(first)} {gives} {gain}."
     if first["speedup"] <= 1 or not len(first["placement"]):
         headline = f"On {device}, nothing looked at is faster than vanilla."
     basis = SURE.get(str(first["basis"]), "predicted")

@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 
 from sim.design import Policy
+from sim.formed import NO_HEADS, label_in
+from sim.origin import form_of
 from sim.report import profile_figures, searched, sweep_figures, words
 from sim.report.about import sentence
 from sim.report.document import Choice, Drawing, Figure, Section, Table, listing
@@ -46,17 +48,28 @@ class Found:
 
     @cached_property
     def devices(self) -> dict[str, dict[str, Any]]:
-        """Each device as the sweep describes it, by name, in its order."""
-        told = {str(one["device"]): one for one in self.about["devices"]}
+        """Each device as the sweep describes it, by name, in its order; where there are forms to choose from, with heads of the first."""
+        told: dict[str, dict[str, Any]] = {}
+        for one in self.about["devices"]:
+            told.setdefault(str(one["device"]), one)
         return {
             **told,
             **{name: {"device": name, "basis": "unknown", "notes": []} for name in self.designs["device"].unique() if name not in told},
         }
 
+    def device(self, name: str, form: str | None) -> dict[str, Any]:
+        """The device with heads of this form."""
+        return next((one for one in self.about["devices"] if (one["device"], one.get("form")) == (name, form)), self.devices[name])
+
     @property
     def measured(self) -> str | None:
         """The first device with measured latencies; None where there is none."""
-        return next((name for name, one in self.devices.items() if one["basis"] == "measured"), None)
+        return next((str(one["device"]) for one in self.about["devices"] if one["basis"] == "measured"), None)
+
+    @cached_property
+    def forms(self) -> list[str]:
+        """Forms of the heads that there were to choose from; none of a sweep that did not choose."""
+        return list(self.about.get("space", {}).get("forms", ()))
 
     @property
     def is_own(self) -> bool:
@@ -68,7 +81,7 @@ class Found:
     def table(self) -> pd.DataFrame:
         """The best design of each device, with its basis and notes."""
         rows = searched.devices(self.designs, list(self.devices), next(iter(self.devices)))
-        told = [self.devices[name] for name in rows["device"]]
+        told = [self.device(row["device"], row.get("form")) for row in rows.to_dict("records")]
         return rows.assign(basis=[str(one["basis"]) for one in told], notes=["; ".join(map(str, one.get("notes") or ())) for one in told])
 
     def best(self, device: str) -> dict[str, Any]:
@@ -80,11 +93,14 @@ class Found:
     def runs(self) -> pd.DataFrame:
         """Measured speedups of the designs of this profile on the sweep's prompts, with places; empty without a profile or runs."""
         if not self.is_own or self.recording is None or self.recording.speeds.empty:
-            return pd.DataFrame(columns=["place", "x", "speedup", "low", "high", "design", "policy", "cap", "gamma"])
+            return pd.DataFrame(columns=["place", "x", "speedup", "low", "high", "design", "form", "policy", "cap", "gamma"])
         speeds = self.recording.speeds
         mine = speeds[
             (speeds["domain"] == self._domain()) & speeds["verify"] & speeds["speedup"].notna() & (speeds["policy"] != Policy.VANILLA)
         ]
+        if self.forms:
+            form = form_of(self.recording.profile).label
+            mine = mine.assign(form=form, design=[label_in(label, form) for label in mine["design"]])
         return searched.with_places(mine)
 
     def _domain(self) -> str:
@@ -99,7 +115,7 @@ class Found:
 
 def design_section(found: Found) -> Section:
     """Which placement, which gamma."""
-    items: list[Figure | Table] = [_along(found), _map(found), _top(found)]
+    items: list[Figure | Table] = [_along(found), _map(found), *([_forms(found)] if found.forms else []), _top(found)]
     about = found.about
     count = words.plural(int(about["designs"]), "design")
     how = (
@@ -119,28 +135,40 @@ def _choices(found: Found, policies: list[str]) -> tuple[Choice, ...]:
     )
 
 
+def _form_choice(found: Found) -> tuple[Choice, ...]:
+    return (Choice(dimension="form", label="Form of heads", options=tuple(found.forms)),) if found.forms else ()
+
+
+def words_of(design: dict[str, Any]) -> str:
+    """`design_words`, and the form of the heads where there were several to choose from."""
+    form = design.get("form", NO_HEADS)
+    return design_words(design) if form == NO_HEADS else f"{design_words(design)} (form {form})"
+
+
 def _along(found: Found) -> Figure:
     """Speedup against gamma."""
     policies = searched.policies(found.designs)
     drawings: dict[tuple[str, ...], Drawing] = {}
-    for (device, policy), part in found.designs.groupby(["device", "policy"], sort=False):
+    for chosen, part in found.designs.groupby(["device", "policy", *(["form"] if found.forms else [])], sort=False):
+        device, policy, *form = map(str, chosen)
         if policy not in policies:
             continue
         runs = found.runs[found.runs["policy"] == policy] if device == found.measured else found.runs.iloc[:0]
-        lines = searched.lines(part, str(policy), dict.fromkeys(runs["place"]))
+        runs = runs[runs["form"].isin(form)] if form else runs
+        lines = searched.lines(part, policy, dict.fromkeys(runs["place"]))
         if lines.empty:
             continue
-        axis = searched.along(str(policy))
+        axis = searched.along(policy)
         dots = runs[runs["place"].isin(set(lines["place"]))]
         dots = dots.assign(x=dots[axis])
-        band = searched.band(part, str(policy))
+        band = searched.band(part, policy)
         best = fastest(lines)
         says = (
-            f"{device}: best with {design_words(best)}: {words.gain(best['speedup'], best['speedup_low'], best['speedup_high'])}; "
+            f"{device}: best with {words_of(best)}: {words.gain(best['speedup'], best['speedup_low'], best['speedup_high'])}; "
             f"{words.plural(int(band['placements'].max()), 'placement')} looked at."
         )
         figure = sweep_figures.lines_figure(lines, band, dots[dots["x"].notna()], axis=axis)
-        drawings[str(device), str(policy)] = Drawing(figure=figure, says=says)
+        drawings[device, policy, *form] = Drawing(figure=figure, says=says)
     rule = (
         f"Lines: the best placement of each number of heads, placements that were run, then the next best, {searched.MOST_LINES} at most, each at its best cap. "
         "Grey: where eight of ten of all placements lie. Diamonds: measured runs, bars their smallest and largest repeat. Intervals of predictions are in the hover text. "
@@ -154,7 +182,7 @@ def _along(found: Found) -> Figure:
         name="speedup-gamma",
         title="Speedup against gamma",
         caption=rule + rounded,
-        choices=_choices(found, policies),
+        choices=(*_choices(found, policies), *_form_choice(found)),
         drawings=drawings,
     )
 
@@ -170,19 +198,41 @@ def _map(found: Found) -> Figure:
             if cells.empty:
                 continue
             best = fastest(cells)
-            says = f"{device}: best with {design_words(best)}: {words.gain(best['speedup'], best['speedup_low'], best['speedup_high'])}."
+            says = f"{device}: best with {words_of(best)}: {words.gain(best['speedup'], best['speedup_low'], best['speedup_high'])}."
             drawings[str(device), str(policy), name] = Drawing(figure=sweep_figures.map_figure(cells), says=says)
     return Figure(
         name="placements",
         title="Where to put the heads",
         caption=(
-            "Each cell: the best speedup of all placements with this shallowest and this deepest head, at the best gamma (or one for each head) and cap, which hovering tells; "
+            "Each cell: the best speedup of all placements with this shallowest and this deepest head, at the best gamma (or one for each head), cap"
+            f"{' and form of heads' if found.forms else ''}, which hovering tells; "
             "a single head "
             "lies on the diagonal. White is as fast as vanilla, red slower. The ring marks the best."
         ),
         choices=(*_choices(found, policies), Choice(dimension="heads", label="Heads", options=tuple(counts))),
         drawings=drawings,
     )
+
+
+def _forms(found: Found) -> Table:
+    """The best design of each device with heads of each form, and what it rests on there."""
+    columns = {
+        "device": ("device", "text"),
+        "form": ("form of heads", "text"),
+        "design": ("best design", "text"),
+        "speedup": ("speedup", "times"),
+        "speedup_low": ("from", "times"),
+        "speedup_high": ("to", "times"),
+        "tpot_s": ("time a token", "ms"),
+        "memory_bytes": ("peak memory", "bytes"),
+    }
+    rows = [
+        {"device": device, "basis": found.device(device, form)["basis"], **{name: best[name] for name in columns if name != "device"}}
+        for device in found.devices
+        for form, best in found.best(device).get("forms", {}).items()
+    ]
+    frame = pd.DataFrame(rows, columns=[*columns, "basis"])
+    return Table(name="forms-table", title="The best with each form of heads", frame=frame, columns={**columns, "basis": ("basis", "text")})
 
 
 def _top(found: Found) -> Table:
@@ -396,11 +446,18 @@ def sweep_provenance(found: Found) -> Table:
         "designs": words.count(int(about["designs"])),
         "method": f"{about['method']}{', optimal within the space' if about.get('optimal') else ''}",
         "objectives": words.listed(about.get("objectives", []), 8),
-        "devices": "; ".join(f"{name} ({one['basis']})" for name, one in found.devices.items()),
+        "devices": "; ".join(f"{name} ({_bases(found, name)})" for name in found.devices),
         "software": ", ".join(f"{name} {version}" for name, version in dict(about.get("software") or {}).items()) or "not said",
         "swept": str(about.get("created", "not said")),
     }
     return listing("sweep-provenance", "The sweep", facts)
+
+
+def _bases(found: Found, device: str) -> str:
+    """What the latencies of a device rest on; with heads of each form, where there are several."""
+    if not found.forms:
+        return str(found.devices[device]["basis"])
+    return ", ".join(f"heads {form} {found.device(device, form)['basis']}" for form in found.forms)
 
 
 def _source(source: Mapping[str, Any]) -> str:
@@ -418,7 +475,7 @@ def sweep_limits(found: Found) -> list[str]:
             "It shows what such heads would give, not what this model's give."
         )
     notes += [sentence(str(note)) for note in found.about.get("notes") or ()]
-    bases = {str(one["basis"]) for one in found.devices.values()}
+    bases = {str(one["basis"]) for one in found.about["devices"]}
     if bases & {"carried", "datasheet"}:
         notes.append(
             "On devices without a recording, latencies are carried or taken from datasheets: their intervals say how sure they are, and they rest on what is assumed, "
