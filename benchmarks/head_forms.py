@@ -15,13 +15,14 @@ from rich.table import Table
 
 from benchmarks.harness import in_turn, keep, ratio, spread
 from engine import AdaDecoder, Demo, ExitHeads, load_demo
+from engine.clock import Clock
 from engine.counterfactual import Counterfactual
 from engine.coverage import coverage
 from engine.int8 import PRODUCTS, quantised
 from engine.prompts import encode
 from engine.shortlist import by_frequency
 from engine.states import Continuation
-from engine.timing import Clock, walk
+from engine.timing import walk
 from profiles.schema import TABLES
 from profiles.trace import Trace
 from sim.design import Design
@@ -201,39 +202,38 @@ def main(arguments: list[str] | None = None) -> None:
     _tell(results)
 
 
-def _tell(results: dict[str, Any]) -> None:
-    console = Console()
-    costs = results["check_microseconds"]
+def tables_of(results: dict[str, Any]) -> list[Table]:
+    """For each domain what a form costs and gives, then what its heads say; each fits a terminal."""
+    costs, tables = results["check_microseconds"], []
     for domain, kept in results["domains"].items():
-        table = Table(title=f"{domain}, {results['design']}")
-        for heading in (
-            "heads",
-            "check, us",
-            "speedup",
-            "outside",
-            "agree 3",
-            "agree 7",
-            "tokens a round",
-            "from full",
-            "rejected",
-            "from full",
+        gives, says = Table(title=f"{domain}, {results['design']}"), Table()
+        for table, headings in (
+            (gives, ("check, us", "speedup", "outside")),
+            (says, (*(f"agree {depth}" for depth in DESIGN.placement), "tokens a round", "from full", "wrong", "from full")),
         ):
-            table.add_column(heading, justify="left" if heading == "heads" else "right")
+            table.add_column("heads", no_wrap=True)
+            for heading in headings:
+                table.add_column(heading, justify="right")
         for name, row in kept.items():
             agree = dict(zip(row["coverage"]["depths"], row["coverage"]["formed"], strict=True))
             told, made = row["measured"], row.get("predicted_from_full")
-            table.add_row(
+            check = " / ".join(f"{costs[f'{name}/head at {depth}']:.0f}" for depth in DESIGN.placement)
+            gives.add_row(name, check, spread(row["speedup"]), f"{row['coverage']['outside']:.1%}")
+            says.add_row(
                 name,
-                " / ".join(f"{costs[f'{name}/head at {depth}']:.0f}" for depth in DESIGN.placement),
-                spread(row["speedup"]),
-                f"{row['coverage']['outside']:.1%}",
                 *(f"{agree[depth]:.1%}" for depth in DESIGN.placement),
                 f"{told['tokens_per_round']:.2f}",
                 "" if made is None else f"{made['tokens_per_round']:.2f}",
                 f"{told['rejected']:.1%}",
                 "" if made is None else f"{made['rejected']:.1%}",
             )
-        console.print(table)
+        tables += [gives, says]
+    return tables
+
+
+def _tell(results: dict[str, Any]) -> None:
+    console, costs = Console(), results["check_microseconds"]
+    console.print(*tables_of(results))
     layer = median(value for name, value in costs.items() if "/layer" in name)
     console.print(f"a layer takes {layer:.0f} us; products: {results['products']}", highlight=False)
     for row in results["product_microseconds"]:

@@ -17,7 +17,9 @@ from engine.demo.corpus import is_held_out, problems
 from engine.demo.prompts import COUNT, NEW_TOKENS, distinct_4grams, fresh_length
 from engine.demo.run import OPTIONS, remove_earlier
 from engine.prompts import Prompt, encode
+from profiles.store import read_profile
 from tests.models import greedy_text
+from tests.shaped import RECORDED
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +32,22 @@ def test_it_has_heads_at_every_depth_and_prompts_in_four_domains(demo: Demo) -> 
     assert demo.heads.depths == tuple(range(1, 16))
     assert set(demo.prompts) == {"arithmetic", "code", "prose", "unpredictable"}
     assert all(len(set(texts)) == len(texts) >= COUNT for texts in demo.prompts.values())
+
+
+def test_the_committed_recording_is_of_its_heads(demo: Demo) -> None:
+    """By their fingerprint, which counted tokens are no part of."""
+    assert demo.heads.digest() == read_profile(RECORDED).manifest["settings"]["heads_digest"]
+
+
+def test_its_heads_can_have_a_shortlist(demo: Demo) -> None:
+    """Its tokens were counted: most of arithmetic, which was trained on, is within; the end of a text always."""
+    short = demo.heads.shaped(demo.model, shortlist=256)
+    assert short.form.shortlist == 256
+    assert set(AdaDecoder(demo.model).eos) <= set(short.tokens or ())
+    profile = read_profile(RECORDED)
+    arithmetic = profile.prompts[profile.prompts["domain"] == "arithmetic"]["prompt"]
+    said = profile.trace[(profile.trace["depth"] == profile.n_layers) & profile.trace["prompt"].isin(arithmetic)]["token"]
+    assert said.isin(short.tokens).mean() > 0.99
 
 
 def test_it_is_small() -> None:

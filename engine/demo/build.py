@@ -33,6 +33,9 @@ from engine.train import train_heads
 GRADED = 200
 """Held-out word problems whose answers are checked."""
 
+ARITHMETIC, CODE = 260, 70
+"""Word problems and code prompts that the heads are trained on."""
+
 
 def head_prompts(arithmetic: int, code: int) -> list[Prompt]:
     """What the heads are trained on: word problems and code from the training side."""
@@ -89,8 +92,8 @@ def main() -> None:
     """Build into the package's own folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trained", type=Path, required=True)
-    parser.add_argument("--arithmetic", type=int, default=260, help="word problems to train the heads on")
-    parser.add_argument("--code", type=int, default=70, help="code prompts to train the heads on")
+    parser.add_argument("--arithmetic", type=int, default=ARITHMETIC, help="word problems to train the heads on")
+    parser.add_argument("--code", type=int, default=CODE, help="code prompts to train the heads on")
     parser.add_argument("--epochs", type=int, default=6)
     args = parser.parse_args()
     console = Console()

@@ -20,6 +20,8 @@ is not a useful assistant.
   Weights are shipped in 16-bit floats.
 - **Heads**: at every depth 1..15, E*(T norm(h)), T from the identity, trained by KL(p_final || p_head) on the model's own greedy
   continuations of arithmetic and code prompts from the training side. Prose and unpredictable text are out of domain.
+- **Frequent tokens**, for heads with a shortlist: counted in the same continuations. A shortlist holds arithmetic and code, and leaves
+  out more of prose.
 - **Prompts**: 32 held-out prompts in each of four domains, each with a length at which its greedy continuation does not loop yet; of
   the candidates those were kept that go furthest. What repetition remains is below.
 - **Licence**: Apache-2.0 for model and code; the standard library is under the PSF licence; the prose prompts are in the public domain.
