@@ -115,7 +115,8 @@ class Found:
 
 def design_section(found: Found) -> Section:
     """Which placement, which gamma."""
-    items: list[Figure | Table] = [_along(found), _map(found), *([_forms(found)] if found.forms else []), _top(found)]
+    figures = [figure for figure in (_along(found), _map(found)) if figure.drawings]  # none of vanilla alone
+    items: list[Figure | Table] = [*figures, *([_forms(found)] if found.forms else []), _top(found)]
     about = found.about
     count = words.plural(int(about["designs"]), "design")
     how = (
