@@ -14,7 +14,7 @@ from sim.report import searched
 def design(placement: tuple[int, ...], gamma: float, speedup: float, **other: Any) -> dict[str, Any]:
     label = f"adadecode {'/'.join(map(str, placement))} gamma {gamma:g}"
     row = {"design": label, "policy": "adadecode", "placement": placement, "gammas": (gamma,) * len(placement), "cap": 5, "verify": True}
-    row |= {"device": "a", "speedup": speedup, "tpot_s": 1 / speedup, "pareto": False}
+    row |= {"device": "a", "speedup": speedup, "tpot_s": 1 / speedup, "pareto": False, "fits": True}
     return {**row, **other}
 
 
@@ -84,6 +84,7 @@ def test_a_device_has_its_best_and_what_the_first_ones_best_gives() -> None:
         design((3,), 0.5, 1.1, device="b"),
         design((7,), 0.5, 1.5, device="b"),
         design((7,), 0.5, 9.0, device="b", policy="oracle"),
+        design((3, 7), 0.5, 3.0, fits=False),
     )
     found = searched.devices(rows, ["a", "b", "gone"], "a").set_index("device")
     assert found["speedup"].to_dict() == {"a": 2.0, "b": 1.5}
