@@ -1,6 +1,7 @@
 """Sampled runs on the demo model: replayed with what they drew, and how often drafts hold against what one sampled text a prompt predicts.
 
-Every run draws a text of its own; what is predicted comes from the heads along vanilla's text by another seed. Nothing is timed.
+Every run draws a text of its own; what is predicted comes from the heads along vanilla's text by another seed. A run is replayed by the simulator, as
+`adadecode-sim validate` does: on vanilla's text by the run's own seed, which shares its first token, with what the run drew. Nothing is timed.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import argparse
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
@@ -27,10 +30,9 @@ from engine.sampling import Sampling
 from profiles.schema import TABLES
 from profiles.trace import Trace
 from sim.design import Design
-from sim.outcomes import Drawn, schedule_of
 from sim.replay import Replay
 from sim.sampled import judged
-from sim.scheduler import Draft, Outcome, Round, Verdict, Work
+from sim.scheduler import Draft, Round, Verdict, Work
 
 SETTINGS = (Sampling(temperature=0.7, top_p=0.95), Sampling(temperature=1.0))
 DESIGNS = (
@@ -44,26 +46,26 @@ DOMAINS = ("arithmetic", "code")
 
 @dataclass
 class Tally:
-    """One design on all prompts of a domain, by one way of sampling. exact: runs whose replayed rounds are the measured ones."""
+    """One design on all prompts of a domain, by one way of sampling. exact: runs whose replayed rounds are the measured ones. measured, predicted: by prompt."""
 
-    runs: int = 0
     exact: int = 0
-    measured: list[Round] = field(default_factory=list)
-    predicted: list[Round] = field(default_factory=list)
+    measured: list[Sequence[Round]] = field(default_factory=list)
+    predicted: list[Sequence[Round]] = field(default_factory=list)
 
     def row(self) -> dict[str, Any]:
-        """Shares of the judged drafts that held; error: the standard error of their difference, drafts taken as independent."""
-        (held, total), (would, of) = judged(self.measured), judged(self.predicted)
-        measured, predicted = held / total, would / of
+        """Shares of the judged drafts that held; error: the standard error of their difference, were both the same, drafts taken as independent."""
+        ours, theirs = list(chain(*self.predicted)), list(chain(*self.measured))
+        (held, total), (would, of) = judged(theirs), judged(ours)
+        both = (held + would) / (total + of)
         return {
-            "runs": self.runs,
+            "runs": len(self.measured),
             "exact": self.exact,
             "drafts": total,
-            "measured": measured,
-            "predicted": predicted,
-            "error": math.sqrt(measured * (1 - measured) / total + predicted * (1 - predicted) / of),
-            "measured_tokens_a_round": sum(r.committed for r in self.measured) / len(self.measured),
-            "predicted_tokens_a_round": sum(r.committed for r in self.predicted) / len(self.predicted),
+            "measured": held / total,
+            "predicted": would / of,
+            "error": math.sqrt(both * (1 - both) * (1 / total + 1 / of)),
+            "measured_tokens_a_round": sum(done.committed for done in theirs) / len(theirs),
+            "predicted_tokens_a_round": sum(done.committed for done in ours) / len(ours),
         }
 
 
@@ -72,16 +74,16 @@ def free(_: Work) -> float:
     return 0.0
 
 
-def traced(decoder: AdaDecoder, ids: torch.Tensor, sampling: Sampling, n_tokens: int) -> Trace:
-    """One prompt's sampled text and what every head says along it."""
+def traced(decoder: AdaDecoder, ids: torch.Tensor, sampling: Sampling, n_tokens: int, number: int) -> Trace:
+    """One prompt's sampled text and what every head says along it. number: the prompt's in the trace, from which its drafts' luck comes."""
     with torch.inference_mode():
         decoder.parts.allocate(ids.shape[1] + n_tokens)
     with decoder.parts.session():
         text, rows = Counterfactual(decoder, sampling).trace(tuple(ids[0].tolist()), n_tokens)
-    about = (0, "", ids.shape[1], len(text.outputs), text.ended, text.outputs[0], "", n_tokens)
+    about = (number, "", ids.shape[1], len(text.outputs), text.ended, text.outputs[0], "", n_tokens)
     return Trace.from_frames(
         pd.DataFrame([about], columns=TABLES["prompts"].names),
-        pd.DataFrame([{"prompt": 0, **row} for row in rows], columns=TABLES["trace"].names),
+        pd.DataFrame([{"prompt": number, **row} for row in rows], columns=TABLES["trace"].names),
         pd.DataFrame([], columns=TABLES["branches"].names),
         n_layers=decoder.parts.n_layers,
         depths=decoder.heads.depths,
@@ -92,43 +94,39 @@ def traced(decoder: AdaDecoder, ids: torch.Tensor, sampling: Sampling, n_tokens:
 
 def measure(
     decoder: AdaDecoder, ids: torch.Tensor, design: Design, sampling: Sampling, n_tokens: int
-) -> tuple[list[Round], list[Outcome], int]:
-    """One run: its rounds, what it drew, and its first token."""
-    drawn: list[Outcome] = []
+) -> tuple[list[Round], list[Draft | Verdict]]:
+    """One run: its rounds, and what it drew."""
+    drawn: list[Draft | Verdict] = []
     decoding = decoder.start(ids, design, max_new_tokens=n_tokens, sampling=sampling)
-    first = decoding.schedule.first_token
     with decoder.parts.session():
         for _ in decoding.steps(lambda _, outcome: drawn.append(outcome) if outcome is not None else None):
             pass
-    return decoding.schedule.rounds, drawn, first
+    return decoding.schedule.rounds, drawn
 
 
-def replayed(trace: Trace, design: Design, drawn: Iterable[Draft | Verdict], first: int) -> list[Round]:
-    """The rounds that the scheduler goes with these draws."""
-    schedule, answers = schedule_of(trace, 0, design, own_text=True), Drawn(tuple(drawn))
-    schedule.tokens[0] = schedule.newest = first
-    steps, outcome = schedule.steps(), None
-    while True:
-        try:
-            work = steps.send(outcome)
-        except StopIteration:
-            answers.close()
-            return schedule.rounds
-        outcome = answers(work)
+def share(prompts: Sequence[Sequence[Round]]) -> tuple[float, float]:
+    """Share of the judged drafts that held, and its standard error: of a ratio, prompts taken as independent, the drafts of one not."""
+    held, total = np.array([judged(rounds) for rounds in prompts], dtype=np.float64).T
+    rate = held.sum() / total.sum()
+    spread = ((held - rate * total) ** 2).sum() * len(prompts) / (len(prompts) - 1)
+    return float(rate), math.sqrt(spread) / float(total.sum())
 
 
-def summed(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Over all rows: runs and drafts, how many were exact, shares that held weighted by measured drafts, and how far rows are off in the median."""
-    drafts = sum(row["drafts"] for row in rows)
+def summed(tallies: dict[tuple[str, str, str], Tally], rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Over all rows: runs and drafts, how many were exact, shares that held and their errors, and how far rows are off in the median."""
     away = [abs(row["measured"] - row["predicted"]) for row in rows]
-    return {
-        "runs": sum(row["runs"] for row in rows),
-        "exact": sum(row["exact"] for row in rows),
-        "drafts": drafts,
-        **{name: sum(row[name] * row["drafts"] for row in rows) / drafts for name in ("measured", "predicted")},
-        "median_distance": statistics.median(away),
-        "within_two_errors": sum(distance <= 2 * row["error"] for distance, row in zip(away, rows, strict=True)) / len(rows),
-    }
+    total: dict[str, float] = {name: sum(row[name] for row in rows) for name in ("runs", "exact", "drafts")}
+    for name in ("measured", "predicted"):
+        by_prompt: dict[tuple[str, int], list[Round]] = defaultdict(
+            list
+        )  # all designs and settings of one prompt: they share its text, and seeds
+        for (domain, _, _), tally in tallies.items():
+            for number, rounds in enumerate(getattr(tally, name)):
+                by_prompt[domain, number] += rounds
+        total[name], total[f"{name}_error"] = share(list(by_prompt.values()))
+    total["median_distance"] = statistics.median(away)
+    total["within_two_errors"] = sum(distance <= 2 * row["error"] for distance, row in zip(away, rows, strict=True)) / len(rows)
+    return total
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -143,18 +141,19 @@ def main(arguments: list[str] | None = None) -> None:
     decoder = AdaDecoder(demo.model, demo.heads)
     tallies: dict[tuple[str, str, str], Tally] = defaultdict(Tally)
     jobs = [(domain, number) for domain in DOMAINS for number in range(2 if args.quick else args.prompts)]
-    for domain, number in track(jobs, "prompts", transient=True):
-        ids = encode(demo.tokenizer, Prompt(text=demo.prompts[domain][number]))
+    numbers = count()
+    for domain, prompt in track(jobs, "prompts", transient=True):
+        ids = encode(demo.tokenizer, Prompt(text=demo.prompts[domain][prompt]))
         for plain in SETTINGS:
-            own, others = (Sampling(**{**asdict(plain), "seed": 2 * number + k}) for k in (0, 1))
-            trace = traced(decoder, ids, others, args.tokens)
+            number = next(numbers)
+            own, other = (replace(plain, seed=2 * number + k) for k in (0, 1))
+            of_the_run, of_another = (traced(decoder, ids, sampling, args.tokens, number) for sampling in (own, other))
             for design in DESIGNS:
                 tally = tallies[domain, f"temperature {plain.temperature:g}, top-p {plain.top_p or 1:g}", design.label]
-                rounds, drawn, first = measure(decoder, ids, design, own, args.tokens)
-                tally.runs += 1
-                tally.exact += replayed(trace, design, drawn, first) == rounds  # type: ignore[arg-type]
-                tally.measured += rounds
-                tally.predicted += Replay(trace, design, free).run(0).rounds
+                rounds, drawn = measure(decoder, ids, design, own, args.tokens)
+                tally.exact += Replay(of_the_run, design, free).run(number, drawn=drawn).rounds == tuple(rounds)
+                tally.measured.append(rounds)
+                tally.predicted.append(Replay(of_another, design, free).run(number).rounds)
     rows = [{"domain": domain, "sampling": words, "design": design, **tally.row()} for (domain, words, design), tally in tallies.items()]
     table = Table(title="drafts that hold: measured, and predicted from another text")
     for name in rows[0]:
@@ -162,7 +161,7 @@ def main(arguments: list[str] | None = None) -> None:
     for row in rows:
         table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()))
     Console().print(table)
-    total = summed(rows)
+    total = summed(tallies, rows)
     Console().print(total)
     if not args.quick:
         keep("sampling", {"prompts_per_domain": args.prompts, "tokens": args.tokens, "total": total, "designs": rows})

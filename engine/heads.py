@@ -134,14 +134,18 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         """Gather and quantise what the form asks for."""
         if self.form.dtype is not None:
             try:
-                self._rows = HeadRows(head, self.tokens, int8=True)
+                rows = HeadRows(head, self.tokens, int8=True)
+                matrices: dict[int, Int8Matrix] = {}
                 for depth, matrix in self.transforms.items():
                     if matrix is not None:  # T is nearly the identity, so what is quantised is the rest
                         rest = matrix.to(head.weight.device, torch.float32) - torch.eye(len(matrix), device=head.weight.device)  # type: ignore[arg-type]
-                        self._matrices[depth] = Int8Matrix(rest)
+                        matrices[depth] = Int8Matrix(rest)
             except LookupError as error:
                 warnings.warn(f"no int8 heads on this device ({error}): they stay in the model's own format", stacklevel=4)
-                self.form, self._rows = HeadForm(shortlist=self.form.shortlist), None
+                self.form = HeadForm(shortlist=self.form.shortlist)
+            else:
+                self._rows = rows
+                self._matrices |= matrices
         if self.tokens is not None and self._rows is None:
             self._rows = HeadRows(head, self.tokens, int8=False)
 

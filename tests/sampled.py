@@ -1,10 +1,10 @@
-"""A tiny model whose distributions are known for every short text, and the engine's sampling driven on it, many texts at once."""
+"""A tiny model whose distributions are known for every short text, and the engine's sampling driven on it: many texts at once, or one by one."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import product, starmap
 from typing import Any
 
@@ -14,11 +14,12 @@ from scipy import stats
 from transformers import PreTrainedModel
 
 from engine.heads import ExitHeads
-from engine.sampling import Sampling, draw, judge
+from engine.sampling import Sampler, Sampling, draw, judge
 from engine.segments import SegmentedModel
 from sim.design import Design
 from sim.scheduler import Check, Draft, Outcome, Run, Schedule, Verdict, Verify, Work
 from tests.models import tiny_model
+from tests.toy import drive
 
 SMALL = 6
 """Tokens of the small vocabulary."""
@@ -35,31 +36,50 @@ def small_model(seed: int = 5, **config: Any) -> PreTrainedModel:
     return tiny_model("llama", vocab_size=SMALL, seed=seed, **config)
 
 
+def near_heads(model: PreTrainedModel, depths: Iterable[int]) -> ExitHeads:
+    """Heads of their own, not far from the model's: the identity and noise."""
+    generator = torch.Generator().manual_seed(0)
+    width = model.config.hidden_size
+    noise = {depth: torch.randn((width, width), generator=generator, dtype=torch.float64) / (2 * width**0.5) for depth in depths}
+    return ExitHeads(model, {depth: torch.eye(width) + rest for depth, rest in noise.items()})
+
+
 @dataclass
 class Known:
-    """Probabilities [text, V] of the last layer and of each head after every text of up to DRAWN - 1 tokens behind FIRST, transformed."""
+    """What the last layer and each head say after every text of up to DRAWN tokens behind FIRST.
 
+    final, heads: probabilities [text, V], transformed. logits: [text, V] by depth, in FP32 as the engine has them; the last layer's at n_layers.
+    """
+
+    sampling: Sampling
     texts: dict[Text, int]
     final: torch.Tensor
     heads: dict[int, torch.Tensor]
+    logits: dict[int, torch.Tensor]
     n_layers: int
 
     @classmethod
     def of(cls, model: PreTrainedModel, heads: ExitHeads, sampling: Sampling) -> Known:
         """From whole forward passes of the model itself, FP64."""
         parts = SegmentedModel(model)
-        texts = [text for n in range(DRAWN) for text in product(range(SMALL), repeat=n)]
-        final, by_head = [], defaultdict(list)
+        texts = [text for n in range(DRAWN + 1) for text in product(range(SMALL), repeat=n)]
+        said = defaultdict(list)
         with torch.inference_mode():
-            for n in range(DRAWN):
+            for n in range(DRAWN + 1):
                 ids = torch.tensor([(*PROMPT, FIRST, *text) for text in texts if len(text) == n])
                 out = model(ids, output_hidden_states=True, use_cache=False)
-                final.append(sampling.probabilities(out.logits[:, -1]))
+                said[parts.n_layers].append(out.logits[:, -1])
                 for depth in heads.depths:
-                    said = heads.logits(parts, depth, parts.normed(out.hidden_states[depth][:, -1:]))
-                    by_head[depth].append(sampling.probabilities(said[:, -1]))
+                    said[depth].append(heads.logits(parts, depth, parts.normed(out.hidden_states[depth][:, -1:]))[:, -1])
+            logits = {depth: torch.cat(rows) for depth, rows in said.items()}
+            likely = {depth: sampling.probabilities(rows) for depth, rows in logits.items()}
         return cls(
-            {text: i for i, text in enumerate(texts)}, torch.cat(final), {d: torch.cat(q) for d, q in by_head.items()}, parts.n_layers
+            sampling=sampling,
+            texts={text: i for i, text in enumerate(texts)},
+            final=likely.pop(parts.n_layers),
+            heads=likely,
+            logits={depth: rows.float() for depth, rows in logits.items()},
+            n_layers=parts.n_layers,
         )
 
     def joint(self, eos: frozenset[int]) -> dict[Text, float]:
@@ -207,6 +227,76 @@ class Decodes:
 
     def _place(self, text: list[int], position: int) -> int:
         return self.known.texts[tuple(text[1 : position - len(PROMPT) + 1])]
+
+
+Sampled = Callable[[Sampling], Sampler]
+"""The engine's sampler, or one with a mistake."""
+
+
+def one_by_one(known: Known, design: Design, eos: frozenset[int], seeds: range, sampler: Sampled = Sampler) -> Counter[Text]:
+    """What followed FIRST in decodings by the sampler itself, one for each seed: DRAWN tokens, and how often."""
+    counts: Counter[Text] = Counter()
+    with torch.inference_mode():
+        for seed in seeds:
+            counts[_sampled(known, design, eos, sampler(replace(known.sampling, seed=seed)))] += 1
+    return counts
+
+
+def _sampled(known: Known, design: Design, eos: frozenset[int], sampler: Sampler) -> Text:
+    """One decoding: the sampler is asked what `engine.decode` asks it, with what the layers would say. FIRST belongs to the prompt."""
+    final = known.logits[known.n_layers]
+    schedule = Schedule(
+        design=design,
+        n_layers=known.n_layers,
+        n_prompt=len(PROMPT) + 1,
+        first_token=sampler.first(final[known.texts[()]]),
+        max_new_tokens=DRAWN + 1,
+        eos=eos,
+        sampled=True,
+    )
+    text: list[int] = []
+
+    def place(position: int) -> int:
+        return known.texts[tuple(text[: position - len(PROMPT)])]
+
+    def answer(work: Work) -> Outcome:
+        if isinstance(work, Run):
+            if work.segment == 0:
+                text[work.stop - 2 - len(PROMPT) :] = [schedule.newest]
+            return None
+        if isinstance(work, Check):
+            return sampler.draft(known.logits[work.depth][place(work.position)], work.position)
+        return sampler.verdict(torch.stack([final[place(position)] for position in range(work.start, work.stop)]), work)
+
+    drive(schedule, answer)
+    return tuple(schedule.tokens[:DRAWN])
+
+
+class GatedOnTheDraft(Sampler):
+    """The known mistake: as sure as the drawn token was likely."""
+
+    def draft(self, logits: torch.Tensor, position: int) -> Draft:
+        token = super().draft(logits, position).token
+        return Draft(float(self._drafted[position][token]), token)
+
+
+class JudgedByTheFirst(Sampler):
+    """Every draft of a round is judged by the distribution of the first."""
+
+    def verdict(self, logits: torch.Tensor, work: Verify) -> Verdict:
+        self._drafted |= {work.start + k: self._drafted[work.start] for k in range(len(work.drafts))}
+        return super().verdict(logits, work)
+
+
+class JudgedByAnUnsureHead(Sampler):
+    """A draft is judged by the distribution of the first head that was asked there, and not of the one it left at."""
+
+    def drafted(self, logits: torch.Tensor, position: int) -> torch.Tensor:
+        before = self._drafted.get(position)
+        both = super().drafted(logits, position)
+        if before is not None:
+            self._drafted[position] = before
+        return both
 
 
 def p_value(counts: Mapping[Text, int], expected: Mapping[Text, float]) -> float:

@@ -423,3 +423,23 @@ def test_a_shortlist_shorter_than_asked_for_is_told(decoder: AdaDecoder, tmp_pat
 def test_a_source_without_a_shortlist_is_refused() -> None:
     with pytest.raises(InputError, match="say how many tokens it holds with --shortlist"):
         check_form(chosen(shortlist_from="x"))
+
+
+def test_heads_of_which_one_cannot_be_quantised_all_stay_wide(monkeypatch: pytest.MonkeyPatch, decoder: AdaDecoder) -> None:
+    """Not some in int8 and some not: they say, bit by bit, what heads say that were never asked to be int8."""
+    made = []
+
+    def third_fails(weight: torch.Tensor) -> Int8Matrix:
+        made.append(weight)
+        if len(made) == 3:
+            raise LookupError("too odd")
+        return Int8Matrix(weight)
+
+    monkeypatch.setattr("engine.heads.Int8Matrix", third_fails)
+    with pytest.warns(UserWarning, match=r"no int8 heads on this device \(too odd\)"):
+        heads = of_form(decoder, dtype="int8")
+    monkeypatch.undo()
+    assert heads.form == FULL
+    normed = torch.randn(1, 2, WIDTH)
+    for depth in heads.depths:
+        assert torch.equal(heads.apply(depth, normed), decoder.heads.apply(depth, normed))

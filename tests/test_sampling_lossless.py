@@ -1,8 +1,11 @@
-"""Sampled texts are distributed as vanilla's: exactly, by enumeration, and by chi-square over 100,000 draws; known mistakes are caught by both."""
+"""Sampled texts are distributed as vanilla's: exactly, by enumeration; by chi-square over 100,000 draws, over 20,000 texts of the engine's own `Sampler`, and over
+whole decodings of the engine. Known mistakes are caught by each.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from typing import Any
@@ -12,10 +15,25 @@ import torch
 
 from engine.decode import AdaDecoder
 from engine.heads import ExitHeads
-from engine.sampling import Sampling
+from engine.sampling import Sampler, Sampling
 from sim.design import Design
 from tests.models import random_heads
-from tests.sampled import DRAWN, FIRST, PROMPT, Decodes, Known, highest, of_the_draft, p_value, small_model
+from tests.sampled import (
+    DRAWN,
+    FIRST,
+    PROMPT,
+    Decodes,
+    GatedOnTheDraft,
+    JudgedByAnUnsureHead,
+    JudgedByTheFirst,
+    Known,
+    highest,
+    near_heads,
+    of_the_draft,
+    one_by_one,
+    p_value,
+    small_model,
+)
 
 DRAWS = 100_000
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -94,26 +112,108 @@ def test_an_end_that_is_never_drafted_is_caught(setting: str, design: Design) ->
     assert distance(broken.exactly(), table.joint(eos)) > 0.01
 
 
-RUNS = 500
-REAL: list[dict[str, Any]] = [
-    {"gamma": 0.5, "placement": (2, 4), "temperature": 0.8, "top_k": 5, "top_p": 0.95},
-    {"policy": "fixed", "placement": (2,), "cap": 2, "temperature": 1.0},
+# ---- the engine's own sampler ----
+
+TEXTS = 20_000
+SHIPPED = [
+    ("as it is", Design.of("vanilla"), "no end"),
+    ("warm, top-k", Design.of(gamma=0.5, placement=(2,)), "no end"),
+    ("as it is", Design.of(gamma=0.5, placement=(2, 4)), "no end"),
+    ("top-p", Design.of(gamma=(0.9, 0.7, 0.3), placement=(1, 2, 4)), "two ends"),
+    ("all three", Design.of(gamma=0.5, placement=(2, 4), cap=1), "no end"),
+    ("warm, top-k", Design.of("fixed", placement=(2,), cap=2), "no end"),
+    ("cold", Design.of("fixed", placement=(4,), cap=5), "two ends"),
 ]
+MISTAKES = {GatedOnTheDraft: SHIPPED[2], JudgedByTheFirst: SHIPPED[5], JudgedByAnUnsureHead: SHIPPED[3]}
 
 
-@pytest.mark.parametrize("options", REAL, ids=["adadecode", "fixed"])
-def test_real_tensors_sample_from_the_same_distribution(options: dict[str, Any]) -> None:
-    """Whole decodings of the engine, a seed each; rejections and ends among them."""
-    model, eos = small_model(), ENDS["two ends"]
-    decoder = AdaDecoder(model, ExitHeads.identity(model, range(1, 6)))
-    setting = {name: options[name] for name in ("temperature", "top_k", "top_p") if name in options}
-    table = Known.of(model, decoder.heads, Sampling(**setting))
+@pytest.mark.slow
+@pytest.mark.parametrize("case", range(len(SHIPPED)), ids=lambda case: f"{SHIPPED[case][1].label}, {SHIPPED[case][0]}")
+def test_the_sampler_itself_draws_as_vanilla(case: int) -> None:
+    """The first token, drafts and verdicts of `Sampler`, driven by the schedule: chi-square over 20,000 texts, by seeds that no other case has."""
+    setting, design, ends = SHIPPED[case]
+    table, eos = known(setting), ENDS[ends]
+    p = p_value(one_by_one(table, design, eos, range(case * TEXTS, (case + 1) * TEXTS)), table.joint(eos))
+    print(f"p = {p:.2g}")  # noqa: T201 - pytest -rP shows it
+    assert p > THRESHOLD
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_sampler_with_a_mistake_is_caught(mistake: type[Sampler]) -> None:
+    """A tenth of the texts is enough."""
+    setting, design, ends = MISTAKES[mistake]
+    table, eos = known(setting), ENDS[ends]
+    p = p_value(one_by_one(table, design, eos, range(TEXTS // 10), mistake), table.joint(eos))
+    print(f"p = {p:.2g}")  # noqa: T201 - pytest -rP shows it
+    assert p < THRESHOLD
+
+
+# ---- real tensors ----
+
+RUNS = 500
+ADADECODE = Design.of(gamma=(0.6, 0.4), placement=(1, 2))
+FIXED = Design.of("fixed", placement=(2,), cap=2)
+WARM, NUCLEUS = Sampling(temperature=1.5), Sampling(temperature=1.5, top_p=0.9)
+REAL = {
+    "adadecode": (ADADECODE, WARM, "no end"),
+    "adadecode, top-p": (ADADECODE, NUCLEUS, "no end"),
+    "adadecode, ends": (ADADECODE, WARM, "two ends"),
+    "fixed": (FIXED, WARM, "no end"),
+    "fixed, top-p": (FIXED, NUCLEUS, "two ends"),
+}
+
+
+@cache
+def flat() -> AdaDecoder:
+    """Its texts go many ways, and its two heads differ from it and from each other: drafts hold about as often as not."""
+    model = small_model(seed=1, num_hidden_layers=3)
+    return AdaDecoder(model, near_heads(model, (1, 2)))
+
+
+def decoded(design: Design, sampling: Sampling, eos: frozenset[int]) -> tuple[Counter[tuple[int, ...]], int, int]:
+    """Whole decodings of the engine, a seed each: what followed FIRST, how many drafts there were, and how many of them held."""
     counts: Counter[tuple[int, ...]] = Counter()
     drafts = accepted = 0
     for seed in range(RUNS):
-        got = decoder.generate(torch.tensor([[*PROMPT, FIRST]]), DRAWN + 1, eos_token_id=sorted(eos), seed=seed, **options)
-        counts[tuple(got.tokens[:DRAWN])] += 1
-        drafts += sum(len(r.exits) for r in got.rounds)
-        accepted += sum(r.accepted for r in got.rounds)
-    assert p_value(counts, table.joint(eos)) > THRESHOLD
-    assert 0.1 * drafts < accepted < 0.9 * drafts
+        decoding = flat().start(
+            torch.tensor([[*PROMPT, FIRST]]),
+            design,
+            max_new_tokens=DRAWN + 1,
+            eos_token_id=sorted(eos),
+            sampling=replace(sampling, seed=seed),
+        )
+        with flat().parts.session():
+            for _ in decoding.steps():
+                pass
+        counts[tuple(decoding.schedule.tokens[:DRAWN])] += 1
+        drafts += sum(len(done.exits) for done in decoding.schedule.rounds)
+        accepted += sum(done.accepted for done in decoding.schedule.rounds)
+    return counts, drafts, accepted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", REAL)
+def test_real_tensors_sample_from_the_same_distribution(case: str) -> None:
+    """And seed by seed, the engine's texts are those that the sampler draws from the model's known logits."""
+    design, sampling, ends = REAL[case]
+    table, eos = Known.of(flat().parts.model, flat().heads, sampling), ENDS[ends]
+    counts, drafts, accepted = decoded(design, sampling, eos)
+    p = p_value(counts, table.joint(eos))
+    print(f"p = {p:.2g}, {accepted} of {drafts} drafts held")  # noqa: T201 - pytest -rP shows it
+    assert p > THRESHOLD
+    assert drafts > 200
+    assert 0.2 * drafts < accepted < 0.8 * drafts
+    assert counts == one_by_one(table, design, eos, range(RUNS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("case", ["adadecode", "adadecode, top-p"])
+def test_an_engine_with_a_mistake_is_caught(case: str, mistake: type[Sampler], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same runs, with a sampler that errs."""
+    monkeypatch.setattr("engine.sampling.Sampler", mistake)
+    design, sampling, ends = REAL[case]
+    table, eos = Known.of(flat().parts.model, flat().heads, sampling), ENDS[ends]
+    p = p_value(decoded(design, sampling, eos)[0], table.joint(eos))
+    print(f"p = {p:.2g}")  # noqa: T201 - pytest -rP shows it
+    assert p < THRESHOLD
