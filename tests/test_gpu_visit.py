@@ -279,24 +279,37 @@ def test_recordings_run_as_the_stage_graphs_found_best(tmp_path: Path, device: s
     assert told(tmp_path, device=device).graphs == wanted
 
 
-def test_a_mode_that_fell_back_or_broke_fails_the_stage_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("broken", ["eager", "cuda"])
+def test_a_mode_that_fell_back_or_broke_fails_the_stage_and_is_told(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are timed all the same."""
-    ready = vanilla._made_ready
+    ready, modes = vanilla._made_ready, ("eager", "cuda", "static")
 
     def breaking(model: Any, exits: Any, mode: str, *rest: Any) -> Any:
-        if mode == "cuda":
+        if mode == broken:
             raise RuntimeError("no such graph")
         decoder, one = ready(model, exits, "static", *rest)
         decoder.parts.fallbacks.append("it runs eagerly")
         return decoder, one
 
     monkeypatch.setattr(vanilla, "_made_ready", breaking)
-    monkeypatch.setattr(vanilla, "DRY_MODES", ("eager", "cuda", "static"))
-    with pytest.raises(
-        Found, match=r"cuda: RuntimeError: no such graph; .*static: it runs eagerly; .* runs with (eager|static), the"
-    ) as found:
+    monkeypatch.setattr(vanilla, "DRY_MODES", modes)
+    with pytest.raises(Found, match=rf"{broken}: RuntimeError: no such graph; .*static: it runs eagerly; .* runs with \w+, the") as found:
         vanilla.graphs(told(tmp_path))
-    assert list(found.value.told["modes"]) == ["eager", "static"]
+    assert list(found.value.told["modes"]) == [mode for mode in modes if mode != broken]
+
+
+@pytest.mark.parametrize(("what", "left"), [("_timed", []), ("event_cost", ["eager", "static"])])
+def test_what_breaks_later_is_told_too(what: str, left: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no mode can be timed, what follows runs eagerly; events that break cost no more than themselves."""
+
+    def breaking(*_: Any) -> Any:
+        raise RuntimeError("the device broke")
+
+    monkeypatch.setattr(vanilla, what, breaking)
+    with pytest.raises(Found, match="RuntimeError: the device broke") as found:
+        vanilla.graphs(told(tmp_path))
+    assert list(found.value.told["modes"]) == left
+    assert found.value.told["best"] in (left or ["eager"])
 
 
 def test_a_warning_of_something_that_failed_is_shown_with_where_it_failed(

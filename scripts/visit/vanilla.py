@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ def graphs(visit: Visit) -> dict[str, Any]:
     """By mode: seconds and bytes that making ready took, tokens/s of each repeat, how many tokens are those of the eager text, and what events in a graph cost.
 
     Every segment of the paper's placements is run at every size before anything is timed. Weights are random and in 16 bits, so texts may differ. ``best``
-    is the mode in which vanilla was fastest: the one that later stages use. Raises Found where a captured mode broke or fell back, which says why.
+    is the mode in which vanilla was fastest: the one that later stages use. Raises Found where a mode broke or fell back, which says why.
     """
     import torch
 
@@ -49,20 +50,23 @@ def graphs(visit: Visit) -> dict[str, Any]:
     told: dict[str, dict[str, Any]] = {}
     wrong: list[str] = []
     for mode in DRY_MODES if visit.dry else MODES:
-        try:
+        with _noting(mode, wrong):
             decoders[mode], told[mode] = _made_ready(model, exits, mode, prompt, tokens)
-        except Exception as error:  # noqa: BLE001 - a mode that breaks is told, and the others are timed
-            traceback.print_exc()
-            wrong.append(f"{mode}: {type(error).__name__}: {error}")
-    _time_in_turn(decoders, told, prompt, tokens, 1 if visit.dry else REPEATS)
+    _time_in_turn(decoders, told, prompt, tokens, 1 if visit.dry else REPEATS, wrong)
+    told = {mode: one for mode, one in told.items() if one["seconds"]}
+    if not told:
+        raise Found("; ".join(wrong), {"best": EAGER, "modes": told})
     for mode, decoder in decoders.items():
-        if mode != EAGER:
-            told[mode]["events"] = event_cost(decoder, PROMPT, 2 if visit.dry else LAPS)
-        told[mode]["fallbacks"] = list(decoder.parts.fallbacks)
+        if mode in told and mode != EAGER:
+            with _noting(f"{mode}, with events", wrong):
+                told[mode]["events"] = event_cost(decoder, PROMPT, 2 if visit.dry else LAPS)
+        if mode in told:
+            told[mode]["fallbacks"] = list(decoder.parts.fallbacks)
         wrong += [f"{mode}: {why}" for why in decoder.parts.fallbacks]
-    own = told[EAGER]["text"]
+    own = told[EAGER]["text"] if EAGER in told else None
     for one in told.values():
-        one["as_eager"] = next((k for k, (a, b) in enumerate(zip(one.pop("text"), own, strict=True)) if a != b), tokens)
+        text = one.pop("text")
+        one["as_eager"] = None if own is None else next((k for k, (a, b) in enumerate(zip(text, own, strict=True)) if a != b), tokens)
         one["tokens_per_s"] = 1 / median(one["seconds"])
     read = read_rate(visit)
     bytes_read = bytes_a_token(shape, shape.total_parameters, next(model.parameters()).element_size())
@@ -81,6 +85,16 @@ def graphs(visit: Visit) -> dict[str, Any]:
     if wrong:
         raise Found(f"{'; '.join(wrong)}; what is recorded from here on runs with {best}, the fastest", found)
     return found
+
+
+@contextmanager
+def _noting(mode: str, wrong: list[str]) -> Iterator[None]:
+    """Within: what breaks is told, and the rest goes on."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        traceback.print_exc()
+        wrong.append(f"{mode}: {type(error).__name__}: {error}")
 
 
 def _made_ready(
@@ -105,15 +119,25 @@ def _made_ready(
 
 
 def _time_in_turn(
-    decoders: Mapping[str, AdaDecoder], told: Mapping[str, dict[str, Any]], prompt: torch.Tensor, tokens: int, repeats: int
+    decoders: Mapping[str, AdaDecoder],
+    told: Mapping[str, dict[str, Any]],
+    prompt: torch.Tensor,
+    tokens: int,
+    repeats: int,
+    wrong: list[str],
 ) -> None:
-    """Add the seconds of these repeats to what is told of each mode; of eager, those of the first alone."""
+    """Add the seconds of these repeats to what is told of each mode, as long as it does not break; of eager, those of the first alone."""
+    broken: set[str] = set()
     for repeat in range(repeats):
         for mode, decoder in decoders.items():
-            if mode != EAGER or repeat == 0:
+            if mode in broken or (mode == EAGER and repeat):
+                continue
+            broken.add(mode)
+            with _noting(mode, wrong):
                 prefill_s, token_s = _timed(decoder, prompt, tokens)
                 told[mode]["prefill_s"].append(prefill_s)
                 told[mode]["seconds"].append(token_s)
+                broken.remove(mode)
 
 
 def _timed(decoder: AdaDecoder, prompt: torch.Tensor, tokens: int) -> tuple[float, float]:
@@ -121,14 +145,14 @@ def _timed(decoder: AdaDecoder, prompt: torch.Tensor, tokens: int) -> tuple[floa
     from engine.clock import synchronized_now
     from sim.design import Design
 
-    place = decoder.parts.device
-    begun = synchronized_now(place)
+    places = decoder.parts.devices
+    begun = synchronized_now(*places)
     decoding = decoder.start(prompt, Design.of("vanilla"), max_new_tokens=tokens, eos_token_id=())
-    prefilled = synchronized_now(place)
+    prefilled = synchronized_now(*places)
     with decoder.parts.session():
         for _ in decoding.steps():
             pass
-    return prefilled - begun, (synchronized_now(place) - prefilled) / (tokens - 1)
+    return prefilled - begun, (synchronized_now(*places) - prefilled) / (tokens - 1)
 
 
 def event_cost(decoder: AdaDecoder, at: int, laps: int) -> dict[str, Any]:
