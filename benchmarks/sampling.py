@@ -117,9 +117,8 @@ def summed(tallies: dict[tuple[str, str, str], Tally], rows: list[dict[str, Any]
     away = [abs(row["measured"] - row["predicted"]) for row in rows]
     total: dict[str, float] = {name: sum(row[name] for row in rows) for name in ("runs", "exact", "drafts")}
     for name in ("measured", "predicted"):
-        by_prompt: dict[tuple[str, int], list[Round]] = defaultdict(
-            list
-        )  # all designs and settings of one prompt: they share its text, and seeds
+        # all designs and settings of one prompt: they share its text, and seeds
+        by_prompt: dict[tuple[str, int], list[Round]] = defaultdict(list)
         for (domain, _, _), tally in tallies.items():
             for number, rounds in enumerate(getattr(tally, name)):
                 by_prompt[domain, number] += rounds

@@ -105,8 +105,10 @@ def captured(work: Work, example: torch.Tensor, *, pool: Any, side: Any) -> Capt
                 failed.append(error)
                 raise
             taken = torch.cuda.memory_reserved(device) - before
-    except Exception as error:  # noqa: BLE001 - raised again, or what came before it
-        raise failed[0] if failed else error from None  # the end of a broken capture raises something else, which hides why
+    except Exception:
+        if failed:
+            raise failed[0]  # noqa: B904 - the end of a broken capture raises something else, which hides why
+        raise
     return Capture(graph=graph, given=given, out=out, taken=taken)
 
 

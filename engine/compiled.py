@@ -222,9 +222,8 @@ def _mm(rows: torch.Tensor, matrix: torch.Tensor) -> Any:
         return NotImplemented
     weight, exact = matrix.t(), torch.float32 if rows.dtype in _HALF else rows.dtype
     given = rows.to(exact).contiguous()
-    given = given.as_strided(
-        given.shape, given.stride()
-    )  # makes it a buffer: else the norm before it is computed anew for each row of the weight
+    # this makes it a buffer: else the norm before it is computed anew for each row of the weight
+    given = given.as_strided(given.shape, given.stride())
     return torch.stack([(row * weight.to(exact)).sum(-1) for row in given.unbind()]).to(rows.dtype)
 
 

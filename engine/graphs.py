@@ -232,9 +232,8 @@ class CapturedModel(CompiledModel):
             except Exception as error:  # noqa: BLE001 - whatever a capture meets, the same work runs without one
                 self._ended.add(kind)
                 self.capturing = kind != "any"
-                self._group(
-                    owner
-                ).pool = torch.cuda.graph_pool_handle()  # a broken capture may leave the pool as if it were still under way
+                # a broken capture may leave the pool as if it were still under way
+                self._group(owner).pool = torch.cuda.graph_pool_handle()
                 self.fall_back(f"{what} of {self.name} could not be captured as a CUDA graph ({reason_of(error)}): {_THEN[kind]}")
         return held.get(key)
 

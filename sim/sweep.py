@@ -97,7 +97,8 @@ def run_sweep(
 ) -> Sweep:
     """Evaluate all of the plan, write it to ``out`` and read it back. A finished sweep of the same plan is returned as it is; an unfinished one goes on.
 
-    about: what sweep.json is to say besides. Raises ProfileError where ``out`` holds something else, and whatever a design raises.
+    about: what sweep.json is to say besides. Raises ProfileError where ``out`` holds something else, DesignError for an
+    objective that is not known, and whatever a design raises.
     """
     _check_known(plan, evaluator)
     if _begin(plan, out):

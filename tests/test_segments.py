@@ -127,6 +127,22 @@ def rows(kv: KeyValues, window: int | None, groups: int = 1) -> list[list[int]]:
     return [[first + i for i, seen in enumerate(row) if seen] for row in kv.mask(window, groups, torch.device("cpu")).tolist()]
 
 
+def test_layers_attend_without_cudnn_and_the_choice_is_given_back(parts: SegmentedModel) -> None:
+    """Also after an error; `engine.attention` says why."""
+    assert torch.backends.cuda.cudnn_sdp_enabled()
+    seen = []
+
+    def broken() -> None:
+        with parts.session():
+            seen.append(torch.backends.cuda.cudnn_sdp_enabled())
+            raise RuntimeError("broke")
+
+    with pytest.raises(RuntimeError, match="broke"):
+        broken()
+    assert seen == [False]
+    assert torch.backends.cuda.cudnn_sdp_enabled()
+
+
 def test_a_query_sees_every_slot_up_to_its_own() -> None:
     kv = KeyValues(1, 10)
     kv.at(2, 5)

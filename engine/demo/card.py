@@ -26,8 +26,8 @@ is not a useful assistant.
   the candidates those were kept that go furthest. What repetition remains is below.
 - **Licence**: Apache-2.0 for model and code; the standard library is under the PSF licence; the prose prompts are in the public domain.
 
-Made with `python -m engine.demo.train --out DIR && python -m engine.demo.build --trained DIR`. Everything below was measured by the
-second command.
+Made with `python -m engine.demo.train --out DIR && python -m engine.demo.build --trained DIR`; its frequent tokens were
+counted by `python -m engine.demo.counts --work DIR`. Everything below was measured by the second command.
 """
 
 

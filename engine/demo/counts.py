@@ -33,9 +33,10 @@ def main() -> None:
         console=console,
     )
     (again,), shipped = told.metrics, demo.heads.metrics[-1]
-    if any(again[name] != shipped[name] for name in ("positions", "agreement_identity")):
+    if differing := [name for name in ("positions", "agreement_identity") if again[name] != shipped[name]]:
+        found = ", ".join(f"{name} {again[name]} and not {shipped[name]}" for name in differing)
         raise SystemExit(
-            "these are not the texts that the shipped heads were trained on: is this another Python's library? Nothing is changed"
+            f"error: these are other texts than the shipped heads were trained on ({found}): use the Python they were made with"
         )
     demo.heads.shaped(demo.model, frequent=told.frequent).save(MODEL)
     console.print(f"{len(told.frequent)} different tokens counted; the demo's heads are in {MODEL}")

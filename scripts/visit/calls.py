@@ -25,7 +25,7 @@ MINUTES, MOST_MINUTES = 9.3, 9.6
 """Of a call, by default and at most: under ten with all that is around it."""
 BUDGET_MINUTES = 15.0
 """Of a visit, with all that is around its calls."""
-START_S = 90.0
+AROUND_S = 90.0
 """Assumed: from asking for a machine to a call's beginning, and from its end until the machine is given back; a later call may find another machine."""
 PACKING_S = 20.0
 """Kept of the minutes for packing."""
@@ -93,13 +93,13 @@ def run(visit: Visit, stage: str, arguments: list[str], seconds: float) -> dict[
 
 
 def worth_beginning(visit: Visit, stage: str, left: float, *, last: bool = False) -> bool:
-    """Whether enough of the call is left: half of what the stage should take, or it would only make ready; in the last call all of it, since none goes on with it.
+    """Whether enough of the call is left: half of what the stage should take, or it would only make ready.
 
-    Packing and a dry run always begin.
+    In the last call most of it, since none goes on with it, and estimates err. Packing and a dry run always begin.
     """
     if stage == "pack":
         return True
-    return left >= (1.0 if visit.dry else STAGES[stage].seconds * (1.0 if last else 0.5))
+    return left >= (1.0 if visit.dry else STAGES[stage].seconds * (0.8 if last else 0.5))
 
 
 def visit_all(visit: Visit, wanted: list[str], arguments: list[str], *, last: bool = False) -> dict[str, str]:
@@ -204,10 +204,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--restore", type=Path, help="folder of an earlier call's zip files, to go on from")
     parser.add_argument("--device", choices=("cuda", "cpu"), help="cuda, or cpu with --dry-run")
     parser.add_argument("--dry-run", action="store_true", help="tiny shapes and short texts")
-    parser.add_argument("--last", action="store_true", help="no call follows: begin only what should be finished in this one")
+    parser.add_argument("--last", action="store_true", help="no call follows: begin only what should about be finished in this one")
     parser.add_argument("--plan", action="store_true", help="print what each call should do, and do nothing")
     parser.add_argument("--budget", type=float, default=BUDGET_MINUTES, help="minutes of all calls that --plan plans [%(default)s]")
-    parser.add_argument("--start-s", type=float, default=START_S, help="seconds of these around each call [%(default)s]")
+    parser.add_argument("--start-s", type=float, default=AROUND_S, help="seconds of these around each call [%(default)s]")
     parser.add_argument("--figures", action="store_true", help="print the figures of what was validated, after everything else")
     parser.add_argument("--inside", choices=tuple(STAGES), help=argparse.SUPPRESS)
     given = sys.argv[1:] if arguments is None else arguments

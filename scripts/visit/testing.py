@@ -12,8 +12,8 @@ from scripts.visit.told import ROOT, Found, Visit
 
 LIMIT_S = 90.0
 """No longer than this: the rest of the call is worth more."""
-FILE = "tests/test_graphs.py"
-"""What no other stage shows."""
+FILES = ("tests/test_graphs.py", "tests/test_head_forms.py")
+"""Graphs, and each int8 product: what no other stage shows."""
 
 
 def tests(visit: Visit) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def tests(visit: Visit) -> dict[str, Any]:
     """
     if missing := absent(TESTING):
         return {"ran": False, "why": f"{', '.join(missing)} are missing: bring their wheels"}
-    command = [sys.executable, "-m", "pytest", "-v", "-rfEs", "-W", "default", "-m", "gpu", "-p", "no:cacheprovider", FILE]
+    command = [sys.executable, "-m", "pytest", "-v", "-rfEs", "-W", "default", "-m", "gpu", "-p", "no:cacheprovider", *FILES]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT_S)  # noqa: S603 - our own tests
     except subprocess.TimeoutExpired as late:

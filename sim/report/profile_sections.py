@@ -471,14 +471,13 @@ def _coverage(profile: Profile) -> list[Table]:
     if found is None:
         return []
     form = form_of(profile)
-    names = {"depths": "depth", "full": "full", "formed": "formed", "same": "same"}
     columns = {
         "depth": ("depth", "count"),
         "full": ("agreement, full", "percent"),
         "formed": (f"agreement, {form.label}", "percent"),
         "same": ("same token", "percent"),
     }
-    frame = pd.DataFrame({column: found[name] for name, column in names.items()})
+    frame = pd.DataFrame({name: found[name] for name in ("depths", "full", "formed", "same")}).rename(columns={"depths": "depth"})
     caption = f"{coverage_words(found, form)}. How often a head's token is the last layer's. No form changes the text: what it loses is drafts that hold."
     return [Table(name="coverage", title=f"What heads {form.label} lose", frame=frame, columns=columns, caption=caption)]
 

@@ -41,6 +41,11 @@ class Found:
     def __post_init__(self) -> None:
         self.designs = searched.with_places(self.sweep.designs, rounded=self.about["method"] != "exhaustive")
 
+    @cached_property
+    def fitting(self) -> pd.DataFrame:
+        """The designs that fit their device."""
+        return self.designs[self.designs["fits"].astype(bool)]
+
     @property
     def about(self) -> dict[str, Any]:
         """What the sweep says of itself."""
@@ -150,7 +155,7 @@ def _along(found: Found) -> Figure:
     """Speedup against gamma."""
     policies = searched.policies(found.designs)
     drawings: dict[tuple[str, ...], Drawing] = {}
-    for chosen, part in found.designs.groupby(["device", "policy", *(["form"] if found.forms else [])], sort=False):
+    for chosen, part in found.fitting.groupby(["device", "policy", *(["form"] if found.forms else [])], sort=False):
         device, policy, *form = map(str, chosen)
         if policy not in policies:
             continue
@@ -193,7 +198,7 @@ def _map(found: Found) -> Figure:
     policies = searched.policies(found.designs)
     counts = searched.head_counts(found.designs[found.designs["policy"].isin(policies)])
     drawings: dict[tuple[str, ...], Drawing] = {}
-    for (device, policy), part in found.designs.groupby(["device", "policy"], sort=False):
+    for (device, policy), part in found.fitting.groupby(["device", "policy"], sort=False):
         for name, heads in counts.items() if policy in policies else ():
             cells = searched.placement_cells(part, heads)
             if cells.empty:
