@@ -1,8 +1,7 @@
 """Other ways to decode beside ours, all in turn: demo model, one thread, FP32, batch 1, held-out arithmetic and code prompts.
 
-Every text is held against that of ``transformers`` generate before anything is timed; a baseline that fails says why. Ours are run eagerly and compiled, as generate is:
-dynamic, and over a static cache and compiled. The AdaDecode designs are the best by simulation on other prompts of the domain, eager ones with the recorded
-latencies, compiled ones with latencies recorded here. Compilation (minutes, on a CPU) is told apart.
+Every text is held against that of ``transformers`` generate before anything is timed; a baseline that fails says why. The AdaDecode design is the one that
+`benchmarks.speed` chooses: by simulation, on other prompts of the domain. Compilation (minutes, on a CPU) is told apart.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -20,7 +18,6 @@ from rich.table import Table
 
 from benchmarks.designs import best_design
 from benchmarks.harness import PROFILE, keep, ratio
-from benchmarks.vanilla import recorded_latency
 from engine import AdaDecoder, load_demo
 from engine.baseline_options import load_draft, make_baselines
 from engine.baselines import Baseline, Ours, Timed, attempt, n_same
@@ -84,21 +81,11 @@ def compare(domain: str, baselines: Sequence[Baseline], texts: Sequence[Text], r
     return {"domain": domain, "prompts": len(texts), "repeats": repeats, "baselines": told}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compiled(Ours):
-    """One of ours by a decoder that compiles."""
-
-    @property
-    def name(self) -> str:
-        """The design's label, and that it is compiled."""
-        return f"{self.design.label}, compiled"
-
-
-def ours(decoder: AdaDecoder, design: Design, kind: type[Ours]) -> list[Baseline]:
+def ours(decoder: AdaDecoder, design: Design) -> list[Baseline]:
     """Our vanilla, LayerSkip's policy from the head nearest a quarter of the layers, and an AdaDecode design."""
     depth = min(decoder.heads.depths, key=lambda d: abs(d - decoder.parts.n_layers / 4))
     designs = (Design.of("vanilla"), Design.of("fixed", placement=(depth,), cap=FIXED_DRAFTS), design)
-    return [kind(decoder=decoder, design=one) for one in designs]
+    return [Ours(decoder=decoder, design=one) for one in designs]
 
 
 def held_out(demo: Demo, domain: str, recorded: int, count: int) -> list[Text]:
@@ -129,23 +116,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--baselines", default="all", help="as of adadecode-profile")
     parser.add_argument("--draft-model", help="the second model of the baseline draft")
     args = parser.parse_args(arguments)
-    profile = read_profile(PROFILE)
-    predictor = Predictor.of(profile)
-    as_compiled = Predictor(trace=predictor.trace, latency=recorded_latency(profile, "float32", "compile"))
     torch.set_num_threads(1)
     demo = load_demo()
-    decoder, compiled = AdaDecoder(demo.model, demo.heads), AdaDecoder(demo.model, demo.heads, graphs="compile")
+    decoder = AdaDecoder(demo.model, demo.heads)
+    predictor = Predictor.of(read_profile(PROFILE))
     texts = {domain: held_out(demo, domain, len(predictor.prompts([domain])), args.prompts) for domain in ("arithmetic", "code")}
     longest = max(ids.shape[1] + n for part in texts.values() for ids, n in part)
     draft = None if args.draft_model is None else load_draft(args.draft_model, "float32", "cpu")
     theirs = make_baselines(args.baselines, decoder, longest=longest, draft=draft, tokenizer=demo.tokenizer)
     results = []
     for domain, part in texts.items():
-        recorded = predictor.prompts([domain])
-        eager, fast = (best_design(one, recorded).design for one in (predictor, as_compiled))
-        results.append(compare(domain, [*theirs, *ours(decoder, eager, Ours), *ours(compiled, fast, Compiled)], part, args.repeats))
-        Console(width=110).print(table_of(results[-1]))
-    keep("baselines", {"results": results, "fallbacks": compiled.parts.fallbacks})
+        design = best_design(predictor, predictor.prompts([domain])).design
+        results.append(compare(domain, [*theirs, *ours(decoder, design)], part, args.repeats))
+        Console().print(table_of(results[-1]))
+    keep("baselines", {"results": results})
 
 
 if __name__ == "__main__":
