@@ -90,8 +90,8 @@ def losses(profile: Profile) -> list[str]:
     """What every table of losses must show: the outputs outside, and of head 4 how often it is right, full and in this form."""
     found = coverage_of(profile)
     assert found is not None
-    row = " ".join(f"{found[name][1]:.1%}" for name in ("full", "formed", "same"))
-    return [f"{found['outputs']} outputs, {found['outside']:.1%} of them outside", f" 4 {row}"]
+    row = " │ ".join(("4", *(f"{found[name][1]:.1%}" for name in ("full", "formed", "same"))))
+    return [f"{found['outputs']} outputs, {found['outside']:.1%} of them outside", f"│ {row} │"]
 
 
 def test_the_command_shows_what_the_form_loses(recorded: Profile, printed: str) -> None:
