@@ -67,8 +67,12 @@ def report_of(path: Path, profile: Path | None = None) -> Report:
             f"wanted a directory that adadecode-sim sweep or adadecode-profile wrote, {path} {'is a file' if path.exists() else 'does not exist'}"
         )
     from sim.report.sweep_report import profile_of, sweep_report
-    from sim.sweep import read_sweep
+    from sim.sweep import ABOUT, PLAN, read_sweep
 
+    if not any((path / name).is_file() for name in (ABOUT, PLAN)):
+        raise ProfileError(
+            f"{path} has neither {MANIFEST} nor {ABOUT}: an unfinished recording, which `adadecode-profile --resume` finishes, or none of this project's directories"
+        )
     sweep = read_sweep(path)
     found, missing = profile_of(sweep, None if profile is None else str(profile))
     return sweep_report(sweep, found, missing, created=created)

@@ -81,7 +81,11 @@ def test_a_hypothetical_sweep_says_so(profile: Profile, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["nowhere"], "does not exist"), (["."], "no sweep.json"), (["PROFILE", "--profile", "PROFILE"], "is a profile itself")],
+    [
+        (["nowhere"], "does not exist"),
+        (["."], "neither manifest.json nor sweep.json: an unfinished recording"),
+        (["PROFILE", "--profile", "PROFILE"], "is a profile itself"),
+    ],
 )
 def test_what_cannot_be_reported_on_is_refused(
     profile: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
