@@ -167,7 +167,7 @@ def event_cost(decoder: AdaDecoder, at: int, laps: int) -> dict[str, Any]:
         hidden = parts.embed(torch.zeros((1, 1), dtype=torch.long, device=parts.device), at)
         for _ in range(laps + 1):
             for name in seconds:
-                inside, around = Clock(parts.device), Clock(parts.device)
+                inside, around = Clock(*parts.devices), Clock(*parts.devices)
                 around.mark()
                 parts.run(0, parts.n_layers, hidden, at, inside if name == "timed_s" else None)
                 around.mark()
