@@ -59,6 +59,11 @@ def best_of(designs: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
     return timed.loc[timed.groupby(by, sort=True)["speedup"].idxmax()]
 
 
+def fitting(designs: pd.DataFrame) -> pd.DataFrame:
+    """Those that fit the memory of their device."""
+    return designs[designs["fits"].astype(bool)]
+
+
 def policies(designs: pd.DataFrame) -> list[str]:
     """The policies with heads that were looked at, adadecode first."""
     found = set(designs["policy"]) - {str(Policy.VANILLA)}
@@ -147,7 +152,7 @@ def devices(designs: pd.DataFrame, order: Sequence[str], reference: str | None) 
 
     Columns of ``designs``, and vanilla_s (seconds per token), carried (speedup of the reference's best, NaN without one). Devices without any speed are left out.
     """
-    runnable = designs[(designs["policy"] != Policy.ORACLE) & designs["verify"].astype(bool) & designs["fits"].astype(bool)]
+    runnable = fitting(designs[(designs["policy"] != Policy.ORACLE) & designs["verify"].astype(bool)])
     best = best_of(runnable, "device").set_index("device", drop=False)
     labels = best.loc[best["device"] == reference, "design"].tolist()
     if labels:
@@ -166,7 +171,7 @@ def ceiling(designs: pd.DataFrame) -> pd.Series[float]:
 
 def top(designs: pd.DataFrame, count: int) -> pd.DataFrame:
     """The ``count`` best runnable placements of each device, each with its best design."""
-    runnable = designs[(designs["policy"] != Policy.ORACLE) & (designs["policy"] != Policy.VANILLA) & designs["fits"].astype(bool)]
+    runnable = fitting(designs[(designs["policy"] != Policy.ORACLE) & (designs["policy"] != Policy.VANILLA)])
     best = best_of(runnable, ["device", "policy", "place"]).sort_values("speedup", ascending=False, kind="stable")
     return best.groupby("device", sort=False).head(count)
 

@@ -44,7 +44,7 @@ class Found:
     @cached_property
     def fitting(self) -> pd.DataFrame:
         """The designs that fit their device."""
-        return self.designs[self.designs["fits"].astype(bool)]
+        return searched.fitting(self.designs)
 
     @property
     def about(self) -> dict[str, Any]:
