@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP) ## profile the demo model on this machine and simulate it
-	$(BIN)/python -m engine.demo.run $(ARGS)
+	$(BIN)/python -m adadecode.engine.cli.demo $(ARGS)
 
 test: $(STAMP) ## run the tests (ARGS="-k scheduler" to choose)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)

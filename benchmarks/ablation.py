@@ -9,9 +9,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from adadecode.engine import AdaDecoder, ExitHeads, load_demo
+from adadecode.engine.loading.prompts import encode
 from benchmarks.harness import in_turn, keep, ratio, spread
-from engine import AdaDecoder, ExitHeads, load_demo
-from engine.prompts import encode
 
 NEW_TOKENS = 128
 PLACEMENT, GAMMA = (3, 7), 0.75
@@ -21,7 +21,8 @@ def consistency(texts: list[list[int]], vanilla: list[list[int]]) -> dict[str, f
     """Share of texts equal to vanilla's, and of tokens up to the first difference."""
     equal = sum(a == b for a, b in zip(texts, vanilla, strict=True)) / len(texts)
     same = [
-        next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))) / max(len(a), len(b))
+        next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+        / max(len(a), len(b))
         for a, b in zip(texts, vanilla, strict=True)
     ]
     return {"texts": equal, "tokens_until_differing": sum(same) / len(same)}
@@ -38,22 +39,39 @@ def main(arguments: list[str] | None = None) -> None:
     trained = AdaDecoder(demo.model, demo.heads)
     identity = AdaDecoder(demo.model, ExitHeads.identity(demo.model, PLACEMENT))
     results: list[dict[str, Any]] = []
-    table = Table(title=f"heads at {PLACEMENT}, gamma {GAMMA}: share of texts equal, of tokens before they differ; speedup over vanilla")
+    table = Table(
+        title=f"heads at {PLACEMENT}, gamma {GAMMA}: share of texts equal, of tokens before they differ; speedup over vanilla"
+    )
     for heading in ("domain", "variant", "texts", "tokens", "speedup"):
         table.add_column(heading, justify="left" if heading in ("domain", "variant") else "right")
     for domain in ("arithmetic", "code"):
-        ids = [(encode(demo.tokenizer, p), p.max_new_tokens or NEW_TOKENS) for p in demo.of(domain)[: args.prompts]]
+        ids = [
+            (encode(demo.tokenizer, p), p.max_new_tokens or NEW_TOKENS)
+            for p in demo.of(domain)[: args.prompts]
+        ]
         calls = {
             "vanilla": lambda x, n: trained.generate(x, n, policy="vanilla").tokens,
-            "verified": lambda x, n: trained.generate(x, n, gamma=GAMMA, placement=PLACEMENT).tokens,
-            "unverified": lambda x, n: trained.generate(x, n, gamma=GAMMA, placement=PLACEMENT, verify=False).tokens,
-            "own LM head": lambda x, n: identity.generate(x, n, gamma=GAMMA, placement=PLACEMENT).tokens,
+            "verified": lambda x, n: (
+                trained.generate(x, n, gamma=GAMMA, placement=PLACEMENT).tokens
+            ),
+            "unverified": lambda x, n: (
+                trained.generate(x, n, gamma=GAMMA, placement=PLACEMENT, verify=False).tokens
+            ),
+            "own LM head": lambda x, n: (
+                identity.generate(x, n, gamma=GAMMA, placement=PLACEMENT).tokens
+            ),
         }
         texts = {name: [call(*x) for x in ids] for name, call in calls.items()}
-        seconds = in_turn({name: [lambda x=x, c=call: c(*x) for x in ids] for name, call in calls.items()}, args.repeats)
+        seconds = in_turn(
+            {name: [lambda x=x, c=call: c(*x) for x in ids] for name, call in calls.items()},
+            args.repeats,
+        )
         for name in list(calls)[1:]:
             # an unverified text may end elsewhere, so what is compared is seconds per token
-            per_token = {n: [s / sum(len(t) for t in texts[n]) for s in seconds[n]] for n in ("vanilla", name)}
+            per_token = {
+                n: [s / sum(len(t) for t in texts[n]) for s in seconds[n]]
+                for n in ("vanilla", name)
+            }
             row = {
                 "domain": domain,
                 "variant": name,
@@ -68,7 +86,16 @@ def main(arguments: list[str] | None = None) -> None:
                 f"{row['tokens_until_differing']:.3f}",
                 spread(row["speedup"]),
             )
-    keep("ablation", {"placement": PLACEMENT, "gamma": GAMMA, "prompts": args.prompts, "repeats": args.repeats, "results": results})
+    keep(
+        "ablation",
+        {
+            "placement": PLACEMENT,
+            "gamma": GAMMA,
+            "prompts": args.prompts,
+            "repeats": args.repeats,
+            "results": results,
+        },
+    )
     Console().print(table)
 
 

@@ -16,16 +16,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from adadecode.engine import AdaDecoder, load_demo
+from adadecode.engine.baselines.factory import load_draft, make_baselines
+from adadecode.engine.baselines.generate import Baseline, Ours, Timed, attempt, n_same
+from adadecode.engine.demo import Demo
+from adadecode.engine.loading.prompts import encode
+from adadecode.profiles.store import read_profile
+from adadecode.sim.core.design import Design
+from adadecode.sim.prediction.predictor import Predictor
 from benchmarks.designs import best_design
 from benchmarks.harness import PROFILE, keep, ratio
-from engine import AdaDecoder, load_demo
-from engine.baseline_options import load_draft, make_baselines
-from engine.baselines import Baseline, Ours, Timed, attempt, n_same
-from engine.demo import Demo
-from engine.prompts import encode
-from profiles.store import read_profile
-from sim.design import Design
-from sim.predict import Predictor
 
 NEW_TOKENS = 128
 FIXED_DRAFTS = 3
@@ -41,15 +41,28 @@ def check(baselines: Sequence[Baseline], texts: Sequence[Text]) -> dict[str, dic
     for baseline in baselines:
         done = [attempt(baseline, ids, n) for ids, n in texts]
         failed = [one for one in done if isinstance(one, str)]
-        ran = [(one, own) for one, own in zip(done, reference, strict=True) if isinstance(one, Timed)]
+        ran = [
+            (one, own) for one, own in zip(done, reference, strict=True) if isinstance(one, Timed)
+        ]
         differing = [n_same(one.tokens, own) for one, own in ran if one.tokens != own]
-        about = {"texts": len(ran), "equal": len(ran) - len(differing), "first_difference": min(differing, default=None)}
+        about = {
+            "texts": len(ran),
+            "equal": len(ran) - len(differing),
+            "first_difference": min(differing, default=None),
+        }
         compiling = sum(one.compile_s for one, _ in ran)
-        found[baseline.name] = {**baseline.about(), **about, "compile_s": compiling, "error": failed[0] if failed else None}
+        found[baseline.name] = {
+            **baseline.about(),
+            **about,
+            "compile_s": compiling,
+            "error": failed[0] if failed else None,
+        }
     return found
 
 
-def measure(baselines: Sequence[Baseline], texts: Sequence[Text], repeats: int, seed: int = 0) -> dict[str, list[tuple[float, float]]]:
+def measure(
+    baselines: Sequence[Baseline], texts: Sequence[Text], repeats: int, seed: int = 0
+) -> dict[str, list[tuple[float, float]]]:
     """Seconds of each baseline in each repeat, by turns within every text: (per token after the first step, of whole runs)."""
     order, found = random.Random(seed), {baseline.name: [] for baseline in baselines}
     for _ in range(repeats):
@@ -64,7 +77,9 @@ def measure(baselines: Sequence[Baseline], texts: Sequence[Text], repeats: int, 
     return found
 
 
-def compare(domain: str, baselines: Sequence[Baseline], texts: Sequence[Text], repeats: int) -> dict[str, Any]:
+def compare(
+    domain: str, baselines: Sequence[Baseline], texts: Sequence[Text], repeats: int
+) -> dict[str, Any]:
     """Everything about one domain: each baseline's text, seconds per token, and ratios over our vanilla and over generate."""
     told = check(baselines, texts)
     ran = [baseline for baseline in baselines if told[baseline.name]["error"] is None]
@@ -84,18 +99,27 @@ def compare(domain: str, baselines: Sequence[Baseline], texts: Sequence[Text], r
 def ours(decoder: AdaDecoder, design: Design) -> list[Baseline]:
     """Our vanilla, LayerSkip's policy from the head nearest a quarter of the layers, and an AdaDecode design."""
     depth = min(decoder.heads.depths, key=lambda d: abs(d - decoder.parts.n_layers / 4))
-    designs = (Design.of("vanilla"), Design.of("fixed", placement=(depth,), cap=FIXED_DRAFTS), design)
+    designs = (
+        Design.of("vanilla"),
+        Design.of("fixed", placement=(depth,), cap=FIXED_DRAFTS),
+        design,
+    )
     return [Ours(decoder=decoder, design=one) for one in designs]
 
 
 def held_out(demo: Demo, domain: str, recorded: int, count: int) -> list[Text]:
     """So many of the domain's examples that come after the recorded ones."""
-    return [(encode(demo.tokenizer, prompt), prompt.max_new_tokens or NEW_TOKENS) for prompt in demo.of(domain)[recorded:][:count]]
+    return [
+        (encode(demo.tokenizer, prompt), prompt.max_new_tokens or NEW_TOKENS)
+        for prompt in demo.of(domain)[recorded:][:count]
+    ]
 
 
 def table_of(result: dict[str, Any]) -> Table:
     """One domain, for a terminal."""
-    table = Table(title=f"{result['domain']}: median (lowest .. highest) of {result['repeats']} repeats")
+    table = Table(
+        title=f"{result['domain']}: median (lowest .. highest) of {result['repeats']} repeats"
+    )
     for heading in ("", "ms/tok", "/ vanilla", "/ generate", "with prefill", "same text"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, told in result["baselines"].items():
@@ -104,7 +128,12 @@ def table_of(result: dict[str, Any]) -> Table:
             table.add_row(name, told["error"])
             continue
         ratios = (told[f"over_{of}"] for of in ("vanilla", "generate", "generate_whole"))
-        table.add_row(name, f"{told['tpot_s'] * 1e3:.2f}", *(f"{r['median']:.2f} ({r['min']:.2f}..{r['max']:.2f})" for r in ratios), same)
+        table.add_row(
+            name,
+            f"{told['tpot_s'] * 1e3:.2f}",
+            *(f"{r['median']:.2f} ({r['min']:.2f}..{r['max']:.2f})" for r in ratios),
+            same,
+        )
     return table
 
 
@@ -120,10 +149,15 @@ def main(arguments: list[str] | None = None) -> None:
     demo = load_demo()
     decoder = AdaDecoder(demo.model, demo.heads)
     predictor = Predictor.of(read_profile(PROFILE))
-    texts = {domain: held_out(demo, domain, len(predictor.prompts([domain])), args.prompts) for domain in ("arithmetic", "code")}
+    texts = {
+        domain: held_out(demo, domain, len(predictor.prompts([domain])), args.prompts)
+        for domain in ("arithmetic", "code")
+    }
     longest = max(ids.shape[1] + n for part in texts.values() for ids, n in part)
     draft = None if args.draft_model is None else load_draft(args.draft_model, "float32", "cpu")
-    theirs = make_baselines(args.baselines, decoder, longest=longest, draft=draft, tokenizer=demo.tokenizer)
+    theirs = make_baselines(
+        args.baselines, decoder, longest=longest, draft=draft, tokenizer=demo.tokenizer
+    )
     results = []
     for domain, part in texts.items():
         design = best_design(predictor, predictor.prompts([domain])).design

@@ -16,15 +16,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from adadecode.profiles.store import read_profile
+from adadecode.sim.cli.sweep import evaluator_of
+from adadecode.sim.prediction.scenario import Setting, find_scenario
+from adadecode.sim.sweep.executor import workers
+from adadecode.sim.sweep.runner import Plan, design_of, run_sweep
+from adadecode.sim.sweep.space import Space
+from adadecode.sim.validation.tiers import compare
 from benchmarks.harness import PROFILE, keep
 from benchmarks.measuring import measured
-from profiles.store import read_profile
-from sim.compare import compare
-from sim.scenario import Setting, find_scenario
-from sim.space import Space
-from sim.sweep import Plan, design_of, run_sweep
-from sim.sweep_cli import evaluator_of
-from sim.workers import workers
 
 DOMAIN = "arithmetic"
 NEXT, DRAWN = 9, 10
@@ -47,14 +47,22 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     profile, console = read_profile(PROFILE), Console()
     evaluator = evaluator_of([find_scenario(Setting(latency=str(PROFILE)))], DOMAIN, 5, None)
-    plan = Plan(space=Space.among(profile.depths, profile.n_layers), objectives=("tpot",), sources={})
+    plan = Plan(
+        space=Space.among(profile.depths, profile.n_layers), objectives=("tpot",), sources={}
+    )
     count = len(evaluator.prompts)
     assert evaluator.prompts == tuple(range(count)), "the prompts of the domain come first"
     with tempfile.TemporaryDirectory() as folder:
         with workers(evaluator) as submit:
             rows = run_sweep(plan, evaluator, submit, Path(folder) / "sweep", {}).designs
         chosen = chosen_designs(rows)
-        recorded = measured(profile, [design_of(row) for row in chosen.to_dict("records")], Path(folder), args.repeats, count)
+        recorded = measured(
+            profile,
+            [design_of(row) for row in chosen.to_dict("records")],
+            Path(folder),
+            args.repeats,
+            count,
+        )
         comparison = compare(recorded)
     cells = comparison.cells
     over = cells.groupby("design", sort=False).agg(
@@ -71,16 +79,25 @@ def main(arguments: list[str] | None = None) -> None:
         title=f"{len(over)} designs of a sweep of {len(rows):,}, {count} prompts, {args.repeats} repeats",
     )
     for label, row in over.iterrows():
-        table.add_row(str(label), f"{row['predicted']:.2f} x", f"{row['speedup']:.2f} x", f"{row['error']:+.1%}")
+        table.add_row(
+            str(label),
+            f"{row['predicted']:.2f} x",
+            f"{row['speedup']:.2f} x",
+            f"{row['error']:+.1%}",
+        )
     console.print(table)
     regret = float(over["speedup"].max() / best["speedup"] - 1)
-    console.print(f"regret of the sweep's best against the best measured, {over['speedup'].idxmax()}: {regret:.1%}")
+    console.print(
+        f"regret of the sweep's best against the best measured, {over['speedup'].idxmax()}: {regret:.1%}"
+    )
     result = {
         "swept": len(rows), "prompts": count, "repeats": args.repeats, "regret": regret, "best_measured": str(over["speedup"].idxmax()),
         "median_error": float(over["error"].abs().median()), "rank_correlation": float(over["predicted"].corr(over["speedup"], method="spearman")),
         "designs": over.reset_index().to_dict("records"), "structure": comparison.to_dict()["structure"],
     }  # fmt: skip
-    console.print(f"median error {result['median_error']:.1%}, rank correlation {result['rank_correlation']:.3f}")
+    console.print(
+        f"median error {result['median_error']:.1%}, rank correlation {result['rank_correlation']:.3f}"
+    )
     keep("best", result)
 
 

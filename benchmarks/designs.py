@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sim.design import Design
-from sim.predict import Prediction, Predictor
+from adadecode.sim.core.design import Design
+from adadecode.sim.prediction.predictor import Prediction, Predictor
 
 GAMMAS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 

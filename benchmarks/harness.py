@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from engine.machine import describe_software
-from profiles.host import describe_host
+from adadecode.engine.runtime.environment import describe_software
+from adadecode.profiles.host import describe_host
 
 RESULTS = Path(__file__).parent / "results"
 PROFILE = Path("profiles/recorded/demo-cpu")
 
 
-def in_turn(jobs: Mapping[str, Sequence[Callable[[], Any]]], repeats: int, seed: int = 0) -> dict[str, list[float]]:
+def in_turn(
+    jobs: Mapping[str, Sequence[Callable[[], Any]]], repeats: int, seed: int = 0
+) -> dict[str, list[float]]:
     """Seconds of each job in each repeat. A job is a list of parts (one a prompt, the same number for all); part by part, the jobs take turns.
 
     The order changes with every part, so that a machine that slows down slows them all.
@@ -44,7 +46,11 @@ def in_turn(jobs: Mapping[str, Sequence[Callable[[], Any]]], repeats: int, seed:
 def ratio(over: Sequence[float], under: Sequence[float]) -> dict[str, float]:
     """Over / under, repeat by repeat: median, lowest, highest."""
     ratios = np.asarray(over) / np.asarray(under)
-    return {"median": float(np.median(ratios)), "min": float(ratios.min()), "max": float(ratios.max())}
+    return {
+        "median": float(np.median(ratios)),
+        "min": float(ratios.min()),
+        "max": float(ratios.max()),
+    }
 
 
 def spread(told: Mapping[str, float] | None) -> str:
@@ -55,5 +61,9 @@ def spread(told: Mapping[str, float] | None) -> str:
 def keep(name: str, result: dict[str, Any]) -> None:
     """Write a result, with the machine and the versions it came from, to ``results/name.json``."""
     RESULTS.mkdir(exist_ok=True)
-    about = {"machine": describe_host(), "software": describe_software(), "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
+    about = {
+        "machine": describe_host(),
+        "software": describe_software(),
+        "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+    }
     (RESULTS / f"{name}.json").write_text(json.dumps({**result, **about}, indent=1) + "\n")

@@ -13,22 +13,22 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from adadecode.engine import AdaDecoder, Demo, ExitHeads, load_demo
+from adadecode.engine.evaluation.head_coverage import coverage
+from adadecode.engine.heads.int8 import PRODUCTS, quantised
+from adadecode.engine.heads.token_frequency import by_frequency
+from adadecode.engine.loading.prompts import encode
+from adadecode.engine.profiling.counterfactual import Counterfactual
+from adadecode.engine.profiling.latency_walks import walk
+from adadecode.engine.runtime.timer import Clock
+from adadecode.engine.training.hidden_state_store import Continuation
+from adadecode.profiles.schema import TABLES
+from adadecode.profiles.trace import Trace
+from adadecode.sim.core.design import Design
+from adadecode.sim.core.scheduler import Round
+from adadecode.sim.hardware.uniform import uniform_latencies
+from adadecode.sim.replay.simulation import replay
 from benchmarks.harness import in_turn, keep, ratio, spread
-from engine import AdaDecoder, Demo, ExitHeads, load_demo
-from engine.clock import Clock
-from engine.counterfactual import Counterfactual
-from engine.coverage import coverage
-from engine.int8 import PRODUCTS, quantised
-from engine.prompts import encode
-from engine.shortlist import by_frequency
-from engine.states import Continuation
-from engine.timing import walk
-from profiles.schema import TABLES
-from profiles.trace import Trace
-from sim.design import Design
-from sim.replay import replay
-from sim.scheduler import Round
-from sim.uniform import uniform_latencies
 
 FORMS: dict[str, dict[str, Any]] = {
     "full": {},
@@ -44,12 +44,19 @@ SIZES = ((8192, 2048), (8192, 4096))
 """Rows and width of matrices that products are timed on: of shortlists of models of 1B and 8B parameters."""
 
 
-def texts_of(decoder: AdaDecoder, demo: Demo, first: int, stop: int) -> dict[str, list[Continuation]]:
+def texts_of(
+    decoder: AdaDecoder, demo: Demo, first: int, stop: int
+) -> dict[str, list[Continuation]]:
     """The model's own continuations of prompts first..stop-1 of each domain."""
     made: dict[str, list[Continuation]] = {}
     for domain in DOMAINS:
         prompts = [encode(demo.tokenizer, prompt) for prompt in demo.of(domain)[first:stop]]
-        made[domain] = [Continuation(prompt=ids, output=decoder.generate(ids, NEW_TOKENS, policy="vanilla").tokens) for ids in prompts]
+        made[domain] = [
+            Continuation(
+                prompt=ids, output=decoder.generate(ids, NEW_TOKENS, policy="vanilla").tokens
+            )
+            for ids in prompts
+        ]
     return made
 
 
@@ -64,7 +71,9 @@ def checks(decoders: dict[str, AdaDecoder], visits: int) -> dict[str, Any]:
                 with decoder.parts.session():
                     rows = list(walk(decoder, depth, [5], CONTEXT, LAPS, visit))
                 for kind in ("head", "layer"):
-                    seconds.setdefault((f"{name}/{kind}", depth), []).append(median(row["seconds"] for row in rows if row["kind"] == kind))
+                    seconds.setdefault((f"{name}/{kind}", depth), []).append(
+                        median(row["seconds"] for row in rows if row["kind"] == kind)
+                    )
     return {f"{name} at {depth}": 1e6 * median(found) for (name, depth), found in seconds.items()}
 
 
@@ -72,14 +81,21 @@ def products(device: torch.device, repeats: int) -> list[dict[str, Any]]:
     """Microseconds of one state times whole matrices, wide and in int8, by every product that the device has."""
     found = []
     for rows, width in SIZES:
-        weight, state = torch.randn(rows, width, device=device), torch.randn(1, width, device=device)
+        weight, state = (
+            torch.randn(rows, width, device=device),
+            torch.randn(1, width, device=device),
+        )
         codes, scales = quantised(weight)
         jobs: dict[str, Any] = {}
         for dtype in (torch.float32, torch.bfloat16):
             wide, given = weight.to(dtype), state.to(dtype)
-            jobs[f"{dtype} wide".removeprefix("torch.")] = lambda wide=wide, given=given: given @ wide.T
+            jobs[f"{dtype} wide".removeprefix("torch.")] = lambda wide=wide, given=given: (
+                given @ wide.T
+            )
             for name, product in PRODUCTS[device.type].items():
-                jobs[f"{dtype} {name}".removeprefix("torch.")] = lambda p=product, g=given, c=codes, s=scales: p(g, c, s)
+                jobs[f"{dtype} {name}".removeprefix("torch.")] = (
+                    lambda p=product, g=given, c=codes, s=scales: p(g, c, s)
+                )
         for name, job in jobs.items():
             job()
             clock, spent = Clock(device), []
@@ -88,7 +104,9 @@ def products(device: torch.device, repeats: int) -> list[dict[str, Any]]:
                 job()
                 clock.mark()
                 spent += clock.intervals()
-            found.append({"rows": rows, "width": width, "product": name, "microseconds": 1e6 * median(spent)})
+            found.append(
+                {"rows": rows, "width": width, "product": name, "microseconds": 1e6 * median(spent)}
+            )
     return found
 
 
@@ -121,10 +139,15 @@ def counted(rounds: list[Round]) -> dict[str, float]:
     """Tokens a round, and the share of drafts that did not hold."""
     drafts = sum(len(done.exits) for done in rounds)
     wrong = drafts - sum(done.accepted for done in rounds)
-    return {"tokens_per_round": sum(done.committed for done in rounds) / len(rounds), "rejected": wrong / max(1, drafts)}
+    return {
+        "tokens_per_round": sum(done.committed for done in rounds) / len(rounds),
+        "rejected": wrong / max(1, drafts),
+    }
 
 
-def outside_but_sure(decoder: AdaDecoder, full: ExitHeads, texts: list[Continuation]) -> dict[str, float]:
+def outside_but_sure(
+    decoder: AdaDecoder, full: ExitHeads, texts: list[Continuation]
+) -> dict[str, float]:
     """Of places where a full head would say a token outside the shortlist: how often each of the two is sure (above the design's gamma)."""
     parts, short, gamma = decoder.parts, decoder.heads, DESIGN.gammas[0]
     places = sure_full = sure_short = 0
@@ -133,13 +156,22 @@ def outside_but_sure(decoder: AdaDecoder, full: ExitHeads, texts: list[Continuat
         whole = torch.cat([text.prompt, torch.tensor([text.output[:-1]], dtype=torch.long)], 1)
         for depth in DESIGN.placement:
             with parts.session():
-                normed = parts.normed(parts.run(0, depth, parts.embed(whole, 0), 0)[:, text.prompt.shape[1] :])
-                (wide, top), (narrow, _) = (heads.logits(parts, depth, normed)[0].softmax(-1).max(-1) for heads in (full, short))
+                normed = parts.normed(
+                    parts.run(0, depth, parts.embed(whole, 0), 0)[:, text.prompt.shape[1] :]
+                )
+                (wide, top), (narrow, _) = (
+                    heads.logits(parts, depth, normed)[0].softmax(-1).max(-1)
+                    for heads in (full, short)
+                )
             left = ~torch.isin(top, held)
             places += int(left.sum())
             sure_full += int((wide[left] > gamma).sum())
             sure_short += int((narrow[left] > gamma).sum())
-    return {"places": places, "full_sure": sure_full / max(1, places), "shortlist_sure": sure_short / max(1, places)}
+    return {
+        "places": places,
+        "full_sure": sure_full / max(1, places),
+        "shortlist_sure": sure_short / max(1, places),
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -149,7 +181,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--visits", type=int, default=15)
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument(
-        "--counted", type=int, default=24, help="prompts of each domain that the shortlists are counted on, others than those"
+        "--counted",
+        type=int,
+        default=24,
+        help="prompts of each domain that the shortlists are counted on, others than those",
     )
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -158,7 +193,10 @@ def main(arguments: list[str] | None = None) -> None:
     others = texts_of(plain, demo, args.prompts, args.prompts + args.counted)
     frequent = by_frequency((text.output for texts in others.values() for text in texts), plain.eos)
     texts = texts_of(plain, demo, 0, args.prompts)
-    decoders = {name: AdaDecoder(demo.model, demo.heads.shaped(demo.model, frequent=frequent, **form)) for name, form in FORMS.items()}
+    decoders = {
+        name: AdaDecoder(demo.model, demo.heads.shaped(demo.model, frequent=frequent, **form))
+        for name, form in FORMS.items()
+    }
     results: dict[str, Any] = {
         "design": DESIGN.label,
         "prompts": args.prompts,
@@ -178,11 +216,26 @@ def main(arguments: list[str] | None = None) -> None:
     for domain, mine in texts.items():
         trace = full_trace(plain, mine)
         longest = max(text.prompt.shape[1] for text in mine) + NEW_TOKENS
-        latency = uniform_latencies(trace.n_layers, trace.depths, head=0.1, max_tokens=DESIGN.cap + 1, max_context=longest)
+        latency = uniform_latencies(
+            trace.n_layers, trace.depths, head=0.1, max_tokens=DESIGN.cap + 1, max_context=longest
+        )
         kept: dict[str, Any] = {}
-        jobs = {"vanilla": [partial(plain.generate, text.prompt, NEW_TOKENS, policy="vanilla") for text in mine]}
+        jobs = {
+            "vanilla": [
+                partial(plain.generate, text.prompt, NEW_TOKENS, policy="vanilla") for text in mine
+            ]
+        }
         for name, decoder in decoders.items():
-            jobs[name] = [partial(decoder.generate, t.prompt, NEW_TOKENS, gamma=DESIGN.gammas, placement=DESIGN.placement) for t in mine]
+            jobs[name] = [
+                partial(
+                    decoder.generate,
+                    t.prompt,
+                    NEW_TOKENS,
+                    gamma=DESIGN.gammas,
+                    placement=DESIGN.placement,
+                )
+                for t in mine
+            ]
             done = [job() for job in jobs[name]]
             if [one.tokens for one in done] != [t.output for t in mine]:
                 raise SystemExit(f"heads {name} changed a text of {domain}: this must not happen")
@@ -209,7 +262,16 @@ def tables_of(results: dict[str, Any]) -> list[Table]:
         gives, says = Table(title=f"{domain}, {results['design']}"), Table()
         for table, headings in (
             (gives, ("check, us", "speedup", "outside")),
-            (says, (*(f"agree {depth}" for depth in DESIGN.placement), "tokens a round", "from full", "wrong", "from full")),
+            (
+                says,
+                (
+                    *(f"agree {depth}" for depth in DESIGN.placement),
+                    "tokens a round",
+                    "from full",
+                    "wrong",
+                    "from full",
+                ),
+            ),
         ):
             table.add_column("heads", no_wrap=True)
             for heading in headings:
@@ -217,7 +279,9 @@ def tables_of(results: dict[str, Any]) -> list[Table]:
         for name, row in kept.items():
             agree = dict(zip(row["coverage"]["depths"], row["coverage"]["formed"], strict=True))
             told, made = row["measured"], row.get("predicted_from_full")
-            check = " / ".join(f"{costs[f'{name}/head at {depth}']:.0f}" for depth in DESIGN.placement)
+            check = " / ".join(
+                f"{costs[f'{name}/head at {depth}']:.0f}" for depth in DESIGN.placement
+            )
             gives.add_row(name, check, spread(row["speedup"]), f"{row['coverage']['outside']:.1%}")
             says.add_row(
                 name,
@@ -237,7 +301,10 @@ def _tell(results: dict[str, Any]) -> None:
     layer = median(value for name, value in costs.items() if "/layer" in name)
     console.print(f"a layer takes {layer:.0f} us; products: {results['products']}", highlight=False)
     for row in results["product_microseconds"]:
-        console.print(f"{row['rows']} x {row['width']}, {row['product']}: {row['microseconds']:.0f} us", highlight=False)
+        console.print(
+            f"{row['rows']} x {row['width']}, {row['product']}: {row['microseconds']:.0f} us",
+            highlight=False,
+        )
 
 
 if __name__ == "__main__":

@@ -17,10 +17,19 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from adadecode.engine import AdaDecoder, ExitHeads, load_demo
+from adadecode.engine.loading.prompts import Prompt, encode
 from benchmarks.harness import keep
-from engine import AdaDecoder, ExitHeads, load_demo
-from engine.prompts import Prompt, encode
-from tests.models import ARCHITECTURES, N_LAYERS, WINDOW, gap_at, greedy_text, random_heads, random_prompt, tiny_model
+from tests.support.models import (
+    ARCHITECTURES,
+    N_LAYERS,
+    WINDOW,
+    gap_at,
+    greedy_text,
+    random_heads,
+    random_prompt,
+    tiny_model,
+)
 
 NEAR_TIE = 1e-4
 DTYPES = {"FP64": torch.float64, "FP32": torch.float32}
@@ -50,17 +59,31 @@ def demo_designs(n_layers: int) -> Designs:
         "vanilla": {"policy": "vanilla"},
         "a quarter, gamma 0": {"placement": (quarter,), "gamma": 0.0},
         "three heads, gamma 0.3": {"placement": (quarter, 2 * quarter, 3 * quarter), "gamma": 0.3},
-        "three heads, gamma 0.75": {"placement": (quarter, 2 * quarter, 3 * quarter), "gamma": 0.75},
+        "three heads, gamma 0.75": {
+            "placement": (quarter, 2 * quarter, 3 * quarter),
+            "gamma": 0.75,
+        },
         "all heads, gamma 0.75": {"gamma": 0.75},
         "three heads, gamma 1": {"placement": (quarter, 2 * quarter, 3 * quarter), "gamma": 1.0},
         "fixed, a quarter": {"policy": "fixed", "placement": (quarter,)},
     }
 
 
-def compare(decoder: AdaDecoder, ids: torch.Tensor, text: list[int], n_tokens: int, design: dict[str, Any], eos: list[int]) -> Counter[str]:
+def compare(
+    decoder: AdaDecoder,
+    ids: torch.Tensor,
+    text: list[int],
+    n_tokens: int,
+    design: dict[str, Any],
+    eos: list[int],
+) -> Counter[str]:
     """One run, counted."""
     got = decoder.generate(ids, n_tokens, eos_token_id=eos, **design)
-    found = Counter(runs=1, drafts=sum(len(r.exits) for r in got.rounds), rejected=sum(len(r.exits) - r.accepted for r in got.rounds))
+    found = Counter(
+        runs=1,
+        drafts=sum(len(r.exits) for r in got.rounds),
+        rejected=sum(len(r.exits) - r.accepted for r in got.rounds),
+    )
     if got.tokens == text:
         return found + Counter(equal=1)
     at = next((i for i, (a, b) in enumerate(zip(got.tokens, text, strict=False)) if a != b), None)
@@ -71,7 +94,10 @@ def compare(decoder: AdaDecoder, ids: torch.Tensor, text: list[int], n_tokens: i
 def small(architecture: str, dtype: torch.dtype) -> Counter[str]:
     """All designs and prompts on a tiny random model, with its own LM head at every depth and with heads that know nothing."""
     model = tiny_model(architecture, dtype)
-    decoders = [AdaDecoder(model, heads) for heads in (ExitHeads.identity(model, range(1, N_LAYERS)), random_heads(model))]
+    decoders = [
+        AdaDecoder(model, heads)
+        for heads in (ExitHeads.identity(model, range(1, N_LAYERS)), random_heads(model))
+    ]
     found: Counter[str] = Counter()
     for length in SMALL_PROMPTS:
         ids = random_prompt(length)
@@ -94,7 +120,10 @@ def on_demo(dtype: str, domain: str, n_prompts: int, n_tokens: int) -> list[dict
         text = greedy_text(demo.model, ids, n_tokens, eos=sorted(decoder.eos) or None)
         for design, options in designs.items():
             counts[design] += compare(decoder, ids, text, n_tokens, options, sorted(decoder.eos))
-    return [{"dtype": dtype, "domain": domain, "design": design} | numbers(found) for design, found in counts.items()]
+    return [
+        {"dtype": dtype, "domain": domain, "design": design} | numbers(found)
+        for design, found in counts.items()
+    ]
 
 
 def numbers(found: Counter[str]) -> dict[str, int]:
@@ -116,7 +145,11 @@ def tabulate(title: str, rows: list[dict[str, Any]]) -> Table:
 def main(arguments: list[str] | None = None) -> None:
     """Print the counts and keep them; fail where a difference stays unexplained."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="every second architecture, 4 prompts a domain; keeps nothing")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="every second architecture, 4 prompts a domain; keeps nothing",
+    )
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args(arguments)
@@ -128,12 +161,27 @@ def main(arguments: list[str] | None = None) -> None:
         {"architecture": architecture, "dtype": dtype} | numbers(small(architecture, DTYPES[dtype]))
         for architecture, dtype in track(jobs, "tiny models", transient=True)
     ]
-    console.print(tabulate(f"tiny random models, {SMALL_TOKENS} tokens, {len(chosen)} architectures", by_architecture))
+    console.print(
+        tabulate(
+            f"tiny random models, {SMALL_TOKENS} tokens, {len(chosen)} architectures",
+            by_architecture,
+        )
+    )
     n_prompts = 4 if args.quick else 32
     with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:
-        parts = [pool.submit(on_demo, dtype, domain, n_prompts, args.tokens) for dtype in DTYPES for domain in DOMAINS]
-        on_the_demo = [row for part in track(parts, "demo model", transient=True) for row in part.result()]
-    console.print(tabulate(f"demo model, {n_prompts} prompts a domain, up to {args.tokens} tokens", on_the_demo))
+        parts = [
+            pool.submit(on_demo, dtype, domain, n_prompts, args.tokens)
+            for dtype in DTYPES
+            for domain in DOMAINS
+        ]
+        on_the_demo = [
+            row for part in track(parts, "demo model", transient=True) for row in part.result()
+        ]
+    console.print(
+        tabulate(
+            f"demo model, {n_prompts} prompts a domain, up to {args.tokens} tokens", on_the_demo
+        )
+    )
     rows = by_architecture + on_the_demo
     if not args.quick:
         keep(
@@ -142,7 +190,12 @@ def main(arguments: list[str] | None = None) -> None:
                 "near_tie": NEAR_TIE,
                 "tokens": {"tiny": SMALL_TOKENS, "demo": args.tokens},
                 "prompts_per_domain": n_prompts,
-                "totals": {dtype: {c: sum(row[c] for row in rows if row["dtype"] == dtype) for c in COLUMNS} for dtype in DTYPES},
+                "totals": {
+                    dtype: {
+                        c: sum(row[c] for row in rows if row["dtype"] == dtype) for c in COLUMNS
+                    }
+                    for dtype in DTYPES
+                },
                 "tiny_models": by_architecture,
                 "demo_model": on_the_demo,
             },

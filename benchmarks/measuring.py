@@ -8,26 +8,44 @@ from pathlib import Path
 
 from rich.progress import track
 
-from engine import AdaDecoder, load_demo
-from engine.parts import Parts
-from engine.profile_cli import DEFAULTS, make_plan
-from engine.record import Recorder
-from profiles.store import Profile, write_profile
-from sim.design import Design
+from adadecode.engine import AdaDecoder, load_demo
+from adadecode.engine.cli.profile import DEFAULTS, make_plan
+from adadecode.engine.profiling.piece_store import Parts
+from adadecode.engine.profiling.recorder import Recorder
+from adadecode.profiles.store import Profile, write_profile
+from adadecode.sim.core.design import Design
 
 
-def measured(profile: Profile, designs: Sequence[Design], folder: Path, repeats: int, prompts: int | None = None) -> Profile:
+def measured(
+    profile: Profile,
+    designs: Sequence[Design],
+    folder: Path,
+    repeats: int,
+    prompts: int | None = None,
+) -> Profile:
     """The demo profile with runs of vanilla and of these designs, made here and now, in place of those it was recorded with.
 
     prompts: how many of the profile's, from the first; all by default.
     """
     demo = load_demo()
     decoder = AdaDecoder(demo.model, demo.heads)
-    plan = make_plan(decoder, demo.tokenizer, demo.examples, {**DEFAULTS, **profile.manifest["settings"], "repeats": repeats})
+    plan = make_plan(
+        decoder,
+        demo.tokenizer,
+        demo.examples,
+        {**DEFAULTS, **profile.manifest["settings"], "repeats": repeats},
+    )
     for digest in ("prompts_digest", "weights_digest", "heads_digest"):
         if plan.settings[digest] != profile.manifest["settings"][digest]:
-            raise SystemExit(f"{profile.path} was recorded with other {digest[:-7]}: record it again with adadecode-profile --demo")
-    plan = replace(plan, designs=(Design.of("vanilla"), *designs), prompts=plan.prompts[:prompts], encoded=plan.encoded[:prompts])
+            raise SystemExit(
+                f"{profile.path} was recorded with other {digest[:-7]}: record it again with adadecode-profile --demo"
+            )
+    plan = replace(
+        plan,
+        designs=(Design.of("vanilla"), *designs),
+        prompts=plan.prompts[:prompts],
+        encoded=plan.encoded[:prompts],
+    )
     parts = Parts.open(folder / "recording", plan.settings, resume=False)
     for _ in track(Recorder(decoder, plan, parts).run(("runs", "works")), "measuring"):
         pass

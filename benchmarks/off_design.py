@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from adadecode.profiles.store import read_profile
+from adadecode.sim.cli.app import comparison_tables
+from adadecode.sim.core.design import Design, Policy
+from adadecode.sim.measurements.runs import timed_runs
+from adadecode.sim.validation.tiers import compare
 from benchmarks.harness import PROFILE, keep
 from benchmarks.measuring import measured
-from profiles.store import read_profile
-from sim.cli import comparison_tables
-from sim.compare import compare
-from sim.design import Design, Policy
-from sim.recorded import timed_runs
 
 DESIGNS = tuple(
     Design.of(gamma=gamma, placement=placement)

@@ -21,8 +21,20 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from adadecode.profiles.catalog.devices import find_device
+from adadecode.profiles.catalog.model_shape import ModelShape
+from adadecode.profiles.catalog.models import find_model
+from adadecode.profiles.latency import LatencyTable
+from adadecode.profiles.schema import TABLES
+from adadecode.sim.core.design import DEFAULT_CAP, Design
+from adadecode.sim.hardware.device_latency import carried_latencies, datasheet_latencies
+from adadecode.sim.hardware.importers.vidur import import_vidur
+from adadecode.sim.synthetic.head_model import HeadModel
+from adadecode.sim.synthetic.rate_fitting import FREE, RateFit, Target, evaluated, fit_rates
+from adadecode.sim.synthetic.required_agreement import needed_agreement
+from adadecode.sim.synthetic.trace_generator import alike, synthetic_trace
 from benchmarks.harness import keep
-from benchmarks.published import (
+from benchmarks.published import (  # fmt: skip
     ADADECODE,
     FIGURE_5,
     FIGURE_5_RATES,
@@ -32,19 +44,7 @@ from benchmarks.published import (
     PLACEMENT,
     UNVERIFIED,
     VANILLA,
-)  # fmt: skip
-from profiles.devices import find_device
-from profiles.latency import LatencyTable
-from profiles.models import find_model
-from profiles.schema import TABLES
-from profiles.shape import ModelShape
-from sim.design import DEFAULT_CAP, Design
-from sim.fitting import FREE, RateFit, Target, evaluated, fit_rates
-from sim.head_model import HeadModel
-from sim.needed import needed_agreement
-from sim.synthetic import alike, synthetic_trace
-from sim.tables import carried_latencies, datasheet_latencies
-from sim.vidur import import_vidur
+)
 
 DEVICE = "a100-80gb-sxm"
 """The paper says A100; which one it does not say. CodeLlama-34B in FP16 (67 GB) fits one of 80 GB alone."""
@@ -127,9 +127,15 @@ class Stack:
             rows.append(("verify", -1, n, 0, 0, 0, max(self.verify, self.kernels.verify(n))))
             rows.append(("embed", -1, n, 0, 0, 0, self.kernels.embed(n)))
         rows += [("head", depth, 1, 0, n_layers, 0, self.head) for depth in self.depths]
-        rows.append(("prefill", -1, PROMPTS[0].n_prompt, 0, 0, 0, self.kernels.prefill(PROMPTS[0].n_prompt)))
-        rows.append(("host", -1, 1, 0, 0, 0, 1e-12))  # a host's time is in the layers; a latency is above 0
-        return LatencyTable.from_samples(pd.DataFrame(rows, columns=TABLES["latency"].names), n_layers)
+        rows.append(
+            ("prefill", -1, PROMPTS[0].n_prompt, 0, 0, 0, self.kernels.prefill(PROMPTS[0].n_prompt))
+        )
+        rows.append(
+            ("host", -1, 1, 0, 0, 0, 1e-12)
+        )  # a host's time is in the layers; a latency is above 0
+        return LatencyTable.from_samples(
+            pd.DataFrame(rows, columns=TABLES["latency"].names), n_layers
+        )
 
 
 def quarters(shape: ModelShape) -> tuple[int, ...]:
@@ -144,21 +150,35 @@ def kernel_times(name: str, data: Path) -> LatencyTable:
     depths, longest = quarters(shape), PROMPTS[0].n_prompt + OUTPUTS
     path = data / OPERATORS.get(name, "none")
     if not path.is_file():
-        return datasheet_latencies(shape, device, dtype="fp16", max_context=longest, max_tokens=DEFAULT_CAP + 1, depths=depths).middle
+        return datasheet_latencies(
+            shape,
+            device,
+            dtype="fp16",
+            max_context=longest,
+            max_tokens=DEFAULT_CAP + 1,
+            depths=depths,
+        ).middle
     with tempfile.TemporaryDirectory() as folder:
         profile = import_vidur(path, shape, device, Path(folder) / "profile")
-        return carried_latencies(profile, device, max_context=longest, max_tokens=DEFAULT_CAP + 1, depths=depths).middle
+        return carried_latencies(
+            profile, device, max_context=longest, max_tokens=DEFAULT_CAP + 1, depths=depths
+        ).middle
 
 
 def speedups(model: HeadModel, table: LatencyTable, designs: Sequence[Design]) -> pd.DataFrame:
     """Rows of `evaluated` for these designs, on heads drawn anew."""
-    return evaluated(synthetic_trace({PROMPTS[0].domain: model}, PROMPTS, seed=SEED), table, designs)
+    return evaluated(
+        synthetic_trace({PROMPTS[0].domain: model}, PROMPTS, seed=SEED), table, designs
+    )
 
 
 def paper_stack(data: Path) -> Stack:
     """Llama-3.1-8B on HumanEval, the head's cost from the speedup at gamma 1: three heads asked in vain for every token."""
     tokens_per_s = VANILLA["llama-3.1-8b"]["HumanEval"]
-    return replace(Stack.of("llama-3.1-8b", tokens_per_s, data), head=(1 / FIGURE_5[1.0] - 1) / (len(PLACEMENT) * tokens_per_s))
+    return replace(
+        Stack.of("llama-3.1-8b", tokens_per_s, data),
+        head=(1 / FIGURE_5[1.0] - 1) / (len(PLACEMENT) * tokens_per_s),
+    )
 
 
 def fitted(data: Path) -> dict[str, RateFit]:
@@ -169,13 +189,20 @@ def fitted(data: Path) -> dict[str, RateFit]:
         for way, by in (("up", 1.5), ("down", 0.6))
     }
     joint = [one._replace(speedup=FIGURE_5[one.gamma]) for one in FIGURE_5_RATES]
-    asked: dict[str, tuple[Sequence[Target], Mapping[str, Any]]] = {name: (FIGURE_5_RATES, how) for name, how in FITS.items()}
-    asked |= {name: (targets, {"free": EACH, "latency": table, "speedup_weight": PULL}) for name, targets in pulled.items()}
+    asked: dict[str, tuple[Sequence[Target], Mapping[str, Any]]] = {
+        name: (FIGURE_5_RATES, how) for name, how in FITS.items()
+    }
+    asked |= {
+        name: (targets, {"free": EACH, "latency": table, "speedup_weight": PULL})
+        for name, targets in pulled.items()
+    }
     asked["joint"] = (joint, {"free": EACH, "latency": table, "speedup_weight": JOINT})
     n_layers = find_model("llama-3.1-8b").n_layers
     return {
         name: fit_rates(targets, n_layers=n_layers, depths=PLACEMENT, **how)
-        for name, (targets, how) in track(asked.items(), "fitting heads to figure 5", transient=True)
+        for name, (targets, how) in track(
+            asked.items(), "fitting heads to figure 5", transient=True
+        )
     }
 
 
@@ -184,19 +211,34 @@ def figure_5(fits: Mapping[str, RateFit], data: Path) -> dict[str, Any]:
     stack = paper_stack(data)
     by_bytes = Stack.of("llama-3.1-8b", VANILLA["llama-3.1-8b"]["HumanEval"], data)
     designs = [Design.of(gamma=min(gamma, NEVER), placement=PLACEMENT) for gamma in FIGURE_5]
-    curves = {name: speedups(fit.model, stack.table, designs)["speedup"].tolist() for name, fit in fits.items()}
+    curves = {
+        name: speedups(fit.model, stack.table, designs)["speedup"].tolist()
+        for name, fit in fits.items()
+    }
     first = next(iter(fits.values())).model
     nothing = speedups(first, by_bytes.table, designs)["speedup"].tolist()
     kernels = speedups(fits["joint"].model, stack.kernels, designs)["speedup"].tolist()
     open_to = [curve for name, curve in curves.items() if name != "joint"]
     rows = []
     for place, (gamma, published) in enumerate(FIGURE_5.items()):
-        row = {"gamma": gamma, "published": published, "predicted": curves[next(iter(fits))][place], "nothing_fitted": nothing[place]}
-        row |= {"lowest": min(curve[place] for curve in open_to), "highest": max(curve[place] for curve in open_to)}
+        row = {
+            "gamma": gamma,
+            "published": published,
+            "predicted": curves[next(iter(fits))][place],
+            "nothing_fitted": nothing[place],
+        }
+        row |= {
+            "lowest": min(curve[place] for curve in open_to),
+            "highest": max(curve[place] for curve in open_to),
+        }
         row |= {"joint": curves["joint"][place], "kernels_alone": kernels[place]}
         row |= {
             f"error{of}": row[key] / published - 1
-            for of, key in (("", "predicted"), ("_nothing_fitted", "nothing_fitted"), ("_joint", "joint"))
+            for of, key in (
+                ("", "predicted"),
+                ("_nothing_fitted", "nothing_fitted"),
+                ("_joint", "joint"),
+            )
         }
         rows.append(row)
     told = [row for row in rows if row["gamma"] < 1]
@@ -209,11 +251,16 @@ def figure_5(fits: Mapping[str, RateFit], data: Path) -> dict[str, Any]:
             "verify": stack.verify / stack.layer,
         },
         "mean_error": float(np.mean([abs(row["error"]) for row in told])),
-        "mean_error_nothing_fitted": float(np.mean([abs(row["error_nothing_fitted"]) for row in rows])),
+        "mean_error_nothing_fitted": float(
+            np.mean([abs(row["error_nothing_fitted"]) for row in rows])
+        ),
         "inside": sum(row["lowest"] <= row["published"] <= row["highest"] for row in told),
         "curves": curves,
         "mean_errors": {
-            name: float(np.mean([abs(curve[k] / row["published"] - 1) for k, row in enumerate(told)])) for name, curve in curves.items()
+            name: float(
+                np.mean([abs(curve[k] / row["published"] - 1) for k, row in enumerate(told)])
+            )
+            for name, curve in curves.items()
         },
     }
 
@@ -228,8 +275,21 @@ def vanilla(data: Path) -> list[dict[str, Any]]:
         for task, published in tasks.items():
             speed = 1 / (shape.n_layers * max(host, kernel) + kernels.verify(1))
             floor = 1 / (shape.n_layers * kernel + kernels.verify(1))
-            row = {"model": name, "task": task, "published": published, "predicted": speed, "error": speed / published - 1}
-            rows.append({**row, "kernels_alone": floor, "kernel_s": kernel, "given": (name, task) == ("llama-3.1-8b", "HumanEval")})
+            row = {
+                "model": name,
+                "task": task,
+                "published": published,
+                "predicted": speed,
+                "error": speed / published - 1,
+            }
+            rows.append(
+                {
+                    **row,
+                    "kernels_alone": floor,
+                    "kernel_s": kernel,
+                    "given": (name, task) == ("llama-3.1-8b", "HumanEval"),
+                }
+            )
     return rows
 
 
@@ -242,14 +302,33 @@ def table_2(fits: Mapping[str, RateFit], data: Path) -> list[dict[str, Any]]:
             if name == "llama-3.1-8b":
                 stack = replace(stack, head=paper_stack(data).head)
             joint, rates = (
-                replace(fit.model, n_layers=stack.shape.n_layers, depths=stack.depths) for fit in (fits["joint"], next(iter(fits.values())))
+                replace(fit.model, n_layers=stack.shape.n_layers, depths=stack.depths)
+                for fit in (fits["joint"], next(iter(fits.values())))
             )
             designs = [Design.of(gamma=GAMMA, placement=stack.depths)]
-            got, of_rates = (speedups(heads, stack.table, designs).to_dict("records")[0] for heads in (joint, rates))
-            needed = needed_agreement(joint, stack.table, designs, tasks[task], PROMPTS[:20], seed=SEED)
-            row: dict[str, Any] = {"model": name, "task": task, "published": tasks[task], "predicted": got["speedup"]}
-            row |= {"error": got["speedup"] / tasks[task] - 1, "early": got["early_rate"], "rejected": got["reject_rate"]}
-            row |= {"from_rates_alone": of_rates["speedup"], "head_in_layers": stack.head / stack.layer, "layer_s": stack.layer}
+            got, of_rates = (
+                speedups(heads, stack.table, designs).to_dict("records")[0]
+                for heads in (joint, rates)
+            )
+            needed = needed_agreement(
+                joint, stack.table, designs, tasks[task], PROMPTS[:20], seed=SEED
+            )
+            row: dict[str, Any] = {
+                "model": name,
+                "task": task,
+                "published": tasks[task],
+                "predicted": got["speedup"],
+            }
+            row |= {
+                "error": got["speedup"] / tasks[task] - 1,
+                "early": got["early_rate"],
+                "rejected": got["reject_rate"],
+            }
+            row |= {
+                "from_rates_alone": of_rates["speedup"],
+                "head_in_layers": stack.head / stack.layer,
+                "layer_s": stack.layer,
+            }
             row |= {"achievable": [needed.lowest, needed.highest], "needed": None}
             if needed.model is not None and needed.row is not None:
                 told = {"early": needed.row["early_rate"], "rejected": needed.row["reject_rate"]}
@@ -260,26 +339,51 @@ def table_2(fits: Mapping[str, RateFit], data: Path) -> list[dict[str, Any]]:
 
 def table_3(model: HeadModel, data: Path) -> list[dict[str, Any]]:
     """What else is told of Llama-3.1-8B on HumanEval: verification left out, and one head alone."""
-    designs = [Design.of(gamma=GAMMA, placement=PLACEMENT), Design.of(gamma=GAMMA, placement=PLACEMENT, verify=False)]
-    designs += [Design.of(gamma=GAMMA, placement=(depth,)) for depth in PLACEMENT]
-    verified, unverified, *single = speedups(model, paper_stack(data).table, designs)["speedup"].tolist()
-    told = [
-        ("without verification / with it", UNVERIFIED / ADADECODE["llama-3.1-8b"]["HumanEval"], unverified / verified),
-        *((f"one head, at {depth}", ONE_HEAD, got) for depth, got in zip(PLACEMENT, single, strict=True)),
+    designs = [
+        Design.of(gamma=GAMMA, placement=PLACEMENT),
+        Design.of(gamma=GAMMA, placement=PLACEMENT, verify=False),
     ]
-    return [{"what": what, "published": published, "predicted": got, "error": got / published - 1} for what, published, got in told]
+    designs += [Design.of(gamma=GAMMA, placement=(depth,)) for depth in PLACEMENT]
+    verified, unverified, *single = speedups(model, paper_stack(data).table, designs)[
+        "speedup"
+    ].tolist()
+    told = [
+        (
+            "without verification / with it",
+            UNVERIFIED / ADADECODE["llama-3.1-8b"]["HumanEval"],
+            unverified / verified,
+        ),
+        *(
+            (f"one head, at {depth}", ONE_HEAD, got)
+            for depth, got in zip(PLACEMENT, single, strict=True)
+        ),
+    ]
+    return [
+        {"what": what, "published": published, "predicted": got, "error": got / published - 1}
+        for what, published, got in told
+    ]
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Fit, predict, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/vidur/a100"), help="Vidur's operator times of an A100, by model")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("../shared/data/vidur/a100"),
+        help="Vidur's operator times of an A100, by model",
+    )
     args = parser.parse_args(arguments)
     missing = [name for name, path in OPERATORS.items() if not (args.data / path).is_file()]
     fits = fitted(args.data)
     results = {
         "fits": {
-            name: {"told": str(fit), "rows": fit.rows.to_dict("records"), "model": fit.model.to_dict(), "within": fit.largest}
+            name: {
+                "told": str(fit),
+                "rows": fit.rows.to_dict("records"),
+                "model": fit.model.to_dict(),
+                "within": fit.largest,
+            }
             for name, fit in fits.items()
         },
         "figure_5": figure_5(fits, args.data),
@@ -292,16 +396,25 @@ def main(arguments: list[str] | None = None) -> None:
     console = Console()
     console.print(*tables(results, fits))
     if missing:
-        console.print(f"no published operator times of {', '.join(missing)} in {args.data}: kernels by bytes and FLOPs instead")
+        console.print(
+            f"no published operator times of {', '.join(missing)} in {args.data}: kernels by bytes and FLOPs instead"
+        )
 
 
 def tables(results: Mapping[str, Any], fits: Mapping[str, RateFit]) -> list[Table]:
     """For people."""
     told = results["figure_5"]
     first = next(iter(fits.values()))
-    rates = _table(f"rates of figure 5: {first}", "gamma", "rate", "published", "fitted heads", "residual")
+    rates = _table(
+        f"rates of figure 5: {first}", "gamma", "rate", "published", "fitted heads", "residual"
+    )
     for row in first.rows.to_dict("records"):
-        rates.add_row(f"{row['gamma']:g}", row["what"], *(f"{row[key]:.1%}" for key in ("asked", "got")), f"{row['residual']:+.1%}")
+        rates.add_row(
+            f"{row['gamma']:g}",
+            row["what"],
+            *(f"{row[key]:.1%}" for key in ("asked", "got")),
+            f"{row['residual']:+.1%}",
+        )
     heads = told["in_layers"]
     curve = _table(
         f"figure 5, speedups. A layer {told['layer_s'] * 1e3:.2f} ms (vanilla's tokens/s); a head {heads['head_fitted']:.2f} layers (speedup at gamma 1) or "
@@ -314,19 +427,47 @@ def tables(results: Mapping[str, Any], fits: Mapping[str, RateFit]) -> list[Tabl
         ends = f"{row['lowest']:.2f} .. {row['highest']:.2f}"
         figures = [f"{row[key]:.2f}" for key in ("published", "predicted")]
         bare = [f"{row['nothing_fitted']:.2f}", f"{row['error_nothing_fitted']:+.1%}"]
-        rest = [ends, f"{row['joint']:.2f}", f"{row['error_joint']:+.1%}", f"{row['kernels_alone']:.2f}"]
+        rest = [
+            ends,
+            f"{row['joint']:.2f}",
+            f"{row['error_joint']:+.1%}",
+            f"{row['kernels_alone']:.2f}",
+        ]
         curve.add_row(f"{row['gamma']:g}", *figures, error, *bare, *rest)
     ways = _table(
-        "the same by how heads were fitted", "heads", "numbers", "rates within", "mean error", *(f"gamma {g:g}" for g in FIGURE_5 if g < 1)
+        "the same by how heads were fitted",
+        "heads",
+        "numbers",
+        "rates within",
+        "mean error",
+        *(f"gamma {g:g}" for g in FIGURE_5 if g < 1),
     )
     for name, fit in fits.items():
         errors = f"{told['mean_errors'][name]:.1%}"
-        ways.add_row(name, str(fit.n_free), f"{fit.largest:.3f}", errors, *(f"{value:.2f}" for value in told["curves"][name][:-1]))
-    speed = _table("table 2, vanilla tokens/s, all from one cell", "model", "task", "published", "predicted", "error", "kernels alone")
+        ways.add_row(
+            name,
+            str(fit.n_free),
+            f"{fit.largest:.3f}",
+            errors,
+            *(f"{value:.2f}" for value in told["curves"][name][:-1]),
+        )
+    speed = _table(
+        "table 2, vanilla tokens/s, all from one cell",
+        "model",
+        "task",
+        "published",
+        "predicted",
+        "error",
+        "kernels alone",
+    )
     for row in results["vanilla"]:
         error = "given" if row["given"] else f"{row['error']:+.1%}"
         speed.add_row(
-            row["model"], row["task"], *(f"{row[key]:.1f}" for key in ("published", "predicted")), error, f"{row['kernels_alone']:.1f}"
+            row["model"],
+            row["task"],
+            *(f"{row[key]:.1f}" for key in ("published", "predicted")),
+            error,
+            f"{row['kernels_alone']:.1f}",
         )
     nine = _table(
         f"table 2, speedups at gamma {GAMMA}. Predicted: heads as right and as sure as figure 5's (rates and speedups)",
@@ -336,22 +477,43 @@ def tables(results: Mapping[str, Any], fits: Mapping[str, RateFit]) -> list[Tabl
         need = row["needed"]
         reach = f"none: {row['achievable'][0]:.2f} .. {row['achievable'][1]:.2f}"
         cells = (
-            [" ".join(f"{share:.2f}" for share in need["agreement"]), f"{need['early']:.0%}", f"{need['rejected']:.0%}"]
+            [
+                " ".join(f"{share:.2f}" for share in need["agreement"]),
+                f"{need['early']:.0%}",
+                f"{need['rejected']:.0%}",
+            ]
             if need
             else [reach, "", ""]
         )
-        figures = [f"{row['published']:.2f}", f"{row['predicted']:.2f}", f"{row['error']:+.1%}", f"{row['from_rates_alone']:.2f}"]
+        figures = [
+            f"{row['published']:.2f}",
+            f"{row['predicted']:.2f}",
+            f"{row['error']:+.1%}",
+            f"{row['from_rates_alone']:.2f}",
+        ]
         nine.add_row(row["model"], row["task"], *figures, f"{row['head_in_layers']:.2f}", *cells)
-    rest = _table("table 3, from heads fitted to figure 5", "what", "published", "predicted", "error")
+    rest = _table(
+        "table 3, from heads fitted to figure 5", "what", "published", "predicted", "error"
+    )
     for row in results["table_3"]:
-        rest.add_row(row["what"], f"{row['published']:.3f}", f"{row['predicted']:.3f}", f"{row['error']:+.1%}")
+        rest.add_row(
+            row["what"],
+            f"{row['published']:.3f}",
+            f"{row['predicted']:.3f}",
+            f"{row['error']:+.1%}",
+        )
     return [rates, curve, ways, speed, nine, rest]
 
 
 def _table(title: str, *names: str) -> Table:
     table = Table(title=title, title_justify="left")
     for name in names:
-        table.add_column(name, justify="left" if name in {"model", "task", "rate", "what", "heads", "would need: agreement"} else "right")
+        table.add_column(
+            name,
+            justify="left"
+            if name in {"model", "task", "rate", "what", "heads", "would need: agreement"}
+            else "right",
+        )
     return table
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.fitting import Target
+from adadecode.sim.synthetic.rate_fitting import Target
 
 PLACEMENT = (8, 16, 24)
 """Heads of Llama-3.1-8B. Where those of the CodeLlamas are is not published."""

@@ -7,11 +7,11 @@ import time
 
 from rich.console import Console
 
+from adadecode.profiles.store import read_profile
+from adadecode.sim.core.design import Design
+from adadecode.sim.prediction.predictor import Predictor
+from adadecode.sim.replay.simulation import replay
 from benchmarks.harness import PROFILE, keep
-from profiles.store import read_profile
-from sim.design import Design
-from sim.predict import Predictor
-from sim.replay import replay
 
 DESIGNS = (
     Design.of("vanilla"),
@@ -32,11 +32,21 @@ def main(arguments: list[str] | None = None) -> None:
         rates = []
         for _ in range(args.repeats):
             begun = time.perf_counter()
-            tokens = sum(run.n_tokens for run in replay(predictor.trace, predictor.latency, design, model=predictor.model))
+            tokens = sum(
+                run.n_tokens
+                for run in replay(predictor.trace, predictor.latency, design, model=predictor.model)
+            )
             rates.append(tokens / (time.perf_counter() - begun))
         rates.sort()
-        results[design.label] = {"median": rates[len(rates) // 2], "min": rates[0], "max": rates[-1], "tokens": tokens}
-        Console().print(f"replay, {design.label}: {rates[len(rates) // 2]:,.0f} simulated tokens/s ({rates[0]:,.0f} .. {rates[-1]:,.0f})")
+        results[design.label] = {
+            "median": rates[len(rates) // 2],
+            "min": rates[0],
+            "max": rates[-1],
+            "tokens": tokens,
+        }
+        Console().print(
+            f"replay, {design.label}: {rates[len(rates) // 2]:,.0f} simulated tokens/s ({rates[0]:,.0f} .. {rates[-1]:,.0f})"
+        )
     keep("replay", {"results": results})
 
 

@@ -22,17 +22,17 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from adadecode.engine import AdaDecoder, load_demo
+from adadecode.engine.decoding.sampling import Sampling
+from adadecode.engine.loading.prompts import Prompt, encode
+from adadecode.engine.profiling.counterfactual import Counterfactual
+from adadecode.profiles.schema import TABLES
+from adadecode.profiles.trace import Trace
+from adadecode.sim.core.design import Design
+from adadecode.sim.core.scheduler import Draft, Round, Verdict, Work
+from adadecode.sim.replay.simulation import Replay
+from adadecode.sim.validation.acceptance_rate import judged
 from benchmarks.harness import keep
-from engine import AdaDecoder, load_demo
-from engine.counterfactual import Counterfactual
-from engine.prompts import Prompt, encode
-from engine.sampling import Sampling
-from profiles.schema import TABLES
-from profiles.trace import Trace
-from sim.design import Design
-from sim.replay import Replay
-from sim.sampled import judged
-from sim.scheduler import Draft, Round, Verdict, Work
 
 SETTINGS = (Sampling(temperature=0.7, top_p=0.95), Sampling(temperature=1.0))
 DESIGNS = (
@@ -74,7 +74,9 @@ def free(_: Work) -> float:
     return 0.0
 
 
-def traced(decoder: AdaDecoder, ids: torch.Tensor, sampling: Sampling, n_tokens: int, number: int) -> Trace:
+def traced(
+    decoder: AdaDecoder, ids: torch.Tensor, sampling: Sampling, n_tokens: int, number: int
+) -> Trace:
     """One prompt's sampled text and what every head says along it. number: the prompt's in the trace, from which its drafts' luck comes."""
     with torch.inference_mode():
         decoder.parts.allocate(ids.shape[1] + n_tokens)
@@ -99,7 +101,9 @@ def measure(
     drawn: list[Draft | Verdict] = []
     decoding = decoder.start(ids, design, max_new_tokens=n_tokens, sampling=sampling)
     with decoder.parts.session():
-        for _ in decoding.steps(lambda _, outcome: drawn.append(outcome) if outcome is not None else None):
+        for _ in decoding.steps(
+            lambda _, outcome: drawn.append(outcome) if outcome is not None else None
+        ):
             pass
     return decoding.schedule.rounds, drawn
 
@@ -112,10 +116,14 @@ def share(prompts: Sequence[Sequence[Round]]) -> tuple[float, float]:
     return float(rate), math.sqrt(spread) / float(total.sum())
 
 
-def summed(tallies: dict[tuple[str, str, str], Tally], rows: list[dict[str, Any]]) -> dict[str, float]:
+def summed(
+    tallies: dict[tuple[str, str, str], Tally], rows: list[dict[str, Any]]
+) -> dict[str, float]:
     """Over all rows: runs and drafts, how many were exact, shares that held and their errors, and how far rows are off in the median."""
     away = [abs(row["measured"] - row["predicted"]) for row in rows]
-    total: dict[str, float] = {name: sum(row[name] for row in rows) for name in ("runs", "exact", "drafts")}
+    total: dict[str, float] = {
+        name: sum(row[name] for row in rows) for name in ("runs", "exact", "drafts")
+    }
     for name in ("measured", "predicted"):
         # all designs and settings of one prompt: they share its text, and seeds
         by_prompt: dict[tuple[str, int], list[Round]] = defaultdict(list)
@@ -124,7 +132,9 @@ def summed(tallies: dict[tuple[str, str, str], Tally], rows: list[dict[str, Any]
                 by_prompt[domain, number] += rounds
         total[name], total[f"{name}_error"] = share(list(by_prompt.values()))
     total["median_distance"] = statistics.median(away)
-    total["within_two_errors"] = sum(distance <= 2 * row["error"] for distance, row in zip(away, rows, strict=True)) / len(rows)
+    total["within_two_errors"] = sum(
+        distance <= 2 * row["error"] for distance, row in zip(away, rows, strict=True)
+    ) / len(rows)
     return total
 
 
@@ -139,33 +149,60 @@ def main(arguments: list[str] | None = None) -> None:
     demo = load_demo()
     decoder = AdaDecoder(demo.model, demo.heads)
     tallies: dict[tuple[str, str, str], Tally] = defaultdict(Tally)
-    jobs = [(domain, number) for domain in DOMAINS for number in range(2 if args.quick else args.prompts)]
+    jobs = [
+        (domain, number)
+        for domain in DOMAINS
+        for number in range(2 if args.quick else args.prompts)
+    ]
     numbers = count()
     for domain, prompt in track(jobs, "prompts", transient=True):
         ids = encode(demo.tokenizer, Prompt(text=demo.prompts[domain][prompt]))
         for plain in SETTINGS:
             number = next(numbers)
             own, other = (replace(plain, seed=2 * number + k) for k in (0, 1))
-            of_the_run, of_another = (traced(decoder, ids, sampling, args.tokens, number) for sampling in (own, other))
+            of_the_run, of_another = (
+                traced(decoder, ids, sampling, args.tokens, number) for sampling in (own, other)
+            )
             for design in DESIGNS:
-                tally = tallies[domain, f"temperature {plain.temperature:g}, top-p {plain.top_p or 1:g}", design.label]
+                tally = tallies[
+                    domain,
+                    f"temperature {plain.temperature:g}, top-p {plain.top_p or 1:g}",
+                    design.label,
+                ]
                 rounds, drawn = measure(decoder, ids, design, own, args.tokens)
-                tally.exact += Replay(of_the_run, design, free).run(number, drawn=drawn).rounds == tuple(rounds)
+                tally.exact += Replay(of_the_run, design, free).run(
+                    number, drawn=drawn
+                ).rounds == tuple(rounds)
                 tally.measured.append(rounds)
                 tally.predicted.append(Replay(of_another, design, free).run(number).rounds)
-    rows = [{"domain": domain, "sampling": words, "design": design, **tally.row()} for (domain, words, design), tally in tallies.items()]
+    rows = [
+        {"domain": domain, "sampling": words, "design": design, **tally.row()}
+        for (domain, words, design), tally in tallies.items()
+    ]
     table = Table(title="drafts that hold: measured, and predicted from another text")
     for name in rows[0]:
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()))
+        table.add_row(
+            *(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values())
+        )
     Console().print(table)
     total = summed(tallies, rows)
     Console().print(total)
     if not args.quick:
-        keep("sampling", {"prompts_per_domain": args.prompts, "tokens": args.tokens, "total": total, "designs": rows})
+        keep(
+            "sampling",
+            {
+                "prompts_per_domain": args.prompts,
+                "tokens": args.tokens,
+                "total": total,
+                "designs": rows,
+            },
+        )
     if total["exact"] < total["runs"]:
-        raise SystemExit(f"{total['runs'] - total['exact']} of {total['runs']} runs went other rounds than their draws give")
+        raise SystemExit(
+            f"{total['runs'] - total['exact']} of {total['runs']} runs went other rounds than their draws give"
+        )
 
 
 if __name__ == "__main__":

@@ -12,28 +12,44 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from adadecode.engine import AdaDecoder, load_demo
+from adadecode.engine.loading.prompts import encode
+from adadecode.profiles.store import read_profile
+from adadecode.sim.core.design import Design
+from adadecode.sim.prediction.predictor import Prediction, Predictor
 from benchmarks.designs import best_design
 from benchmarks.harness import PROFILE, in_turn, keep, ratio, spread
-from engine import AdaDecoder, load_demo
-from engine.prompts import encode
-from profiles.store import read_profile
-from sim.design import Design
-from sim.predict import Prediction, Predictor
 
 NEW_TOKENS = 128
 
 
-def measure(domain: str, decoder: AdaDecoder, texts: list[tuple[torch.Tensor, int]], design: Design, repeats: int) -> dict[str, Any]:
+def measure(
+    domain: str,
+    decoder: AdaDecoder,
+    texts: list[tuple[torch.Tensor, int]],
+    design: Design,
+    repeats: int,
+) -> dict[str, Any]:
     """Time the three in turn over all prompts, generate call by generate call, prefill included."""
     model = decoder.parts.model
     settings = {"do_sample": False, "pad_token_id": 0}
     jobs = {
-        "transformers": [lambda x=x, n=n: model.generate(x, max_new_tokens=n, **settings) for x, n in texts],
+        "transformers": [
+            lambda x=x, n=n: model.generate(x, max_new_tokens=n, **settings) for x, n in texts
+        ],
         "vanilla": [lambda x=x, n=n: decoder.generate(x, n, policy="vanilla") for x, n in texts],
-        "adadecode": [lambda x=x, n=n: decoder.generate(x, n, gamma=design.gammas, placement=design.placement) for x, n in texts],
+        "adadecode": [
+            lambda x=x, n=n: decoder.generate(x, n, gamma=design.gammas, placement=design.placement)
+            for x, n in texts
+        ],
     }
-    own = [model.generate(x, max_new_tokens=n, **settings)[0, x.shape[1] :].tolist() for x, n in texts]
-    ours = [decoder.generate(x, n, gamma=design.gammas, placement=design.placement).tokens for x, n in texts]
+    own = [
+        model.generate(x, max_new_tokens=n, **settings)[0, x.shape[1] :].tolist() for x, n in texts
+    ]
+    ours = [
+        decoder.generate(x, n, gamma=design.gammas, placement=design.placement).tokens
+        for x, n in texts
+    ]
     tokens = sum(map(len, own))
     seconds = in_turn(jobs, repeats)
     return {
@@ -70,12 +86,21 @@ def main(arguments: list[str] | None = None) -> None:
         recorded = predictor.prompts([domain])
         chosen = best_design(predictor, recorded)
         fresh = demo.of(domain)[len(recorded) :][: args.prompts]
-        texts = [(encode(demo.tokenizer, prompt), prompt.max_new_tokens or NEW_TOKENS) for prompt in fresh]
+        texts = [
+            (encode(demo.tokenizer, prompt), prompt.max_new_tokens or NEW_TOKENS)
+            for prompt in fresh
+        ]
         vanilla = predictor.predict(Design.of("vanilla"), recorded)
         predicted = {"predicted_speedup": whole_seconds(vanilla) / whole_seconds(chosen)}
-        results.append({**measure(domain, decoder, texts, chosen.design, args.repeats), **predicted})
+        results.append(
+            {**measure(domain, decoder, texts, chosen.design, args.repeats), **predicted}
+        )
     keep("speed", {"results": results})
-    table = Table("", *(r["domain"] for r in results), title="demo model, one thread: median (lowest .. highest)")
+    table = Table(
+        "",
+        *(r["domain"] for r in results),
+        title="demo model, one thread: median (lowest .. highest)",
+    )
     for name, key in (
         ("vanilla / generate", "vanilla_over_transformers"),
         ("adadecode / vanilla", "adadecode_over_vanilla"),
@@ -85,7 +110,9 @@ def main(arguments: list[str] | None = None) -> None:
     table.add_row("  predicted, / vanilla", *(f"{r['predicted_speedup']:.2f}" for r in results))
     table.add_row("  design", *(r["design"] for r in results))
     table.add_row("  texts equal", *(f"{r['equal_texts']} of {r['prompts']}" for r in results))
-    table.add_row("generate, tokens/s", *(f"{r['tokens_per_s']['transformers']:.0f}" for r in results))
+    table.add_row(
+        "generate, tokens/s", *(f"{r['tokens_per_s']['transformers']:.0f}" for r in results)
+    )
     Console().print(table)
 
 

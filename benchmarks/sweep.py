@@ -19,22 +19,22 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from adadecode.profiles.catalog.devices import find_device
+from adadecode.profiles.store import Profile, read_profile
+from adadecode.profiles.trace import Trace
+from adadecode.sim.core.design import Design
+from adadecode.sim.hardware.cost_model import ModelCost
+from adadecode.sim.hardware.device_latency import datasheet_latencies, measured_latencies
+from adadecode.sim.hardware.memory import Deployment
+from adadecode.sim.hardware.provenance import shape_of
+from adadecode.sim.prediction.evaluator import Evaluator
+from adadecode.sim.prediction.predictor import Predictor
+from adadecode.sim.replay.compiled import CompiledReplay
+from adadecode.sim.replay.simulation import replay
+from adadecode.sim.sweep.executor import workers
+from adadecode.sim.sweep.runner import Plan, run_sweep
+from adadecode.sim.sweep.space import Space
 from benchmarks.harness import PROFILE, in_turn, keep, ratio
-from profiles.devices import find_device
-from profiles.store import Profile, read_profile
-from profiles.trace import Trace
-from sim.compiled import CompiledReplay
-from sim.cost import ModelCost
-from sim.design import Design
-from sim.evaluate import Evaluator
-from sim.memory import Deployment
-from sim.origin import shape_of
-from sim.predict import Predictor
-from sim.replay import replay
-from sim.space import Space
-from sim.sweep import Plan, run_sweep
-from sim.tables import datasheet_latencies, measured_latencies
-from sim.workers import workers
 
 DESIGNS = (
     Design.of("vanilla"),
@@ -42,7 +42,17 @@ DESIGNS = (
     Design.of(gamma=0.75, placement=(4, 8)),
     Design.of(gamma=0.75, placement=(3, 6, 9, 12)),
 )
-DEVICES = ("a100-80gb-sxm", "h100-sxm", "h200-sxm", "b200-sxm", "l40s", "l4", "a10g", "rtx-4090", "rtx-3060-8gb")
+DEVICES = (
+    "a100-80gb-sxm",
+    "h100-sxm",
+    "h200-sxm",
+    "b200-sxm",
+    "l40s",
+    "l4",
+    "a10g",
+    "rtx-4090",
+    "rtx-3060-8gb",
+)
 """And the recorded machine itself: ten."""
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -56,7 +66,10 @@ def longer(profile: Profile, tokens: int) -> Trace:
     copies = -(-tokens // int(texts["n_output"].sum()))
 
     def repeated(frame: pd.DataFrame) -> pd.DataFrame:
-        return pd.concat([frame.assign(prompt=frame["prompt"] + copy * shift) for copy in range(copies)], ignore_index=True)
+        return pd.concat(
+            [frame.assign(prompt=frame["prompt"] + copy * shift) for copy in range(copies)],
+            ignore_index=True,
+        )
 
     return Trace.from_frames(
         *map(repeated, (texts, profile.trace, profile.branches)),
@@ -102,7 +115,10 @@ def replay_speed(profile: Profile, repeats: int, console: Console) -> list[dict[
         }
         row = {
             "design": design.label,
-            **{name: {"median": statistics.median(each), "min": min(each), "max": max(each)} for name, each in rates.items()},
+            **{
+                name: {"median": statistics.median(each), "min": min(each), "max": max(each)}
+                for name, each in rates.items()
+            },
             "ratio": ratio(rates["compiled"], rates["simpy"]),
         }
         rows.append(row)
@@ -120,8 +136,16 @@ def evaluator_of(profile: Profile, trace: Trace) -> Evaluator:
     shape = shape_of(profile)
     known = {name: find_device(name) for name in DEVICES}
     compiled = CompiledReplay.of(trace)
-    asked = {"dtype": "fp16", "max_context": compiled.contexts[1], "max_tokens": 6, "depths": trace.depths}
-    tables = [measured_latencies(profile), *(datasheet_latencies(shape, device, **asked) for device in known.values())]
+    asked = {
+        "dtype": "fp16",
+        "max_context": compiled.contexts[1],
+        "max_tokens": 6,
+        "depths": trace.depths,
+    }
+    tables = [
+        measured_latencies(profile),
+        *(datasheet_latencies(shape, device, **asked) for device in known.values()),
+    ]
     return Evaluator.of(
         compiled,
         tables,
@@ -142,8 +166,13 @@ def growth(profile: Profile, tokens: int, console: Console) -> dict[str, Any]:
         "compiled_s": lambda: compiled.count([design], contexts=contexts),
         "simpy_s": lambda: replay(trace, predictor.latency, design, model=predictor.model),
     }
-    taken = {name: each[0] for name, each in in_turn({name: [job] for name, job in both.items()}, 1).items()}
-    console.print(f"{design.label}, {tokens_of(trace):,} tokens: compiled {taken['compiled_s']:.4f} s, SimPy {taken['simpy_s']:.2f} s")
+    taken = {
+        name: each[0]
+        for name, each in in_turn({name: [job] for name, job in both.items()}, 1).items()
+    }
+    console.print(
+        f"{design.label}, {tokens_of(trace):,} tokens: compiled {taken['compiled_s']:.4f} s, SimPy {taken['simpy_s']:.2f} s"
+    )
     return taken | sweep_speed(profile, trace, 1000, console)
 
 
@@ -159,7 +188,14 @@ def sweep_speed(profile: Profile, trace: Trace, count: int, console: Console) ->
         rows = sum(len(part.result()) for part in parts)
     swept = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    told = {"tokens": tokens_of(trace), "designs": len(designs), "rows": rows, "tables_s": ready, "evaluate_s": swept, "peak_bytes": peak}
+    told = {
+        "tokens": tokens_of(trace),
+        "designs": len(designs),
+        "rows": rows,
+        "tables_s": ready,
+        "evaluate_s": swept,
+        "peak_bytes": peak,
+    }
     console.print(
         f"{len(designs):,} designs x {told['tokens']:,} tokens x {len(evaluator.devices)} devices: tables {ready:.1f} s, all {rows:,} rows {swept:.1f} s, "
         f"peak memory {peak / 2**30:.2f} GiB"
@@ -174,9 +210,17 @@ def whole_sweep(profile: Profile, console: Console) -> dict[str, Any]:
     evaluator = evaluator_of(profile, trace)
     space = _space(profile)
     with tempfile.TemporaryDirectory() as folder, workers(evaluator) as submit:
-        done = run_sweep(Plan(space=space, objectives=("tpot",), sources={}), evaluator, submit, Path(folder) / "sweep", {})
+        done = run_sweep(
+            Plan(space=space, objectives=("tpot",), sources={}),
+            evaluator,
+            submit,
+            Path(folder) / "sweep",
+            {},
+        )
     seconds = time.perf_counter() - begun
-    console.print(f"the same to the last file, {done.about['designs']:,} designs, bests refined and put in their place: {seconds:.1f} s")
+    console.print(
+        f"the same to the last file, {done.about['designs']:,} designs, bests refined and put in their place: {seconds:.1f} s"
+    )
     return {"designs": done.about["designs"], "seconds": seconds}
 
 
@@ -196,7 +240,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "replay": lambda: replay_speed(profile, args.repeats, console),
         "sweep": lambda: sweep_speed(profile, longer(profile, MANY), MANY, console),
         "whole": lambda: whole_sweep(profile, console),
-        "growth": lambda: [growth(profile, size, console) for size in SIZES if size <= args.most],  # last: memory is told at its peak
+        "growth": lambda: [
+            growth(profile, size, console) for size in SIZES if size <= args.most
+        ],  # last: memory is told at its peak
     }
     keep("sweep", {name: job() for name, job in jobs.items()})
 

@@ -1,6 +1,6 @@
 """Synthetic traces held against the recorded one they are fitted to: what designs would do on either.
 
-Each domain of the committed profile is fitted by itself (`sim.likeness`). Beside one long synthetic trace stand some of the recorded size, which show how
+Each domain of the committed profile is fitted by itself (`adadecode.sim.synthetic.trace_fitting`). Beside one long synthetic trace stand some of the recorded size, which show how
 far so little text scatters: a recorded figure within their spread is no evidence against the model.
 """
 
@@ -18,15 +18,15 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from adadecode.profiles.latency import LatencyTable
+from adadecode.profiles.store import read_profile
+from adadecode.profiles.trace import Trace
+from adadecode.sim.core.design import Design
+from adadecode.sim.synthetic.head_model import CORRELATIONS
+from adadecode.sim.synthetic.rate_fitting import evaluated
+from adadecode.sim.synthetic.trace_fitting import fit_trace
+from adadecode.sim.synthetic.trace_generator import Prompt, alike, draw, synthetic_trace
 from benchmarks.harness import PROFILE, keep
-from profiles.latency import LatencyTable
-from profiles.store import read_profile
-from profiles.trace import Trace
-from sim.design import Design
-from sim.fitting import evaluated
-from sim.head_model import CORRELATIONS
-from sim.likeness import fit_trace
-from sim.synthetic import Prompt, alike, draw, synthetic_trace
 
 DESIGNS = tuple(
     Design.of(gamma=gamma, placement=placement)
@@ -51,17 +51,24 @@ FIGURES = ("early_rate", "reject_rate", "tokens_per_round", "speedup")
 def compared(replicas: int) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
     """A row for each domain, design and figure: recorded, synthetic, low and high (of the replicas); and the fitted correlations by domain."""
     profile = read_profile(PROFILE)
-    trace, latency = Trace.from_profile(profile), LatencyTable.from_samples(profile.latency, profile.n_layers)
+    trace, latency = (
+        Trace.from_profile(profile),
+        LatencyTable.from_samples(profile.latency, profile.n_layers),
+    )
     rows: list[dict[str, Any]] = []
     correlations: dict[str, dict[str, float]] = {}
-    for domain in track(list(dict.fromkeys(map(trace.domain, trace.prompts))), "domains", transient=True):
+    for domain in track(
+        list(dict.fromkeys(map(trace.domain, trace.prompts))), "domains", transient=True
+    ):
         prompts = [prompt for prompt in trace.prompts if trace.domain(prompt) == domain]
         model = fit_trace(trace, prompts)
         correlations[domain] = {name: getattr(model, name) for name in CORRELATIONS}
-        sizes = [Prompt(domain, trace.n_prompt(prompt), trace.n_output(prompt)) for prompt in prompts]
+        sizes = [
+            Prompt(domain, trace.n_prompt(prompt), trace.n_output(prompt)) for prompt in prompts
+        ]
 
         def drawn(sizes: Sequence[Prompt], seed: int) -> pd.DataFrame:
-            return evaluated(synthetic_trace({domain: model}, sizes, seed=seed), latency, DESIGNS)  # noqa: B023 - called within this turn of the loop
+            return evaluated(synthetic_trace({domain: model}, sizes, seed=seed), latency, DESIGNS)
 
         recorded = evaluated(trace, latency, DESIGNS, prompts)
         long = drawn(list(islice(cycle(sizes), 64)), 1)
@@ -69,8 +76,20 @@ def compared(replicas: int) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
         for place, design in enumerate(DESIGNS):
             for figure in FIGURES:
                 values = [frame[figure].iloc[place] for frame in small]
-                row = {"domain": domain, "design": design.label, "figure": figure, "low": min(values), "high": max(values)}
-                rows.append({**row, "recorded": recorded[figure].iloc[place], "synthetic": long[figure].iloc[place]})
+                row = {
+                    "domain": domain,
+                    "design": design.label,
+                    "figure": figure,
+                    "low": min(values),
+                    "high": max(values),
+                }
+                rows.append(
+                    {
+                        **row,
+                        "recorded": recorded[figure].iloc[place],
+                        "synthetic": long[figure].iloc[place],
+                    }
+                )
     return pd.DataFrame(rows), correlations
 
 
@@ -82,7 +101,9 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     told = rows.assign(off=off, inside=inside)
     parts = [told, told.assign(domain="all")]
     grouped = pd.concat(parts).groupby(["domain", "figure"], sort=False)
-    return grouped.agg(median=("off", "median"), p90=("off", lambda x: x.quantile(0.9)), inside=("inside", "mean")).reset_index()
+    return grouped.agg(
+        median=("off", "median"), p90=("off", lambda x: x.quantile(0.9)), inside=("inside", "mean")
+    ).reset_index()
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -95,7 +116,9 @@ def main(arguments: list[str] | None = None) -> None:
     profile = read_profile(PROFILE)
     model = fit_trace(Trace.from_profile(profile))
     begun = time.perf_counter()
-    outputs = len(draw({"synthetic": model}, alike(1954, domain="synthetic"))["trace"]) // (len(model.depths) + 1)
+    outputs = len(draw({"synthetic": model}, alike(1954, domain="synthetic"))["trace"]) // (
+        len(model.depths) + 1
+    )
     seconds = time.perf_counter() - begun
     keep(
         "synthetic",
@@ -106,11 +129,26 @@ def main(arguments: list[str] | None = None) -> None:
             "draw": {"outputs": outputs, "heads": len(model.depths), "seconds": seconds},
         },
     )
-    table = Table(title=f"synthetic against recorded, {len(DESIGNS)} designs of each domain", title_justify="left")
-    for name in ("domain", "figure", "median difference", "90th percentile", f"within {args.replicas} of the same size"):
+    table = Table(
+        title=f"synthetic against recorded, {len(DESIGNS)} designs of each domain",
+        title_justify="left",
+    )
+    for name in (
+        "domain",
+        "figure",
+        "median difference",
+        "90th percentile",
+        f"within {args.replicas} of the same size",
+    ):
         table.add_column(name, justify="left" if name in {"domain", "figure"} else "right")
     for row in told.to_dict("records"):
-        table.add_row(row["domain"], row["figure"], f"{row['median']:.1%}", f"{row['p90']:.1%}", f"{row['inside']:.0%}")
+        table.add_row(
+            row["domain"],
+            row["figure"],
+            f"{row['median']:.1%}",
+            f"{row['p90']:.1%}",
+            f"{row['inside']:.0%}",
+        )
     fits = Table(title="fitted correlations", title_justify="left")
     for name in ("domain", *CORRELATIONS):
         fits.add_column(name, justify="left" if name == "domain" else "right")

@@ -16,16 +16,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from adadecode.profiles.catalog.devices import find_device
+from adadecode.profiles.catalog.models import find_model
+from adadecode.profiles.errors import ShapeError
+from adadecode.profiles.latency import LatencyTable
+from adadecode.profiles.store import Profile
+from adadecode.sim.cli.transfer import layer_rows, summary
+from adadecode.sim.hardware.importers.vidur import import_vidur
+from adadecode.sim.hardware.provenance import device_of, precision_of, shape_of
+from adadecode.sim.hardware.roofline import estimate
 from benchmarks.harness import keep
-from profiles.devices import find_device
-from profiles.errors import ShapeError
-from profiles.latency import LatencyTable
-from profiles.models import find_model
-from profiles.store import Profile
-from sim.origin import device_of, precision_of, shape_of
-from sim.transfer import estimate
-from sim.transfer_cli import layer_rows, summary
-from sim.vidur import import_vidur
 
 DATA = Path("../shared/data/vidur")
 DEVICES = {"a100": "a100-80gb-sxm", "h100": "h100-sxm", "a40": "a40"}
@@ -49,7 +49,9 @@ def recordings(data: Path, folder: Path) -> tuple[dict[tuple[str, str], Profile]
         except ShapeError as error:
             left_out.append(f"{gpu} {name}: {str(error).partition(',')[0]}")
             continue
-        found[shape.name, gpu] = import_vidur(csv, shape, find_device(DEVICES[gpu]), folder / f"{shape.name}-{gpu}")
+        found[shape.name, gpu] = import_vidur(
+            csv, shape, find_device(DEVICES[gpu]), folder / f"{shape.name}-{gpu}"
+        )
     return found, left_out
 
 
@@ -59,7 +61,9 @@ def carried(found: dict[tuple[str, str], Profile]) -> list[dict[str, Any]]:
     for model in dict.fromkeys(model for model, _ in found):
         here = [gpu for name, gpu in found if name == model]
         for source, target in permutations(here, 2):
-            layers = layer_rows(found[model, source], find_device(DEVICES[target]), found[model, target], TOKENS)
+            layers = layer_rows(
+                found[model, source], find_device(DEVICES[target]), found[model, target], TOKENS
+            )
             rows.append(
                 {
                     "model": model,
@@ -74,15 +78,25 @@ def carried(found: dict[tuple[str, str], Profile]) -> list[dict[str, Any]]:
 
 
 def from_datasheet(found: dict[tuple[str, str], Profile]) -> list[dict[str, Any]]:
-    """One row for each recording: what `sim.transfer.estimate` says of its layers."""
+    """One row for each recording: what `adadecode.sim.hardware.roofline.estimate` says of its layers."""
     rows = []
     for (model, gpu), profile in found.items():
-        table, precision = LatencyTable.from_samples(profile.latency, profile.n_layers), precision_of(profile)
+        table, precision = (
+            LatencyTable.from_samples(profile.latency, profile.n_layers),
+            precision_of(profile),
+        )
         cost, device = precision.cost(shape_of(profile)), device_of(profile)
         layers = []
-        for n in sorted(set(profile.latency.loc[profile.latency["kind"] == "layer", "n_tokens"]) & set(TOKENS)):
-            said, truth = estimate(cost.layer(n, 0), device, precision.activations), table.layer(0, n, 0, profile.n_layers)
-            layers.append({"error": said.middle / truth - 1, "covered": said.low <= truth <= said.high})
+        for n in sorted(
+            set(profile.latency.loc[profile.latency["kind"] == "layer", "n_tokens"]) & set(TOKENS)
+        ):
+            said, truth = (
+                estimate(cost.layer(n, 0), device, precision.activations),
+                table.layer(0, n, 0, profile.n_layers),
+            )
+            layers.append(
+                {"error": said.middle / truth - 1, "covered": said.low <= truth <= said.high}
+            )
         rows.append({"model": model, "to": gpu, "batches": len(layers), **summary(layers)})
     return rows
 
@@ -113,15 +127,32 @@ def main(arguments: list[str] | None = None) -> None:
     if not pairs:
         print(f"no model was recorded on two devices under {args.data}: nothing to carry")
         return
-    result = {"tokens": [TOKENS[0], TOKENS[-1]], "carried": in_all(pairs), "datasheet": in_all(sheets), "left_out": left_out}
+    result = {
+        "tokens": [TOKENS[0], TOKENS[-1]],
+        "carried": in_all(pairs),
+        "datasheet": in_all(sheets),
+        "left_out": left_out,
+    }
     keep("transfer", {**result, "pairs": pairs, "datasheets": sheets})
     for title, rows in (("carried", pairs), ("from the datasheet alone", sheets)):
         table = Table(
-            "model", "from", "to", *(name.replace("_", " ") for name in FIGURES), title=f"one layer, {title}", title_justify="left"
+            "model",
+            "from",
+            "to",
+            *(name.replace("_", " ") for name in FIGURES),
+            title=f"one layer, {title}",
+            title_justify="left",
         )
         for row in rows:
-            table.add_row(row["model"], row.get("from", ""), row["to"], *(f"{row[name]:.1%}" for name in FIGURES))
-        table.caption = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in in_all(rows).items())
+            table.add_row(
+                row["model"],
+                row.get("from", ""),
+                row["to"],
+                *(f"{row[name]:.1%}" for name in FIGURES),
+            )
+        table.caption = ", ".join(
+            f"{name.replace('_', ' ')} {value:.3g}" for name, value in in_all(rows).items()
+        )
         Console().print(table)
     for line in left_out:
         print(f"left out: {line}")

@@ -21,19 +21,19 @@ from rich.console import Console
 from rich.table import Table
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from adadecode.engine import AdaDecoder, load_demo
+from adadecode.engine.cli.profile import app as record_profile
+from adadecode.engine.heads.exit_heads import ExitHeads
+from adadecode.engine.loading.prompts import encode
+from adadecode.engine.model.cuda_graphs import CompiledModel
+from adadecode.engine.model.static_shapes import StaticModel
+from adadecode.profiles.latency import LatencyTable
+from adadecode.profiles.store import Profile, read_profile
+from adadecode.profiles.trace import Trace
+from adadecode.sim.core.design import Design
+from adadecode.sim.prediction.predictor import Predictor
 from benchmarks.designs import best_design
 from benchmarks.harness import PROFILE, in_turn, keep, ratio, spread
-from engine import AdaDecoder, load_demo
-from engine.graphs import CompiledModel
-from engine.heads import ExitHeads
-from engine.profile_cli import app as record_profile
-from engine.prompts import encode
-from engine.static import StaticModel
-from profiles.latency import LatencyTable
-from profiles.store import Profile, read_profile
-from profiles.trace import Trace
-from sim.design import Design
-from sim.predict import Predictor
 
 MODES = ("eager", "static", "compile")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -85,21 +85,36 @@ def compare(
     decoders = {mode: AdaDecoder(model, heads, graphs=mode) for mode in MODES}
     ways: dict[str, Way] = {"transformers": generate}
     for mode, decoder in decoders.items():
-        ways[mode] = lambda x, n, d=decoder: d.generate(x, n, policy="vanilla", eos_token_id=()).tokens
+        ways[mode] = lambda x, n, d=decoder: (
+            d.generate(x, n, policy="vanilla", eos_token_id=()).tokens
+        )
     for mode, design in designs.items():
-        options: dict[str, Any] = {"gamma": design.gammas, "placement": design.placement, "cap": design.cap}
-        ways[f"adadecode {mode}"] = lambda x, n, d=decoders[mode], o=options: d.generate(x, n, eos_token_id=(), **o).tokens
+        options: dict[str, Any] = {
+            "gamma": design.gammas,
+            "placement": design.placement,
+            "cap": design.cap,
+        }
+        ways[f"adadecode {mode}"] = lambda x, n, d=decoders[mode], o=options: (
+            d.generate(x, n, eos_token_id=(), **o).tokens
+        )
     begun = time.perf_counter()
-    texts = {way: [decode(x, tokens) for x in prompts] for way, decode in ways.items()}  # compiles what is compiled
+    texts = {
+        way: [decode(x, tokens) for x in prompts] for way, decode in ways.items()
+    }  # compiles what is compiled
     first = time.perf_counter() - begun
     weights = sum(weight.nbytes for weight in model.parameters())
     memory = torch.ones(weights // 4)
-    jobs: dict[str, list[Callable[[], Any]]] = {"read": [lambda: [memory.sum() for _ in range(READS)]] * len(prompts)}
+    jobs: dict[str, list[Callable[[], Any]]] = {
+        "read": [lambda: [memory.sum() for _ in range(READS)]] * len(prompts)
+    }
     for way, decode in ways.items():
         jobs[way] = [lambda x=x, f=decode: f(x, tokens) for x in prompts]
         jobs[f"{way}, first token"] = [lambda x=x, f=decode: f(x, 1) for x in prompts]
     whole = in_turn(jobs, repeats)
-    each = {way: _later_tokens(whole[way], whole[f"{way}, first token"], len(prompts) * (tokens - 1)) for way in ways}
+    each = {
+        way: _later_tokens(whole[way], whole[f"{way}, first token"], len(prompts) * (tokens - 1))
+        for way in ways
+    }
     read = [seconds / (READS * len(prompts)) for seconds in whole["read"]]
     compiled = decoders["compile"].parts
     assert isinstance(compiled, CompiledModel)
@@ -111,21 +126,43 @@ def compare(
         "new_tokens": tokens,
         "repeats": repeats,
         "tokens_per_s": {way: 1 / median(seconds) for way, seconds in each.items()},
-        "over_transformers": {way: ratio(each["transformers"], seconds) for way, seconds in each.items() if way != "transformers"},
-        "over_transformers_with_prompt": {way: ratio(whole["transformers"], whole[way]) for way in ways if way != "transformers"},
+        "over_transformers": {
+            way: ratio(each["transformers"], seconds)
+            for way, seconds in each.items()
+            if way != "transformers"
+        },
+        "over_transformers_with_prompt": {
+            way: ratio(whole["transformers"], whole[way]) for way in ways if way != "transformers"
+        },
         "read_gb_per_s": weights / median(read) / 1e9,
         "of_the_reading_limit": {way: ratio(read, each[way]) for way in ("transformers", *MODES)},
-        "equal_texts": {way: sum(a == b for a, b in zip(found, texts["transformers"], strict=True)) for way, found in texts.items()},
-        "compiled": None if compiled.compiler is None else {"variants": compiled.compiler.variants, "seconds": compiled.compiler.seconds},
+        "equal_texts": {
+            way: sum(a == b for a, b in zip(found, texts["transformers"], strict=True))
+            for way, found in texts.items()
+        },
+        "compiled": None
+        if compiled.compiler is None
+        else {"variants": compiled.compiler.variants, "seconds": compiled.compiler.seconds},
         "first_run_s": first,
-        "fallbacks": [why for decoder in decoders.values() if isinstance(decoder.parts, StaticModel) for why in decoder.parts.fallbacks],
+        "fallbacks": [
+            why
+            for decoder in decoders.values()
+            if isinstance(decoder.parts, StaticModel)
+            for why in decoder.parts.fallbacks
+        ],
     }
     for mode, design in designs.items():
         result[f"design_{mode}"] = design.label
-        result[f"equal_to_vanilla_{mode}"] = sum(a == b for a, b in zip(texts[f"adadecode {mode}"], texts[mode], strict=True))
+        result[f"equal_to_vanilla_{mode}"] = sum(
+            a == b for a, b in zip(texts[f"adadecode {mode}"], texts[mode], strict=True)
+        )
         result[f"adadecode_over_vanilla_{mode}"] = ratio(each[mode], each[f"adadecode {mode}"])
-    if model.dtype == torch.float32 and any(n < len(prompts) for n in result["equal_texts"].values()):
-        raise SystemExit(f"{name} in FP32: not all texts are the model's own: {result['equal_texts']}")
+    if model.dtype == torch.float32 and any(
+        n < len(prompts) for n in result["equal_texts"].values()
+    ):
+        raise SystemExit(
+            f"{name} in FP32: not all texts are the model's own: {result['equal_texts']}"
+        )
     return result
 
 
@@ -133,14 +170,26 @@ def recorded_latency(trace: Profile, dtype: str, graphs: str) -> LatencyTable:
     """Of the demo model, recorded here in this dtype and mode at the contexts of ``trace``."""
     contexts = sorted(set(trace.latency.loc[trace.latency["context"] > 0, "context"]))
     with tempfile.TemporaryDirectory() as folder:
-        options = {"out": f"{folder}/p", "dtype": dtype, "graphs": graphs, "contexts": ",".join(map(str, contexts)), **SHORT}
-        record_profile(["--demo", *(f"--{name}={value}" for name, value in options.items())], standalone_mode=False)
+        options = {
+            "out": f"{folder}/p",
+            "dtype": dtype,
+            "graphs": graphs,
+            "contexts": ",".join(map(str, contexts)),
+            **SHORT,
+        }
+        record_profile(
+            ["--demo", *(f"--{name}={value}" for name, value in options.items())],
+            standalone_mode=False,
+        )
         return LatencyTable.from_samples(read_profile(f"{folder}/p").latency, trace.n_layers)
 
 
 def rows_over_one(latency: LatencyTable) -> dict[str, float]:
     """What a walk of all layers over 2 and over 4 tokens costs, of a walk over one."""
-    walks = {n: latency.layers(0, latency.n_layers, n, latency.contexts[0], latency.n_layers) for n in (1, 2, 4)}
+    walks = {
+        n: latency.layers(0, latency.n_layers, n, latency.contexts[0], latency.n_layers)
+        for n in (1, 2, 4)
+    }
     return {str(n): seconds / walks[1] for n, seconds in walks.items() if n > 1}
 
 
@@ -167,17 +216,33 @@ def table_of(results: Sequence[dict[str, Any]]) -> Table:
         row(f"adadecode / vanilla, {mode}", f"adadecode_over_vanilla_{mode}")
     for mode in ("eager", "compile"):
         rows = [r.get(f"rows_over_one_{mode}", {}) for r in results]
-        table.add_row(f"2 and 4 tokens over one, {mode}", *(", ".join(f"{cost:.2f}" for cost in found.values()) for found in rows))
+        table.add_row(
+            f"2 and 4 tokens over one, {mode}",
+            *(", ".join(f"{cost:.2f}" for cost in found.values()) for found in rows),
+        )
     for way in ("transformers", *MODES):
         row(f"of the reading limit, {way}", "of_the_reading_limit", way)
     table.add_row("memory read, GB/s", *(f"{r['read_gb_per_s']:.1f}" for r in results))
-    table.add_row("generate, tokens/s", *(f"{r['tokens_per_s']['transformers']:.1f}" for r in results))
-    for way in ways:
-        table.add_row(f"generate's texts, {way}", *(_of(r["equal_texts"].get(way), r) for r in results))
-    for mode in ("eager", "compile"):
-        table.add_row(f"vanilla's texts, adadecode {mode}", *(_of(r.get(f"equal_to_vanilla_{mode}"), r) for r in results))
     table.add_row(
-        "compiled", *("" if r["compiled"] is None else f"{r['compiled']['variants']} in {r['compiled']['seconds']:.0f} s" for r in results)
+        "generate, tokens/s", *(f"{r['tokens_per_s']['transformers']:.1f}" for r in results)
+    )
+    for way in ways:
+        table.add_row(
+            f"generate's texts, {way}", *(_of(r["equal_texts"].get(way), r) for r in results)
+        )
+    for mode in ("eager", "compile"):
+        table.add_row(
+            f"vanilla's texts, adadecode {mode}",
+            *(_of(r.get(f"equal_to_vanilla_{mode}"), r) for r in results),
+        )
+    table.add_row(
+        "compiled",
+        *(
+            ""
+            if r["compiled"] is None
+            else f"{r['compiled']['variants']} in {r['compiled']['seconds']:.0f} s"
+            for r in results
+        ),
     )
     return table
 
@@ -190,7 +255,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Print and keep the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--prompts", type=int, default=5, help="held-out prompts of the demo model; a third of them for the random one")
+    parser.add_argument(
+        "--prompts",
+        type=int,
+        default=5,
+        help="held-out prompts of the demo model; a third of them for the random one",
+    )
     parser.add_argument("--tokens", type=int, default=96, help="new tokens")
     parser.add_argument("--models", default="demo,random")
     parser.add_argument("--dtypes", default=",".join(DTYPES))
@@ -201,21 +271,52 @@ def main(arguments: list[str] | None = None) -> None:
         trace = read_profile(PROFILE)
         recorded = Predictor.of(trace).prompts(["arithmetic"])
         for dtype in args.dtypes.split(","):
-            latencies = {mode: recorded_latency(trace, dtype, mode) for mode in ("eager", "compile")}
-            by_latency = {mode: Predictor(trace=Trace.from_profile(trace), latency=latency) for mode, latency in latencies.items()}
-            designs = {mode: best_design(predictor, recorded).design for mode, predictor in by_latency.items()}
+            latencies = {
+                mode: recorded_latency(trace, dtype, mode) for mode in ("eager", "compile")
+            }
+            by_latency = {
+                mode: Predictor(trace=Trace.from_profile(trace), latency=latency)
+                for mode, latency in latencies.items()
+            }
+            designs = {
+                mode: best_design(predictor, recorded).design
+                for mode, predictor in by_latency.items()
+            }
             torch.set_num_threads(1)
             demo = load_demo(dtype)
             fresh = demo.of("arithmetic")[len(recorded) :][: args.prompts]
             prompts = [encode(demo.tokenizer, prompt) for prompt in fresh]
-            told = compare("demo", demo.model, demo.heads, prompts, args.tokens, args.repeats, designs)
-            results.append({**told, **{f"rows_over_one_{mode}": rows_over_one(latency) for mode, latency in latencies.items()}})
+            told = compare(
+                "demo", demo.model, demo.heads, prompts, args.tokens, args.repeats, designs
+            )
+            results.append(
+                {
+                    **told,
+                    **{
+                        f"rows_over_one_{mode}": rows_over_one(latency)
+                        for mode, latency in latencies.items()
+                    },
+                }
+            )
     if "random" in args.models:
         generator = torch.Generator().manual_seed(0)
-        prompts = [torch.randint(16384, (1, 32), generator=generator) for _ in range(max(1, args.prompts // 3))]
+        prompts = [
+            torch.randint(16384, (1, 32), generator=generator)
+            for _ in range(max(1, args.prompts // 3))
+        ]
         for dtype in args.dtypes.split(","):
             model = random_llama(DTYPES[dtype])
-            results.append(compare("random", model, ExitHeads.identity(model, ()), prompts, args.tokens, args.repeats, {}))
+            results.append(
+                compare(
+                    "random",
+                    model,
+                    ExitHeads.identity(model, ()),
+                    prompts,
+                    args.tokens,
+                    args.repeats,
+                    {},
+                )
+            )
     keep("vanilla", {"results": results})
     Console(width=130).print(table_of(results))
 

@@ -9,16 +9,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.decode import AdaDecoder, Generation
-    from engine.demo import Demo, load_demo
-    from engine.heads import ExitHeads
+    from adadecode.engine.decoding.decoder import AdaDecoder, Generation
+    from adadecode.engine.demo import Demo, load_demo
+    from adadecode.engine.heads.exit_heads import ExitHeads
 
 __all__ = ["AdaDecoder", "Demo", "ExitHeads", "Generation", "load_demo"]
 
-_HOME = {"AdaDecoder": "decode", "Generation": "decode", "Demo": "demo", "load_demo": "demo", "ExitHeads": "heads"}
+_HOME = {
+    "AdaDecoder": "decoding.decoder",
+    "Generation": "decoding.decoder",
+    "Demo": "demo",
+    "load_demo": "demo",
+    "ExitHeads": "heads.exit_heads",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module 'engine' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"engine.{_HOME[name]}"), name)
+        raise AttributeError(f"module 'adadecode.engine' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"adadecode.engine.{_HOME[name]}"), name)

@@ -3,7 +3,7 @@
 Loads numpy, pandas and pyarrow; never torch.
 """
 
-from profiles.errors import (
+from adadecode.profiles.errors import (
     AdaDecodeError,
     DesignError,
     DeviceError,
@@ -15,12 +15,19 @@ from profiles.errors import (
     ShapeError,
     UnsupportedModel,
 )
-from profiles.host import describe_host
-from profiles.latency import LatencyTable
-from profiles.manifest import manifest_digest
-from profiles.schema import LATENCY_KINDS, MANIFEST, REQUIRED_MANIFEST, SCHEMA, SCHEMA_VERSION, TABLES
-from profiles.store import Profile, read_profile, write_profile, write_table
-from profiles.trace import Said, Trace
+from adadecode.profiles.host import describe_host
+from adadecode.profiles.latency import LatencyTable
+from adadecode.profiles.manifest import manifest_digest
+from adadecode.profiles.schema import (
+    LATENCY_KINDS,
+    MANIFEST,
+    REQUIRED_MANIFEST,
+    SCHEMA,
+    SCHEMA_VERSION,
+    TABLES,
+)
+from adadecode.profiles.store import Profile, read_profile, write_profile, write_table
+from adadecode.profiles.trace import Said, Trace
 
 __all__ = [
     "LATENCY_KINDS",

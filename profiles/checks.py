@@ -10,14 +10,14 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from profiles.errors import ProfileError
-from profiles.schema import ALL_TABLES, LATENCY_KINDS
+from adadecode.profiles.errors import ProfileError
+from adadecode.profiles.schema import ALL_TABLES, LATENCY_KINDS
 
 AGAIN = "record it again with `adadecode-profile`"
 """What to do about most of what can be wrong with a recording."""
 
 POLICIES = ("vanilla", "adadecode", "fixed")
-"""What a design may be called; `sim.design.Policy` says what each does."""
+"""What a design may be called; `adadecode.sim.core.design.Policy` says what each does."""
 
 PAIRS = {
     "runs": [("placement", "gammas")],
@@ -46,7 +46,9 @@ def check_values(name: str, frame: pd.DataFrame, n_layers: int | None, where: st
     """Refuse a table with an absurd value, naming its row. n_layers: L, or None to leave depths unbounded. Raises ProfileError."""
     for rule in _rules(name, n_layers):
         column = frame[rule.column]
-        rows: _Array = np.arange(len(frame)) if rule.rows is None else np.flatnonzero(rule.rows(frame))
+        rows: _Array = (
+            np.arange(len(frame)) if rule.rows is None else np.flatnonzero(rule.rows(frame))
+        )
         if pa.types.is_list(ALL_TABLES[name].field(rule.column).type):
             rows = np.repeat(rows, [len(items) for items in column])
             values = np.array([item for items in column for item in items])
@@ -64,7 +66,9 @@ def check_values(name: str, frame: pd.DataFrame, n_layers: int | None, where: st
         wrong = np.flatnonzero(wanted != got)
         if wrong.size:
             k = int(wrong[0])
-            raise ProfileError(f"wanted {wanted[k]} {other}, one for each of {one}, in row {k} of {where}, got {got[k]}: {AGAIN}")
+            raise ProfileError(
+                f"wanted {wanted[k]} {other}, one for each of {one}, in row {k} of {where}, got {got[k]}: {AGAIN}"
+            )
 
 
 def check_prompts(frames: Mapping[str, pd.DataFrame], where: str) -> None:
@@ -76,7 +80,9 @@ def check_prompts(frames: Mapping[str, pd.DataFrame], where: str) -> None:
         )
     about = frames["prompts"]
     filled = about["n_output"] == about["max_new_tokens"]
-    wrong = about[(about["n_output"] > about["max_new_tokens"]) | ~(filled | about["ended"].astype(bool))]
+    wrong = about[
+        (about["n_output"] > about["max_new_tokens"]) | ~(filled | about["ended"].astype(bool))
+    ]
     if len(wrong):
         row = wrong.iloc[0]
         raise ProfileError(
@@ -107,27 +113,41 @@ def _rules(name: str, n_layers: int | None) -> list[_Rule]:
     rules = {
         "latency": [
             _among("kind", LATENCY_KINDS),
-            _within("layer", "a layer", 0, last)._replace(rows=lambda frame: frame["kind"] == "layer"),
+            _within("layer", "a layer", 0, last)._replace(
+                rows=lambda frame: frame["kind"] == "layer"
+            ),
             _within("layer", *depth)._replace(rows=lambda frame: frame["kind"] == "head"),
             _within("n_tokens", tokens, 1),
             *(_within(column, "a count", 0) for column in ("context", "reuse", "repeat")),
             _seconds("seconds"),
         ],
-        "prompts": [_within(column, tokens, 1) for column in ("n_prompt", "n_output", "max_new_tokens")],
+        "prompts": [
+            _within(column, tokens, 1) for column in ("n_prompt", "n_output", "max_new_tokens")
+        ],
         "trace": [
             _within("output", "an output", 1),
             _within("depth", *depth),
             _within("confidence", *probability),
             _within("acceptance", "a probability", 0, 1 + ROUNDING),
         ],
-        "branches": [_within("output", "an output", 1), _within("depth", *depth), _within("confidence", *probability)],
+        "branches": [
+            _within("output", "an output", 1),
+            _within("depth", *depth),
+            _within("confidence", *probability),
+        ],
         "runs": [
             *design,
             _within("n_tokens", tokens, 1),
             _seconds("prefill_s"),
             _seconds("decode_s")._replace(rows=lambda frame: frame["n_tokens"] > 1),
-            _Rule("decode_s", "a finite number of seconds", lambda x: np.isfinite(x) & (x >= 0)),  # 0 where the prefill's token was all
-            _Rule("energy_j", "a finite number of joules, or NaN", lambda x: np.isnan(x) | (np.isfinite(x) & (x >= 0))),
+            _Rule(
+                "decode_s", "a finite number of seconds", lambda x: np.isfinite(x) & (x >= 0)
+            ),  # 0 where the prefill's token was all
+            _Rule(
+                "energy_j",
+                "a finite number of joules, or NaN",
+                lambda x: np.isnan(x) | (np.isfinite(x) & (x >= 0)),
+            ),
         ],
         "rounds": [
             *design,
@@ -145,15 +165,23 @@ def _rules(name: str, n_layers: int | None) -> list[_Rule]:
             *(_within(column, "a count", 0) for column in ("n_tokens", "n_same", "n_first")),
             *(_within(column, tokens, 1)._replace(rows=_ran) for column in ("n_tokens", "n_first")),
             _seconds("prefill_s")._replace(rows=_ran),
-            _Rule("decode_s", "a finite number of seconds", lambda x: np.isfinite(x) & (x >= 0), _ran),
+            _Rule(
+                "decode_s", "a finite number of seconds", lambda x: np.isfinite(x) & (x >= 0), _ran
+            ),
             _Rule("compile_s", "a finite number of seconds", lambda x: np.isfinite(x) & (x >= 0)),
-            _Rule("energy_j", "a finite number of joules, or NaN", lambda x: np.isnan(x) | (np.isfinite(x) & (x >= 0))),
+            _Rule(
+                "energy_j",
+                "a finite number of joules, or NaN",
+                lambda x: np.isnan(x) | (np.isfinite(x) & (x >= 0)),
+            ),
         ],
         "draws": [
             *design,
             _within("index", "a count", 0),
             _among("kind", ("check", "verify")),
-            _within("confidence", *probability)._replace(rows=lambda frame: frame["kind"] == "check"),
+            _within("confidence", *probability)._replace(
+                rows=lambda frame: frame["kind"] == "check"
+            ),
             _within("token", "a token", 0),
             _within("accepted", "a number of drafts", 0),
         ],
@@ -178,4 +206,8 @@ def _within(column: str, what: str, low: float, high: float | None = None) -> _R
 
 
 def _among(column: str, known: tuple[str, ...]) -> _Rule:
-    return _Rule(column, f"one of {', '.join(known)}", lambda x: np.isin(x.astype(object), np.array(known, dtype=object)))
+    return _Rule(
+        column,
+        f"one of {', '.join(known)}",
+        lambda x: np.isin(x.astype(object), np.array(known, dtype=object)),
+    )

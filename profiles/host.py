@@ -22,7 +22,9 @@ def describe_host(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> dict[
         "architecture": platform.machine(),
         "cores": _cores(sys),
         "threads": os.cpu_count(),
-        "usable_threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "usable_threads": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "memory_bytes": _memory_bytes(proc / "meminfo"),
         "caches": _caches(sys),
         "os": platform.platform(),
@@ -32,7 +34,12 @@ def describe_host(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> dict[
 
 _CONTAINERS = (
     (Path("memory.max"), Path("memory.current"), Path("memory.stat"), "inactive_file"),
-    (Path("memory/memory.limit_in_bytes"), Path("memory/memory.usage_in_bytes"), Path("memory/memory.stat"), "total_inactive_file"),
+    (
+        Path("memory/memory.limit_in_bytes"),
+        Path("memory/memory.usage_in_bytes"),
+        Path("memory/memory.stat"),
+        "total_inactive_file",
+    ),
 )
 """Of both generations of cgroups: the limit, what is taken, and of that the file cache, which the kernel gives back before it refuses memory."""
 
@@ -83,7 +90,10 @@ def _memory_bytes(path: Path) -> int | None:
 
 def _cores(sys: Path) -> int | None:
     """Physical cores: logical ones that share a core list the same siblings."""
-    siblings = {_text(path) for path in (sys / "devices/system/cpu").glob("cpu[0-9]*/topology/thread_siblings_list")}
+    siblings = {
+        _text(path)
+        for path in (sys / "devices/system/cpu").glob("cpu[0-9]*/topology/thread_siblings_list")
+    }
     return len(siblings) or None
 
 
@@ -91,12 +101,19 @@ def _caches(sys: Path) -> list[dict[str, Any]]:
     """The distinct caches of all cores, inner ones first."""
     found: set[tuple[int, str, int, str]] = set()
     for index in (sys / "devices/system/cpu").glob("cpu[0-9]*/cache/index*"):
-        level, kind, size, shared = (_text(index / name).strip() for name in ("level", "type", "size", "shared_cpu_list"))
+        level, kind, size, shared = (
+            _text(index / name).strip() for name in ("level", "type", "size", "shared_cpu_list")
+        )
         if level.isdigit() and size[:-1].isdigit() and size[-1] in _UNITS:
             found.add((int(level), kind.lower(), int(size[:-1]) * _UNITS[size[-1]], shared))
     kinds = sorted({(level, kind, size) for level, kind, size, _ in found})
     return [
-        {"level": level, "kind": kind, "bytes": size, "count": sum(cache[:3] == (level, kind, size) for cache in found)}
+        {
+            "level": level,
+            "kind": kind,
+            "bytes": size,
+            "count": sum(cache[:3] == (level, kind, size) for cache in found),
+        }
         for level, kind, size in kinds
     ]
 

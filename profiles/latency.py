@@ -14,8 +14,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from profiles.errors import LatencyError, ProfileError
-from profiles.visits import usual_visits
+from adadecode.profiles.errors import LatencyError, ProfileError
+from adadecode.profiles.trimming import usual_visits
 
 _AXES = ["layer", "n_tokens", "context", "reuse"]
 _MEANINGLESS: dict[str, dict[str, int]] = {
@@ -28,7 +28,11 @@ _MEANINGLESS: dict[str, dict[str, int]] = {
 }
 """By kind, the axes on which its time does not depend, and what stands there."""
 
-_FLAGS = {"embed": "--max-tokens {}", "verify": "--max-tokens {}", "prefill": "a prompt of {} tokens"}
+_FLAGS = {
+    "embed": "--max-tokens {}",
+    "verify": "--max-tokens {}",
+    "prefill": "a prompt of {} tokens",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,11 +77,13 @@ class LatencyTable:
     _grids: dict[int, _Grid] = field(repr=False)
     _heads: dict[int, _Line] = field(repr=False)
     _rows: dict[str, _Line] = field(repr=False)
-    _curves: dict[tuple[int, int, int, int], _Line] = field(default_factory=dict, init=False, repr=False)
+    _curves: dict[tuple[int, int, int, int], _Line] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @classmethod
     def from_samples(cls, latency: pd.DataFrame, n_layers: int) -> LatencyTable:
-        """From a ``latency`` table: a point's seconds are the mean of its samples in the usual visits (`profiles.visits`, decision 0012).
+        """From a ``latency`` table: a point's seconds are the mean of its samples in the usual visits (`adadecode.profiles.trimming`, decision 0012).
 
         A table without the column ``repeat``, like ``points``, is one visit. Raises ProfileError for seconds, kinds or layers that make no sense.
         """
@@ -85,9 +91,13 @@ class LatencyTable:
         grids: dict[int, dict[int, dict[int, dict[int, float]]]] = {}
         heads: dict[int, dict[int, float]] = {}
         rows: dict[str, dict[int, float]] = {}
-        for kind, layer, n_tokens, context, reuse, seconds, _ in points.itertuples(index=False, name=None):
+        for kind, layer, n_tokens, context, reuse, seconds, _ in points.itertuples(
+            index=False, name=None
+        ):
             if kind == "layer":
-                grids.setdefault(layer, {}).setdefault(reuse, {}).setdefault(n_tokens, {})[context] = seconds
+                grids.setdefault(layer, {}).setdefault(reuse, {}).setdefault(n_tokens, {})[
+                    context
+                ] = seconds
             elif kind == "head":
                 heads.setdefault(layer, {})[reuse] = seconds
             else:
@@ -100,7 +110,10 @@ class LatencyTable:
             n_layers=n_layers,
             points=points,
             _grids={
-                layer: {reuse: {n: _Line.through(line) for n, line in lines.items()} for reuse, lines in grid.items()}
+                layer: {
+                    reuse: {n: _Line.through(line) for n, line in lines.items()}
+                    for reuse, lines in grid.items()
+                }
                 for layer, grid in grids.items()
             },
             _heads={depth: _Line.through(line) for depth, line in heads.items()},
@@ -129,18 +142,24 @@ class LatencyTable:
         for in earnest: a schedule walks from layer 0, so layer l is not run again before l + 1 layers have been, and the smallest
         reuse recorded is the shallowest exit that can bring the walk back.
         """
-        curve = self._curves.get((start, stop, n_tokens, reuse)) or self._curve(start, stop, n_tokens, reuse)
+        curve = self._curves.get((start, stop, n_tokens, reuse)) or self._curve(
+            start, stop, n_tokens, reuse
+        )
         if not curve.marks[0] <= context <= curve.marks[-1]:
             where = f"layer {start}" if stop == start + 1 else f"layers {start}..{stop - 1}"
             measured = f"{curve.marks[0]}..{curve.marks[-1]} at n_tokens={n_tokens}"
-            raise LatencyError(f"no latency for {where} at context={context} (measured {measured}): profile with --contexts {context}")
+            raise LatencyError(
+                f"no latency for {where} at context={context} (measured {measured}): profile with --contexts {context}"
+            )
         return curve.value(context)
 
     def head(self, depth: int, reuse: int) -> float:
         """Seconds for one check of the head at ``depth``; reuse as in `layers`."""
         if depth not in self._heads:
             measured = ", ".join(map(str, sorted(self._heads))) or "none"
-            raise LatencyError(f"no latency for the head at depth {depth} (measured {measured}): train a head there and profile again")
+            raise LatencyError(
+                f"no latency for the head at depth {depth} (measured {measured}): train a head there and profile again"
+            )
         return self._heads[depth].value(reuse)
 
     def verify(self, n_tokens: int) -> float:
@@ -175,7 +194,9 @@ class LatencyTable:
     def _curve(self, start: int, stop: int, n_tokens: int, reuse: int) -> _Line:
         """Seconds of all these layers along context, kept: a sum of piecewise linear lines is linear between the union of their points."""
         if not 0 <= start < stop <= self.n_layers:
-            raise LatencyError(f"no layers {start}..{stop - 1} in a model with {self.n_layers}: layers run from 0 to {self.n_layers - 1}")
+            raise LatencyError(
+                f"no layers {start}..{stop - 1} in a model with {self.n_layers}: layers run from 0 to {self.n_layers - 1}"
+            )
         if stop == start + 1:
             curve = self._layer_curve(start, n_tokens, reuse)
         else:
@@ -186,8 +207,12 @@ class LatencyTable:
                 raise LatencyError(
                     f"no context at which all layers {start}..{stop - 1} were measured at n_tokens={n_tokens}: profile again"
                 )
-            contexts = {context for line in lines for context in line.marks if low <= context <= high}
-            curve = _Line.through({context: sum(line.value(context) for line in lines) for context in contexts})
+            contexts = {
+                context for line in lines for context in line.marks if low <= context <= high
+            }
+            curve = _Line.through(
+                {context: sum(line.value(context) for line in lines) for context in contexts}
+            )
         self._curves[start, stop, n_tokens, reuse] = curve
         return curve
 
@@ -197,11 +222,24 @@ class LatencyTable:
             measured = ", ".join(map(str, sorted(self._grids))) or "none"
             raise LatencyError(f"no latency for layer {layer} (measured {measured}): profile again")
         grid = self._grids[layer]
-        contexts = sorted({context for lines in grid.values() for line in lines.values() for context in line.marks})
-        points = {context: seconds for context in contexts if (seconds := _at(grid, n_tokens, context, reuse)) is not None}
+        contexts = sorted(
+            {
+                context
+                for lines in grid.values()
+                for line in lines.values()
+                for context in line.marks
+            }
+        )
+        points = {
+            context: seconds
+            for context in contexts
+            if (seconds := _at(grid, n_tokens, context, reuse)) is not None
+        }
         if not points:
             tokens = sorted({n for lines in grid.values() for n in lines})
-            where = f"n_tokens={n_tokens}" + (f" and reuse={reuse}" if tokens[0] <= n_tokens <= tokens[-1] else "")
+            where = f"n_tokens={n_tokens}" + (
+                f" and reuse={reuse}" if tokens[0] <= n_tokens <= tokens[-1] else ""
+            )
             raise LatencyError(
                 f"no latency for layer {layer} at {where} (measured {tokens[0]}..{tokens[-1]}): profile with --max-tokens {n_tokens}"
             )
@@ -215,19 +253,32 @@ def _points(latency: pd.DataFrame) -> pd.DataFrame:
             "wanted latencies, the table holds none: give a profile that adadecode-profile recorded, and a text alone as --trace"
         )
     seconds = latency["seconds"].to_numpy(dtype=np.float64)
-    enough = (seconds > 0) | ((seconds == 0) & (latency["kind"] == "host").to_numpy())  # a host may cost nothing, where all is estimated
+    enough = (seconds > 0) | (
+        (seconds == 0) & (latency["kind"] == "host").to_numpy()
+    )  # a host may cost nothing, where all is estimated
     if wrong := np.flatnonzero(~(np.isfinite(seconds) & enough)).tolist():
         raise ProfileError(
             f"wanted finite seconds above 0 in the latency table, got {seconds[wrong[0]]} in row {wrong[0]}: record it again"
         )
     if unknown := set(latency["kind"]) - set(_MEANINGLESS):
-        raise ProfileError(f"unknown latency kind {min(unknown)!r}: known are {', '.join(_MEANINGLESS)}")
+        raise ProfileError(
+            f"unknown latency kind {min(unknown)!r}: known are {', '.join(_MEANINGLESS)}"
+        )
     if "repeat" not in latency:
         latency = latency.assign(repeat=0)
-    samples = pd.concat([part.assign(**_MEANINGLESS[str(kind)]) for kind, part in latency.groupby("kind", sort=True)])
+    samples = pd.concat(
+        [
+            part.assign(**_MEANINGLESS[str(kind)])
+            for kind, part in latency.groupby("kind", sort=True)
+        ]
+    )
     axes = samples.groupby(["kind", *_AXES], sort=True)
     usual = samples[usual_visits(samples, axes.ngroup().to_numpy())]
-    return usual.groupby(["kind", *_AXES], sort=True)["seconds"].agg(seconds="mean", samples="size").reset_index()
+    return (
+        usual.groupby(["kind", *_AXES], sort=True)["seconds"]
+        .agg(seconds="mean", samples="size")
+        .reset_index()
+    )
 
 
 def _at(grid: _Grid, n_tokens: int, context: int, reuse: int) -> float | None:

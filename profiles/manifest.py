@@ -8,16 +8,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from profiles.checks import AGAIN
-from profiles.errors import ProfileError
-from profiles.schema import MANIFEST, REQUIRED_MANIFEST, SAMPLED_TABLES, SCHEMA, SCHEMA_VERSION, TABLES
+from adadecode.profiles.checks import AGAIN
+from adadecode.profiles.errors import ProfileError
+from adadecode.profiles.schema import (
+    MANIFEST,
+    REQUIRED_MANIFEST,
+    SAMPLED_TABLES,
+    SCHEMA,
+    SCHEMA_VERSION,
+    TABLES,
+)
 
 
 def manifest_digest(manifest: Mapping[str, Any]) -> str:
     """SHA-256 (hex) of the canonical JSON of everything in the manifest but its own digest. Raises ProfileError for what JSON cannot carry."""
     rest = {key: value for key, value in manifest.items() if key != "digest"}
     try:
-        text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(
+            rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
         return hashlib.sha256(text.encode()).hexdigest()
     except (TypeError, ValueError) as error:
         raise ProfileError(
@@ -44,7 +53,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise ProfileError(f"wanted JSON in {path}, got something unreadable ({error}): {AGAIN}") from error
+        raise ProfileError(
+            f"wanted JSON in {path}, got something unreadable ({error}): {AGAIN}"
+        ) from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         got = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
         raise ProfileError(
@@ -52,9 +63,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     version = manifest.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise ProfileError(f"{folder} has schema version {version}, this program reads up to {SCHEMA_VERSION}: upgrade adadecode")
+        raise ProfileError(
+            f"{folder} has schema version {version}, this program reads up to {SCHEMA_VERSION}: upgrade adadecode"
+        )
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ProfileError(f"wanted schema version {SCHEMA_VERSION} or an earlier one in {path}, got {version!r}: {AGAIN}")
+        raise ProfileError(
+            f"wanted schema version {SCHEMA_VERSION} or an earlier one in {path}, got {version!r}: {AGAIN}"
+        )
     if manifest.get("digest") != (digest := manifest_digest(manifest)):
         raise ProfileError(
             f"{path} was edited: its digest is {digest}, it claims {manifest.get('digest')}: restore the original, or {AGAIN}"
@@ -69,8 +84,16 @@ def check_manifest(manifest: Mapping[str, Any], where: str) -> int:
     model, heads = manifest["model"], manifest["heads"]
     n_layers = model.get("n_layers") if isinstance(model, dict) else None
     if not isinstance(n_layers, int) or n_layers < 1:
-        raise ProfileError(f"wanted the number of layers as model.n_layers in {where}, got {n_layers!r}: {AGAIN}")
+        raise ProfileError(
+            f"wanted the number of layers as model.n_layers in {where}, got {n_layers!r}: {AGAIN}"
+        )
     depths = heads.get("depths") if isinstance(heads, dict) else None
-    if not isinstance(depths, list) or not all(isinstance(d, int) and 0 < d < n_layers for d in depths) or depths != sorted(set(depths)):
-        raise ProfileError(f"wanted heads.depths rising within 1..{n_layers - 1} in {where}, got {depths!r}: {AGAIN}")
+    if (
+        not isinstance(depths, list)
+        or not all(isinstance(d, int) and 0 < d < n_layers for d in depths)
+        or depths != sorted(set(depths))
+    ):
+        raise ProfileError(
+            f"wanted heads.depths rising within 1..{n_layers - 1} in {where}, got {depths!r}: {AGAIN}"
+        )
     return n_layers

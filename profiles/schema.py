@@ -45,7 +45,15 @@ _int, _float, _bool, _text = pa.int32(), pa.float64(), pa.bool_(), pa.string()
 
 TABLES: dict[str, pa.Schema] = {
     "latency": pa.schema(
-        [("kind", _text), ("layer", _int), ("n_tokens", _int), ("context", _int), ("reuse", _int), ("repeat", _int), ("seconds", _float)]
+        [
+            ("kind", _text),
+            ("layer", _int),
+            ("n_tokens", _int),
+            ("context", _int),
+            ("reuse", _int),
+            ("repeat", _int),
+            ("seconds", _float),
+        ]
     ),
     "prompts": pa.schema(
         [
@@ -67,7 +75,10 @@ TABLES: dict[str, pa.Schema] = {
             ("token", _int),  # top-1
             ("confidence", _float),  # its probability
             ("agrees", _bool),  # token equals the last layer's
-            ("acceptance", _float),  # sum(min(p_head, p_final)): the acceptance probability when sampling
+            (
+                "acceptance",
+                _float,
+            ),  # sum(min(p_head, p_final)): the acceptance probability when sampling
         ]
     ),
     "branches": pa.schema(
@@ -125,7 +136,10 @@ TABLES: dict[str, pa.Schema] = {
             ("repeat", _int),
             ("index", _int),  # order in the run
             ("kind", _text),  # run | check | verify
-            ("seconds", _float),  # from the end of the work before to the end of this one: host time included
+            (
+                "seconds",
+                _float,
+            ),  # from the end of the work before to the end of this one: host time included
         ]
     ),
 }
@@ -152,7 +166,10 @@ SAMPLED_TABLES: dict[str, pa.Schema] = {
 OPTIONAL_TABLES: dict[str, pa.Schema] = {
     "baselines": pa.schema(
         [
-            ("name", _text),  # like generate or lookup:10; a design's label where one of ours was checked
+            (
+                "name",
+                _text,
+            ),  # like generate or lookup:10; a design's label where one of ours was checked
             ("prompt", _int),
             ("repeat", _int),  # -1: the run that checks the text before anything is timed
             ("n_tokens", _int),  # outputs; 0 where it did not run

@@ -21,10 +21,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from profiles.checks import AGAIN, check_prompts, check_values
-from profiles.errors import ProfileError
-from profiles.manifest import check_manifest, manifest_digest, read_manifest, tables_of
-from profiles.schema import ALL_TABLES, MANIFEST, OPTIONAL_TABLES, SAMPLED_TABLES, SCHEMA, SCHEMA_VERSION
+from adadecode.profiles.checks import AGAIN, check_prompts, check_values
+from adadecode.profiles.errors import ProfileError
+from adadecode.profiles.manifest import check_manifest, manifest_digest, read_manifest, tables_of
+from adadecode.profiles.schema import (
+    ALL_TABLES,
+    MANIFEST,
+    OPTIONAL_TABLES,
+    SAMPLED_TABLES,
+    SCHEMA,
+    SCHEMA_VERSION,
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,8 +50,12 @@ class Profile:
     runs: pd.DataFrame
     rounds: pd.DataFrame
     works: pd.DataFrame
-    draws: pd.DataFrame = field(default_factory=lambda: _frame(SAMPLED_TABLES["draws"].empty_table()))
-    baselines: pd.DataFrame = field(default_factory=lambda: _frame(OPTIONAL_TABLES["baselines"].empty_table()))
+    draws: pd.DataFrame = field(
+        default_factory=lambda: _frame(SAMPLED_TABLES["draws"].empty_table())
+    )
+    baselines: pd.DataFrame = field(
+        default_factory=lambda: _frame(OPTIONAL_TABLES["baselines"].empty_table())
+    )
 
     @property
     def name(self) -> str:
@@ -67,7 +78,9 @@ class Profile:
         return tuple(self.manifest["heads"]["depths"])
 
 
-def write_table(folder: str | Path, name: str, table: pd.DataFrame | pa.Table, *, n_layers: int | None = None) -> dict[str, Any]:
+def write_table(
+    folder: str | Path, name: str, table: pd.DataFrame | pa.Table, *, n_layers: int | None = None
+) -> dict[str, Any]:
     """Write one table atomically; returns what the manifest says of it: ``{file, rows, sha256}``.
 
     Columns may come in any order and in any type that converts without loss. n_layers: L, to check depths and layers against.
@@ -78,7 +91,9 @@ def write_table(folder: str | Path, name: str, table: pd.DataFrame | pa.Table, *
     return _write(Path(folder), name, arrow)
 
 
-def write_profile(folder: str | Path, manifest: Mapping[str, Any], tables: Mapping[str, pd.DataFrame | pa.Table]) -> Profile:
+def write_profile(
+    folder: str | Path, manifest: Mapping[str, Any], tables: Mapping[str, pd.DataFrame | pa.Table]
+) -> Profile:
     """Write every table of the schema (draws too where the manifest has ``sampling``) and the optional ones that are given, then the manifest.
 
     Returns the profile as read back. manifest: all of REQUIRED_MANIFEST but ``schema``, ``schema_version`` and ``tables``, which are set here, as is ``digest``.
@@ -99,7 +114,9 @@ def write_profile(folder: str | Path, manifest: Mapping[str, Any], tables: Mappi
     manifest_digest(whole)
     whole = json.loads(json.dumps(whole))  # as it will be read: tuples become lists, keys text
     n_layers = check_manifest(whole, "the manifest to write")
-    coerced = {name: _coerced(name, tables[name]) for name in (*names, *OPTIONAL_TABLES) if name in tables}
+    coerced = {
+        name: _coerced(name, tables[name]) for name in (*names, *OPTIONAL_TABLES) if name in tables
+    }
     frames = {name: _frame(table) for name, table in coerced.items()}
     for name, frame in frames.items():
         check_values(name, frame, n_layers, f"table {name}")
@@ -141,7 +158,9 @@ def _write(folder: Path, name: str, table: pa.Table) -> dict[str, Any]:
 def _replace(path: Path, data: bytes) -> None:
     """Put ``data`` at ``path``: all of it or, whatever happens, what was there before."""
     if path.parent.exists() and not path.parent.is_dir():
-        raise ProfileError(f"wanted a directory to write a profile in, {path.parent} is a file: name another")
+        raise ProfileError(
+            f"wanted a directory to write a profile in, {path.parent} is a file: name another"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
@@ -149,7 +168,9 @@ def _replace(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-    if os.name == "posix":  # the move itself must reach the disk too; elsewhere a directory cannot be synced
+    if (
+        os.name == "posix"
+    ):  # the move itself must reach the disk too; elsewhere a directory cannot be synced
         entry = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(entry)
@@ -162,7 +183,9 @@ def _read_table(folder: Path, name: str, entries: object) -> pd.DataFrame:
     entry = entries.get(name) if isinstance(entries, dict) else None
     path = folder / f"{name}.parquet"
     if not isinstance(entry, dict) or not path.is_file():
-        raise ProfileError(f"{folder} lacks the table {name} ({path.name}): copy the whole directory again, or {AGAIN}")
+        raise ProfileError(
+            f"{folder} lacks the table {name} ({path.name}): copy the whole directory again, or {AGAIN}"
+        )
     try:
         data = path.read_bytes()
         got = hashlib.sha256(data).hexdigest()
@@ -170,9 +193,13 @@ def _read_table(folder: Path, name: str, entries: object) -> pd.DataFrame:
             raise ProfileError(
                 f"{path} is truncated or was changed: wanted sha256 {entry.get('sha256')}, got {got}: restore it, or {AGAIN}"
             )
-        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)  # a thread that still starts up aborts a program that exits
+        table = pq.ParquetFile(pa.BufferReader(data)).read(
+            use_threads=False
+        )  # a thread that still starts up aborts a program that exits
     except (OSError, pa.ArrowException) as error:
-        raise ProfileError(f"wanted a Parquet table in {path}, got something unreadable ({error}): {AGAIN}") from error
+        raise ProfileError(
+            f"wanted a Parquet table in {path}, got something unreadable ({error}): {AGAIN}"
+        ) from error
     found = {column.name: column.type for column in table.schema}
     for wanted in ALL_TABLES[name]:
         if found.get(wanted.name) != wanted.type:
@@ -181,7 +208,9 @@ def _read_table(folder: Path, name: str, entries: object) -> pd.DataFrame:
             )
         column = table[wanted.name].combine_chunks()
         if column.null_count or (pa.types.is_list(wanted.type) and column.flatten().null_count):
-            raise ProfileError(f"wanted a value in every row of column {wanted.name} in {path}, got nulls: {AGAIN}")
+            raise ProfileError(
+                f"wanted a value in every row of column {wanted.name} in {path}, got nulls: {AGAIN}"
+            )
     return _frame(table.select(ALL_TABLES[name].names))
 
 
@@ -203,11 +232,17 @@ def _coerced(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
                 items = _array([item for row in values for item in row], told.type.value_type)
                 column = pa.ListArray.from_arrays(pa.array(ends), items)
             else:
-                column = items = _array(values.tolist() if values.dtype == object else values, told.type)
+                column = items = _array(
+                    values.tolist() if values.dtype == object else values, told.type
+                )
         except (pa.ArrowException, TypeError, ValueError) as error:
-            raise ProfileError(f"wanted values of type {told.type} in column {told.name} of table {name}, got others ({error})") from error
+            raise ProfileError(
+                f"wanted values of type {told.type} in column {told.name} of table {name}, got others ({error})"
+            ) from error
         if items.null_count:
-            raise ProfileError(f"wanted a value in every row of column {told.name} of table {name}, got {items.null_count} nulls: {AGAIN}")
+            raise ProfileError(
+                f"wanted a value in every row of column {told.name} of table {name}, got {items.null_count} nulls: {AGAIN}"
+            )
         columns.append(column)
     return pa.Table.from_arrays(columns, schema=ALL_TABLES[name])
 
@@ -228,7 +263,9 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     for told in table.schema:
         column = table[told.name]
         if pa.types.is_list(told.type):
-            columns[told.name] = pd.Series([None if row is None else tuple(row) for row in column.to_pylist()], dtype=object)
+            columns[told.name] = pd.Series(
+                [None if row is None else tuple(row) for row in column.to_pylist()], dtype=object
+            )
         else:
             columns[told.name] = column.to_pandas(use_threads=False)
     return pd.DataFrame(columns)

@@ -4,7 +4,7 @@ Under greedy decoding the committed tokens do not depend on the design, so one t
 Off it, after a wrong draft, only what was recorded is known: `Trace.branch` answers None elsewhere.
 
 With sampling the committed tokens are distributed alike under every design, so one sampled text stands for all. Whether a draft would hold
-on it is decided once, when the trace is read, by a number for each output (`profiles.dice`) held against the probability that a draft of this head
+on it is decided once, when the trace is read, by a number for each output (`adadecode.profiles.hashing`) held against the probability that a draft of this head
 is accepted: it holds and is the committed token, or it is ``OTHER``. All heads share the number, so that designs differ by their heads, not by luck.
 """
 
@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from profiles.dice import dice
-from profiles.errors import DesignError, HeadsError, ProfileError
-from profiles.store import Profile
+from adadecode.profiles.errors import DesignError, HeadsError, ProfileError
+from adadecode.profiles.hashing import dice
+from adadecode.profiles.store import Profile
 
 Said = tuple[float, int]
 """What a head says: the probability of its top-1 token, and that token; on a sampled text the one it drafts."""
@@ -97,14 +97,22 @@ class Trace:
         ordered = trace.sort_values(["prompt", "output", "depth"], kind="stable")
         parts = {int(str(prompt)): part for prompt, part in ordered.groupby("prompt", sort=False)}
         texts = {
-            int(row["prompt"]): _text(row, parts.get(int(row["prompt"]), trace.iloc[:0]), tuple(columns), sampled=sampled)
+            int(row["prompt"]): _text(
+                row, parts.get(int(row["prompt"]), trace.iloc[:0]), tuple(columns), sampled=sampled
+            )
             for row in prompts.to_dict("records")
         }
         if strange := sorted(set(parts) - set(texts)):
-            raise ProfileError(f"wanted a trace of listed prompts only, got prompt {strange[0]}: record it again with `adadecode-profile`")
+            raise ProfileError(
+                f"wanted a trace of listed prompts only, got prompt {strange[0]}: record it again with `adadecode-profile`"
+            )
         said: dict[tuple[int, int, tuple[int, ...], int], Said] = {}
         for prompt, output, path, depth, token, confidence in zip(
-            *(branches[name].tolist() for name in ("prompt", "output", "path", "depth", "token", "confidence")), strict=True
+            *(
+                branches[name].tolist()
+                for name in ("prompt", "output", "path", "depth", "token", "confidence")
+            ),
+            strict=True,
         ):
             said.setdefault((prompt, output, tuple(path), depth), (confidence, token))
         return cls(
@@ -218,7 +226,9 @@ class Trace:
             _columns={depth: column for column, depth in enumerate((*places, n_layers))},
             _texts={prompt: _with_columns(text, columns) for prompt, text in self._texts.items()},
             _branches={
-                (prompt, at, path, moved[depth]): said for (prompt, at, path, depth), said in self._branches.items() if depth in moved
+                (prompt, at, path, moved[depth]): said
+                for (prompt, at, path, depth), said in self._branches.items()
+                if depth in moved
             },
         )
 
@@ -265,7 +275,9 @@ class Trace:
         depths = [*heads, self.n_layers]
         right = token[:, [self._columns[depth] for depth in depths]] == token[:, -1:]
         wrong_from = right.shape[1] - np.logical_and.accumulate(right[:, ::-1], axis=1).sum(axis=1)
-        answer: NDArray[np.int64] = np.array(depths, dtype=np.int64)[np.minimum(wrong_from, len(depths) - 1)]
+        answer: NDArray[np.int64] = np.array(depths, dtype=np.int64)[
+            np.minimum(wrong_from, len(depths) - 1)
+        ]
         answer[0] = self.n_layers
         return answer
 
@@ -281,8 +293,19 @@ class Trace:
             token = np.concatenate([text.token[1:] for text in texts])
             confidence = np.concatenate([text.confidence[1:] for text in texts])
             for depth, column in self._columns.items() if len(token) else ():
-                agree, sure = float((token[:, column] == token[:, -1]).mean()), float(confidence[:, column].mean())
-                rows.append({"domain": domain, "depth": depth, "outputs": len(token), "agree": agree, "confidence": sure})
+                agree, sure = (
+                    float((token[:, column] == token[:, -1]).mean()),
+                    float(confidence[:, column].mean()),
+                )
+                rows.append(
+                    {
+                        "domain": domain,
+                        "depth": depth,
+                        "outputs": len(token),
+                        "agree": agree,
+                        "confidence": sure,
+                    }
+                )
         return pd.DataFrame(rows, columns=["domain", "depth", "outputs", "agree", "confidence"])
 
     def _text(self, prompt: int) -> _Text:
@@ -313,7 +336,9 @@ def require_heads(wanted: Iterable[int], trained: Sequence[int]) -> None:
 
 def _untrained(depth: int, trained: Sequence[int]) -> DesignError:
     known = ", ".join(map(str, trained)) or "none"
-    return DesignError(f"no head at depth {depth} (trained: {known}): choose among these, or train one there and profile again")
+    return DesignError(
+        f"no head at depth {depth} (trained: {known}): choose among these, or train one there and profile again"
+    )
 
 
 def _with_columns(text: _Text, columns: Sequence[int]) -> _Text:
@@ -324,15 +349,27 @@ def _with_columns(text: _Text, columns: Sequence[int]) -> _Text:
 def _with_said(text: _Text, confidence: NDArray[np.float64], token: NDArray[np.int32]) -> _Text:
     """The same text, of which this was said."""
     confidence.flags.writeable = token.flags.writeable = False
-    return replace(text, confidence=confidence, token=token, confidence_rows=confidence.tolist(), token_rows=token.tolist())
+    return replace(
+        text,
+        confidence=confidence,
+        token=token,
+        confidence_rows=confidence.tolist(),
+        token_rows=token.tolist(),
+    )
 
 
-def _text(row: dict[Any, Any], part: pd.DataFrame, depths: tuple[int, ...], *, sampled: bool) -> _Text:
+def _text(
+    row: dict[Any, Any], part: pd.DataFrame, depths: tuple[int, ...], *, sampled: bool
+) -> _Text:
     """One row of prompts with its part of the trace, sorted by output and depth; depths end with L."""
     n_output, width = int(row["n_output"]), len(depths)
     outputs, spoke = part["output"].to_numpy(), part["depth"].to_numpy()
     whole = len(part) == (n_output - 1) * width
-    if not whole or (outputs != np.repeat(np.arange(1, n_output), width)).any() or (spoke != np.tile(depths, n_output - 1)).any():
+    if (
+        not whole
+        or (outputs != np.repeat(np.arange(1, n_output), width)).any()
+        or (spoke != np.tile(depths, n_output - 1)).any()
+    ):
         raise ProfileError(
             f"wanted depths {', '.join(map(str, depths))} before each of outputs 1..{n_output - 1} in the trace of prompt {row['prompt']} "
             f"({(n_output - 1) * width} rows), got {len(part)} rows, other ones or with gaps: record it again with `adadecode-profile`"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from profiles import Profile
-from tests.synthetic import full_profile
+from adadecode.profiles import Profile
+from tests.support.synthetic_profile import full_profile
 
 # No test is timed: on a busy machine a deadline fails at random.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,7 +42,9 @@ def why_no_gpu() -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     marked = [item for item in items if item.get_closest_marker("gpu")]
-    reason = why_no_gpu() if marked else None  # torch takes seconds to import: only ask where it matters
+    reason = (
+        why_no_gpu() if marked else None
+    )  # torch takes seconds to import: only ask where it matters
     if reason:
         for item in marked:
             item.add_marker(pytest.mark.skip(reason=reason))
@@ -50,4 +52,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)  # sums in the same order everywhere, and no fight between test workers
+        sys.modules["torch"].set_num_threads(
+            1
+        )  # sums in the same order everywhere, and no fight between test workers

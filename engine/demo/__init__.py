@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from engine.heads import ExitHeads
-from engine.loading import DTYPES
-from engine.prompts import Prompt, read_prompts
-from profiles.errors import InputError
+from adadecode.engine.heads.exit_heads import ExitHeads
+from adadecode.engine.loading.model_loader import DTYPES
+from adadecode.engine.loading.prompts import Prompt, read_prompts
+from adadecode.profiles.errors import InputError
 
 MODEL = Path(__file__).parent / "model"
 PROMPTS = MODEL / "prompts.jsonl"
@@ -30,7 +30,10 @@ class Demo:
     @property
     def prompts(self) -> dict[str, list[str]]:
         """The texts of the examples by domain: arithmetic, code, prose, unpredictable."""
-        return {domain: [p.text for p in self.of(domain)] for domain in dict.fromkeys(p.domain for p in self.examples)}
+        return {
+            domain: [p.text for p in self.of(domain)]
+            for domain in dict.fromkeys(p.domain for p in self.examples)
+        }
 
     def of(self, domain: str) -> list[Prompt]:
         """The examples of one domain."""
@@ -42,6 +45,15 @@ def load_demo(dtype: str | torch.dtype = torch.float32, device: str = "cpu") -> 
     wanted = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
     if wanted not in DTYPES.values():
         raise InputError(f"unknown dtype {dtype!r}: known are {', '.join(DTYPES)}")
-    model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=wanted, local_files_only=True).to(device).eval()
+    model = (
+        AutoModelForCausalLM.from_pretrained(MODEL, dtype=wanted, local_files_only=True)
+        .to(device)
+        .eval()
+    )
     tokenizer = AutoTokenizer.from_pretrained(MODEL, local_files_only=True)
-    return Demo(model=model, tokenizer=tokenizer, heads=ExitHeads.load(MODEL, model), examples=read_prompts(PROMPTS))
+    return Demo(
+        model=model,
+        tokenizer=tokenizer,
+        heads=ExitHeads.load(MODEL, model),
+        examples=read_prompts(PROMPTS),
+    )

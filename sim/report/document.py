@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sim.report import words
+from adadecode.sim.report import formatting
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 FORMATS: dict[str, Callable[[Any], str]] = {
     "text": str,
-    "count": words.count,
-    "times": words.times,
-    "ms": words.milliseconds,
-    "percent": words.percent,
-    "plain": words.significant,
-    "bytes": lambda number: words.scaled(number, "B"),
-    "flops": lambda number: words.scaled(number, "FLOP"),
-    "joules": lambda number: f"{words.significant(number)} J" if words.known(number) else words.NOTHING,
+    "count": formatting.count,
+    "times": formatting.times,
+    "ms": formatting.milliseconds,
+    "percent": formatting.percent,
+    "plain": formatting.significant,
+    "bytes": lambda number: formatting.scaled(number, "B"),
+    "flops": lambda number: formatting.scaled(number, "FLOP"),
+    "joules": lambda number: (
+        f"{formatting.significant(number)} J" if formatting.known(number) else formatting.NOTHING
+    ),
 }
 """How a column is written for people."""
 
@@ -72,7 +74,10 @@ class Table:
 
     def cells(self) -> list[list[str]]:
         """The rows for people."""
-        shown = [map(FORMATS[kind], self.frame[name].tolist()) for name, (_, kind) in self.columns.items()]
+        shown = [
+            map(FORMATS[kind], self.frame[name].tolist())
+            for name, (_, kind) in self.columns.items()
+        ]
         return [list(row) for row in zip(*shown, strict=True)]
 
     @property
@@ -97,7 +102,13 @@ class Section:
         rows: list[list[Figure | Table]] = []
         for item in self.items:
             narrow = isinstance(item, Figure) and item.half
-            if narrow and rows and len(rows[-1]) == 1 and isinstance(rows[-1][0], Figure) and rows[-1][0].half:
+            if (
+                narrow
+                and rows
+                and len(rows[-1]) == 1
+                and isinstance(rows[-1][0], Figure)
+                and rows[-1][0].half
+            ):
                 rows[-1].append(item)
             else:
                 rows.append([item])
@@ -129,15 +140,30 @@ class Report:
     @property
     def figures(self) -> list[Figure]:
         """Every figure, in order."""
-        return [item for section in self.sections for item in section.items if isinstance(item, Figure)]
+        return [
+            item for section in self.sections for item in section.items if isinstance(item, Figure)
+        ]
 
     @property
     def tables(self) -> list[Table]:
         """Every table, in order."""
-        return [item for section in self.sections for item in section.items if isinstance(item, Table)]
+        return [
+            item for section in self.sections for item in section.items if isinstance(item, Table)
+        ]
 
 
-def listing(name: str, title: str, facts: Mapping[str, Any], *, caption: str = "", folded: bool = False) -> Table:
+def listing(
+    name: str, title: str, facts: Mapping[str, Any], *, caption: str = "", folded: bool = False
+) -> Table:
     """A table of two columns: what, and what it is."""
-    frame = pd.DataFrame({"what": list(facts), "value": [str(value) for value in facts.values()]}, dtype=str)
-    return Table(name=name, title=title, frame=frame, columns={"what": ("", "text"), "value": ("", "text")}, caption=caption, folded=folded)
+    frame = pd.DataFrame(
+        {"what": list(facts), "value": [str(value) for value in facts.values()]}, dtype=str
+    )
+    return Table(
+        name=name,
+        title=title,
+        frame=frame,
+        columns={"what": ("", "text"), "value": ("", "text")},
+        caption=caption,
+        folded=folded,
+    )

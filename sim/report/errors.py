@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from profiles.errors import InputError
+from adadecode.profiles.errors import InputError
 
 
 class ReportError(InputError):

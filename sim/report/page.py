@@ -7,9 +7,9 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from sim.report import theme
-from sim.report.document import Figure, Report, Table
-from sim.report.errors import ReportError
+from adadecode.sim.report import theme
+from adadecode.sim.report.document import Figure, Report, Table
+from adadecode.sim.report.errors import ReportError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -50,19 +50,40 @@ def environment() -> Environment:
     """The templates of this package. Everything that is filled in is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader("sim", "report")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    loader = PackageLoader("adadecode.sim.report", "")
+    return Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def figure_data(figure: Figure) -> dict[str, Any]:
     """What the page's script draws: its drop-downs, and for every combination of options (their places, joined by dots) data, layout and a sentence."""
     drawings = {}
     for options, drawing in figure.drawings.items():
-        places = (choice.options.index(option) for choice, option in zip(figure.choices, options, strict=True))
+        places = (
+            choice.options.index(option)
+            for choice, option in zip(figure.choices, options, strict=True)
+        )
         told = drawing.figure.to_plotly_json()
-        layout = {name: value for name, value in told["layout"].items() if name != "template"}  # the page has its own, by day and by night
-        drawings[".".join(map(str, places))] = {"data": told["data"], "layout": layout, "says": drawing.says, **_scales(layout)}
-    return json.loads(json.dumps({"choices": [choice.dimension for choice in figure.choices], "drawings": drawings}, allow_nan=False))  # type: ignore[no-any-return]
+        layout = {
+            name: value for name, value in told["layout"].items() if name != "template"
+        }  # the page has its own, by day and by night
+        drawings[".".join(map(str, places))] = {
+            "data": told["data"],
+            "layout": layout,
+            "says": drawing.says,
+            **_scales(layout),
+        }
+    return json.loads(
+        json.dumps(
+            {"choices": [choice.dimension for choice in figure.choices], "drawings": drawings},
+            allow_nan=False,
+        )
+    )  # type: ignore[no-any-return]
 
 
 def _scales(layout: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +92,12 @@ def _scales(layout: dict[str, Any]) -> dict[str, Any]:
     if "cmin" not in ends:
         return {}
     papers = {"light": theme.LIGHT, "dark": theme.DARK}
-    return {"scales": {name: theme.speedup_scale(colours, ends["cmin"], ends["cmax"]) for name, colours in papers.items()}}
+    return {
+        "scales": {
+            name: theme.speedup_scale(colours, ends["cmin"], ends["cmax"])
+            for name, colours in papers.items()
+        }
+    }
 
 
 def in_script(source: str) -> str:

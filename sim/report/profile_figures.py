@@ -1,4 +1,4 @@
-"""Figures of what a profile says: each a pure function of tidy tables (see `sim.report.measured`). Need plotly."""
+"""Figures of what a profile says: each a pure function of tidy tables (see `adadecode.sim.report.profile_tables`). Need plotly."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sim.beside import same_text
-from sim.report import theme, words
-from sim.report.measured import PARTS
+from adadecode.sim.measurements.baselines import same_text
+from adadecode.sim.report import formatting, theme
+from adadecode.sim.report.profile_tables import PARTS
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -22,7 +22,13 @@ PART_NAMES = {
     "host": "host",
     "undivided": "all together",
 }
-PIECES = {"layer": "one layer", "head": "head check", "verify": "verification", "embed": "embedding", "host": "host"}
+PIECES = {
+    "layer": "one layer",
+    "head": "head check",
+    "verify": "verification",
+    "embed": "embedding",
+    "host": "host",
+}
 
 
 def blank(**layout: object) -> go.Figure:
@@ -34,14 +40,26 @@ def blank(**layout: object) -> go.Figure:
 
 def numbers(values: Sequence[float] | pd.Series[float], scale: float = 1.0) -> list[float | None]:
     """Plain numbers to five digits that count: more would only make the page larger. None where not known."""
-    return [float(f"{value * scale:.5g}") if words.known(value) else None for value in map(float, values)]
+    return [
+        float(f"{value * scale:.5g}") if formatting.known(value) else None
+        for value in map(float, values)
+    ]
 
 
 def errors(frame: pd.DataFrame, middle: str, scale: float = 1.0) -> dict[str, Any]:
     """Plotly's error bars from the columns low and high around ``middle``."""
-    above, below = (frame["high"] - frame[middle]).clip(lower=0), (frame[middle] - frame["low"]).clip(lower=0)
+    above, below = (
+        (frame["high"] - frame[middle]).clip(lower=0),
+        (frame[middle] - frame["low"]).clip(lower=0),
+    )
     look = {"thickness": 1.4, "width": 3}
-    return {"type": "data", "symmetric": False, "array": numbers(above, scale), "arrayminus": numbers(below, scale), **look}
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": numbers(above, scale),
+        "arrayminus": numbers(below, scale),
+        **look,
+    }
 
 
 def one_line(figure: go.Figure, *, axis: str) -> go.Figure:
@@ -59,9 +77,18 @@ def speedups_figure(measured: pd.DataFrame) -> go.Figure:
     import plotly.graph_objects as go
 
     rows = measured.sort_values("speedup", kind="stable")
-    names = [words.in_plot(name) for name in rows["design"]]
+    names = [formatting.in_plot(name) for name in rows["design"]]
     figure = blank(height=96 + 26 * len(rows), hovermode="closest")
-    hover = {"customdata": list(zip(numbers(rows["tpot_s"], 1e3), numbers(rows["low"]), numbers(rows["high"]), strict=True))}
+    hover = {
+        "customdata": list(
+            zip(
+                numbers(rows["tpot_s"], 1e3),
+                numbers(rows["low"]),
+                numbers(rows["high"]),
+                strict=True,
+            )
+        )
+    }
     figure.add_trace(
         go.Scatter(
             name="measured",
@@ -70,7 +97,7 @@ def speedups_figure(measured: pd.DataFrame) -> go.Figure:
             mode="markers",
             marker={"size": 9, "color": theme.SERIES[0]},
             error_x=errors(rows, "speedup"),
-            hovertemplate="%{y}<br>measured %{x:.2f}× (%{customdata[1]:.2f} .. %{customdata[2]:.2f})<br>%{customdata[0]:.3g} ms a token<extra></extra>",  # noqa: RUF001
+            hovertemplate="%{y}<br>measured %{x:.2f}× (%{customdata[1]:.2f} .. %{customdata[2]:.2f})<br>%{customdata[0]:.3g} ms a token<extra></extra>",
             **hover,
         )
     )
@@ -81,74 +108,114 @@ def speedups_figure(measured: pd.DataFrame) -> go.Figure:
                 x=numbers(rows["predicted"]),
                 y=names,
                 mode="markers",
-                marker={"size": 9, "symbol": "diamond-open", "color": theme.SERIES[2], "line": {"width": 2}},
-                hovertemplate="%{y}<br>predicted %{x:.2f}×<extra></extra>",  # noqa: RUF001
+                marker={
+                    "size": 9,
+                    "symbol": "diamond-open",
+                    "color": theme.SERIES[2],
+                    "line": {"width": 2},
+                },
+                hovertemplate="%{y}<br>predicted %{x:.2f}×<extra></extra>",
             )
         )
-    figure.update_xaxes(title_text="speedup over vanilla", ticksuffix="×")  # noqa: RUF001
+    figure.update_xaxes(title_text="speedup over vanilla", ticksuffix="×")
     figure.update_yaxes(showgrid=False, type="category")
     return one_line(figure, axis="x")
 
 
 def beside_figure(standings: pd.DataFrame, over: str) -> go.Figure:
-    """Baselines and designs, the fastest on top, with their intervals. standings: of `sim.beside.standings`; over: its column, like ``over_vanilla``."""
+    """Baselines and designs, the fastest on top, with their intervals. standings: of `adadecode.sim.measurements.baselines.standings`; over: its column, like ``over_vanilla``."""
     import plotly.graph_objects as go
 
     rows = standings.sort_values(over, kind="stable")
     rows = rows.assign(low=rows[f"{over}_low"], high=rows[f"{over}_high"])
-    order = [words.in_plot(name) for name in rows["name"]]
+    order = [formatting.in_plot(name) for name in rows["name"]]
     figure = blank(height=96 + 26 * len(rows), hovermode="closest")
-    for ours, said, colour in ((True, "ours", theme.SERIES[0]), (False, "baseline", theme.SERIES[2])):
+    for ours, said, colour in (
+        (True, "ours", theme.SERIES[0]),
+        (False, "baseline", theme.SERIES[2]),
+    ):
         part = rows[rows["ours"] == ours]
         hover = [
             [text, *ends]
-            for text, *ends in zip(map(same_text, part.to_dict("records")), numbers(part["low"]), numbers(part["high"]), strict=True)
+            for text, *ends in zip(
+                map(same_text, part.to_dict("records")),
+                numbers(part["low"]),
+                numbers(part["high"]),
+                strict=True,
+            )
         ]
         figure.add_trace(
             go.Scatter(
                 name=said,
                 x=numbers(part[over]),
-                y=[words.in_plot(name) for name in part["name"]],
+                y=[formatting.in_plot(name) for name in part["name"]],
                 mode="markers",
                 marker={
                     "size": 9,
                     "color": colour,
-                    "symbol": ["circle" if same else "x" for same in (part["exact"] == part["checked"]).tolist()],
+                    "symbol": [
+                        "circle" if same else "x"
+                        for same in (part["exact"] == part["checked"]).tolist()
+                    ],
                 },
                 error_x=errors(part, over),
                 customdata=hover,
-                hovertemplate="%{y}<br>%{x:.2f}× (%{customdata[1]:.2f} .. %{customdata[2]:.2f})<br>same text: %{customdata[0]}<extra></extra>",  # noqa: RUF001
+                hovertemplate="%{y}<br>%{x:.2f}× (%{customdata[1]:.2f} .. %{customdata[2]:.2f})<br>same text: %{customdata[0]}<extra></extra>",
             )
         )
-    figure.update_xaxes(title_text={"over_vanilla": "speedup over our vanilla"}.get(over, "speedup over generate"), ticksuffix="×")  # noqa: RUF001
+    figure.update_xaxes(
+        title_text={"over_vanilla": "speedup over our vanilla"}.get(over, "speedup over generate"),
+        ticksuffix="×",
+    )
     figure.update_yaxes(showgrid=False, type="category", categoryorder="array", categoryarray=order)
     return one_line(figure, axis="x")
 
 
 def truth_figure(cells: pd.DataFrame) -> go.Figure:
-    """Predicted against measured speedups of every design and prompt. cells: of `sim.compare.Comparison`, with the column domain."""
+    """Predicted against measured speedups of every design and prompt. cells: of `adadecode.sim.validation.tiers.Comparison`, with the column domain."""
     import plotly.graph_objects as go
 
-    shown = cells[cells["speedup"].notna() & cells["predicted_speedup"].notna() & (cells["policy"] != "vanilla")]
+    shown = cells[
+        cells["speedup"].notna()
+        & cells["predicted_speedup"].notna()
+        & (cells["policy"] != "vanilla")
+    ]
     figure = blank(height=400, hovermode="closest")
     for place, (domain, part) in enumerate(shown.groupby("domain", sort=True)):
-        hover = {"customdata": [[words.in_plot(d), int(p)] for d, p in zip(part["design"], part["prompt"], strict=True)]}
+        hover = {
+            "customdata": [
+                [formatting.in_plot(d), int(p)]
+                for d, p in zip(part["design"], part["prompt"], strict=True)
+            ]
+        }
         figure.add_trace(
             go.Scatter(
-                name=words.in_plot(domain),
+                name=formatting.in_plot(domain),
                 x=numbers(part["speedup"]),
                 y=numbers(part["predicted_speedup"]),
                 mode="markers",
-                marker={"size": 7, "opacity": 0.75, "color": theme.SERIES[place % len(theme.SERIES)]},
-                hovertemplate="%{customdata[0]}, prompt %{customdata[1]}<br>measured %{x:.2f}×, predicted %{y:.2f}×<extra></extra>",  # noqa: RUF001
+                marker={
+                    "size": 7,
+                    "opacity": 0.75,
+                    "color": theme.SERIES[place % len(theme.SERIES)],
+                },
+                hovertemplate="%{customdata[0]}, prompt %{customdata[1]}<br>measured %{x:.2f}×, predicted %{y:.2f}×<extra></extra>",
                 **hover,
             )
         )
     low = float(shown[["speedup", "predicted_speedup"]].min().min()) * 0.96
     high = float(shown[["speedup", "predicted_speedup"]].max().max()) * 1.04
-    figure.add_shape(type="line", x0=low, y0=low, x1=high, y1=high, line={"color": theme.GREY, "width": 1, "dash": "dot"}, layer="below")
-    figure.update_xaxes(title_text="measured speedup", ticksuffix="×", range=[low, high])  # noqa: RUF001
-    figure.update_yaxes(title_text="predicted", ticksuffix="×", range=[low, high])  # noqa: RUF001
+    figure.add_shape(
+        type="line",
+        x0=low,
+        y0=low,
+        x1=high,
+        y1=high,
+        line={"color": theme.GREY, "width": 1, "dash": "dot"},
+        layer="below",
+    )
+    figure.update_xaxes(title_text="measured speedup", ticksuffix="×", range=[low, high])
+    figure.update_yaxes(title_text="predicted", ticksuffix="×", range=[low, high])
     return figure
 
 
@@ -166,7 +233,7 @@ def errors_figure(by_design: pd.DataFrame) -> go.Figure:
             go.Bar(
                 name=name,
                 x=numbers(rows[column], 100),
-                y=[words.in_plot(label) for label in rows["design"]],
+                y=[formatting.in_plot(label) for label in rows["design"]],
                 orientation="h",
                 marker={"color": colour},
                 hovertemplate=f"%{{y}}<br>{name}: %{{x:.1f}} %<extra></extra>",
@@ -188,7 +255,7 @@ def trust_figure(agreement: pd.DataFrame, column: str) -> go.Figure:
         whole = not domain
         figure.add_trace(
             go.Scatter(
-                name="all text" if whole else words.in_plot(domain),
+                name="all text" if whole else formatting.in_plot(domain),
                 x=part["depth"].tolist(),
                 y=numbers(part[column]),
                 mode="lines+markers",
@@ -212,7 +279,15 @@ def calibration_figure(bins: pd.DataFrame) -> go.Figure:
     import plotly.graph_objects as go
 
     figure = blank(height=340, hovermode="closest", showlegend=False)
-    figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"color": theme.GREY, "width": 1, "dash": "dot"}, layer="below")
+    figure.add_shape(
+        type="line",
+        x0=0,
+        y0=0,
+        x1=1,
+        y1=1,
+        line={"color": theme.GREY, "width": 1, "dash": "dot"},
+        layer="below",
+    )
     most = max(1, int(bins["outputs"].max()) if len(bins) else 1)
     sizes = [5 + 12 * (count / most) ** 0.5 for count in bins["outputs"].tolist()]
     figure.add_trace(
@@ -280,7 +355,7 @@ def budget_figure(split: pd.DataFrame) -> go.Figure:
             go.Bar(
                 name=PART_NAMES[part],
                 x=numbers(rows[part], 1e3),
-                y=[words.in_plot(name) for name in rows["design"]],
+                y=[formatting.in_plot(name) for name in rows["design"]],
                 orientation="h",
                 marker={"color": theme.PART_COLOURS[part]},
                 customdata=numbers(rows[part] / totals),

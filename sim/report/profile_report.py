@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from profiles.store import Profile
-from sim.origin import script_of
-from sim.report import about, words
-from sim.report.beside_section import beside_section
-from sim.report.document import Fact, Report, Section
-from sim.report.measured import ALL
-from sim.report.profile_sections import (
+from adadecode.profiles.store import Profile
+from adadecode.sim.hardware.provenance import script_of
+from adadecode.sim.report import formatting, manifest_text
+from adadecode.sim.report.baseline_section import beside_section
+from adadecode.sim.report.document import Fact, Report, Section
+from adadecode.sim.report.profile_sections import (
     Recording,
     design_words,
     heads_section,
@@ -21,17 +20,28 @@ from sim.report.profile_sections import (
     time_section,
     truth_section,
 )
+from adadecode.sim.report.profile_tables import ALL
 
 
 def profile_report(profile: Profile, *, created: str) -> Report:
     """Everything that the profile says. created: when, in words. Raises what reading its runs raises (ProfileError)."""
     recording = Recording(profile=profile)
     headline, lead = answer(recording)
-    parts = (speed_section, beside_section, time_section, heads_section, latency_section, truth_section)
-    sections: list[Section] = [section for part in parts if (section := part(recording)) is not None]
+    parts = (
+        speed_section,
+        beside_section,
+        time_section,
+        heads_section,
+        latency_section,
+        truth_section,
+    )
+    sections: list[Section] = [
+        section for part in parts if (section := part(recording)) is not None
+    ]
     return Report(
         title=f"{profile.name}: what early exits give",
-        kicker=f"Profile of {about.model(profile.manifest)}" + (f"; {said}" if (said := script_of(profile)) else ""),
+        kicker=f"Profile of {manifest_text.model(profile.manifest)}"
+        + (f"; {said}" if (said := script_of(profile)) else ""),
         headline=headline,
         lead=lead,
         facts=tuple(facts(recording)),
@@ -42,24 +52,34 @@ def profile_report(profile: Profile, *, created: str) -> Report:
 
 def answer(recording: Recording) -> tuple[str, str]:
     """The headline and the sentences below it."""
-    machine = about.machine(recording.profile.manifest)
+    machine = manifest_text.machine(recording.profile.manifest)
     best = recording.best()
     if best is None or best["policy"] == "vanilla":
         return _without_runs(recording, machine)
-    headline = f"On {machine}, {design_words(best)} {_verb(best)} {words.gain(best['speedup'], best['low'], best['high'])}."
+    headline = f"On {machine}, {design_words(best)} {_verb(best)} {formatting.gain(best['speedup'], best['low'], best['high'])}."
     if script_of(recording.profile):
         headline = f"With scripted decisions, on{headline[2:]}"
     vanilla = _vanilla_seconds(recording)
     lead = [
-        f"Measured over {words.plural(int(best['prompts']), 'prompt')}, each in {words.plural(int(best['repeats']), 'repeat')} against vanilla in turn"
+        f"Measured over {formatting.plural(int(best['prompts']), 'prompt')}, each in {formatting.plural(int(best['repeats']), 'repeat')} against vanilla in turn"
     ]
-    lead[0] += f"; vanilla takes {words.milliseconds(vanilla)} for a token." if vanilla is not None else "."
-    by_text = {text: found for text in recording.texts if text != ALL and (found := recording.best(text)) is not None}
+    lead[0] += (
+        f"; vanilla takes {formatting.milliseconds(vanilla)} for a token."
+        if vanilla is not None
+        else "."
+    )
+    by_text = {
+        text: found
+        for text in recording.texts
+        if text != ALL and (found := recording.best(text)) is not None
+    }
     if len(by_text) > 1:
         ranked = sorted(by_text.items(), key=lambda pair: -pair[1]["speedup"])
         (most, first), (least, last) = ranked[0], ranked[-1]
-        lead.append(f"It depends on the text: the best measured design gives {words.times(first['speedup'])} on {most} ({first['design']})")
-        lead.append(f"and {words.times(last['speedup'])} on {least} ({last['design']}).")
+        lead.append(
+            f"It depends on the text: the best measured design gives {formatting.times(first['speedup'])} on {most} ({first['design']})"
+        )
+        lead.append(f"and {formatting.times(last['speedup'])} on {least} ({last['design']}).")
     return headline, " ".join(lead)
 
 
@@ -70,7 +90,11 @@ def _verb(best: dict[str, Any]) -> str:
 def _without_runs(recording: Recording, machine: str) -> tuple[str, str]:
     """The headline where no design was run beside vanilla."""
     seconds = _layer_seconds(recording)
-    layer = f"one layer takes {words.milliseconds(seconds)} for one token" if seconds else "no layer was timed for one token"
+    layer = (
+        f"one layer takes {formatting.milliseconds(seconds)} for one token"
+        if seconds
+        else "no layer was timed for one token"
+    )
     if recording.predictor is None:
         return (
             f"On {machine}, {layer}.",
@@ -102,23 +126,35 @@ def facts(recording: Recording) -> list[Fact]:
         found.append(
             Fact(
                 label="best measured",
-                value=words.times(best["speedup"]),
-                note=f"{best['design']} {words.span(best['low'], best['high'])}".rstrip(),
+                value=formatting.times(best["speedup"]),
+                note=f"{best['design']} {formatting.span(best['low'], best['high'])}".rstrip(),
             )
         )
     if vanilla is not None:
-        found.append(Fact(label="vanilla", value=words.milliseconds(vanilla), note=f"a token, {1 / vanilla:.1f} tokens a second"))
+        found.append(
+            Fact(
+                label="vanilla",
+                value=formatting.milliseconds(vanilla),
+                note=f"a token, {1 / vanilla:.1f} tokens a second",
+            )
+        )
     if recording.comparison is not None:
         told = recording.comparison.to_dict()
         structure, speedup = told["structure"], told["speedup_error"]
         if structure["runs"]:
-            found.append(Fact(label="same rounds (T0)", value=f"{structure['exact']} of {structure['runs']}", note="runs replayed exactly"))
+            found.append(
+                Fact(
+                    label="same rounds (T0)",
+                    value=f"{structure['exact']} of {structure['runs']}",
+                    note="runs replayed exactly",
+                )
+            )
         if speedup["median"] is not None:
             found.append(
                 Fact(
                     label="speedup error (T2)",
-                    value=words.percent(speedup["median"]),
-                    note=f"in the median, {words.percent(speedup['p90'])} at the 90th percentile",
+                    value=formatting.percent(speedup["median"]),
+                    note=f"in the median, {formatting.percent(speedup['p90'])} at the 90th percentile",
                 )
             )
     if recording.predictor is not None:
@@ -127,11 +163,13 @@ def facts(recording: Recording) -> list[Fact]:
         found.append(
             Fact(
                 label="text",
-                value=words.plural(tokens, "token"),
-                note=f"{words.plural(len(trace.prompts), 'prompt')} of {words.plural(max(1, len(recording.texts) - 1), 'domain')}",
+                value=formatting.plural(tokens, "token"),
+                note=f"{formatting.plural(len(trace.prompts), 'prompt')} of {formatting.plural(max(1, len(recording.texts) - 1), 'domain')}",
             )
         )
     seconds = _layer_seconds(recording)
     if seconds is not None and len(found) < 4:
-        found.append(Fact(label="one layer", value=words.milliseconds(seconds), note="for one token"))
+        found.append(
+            Fact(label="one layer", value=formatting.milliseconds(seconds), note="for one token")
+        )
     return found

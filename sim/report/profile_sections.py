@@ -9,19 +9,19 @@ from typing import Any
 
 import pandas as pd
 
-from profiles.errors import LatencyError
-from profiles.latency import LatencyTable
-from profiles.store import Profile
-from sim.compare import Comparison, by_design, compare
-from sim.coverage import coverage_of, coverage_words
-from sim.design import Design, Policy
-from sim.origin import form_of
-from sim.predict import Predictor
-from sim.recorded import rounds_of
-from sim.replay import replay
-from sim.report import about, measured, profile_figures, words
-from sim.report.document import Choice, Drawing, Figure, Section, Table, listing
-from sim.report.measured import ALL, PARTS
+from adadecode.profiles.errors import LatencyError
+from adadecode.profiles.latency import LatencyTable
+from adadecode.profiles.store import Profile
+from adadecode.sim.core.design import Design, Policy
+from adadecode.sim.hardware.provenance import form_of
+from adadecode.sim.measurements.head_coverage import coverage_of, coverage_words
+from adadecode.sim.measurements.runs import rounds_of
+from adadecode.sim.prediction.predictor import Predictor
+from adadecode.sim.replay.simulation import replay
+from adadecode.sim.report import formatting, manifest_text, profile_figures, profile_tables
+from adadecode.sim.report.document import Choice, Drawing, Figure, Section, Table, listing
+from adadecode.sim.report.profile_tables import ALL, PARTS
+from adadecode.sim.validation.tiers import Comparison, by_design, compare
 
 WHOLE = "all text"
 TIERS = {
@@ -39,7 +39,7 @@ class Recording:
     latency: LatencyTable = field(init=False)
 
     def __post_init__(self) -> None:
-        self.latency = measured.whole_table(self.profile)
+        self.latency = profile_tables.whole_table(self.profile)
 
     @cached_property
     def predictor(self) -> Predictor | None:
@@ -49,18 +49,20 @@ class Recording:
     @cached_property
     def texts(self) -> dict[str, tuple[int, ...]]:
         """Prompts by domain; all of them under ALL."""
-        return {} if self.predictor is None else measured.domains(self.predictor.trace)
+        return {} if self.predictor is None else profile_tables.domains(self.predictor.trace)
 
     @cached_property
     def speeds(self) -> pd.DataFrame:
         """`measured.speedups`, and what was predicted for the same."""
-        speeds = measured.speedups(self.profile, self.texts)
+        speeds = profile_tables.speedups(self.profile, self.texts)
         return speeds.merge(self._predicted(), how="left", on=["design", "domain"])
 
     @cached_property
     def comparison(self) -> Comparison | None:
         """The tiers; None where nothing was run."""
-        return compare(self.profile) if self.predictor is not None and len(self.profile.runs) else None
+        return (
+            compare(self.profile) if self.predictor is not None and len(self.profile.runs) else None
+        )
 
     def _predicted(self) -> pd.DataFrame:
         """Predicted speedups of the measured designs, from the cells of the comparison, by domain."""
@@ -69,7 +71,11 @@ class Recording:
             cells = self.comparison.cells[self.comparison.cells["predicted_s"].notna()]
             for domain, prompts in self.texts.items():
                 part = cells[cells["prompt"].isin(prompts)]
-                sums = part.assign(tokens=part["n_tokens"] - 1).groupby("design")[["predicted_s", "tokens"]].sum()
+                sums = (
+                    part.assign(tokens=part["n_tokens"] - 1)
+                    .groupby("design")[["predicted_s", "tokens"]]
+                    .sum()
+                )
                 tpot = sums["predicted_s"] / sums["tokens"]
                 vanilla = tpot.get(str(Policy.VANILLA), float("nan"))
                 rows += [(name, domain, vanilla / seconds) for name, seconds in tpot.items()]
@@ -79,7 +85,7 @@ class Recording:
         """The verified design that was measured to be fastest on a domain; None where none was."""
         speeds = self.speeds
         rows = speeds[(speeds["domain"] == domain) & speeds["verify"] & speeds["speedup"].notna()]
-        return None if rows.empty else measured.fastest(rows)
+        return None if rows.empty else profile_tables.fastest(rows)
 
     def split(self, designs: Sequence[Design]) -> pd.DataFrame:
         """Seconds of an output token by part, as predicted: design and the columns of PARTS. Designs that cannot be priced are left out."""
@@ -87,10 +93,16 @@ class Recording:
         assert self.predictor is not None
         for design in designs:
             try:
-                runs = replay(self.predictor.trace, self.latency, design, model=self.predictor.model, events=True)
+                runs = replay(
+                    self.predictor.trace,
+                    self.latency,
+                    design,
+                    model=self.predictor.model,
+                    events=True,
+                )
             except LatencyError:
                 continue
-            rows.append({"design": design.label, **measured.time_split(runs, self.latency)})
+            rows.append({"design": design.label, **profile_tables.time_split(runs, self.latency)})
         return pd.DataFrame(rows, columns=["design", *PARTS])
 
 
@@ -101,16 +113,27 @@ def domain_choice(texts: Sequence[str]) -> Choice:
 
 def design_words(design: dict[str, Any]) -> str:
     """A design as one says it: ``heads 3/7 at gamma 0.8``."""
-    policy, placement, gammas = str(design["policy"]), tuple(design["placement"]), tuple(design["gammas"])
+    policy, placement, gammas = (
+        str(design["policy"]),
+        tuple(design["placement"]),
+        tuple(design["gammas"]),
+    )
     if policy == Policy.VANILLA or not placement:
         return "vanilla"
-    cap = f", at most {words.plural(int(design['cap']), 'draft')} a round" if int(design["cap"]) != 5 else ""
+    cap = (
+        f", at most {formatting.plural(int(design['cap']), 'draft')} a round"
+        if int(design["cap"]) != 5
+        else ""
+    )
     said = {
-        "adadecode": f"{words.heads(placement)} at gamma {words.gammas(gammas)}{cap}",
-        "fixed": f"{words.plural(int(design['cap']), 'fixed draft')} a round from head {placement[0]}",
-        "oracle": f"the oracle on {words.heads(placement)}{cap}",
+        "adadecode": f"{formatting.heads(placement)} at gamma {formatting.gammas(gammas)}{cap}",
+        "fixed": f"{formatting.plural(int(design['cap']), 'fixed draft')} a round from head {placement[0]}",
+        "oracle": f"the oracle on {formatting.heads(placement)}{cap}",
     }
-    return said.get(policy, f"{policy} with {words.heads(placement)} at gamma {words.gammas(gammas)}{cap}")
+    return said.get(
+        policy,
+        f"{policy} with {formatting.heads(placement)} at gamma {formatting.gammas(gammas)}{cap}",
+    )
 
 
 def speed_section(recording: Recording) -> Section | None:
@@ -124,9 +147,11 @@ def speed_section(recording: Recording) -> Section | None:
     drawings: dict[tuple[str, ...], Drawing] = {}
     for text in texts:
         part = shown[shown["domain"] == text]
-        best = measured.fastest(part)
-        says = f"{best['design']} was fastest: {words.gain(best['speedup'], best['low'], best['high'])} over {words.plural(int(best['prompts']), 'prompt')}."
-        drawings[(text or WHOLE,)] = Drawing(figure=profile_figures.speedups_figure(part), says=says)
+        best = profile_tables.fastest(part)
+        says = f"{best['design']} was fastest: {formatting.gain(best['speedup'], best['low'], best['high'])} over {formatting.plural(int(best['prompts']), 'prompt')}."
+        drawings[(text or WHOLE,)] = Drawing(
+            figure=profile_figures.speedups_figure(part), says=says
+        )
     figure = Figure(
         name="measured-designs",
         title="Every design that was run",
@@ -182,13 +207,26 @@ def time_section(recording: Recording) -> Section | None:
                 drawings={(): Drawing(figure=figure)},
             )
         )
-        columns = {"design": ("design", "text"), **{part: (profile_figures.PART_NAMES[part], "ms") for part in PARTS}}
-        items.append(Table(name="time-budget-table", title="Time of a token by part", frame=split, columns=columns, folded=True))
-    tokens = measured.fates(recording.profile, recording.texts)
+        columns = {
+            "design": ("design", "text"),
+            **{part: (profile_figures.PART_NAMES[part], "ms") for part in PARTS},
+        }
+        items.append(
+            Table(
+                name="time-budget-table",
+                title="Time of a token by part",
+                frame=split,
+                columns=columns,
+                folded=True,
+            )
+        )
+    tokens = profile_tables.fates(recording.profile, recording.texts)
     drafting = [design.label for design in designs if design.placement]
     if drafting:
         items += _fates(recording, tokens, drafting)
-    return Section(name="time", title="Where the time goes, and where tokens leave", items=tuple(items))
+    return Section(
+        name="time", title="Where the time goes, and where tokens leave", items=tuple(items)
+    )
 
 
 def _fates(recording: Recording, tokens: pd.DataFrame, labels: list[str]) -> list[Figure | Table]:
@@ -198,11 +236,20 @@ def _fates(recording: Recording, tokens: pd.DataFrame, labels: list[str]) -> lis
     if best is not None and best["design"] in labels:
         labels = [best["design"], *(label for label in labels if label != best["design"])]
     drawings: dict[tuple[str, ...], Drawing] = {}
-    for (label, domain), part in tokens[tokens["design"].isin(labels)].groupby(["design", "domain"], sort=False):
-        drafts, wrong = int(part[["accepted", "rejected"]].to_numpy().sum()), int(part["rejected"].sum())
-        kept = int(part["accepted"].sum()) / max(1, int(part[["accepted", "last"]].to_numpy().sum()))
-        says = f"{words.percent(kept)} of the text left early; {words.count(wrong)} of {words.count(drafts)} drafts were thrown away."
-        drawings[str(label), str(domain) or WHOLE] = Drawing(figure=profile_figures.fates_figure(part), says=says)
+    for (label, domain), part in tokens[tokens["design"].isin(labels)].groupby(
+        ["design", "domain"], sort=False
+    ):
+        drafts, wrong = (
+            int(part[["accepted", "rejected"]].to_numpy().sum()),
+            int(part["rejected"].sum()),
+        )
+        kept = int(part["accepted"].sum()) / max(
+            1, int(part[["accepted", "last"]].to_numpy().sum())
+        )
+        says = f"{formatting.percent(kept)} of the text left early; {formatting.count(wrong)} of {formatting.count(drafts)} drafts were thrown away."
+        drawings[str(label), str(domain) or WHOLE] = Drawing(
+            figure=profile_figures.fates_figure(part), says=says
+        )
     figure = Figure(
         name="exits",
         title="Exits by depth, accepted and discarded",
@@ -210,15 +257,27 @@ def _fates(recording: Recording, tokens: pd.DataFrame, labels: list[str]) -> lis
             "Counted in the recorded rounds. Blue and green make up the text, 100 %; red comes on top: drafts computed in vain, the first wrong one of a round and "
             "all that followed it."
         ),
-        choices=(Choice(dimension="design", label="Design", options=tuple(labels)), domain_choice(texts)),
+        choices=(
+            Choice(dimension="design", label="Design", options=tuple(labels)),
+            domain_choice(texts),
+        ),
         drawings=drawings,
     )
-    names = {"accepted": ("accepted drafts", "count"), "rejected": ("discarded drafts", "count"), "last": ("last layer's own", "count")}
+    names = {
+        "accepted": ("accepted drafts", "count"),
+        "rejected": ("discarded drafts", "count"),
+        "last": ("last layer's own", "count"),
+    }
     table = Table(
         name="exits-table",
         title="Exits by depth",
         frame=tokens.assign(domain=tokens["domain"].replace(ALL, WHOLE)),
-        columns={"design": ("design", "text"), "domain": ("text", "text"), "depth": ("depth", "count"), **names},
+        columns={
+            "design": ("design", "text"),
+            "domain": ("text", "text"),
+            "depth": ("depth", "count"),
+            **names,
+        },
         folded=True,
     )
     return [figure, table]
@@ -229,10 +288,10 @@ def heads_section(recording: Recording) -> Section | None:
     if recording.predictor is None or not recording.profile.depths:
         return None
     trace = recording.predictor.trace
-    agreement = measured.agreement(trace)
+    agreement = profile_tables.agreement(trace)
     if agreement.empty:
         return None
-    bins = measured.calibration(trace, recording.texts)
+    bins = profile_tables.calibration(trace, recording.texts)
     options = {"agreement": "agree", "confidence": "confidence"}
     trust = Figure(
         name="agreement",
@@ -243,7 +302,10 @@ def heads_section(recording: Recording) -> Section | None:
         ),
         choices=(Choice(dimension="trust", label="Show", options=tuple(options)),),
         drawings={
-            (name,): Drawing(figure=profile_figures.trust_figure(agreement, column), says=_trust(agreement, column))
+            (name,): Drawing(
+                figure=profile_figures.trust_figure(agreement, column),
+                says=_trust(agreement, column),
+            )
             for name, column in options.items()
         },
         half=True,
@@ -251,15 +313,21 @@ def heads_section(recording: Recording) -> Section | None:
     depths = _by_gain(agreement, trace.depths)
     drawings: dict[tuple[str, ...], Drawing] = {}
     for (domain, depth), part in bins.groupby(["domain", "depth"], sort=False):
-        off = (part["outputs"] * (part["confidence"] - part["agree"]).abs()).sum() / part["outputs"].sum()
-        says = f"Head {depth}: off by {words.percent(off)} in the mean over {words.count(int(part['outputs'].sum()))} outputs."
-        drawings[f"head {depth}", str(domain) or WHOLE] = Drawing(figure=profile_figures.calibration_figure(part), says=says)
+        off = (part["outputs"] * (part["confidence"] - part["agree"]).abs()).sum() / part[
+            "outputs"
+        ].sum()
+        says = f"Head {depth}: off by {formatting.percent(off)} in the mean over {formatting.count(int(part['outputs'].sum()))} outputs."
+        drawings[f"head {depth}", str(domain) or WHOLE] = Drawing(
+            figure=profile_figures.calibration_figure(part), says=says
+        )
     calibration = Figure(
         name="calibration",
         title="Is a head as right as it is sure?",
         caption="Outputs in tenths of confidence, larger dots for more of them; bars: 95 % intervals (Wilson). Above the dotted line a head is right more often than it says.",
         choices=(
-            Choice(dimension="head", label="Head", options=tuple(f"head {depth}" for depth in depths)),
+            Choice(
+                dimension="head", label="Head", options=tuple(f"head {depth}" for depth in depths)
+            ),
             domain_choice(list(recording.texts)),
         ),
         drawings=drawings,
@@ -307,9 +375,13 @@ def _trust(agreement: pd.DataFrame, column: str) -> str:
     """One sentence on the first head that is right nine times in ten."""
     whole = agreement[agreement["domain"] == ALL]
     if column == "confidence":
-        return f"The shallowest head is {words.percent(whole[column].iloc[0])} sure in the mean, the deepest {words.percent(whole[column].iloc[-1])}."
+        return f"The shallowest head is {formatting.percent(whole[column].iloc[0])} sure in the mean, the deepest {formatting.percent(whole[column].iloc[-1])}."
     first = whole[whole["agree"] >= 0.9]["depth"]
-    return f"From depth {first.iloc[0]} on nine outputs in ten are right." if len(first) else "No head is right nine times in ten."
+    return (
+        f"From depth {first.iloc[0]} on nine outputs in ten are right."
+        if len(first)
+        else "No head is right nine times in ten."
+    )
 
 
 def _by_gain(agreement: pd.DataFrame, depths: Sequence[int]) -> list[int]:
@@ -323,13 +395,13 @@ def _by_gain(agreement: pd.DataFrame, depths: Sequence[int]) -> list[int]:
 def latency_section(recording: Recording) -> Section | None:
     """Seconds of each piece of work."""
     points = recording.latency.points
-    layers, pieces = measured.layer_seconds(points), measured.piece_seconds(points)
+    layers, pieces = profile_tables.layer_seconds(points), profile_tables.piece_seconds(points)
     if layers.empty:
         return None
     contexts = sorted(set(layers["context"]))
     kept = layers[layers["context"].isin({contexts[0], contexts[len(contexts) // 2], contexts[-1]})]
     batches = layers[layers["context"] == contexts[0]].set_index("n_tokens")["seconds"]
-    grows = f"{int(batches.index[-1])} tokens at once cost {batches.iloc[-1] / batches.iloc[0]:.2f} times what {words.plural(int(batches.index[0]), 'token')} does."
+    grows = f"{int(batches.index[-1])} tokens at once cost {batches.iloc[-1] / batches.iloc[0]:.2f} times what {formatting.plural(int(batches.index[0]), 'token')} does."
     figures = (
         Figure(
             name="layer-time",
@@ -343,7 +415,9 @@ def latency_section(recording: Recording) -> Section | None:
             name="piece-time",
             title="Each kind of work, on one token",
             caption="Mean over what was measured; bars: over layers or heads. Host: what a piece of work costs outside the model.",
-            drawings={(): Drawing(figure=profile_figures.pieces_figure(pieces), says=_dear(pieces))},
+            drawings={
+                (): Drawing(figure=profile_figures.pieces_figure(pieces), says=_dear(pieces))
+            },
             half=True,
         ),
     )
@@ -355,12 +429,23 @@ def latency_section(recording: Recording) -> Section | None:
         "high": ("slowest layer", "ms"),
     }
     tables = (
-        Table(name="layer-time-table", title="Time of a layer", frame=layers, columns=columns, folded=True),
+        Table(
+            name="layer-time-table",
+            title="Time of a layer",
+            frame=layers,
+            columns=columns,
+            folded=True,
+        ),
         Table(
             name="piece-time-table",
             title="Time of each kind of work",
             frame=pieces,
-            columns={"kind": ("work", "text"), "seconds": ("mean", "ms"), "low": ("lowest", "ms"), "high": ("highest", "ms")},
+            columns={
+                "kind": ("work", "text"),
+                "seconds": ("mean", "ms"),
+                "low": ("lowest", "ms"),
+                "high": ("highest", "ms"),
+            },
             folded=True,
         ),
     )
@@ -375,7 +460,7 @@ def latency_section(recording: Recording) -> Section | None:
 def _dear(pieces: pd.DataFrame) -> str:
     by_kind = pieces.set_index("kind")["seconds"]
     if not {"layer", "head"} <= set(by_kind.index):
-        return f"Measured here: {words.listed(by_kind.index)}."
+        return f"Measured here: {formatting.listed(by_kind.index)}."
     return f"A head check costs {by_kind['head'] / by_kind['layer']:.2f} layers."
 
 
@@ -386,7 +471,9 @@ def truth_section(recording: Recording) -> Section | None:
         return None
     trace = recording.predictor.trace
     items: list[Figure | Table] = [_tiers(comparison)]
-    cells = comparison.cells.assign(domain=[trace.domain(prompt) for prompt in comparison.cells["prompt"]])
+    cells = comparison.cells.assign(
+        domain=[trace.domain(prompt) for prompt in comparison.cells["prompt"]]
+    )
     both = cells["speedup"].notna() & (cells["policy"] != Policy.VANILLA)
     designs = by_design(comparison.cells)
     if both.any():
@@ -417,10 +504,20 @@ def truth_section(recording: Recording) -> Section | None:
         "speedup_error": ("T2 speedup", "percent"),
         "modelled": ("time modelled", "percent"),
     }
-    items.append(Table(name="errors-table", title="Errors by design", frame=designs, columns=columns, folded=True))
+    items.append(
+        Table(
+            name="errors-table",
+            title="Errors by design",
+            frame=designs,
+            columns=columns,
+            folded=True,
+        )
+    )
     notes = []
     if comparison.left_out:
-        notes.append(f"{words.plural(comparison.left_out, 'unverified run')} left out: their text is not the trace's.")
+        notes.append(
+            f"{formatting.plural(comparison.left_out, 'unverified run')} left out: their text is not the trace's."
+        )
     return Section(
         name="truth-section",
         title="How true it is: predicted against measured",
@@ -440,7 +537,13 @@ def _tiers(comparison: Comparison) -> Table:
     for key, (tier, what) in TIERS.items():
         rows.append({"tier": tier, "what": what, **_errors(told[key])})
     for key, what in (("time_difference", "run time"), ("speedup_difference", "speedup")):
-        rows.append({"tier": "floor", "what": f"even against odd repeats of the same runs: {what}", **_errors(told["repeats"][key])})
+        rows.append(
+            {
+                "tier": "floor",
+                "what": f"even against odd repeats of the same runs: {what}",
+                **_errors(told["repeats"][key]),
+            }
+        )
     columns = {
         "tier": ("tier", "text"),
         "what": ("what is compared", "text"),
@@ -448,7 +551,9 @@ def _tiers(comparison: Comparison) -> Table:
         "p90": ("90th percentile", "percent"),
     }
     caption = "The floor is what measuring again moves: about half of it is what no prediction can get below. T3, other devices, needs a recording there."
-    return Table(name="tiers", title="Tiers", frame=pd.DataFrame(rows), columns=columns, caption=caption)
+    return Table(
+        name="tiers", title="Tiers", frame=pd.DataFrame(rows), columns=columns, caption=caption
+    )
 
 
 def _errors(spread: dict[str, float | None]) -> dict[str, float]:
@@ -461,7 +566,10 @@ def provenance_section(profile: Profile) -> Section:
         name="provenance",
         title="Provenance",
         lead="What was recorded, with what, and the digest that seals it.",
-        items=(listing("provenance-table", "The profile", about.provenance(profile)), *_coverage(profile)),
+        items=(
+            listing("provenance-table", "The profile", manifest_text.provenance(profile)),
+            *_coverage(profile),
+        ),
     )
 
 
@@ -477,14 +585,24 @@ def _coverage(profile: Profile) -> list[Table]:
         "formed": (f"agreement, {form.label}", "percent"),
         "same": ("same token", "percent"),
     }
-    frame = pd.DataFrame({name: found[name] for name in ("depths", "full", "formed", "same")}).rename(columns={"depths": "depth"})
+    frame = pd.DataFrame(
+        {name: found[name] for name in ("depths", "full", "formed", "same")}
+    ).rename(columns={"depths": "depth"})
     caption = f"{coverage_words(found, form)}. How often a head's token is the last layer's. No form changes the text: what it loses is drafts that hold."
-    return [Table(name="coverage", title=f"What heads {form.label} lose", frame=frame, columns=columns, caption=caption)]
+    return [
+        Table(
+            name="coverage",
+            title=f"What heads {form.label} lose",
+            frame=frame,
+            columns=columns,
+            caption=caption,
+        )
+    ]
 
 
 def limits_section(recording: Recording) -> Section:
     """What must not be read into it."""
-    notes = about.limitations(recording.profile)
+    notes = manifest_text.limitations(recording.profile)
     if recording.predictor is not None:
         notes.append(
             "Predictions hold for this text, these heads and this machine, decoding greedily, one sequence at a time. "
@@ -495,7 +613,7 @@ def limits_section(recording: Recording) -> Section:
             median = errors.to_dict()["seconds_error"]["median"]
             notes.append(
                 "What heads say after a wrong draft is recorded only where it was likely; elsewhere it is modelled, and every prediction says for what share of its time. "
-                f"With recorded branches withheld, the time of a run moved by {words.percent(median)} in the median over {words.plural(len(errors.cells), 'run')}."
+                f"With recorded branches withheld, the time of a run moved by {formatting.percent(median)} in the median over {formatting.plural(len(errors.cells), 'run')}."
             )
         else:
             notes.append(

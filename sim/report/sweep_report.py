@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from profiles.errors import ProfileError
-from profiles.store import Profile, read_profile
-from sim.notes import ONE_PROMPT
-from sim.report import searched, words
-from sim.report.about import machine
-from sim.report.document import Fact, Report, Section
-from sim.report.errors import ReportError
-from sim.report.measured import fastest
-from sim.report.profile_sections import (
+from adadecode.profiles.errors import ProfileError
+from adadecode.profiles.store import Profile, read_profile
+from adadecode.sim.prediction.caveats import ONE_PROMPT
+from adadecode.sim.report import formatting, sweep_tables
+from adadecode.sim.report.document import Fact, Report, Section
+from adadecode.sim.report.errors import ReportError
+from adadecode.sim.report.manifest_text import machine
+from adadecode.sim.report.profile_sections import (
     Recording,
     heads_section,
     latency_section,
@@ -23,7 +22,8 @@ from sim.report.profile_sections import (
     time_section,
     truth_section,
 )
-from sim.report.sweep_sections import (
+from adadecode.sim.report.profile_tables import fastest
+from adadecode.sim.report.sweep_sections import (
     Found,
     budget_section,
     cost_section,
@@ -33,7 +33,7 @@ from sim.report.sweep_sections import (
     sweep_provenance,
     words_of,
 )
-from sim.sweep import Sweep
+from adadecode.sim.sweep.runner import Sweep
 
 SURE = {
     "measured": "predicted from latencies measured there",
@@ -50,7 +50,10 @@ def profile_of(sweep: Sweep, given: str | None) -> tuple[Profile | None, str]:
     about = sweep.about.get("trace") or sweep.about.get("profile") or {}
     path, digest = given or about.get("path"), about.get("digest")
     if not path:
-        return None, "The sweep names no profile: what was measured, and how true predictions are, cannot be shown."
+        return (
+            None,
+            "The sweep names no profile: what was measured, and how true predictions are, cannot be shown.",
+        )
     try:
         profile = read_profile(path)
     except ProfileError:
@@ -65,7 +68,10 @@ def profile_of(sweep: Sweep, given: str | None) -> tuple[Profile | None, str]:
             raise ReportError(
                 f"{path} is not the profile that was swept: wanted the digest {digest}, got {profile.manifest.get('digest')}: give that profile"
             )
-        return None, "The profile that was swept has changed since: what was measured is left out. Give the original with --profile."
+        return (
+            None,
+            "The profile that was swept has changed since: what was measured is left out. Give the original with --profile.",
+        )
     return profile, ""
 
 
@@ -74,16 +80,24 @@ def sweep_report(sweep: Sweep, profile: Profile | None, missing: str, *, created
     recording = None if profile is None else Recording(profile=profile)
     found = Found(sweep=sweep, recording=recording)
     headline, lead = answer(found)
-    sections = [design_section(found), devices_section(found), cost_section(found), budget_section(found)]
+    sections = [
+        design_section(found),
+        devices_section(found),
+        cost_section(found),
+        budget_section(found),
+    ]
     if recording is not None:
         sections += [_said_where(found, speed_section(recording)), heads_section(recording)]
-        sections += [latency_section(recording) if found.is_own else None, _said_where(found, truth_section(recording))]
+        sections += [
+            latency_section(recording) if found.is_own else None,
+            _said_where(found, truth_section(recording)),
+        ]
         if sections[3] is None and found.is_own:
             sections[3] = time_section(recording)
     shown = [section for section in sections if section is not None]
     return Report(
         title=f"{found.about.get('model', 'sweep')}: which heads, which gamma",
-        kicker=f"Sweep of {words.plural(int(found.about['designs']), 'design')} on {words.plural(len(found.devices), 'device')} for {found.about.get('model', 'a model')}",
+        kicker=f"Sweep of {formatting.plural(int(found.about['designs']), 'design')} on {formatting.plural(len(found.devices), 'device')} for {found.about.get('model', 'a model')}",
         headline=headline,
         lead=lead,
         facts=tuple(facts(found)),
@@ -98,7 +112,10 @@ def _said_where(found: Found, section: Section | None) -> Section | None:
     if section is None or found.is_own or found.recording is None:
         return section
     where = machine(found.recording.profile.manifest)
-    return replace(section, lead=f"{section.lead} Recorded with the text, on {where}, not on the devices above.")
+    return replace(
+        section,
+        lead=f"{section.lead} Recorded with the text, on {where}, not on the devices above.",
+    )
 
 
 def answer(found: Found) -> tuple[str, str]:
@@ -109,14 +126,14 @@ def answer(found: Found) -> tuple[str, str]:
     first = dict(table.iloc[0])
     device = str(first["device"])
     gives = "give" if len(first["placement"]) > 1 else "gives"
-    gain = words.gain(first["speedup"], first["speedup_low"], first["speedup_high"])
+    gain = formatting.gain(first["speedup"], first["speedup_low"], first["speedup_high"])
     headline = f"On {device}, {words_of(first)} {gives} {gain}."
     if first["speedup"] <= 1 or not len(first["placement"]):
         headline = f"On {device}, nothing looked at is faster than vanilla."
     basis = SURE.get(str(first["basis"]), "predicted")
     if found.about.get("hypothetical"):
         headline = f"Hypothetical, with heads of another model: on{headline[2:]}"
-    sentence = f"{basis}: {words.milliseconds(first['tpot_s'])} for a token, vanilla takes {words.milliseconds(first['vanilla_s'])}."
+    sentence = f"{basis}: {formatting.milliseconds(first['tpot_s'])} for a token, vanilla takes {formatting.milliseconds(first['vanilla_s'])}."
     lead = [sentence[:1].upper() + sentence[1:]]
     best = found.best(device)
     over = best.get("prompts")
@@ -125,19 +142,26 @@ def answer(found: Found) -> tuple[str, str]:
             lead.append(f"{ONE_PROMPT.capitalize()}.")
         elif over.get("speedup_low"):
             lead.append(
-                f"With {words.count(over['count'])} other prompts like these it would lie within {over['speedup_low']:.2f} .. {over['speedup_high']:.2f}, nine times in ten."
+                f"With {formatting.count(over['count'])} other prompts like these it would lie within {over['speedup_low']:.2f} .. {over['speedup_high']:.2f}, nine times in ten."
             )
     halves = best.get("held_out")
     if isinstance(halves, dict) and halves.get("elsewhere"):
-        there, elsewhere = words.times(float(halves["chosen"])), words.times(float(halves["elsewhere"]))
-        lead.append(f"A design chosen in the same way on half of the prompts gives {there} there and {elsewhere} on the other half.")
+        there, elsewhere = (
+            formatting.times(float(halves["chosen"])),
+            formatting.times(float(halves["elsewhere"])),
+        )
+        lead.append(
+            f"A design chosen in the same way on half of the prompts gives {there} there and {elsewhere} on the other half."
+        )
     run = _confirmed(found, first)
     if run:
         lead.append(run)
     if len(table) > 1:
         others = table.iloc[1:]
-        ends = dict.fromkeys([words.times(others["speedup"].min()), words.times(others["speedup"].max())])
-        lead.append(f"On {words.plural(len(others), 'other device')}: {' to '.join(ends)}.")
+        ends = dict.fromkeys(
+            [formatting.times(others["speedup"].min()), formatting.times(others["speedup"].max())]
+        )
+        lead.append(f"On {formatting.plural(len(others), 'other device')}: {' to '.join(ends)}.")
     return headline, " ".join(lead)
 
 
@@ -146,8 +170,12 @@ def _confirmed(found: Found, first: dict[str, Any]) -> str:
     if found.runs.empty or first["device"] != found.measured:
         return ""
     best = fastest(found.runs)
-    same = " The best design was run:" if best["design"] == first["design"] else "Of the designs that were run there, the fastest was"
-    return f"{same.strip()} {best['design']}, measured at {words.gain(best['speedup'], best['low'], best['high'])}."
+    same = (
+        " The best design was run:"
+        if best["design"] == first["design"]
+        else "Of the designs that were run there, the fastest was"
+    )
+    return f"{same.strip()} {best['design']}, measured at {formatting.gain(best['speedup'], best['low'], best['high'])}."
 
 
 def facts(found: Found) -> list[Fact]:
@@ -159,27 +187,41 @@ def facts(found: Found) -> list[Fact]:
     told = [
         Fact(
             label="best design",
-            value=words.times(first["speedup"]),
-            note=f"{first['design']} {words.span(first['speedup_low'], first['speedup_high'])}".rstrip(),
+            value=formatting.times(first["speedup"]),
+            note=f"{first['design']} {formatting.span(first['speedup_low'], first['speedup_high'])}".rstrip(),
         ),
         Fact(
             label="time for a token",
-            value=words.milliseconds(first["tpot_s"]),
-            note=f"{first['tokens_per_s']:,.1f} tokens a second; vanilla {words.milliseconds(first['vanilla_s'])}",
+            value=formatting.milliseconds(first["tpot_s"]),
+            note=f"{first['tokens_per_s']:,.1f} tokens a second; vanilla {formatting.milliseconds(first['vanilla_s'])}",
         ),
     ]
     oracle = found.best(str(first["device"])).get("oracle") or {}
-    ceiling = searched.ceiling(found.designs)
+    ceiling = sweep_tables.ceiling(found.designs)
     most = max(
-        [float(one["speedup"]) for one in oracle.values()] + ceiling[ceiling.index == first["device"]].tolist(), default=float("nan")
+        [float(one["speedup"]) for one in oracle.values()]
+        + ceiling[ceiling.index == first["device"]].tolist(),
+        default=float("nan"),
     )
-    if words.known(most):
-        told.append(Fact(label="oracle", value=words.times(most), note="leaving at the earliest right depth: room left above"))
-    compared = found.recording.comparison if found.recording is not None and first["device"] == found.measured and found.is_own else None
+    if formatting.known(most):
+        told.append(
+            Fact(
+                label="oracle",
+                value=formatting.times(most),
+                note="leaving at the earliest right depth: room left above",
+            )
+        )
+    compared = (
+        found.recording.comparison
+        if found.recording is not None and first["device"] == found.measured and found.is_own
+        else None
+    )
     truth = {} if compared is None else compared.to_dict()["speedup_error"]
     if truth.get("median") is not None:
-        note = f"in the median over the measured runs, {words.percent(truth['p90'])} at the 90th percentile"
-        told.append(Fact(label="speedup error (T2)", value=words.percent(truth["median"]), note=note))
+        note = f"in the median over the measured runs, {formatting.percent(truth['p90'])} at the 90th percentile"
+        told.append(
+            Fact(label="speedup error (T2)", value=formatting.percent(truth["median"]), note=note)
+        )
     return told
 
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-from sim.design import Policy
-from sim.formed import NO_HEADS, label_in
-from sim.origin import form_of
-from sim.report import profile_figures, searched, sweep_figures, words
-from sim.report.about import sentence
-from sim.report.document import Choice, Drawing, Figure, Section, Table, listing
-from sim.report.measured import ALL, PARTS, fastest
-from sim.report.profile_sections import Recording, design_words
-from sim.report.searched import OBJECTIVES
-from sim.sweep import Sweep
+from adadecode.sim.core.design import Policy
+from adadecode.sim.hardware.provenance import form_of
+from adadecode.sim.report import formatting, profile_figures, sweep_figures, sweep_tables
+from adadecode.sim.report.document import Choice, Drawing, Figure, Section, Table, listing
+from adadecode.sim.report.manifest_text import sentence
+from adadecode.sim.report.profile_sections import Recording, design_words
+from adadecode.sim.report.profile_tables import ALL, PARTS, fastest
+from adadecode.sim.report.sweep_tables import OBJECTIVES
+from adadecode.sim.sweep.head_forms import NO_HEADS, label_in
+from adadecode.sim.sweep.runner import Sweep
 
 TOP = 10
 """Placements listed for each device."""
@@ -39,12 +39,14 @@ class Found:
     designs: pd.DataFrame = field(init=False)
 
     def __post_init__(self) -> None:
-        self.designs = searched.with_places(self.sweep.designs, rounded=self.about["method"] != "exhaustive")
+        self.designs = sweep_tables.with_places(
+            self.sweep.designs, rounded=self.about["method"] != "exhaustive"
+        )
 
     @cached_property
     def fitting(self) -> pd.DataFrame:
         """The designs that fit their device."""
-        return searched.fitting(self.designs)
+        return sweep_tables.fitting(self.designs)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -59,17 +61,31 @@ class Found:
             told.setdefault(str(one["device"]), one)
         return {
             **told,
-            **{name: {"device": name, "basis": "unknown", "notes": []} for name in self.designs["device"].unique() if name not in told},
+            **{
+                name: {"device": name, "basis": "unknown", "notes": []}
+                for name in self.designs["device"].unique()
+                if name not in told
+            },
         }
 
     def device(self, name: str, form: str | None) -> dict[str, Any]:
         """The device with heads of this form."""
-        return next((one for one in self.about["devices"] if (one["device"], one.get("form")) == (name, form)), self.devices[name])
+        return next(
+            (
+                one
+                for one in self.about["devices"]
+                if (one["device"], one.get("form")) == (name, form)
+            ),
+            self.devices[name],
+        )
 
     @property
     def measured(self) -> str | None:
         """The first device with measured latencies; None where there is none."""
-        return next((str(one["device"]) for one in self.about["devices"] if one["basis"] == "measured"), None)
+        return next(
+            (str(one["device"]) for one in self.about["devices"] if one["basis"] == "measured"),
+            None,
+        )
 
     @cached_property
     def forms(self) -> list[str]:
@@ -85,9 +101,12 @@ class Found:
     @cached_property
     def table(self) -> pd.DataFrame:
         """The best design of each device, with its basis and notes."""
-        rows = searched.devices(self.designs, list(self.devices), next(iter(self.devices)))
+        rows = sweep_tables.devices(self.designs, list(self.devices), next(iter(self.devices)))
         told = [self.device(row["device"], row.get("form")) for row in rows.to_dict("records")]
-        return rows.assign(basis=[str(one["basis"]) for one in told], notes=["; ".join(map(str, one.get("notes") or ())) for one in told])
+        return rows.assign(
+            basis=[str(one["basis"]) for one in told],
+            notes=["; ".join(map(str, one.get("notes") or ())) for one in told],
+        )
 
     def best(self, device: str) -> dict[str, Any]:
         """The best design on a device, as the sweep worked it out; without details where it did not."""
@@ -98,15 +117,33 @@ class Found:
     def runs(self) -> pd.DataFrame:
         """Measured speedups of the designs of this profile on the sweep's prompts, with places; empty without a profile or runs."""
         if not self.is_own or self.recording is None or self.recording.speeds.empty:
-            return pd.DataFrame(columns=["place", "x", "speedup", "low", "high", "design", "form", "policy", "cap", "gamma"])
+            return pd.DataFrame(
+                columns=[
+                    "place",
+                    "x",
+                    "speedup",
+                    "low",
+                    "high",
+                    "design",
+                    "form",
+                    "policy",
+                    "cap",
+                    "gamma",
+                ]
+            )
         speeds = self.recording.speeds
         mine = speeds[
-            (speeds["domain"] == self._domain()) & speeds["verify"] & speeds["speedup"].notna() & (speeds["policy"] != Policy.VANILLA)
+            (speeds["domain"] == self._domain())
+            & speeds["verify"]
+            & speeds["speedup"].notna()
+            & (speeds["policy"] != Policy.VANILLA)
         ]
         if self.forms:
             form = form_of(self.recording.profile).label
-            mine = mine.assign(form=form, design=[label_in(label, form) for label in mine["design"]])
-        return searched.with_places(mine)
+            mine = mine.assign(
+                form=form, design=[label_in(label, form) for label in mine["design"]]
+            )
+        return sweep_tables.with_places(mine)
 
     def _domain(self) -> str:
         """The domain whose prompts were swept; ALL where these were all, and no domain at all where they were others."""
@@ -120,17 +157,21 @@ class Found:
 
 def design_section(found: Found) -> Section:
     """Which placement, which gamma."""
-    figures = [figure for figure in (_along(found), _map(found)) if figure.drawings]  # none of vanilla alone
+    figures = [
+        figure for figure in (_along(found), _map(found)) if figure.drawings
+    ]  # none of vanilla alone
     items: list[Figure | Table] = [*figures, *([_forms(found)] if found.forms else []), _top(found)]
     about = found.about
-    count = words.plural(int(about["designs"]), "design")
+    count = formatting.plural(int(about["designs"]), "design")
     how = (
         f"All {count} of the space were evaluated: within it the best one is the optimum."
         if about.get("optimal")
         else f"{count} were evaluated, chosen by a search ({about['method']}): a better one may have been missed."
     )
     refined = any(found.best(device).get("refined_from") for device in found.devices)
-    how += " Around each device's best, one threshold per head was refined as well." if refined else ""
+    how += (
+        " Around each device's best, one threshold per head was refined as well." if refined else ""
+    )
     return Section(name="designs", title="Which heads, which gamma", lead=how, items=tuple(items))
 
 
@@ -142,7 +183,11 @@ def _choices(found: Found, policies: list[str]) -> tuple[Choice, ...]:
 
 
 def _form_choice(found: Found) -> tuple[Choice, ...]:
-    return (Choice(dimension="form", label="Form of heads", options=tuple(found.forms)),) if found.forms else ()
+    return (
+        (Choice(dimension="form", label="Form of heads", options=tuple(found.forms)),)
+        if found.forms
+        else ()
+    )
 
 
 def words_of(design: dict[str, Any]) -> str:
@@ -153,30 +198,36 @@ def words_of(design: dict[str, Any]) -> str:
 
 def _along(found: Found) -> Figure:
     """Speedup against gamma."""
-    policies = searched.policies(found.designs)
+    policies = sweep_tables.policies(found.designs)
     drawings: dict[tuple[str, ...], Drawing] = {}
-    for chosen, part in found.fitting.groupby(["device", "policy", *(["form"] if found.forms else [])], sort=False):
+    for chosen, part in found.fitting.groupby(
+        ["device", "policy", *(["form"] if found.forms else [])], sort=False
+    ):
         device, policy, *form = map(str, chosen)
         if policy not in policies:
             continue
-        runs = found.runs[found.runs["policy"] == policy] if device == found.measured else found.runs.iloc[:0]
+        runs = (
+            found.runs[found.runs["policy"] == policy]
+            if device == found.measured
+            else found.runs.iloc[:0]
+        )
         runs = runs[runs["form"].isin(form)] if form else runs
-        lines = searched.lines(part, policy, dict.fromkeys(runs["place"]))
+        lines = sweep_tables.lines(part, policy, dict.fromkeys(runs["place"]))
         if lines.empty:
             continue
-        axis = searched.along(policy)
+        axis = sweep_tables.along(policy)
         dots = runs[runs["place"].isin(set(lines["place"]))]
         dots = dots.assign(x=dots[axis])
-        band = searched.band(part, policy)
+        band = sweep_tables.band(part, policy)
         best = fastest(lines)
         says = (
-            f"{device}: best with {words_of(best)}: {words.gain(best['speedup'], best['speedup_low'], best['speedup_high'])}; "
-            f"{words.plural(int(band['placements'].max()), 'placement')} looked at."
+            f"{device}: best with {words_of(best)}: {formatting.gain(best['speedup'], best['speedup_low'], best['speedup_high'])}; "
+            f"{formatting.plural(int(band['placements'].max()), 'placement')} looked at."
         )
         figure = sweep_figures.lines_figure(lines, band, dots[dots["x"].notna()], axis=axis)
         drawings[device, policy, *form] = Drawing(figure=figure, says=says)
     rule = (
-        f"Lines: the best placement of each number of heads, placements that were run, then the next best, {searched.MOST_LINES} at most, each at its best cap. "
+        f"Lines: the best placement of each number of heads, placements that were run, then the next best, {sweep_tables.MOST_LINES} at most, each at its best cap. "
         "Grey: where eight of ten of all placements lie. Diamonds: measured runs, bars their smallest and largest repeat. Intervals of predictions are in the hover text. "
     )
     rounded = (
@@ -195,17 +246,19 @@ def _along(found: Found) -> Figure:
 
 def _map(found: Found) -> Figure:
     """The placement heat map."""
-    policies = searched.policies(found.designs)
-    counts = searched.head_counts(found.designs[found.designs["policy"].isin(policies)])
+    policies = sweep_tables.policies(found.designs)
+    counts = sweep_tables.head_counts(found.designs[found.designs["policy"].isin(policies)])
     drawings: dict[tuple[str, ...], Drawing] = {}
     for (device, policy), part in found.fitting.groupby(["device", "policy"], sort=False):
         for name, heads in counts.items() if policy in policies else ():
-            cells = searched.placement_cells(part, heads)
+            cells = sweep_tables.placement_cells(part, heads)
             if cells.empty:
                 continue
             best = fastest(cells)
-            says = f"{device}: best with {words_of(best)}: {words.gain(best['speedup'], best['speedup_low'], best['speedup_high'])}."
-            drawings[str(device), str(policy), name] = Drawing(figure=sweep_figures.map_figure(cells), says=says)
+            says = f"{device}: best with {words_of(best)}: {formatting.gain(best['speedup'], best['speedup_low'], best['speedup_high'])}."
+            drawings[str(device), str(policy), name] = Drawing(
+                figure=sweep_figures.map_figure(cells), says=says
+            )
     return Figure(
         name="placements",
         title="Where to put the heads",
@@ -215,7 +268,10 @@ def _map(found: Found) -> Figure:
             "a single head "
             "lies on the diagonal. White is as fast as vanilla, red slower. The ring marks the best."
         ),
-        choices=(*_choices(found, policies), Choice(dimension="heads", label="Heads", options=tuple(counts))),
+        choices=(
+            *_choices(found, policies),
+            Choice(dimension="heads", label="Heads", options=tuple(counts)),
+        ),
         drawings=drawings,
     )
 
@@ -233,16 +289,25 @@ def _forms(found: Found) -> Table:
         "memory_bytes": ("peak memory", "bytes"),
     }
     rows = [
-        {"device": device, "basis": found.device(device, form)["basis"], **{name: best[name] for name in columns if name != "device"}}
+        {
+            "device": device,
+            "basis": found.device(device, form)["basis"],
+            **{name: best[name] for name in columns if name != "device"},
+        }
         for device in found.devices
         for form, best in found.best(device).get("forms", {}).items()
     ]
     frame = pd.DataFrame(rows, columns=[*columns, "basis"])
-    return Table(name="forms-table", title="The best with each form of heads", frame=frame, columns={**columns, "basis": ("basis", "text")})
+    return Table(
+        name="forms-table",
+        title="The best with each form of heads",
+        frame=frame,
+        columns={**columns, "basis": ("basis", "text")},
+    )
 
 
 def _top(found: Found) -> Table:
-    rows = searched.top(found.designs, TOP)
+    rows = sweep_tables.top(found.designs, TOP)
     columns = {
         "device": ("device", "text"),
         "design": ("design", "text"),
@@ -256,13 +321,19 @@ def _top(found: Found) -> Table:
         "modelled_share": ("time modelled", "percent"),
     }
     kept = rows[[name for name in found.sweep.designs.columns if name in rows]]
-    return Table(name="top-table", title=f"The {TOP} best placements of each device", frame=kept, columns=columns, folded=True)
+    return Table(
+        name="top-table",
+        title=f"The {TOP} best placements of each device",
+        frame=kept,
+        columns=columns,
+        folded=True,
+    )
 
 
 def cost_section(found: Found) -> Section | None:
     """The Pareto front."""
     runnable = found.designs[found.designs["policy"] != Policy.ORACLE]
-    names = searched.objectives(runnable)
+    names = sweep_tables.objectives(runnable)
     if not names:
         return None
     order = {name: f"{OBJECTIVES[name][0]}" for name in names}
@@ -270,13 +341,17 @@ def cost_section(found: Found) -> Section | None:
     fronts = []
     for device, part in runnable.groupby("device", sort=False):
         for name, label in order.items():
-            on, off, count = searched.front(part, name)
+            on, off, count = sweep_tables.front(part, name)
             if on.empty:
                 continue
-            says = f"{device}: {words.plural(len(on), 'design')} on the front, {words.count(count)} others."
-            drawings[str(device), label] = Drawing(figure=sweep_figures.front_figure(on, off, name), says=says)
-        fronts.append(part[part["pareto"].astype(bool)].sort_values("tpot_s").head(searched.MOST_ON_FRONT))
-    objectives = words.listed(found.about.get("objectives", []), 8)
+            says = f"{device}: {formatting.plural(len(on), 'design')} on the front, {formatting.count(count)} others."
+            drawings[str(device), label] = Drawing(
+                figure=sweep_figures.front_figure(on, off, name), says=says
+            )
+        fronts.append(
+            part[part["pareto"].astype(bool)].sort_values("tpot_s").head(sweep_tables.MOST_ON_FRONT)
+        )
+    objectives = formatting.listed(found.about.get("objectives", []), 8)
     columns = {
         "device": ("device", "text"),
         "design": ("design", "text"),
@@ -296,7 +371,7 @@ def cost_section(found: Found) -> Section | None:
                 title="The Pareto front",
                 caption=(
                     "Green line: no other design is both faster and cheaper in what is drawn. Open circles: beaten in these two, but not in all objectives of the sweep "
-                    f"({objectives}). Grey: other designs, one for each of {searched.CELLS} x {searched.CELLS} cells. Lower left is better."
+                    f"({objectives}). Grey: other designs, one for each of {sweep_tables.CELLS} x {sweep_tables.CELLS} cells. Lower left is better."
                 ),
                 choices=(
                     Choice(dimension="device", label="Device", options=tuple(found.devices)),
@@ -304,7 +379,13 @@ def cost_section(found: Found) -> Section | None:
                 ),
                 drawings=drawings,
             ),
-            Table(name="pareto-table", title="Designs on the front", frame=shown, columns=columns, folded=True),
+            Table(
+                name="pareto-table",
+                title="Designs on the front",
+                frame=shown,
+                columns=columns,
+                folded=True,
+            ),
         ),
     )
 
@@ -324,7 +405,9 @@ def devices_section(found: Found) -> Section | None:
                     "Filled: latencies measured there; open circle: carried from the recording; open diamond: from a datasheet alone. Bars: the range that uncertain "
                     "latencies leave; on a measured device, how far predictions were seen to miss. The tick is what the design that is best on the first device gives elsewhere."
                 ),
-                drawings={(): Drawing(figure=sweep_figures.devices_figure(table), says=_spread(table))},
+                drawings={
+                    (): Drawing(figure=sweep_figures.devices_figure(table), says=_spread(table))
+                },
             )
         )
     columns = {
@@ -337,14 +420,30 @@ def devices_section(found: Found) -> Section | None:
         "speedup_high": ("to", "times"),
         "design": ("best design", "text"),
     }
-    names = [name for name in table.columns if name not in {"heads", "shallow", "deep", "place", "gamma"}]
+    names = [
+        name for name in table.columns if name not in {"heads", "shallow", "deep", "place", "gamma"}
+    ]
     items.append(
-        Table(name="devices-table", title="Devices", frame=table[names], columns=columns, caption="Vanilla and best: time for a token.")
+        Table(
+            name="devices-table",
+            title="Devices",
+            frame=table[names],
+            columns=columns,
+            caption="Vanilla and best: time for a token.",
+        )
     )
     notes = {row["device"]: row["notes"] for row in table.to_dict("records") if row["notes"]}
     if notes:
-        items.append(listing("devices-notes", "What the latencies of each device rest on", notes, folded=True))
-    bases = [f"{name.capitalize()}: {told}." for name, told in BASES.items() if name in set(table["basis"])]
+        items.append(
+            listing(
+                "devices-notes", "What the latencies of each device rest on", notes, folded=True
+            )
+        )
+    bases = [
+        f"{name.capitalize()}: {told}."
+        for name, told in BASES.items()
+        if name in set(table["basis"])
+    ]
     title = "On which device" if len(table) > 1 else "On this device"
     return Section(name="devices-section", title=title, lead=" ".join(bases), items=tuple(items))
 
@@ -353,27 +452,35 @@ def _spread(table: pd.DataFrame) -> str:
     first, last = fastest(table), table.iloc[int(table["speedup"].argmin())]
     quickest = table.iloc[int(table["tpot_s"].argmin())]
     return (
-        f"Early exits gain most on {first['device']} ({words.times(first['speedup'])}), least on {last['device']} ({words.times(last['speedup'])}); "
-        f"the shortest time for a token is {quickest['device']}'s, {words.milliseconds(quickest['tpot_s'])}."
+        f"Early exits gain most on {first['device']} ({formatting.times(first['speedup'])}), least on {last['device']} ({formatting.times(last['speedup'])}); "
+        f"the shortest time for a token is {quickest['device']}'s, {formatting.milliseconds(quickest['tpot_s'])}."
     )
 
 
 def budget_section(found: Found) -> Section | None:
     """Where the time goes with the best design of each device, and where tokens leave there."""
     bests = {device: found.best(device) for device in found.devices}
-    told = {device: best["details"] for device, best in bests.items() if best.get("details") and best.get("policy") != Policy.ORACLE}
+    told = {
+        device: best["details"]
+        for device, best in bests.items()
+        if best.get("details") and best.get("policy") != Policy.ORACLE
+    }
     if not told:
         return None
     drawings: dict[tuple[str, ...], Drawing] = {}
     splits = []
     for device, details in told.items():
         split = _split(details)
-        vanilla = {"design": "vanilla", **dict.fromkeys(PARTS, 0.0), "undivided": float(details["vanilla_s"])}
+        vanilla = {
+            "design": "vanilla",
+            **dict.fromkeys(PARTS, 0.0),
+            "undivided": float(details["vanilla_s"]),
+        }
         bars = pd.DataFrame([vanilla, split]).fillna(0.0)
         splits.append({"device": device, **split})
         share = split["layers_discarded"] / sum(split[part] for part in PARTS)
         ours, theirs = sum(split[part] for part in PARTS), float(details["vanilla_s"])
-        says = f"{device}: {words.milliseconds(ours)} a token instead of {words.milliseconds(theirs)}; {words.percent(share)} of it in layers run for discarded drafts."
+        says = f"{device}: {formatting.milliseconds(ours)} a token instead of {formatting.milliseconds(theirs)}; {formatting.percent(share)} of it in layers run for discarded drafts."
         drawings[(device,)] = Drawing(figure=profile_figures.budget_figure(bars), says=says)
     choice = Choice(dimension="device", label="Device", options=tuple(found.devices))
     budget = Figure(
@@ -388,7 +495,13 @@ def budget_section(found: Found) -> Section | None:
         "design": ("design", "text"),
         **{part: (profile_figures.PART_NAMES[part], "ms") for part in PARTS},
     }
-    table = Table(name="best-budget-table", title="Time of a token by part", frame=pd.DataFrame(splits), columns=columns, folded=True)
+    table = Table(
+        name="best-budget-table",
+        title="Time of a token by part",
+        frame=pd.DataFrame(splits),
+        columns=columns,
+        folded=True,
+    )
     tokens = {device: _exits(details) for device, details in told.items()}
     exits = Figure(
         name="best-exits",
@@ -396,25 +509,47 @@ def budget_section(found: Found) -> Section | None:
         caption="Of the best design, replayed from the recorded text. Blue and green make up the text, 100 %; red comes on top: drafts computed in vain.",
         choices=(choice,),
         drawings={
-            (device,): Drawing(figure=profile_figures.fates_figure(rows), says=f"{device}: {told[device]['design']}; {_early(rows)}")
+            (device,): Drawing(
+                figure=profile_figures.fates_figure(rows),
+                says=f"{device}: {told[device]['design']}; {_early(rows)}",
+            )
             for device, rows in tokens.items()
         },
     )
-    rows = pd.concat([rows.assign(device=device, design=told[device]["design"]) for device, rows in tokens.items()])
-    names = {"accepted": ("accepted drafts", "count"), "rejected": ("discarded drafts", "count"), "last": ("last layer's own", "count")}
+    rows = pd.concat(
+        [
+            rows.assign(device=device, design=told[device]["design"])
+            for device, rows in tokens.items()
+        ]
+    )
+    names = {
+        "accepted": ("accepted drafts", "count"),
+        "rejected": ("discarded drafts", "count"),
+        "last": ("last layer's own", "count"),
+    }
     exits_table = Table(
         name="best-exits-table",
         title="Exits by depth",
         frame=rows[["device", "design", "depth", "accepted", "rejected", "last"]],
-        columns={"device": ("device", "text"), "design": ("design", "text"), "depth": ("depth", "text"), **names},
+        columns={
+            "device": ("device", "text"),
+            "design": ("design", "text"),
+            "depth": ("depth", "text"),
+            **names,
+        },
         folded=True,
     )
     lead = "With the best design of each device."
-    return Section(name="time", title="Where the time goes, and where tokens leave", lead=lead, items=(budget, table, exits, exits_table))
+    return Section(
+        name="time",
+        title="Where the time goes, and where tokens leave",
+        lead=lead,
+        items=(budget, table, exits, exits_table),
+    )
 
 
 def _split(details: Mapping[str, Any]) -> dict[str, Any]:
-    """Seconds per token by PARTS, out of the finer parts of `sim.prices`."""
+    """Seconds per token by PARTS, out of the finer parts of `adadecode.sim.replay.price_list`."""
     seconds = {name: float(value) for name, value in details["seconds_per_token"].items()}
     return {
         "design": str(details["design"]),
@@ -428,15 +563,24 @@ def _split(details: Mapping[str, Any]) -> dict[str, Any]:
 
 def _exits(details: Mapping[str, Any]) -> pd.DataFrame:
     """Fates of tokens by depth, the last layer last."""
-    rows = [(f"{one['depth']}", int(one["accepted"]), int(one["drafts"]) - int(one["accepted"]), 0) for one in details["heads"]]
+    rows = [
+        (f"{one['depth']}", int(one["accepted"]), int(one["drafts"]) - int(one["accepted"]), 0)
+        for one in details["heads"]
+    ]
     kept = sum(accepted for _, accepted, _, _ in rows)
-    return pd.DataFrame([*rows, ("last", 0, 0, int(details["tokens"]) - kept)], columns=["depth", "accepted", "rejected", "last"])
+    return pd.DataFrame(
+        [*rows, ("last", 0, 0, int(details["tokens"]) - kept)],
+        columns=["depth", "accepted", "rejected", "last"],
+    )
 
 
 def _early(rows: pd.DataFrame) -> str:
-    drafts, wrong = int(rows[["accepted", "rejected"]].to_numpy().sum()), int(rows["rejected"].sum())
+    drafts, wrong = (
+        int(rows[["accepted", "rejected"]].to_numpy().sum()),
+        int(rows["rejected"].sum()),
+    )
     kept = int(rows["accepted"].sum()) / max(1, int(rows[["accepted", "last"]].to_numpy().sum()))
-    return f"{words.percent(kept)} of the text leaves early; {words.count(wrong)} of {words.count(drafts)} drafts are thrown away."
+    return f"{formatting.percent(kept)} of the text leaves early; {formatting.count(wrong)} of {formatting.count(drafts)} drafts are thrown away."
 
 
 def sweep_provenance(found: Found) -> Table:
@@ -447,13 +591,22 @@ def sweep_provenance(found: Found) -> Table:
         "model": str(about.get("model", "not said")),
         "latencies from": _source(source),
         "text and heads from": _source(trace),
-        "prompts": ", ".join(f"{name} {value}" for name, value in dict(about.get("prompts") or {}).items()) or "not said",
-        "space": "; ".join(f"{name}: {words.listed(value, 40) if isinstance(value, list) else value}" for name, value in space.items()),
-        "designs": words.count(int(about["designs"])),
+        "prompts": ", ".join(
+            f"{name} {value}" for name, value in dict(about.get("prompts") or {}).items()
+        )
+        or "not said",
+        "space": "; ".join(
+            f"{name}: {formatting.listed(value, 40) if isinstance(value, list) else value}"
+            for name, value in space.items()
+        ),
+        "designs": formatting.count(int(about["designs"])),
         "method": f"{about['method']}{', optimal within the space' if about.get('optimal') else ''}",
-        "objectives": words.listed(about.get("objectives", []), 8),
+        "objectives": formatting.listed(about.get("objectives", []), 8),
         "devices": "; ".join(f"{name} ({_bases(found, name)})" for name in found.devices),
-        "software": ", ".join(f"{name} {version}" for name, version in dict(about.get("software") or {}).items()) or "not said",
+        "software": ", ".join(
+            f"{name} {version}" for name, version in dict(about.get("software") or {}).items()
+        )
+        or "not said",
         "swept": str(about.get("created", "not said")),
     }
     return listing("sweep-provenance", "The sweep", facts)
@@ -490,12 +643,16 @@ def sweep_limits(found: Found) -> list[str]:
     notes.append(
         "The best of many designs on a text is a little worse on other text: it was chosen on this one. Run it, or predict it on other prompts, before relying on the last percent."
     )
-    share = float(found.table["modelled_share"].max()) if "modelled_share" in found.table and len(found.table) else float("nan")
-    if words.known(share) and share > 0:
+    share = (
+        float(found.table["modelled_share"].max())
+        if "modelled_share" in found.table and len(found.table)
+        else float("nan")
+    )
+    if formatting.known(share) and share > 0:
         notes.append(
-            f"What heads say after a wrong draft that nobody recorded is modelled: with the best designs up to {words.percent(share)} of the time rests on that."
+            f"What heads say after a wrong draft that nobody recorded is modelled: with the best designs up to {formatting.percent(share)} of the time rests on that."
         )
-    ceiling = searched.ceiling(found.designs)
+    ceiling = sweep_tables.ceiling(found.designs)
     if len(ceiling):
         notes.append(
             "The oracle leaves at the earliest right depth and needs to know the text in advance: it is a mark to measure against, no design that can be run."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim.picture import FATES
+from adadecode.sim.visualization.schedule_figure import FATES
 
 LIGHT = {
     "paper": "#ffffff",
@@ -61,10 +61,19 @@ def speedup_scale(colours: dict[str, str], low: float, high: float) -> list[tupl
     if reach == 0:
         return [(0.0, colours["middle"]), (1.0, colours["middle"])]
     one = (1 - low) / (high - low)
-    below = [(0.0, mixed(colours["middle"], colours["slower"], (1 - low) / reach))] if one > 0 else []
+    below = (
+        [(0.0, mixed(colours["middle"], colours["slower"], (1 - low) / reach))] if one > 0 else []
+    )
     steps = [colours[name] for name in ("middle", "fast", "faster", "fastest")]
     strength = (high - 1) / reach
-    above = [(one + (1 - one) * share, _along(steps, share * strength)) for share in (1 / 3, 2 / 3, 1.0)] if one < 1 else []
+    above = (
+        [
+            (one + (1 - one) * share, _along(steps, share * strength))
+            for share in (1 / 3, 2 / 3, 1.0)
+        ]
+        if one < 1
+        else []
+    )
     return [*below, (one, colours["middle"]), *above]
 
 
@@ -121,9 +130,13 @@ def template(colours: dict[str, str]) -> dict[str, Any]:
                 "outlinewidth": 0,
                 "len": 0.9,
                 "tickfont": {"color": colours["soft"]},
-                "ticksuffix": "×",  # noqa: RUF001
+                "ticksuffix": "×",
             },
         },
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": colours["faint"], "activecolor": colours["accent"]},
+        "modebar": {
+            "bgcolor": "rgba(0,0,0,0)",
+            "color": colours["faint"],
+            "activecolor": colours["accent"],
+        },
     }
     return {"layout": layout}

@@ -1,0 +1,233 @@
+"""Baselines as a user names them: ``all``, or a comma list like ``generate,lookup:10,early-exit:4``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from adadecode.engine.baselines.generate import Generated, static_cache, why_no_early_exit
+from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.loading.model_loader import enough_memory, load_model
+from adadecode.engine.profiling.recorder import Plan
+from adadecode.engine.runtime import fingerprints
+from adadecode.profiles.errors import InputError
+
+NAMES = {
+    "generate": "transformers generate with its dynamic cache",
+    "static": "the same with a static cache, compiled",
+    "lookup": "drafts looked up in the text so far; lookup:N for N tokens at once (10)",
+    "early-exit": "drafts from the model's own LM head at a depth; early-exit:D for depth D (a quarter of the layers)",
+    "draft": "drafts from a second model (--draft-model)",
+}
+LOOKUP_TOKENS = 10
+"""Drafts of a look-up, as the documentation of transformers has it."""
+
+SCRIPTED = ("generate", "static")
+"""Those whose time does not depend on which text a model writes."""
+
+
+def check_baselines(chosen: dict[str, Any]) -> None:
+    """Raises InputError for baselines that no model could have."""
+    given = chosen["draft_model"] is not None
+    if chosen["baselines"] is None:
+        if given:
+            raise InputError(
+                "--draft-model is for the baseline draft: add --baselines all, or --baselines draft"
+            )
+        return
+    if chosen["temperature"]:
+        raise InputError("baselines decode greedily: record them with --temperature 0")
+    named_baselines(str(chosen["baselines"]), drafts=given, scripted=chosen["scripted"] is not None)
+
+
+def chosen_baselines(
+    chosen: dict[str, Any], decoder: AdaDecoder, plan: Plan, tokenizer: Any
+) -> tuple[Generated, ...]:
+    """The baselines that the options name, none where they name none; what a resumed recording must find again goes to the plan's settings.
+
+    tokenizer: the model's own, None where there is none. Raises InputError.
+    """
+    if chosen["baselines"] is None:
+        return ()
+    scripted = chosen["scripted"] is not None
+    draft = None
+    if chosen["draft_model"] is not None and not scripted:
+        place = str(decoder.parts.device)
+        draft = load_draft(
+            chosen["draft_model"],
+            chosen["dtype"],
+            place,
+            trust_remote_code=bool(chosen["trust_remote_code"]),
+        )
+        plan.settings["draft_digest"] = fingerprints.of_weights(draft.model)
+    with enough_memory("leave --baselines out, or use a device with more memory"):
+        return make_baselines(
+            str(chosen["baselines"]),
+            decoder,
+            longest=plan.longest,
+            draft=draft,
+            tokenizer=tokenizer,
+            scripted=scripted,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DraftModel:
+    """A second, smaller model that drafts. name: as it was given."""
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: Any
+
+    def about(self) -> dict[str, Any]:
+        """What the manifest says of it."""
+        config = self.model.config
+        sizes = {
+            "n_parameters": sum(t.numel() for t in self.model.parameters()),
+            "weights_digest": fingerprints.of_weights(self.model),
+        }
+        return {
+            "draft_model": self.name,
+            "class": type(self.model).__name__,
+            "revision": getattr(config, "_commit_hash", None),
+            **sizes,
+        }
+
+
+def make_baselines(
+    named: str,
+    decoder: AdaDecoder,
+    *,
+    longest: int,
+    draft: DraftModel | None = None,
+    tokenizer: Any = None,
+    scripted: bool = False,
+) -> tuple[Generated, ...]:
+    """The baselines of a list, ``generate`` always and first. longest: positions that a static cache must hold.
+
+    tokenizer: the model's own, for a draft model with another vocabulary. scripted: only those that a scripted recording can have. Raises InputError.
+    """
+    wanted = named_baselines(named, drafts=draft is not None, scripted=scripted)
+    made = [
+        _make(name, number, decoder, longest, draft, tokenizer) for name, number in wanted.items()
+    ]
+    if scripted:  # a scripted text does not end early either
+        made = [replace(one, eos=frozenset()) for one in made]
+    return tuple({one.name: one for one in made}.values())
+
+
+def named_baselines(named: str, *, drafts: bool, scripted: bool) -> dict[str, int | None]:
+    """The baselines of a list by name, ``generate`` first, each with its number. drafts: whether there is a draft model. Raises InputError."""
+    wanted: dict[str, int | None] = {"generate": None}
+    for part in NAMES if named == "all" else named.split(","):
+        name, _, number = part.strip().partition(":")
+        if name not in NAMES:
+            raise InputError(f"no baseline {part.strip()!r}: known are all, {', '.join(NAMES)}")
+        if number and (
+            name not in ("lookup", "early-exit") or not number.isdecimal() or int(number) < 1
+        ):
+            raise InputError(
+                f"wanted --baselines like lookup:10 or early-exit:4, got {part.strip()!r}"
+            )
+        wanted[part.strip()] = int(number) if number else None
+    if named != "all" and "draft" in wanted and not (drafts or scripted):
+        raise InputError("the baseline draft needs a second model: name it with --draft-model")
+    if scripted and (odd := [name for name in wanted if name not in SCRIPTED]):
+        if named != "all":
+            raise InputError(
+                f"a scripted recording has no text of its own to draft from: wanted --baselines {','.join(SCRIPTED)}, got {', '.join(odd)}"
+            )
+        wanted = {name: None for name in wanted if name in SCRIPTED}
+    return wanted
+
+
+def _make(
+    name: str,
+    number: int | None,
+    decoder: AdaDecoder,
+    longest: int,
+    draft: DraftModel | None,
+    tokenizer: Any,
+) -> Generated:
+    model, eos = decoder.parts.model, decoder.eos
+    kind = name.partition(":")[0]
+    if kind == "static":
+        return static_cache(decoder, longest)
+    if kind == "lookup":
+        settings = {"prompt_lookup_num_tokens": number or LOOKUP_TOKENS}
+        return Generated(
+            name=f"lookup:{number or LOOKUP_TOKENS}",
+            model=model,
+            eos=eos,
+            options=settings,
+            settings=settings,
+        )
+    if kind == "early-exit":
+        return early_exit(decoder, number)
+    if kind == "draft":
+        return drafted(decoder, draft, tokenizer)
+    return Generated(name=name, model=model, eos=eos)
+
+
+def early_exit(decoder: AdaDecoder, depth: int | None = None) -> Generated:
+    """Generate with drafts from the model's own LM head at a depth, a quarter of the layers by default. Raises InputError."""
+    n_layers = decoder.parts.n_layers
+    depth = max(1, n_layers // 4) if depth is None else depth
+    if depth >= n_layers:
+        raise InputError(
+            f"wanted the baseline early-exit at a depth 1..{n_layers - 1} of this model, got {depth}"
+        )
+    settings = {"assistant_early_exit": depth}
+    needs = "a model that walks layers[:num_hidden_layers], without layer_types"
+    return Generated(
+        name=f"early-exit:{depth}",
+        model=decoder.parts.model,
+        eos=decoder.eos,
+        options=settings,
+        settings=settings,
+        needs=needs,
+        lacks=why_no_early_exit(decoder),
+    )
+
+
+def drafted(decoder: AdaDecoder, draft: DraftModel | None, tokenizer: Any) -> Generated:
+    """Generate with drafts from a second model; with both tokenizers where they differ. Raises InputError where generate does not go with it."""
+    needs = "a smaller model of the same text (--draft-model)"
+    if draft is None:
+        return Generated(
+            name="draft",
+            model=decoder.parts.model,
+            eos=decoder.eos,
+            needs=needs,
+            lacks="no --draft-model was given",
+        )
+    options: dict[str, Any] = {"assistant_model": draft.model}
+    own, drafts = (
+        one.config.get_text_config().vocab_size for one in (decoder.parts.model, draft.model)
+    )
+    other = tokenizer is not None and tokenizer.get_vocab() != draft.tokenizer.get_vocab()
+    if other != (own != drafts):  # generate translates between tokenizers, by sizes
+        tokens = "other tokens" if other else "the same tokens"
+        raise InputError(
+            f"the draft model has a vocabulary of {drafts}, the model {own}, of {tokens}: take one of the same family"
+        )
+    if other:
+        options |= {"tokenizer": tokenizer, "assistant_tokenizer": draft.tokenizer}
+    return Generated(
+        name="draft",
+        model=decoder.parts.model,
+        eos=decoder.eos,
+        options=options,
+        settings=draft.about(),
+        needs=needs,
+    )
+
+
+def load_draft(
+    name: str, dtype: str, device: str, *, trust_remote_code: bool = False
+) -> DraftModel:
+    """The draft model of a folder or hub name. Raises InputError."""
+    model, tokenizer = load_model(name, dtype, device, trust_remote_code=trust_remote_code)
+    return DraftModel(name=name, model=model, tokenizer=tokenizer)

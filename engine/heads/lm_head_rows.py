@@ -1,0 +1,62 @@
+"""What heads of another form than the paper's put in the LM head's place: some of its rows, in its own format or in int8."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from adadecode.engine.heads.int8 import Int8Matrix
+from adadecode.engine.runtime.distributed import whole
+from adadecode.profiles.errors import HeadsError
+
+
+class HeadRows:
+    """Rows of an LM head, gathered once. Raises HeadsError where it is no plain matrix, LookupError where int8 has no product on its device.
+
+    head: the LM head. tokens: rising ids, None for all. int8: whether rows are quantised.
+    """
+
+    def __init__(self, head: nn.Module, tokens: Sequence[int] | None, *, int8: bool) -> None:
+        weight, bias = _plain(head)
+        self.vocabulary = len(weight)
+        self.tokens = (
+            None if tokens is None else torch.tensor(tokens, dtype=torch.long, device=weight.device)
+        )
+        if self.tokens is not None:
+            weight, bias = weight[self.tokens], None if bias is None else bias[self.tokens]
+        self.bias = bias
+        self.matrix: Int8Matrix | torch.Tensor = Int8Matrix(weight) if int8 else weight
+
+    def logits(
+        self, given: torch.Tensor, finish: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """Logits (..., V) in FP32 of what the LM head is given (..., d); minus infinity outside the shortlist. finish: what the model does to each logit."""
+        if isinstance(self.matrix, Int8Matrix):
+            raw = self.matrix(given)
+            raw = raw if self.bias is None else raw + self.bias.float()
+        else:
+            raw = F.linear(given, self.matrix, self.bias)
+        said = finish(raw).float()
+        if self.tokens is None:
+            return said
+        return said.new_full((*said.shape[:-1], self.vocabulary), -math.inf).index_copy_(
+            -1, self.tokens, said
+        )
+
+
+def _plain(head: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Weight (V, d) and bias (V,) of a linear LM head. Raises HeadsError."""
+    weight, bias = whole(head.weight.detach()), getattr(head, "bias", None)  # type: ignore[operator]
+    bias = None if bias is None else whole(bias.detach())
+    probe = torch.linspace(-1, 1, weight.shape[1]).to(weight)[None]
+    with torch.inference_mode():
+        own, ours = head(probe).float(), F.linear(probe, weight, bias).float()
+    if not torch.allclose(ours, own, rtol=1e-2, atol=1e-2 * float(own.abs().max())):
+        raise HeadsError(
+            f"the LM head of this model is a {type(head).__name__}, no plain matrix: rows of it cannot be taken; leave shortlist and head dtype out"
+        )
+    return weight, bias

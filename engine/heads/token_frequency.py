@@ -1,0 +1,46 @@
+"""Which tokens are frequent: counted in the outputs of a profile, in a file of texts, or in a model's own continuations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from adadecode.engine.loading.prompts import encode, read_prompts
+from adadecode.profiles.errors import HeadsError
+from adadecode.profiles.store import read_profile
+from adadecode.profiles.trace import Trace
+
+
+def by_frequency(texts: Iterable[Iterable[int]], ends: Iterable[int]) -> tuple[int, ...]:
+    """Every token of these texts, the most frequent first, the lower id on a tie.
+
+    ends: tokens that end a text, which come before all others: a head that cannot say that the text ends says something wrong there.
+    """
+    counts = Counter(token for text in texts for token in text)
+    first = sorted(set(ends))
+    rest = sorted(counts.keys() - set(first), key=lambda token: (-counts[token], token))
+    return (*first, *rest)
+
+
+def frequent_in(source: str, tokenizer: Any) -> tuple[int, ...]:
+    """Tokens by frequency in what ``source`` names: a profile's directory (its outputs), or a file of texts as `adadecode.engine.loading.prompts` reads them.
+
+    Raises ProfileError, PromptError, and HeadsError for a profile without text.
+    """
+    if Path(source).is_dir():
+        profile = read_profile(source)
+        if profile.prompts.empty:
+            raise HeadsError(
+                f"{source} holds no text to count tokens in: name a profile that adadecode-profile recorded, or a file of texts"
+            )
+        trace = Trace.from_profile(profile)
+        return by_frequency(
+            (trace.tokens(prompt)[:, -1].tolist() for prompt in trace.prompts), trace.eos
+        )
+    end = tokenizer.eos_token_id
+    return by_frequency(
+        (encode(tokenizer, text)[0].tolist() for text in read_prompts(source)),
+        () if end is None else (end,),
+    )

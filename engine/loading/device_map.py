@@ -1,0 +1,80 @@
+"""Where the parts of a model go: onto one device, over several by accelerate's device map, or sharded over processes by its own tp_plan."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from adadecode.engine.runtime.distributed import is_sharded, processes
+from adadecode.profiles.errors import InputError
+
+MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+"""Device maps that accelerate works out."""
+
+
+def placing(device: torch.device, device_map: str | None, *, packed: bool) -> dict[str, Any]:
+    """What ``from_pretrained`` is told, nothing where the model is moved afterwards. packed: whether weights are packed, which happens where they are to stay.
+
+    Raises InputError.
+    """
+    if processes() > 1:
+        from transformers.distributed import DistributedConfig
+
+        return {"distributed_config": DistributedConfig(tp_plan="auto", tp_size=processes())}
+    if device_map is not None:
+        return {"device_map": read_map(device_map)}
+    return {"device_map": {"": device}} if packed and device.type == "cuda" else {}
+
+
+def read_map(named: str) -> str | dict[str, Any]:
+    """A device map as a user names it: one of MAPS, or a JSON file of modules and their devices. Raises InputError."""
+    if find_spec("accelerate") is None:
+        raise InputError(
+            "a model is spread over devices by accelerate, which is not installed: pip install accelerate, or leave --device-map out"
+        )
+    if named in MAPS:
+        return named
+    try:
+        found = json.loads(Path(named).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"wanted --device-map as one of {', '.join(MAPS)}, or a JSON file of modules and devices, got {named!r}"
+        ) from error
+    if not (
+        isinstance(found, dict)
+        and found
+        and all(isinstance(where, str | int) for where in found.values())
+    ):
+        raise InputError(
+            f'wanted {{"module": device, ...}} in {named}, like {{"model.layers.0": 0, "lm_head": "cpu"}}'
+        )
+    return found
+
+
+def check_placed(model: PreTrainedModel, name: str) -> None:
+    """Refuse a model of which accelerate left something outside the devices that compute, or that processes do not share. Raises InputError."""
+    places = {str(place) for place in (getattr(model, "hf_device_map", None) or {}).values()}
+    if "disk" in places or ("cpu" in places and len(places) > 1):
+        raise InputError(
+            f"the GPUs do not hold {name} whole, and what is offloaded is no part of a recording: add GPUs, a 16-bit --dtype, or --weights int8"
+        )
+    if processes() > 1 and not any(is_sharded(weight) for weight in model.parameters()):
+        raise InputError(
+            f"{name} has no tp_plan by which {processes()} processes could share it: run one process, with --device-map auto"
+        )
+
+
+def describe_placing(model: PreTrainedModel) -> dict[str, Any]:
+    """What a manifest says of a model that is not on one device: processes, and devices with how many modules are on each; nothing of others."""
+    places = [str(place) for place in (getattr(model, "hf_device_map", None) or {}).values()]
+    found: dict[str, Any] = {}
+    if processes() > 1:
+        found["processes"] = processes()
+    if len(set(places)) > 1:
+        found["devices"] = {place: places.count(place) for place in sorted(set(places))}
+    return {"placing": found} if found else {}

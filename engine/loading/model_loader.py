@@ -1,0 +1,142 @@
+"""A causal LM and its tokenizer from a name or a folder, with every failure said in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from adadecode.engine.loading.device_map import check_placed, placing
+from adadecode.engine.loading.memory_check import NO_EXITS, Exits, check_checkpoint
+from adadecode.engine.loading.quantization import packed_matrices, weight_config
+from adadecode.engine.runtime.environment import out_of_gpu_memory, out_of_memory, torch_device
+from adadecode.profiles.errors import InputError
+
+DTYPES = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
+
+_FAULTS = (OSError, ValueError, TypeError, KeyError, ImportError, StrictDataclassError)
+"""What libraries raise for a folder that they cannot make sense of."""
+
+
+def load_model(
+    name_or_path: str | Path,
+    dtype: str = "auto",
+    device: str = "auto",
+    *,
+    trust_remote_code: bool = False,
+    weights: str | None = None,
+    device_map: str | None = None,
+    positions: int = 0,
+    exits: Exits = NO_EXITS,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model, in evaluation mode and with the default (SDPA) attention, and its tokenizer.
+
+    dtype: a name of DTYPES, or ``auto``: the checkpoint's own on a GPU, float32 on a CPU. device: auto, cpu, cuda or cuda:N. weights: int8 or int4, of the layers'
+    matrices, by `adadecode.engine.loading.quantization`. device_map: how it is spread over devices (`adadecode.engine.loading.device_map`). positions: whose keys and values must fit beside it. exits: heads that must.
+    tokenizer: its own, where it is loaded already. Where several processes share the model (`adadecode.engine.runtime.distributed`), it is sharded by its own tp_plan.
+    Raises InputError, also where it would not fit into the memory that is free.
+    """
+    place = torch_device(device)
+    wanted = find_dtype(dtype, place)
+    packing = None if weights is None else weight_config(weights, place.type, wanted)
+    tokenizer = tokenizer or load_tokenizer(name_or_path, trust_remote_code=trust_remote_code)
+    check_checkpoint(
+        name_or_path,
+        wanted,
+        weights,
+        place,
+        positions=positions,
+        spread=device_map is not None,
+        exits=exits,
+        trust_remote_code=trust_remote_code,
+    )
+    placed = placing(place, device_map, packed=packing is not None)
+    options = {
+        "trust_remote_code": trust_remote_code,
+        **placed,
+        **({} if packing is None else {"quantization_config": packing}),
+    }
+    try:
+        with enough_memory(
+            "use a device with more memory (--device), a 16-bit --dtype, or --weights int8"
+        ):
+            model, found = AutoModelForCausalLM.from_pretrained(
+                name_or_path, dtype=wanted, output_loading_info=True, **options
+            )
+            if not placed:
+                model.to(place)
+    except (*_FAULTS, RuntimeError, SafetensorError) as error:
+        raise InputError(f"the model {name_or_path} cannot be loaded: {_reason(error)}") from error
+    if missing := sorted(found["missing_keys"]):
+        raise InputError(
+            f"the checkpoint {name_or_path} lacks weights that its model has ({', '.join(missing[:3])}): wanted a complete causal LM"
+        )
+    if packing is not None and not packed_matrices(model)[0]:
+        raise InputError(
+            f"no matrix of {name_or_path} could be packed as {weights}: leave --weights out"
+        )
+    check_placed(model, str(name_or_path))
+    model.eval()
+    return model, tokenizer
+
+
+def load_tokenizer(
+    name_or_path: str | Path, *, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
+    """The tokenizer alone. Raises InputError."""
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            name_or_path, trust_remote_code=trust_remote_code
+        )
+    except _FAULTS as error:
+        if not Path(name_or_path).exists():
+            raise InputError(
+                f"no folder {name_or_path}, and no model of that name on the hub: {_reason(error)}"
+            ) from error
+        raise InputError(f"no tokenizer for {name_or_path}: {_reason(error)}") from error
+    return tokenizer
+
+
+def find_dtype(dtype: str, device: torch.device) -> torch.dtype | str:
+    """The torch dtype of this name, as ``from_pretrained`` takes it. Raises InputError."""
+    if dtype == "auto":
+        return "auto" if device.type == "cuda" else torch.float32
+    if dtype not in DTYPES:
+        raise InputError(f"unknown dtype {dtype!r}: known are auto, {', '.join(DTYPES)}")
+    return DTYPES[dtype]
+
+
+@contextmanager
+def enough_memory(advice: str | Callable[[], str]) -> Iterator[None]:
+    """Within: running out of memory, a GPU's or the host's, is an InputError that ends in ``advice``, asked for only then."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        whose = "GPU" if out_of_gpu_memory(error) else "machine"
+        raise InputError(
+            f"the {whose}'s memory does not suffice ({_reason(error)}): {advice if isinstance(advice, str) else advice()}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What another library said, on one line, cut to a readable length."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:300]} ..."

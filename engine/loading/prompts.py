@@ -1,0 +1,119 @@
+"""Prompts from a file: JSON lines or plain text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adadecode.profiles.errors import PromptError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+DOMAIN = "default"
+"""The domain of a prompt whose file names none."""
+
+_JSON_SUFFIXES = {".jsonl", ".ndjson", ".json"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A text to continue, the domain to report it under, and how far to continue it at most, where that is its own."""
+
+    text: str
+    domain: str = DOMAIN
+    max_new_tokens: int | None = None
+
+
+def read_prompts(path: str | Path) -> list[Prompt]:
+    """The prompts of a file, in order.
+
+    JSON lines (each an object with "prompt" or "text", and perhaps "domain" and "max_new_tokens") where the name ends in .jsonl, .ndjson or .json or the
+    first line is an object; else one prompt a line. Blank lines are skipped. Raises PromptError, naming the line.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise PromptError(
+            f"no prompt file {path}: name a .jsonl or a text file with one prompt a line"
+        ) from None
+    except OSError as error:
+        raise PromptError(
+            f"the prompt file {path} cannot be read ({error.strerror}): name a .jsonl or a text file with one prompt a line"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise PromptError(
+            f"wanted UTF-8 in {path}, got the byte 0x{error.object[error.start]:02x} at offset {error.start}: convert the file"
+        ) from None
+    # Only \n ends a line: JSON strings may hold the other separators that str.splitlines knows.
+    lines = [
+        (number, line.strip()) for number, line in enumerate(content.split("\n"), 1) if line.strip()
+    ]
+    if not lines:
+        raise PromptError(f"no prompts in {path}: wanted at least one line that is not blank")
+    if path.suffix.lower() in _JSON_SUFFIXES or _is_object(lines[0][1]):
+        return [_from_json(line, f"{path}, line {number}") for number, line in lines]
+    return [Prompt(text=line) for _, line in lines]
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> torch.Tensor:
+    """Token ids (1, n) of a prompt, special tokens as the tokenizer adds them. Raises PromptError where there are none."""
+    import torch
+
+    ids = tokenizer(prompt.text)["input_ids"]
+    if not ids:
+        raise PromptError(
+            f"the tokenizer makes no token of the prompt {prompt.text[:40]!r}: leave it out"
+        )
+    return torch.tensor([ids], dtype=torch.long)
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _from_json(line: str, where: str) -> Prompt:
+    """One line of JSON as a prompt."""
+    try:
+        entry: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise PromptError(
+            f'wanted a JSON object such as {{"prompt": "..."}} in {where}, got malformed JSON ({error})'
+        ) from None
+    key = next(
+        (key for key in ("prompt", "text") if isinstance(entry, dict) and key in entry), None
+    )
+    if key is None:
+        got = (
+            f"one with {', '.join(map(repr, entry)) or 'nothing'}"
+            if isinstance(entry, dict)
+            else json.dumps(entry)[:40]
+        )
+        raise PromptError(f'wanted an object with "prompt" or "text" in {where}, got {got}')
+    text, domain = entry[key], entry.get("domain", DOMAIN)
+    for name, value in ((key, text), ("domain", domain)):
+        if not isinstance(value, str):
+            raise PromptError(
+                f'wanted a string as "{name}" in {where}, got {json.dumps(value)[:40]}'
+            )
+        if not value.strip():
+            raise PromptError(f'"{name}" is empty in {where}: fill it in, or leave it out')
+        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise PromptError(
+                f'"{name}" in {where} holds half of a surrogate pair, which is no text: repair the file'
+            )
+    length = entry.get("max_new_tokens")
+    if length is not None and (
+        isinstance(length, bool) or not isinstance(length, int) or length < 1
+    ):
+        raise PromptError(
+            f'wanted a whole number from 1 on as "max_new_tokens" in {where}, got {json.dumps(length)[:40]}'
+        )
+    return Prompt(text=text, domain=domain, max_new_tokens=length)

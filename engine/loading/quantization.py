@@ -1,0 +1,121 @@
+"""Models whose weights are int8 or int4, by a library that ``transformers`` knows: torchao, or else bitsandbytes; and what a loaded model's weights are."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from adadecode.engine.runtime.distributed import is_sharded
+from adadecode.profiles.errors import InputError
+from adadecode.sim.hardware.memory import WEIGHT_BYTES
+
+WEIGHTS = ("int8", "int4")
+
+
+def weight_config(
+    weights: str, device: str = "cpu", dtype: torch.dtype | str = torch.bfloat16
+) -> Any:
+    """The ``quantization_config`` of ``from_pretrained`` for these weights. Raises InputError where no library provides them.
+
+    device: the type of the one they are packed for. dtype: of all else.
+    """
+    check_weights(weights)
+    if find_spec("torchao") is not None:
+        from transformers import TorchAoConfig
+
+        kinds = import_module("torchao.quantization")
+        if weights == "int8":
+            return TorchAoConfig(kinds.Int8WeightOnlyConfig())
+        if device == "cpu":
+            raise InputError(
+                "torchao packs int4 weights on a CUDA device alone: take --weights int8, or --device cuda"
+            )
+        if dtype not in (torch.bfloat16, "auto"):
+            raise InputError(
+                f"torchao's int4 weights are multiplied in bfloat16, got {dtype}: take --dtype bfloat16"
+            )
+        return TorchAoConfig(kinds.Int4WeightOnlyConfig(int4_packing_format="tile_packed_to_4d"))
+    if find_spec("bitsandbytes") is not None:
+        from transformers import BitsAndBytesConfig
+
+        compute = None if isinstance(dtype, str) else dtype
+        return BitsAndBytesConfig(
+            load_in_8bit=weights == "int8",
+            load_in_4bit=weights == "int4",
+            bnb_4bit_compute_dtype=compute,
+        )
+    raise InputError(
+        f"no library here provides {weights} weights: install torchao, or bitsandbytes for a GPU"
+    )
+
+
+def check_weights(weights: str | None) -> None:
+    """Raises InputError for a name that is none of WEIGHTS; None is the model's own."""
+    if weights is not None and weights not in WEIGHTS:
+        raise InputError(
+            f"wanted weights as one of {', '.join(WEIGHTS)}, got {weights!r}: leave it out for the model's own"
+        )
+
+
+def packed_matrices(model: PreTrainedModel) -> tuple[int, int]:
+    """How many matrices of a model are packed, and how many it has; embeddings and LM head aside."""
+    apart = {id(part) for part in (model.get_input_embeddings(), model.get_output_embeddings())}
+    weights = [
+        weight
+        for part in model.modules()
+        if id(part) not in apart
+        and isinstance(weight := getattr(part, "weight", None), torch.Tensor)
+        and weight.ndim == 2
+    ]
+    return sum(
+        type(weight) is not nn.Parameter and not is_sharded(weight) for weight in weights
+    ), len(weights)
+
+
+def format_of(config: Any) -> str | None:
+    """What a config says that weights are packed as, in the simulator's words (``adadecode.sim.hardware.memory.WEIGHT_BYTES``) where it has one; None where they are not."""
+    told = getattr(config, "quantization_config", None)
+    if told is None:
+        return None
+    about: dict[str, Any] = told if isinstance(told, dict) else told.to_dict()
+    for name, wide in (("load_in_4bit", "int4"), ("load_in_8bit", "int8")):
+        if about.get(name):
+            return wide
+    if isinstance(about.get("bits"), int):
+        return f"int{about['bits']}"
+    method = str(getattr(about.get("quant_method"), "value", about.get("quant_method")))
+    kind = (
+        json.dumps(about.get("quant_type"), default=str).lower() if method == "torchao" else method
+    )
+    return next(
+        (name for name in ("int8", "int4", "fp8", "float8") if name in kind), method
+    ).replace("float8", "fp8")
+
+
+def packed_as(model: PreTrainedModel) -> str | None:
+    """`format_of` a loaded model; None where nothing of it is packed."""
+    return (
+        format_of(model.config)
+        if getattr(model, "is_quantized", False) and packed_matrices(model)[0]
+        else None
+    )
+
+
+def told(model: PreTrainedModel) -> tuple[dict[str, str], list[str]]:
+    """What a manifest says of packed weights: keys, and limitations; nothing of plain ones."""
+    name = packed_as(model)
+    if name is None:
+        return {}, []
+    packed, count = packed_matrices(model)
+    said = f"{name} weights, in {packed} of {count} matrices"
+    if name not in WEIGHT_BYTES:
+        return {}, [
+            f"{said}: a format that the simulator does not know, it takes them for unpacked ones"
+        ]
+    return {"weights": name}, [said]

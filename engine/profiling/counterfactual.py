@@ -1,0 +1,178 @@
+"""What every head would say: along the committed text, and after wrong drafts.
+
+Greedy decoding commits the same text whatever the exits, so one walk through it, one token at a time as the decode loop does,
+serves every design. A sampled text is drawn on the way, as vanilla draws it with the same seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from adadecode.engine.decoding.decoder import AdaDecoder, head_logits
+from adadecode.engine.decoding.sampling import Sampling, chooser_of, read_draft
+from adadecode.sim.core.scheduler import Verify
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """One prompt's text. prompt: its tokens. outputs: what follows. ended: whether it ended by itself."""
+
+    prompt: tuple[int, ...]
+    outputs: tuple[int, ...]
+    ended: bool
+
+
+class Counterfactual:
+    """Asks every head at every position of one text. Use within ``decoder.parts.session()``. sampling: how the text is drawn; greedy without."""
+
+    def __init__(self, decoder: AdaDecoder, sampling: Sampling | None = None) -> None:
+        self.decoder, self.sampling = decoder, sampling
+        self.chooser = chooser_of(sampling)
+        self.parts, self.heads = decoder.parts, decoder.heads
+
+    def step(self, token: int, position: int) -> tuple[list[Row], torch.Tensor]:
+        """All layers on one token: a row (depth, token, confidence, acceptance) for each head, and for the last layer; its logits (V,).
+
+        token is the likeliest one, confidence its probability, acceptance sum(min(p, q)) of the last layer's and the head's probabilities: of
+        those that are sampled from, or greedily those of the plain softmax.
+        """
+        parts = self.parts
+        hidden = parts.embed(torch.tensor([[token]], device=parts.device), position)
+        said: list[tuple[int, torch.Tensor]] = []
+        reached = 0
+        for depth in self.heads.depths:
+            hidden = parts.run(reached, depth, hidden, position)
+            reached = depth
+            said.append((depth, head_logits(parts, self.heads, depth, hidden)))
+        final = parts.logits(parts.run(reached, parts.n_layers, hidden, position))[0, -1]
+        said.append((parts.n_layers, final))
+        probabilities = self._probabilities(final)
+        rows = []
+        for depth, logits in said:
+            draft, own = read_draft(logits), self._probabilities(logits)
+            confidence = draft.confidence if self.sampling is None else float(own.amax())
+            acceptance = float(torch.minimum(own, probabilities).sum())
+            rows.append(
+                {
+                    "depth": depth,
+                    "token": draft.token,
+                    "confidence": confidence,
+                    "acceptance": min(1.0, acceptance),
+                }
+            )
+        return rows, final
+
+    def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits.softmax(0) if self.sampling is None else self.sampling.probabilities(logits)
+
+    def prefill(self, tokens: tuple[int, ...]) -> int:
+        """A prompt through all layers; its first output token."""
+        parts = self.parts
+        hidden = parts.run(
+            0, parts.n_layers, parts.embed(torch.tensor([tokens], device=parts.device), 0), 0
+        )
+        return self.chooser.first(parts.logits(hidden[:, -1:])[0, -1])
+
+    def trace(self, prompt: tuple[int, ...], max_new_tokens: int) -> tuple[Text, list[Row]]:
+        """Decode through all layers, asking every head on the way. Rows lack the prompt's number."""
+        token = self.prefill(prompt)
+        outputs, rows = [token], []
+        while len(outputs) < max_new_tokens and token not in self.decoder.eos:
+            position = len(prompt) + len(outputs) - 1
+            said, final = self.step(token, position)
+            token = self.chooser.verdict(final[None], Verify(position, position + 1, ())).token
+            said[-1]["token"] = token
+            rows += [
+                {**row, "output": len(outputs), "agrees": row["token"] == token} for row in said
+            ]
+            outputs.append(token)
+        return Text(prompt=prompt, outputs=tuple(outputs), ended=token in self.decoder.eos), rows
+
+    def branches(
+        self,
+        text: Text,
+        trace: list[Row],
+        visited: set[tuple[int, tuple[int, ...]]],
+        *,
+        floor: float,
+        longest: int,
+        room: int,
+    ) -> Iterator[Row]:
+        """What every head says after wrong drafts: on every visited branch (output, path), and on every likely one.
+
+        A branch is likely where the product of its drafts' confidences, each the highest of any head, is at least ``floor``.
+
+        Goes backwards through the text, so that a branch overwrites only slots that later ones no longer need. longest: most
+        drafts on a branch that a head is asked after. room: positions there are.
+        """
+        self.prefill(text.prompt + text.outputs)
+        wrong: dict[int, dict[int, float]] = {}
+        for row in trace:
+            if not row["agrees"] and row["token"] not in self.decoder.eos:
+                said = wrong.setdefault(row["output"], {})
+                said[row["token"]] = max(said.get(row["token"], 0.0), row["confidence"])
+        for output, path in visited:
+            wrong.setdefault(output, {}).setdefault(path[0], 0.0)
+        needed = {(output, path[:n]) for output, path in visited for n in range(1, len(path) + 1)}
+        for output in sorted(wrong, reverse=True):
+            position = len(text.prompt) + output
+            for token, confidence in sorted(wrong[output].items()):
+                yield from self._grow(
+                    output,
+                    (token,),
+                    position,
+                    confidence,
+                    needed,
+                    floor=floor,
+                    longest=longest,
+                    room=room,
+                )
+
+    def _grow(
+        self,
+        output: int,
+        path: tuple[int, ...],
+        position: int,
+        likely: float,
+        needed: set[tuple[int, tuple[int, ...]]],
+        *,
+        floor: float,
+        longest: int,
+        room: int,
+    ) -> Iterator[Row]:
+        """One node of the tree of wrong drafts, and the likely or visited ones after it."""
+        if (
+            (likely < floor and (output, path) not in needed)
+            or len(path) > longest
+            or position >= room
+        ):
+            return
+        rows = self.step(path[-1], position)[0][:-1]
+        nexts: dict[int, float] = {}
+        for row in rows:
+            nexts[row["token"]] = max(nexts.get(row["token"], 0.0), row["confidence"])
+            yield {
+                "output": output,
+                "path": list(path),
+                "depth": row["depth"],
+                "token": row["token"],
+                "confidence": row["confidence"],
+            }
+        for token, confidence in sorted(nexts.items()):
+            if token not in self.decoder.eos:
+                yield from self._grow(
+                    output,
+                    (*path, token),
+                    position + 1,
+                    likely * confidence,
+                    needed,
+                    floor=floor,
+                    longest=longest,
+                    room=room,
+                )

@@ -1,0 +1,173 @@
+"""A measured device as an entry of a hardware catalogue (profiles/catalog/hardware.toml), checked as every entry is."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from adadecode.engine.runtime.device_benchmark import BEYOND_CACHE, BYTES, FLOPS, Bench, Place
+from adadecode.profiles.catalog.devices import Device, read_devices
+from adadecode.profiles.errors import DeviceError
+
+SUSPICIOUS = 1.9
+"""A given peak so many times what was measured: large matmuls of the catalogue reach 0.6 of a dense peak or more, which is 1.65, and half of that of a sparse one."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What the user knows from a datasheet: bytes/s, FLOP/s by dtype, watts, GiB as marketed; None and absent where not. datasheet: its source."""
+
+    bandwidth: float | None = None
+    peaks: Mapping[str, float] = field(default_factory=dict)
+    watts: float | None = None
+    memory_gib: float | None = None
+    title: str | None = None
+    vendor: str | None = None
+    datasheet: str | None = None
+
+
+def check_target(name: str, out: Path) -> None:
+    """Raises DeviceError where an entry of this name could not be written there: before anything is measured."""
+    if not _NAME.fullmatch(name) or name == "sources":
+        raise DeviceError(
+            f"wanted a name of letters, digits, dots and dashes as --name, such as my-gpu, got {name!r}"
+        )
+    if out.suffix != ".toml":
+        raise DeviceError(
+            f"wanted a file that ends in .toml as --out, such as {name}.toml, got {out}: by that it is known later"
+        )
+    if out.exists():
+        raise DeviceError(f"{out} exists and is not overwritten: name another file, or remove it")
+    if not out.parent.is_dir():
+        raise DeviceError(f"no folder {out.parent} to write {out.name} into: make it first")
+
+
+def fastest(benches: Iterable[Bench]) -> dict[str, Bench]:
+    """By what they measure, "bandwidth" or a dtype, the benchmark with the highest median."""
+    best: dict[str, Bench] = {}
+    for bench in benches:
+        what = "bandwidth" if bench.unit == BYTES else bench.name
+        if what not in best or bench.median > best[what].median:
+            best[what] = bench
+    return best
+
+
+def entry(name: str, place: Place, benches: Sequence[Bench], given: Given) -> str:
+    """The TOML text. Where the datasheet's figure is not given, the measured one stands for it, and ``datasheet`` says so."""
+    best = fastest(benches)
+    matmuls = {what: bench for what, bench in best.items() if bench.unit == FLOPS}
+    if "bandwidth" not in best or not matmuls:
+        raise DeviceError(
+            f"nothing was measured on {place.title}: wanted its bandwidth, and matmuls of one dtype at least"
+        )
+    bandwidth = given.bandwidth or best["bandwidth"].median
+    peaks = {**{dtype: bench.median for dtype, bench in matmuls.items()}, **given.peaks}
+    measured = [] if given.bandwidth else ["bandwidth"]
+    measured += [f"peak {dtype}" for dtype in matmuls if dtype not in given.peaks]
+    lines = [
+        f"[{_key(name)}]",
+        f"title = {_text(given.title or place.title)}",
+        f"vendor = {_text(given.vendor or place.title.split()[0])}",
+        'architecture = "other"',
+        f"memory_gib = {_number(given.memory_gib or place.memory_bytes / 2**30)}",
+        f"bandwidth = {_number(bandwidth)}",
+        f"peak = {{ {', '.join(f'{dtype} = {_number(value)}' for dtype, value in peaks.items())} }}",
+        *([f"l2_mib = {_number(place.cache_bytes / 2**20)}"] if place.cache_bytes else []),
+        *([f"tdp_w = {_number(given.watts)}"] if given.watts else []),
+        f"datasheet = {_text(_origin(place, given, measured))}",
+    ]
+    lines += [f"sustained.{what} = {_measured(place, bench)}" for what, bench in best.items()]
+    return "\n".join(lines) + "\n"
+
+
+def doubtful(benches: Sequence[Bench], given: Given) -> list[str]:
+    """Dtypes whose given peak is so far above what was measured that it is likely to be the one with sparsity; FP32 has none."""
+    best = fastest(benches)
+    asked = [dtype for dtype in given.peaks if dtype != "fp32" and dtype in best]
+    return [dtype for dtype in asked if given.peaks[dtype] > SUSPICIOUS * best[dtype].median]
+
+
+def write_entry(text: str, name: str, out: Path) -> Device:
+    """Check the text as the catalogue is checked, write it, and give the device back. Raises DeviceError, and then writes nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "draft.toml"
+        draft.write_text(text, encoding="utf-8")
+        device = read_devices(draft)[name]
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise DeviceError(
+            f"{out} exists and is not overwritten: name another file, or remove it"
+        ) from None
+    except OSError as error:
+        raise DeviceError(
+            f"cannot write {out} ({error.strerror}): name a file in a folder you may write to"
+        ) from None
+    return device
+
+
+def _origin(place: Place, given: Given, measured: Sequence[str]) -> str:
+    """Where the datasheet's figures are from, and which are none."""
+    words = (
+        [given.datasheet]
+        if given.datasheet
+        else ["figures given to adadecode-device"]
+        if given.bandwidth or given.peaks
+        else []
+    )
+    if measured:
+        words.append(
+            f"not from a datasheet but measured by adadecode-device: {', '.join(measured)}"
+        )
+    memory = (
+        "as marketed"
+        if given.memory_gib
+        else "as the driver tells it"
+        if place.device.type == "cuda"
+        else "all of this machine's"
+    )
+    return "; ".join([*words, f"memory {memory}"])
+
+
+def _measured(place: Place, bench: Bench) -> str:
+    """A figure with how it came about."""
+    threads = (
+        f", {(n := torch.get_num_threads())} thread{'s' if n > 1 else ''}"
+        if place.device.type == "cpu"
+        else ""
+    )
+    inside = ""
+    if (
+        bench.unit == BYTES
+        and place.cache_bytes
+        and bench.amount < BEYOND_CACHE * place.cache_bytes
+    ):
+        inside = f", NOT beyond caches of {place.cache_bytes / 2**20:.6g} MiB"
+    words = (
+        f"adadecode-device: {bench.name}, {bench.size}{inside}, torch {torch.__version__}{threads}, "
+        f"median of {len(bench.rates)}, spread {bench.spread:.1%}, {datetime.now(UTC).date()}"
+    )
+    return f"{{ value = {_number(bench.median)}, source = {_text(words)} }}"
+
+
+def _key(name: str) -> str:
+    return _text(name) if "." in name else name
+
+
+def _text(words: str) -> str:
+    """A TOML string; JSON's escapes are TOML's, once no character is left to escape as a surrogate pair."""
+    return json.dumps("".join(c for c in words if c.isprintable()), ensure_ascii=False)
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}"

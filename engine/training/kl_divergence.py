@@ -1,0 +1,163 @@
+"""KL(p_final || p_head) over a vocabulary too large to hold: two passes over chunks of it, the first for the log-sum-exp.
+
+With one chunk there is one pass. Either way the loss and its gradient are those of the plain formula (a test says so).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn import functional as F
+
+from adadecode.engine.model.segmented_model import SegmentedModel
+from adadecode.profiles.errors import UnsupportedModel
+
+CHUNK = 16384
+"""Vocabulary entries at a time: with 1024 rows, 64 MiB of FP32 logits."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Vocabulary:
+    """The model's LM head in chunks. weight (V, d), bias (V,); finish: what the model does to each logit; chunk: entries at a time."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    finish: Callable[[torch.Tensor], torch.Tensor]
+    chunk: int = CHUNK
+
+    @classmethod
+    def of(cls, parts: SegmentedModel, chunk: int = CHUNK) -> Vocabulary:
+        """The LM head of a model. Raises UnsupportedModel where it is not a (V, d) matrix with or without a bias."""
+        head = parts.lm_head
+        if head.weight.shape[1] != parts.hidden_size:
+            raise UnsupportedModel(
+                f"{parts.name} cannot have heads trained: its LM head is {head.weight.shape[1]} wide, its layers {parts.hidden_size}; wanted one width"
+            )
+        bias = getattr(head, "bias", None)
+        found = cls(
+            weight=head.weight.detach(),
+            bias=None if bias is None else bias.detach(),
+            finish=parts.finish,
+            chunk=chunk,
+        )
+        probe = torch.linspace(-1, 1, 2 * found.weight.shape[1]).reshape(2, -1).to(found.weight)
+        with torch.no_grad():
+            own, ours = head(probe).float(), F.linear(probe, found.weight, found.bias).float()
+        if not torch.allclose(ours, own, rtol=1e-2, atol=1e-2 * float(own.abs().max())):
+            raise UnsupportedModel(
+                f"{parts.name} cannot have heads trained: its LM head is not a plain matrix; wanted torch.nn.Linear"
+            )
+        return found
+
+    @property
+    def parts(self) -> list[slice]:
+        """The chunks, in order."""
+        return [
+            slice(start, start + self.chunk) for start in range(0, self.weight.shape[0], self.chunk)
+        ]
+
+    def logits(self, normed: torch.Tensor, part: slice) -> torch.Tensor:
+        """Logits (n, c) of one chunk from normed (n, d): FP32, or FP64 for an FP64 model."""
+        raw = self.finish(
+            F.linear(normed, self.weight[part], None if self.bias is None else self.bias[part])
+        )
+        return raw if raw.dtype == torch.float64 else raw.float()
+
+
+class Teacher:
+    """What the last layer says of n rows. final (n, d): its normed hidden states. top (n,): its most probable tokens."""
+
+    def __init__(self, vocabulary: Vocabulary, final: torch.Tensor) -> None:
+        self.vocabulary = vocabulary
+        self.final = final.detach().to(vocabulary.weight.dtype)
+        self._whole: tuple[torch.Tensor, torch.Tensor] | None = None
+        with torch.no_grad():
+            self._lse, self.top = _summary(vocabulary, self.final)
+            if len(vocabulary.parts) == 1:
+                self._whole = self.probabilities(vocabulary.parts[0])
+
+    def probabilities(self, part: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probabilities and probabilities (n, c) of one chunk; kept where one chunk is all."""
+        if self._whole is not None:
+            return self._whole
+        log_p = self.vocabulary.logits(self.final, part) - self._lse[:, None]
+        return log_p, log_p.exp()
+
+
+class Comparison(NamedTuple):
+    """A head held against the last layer. kl (n,) in nats; agree (n,): same most probable token."""
+
+    kl: torch.Tensor
+    agree: torch.Tensor
+
+
+def divergence(teacher: Teacher, student: torch.Tensor) -> torch.Tensor:
+    """KL(p_final || p_head) (n,) in nats of student (n, d), what the LM head is given; differentiable in ``student``."""
+    found: torch.Tensor = _Divergence.apply(teacher, student)
+    return found
+
+
+@torch.no_grad()
+def compare(teacher: Teacher, student: torch.Tensor) -> Comparison:
+    """KL and agreement of student (n, d), without a gradient."""
+    x = student.to(teacher.final.dtype)
+    lse, top = _summary(teacher.vocabulary, x)
+    kl = torch.zeros_like(lse)
+    for part in teacher.vocabulary.parts:
+        log_p, p = teacher.probabilities(part)
+        kl += (p * (log_p - (teacher.vocabulary.logits(x, part) - lse[:, None]))).sum(-1)
+    return Comparison(kl, top == teacher.top)
+
+
+class _Divergence(torch.autograd.Function):
+    """The gradient is found in the forward pass, while each chunk's logits are at hand."""
+
+    @staticmethod
+    def forward(ctx: Any, teacher: Teacher, student: torch.Tensor) -> torch.Tensor:
+        kl, gradient = _kl_and_gradient(teacher, student)
+        ctx.save_for_backward(gradient)
+        return kl
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, torch.Tensor]:
+        (gradient,) = ctx.saved_tensors
+        return None, grads[0][:, None] * gradient
+
+
+def _kl_and_gradient(teacher: Teacher, student: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """KL (n,), and the gradient (n, d) of each row's KL in that row of ``student``."""
+    vocabulary = teacher.vocabulary
+    x = student.detach().to(teacher.final.dtype).requires_grad_()
+    chunks = vocabulary.parts
+    lse = None if len(chunks) == 1 else _summary(vocabulary, x.detach())[0]
+    kl = torch.zeros(len(x), dtype=student.dtype, device=x.device)
+    gradient = torch.zeros_like(student)
+    for part in chunks:
+        with torch.enable_grad():
+            logits = vocabulary.logits(x, part)
+        log_q = logits.detach()
+        log_q = log_q - (log_q.logsumexp(-1) if lse is None else lse)[:, None]
+        log_p, p = teacher.probabilities(part)
+        kl += (p * (log_p - log_q)).sum(-1)
+        gradient += torch.autograd.grad(logits, x, log_q.exp_().sub_(p))[0]
+    return kl, gradient
+
+
+def _summary(vocabulary: Vocabulary, normed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-sum-exp (n,) and most probable token (n,), the lowest on a tie, over the whole vocabulary."""
+    lse = best = top = None
+    for part in vocabulary.parts:
+        logits = vocabulary.logits(normed, part)
+        highest, where = logits.max(-1)
+        if lse is None or best is None or top is None:
+            lse, best, top = logits.logsumexp(-1), highest, where
+        else:
+            lse = torch.logaddexp(lse, logits.logsumexp(-1))
+            top = torch.where(highest > best, where + part.start, top)
+            best = torch.maximum(best, highest)
+    assert lse is not None
+    assert top is not None
+    return lse, top

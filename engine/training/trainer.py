@@ -1,0 +1,167 @@
+"""Fits the matrices of exit heads to cached hidden states, and measures them. The model itself is not needed, only its LM head."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from adadecode.engine.training.hidden_state_store import Advance, States
+from adadecode.engine.training.kl_divergence import Teacher, Vocabulary, compare, divergence
+from adadecode.profiles.errors import InputError
+
+WARMUP = 0.05
+"""The share of the steps in which the learning rate rises; then it falls to zero along a cosine."""
+
+
+class Trainer:
+    """One matrix T = I + offset (d, d) per depth. Weight decay acts on the offset: it pulls a head towards the identity.
+
+    lr: peak learning rate. batch_tokens: positions a step. seed: of the order in which positions are seen.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        depths: Sequence[int],
+        *,
+        lr: float,
+        epochs: int,
+        batch_tokens: int,
+        seed: int,
+    ) -> None:
+        weight = vocabulary.weight
+        self.vocabulary, self.depths = vocabulary, tuple(depths)
+        self.lr, self.epochs, self.batch_tokens, self.seed = lr, epochs, batch_tokens, seed
+        self.dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        width = weight.shape[1]
+        self.offsets = [
+            nn.Parameter(torch.zeros(width, width, dtype=self.dtype, device=weight.device))
+            for _ in self.depths
+        ]
+        self.optimizer = torch.optim.AdamW(
+            self.offsets, lr=lr, betas=(0.9, 0.98), weight_decay=0.01
+        )
+
+    def transforms(self) -> list[torch.Tensor]:
+        """T (d, d) of each depth, rounded as ExitHeads.save stores it."""
+        return [
+            (torch.eye(len(offset), dtype=self.dtype, device=offset.device) + offset.detach())
+            .half()
+            .to(self.dtype)
+            for offset in self.offsets
+        ]
+
+    # -- training ------------------------------------------------------------------------------------------------------
+
+    def fit(self, states: States, checkpoint: Path, advance: Advance) -> None:
+        """All epochs, from the last one in ``checkpoint`` on. ``advance`` counts steps. Raises InputError where training diverges."""
+        steps = states.steps(self.batch_tokens)
+        first = self._restore(checkpoint)
+        advance(first * steps)
+        for epoch in range(first, self.epochs):
+            order = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            losses = [
+                torch.zeros((), dtype=self.dtype, device=offset.device) for offset in self.offsets
+            ]
+            for step, batch in enumerate(states.batches(self.batch_tokens, order), epoch * steps):
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.lr * schedule(step, self.epochs * steps)
+                self._step(batch, losses)
+                advance(1)
+            self._check(epoch, losses)
+            self._keep(checkpoint, epoch + 1)
+
+    def _step(self, batch: torch.Tensor, losses: list[torch.Tensor]) -> None:
+        """One step of every depth on batch (n, D + 1, d); adds each depth's loss to its sum."""
+        batch = batch.to(self.vocabulary.weight.device)
+        teacher = Teacher(self.vocabulary, batch[:, -1])
+        for index, offset in enumerate(self.offsets):
+            normed = batch[:, index].to(self.dtype)
+            loss = divergence(teacher, normed + normed @ offset.T).mean()
+            loss.backward()
+            losses[index] += loss.detach()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def _check(self, epoch: int, losses: list[torch.Tensor]) -> None:
+        for depth, loss in zip(self.depths, losses, strict=True):
+            if not math.isfinite(float(loss)):
+                raise InputError(
+                    f"the head at depth {depth} diverged in epoch {epoch + 1} with a learning rate of {self.lr:g}: lower --lr"
+                )
+
+    # -- measuring -----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def measure(self, states: States, advance: Advance) -> list[dict[str, Any]]:
+        """Per depth the mean KL (nats) and agreement of top tokens on ``states``, of T = I and of the trained T. ``advance`` counts batches."""
+        transforms = self.transforms()
+        sums = torch.zeros(len(self.depths), 4, dtype=torch.float64)
+        for cached in states.batches(self.batch_tokens):
+            batch = cached.to(self.vocabulary.weight.device)
+            teacher = Teacher(self.vocabulary, batch[:, -1])
+            for index, matrix in enumerate(transforms):
+                normed = batch[:, index].to(self.dtype)
+                found = (*compare(teacher, normed), *compare(teacher, normed @ matrix.T))
+                sums[index] += torch.stack([values.double().sum() for values in found]).cpu()
+            advance(1)
+        names = ("kl_identity", "agreement_identity", "kl", "agreement")
+        return [
+            {
+                "depth": depth,
+                **dict(zip(names, (row / states.rows).tolist(), strict=True)),
+                "positions": states.rows,
+            }
+            for depth, row in zip(self.depths, sums, strict=True)
+        ]
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------------
+
+    def _keep(self, path: Path, epochs: int) -> None:
+        """Offsets and optimizer state after so many epochs, written atomically."""
+        tensors: dict[str, torch.Tensor] = {}
+        for depth, offset in zip(self.depths, self.offsets, strict=True):
+            state = self.optimizer.state[offset]
+            tensors |= {
+                f"{depth}.offset": offset.detach(),
+                f"{depth}.exp_avg": state["exp_avg"],
+                f"{depth}.exp_avg_sq": state["exp_avg_sq"],
+            }
+            tensors[f"{depth}.step"] = state["step"]
+        partial = path.with_suffix(".part")
+        save_file(tensors, partial, metadata={"epochs": json.dumps(epochs)})
+        partial.replace(path)
+
+    def _restore(self, path: Path) -> int:
+        """Load a checkpoint where there is one; returns how many epochs it holds."""
+        if not path.exists():
+            return 0
+        try:
+            with safe_open(path, framework="pt") as file:
+                epochs = int(file.metadata()["epochs"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise InputError(
+                f"the checkpoint {path} is damaged ({error}): delete it to train the heads from the start"
+            ) from error
+        for depth, offset in zip(self.depths, self.offsets, strict=True):
+            offset.data.copy_(tensors[f"{depth}.offset"])
+            averages = {
+                name: tensors[f"{depth}.{name}"].to(offset.device)
+                for name in ("exp_avg", "exp_avg_sq")
+            }
+            self.optimizer.state[offset] = {"step": tensors[f"{depth}.step"], **averages}
+        return epochs
+
+
+def schedule(step: int, steps: int) -> float:
+    """The share of the peak learning rate at this step of so many."""
+    return min((step + 1) / max(1.0, WARMUP * steps), 0.5 * (1 + math.cos(math.pi * step / steps)))

@@ -1,0 +1,352 @@
+"""The hardware catalogue (hardware.toml): what a device can do by its datasheet, and apart from it what public micro-benchmarks measured.
+
+A user's own file has the same form and passes the same checks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from adadecode.profiles.catalog.toml_tables import file_and_name, pick, read_tables
+from adadecode.profiles.errors import DeviceError, nearest
+
+CATALOGUE = Path(__file__).with_name("hardware.toml")
+DTYPES = ("fp32", "fp16", "fp16_acc16", "bf16", "fp8", "int8")
+ALIKE = ("lbm_bandwidth", "read_bandwidth", "dot_bandwidth")
+"""Bandwidths that were each measured by one benchmark wherever they were measured."""
+
+TEMPLATE = """[my-gpu]
+title = "My GPU"
+vendor = "NVIDIA"
+architecture = "ada"          # or "other", with which no peak can be checked
+memory_gib = 24
+bandwidth = 300e9             # bytes/s, datasheet
+peak = { fp16 = 121e12, bf16 = 121e12 }  # FLOP/s, datasheet, dense: without sparsity
+sm_count = 58                 # these two only where the architecture is known
+clock_hz = 2.04e9
+datasheet = "title and address of the datasheet"
+sustained.bandwidth = { value = 235e9, source = "how it was measured" }  # if it was"""
+
+_MIB, _GIB = 2**20, 2**30
+_REQUIRED = ("title", "vendor", "architecture", "memory_gib", "bandwidth", "peak", "datasheet")
+_OPTIONAL = ("sm_count", "clock_hz", "l2_mib", "tdp_w", "sustained")
+
+# Memory never beats its datasheet; the margin is for a rounded one.
+_BANDWIDTH_MARGIN = 1.02
+# Matmuls do, where a card boosts beyond the clock of its datasheet: 15 % on an RTX 5090, 8 % on an RTX 3090. A sparse peak is 100 % away.
+_FLOPS_MARGIN = 1.2
+_CLOCK_MARGIN = 0.1
+_RATIO_MARGIN = 0.05
+
+
+class _Rates(NamedTuple):
+    """Dense FLOPs per multiprocessor and cycle: FP16 on tensor cores, adding up in FP32, and FP32 without them."""
+
+    tensor: int
+    vector: int
+
+
+_ARCHITECTURES = {
+    "volta": _Rates(1024, 128),
+    "turing": _Rates(1024, 128),
+    "ampere": _Rates(2048, 128),
+    "ampere-ga10x": _Rates(1024, 256),
+    "ampere-geforce": _Rates(512, 256),
+    "ada": _Rates(1024, 256),
+    "ada-geforce": _Rates(512, 256),
+    "hopper": _Rates(4096, 256),
+    "blackwell": _Rates(8192, 256),
+    "blackwell-geforce": _Rates(512, 256),
+    "cdna3": _Rates(2048, 256),
+}
+_UNCHECKED = ("tpu", "other")
+_WITHOUT_BF16 = ("volta", "turing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A figure that somebody measured, in bytes/s or FLOP/s, and where it is published."""
+
+    value: float
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """One accelerator: datasheet figures, and what was measured on it.
+
+    memory_bytes: capacity as marketed, a "GB" taken as 2**30; the driver keeps a few percent of it. bandwidth: bytes/s. peak_flops: dtype
+    (of ``DTYPES``) to dense FLOP/s. clock_hz: boost clock. datasheet: source of all these. sustained_bandwidth (bytes/s, of
+    whichever benchmark was found) and sustained_flops (dtype to FLOP/s, large dense matmuls): None and absent where no measurement was found.
+
+    lbm_bandwidth, read_bandwidth and dot_bandwidth (bytes/s, or None): each of one benchmark on every device that has it, so that ratios between
+    devices mean something. lbm_bandwidth: lattice Boltzmann streaming, lower than a plain read but measured the same way everywhere.
+    read_bandwidth: a plain read, on fewer devices. dot_bandwidth: a dot product of two long vectors, which only reads, on fewer still.
+
+    Raises DeviceError for a figure that is missing, absurd, or a sparse or non-tensor peak in the place of a dense tensor peak.
+    """
+
+    name: str
+    title: str
+    vendor: str
+    architecture: str
+    memory_bytes: int
+    bandwidth: float
+    peak_flops: Mapping[str, float] = field(hash=False)
+    datasheet: str
+    sm_count: int | None = None
+    clock_hz: float | None = None
+    l2_bytes: int | None = None
+    tdp_watts: float | None = None
+    sustained_bandwidth: Measured | None = None
+    lbm_bandwidth: Measured | None = None
+    read_bandwidth: Measured | None = None
+    dot_bandwidth: Measured | None = None
+    sustained_flops: Mapping[str, Measured] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        _check_figures(self)
+        _check_sustained(self)
+        _check_peaks(self)
+
+    def peak(self, dtype: str) -> float:
+        """Dense datasheet FLOP/s in this dtype. Raises DeviceError where the datasheet gives none."""
+        if dtype not in self.peak_flops:
+            raise DeviceError(
+                f"{self.name} has no {dtype} peak (it has {', '.join(self.peak_flops)}): choose one of these with --dtype"
+            )
+        return self.peak_flops[dtype]
+
+
+@cache
+def catalogue() -> dict[str, Device]:
+    """Every device of hardware.toml by name, in its order."""
+    return read_devices(CATALOGUE)
+
+
+def find_device(name_or_path: str | Path) -> Device:
+    """The device of this name in the catalogue, or the one in a TOML file of the same form: ``FILE.toml``, ``FILE.toml:NAME`` for one of several.
+
+    Raises DeviceError for an unknown name, with the nearest ones and a template of a file.
+    """
+    text = str(name_or_path)
+    if filed := file_and_name(text):
+        path, name = filed
+        return pick(read_devices(path), path, name, "device", DeviceError)
+    known = catalogue()
+    wanted = text.strip().lower()
+    if wanted not in known:
+        raise DeviceError(
+            f"no device {text!r} in the catalogue, {nearest(wanted, known)}; describe another one in a file and give its path, FILE.toml:\n\n{TEMPLATE}"
+        )
+    return known[wanted]
+
+
+def read_devices(path: Path) -> dict[str, Device]:
+    """Every device of a TOML file by name. Raises DeviceError for a file that cannot be read and for whatever fails a check."""
+    missing = f"give the name of a device of the catalogue, or the path of a TOML file such as\n\n{TEMPLATE}"
+    tables = read_tables(path, missing, DeviceError)
+    sources = tables.pop("sources", {})
+    if not isinstance(sources, dict):
+        raise DeviceError(f"sources is {sources!r} in {path}: wanted a table of texts")
+    if not tables:
+        raise DeviceError(f"no device in {path}: wanted one or more tables such as\n\n{TEMPLATE}")
+    return {name: _device(name, table, sources) for name, table in tables.items()}
+
+
+def _device(name: str, entry: object, sources: Mapping[str, str]) -> Device:
+    """One table of a file as a Device."""
+    table = _checked_table(name, entry)
+    sustained = {
+        figure: _measured(f"{name}.sustained.{figure}", one, sources)
+        for figure, one in table.get("sustained", {}).items()
+    }
+    return Device(
+        name=name,
+        title=table["title"],
+        vendor=table["vendor"],
+        architecture=table["architecture"],
+        memory_bytes=_bytes(name, "memory_gib", table, _GIB),
+        bandwidth=table["bandwidth"],
+        peak_flops=dict(table["peak"]),
+        datasheet=_source(name, table["datasheet"], sources),
+        sm_count=table.get("sm_count"),
+        clock_hz=table.get("clock_hz"),
+        l2_bytes=_bytes(name, "l2_mib", table, _MIB) if "l2_mib" in table else None,
+        tdp_watts=table.get("tdp_w"),
+        sustained_bandwidth=sustained.pop("bandwidth", None),
+        lbm_bandwidth=sustained.pop("lbm_bandwidth", None),
+        read_bandwidth=sustained.pop("read_bandwidth", None),
+        dot_bandwidth=sustained.pop("dot_bandwidth", None),
+        sustained_flops=sustained,
+    )
+
+
+def _checked_table(name: str, table: object) -> dict[str, Any]:
+    """The table, once it has the keys that a device needs, and no other."""
+    if not isinstance(table, dict):
+        raise DeviceError(f"{name} = {table!r} is no device: wanted a table such as\n\n{TEMPLATE}")
+    missing = [key for key in _REQUIRED if key not in table]
+    unknown = [key for key in table if key not in (*_REQUIRED, *_OPTIONAL)]
+    if missing:
+        raise DeviceError(
+            f"device {name} lacks {', '.join(missing)}: a device is described as in\n\n{TEMPLATE}"
+        )
+    if unknown:
+        raise DeviceError(
+            f"device {name} has {', '.join(unknown)}, which means nothing here: wanted only {', '.join((*_REQUIRED, *_OPTIONAL))}"
+        )
+    for key in ("peak", "sustained"):
+        if not isinstance(table.get(key, {}), dict):
+            raise DeviceError(
+                f"{name}.{key} is {table[key]!r}: wanted a table of figures by dtype, as in\n\n{TEMPLATE}"
+            )
+    return table
+
+
+def _measured(figure: str, entry: object, sources: Mapping[str, str]) -> Measured:
+    if not isinstance(entry, dict) or set(entry) != {"value", "source"}:
+        raise DeviceError(
+            f"{figure} is {entry!r}: wanted {{ value = NUMBER, source = TEXT }}, for a figure nobody can look up is a guess"
+        )
+    return Measured(value=entry["value"], source=_source(figure, entry["source"], sources))
+
+
+def _source(figure: str, text: object, sources: Mapping[str, str]) -> str:
+    """Where a figure is from: the text itself, or what the file's [sources] has under it."""
+    return _checked_text(
+        f"the source of {figure}", sources.get(text, text) if isinstance(text, str) else text
+    )
+
+
+def _checked_text(what: str, text: object) -> str:
+    if not isinstance(text, str) or not text.strip():
+        raise DeviceError(f"{what} is {text!r}: wanted a text that others can look up")
+    return text
+
+
+def _bytes(name: str, key: str, table: Mapping[str, Any], unit: int) -> int:
+    _check_positive(f"{name}.{key}", table[key])
+    return round(float(table[key]) * unit)
+
+
+def _check_positive(figure: str, value: object) -> None:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not math.isfinite(value)
+        or value <= 0
+    ):
+        raise DeviceError(f"{figure} is {value!r}: wanted a finite number above 0")
+
+
+def _check_figures(device: Device) -> None:
+    """Texts that say something, dtypes that are known, and numbers that are positive and finite."""
+    for key in ("title", "vendor", "datasheet"):
+        _checked_text(f"{device.name}.{key}", getattr(device, key))
+    if device.architecture not in (*_ARCHITECTURES, *_UNCHECKED):
+        names = ", ".join((*_ARCHITECTURES, *_UNCHECKED))
+        raise DeviceError(
+            f"{device.name}: architecture {device.architecture!r} is none of {names}: take 'other' if it is another one"
+        )
+    if not device.peak_flops:
+        raise DeviceError(
+            f"{device.name} has no peak: wanted dense FLOP/s for one or more of {', '.join(DTYPES)}"
+        )
+    for dtype in (*device.peak_flops, *device.sustained_flops):
+        if dtype not in DTYPES:
+            raise DeviceError(
+                f"{device.name}: {dtype!r} is no dtype: wanted one of {', '.join(DTYPES)}"
+            )
+    for key in ("memory_bytes", "bandwidth", "sm_count", "clock_hz", "l2_bytes", "tdp_watts"):
+        if getattr(device, key) is not None:
+            _check_positive(f"{device.name}.{key}", getattr(device, key))
+    if device.sm_count is not None and not isinstance(device.sm_count, int):
+        raise DeviceError(f"{device.name}.sm_count is {device.sm_count!r}: wanted a whole number")
+    for dtype, flops in device.peak_flops.items():
+        _check_positive(f"{device.name}.peak.{dtype}", flops)
+
+
+def _check_sustained(device: Device) -> None:
+    """What was measured has a source and stays near or below the datasheet."""
+    bandwidths = {"bandwidth": device.sustained_bandwidth} | {
+        name: getattr(device, name) for name in ALIKE
+    }
+    pairs = [
+        (what, one, device.bandwidth, _BANDWIDTH_MARGIN) for what, one in bandwidths.items() if one
+    ]
+    pairs += [
+        (dtype, one, device.peak(dtype), _FLOPS_MARGIN)
+        for dtype, one in device.sustained_flops.items()
+    ]
+    for what, measured, ceiling, margin in pairs:
+        figure = f"{device.name}.sustained.{what}"
+        _check_positive(figure, measured.value)
+        _checked_text(f"the source of {figure}", measured.source)
+        if measured.value > margin * ceiling:
+            raise DeviceError(
+                f"{figure} is {measured.value:.4g}, above the datasheet's {ceiling:.4g}: check the units and the datasheet figure"
+            )
+
+
+def _check_peaks(device: Device) -> None:
+    """No sparse peak stands as a dense one, and no peak without tensor cores as one with them: multiprocessors x clock x rate tells."""
+    rates = _ARCHITECTURES.get(device.architecture)
+    if rates is None:
+        return
+    if device.sm_count is None or device.clock_hz is None:
+        raise DeviceError(
+            f"{device.name} lacks sm_count or clock_hz: with architecture {device.architecture!r} its peaks are checked against them"
+        )
+    cycles = device.sm_count * device.clock_hz
+    for dtype in ("fp16", "bf16"):
+        _check_near(
+            device,
+            dtype,
+            cycles * rates.tensor,
+            _CLOCK_MARGIN,
+            "multiprocessors x clock x tensor FLOPs per cycle",
+        )
+    _check_near(
+        device,
+        "fp32",
+        cycles * rates.vector,
+        _CLOCK_MARGIN,
+        "multiprocessors x clock x FP32 FLOPs per cycle",
+    )
+    if "bf16" in device.peak_flops and device.architecture in _WITHOUT_BF16:
+        raise DeviceError(
+            f"{device.name} is given a bf16 peak, but {device.architecture} has no bf16 tensor cores: leave it out"
+        )
+    known = next((dtype for dtype in ("fp16", "bf16") if dtype in device.peak_flops), None)
+    if known is None:
+        return
+    for dtype in ("fp16_acc16", "fp8"):
+        _check_near(device, dtype, 2 * device.peak(known), _RATIO_MARGIN, f"twice its {known} peak")
+    full = device.peak_flops.get("fp16_acc16", device.peak(known))
+    _check_near(
+        device,
+        "int8",
+        2 * full,
+        _RATIO_MARGIN,
+        f"twice its {known} peak at full rate (fp16_acc16 where that is given)",
+    )
+
+
+def _check_near(device: Device, dtype: str, wanted: float, margin: float, why: str) -> None:
+    got = device.peak_flops.get(dtype, wanted)
+    if abs(got / wanted - 1) <= margin:
+        return
+    hint = "check it"
+    if got > 1.7 * wanted:
+        hint = "this looks like the peak with sparsity, or of FP16 sums (which is fp16_acc16): give the dense one of FP32 sums"
+    elif got < 0.6 * wanted:
+        hint = "this looks like the peak without tensor cores"
+    raise DeviceError(
+        f"{device.name}: {dtype} peak is {got:.4g} FLOP/s, wanted about {wanted:.4g} ({why}): {hint}"
+    )

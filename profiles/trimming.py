@@ -1,0 +1,38 @@
+"""Which visits of a recording show the machine as it mostly is.
+
+A recording comes back to the points of the latency table in many visits (the column ``repeat``), each about as long as a short run. A
+run's time is a sum, and only means add up; but what disturbs a shared machine lasts longer than one piece of work: it slows a
+visit, or a run, as a whole. So visits are kept or dropped as a whole, and the samples of those that are kept are averaged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+
+def usual_visits(latency: pd.DataFrame, points: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    """Which rows of a ``latency`` table belong to the middle half of the visits, by how long a visit took for what it measured.
+
+    points: the number of the point that each row is a sample of. Visits are compared with those at the same contexts. A point that
+    only dropped visits came to keeps all its samples; fewer than four visits are all kept.
+    """
+    seconds = latency["seconds"]
+    usual = seconds.groupby(points).transform("mean")
+    visits = pd.DataFrame({"seconds": seconds, "usual": usual}).groupby(latency["repeat"]).sum()
+    visits["level"] = visits["seconds"] / visits["usual"]
+    visits["contexts"] = (
+        latency["context"]
+        .groupby(latency["repeat"])
+        .agg(lambda contexts: str(sorted(set(contexts))))
+    )
+    place = visits.groupby("contexts")["level"].rank(method="first")
+    count = visits.groupby("contexts")["level"].transform("size")
+    middle = (place > count // 4) & (place <= count - count // 4)
+    kept = latency["repeat"].map(middle).to_numpy(dtype=bool)
+    lost = ~pd.Series(kept).groupby(points).transform("any").to_numpy(dtype=bool)
+    answer: NDArray[np.bool_] = kept | lost
+    return answer

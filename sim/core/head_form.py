@@ -1,0 +1,66 @@
+"""What a head multiplies with: the model's whole LM head, the rows of a shortlist of its tokens, or either of them in int8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from adadecode.profiles.catalog.model_shape import ModelShape
+from adadecode.profiles.errors import HeadsError, ShapeError
+
+DTYPES = ("int8",)
+"""Formats that heads may have of their own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadForm:
+    """The form of a model's exit heads; checks itself.
+
+    shortlist: of how many tokens they give logits, None for the whole vocabulary. dtype: format of all that a head reads, T and rows of the LM head,
+    where it is not the model's own. Verification stays as it is, so that no form changes a text. Raises HeadsError.
+    """
+
+    shortlist: int | None = None
+    dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.shortlist is not None and (
+            isinstance(self.shortlist, bool)
+            or not isinstance(self.shortlist, int)
+            or self.shortlist < 1
+        ):
+            raise HeadsError(
+                f"a shortlist holds at least 1 token, got {self.shortlist!r}: leave it out for the whole vocabulary"
+            )
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise HeadsError(
+                f"no heads in {self.dtype!r}: wanted {', '.join(DTYPES)}, or none for the model's own format"
+            )
+
+    def check_shape(self, shape: ModelShape) -> None:
+        """Raises ShapeError for a shortlist that leaves out no token of this model."""
+        if self.shortlist is not None and self.shortlist >= shape.vocab_size:
+            raise ShapeError(
+                f"a shortlist of {self.shortlist} tokens leaves out none of the {shape.vocab_size} of {shape.name}: take fewer"
+            )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether heads use the model's LM head as it is."""
+        return self.shortlist is None and self.dtype is None
+
+    @property
+    def label(self) -> str:
+        """Like ``full``, ``shortlist:4096``, ``int8``, ``shortlist:4096 int8``."""
+        words = ([] if self.shortlist is None else [f"shortlist:{self.shortlist}"]) + (
+            [] if self.dtype is None else [self.dtype]
+        )
+        return " ".join(words) or "full"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"shortlist": self.shortlist, "dtype": self.dtype}
+
+
+FULL = HeadForm()
+"""The paper's: E*(T h) over the whole vocabulary, in the model's own format."""

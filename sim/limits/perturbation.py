@@ -1,0 +1,69 @@
+"""Recorded texts whose heads are wrong more often, or less often, than they were: the trace itself, with some answers exchanged.
+
+Which outputs these are is drawn, the same ones first whatever the share, so that more mistakes are never luck. Confidences stay: a head that is wrong where it
+was right is as sure as before, which is the dear way to be wrong. After a draft that nobody made, nothing was recorded: a recorded branch stands in
+(`adadecode.sim.replay.outcomes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adadecode.sim.core.design import Design
+from adadecode.sim.replay.compiled import CompiledReplay
+
+OTHER = -2
+"""Stands for the wrong token of a head that was right; no vocabulary has it."""
+
+_Array = NDArray[np.float64]
+
+
+def mistaken(
+    replay: CompiledReplay,
+    wrong: float | _Array = 0.0,
+    right: float | _Array = 0.0,
+    *,
+    seed: int = 0,
+) -> CompiledReplay:
+    """The same texts, where a share of right answers is wrong and a share of wrong ones right: one share for all heads, or one each ([depths]).
+
+    Heads go wrong together: an output is hard for all of them, or for none.
+    """
+    heads = len(replay.depths)
+    drawn: _Array = np.random.default_rng(seed).random((replay.token.shape[1],))
+    drawn[replay.first[:-1]] = 1.0  # nobody spoke before the first output
+    token, roots = replay.token.copy(), replay.tree.roots.copy()
+    agrees = token[:-1] == token[-1]
+    spoiled, mended = (
+        where & (drawn < np.broadcast_to(share, heads)[:, None])
+        for where, share in ((agrees, np.asarray(wrong)), (~agrees, np.asarray(right)))
+    )
+    token[:-1] = np.where(spoiled, OTHER, np.where(mended, token[-1], token[:-1]))
+    roots[:heads][spoiled] = -1
+    return replace(
+        replay, token=token, ends=np.isin(token, replay.eos), tree=replace(replay.tree, roots=roots)
+    )
+
+
+def silent(replay: CompiledReplay) -> CompiledReplay:
+    """The same texts, where no head is ever sure of anything: each is asked, and none drafts."""
+    return replace(replay, confidence=np.zeros_like(replay.confidence))
+
+
+def agreement(replay: CompiledReplay, prompts: Sequence[int]) -> _Array:
+    """[depths] share of outputs of these prompts at which a head says what the last layer says."""
+    spoken = np.zeros(replay.token.shape[1], dtype=np.bool_)
+    for prompt in prompts:
+        place = replay.prompts.index(prompt)
+        spoken[replay.first[place] + 1 : replay.first[place + 1]] = True
+    shares: _Array = (replay.token[:-1, spoken] == replay.token[-1, spoken]).mean(axis=1)
+    return shares
+
+
+def asked(design: Design, n_layers: int) -> tuple[int, ...]:
+    """Depths of the heads that a design ever asks: none at gamma 1."""
+    return design.boundaries(n_layers)[1:-1]

@@ -1,0 +1,125 @@
+"""How much an answer hangs on each thing it assumes: everything else held, this one changed a little either way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adadecode.sim.core.design import Design
+from adadecode.sim.hardware.attention_latency import Attending
+from adadecode.sim.limits.perturbation import agreement, mistaken
+from adadecode.sim.limits.time_breakdown import KINDS, Bill, Billing
+
+CONTEXT, MISTAKES = "context", "mistakes"
+ASSUMPTIONS = {**KINDS, CONTEXT: "context", MISTAKES: "wrong heads"}
+"""What is changed: seconds of a kind of work; how long contexts are; how often heads are wrong."""
+
+DRAWS = 8
+"""Times that other mistakes are drawn. On the demo profile a tenth more of them costs designs 0.02 to 0.05 of their speedups, give or take 0.004 to 0.009 where
+they are drawn once."""
+
+_Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sway:
+    """What becomes of some designs where one assumption is ``change`` off (-0.1: a tenth less). speedups: [designs]."""
+
+    assumption: str
+    change: float
+    speedups: _Array
+
+
+def sways(
+    billing: Billing,
+    designs: Sequence[Design],
+    change: float,
+    *,
+    attending: Attending | None = None,
+    cap: int,
+) -> Iterator[Sway]:
+    """Every assumption less and more, that means something here: a kind of work that takes time, contexts where a table tells what they take.
+
+    mistakes: every head is wrong so many times as often, at the same confidence (`adadecode.sim.limits.perturbation`).
+    """
+    bill = billing.bill(designs)
+    for place, kind in enumerate(KINDS):
+        if bill.seconds[:, place].any():
+            for off in (-change, change):
+                yield Sway(assumption=kind, change=off, speedups=bill.speedups({kind: 1 + off}))
+    if attending is not None and attending.told:
+        seen = Billing.of(billing.replay, billing.prompts, attending, cap + 1).bill(designs).tpots
+        for off in (-change, change):
+            tpots = bill.tpots + off * seen
+            yield Sway(assumption=CONTEXT, change=off, speedups=tpots[0] / tpots[1:])
+    for off in (-change, change):
+        yield Sway(assumption=MISTAKES, change=off, speedups=misled(billing, designs, off))
+
+
+def misled(billing: Billing, designs: Sequence[Design], change: float) -> _Array:
+    """[designs] speedups where every head is wrong 1 + change times as often; the mean over DRAWS."""
+    right = agreement(billing.replay, billing.prompts)
+    more = np.minimum(
+        1.0, np.divide(change * (1 - right), right, out=np.zeros_like(right), where=right > 0)
+    )
+    shares = {"wrong": more} if change > 0 else {"right": np.full(len(right), -change)}
+    return mean_bill(
+        [
+            billing.bill(designs, replay=mistaken(billing.replay, **shares, seed=seed))
+            for seed in range(DRAWS)
+        ]
+    )
+
+
+def mean_bill(bills: Sequence[Bill]) -> _Array:
+    """[designs] speedups over all draws together."""
+    tpots = np.mean([bill.tpots for bill in bills], axis=0)
+    speedups: _Array = tpots[0] / tpots[1:]
+    return speedups
+
+
+class Row(NamedTuple):
+    """One assumption: the speedup where it is less and where it is more, and the larger move, over the speedup now."""
+
+    assumption: str
+    less: float
+    more: float
+    effect: float
+
+
+def tornado(changed: Sequence[Sway], now: float) -> list[Row]:
+    """Of the first design, a row for each assumption: what moves it most comes first."""
+    ends = {(sway.assumption, sway.change > 0): float(sway.speedups[0]) for sway in changed}
+    rows = []
+    for name in dict.fromkeys(sway.assumption for sway in changed):
+        less, more = ends[name, False], ends[name, True]
+        rows.append(Row(name, less, more, max(abs(less - now), abs(more - now)) / now))
+    return sorted(rows, key=lambda row: -row.effect)
+
+
+class Turn(NamedTuple):
+    """Where another design is the best: what was changed, that design's speedup there, and that of the one that was the best before."""
+
+    what: str
+    best: str
+    speedup: float
+    before: float
+
+
+def turns(
+    designs: Sequence[Design], now: _Array, cases: Mapping[str, _Array]
+) -> tuple[int, list[Turn]]:
+    """Which of the designs is the best now, and in which cases another one is. now, and each case: [designs] speedups."""
+    best = int(np.argmax(now))
+    found = []
+    for what, speedups in cases.items():
+        other = int(np.argmax(speedups))
+        if speedups[other] > speedups[best]:
+            found.append(
+                Turn(what, designs[other].label, float(speedups[other]), float(speedups[best]))
+            )
+    return best, found

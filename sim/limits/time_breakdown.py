@@ -1,0 +1,118 @@
+"""What designs spend their time on, by kind of work: what every question about dearer or cheaper work is a sum of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adadecode.sim.core.design import Design, Policy
+from adadecode.sim.replay.compiled import CompiledReplay
+from adadecode.sim.replay.kernel import RUN
+from adadecode.sim.replay.price_list import PARTS, PriceList
+from adadecode.sim.replay.pricer import Latencies
+from adadecode.sim.replay.work_histogram import WorkHistogram
+
+KINDS = {
+    "layers_one": "layers, one token",
+    "layers_several": "layers, several tokens",
+    "heads": "head checks",
+    "verify": "verification",
+    "host": "host",
+}
+"""Kinds of work, and what people read. The embedding goes with the layers; the host's share of any piece of work is the host's."""
+
+VANILLA = Design(policy=Policy.VANILLA)
+
+_Array = NDArray[np.float64]
+
+
+class Tabled(Latencies, Protocol):
+    """Latencies that are linear between the contexts they know."""
+
+    @property
+    def contexts(self) -> tuple[int, ...]:
+        """Rising."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bill:
+    """Seconds per output token after the first, by design and kind.
+
+    work: what was done, a row each: vanilla first, then the designs. seconds: [1 + designs, KINDS].
+    """
+
+    work: WorkHistogram
+    seconds: _Array
+
+    @property
+    def vanilla(self) -> _Array:
+        """[KINDS]."""
+        first: _Array = self.seconds[0]
+        return first
+
+    @property
+    def tpots(self) -> _Array:
+        """[1 + designs] of all kinds together, vanilla's first."""
+        total: _Array = self.seconds.sum(axis=1)
+        return total
+
+    def speedups(self, factors: Mapping[str, float] | None = None) -> _Array:
+        """[designs] over vanilla, where the kinds named take so many times as long, for vanilla too."""
+        weights = np.array([(factors or {}).get(kind, 1.0) for kind in KINDS])
+        seconds: _Array = self.seconds @ weights
+        ratios: _Array = seconds[0] / seconds[1:]
+        return ratios
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Billing:
+    """Bills designs on some prompts with one table of latencies. Build with `of`."""
+
+    replay: CompiledReplay
+    prompts: tuple[int, ...]
+    contexts: tuple[int, ...]
+    prices: PriceList
+
+    @classmethod
+    def of(
+        cls, replay: CompiledReplay, prompts: Sequence[int], latency: Tabled, max_tokens: int
+    ) -> Billing:
+        """max_tokens: 1 + the largest cap."""
+        marks = replay.count([], prompts, contexts=latency.contexts).marks
+        prices = PriceList(
+            latency=latency, n_layers=replay.n_layers, marks=marks, max_tokens=max_tokens
+        )
+        return cls(replay=replay, prompts=tuple(prompts), contexts=latency.contexts, prices=prices)
+
+    def bill(
+        self,
+        designs: Sequence[Design],
+        *,
+        replay: CompiledReplay | None = None,
+        prompts: Sequence[int] | None = None,
+    ) -> Bill:
+        """replay: of the same prompts, where heads say something else on them. prompts: some of them. Raises DesignError, LatencyError."""
+        chosen = self.prompts if prompts is None else prompts
+        work = (replay or self.replay).count([VANILLA, *designs], chosen, contexts=self.contexts)
+        runs, alone = work.key("kind") == RUN, work.key("n_tokens") == 1
+        one, several, rest = (
+            dict(zip(PARTS, self._priced(work, which).T, strict=True))
+            for which in (runs & alone, runs & ~alone, ~runs)
+        )
+        by_kind = (
+            *(part["layers"] + part["layers_discarded"] for part in (one, several)),
+            rest["heads"] + rest["heads_discarded"],
+            rest["verify"] + rest["verify_discarded"],
+            one["host"] + several["host"] + rest["host"],
+        )
+        tokens = work.tally("tokens") - len(work.prefills)
+        return Bill(work=work, seconds=np.stack(by_kind, axis=1) / tokens[:, None])
+
+    def _priced(self, work: WorkHistogram, which: NDArray[np.bool_]) -> _Array:
+        """[designs, PARTS] of some entries alone."""
+        return self.prices.price(replace(work, keys=work.keys[which], sums=work.sums[which]))

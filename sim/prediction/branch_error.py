@@ -1,0 +1,203 @@
+"""How far the branch model errs: recorded branches are withheld, and what is drawn in their place is held against them.
+
+Every measured cell that was seen to reject is replayed twice: as recorded, and as if no branch of its prompt had been recorded. What
+stands in then comes from other prompts' branches only (leave one prompt out), as it would for a branch nobody recorded. The
+text, and so where a round fails, is the same; how many drafts follow a wrong one, and how many heads are asked, may differ.
+
+A recording keeps the likely branches: what is measured on them is carried over to the unlikely ones that a prediction has to model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import pandas as pd
+
+from adadecode.profiles.errors import InputError
+from adadecode.profiles.store import Profile
+from adadecode.profiles.trace import Said, Trace
+from adadecode.sim.core.design import Design, Policy
+from adadecode.sim.measurements.runs import Cell
+from adadecode.sim.replay.outcomes import BranchModel, Row
+from adadecode.sim.replay.pricer import Latencies
+from adadecode.sim.replay.simulation import ReplayedRun, replay
+
+MOST_CELLS = 256
+"""More cells than these are sampled, so that a prediction stays fast on any profile."""
+
+ERRORS = ("seconds_error", "speedup_error", "discarded_error", "checks_error")
+COLUMNS = ("design", "policy", "prompt", "share", *ERRORS)
+
+
+class Withheld(BranchModel):
+    """Takes no branch of the prompt it is asked about for recorded, and draws from those of other prompts."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__(trace)
+        self._others: dict[tuple[int, int], list[tuple[int, Row]]] = {}
+
+    def recorded(self, prompt: int, output: int, path: tuple[int, ...], depth: int) -> Said | None:
+        """Nothing. Raises DesignError where no head was trained at ``depth``."""
+        super().recorded(prompt, output, path, depth)
+        return None
+
+    def branch(self, prompt: int, output: int, path: tuple[int, ...]) -> Row:
+        """A row of another prompt's branch, chosen as by any BranchModel."""
+        return self._draw(self.others(prompt, len(path)), prompt, output, path)
+
+    def others(self, prompt: int, steps: int) -> list[tuple[int, Row]]:
+        """What a branch of ``prompt`` with ``steps`` drafts is drawn from: (prompt, row); nothing where no other prompt has a branch."""
+        key = (prompt, steps)
+        if key not in self._others:
+            pools = self.by_steps.get(steps, []), self.any
+            self._others[key] = next(
+                filter(None, ([pair for pair in pool if pair[0] != prompt] for pool in pools)), []
+            )
+        return self._others[key]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BranchErrors:
+    """What withholding the recorded branches does.
+
+    cells: one row for each design and prompt whose replay rests on withheld branches and on none that is not recorded: design, policy, prompt,
+    share (of the time, in rounds that rest on drawn branches), and signed errors relative to the exact replay: seconds_error,
+    speedup_error, discarded_error (drafts discarded), checks_error (heads asked).
+    """
+
+    cells: pd.DataFrame
+
+    def per_share(self, policy: Policy) -> float | None:
+        """Mean magnitude of the error of a cell's seconds / its mean share; None where no cell of this policy was measured.
+
+        Policies are kept apart: ``fixed`` drafts on whatever its head says, so its shares are large and its errors none.
+        """
+        part = self.cells[self.cells["policy"] == str(policy)]
+        return float(part["seconds_error"].abs().sum() / part["share"].sum()) if len(part) else None
+
+    def expected(self, design: Design, share: float) -> float | None:
+        """The relative error of the run time to expect where this share of it is modelled: in the mean, either way.
+
+        0 of no share. None where it was not measured: for a policy whose cells never rested on recorded branches, and for
+        unverified designs, of which nothing recorded tells how they go on.
+        """
+        if share == 0:
+            return 0.0
+        per_share = self.per_share(design.policy) if design.verify else None
+        return None if per_share is None else share * per_share
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: all cells, and those of each policy. Errors as magnitudes; null where nothing was measured."""
+        policies = [Policy(name) for name in dict.fromkeys(self.cells["policy"])]
+        return {
+            **_summary(self.cells),
+            "policies": {
+                str(policy): {
+                    **_summary(self.cells[self.cells["policy"] == str(policy)]),
+                    "error_per_share": self.per_share(policy),
+                }
+                for policy in policies
+            },
+        }
+
+
+def rejecting_cells(profile: Profile) -> tuple[Cell, ...]:
+    """The verified designs and prompts with a measured round that discarded a draft, at most MOST_CELLS of them, by a hash of which they are."""
+    rounds = profile.rounds
+    rejected = rounds[
+        rounds["verify"].astype(bool) & (rounds["exits"].map(len) > rounds["accepted"])
+    ]
+    columns: Iterable[list[Any]] = (
+        rejected[name].tolist() for name in ("policy", "placement", "gammas", "cap", "prompt")
+    )
+    found = dict.fromkeys(
+        (policy, tuple(heads), tuple(gammas), cap, prompt)
+        for policy, heads, gammas, cap, prompt in zip(*columns, strict=True)
+    )
+    kept = found if len(found) <= MOST_CELLS else sorted(found, key=_number)[:MOST_CELLS]
+    return tuple(
+        (Design(policy=Policy(policy), placement=heads, gammas=gammas, cap=cap), prompt)
+        for policy, heads, gammas, cap, prompt in kept
+    )
+
+
+def _number(cell: tuple[Any, ...]) -> bytes:
+    """A hash, to sample by."""
+    return hashlib.blake2b(repr(cell).encode(), digest_size=8).digest()
+
+
+def branch_errors(model: BranchModel, latency: Latencies, cells: Iterable[Cell]) -> BranchErrors:
+    """Replay these cells with the recorded branches of the model's trace, and without.
+
+    Left out: designs that cannot be replayed with these latencies, and prompts when no other has a recorded branch.
+    """
+    withheld = Withheld(model.trace)
+    prompts: dict[Design, list[int]] = {}
+    for design, prompt in cells:
+        if withheld.others(prompt, 1):
+            prompts.setdefault(design, []).append(prompt)
+    rows = chain.from_iterable(
+        _rows(design, chosen, model, withheld, latency) for design, chosen in prompts.items()
+    )
+    return BranchErrors(cells=pd.DataFrame(list(rows), columns=list(COLUMNS)))
+
+
+def _rows(
+    design: Design,
+    prompts: Sequence[int],
+    model: BranchModel,
+    withheld: Withheld,
+    latency: Latencies,
+) -> list[dict[str, Any]]:
+    try:
+        exact, drawn = (
+            replay(model.trace, latency, design, prompts, model=which)
+            for which in (model, withheld)
+        )
+    except InputError:
+        return []
+    return [
+        _row(design, a, b)
+        for a, b in zip(exact, drawn, strict=True)
+        if a.modelled_seconds == 0 < b.modelled_seconds
+    ]
+
+
+def _row(design: Design, exact: ReplayedRun, drawn: ReplayedRun) -> dict[str, Any]:
+    (discarded, checks), (drawn_discarded, drawn_checks) = _counts(exact), _counts(drawn)
+    return {
+        "design": design.label,
+        "policy": str(design.policy),
+        "prompt": exact.prompt,
+        "share": drawn.modelled_seconds / drawn.seconds,
+        "seconds_error": drawn.seconds / exact.seconds - 1,
+        "speedup_error": exact.seconds / drawn.seconds - 1,  # vanilla has no branches
+        "discarded_error": drawn_discarded / discarded - 1,
+        "checks_error": drawn_checks / checks - 1,
+    }
+
+
+def _counts(run: ReplayedRun) -> tuple[int, int]:
+    """Drafts discarded, heads asked."""
+    return sum(len(r.exits) - r.accepted for r in run.rounds), sum(
+        len(r.checks) for r in run.rounds
+    )
+
+
+def _summary(cells: pd.DataFrame) -> dict[str, Any]:
+    if not len(cells):
+        return {
+            "cells": 0,
+            "share": None,
+            **{name: {"median": None, "p90": None} for name in ERRORS},
+        }
+    sizes = {name: cells[name].abs() for name in ERRORS}
+    spreads = {
+        name: {"median": float(size.median()), "p90": float(size.quantile(0.9))}
+        for name, size in sizes.items()
+    }
+    return {"cells": len(cells), "share": float(cells["share"].mean()), **spreads}

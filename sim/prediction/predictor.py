@@ -1,0 +1,169 @@
+"""What a design would give: seconds per token, speedup, and how often heads are used and right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+from adadecode.profiles.errors import ProfileError
+from adadecode.profiles.latency import LatencyTable
+from adadecode.profiles.store import Profile
+from adadecode.profiles.trace import Trace
+from adadecode.sim.core.design import Design, Policy
+from adadecode.sim.measurements.runs import Cell
+from adadecode.sim.prediction.branch_error import BranchErrors, branch_errors, rejecting_cells
+from adadecode.sim.replay.outcomes import BranchModel
+from adadecode.sim.replay.pricer import Latencies
+from adadecode.sim.replay.simulation import ReplayedRun, replay
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """One design on some prompts of a profile. Seconds; shares in 0..1.
+
+    tpot_s: decoding time / (outputs - 1 of each prompt). ttft_s: mean prefill. speedup: vanilla's tpot_s on the same prompts / this one's.
+    early_rate: drafts / positions tested by at least one head. reject_rate: drafts discarded / drafts, as the paper counts them
+    (everything from the first wrong one on). Both are 0 where nothing was tested or drafted. modelled_share: of the time, in
+    rounds that rest on branches nobody recorded. modelled_error: relative error of the time to expect from these, by
+    `BranchErrors.expected`; None where it was not measured. texts_differ: prompts whose text is not vanilla's (unverified designs only).
+    """
+
+    design: Design
+    prompts: int
+    tokens: int
+    decode_s: float
+    ttft_s: float
+    tpot_s: float
+    tokens_per_s: float
+    speedup: float
+    early_rate: float
+    reject_rate: float
+    tokens_per_round: float
+    modelled_share: float
+    modelled_error: float | None
+    rounds: int
+    drafts: int
+    accepted: int
+    tested: int
+    checks: int
+    texts_differ: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: every field, the design as its label and its parts."""
+        return {**asdict(self), "design": {"label": self.design.label, **asdict(self.design)}}
+
+
+@dataclass(kw_only=True)
+class Predictor:
+    """Predicts many designs on the prompts of one trace, with the latencies of one device; keeps vanilla's time.
+
+    rejecting: measured cells that discarded drafts; the error of the branch model is measured on them, once it is asked for.
+    """
+
+    trace: Trace
+    latency: Latencies
+    rejecting: Sequence[Cell] = ()
+    model: BranchModel = field(init=False)
+    _vanilla: dict[tuple[int, ...], float] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.model = BranchModel(self.trace)
+
+    @classmethod
+    def of(cls, profile: Profile) -> Predictor:
+        """With the trace, the latencies and the measured cells of a profile. Raises ProfileError."""
+        if profile.prompts.empty:
+            raise ProfileError(
+                f"{profile.path} holds latencies alone, and no text to replay: give a profile that adadecode-profile recorded"
+            )
+        latency = LatencyTable.from_samples(profile.latency, profile.n_layers)
+        return cls(
+            trace=Trace.from_profile(profile), latency=latency, rejecting=rejecting_cells(profile)
+        )
+
+    @cached_property
+    def branch_errors(self) -> BranchErrors:
+        """How far the branch model errs on this profile."""
+        return branch_errors(self.model, self.latency, self.rejecting)
+
+    def prompts(self, domains: Iterable[str] | None = None) -> tuple[int, ...]:
+        """The prompts of these domains; all, by default. Raises ProfileError for a domain without prompts."""
+        known = {prompt: self.trace.domain(prompt) for prompt in self.trace.prompts}
+        wanted = set(known.values() if domains is None else domains)
+        if strange := sorted(wanted - set(known.values())):
+            raise ProfileError(
+                f"no prompt of the domain {strange[0]!r} in the profile: it holds {', '.join(sorted(set(known.values())))}"
+            )
+        return tuple(prompt for prompt, domain in known.items() if domain in wanted)
+
+    def predict(self, design: Design, prompts: Sequence[int] | None = None) -> Prediction:
+        """Replay a design on prompts (all, by default). Raises DesignError, LatencyError, and ProfileError where no prompt has a second token."""
+        chosen = self.trace.prompts if prompts is None else tuple(prompts)
+        runs = replay(self.trace, self.latency, design, chosen, model=self.model)
+        rounds = [r for run in runs for r in run.rounds]
+        decode_s = sum(run.seconds for run in runs)
+        modelled_s = sum(run.modelled_seconds for run in runs)
+        tpot_s = _tpot(runs)
+        drafts, accepted = sum(len(r.exits) for r in rounds), sum(r.accepted for r in rounds)
+        boundaries = design.boundaries(self.trace.n_layers)
+        tested = sum(
+            r.checks.count(boundaries[1]) for r in rounds
+        )  # whoever is tested is tested by the shallowest head first
+        if (
+            design.policy is Policy.ORACLE
+        ):  # which asks only those that leave: what could have left is what counts
+            tested = sum(len(r.exits) + (len(r.exits) < design.cap) for r in rounds)
+        return Prediction(
+            design=design,
+            prompts=len(runs),
+            tokens=sum(run.n_tokens for run in runs),
+            decode_s=decode_s,
+            ttft_s=sum(self.latency.prefill(run.n_prompt) for run in runs) / len(runs),
+            tpot_s=tpot_s,
+            tokens_per_s=1 / tpot_s,
+            speedup=self._vanilla_tpot(chosen) / tpot_s,
+            early_rate=drafts / tested if tested else 0.0,
+            reject_rate=(drafts - accepted) / drafts if drafts else 0.0,
+            tokens_per_round=sum(r.committed for r in rounds) / len(rounds),
+            modelled_share=modelled_s / decode_s,
+            modelled_error=self.branch_errors.expected(design, modelled_s / decode_s)
+            if modelled_s
+            else 0.0,
+            rounds=len(rounds),
+            drafts=drafts,
+            accepted=accepted,
+            tested=tested,
+            checks=sum(len(r.checks) for r in rounds),
+            texts_differ=sum(run.left_text for run in runs),
+        )
+
+    def _vanilla_tpot(self, prompts: tuple[int, ...]) -> float:
+        if prompts not in self._vanilla:
+            self._vanilla[prompts] = _tpot(
+                replay(
+                    self.trace,
+                    self.latency,
+                    Design(policy=Policy.VANILLA),
+                    prompts,
+                    model=self.model,
+                )
+            )
+        return self._vanilla[prompts]
+
+
+def predict(profile: Profile, design: Design, domains: Iterable[str] | None = None) -> Prediction:
+    """Predict a design on the prompts of a profile (of these domains; all, by default). Raises ProfileError, DesignError, LatencyError."""
+    predictor = Predictor.of(profile)
+    return predictor.predict(design, predictor.prompts(domains))
+
+
+def _tpot(runs: Sequence[ReplayedRun]) -> float:
+    """Seconds per output token after the first."""
+    tokens = sum(run.n_tokens - 1 for run in runs)
+    if tokens == 0:
+        raise ProfileError(
+            f"nothing to predict: none of {len(runs)} prompts has a second output token: profile longer outputs"
+        )
+    return sum(run.seconds for run in runs) / tokens

@@ -1,0 +1,138 @@
+"""What the heads say off the committed text, as arrays that the compiled replay walks.
+
+A node is a place off the text of which something was recorded: the output at which the sequence left it and the drafts since. Which node
+follows a draft depends on the node and on the head that drafted alone, so children are plain indices. Everywhere else a row is drawn,
+by the same numbers as in `adadecode.sim.replay.outcomes.BranchModel` (`sim.dice`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adadecode.profiles.trace import Said, Trace
+from adadecode.sim.replay.outcomes import BranchModel, Row
+
+NOWHERE = -1
+"""Stands for the node of a place of which nothing was recorded."""
+
+_Place = tuple[int, int, tuple[int, ...]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BranchTree:
+    """Recorded branches, and the pools that stand in for others. All but roots have a column per trained head, the last layer's last.
+
+    confidence, token, recorded, child: row n is node n. roots: [columns, outputs of all prompts one after the other] the node after the first wrong
+    draft. pool_confidence, pool_token: rows to draw from. pools: [drafts since the wrong one, 2] where the rows for that many begin, and how many
+    there are; row 0 is for any number beyond. committed: the same of rows of committed text, which stand in where a text is not verified.
+    """
+
+    confidence: NDArray[np.float64]
+    token: NDArray[np.int64]
+    recorded: NDArray[np.bool_]
+    child: NDArray[np.int64]
+    roots: NDArray[np.int64]
+    pool_confidence: NDArray[np.float64]
+    pool_token: NDArray[np.int64]
+    pools: NDArray[np.int64]
+    committed: tuple[int, int]
+
+    @classmethod
+    def of(cls, model: BranchModel) -> BranchTree:
+        """The branches of the model's trace, and its pools."""
+        trace = model.trace
+        depths = (*trace.depths, trace.n_layers)
+        pools = model.by_steps
+        rows = [row for steps in pools for _, row in pools[steps]]
+        text = [{depth: trace.head(*where, depth) for depth in depths} for where in model.outputs]
+        pool_confidence, pool_token, _ = _matrices([*rows, *text], depths)
+        committed = (len(rows), len(text))
+        anything = (0, len(rows)) if rows else committed
+        bounds = np.tile(np.array(anything, dtype=np.int64), (max(pools, default=0) + 1, 1))
+        begin = 0
+        for steps, drawn in pools.items():
+            bounds[steps] = begin, len(drawn)
+            begin += len(drawn)
+        known = trace.branches()
+        places = _places(known)
+        nodes = {place: node for node, place in enumerate(places)}
+        confidence, token, recorded = _matrices([known.get(place, {}) for place in places], depths)
+        said = _said(model, places, token, recorded)
+        return cls(
+            confidence=confidence,
+            token=token,
+            recorded=recorded,
+            child=_children(places, nodes, said),
+            roots=_roots(trace, nodes),
+            pool_confidence=pool_confidence,
+            pool_token=pool_token,
+            pools=bounds,
+            committed=committed,
+        )
+
+
+def _places(known: Iterable[_Place]) -> list[_Place]:
+    """Every place with a record, and those on the way to one, parents first."""
+    found = {
+        (prompt, output, path[:steps])
+        for prompt, output, path in known
+        for steps in range(1, len(path) + 1)
+    }
+    return sorted(found, key=lambda place: (len(place[2]), place))
+
+
+def _matrices(
+    rows: Sequence[Mapping[int, Said]], depths: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+    """[rows, depths] confidence and token, and whether there was anything."""
+    confidence = np.full((len(rows), len(depths)), np.nan)
+    token = np.full((len(rows), len(depths)), -1, dtype=np.int64)
+    there = np.zeros((len(rows), len(depths)), dtype=np.bool_)
+    for index, row in enumerate(rows):
+        for column, depth in enumerate(depths):
+            if depth in row:
+                confidence[index, column], token[index, column] = row[depth]
+                there[index, column] = True
+    return confidence, token, there
+
+
+def _said(
+    model: BranchModel,
+    places: Sequence[_Place],
+    token: NDArray[np.int64],
+    recorded: NDArray[np.bool_],
+) -> NDArray[np.int64]:
+    """[nodes, columns] the token that each head drafts: as recorded, as drawn elsewhere."""
+    depths = (*model.trace.depths, model.n_layers)
+    said = token.copy()
+    for node in np.flatnonzero(~recorded.all(axis=1)).tolist():
+        drawn: Row = model.branch(*places[node])
+        for column, depth in enumerate(depths):
+            if not recorded[node, column] and depth in drawn:
+                said[node, column] = drawn[depth][1]
+    return said
+
+
+def _children(
+    places: Sequence[_Place], nodes: Mapping[_Place, int], said: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    child = np.full(said.shape, NOWHERE, dtype=np.int64)
+    for node, (prompt, output, path) in enumerate(places):
+        if len(path) > 1:
+            parent = nodes[prompt, output, path[:-1]]
+            child[parent, said[parent] == path[-1]] = node
+    return child
+
+
+def _roots(trace: Trace, nodes: Mapping[_Place, int]) -> NDArray[np.int64]:
+    lengths = [trace.n_output(prompt) for prompt in trace.prompts]
+    first = dict(zip(trace.prompts, np.cumsum([0, *lengths[:-1]]).tolist(), strict=True))
+    roots = np.full((len(trace.depths) + 1, sum(lengths)), NOWHERE, dtype=np.int64)
+    for (prompt, output, path), node in nodes.items():
+        if len(path) == 1 and prompt in first and output < trace.n_output(prompt):
+            roots[trace.tokens(prompt)[output] == path[0], first[prompt] + output] = node
+    return roots

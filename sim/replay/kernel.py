@@ -1,0 +1,305 @@
+"""The replay as one compiled loop: designs and texts in, counts of work out.
+
+The rules are those of `adadecode.sim.core.scheduler`, `adadecode.sim.replay.outcomes` and `adadecode.sim.replay.pricer`, written once more over arrays; property tests hold them equal.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from adadecode.profiles.hashing import mix, pick
+
+RUN, CHECK, VERIFY = 0, 1, 2
+
+KEYS = ("design", "kind", "start", "stop", "n_tokens", "reuse", "interval")
+"""Columns of a counted kind of work. A RUN is of layers start..stop-1; a CHECK of the head at depth start; else 0."""
+
+SUMS = ("count", "context", "modelled", "modelled_context", "discarded", "discarded_context")
+"""What is counted of it: pieces, sum of their contexts; both of those in rounds that rest on drawn branches; tokens that were rolled back, sum of the
+context of the piece over these."""
+
+TALLY = ("rounds", "tokens", "tested", "drafts", "accepted", "differs")
+
+_NEVER = 2**62
+
+_mix, _pick = njit(cache=True, nogil=True)(mix), njit(cache=True, nogil=True)(pick)
+
+
+@njit(cache=True, nogil=True)
+def count_designs(  # type: ignore[no-untyped-def]
+    heads, columns, thresholds, n_heads, caps, verifies, oracles,  # of each design
+    confidence, token, ends, first, numbers, n_prompt, budgets, chosen, eos, sampled, n_layers, marks,  # of the texts
+    branch_confidence, branch_token, recorded, child, roots, pool_confidence, pool_token, pools, committed,  # off them
+    keys, sums, tallies, drafted,
+):  # fmt: skip
+    """Count designs until all are done or the entries are full.
+
+    Fills keys and sums (an entry a row), tallies ([design, TALLY]) and drafted ([design, drafted or accepted, head]). Returns (designs done, entries).
+    """
+    entries = 0
+    for design in range(len(n_heads)):
+        h = n_heads[design]
+        verify, oracle, cap = verifies[design], oracles[design], caps[design]
+        ends_judged = verify and sampled
+        boundaries = np.empty(h + 2, dtype=np.int64)
+        boundaries[0], boundaries[h + 1] = 0, n_layers
+        boundaries[1 : h + 1] = heads[design, :h]
+        n_intervals = len(marks) - 1
+        checks = (h + 1) * (cap + 1) * n_layers * n_intervals  # where they begin, after the runs
+        verified = checks + h * n_layers
+        table = np.zeros((verified + cap + 2, len(SUMS)), dtype=np.int64)
+        for which in chosen:
+            low, high = first[which], first[which + 1]
+            final = token[-1, low:high]
+            take, right = _first_exits(
+                confidence[:, low:high],
+                token[:, low:high],
+                final,
+                ends[:, low:high],
+                columns[design, :h],
+                thresholds[design, :h],
+                verify,
+                sampled,
+                oracle,
+            )
+            _replay(
+                take, right, token[:, low:high], final, ends[-1, low:high], roots[:, low:high],
+                boundaries, columns[design, :h], thresholds[design, :h], cap, verify, oracle,
+                numbers[which], n_prompt[which], budgets[which, 1 if verify else 0], eos, ends_judged, marks,
+                branch_confidence, branch_token, recorded, child, pool_confidence, pool_token, pools, committed,
+                table, checks, tallies[design], drafted[design],
+            )  # fmt: skip
+        needed = np.count_nonzero(table[:, 0])
+        if entries + needed > len(keys):
+            tallies[design] = 0
+            drafted[design] = 0
+            return design, entries
+        for i in range(len(table)):
+            if not table[i, 0]:
+                continue
+            if i < checks:
+                rest, interval = i // n_intervals, i % n_intervals
+                rest, reuse = rest // n_layers, rest % n_layers + 1
+                segment, n_tokens = rest // (cap + 1), rest % (cap + 1) + 1
+                keys[entries] = (
+                    design,
+                    RUN,
+                    boundaries[segment],
+                    boundaries[segment + 1],
+                    n_tokens,
+                    reuse,
+                    interval,
+                )
+            elif i < verified:
+                head, reuse = (i - checks) // n_layers, (i - checks) % n_layers + 1
+                keys[entries] = (design, CHECK, boundaries[head + 1], 0, 1, reuse, 0)
+            else:
+                keys[entries] = (design, VERIFY, 0, 0, i - verified, 0, 0)
+            sums[entries] = table[i]
+            entries += 1
+    return len(n_heads), entries
+
+
+@njit(cache=True, nogil=True)
+def _first_exits(confidence, token, final, ends, columns, thresholds, verify, sampled, oracle):  # type: ignore[no-untyped-def]
+    """[outputs] which head of the placement drafts before each output on the text (their number where none does), and whether it is right."""
+    n_outputs, n_heads = len(final), len(columns)
+    take = np.full(n_outputs, n_heads, dtype=np.int64)
+    right = np.ones(n_outputs, dtype=np.bool_)
+    if oracle:
+        for output in range(1, n_outputs):
+            if verify and ends[-1, output]:
+                continue
+            for head in range(n_heads - 1, -1, -1):
+                if token[columns[head], output] != final[output]:
+                    break
+                take[output] = head
+        return take, right
+    for head in range(n_heads - 1, -1, -1):  # the shallowest has the last word
+        sure, said, end, threshold = (
+            confidence[columns[head]],
+            token[columns[head]],
+            ends[columns[head]],
+            thresholds[head],
+        )
+        for output in range(1, n_outputs):
+            drafts = sure[output] > threshold and (sampled or not (verify and end[output]))
+            take[output] = head if drafts else take[output]
+            right[output] = said[output] == final[output] if drafts else right[output]
+    return take, right
+
+
+@njit(cache=True, nogil=True)
+def _replay(  # type: ignore[no-untyped-def]
+    take, right, heard, final, ends, roots,
+    boundaries, columns, thresholds, cap, verify, oracle,
+    number, n_prompt, budget, eos, ends_judged, marks,
+    branch_confidence, branch_token, recorded, child, pool_confidence, pool_token, pools, committed,
+    table, checks, tally, drafted,
+):  # fmt: skip
+    """One text under one design; adds to the counts. ends_judged: whether a drafted end is kept for the last layer, instead of not taken."""
+    n_segments, n_layers, n_intervals = len(boundaries) - 1, boundaries[-1], len(marks) - 1
+    n_heads, last = n_segments - 1, len(heard) - 1
+    verified = len(table) - cap - 2  # where they begin, after the checks
+    lengths = np.full(n_segments, n_prompt)
+    began = np.full(n_segments, -n_layers)
+    exits = np.empty(cap + 1, dtype=np.int64)
+    counted = np.empty(
+        2 * (cap + 1) * n_segments + 1, dtype=np.int64
+    )  # what the round did: where it is counted ...
+    contexts = np.empty(2 * (cap + 1) * n_segments + 1, dtype=np.int64)  # ... and at which context
+    passes, interval = 0, 0
+    tokens, rounds, tested = 1, 0, 0
+    newest = final[0]
+    ended = ends[0]
+    off, left, steps, state, node = (
+        False,
+        0,
+        0,
+        0,
+        -1,
+    )  # off the text: since which output, how many tokens, their number, their node
+    while tokens < budget and not ended:
+        first = position = n_prompt + tokens - 1
+        drafts, accepted, n_counted, keep = 0, 0, 0, _NEVER
+        modelled = stopped = False
+        if verify:
+            off = False
+        while True:
+            output = position - n_prompt + 1
+            context = position + 1
+            while interval + 1 < n_intervals and context > marks[interval + 1]:
+                interval += 1
+            while interval > 0 and context <= marks[interval]:
+                interval -= 1
+            may_draft = drafts < cap and (budget - tokens - drafts > 1 or not verify)
+            exit_at = n_heads
+            said, drawn = 0, -1
+            for segment in range(n_segments):
+                start, lengths[segment] = lengths[segment], context
+                reuse = min(passes - began[segment], n_layers)
+                began[segment] = passes
+                passes += boundaries[segment + 1] - boundaries[segment]
+                where = (
+                    (segment * (cap + 1) + context - start - 1) * n_layers + reuse - 1
+                ) * n_intervals + interval
+                table[where, 0] += 1
+                table[where, 1] += context
+                if context > keep:
+                    dropped = context - max(start, keep)
+                    table[where, 4] += dropped
+                    table[where, 5] += dropped * context
+                counted[n_counted], contexts[n_counted] = where, context
+                n_counted += 1
+                if (
+                    segment == n_heads or not may_draft or (oracle and segment < take[output])
+                ):  # the oracle never leaves the text
+                    continue
+                where = checks + segment * n_layers + reuse - 1
+                table[where, 0] += 1
+                table[where, 4] += position >= keep
+                counted[n_counted], contexts[n_counted] = where, 0
+                n_counted += 1
+                if segment == 0 and not oracle:
+                    tested += 1
+                if not off:
+                    if segment == take[output]:
+                        said = heard[columns[segment], output]
+                        if ends_judged and _in(said, eos):
+                            may_draft = False
+                            continue
+                        exit_at = segment
+                        break
+                    continue
+                column = columns[segment]
+                if node >= 0 and recorded[node, column]:
+                    sure, said = branch_confidence[node, column], branch_token[node, column]
+                else:
+                    modelled = True
+                    if drawn < 0:
+                        drawn = _drawn(verify, number, left, steps, state, pools, committed)
+                    sure, said = pool_confidence[drawn, column], pool_token[drawn, column]
+                if sure > thresholds[segment]:
+                    if verify and _in(said, eos):
+                        may_draft = not ends_judged
+                        continue
+                    exit_at = segment
+                    break
+            if exit_at == n_heads:
+                break
+            exits[drafts] = exit_at
+            drafted[0, exit_at] += 1
+            drafts += 1
+            newest = said
+            if off:
+                state, steps = _mix(state, said), steps + 1
+                node = child[node, columns[exit_at]] if node >= 0 and verify else -1
+            elif right[output]:
+                accepted += 1
+            else:
+                off, left, steps = True, output, 1
+                state = _mix(_mix(_mix(0, number), output), said)
+                node = roots[columns[exit_at], output] if verify else -1
+                keep = context if verify else _NEVER  # what comes now is rolled back
+            if not verify and (_in(said, eos) or tokens + drafts >= budget):
+                stopped = True
+                break
+            position += 1
+        if not verify:
+            accepted = drafts
+        for i in range(accepted):
+            drafted[1, exits[i]] += 1
+        tokens += accepted
+        if not stopped:
+            n_rows = position + 1 - first if verify else 1
+            if verify:
+                newest = final[tokens]
+            else:
+                output = position - n_prompt + 1
+                if off:
+                    modelled = True
+                    drawn = _drawn(verify, number, left, steps, state, pools, committed)
+                    newest = pool_token[drawn, last]
+                    steps += 1
+                else:
+                    newest = final[output]
+            tokens += 1
+            where = verified + n_rows
+            table[where, 0] += 1
+            table[where, 4] += n_rows - 1 - accepted if verify else 0
+            counted[n_counted], contexts[n_counted] = where, 0
+            n_counted += 1
+        rounds += 1
+        ended = _in(newest, eos)
+        if oracle:
+            tested += drafts + (1 if drafts < cap else 0)
+        if modelled:
+            for i in range(n_counted):
+                table[counted[i], 2] += 1
+                table[counted[i], 3] += contexts[i]
+        for segment in range(n_segments):
+            lengths[segment] = min(lengths[segment], first + accepted + 1)
+        tally[3] += drafts
+        tally[4] += accepted
+    tally[0] += rounds
+    tally[1] += tokens
+    tally[2] += tested
+    tally[5] += off and not verify
+
+
+@njit(cache=True, nogil=True)
+def _drawn(verify, number, left, steps, state, pools, committed):  # type: ignore[no-untyped-def]
+    """Which row of the pools stands in for this place: `adadecode.sim.replay.outcomes.BranchModel.branch`, or ``committed`` without verification."""
+    if not verify:
+        return committed[0] + _pick(_mix(_mix(_mix(0, number), left), steps), committed[1])
+    row = steps if steps < len(pools) else 0
+    return pools[row, 0] + _pick(state, pools[row, 1])
+
+
+@njit(cache=True, nogil=True)
+def _in(item, items):  # type: ignore[no-untyped-def]
+    for other in items:
+        if other == item:
+            return True
+    return False

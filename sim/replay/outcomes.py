@@ -1,0 +1,234 @@
+"""What the heads and the last layer say to a sequence that is replayed from a trace.
+
+On the committed text the trace knows. After a wrong draft the sequence is on a *branch*: what was recorded there is used, and
+elsewhere a recorded branch stands in, drawn by a hash of where the sequence is, so that the same question always gets the same
+answer. What rests on a draw is flagged as *modelled*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adadecode.profiles.errors import ProfileError
+from adadecode.profiles.hashing import dice, pick
+from adadecode.profiles.trace import Said, Trace
+from adadecode.sim.core.design import Design, Policy
+from adadecode.sim.core.scheduler import Check, Draft, Outcome, Run, Schedule, Verdict, Work
+
+Row = Mapping[int, Said]
+"""What every head says at one place, by depth; the last layer at depth L, where it is known."""
+
+
+def budget(trace: Trace, prompt: int, design: Design) -> int:
+    """Most tokens of a replay of this prompt, the prefill's included.
+
+    A text that ended by itself had more left, and a token less or more left decides whether a head is tested at all. Without
+    verification nothing is known beyond the recorded text, and its length is the budget.
+    """
+    return trace.max_new_tokens(prompt) if design.verify else trace.n_output(prompt)
+
+
+def earliest_exits(trace: Trace, prompt: int, design: Design) -> NDArray[np.int64]:
+    """[n_output] where the oracle lets each output be drafted: `Trace.earliest`; an end only at L, where it is verified."""
+    depths = trace.earliest(prompt, design.placement)
+    if design.verify:
+        depths[np.isin(trace.tokens(prompt)[:, -1], list(trace.eos))] = trace.n_layers
+    return depths
+
+
+def schedule_of(trace: Trace, prompt: int, design: Design, *, own_text: bool = False) -> Schedule:
+    """The scheduler as it stands after the prefill of this prompt: for whoever takes its outcomes from the trace.
+
+    own_text: whether they are a sampled run's own, known to the end also where it was not verified.
+    """
+    n_prompt = trace.n_prompt(prompt)
+    earliest = None
+    if design.policy is Policy.ORACLE:
+        depths = earliest_exits(trace, prompt, design).tolist()
+
+        def earliest(position: int) -> int:
+            return int(depths[position - n_prompt + 1])
+
+    return Schedule(
+        design=design,
+        n_layers=trace.n_layers,
+        n_prompt=n_prompt,
+        first_token=trace.first_token(prompt),
+        max_new_tokens=trace.max_new_tokens(prompt) if own_text else budget(trace, prompt, design),
+        eos=trace.eos,
+        earliest=earliest,
+        sampled=trace.sampled,
+    )
+
+
+class BranchModel:
+    """Stands in for answers that nobody recorded.
+
+    trace: where the recorded ones come from. A branch gets the row of a recorded one as many drafts after its wrong draft, or of any
+    where none is that long, or of the committed text where no branch was recorded.
+
+    by_steps: what is drawn from, (prompt, row) each, by drafts since the wrong one, itself included. any: all of these.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.n_layers = trace.n_layers
+        self.by_steps: dict[int, list[tuple[int, Row]]] = {}
+        for (prompt, _, path), row in sorted(trace.branches().items()):
+            if all(depth in row for depth in trace.depths):
+                self.by_steps.setdefault(len(path), []).append((prompt, row))
+        self.any = [row for rows in self.by_steps.values() for row in rows]
+
+    def recorded(self, prompt: int, output: int, path: tuple[int, ...], depth: int) -> Said | None:
+        """What the head at ``depth`` said on this branch, where it was recorded. Raises DesignError where no head was trained there."""
+        return self.trace.branch(prompt, output, path, depth)
+
+    def branch(self, prompt: int, output: int, path: tuple[int, ...]) -> Row:
+        """A row for the branch that left the text of ``prompt`` at ``output`` with the drafts ``path``."""
+        return self._draw(self.by_steps.get(len(path), self.any), prompt, output, path)
+
+    def _draw(
+        self, pool: Sequence[tuple[int, Row]], prompt: int, output: int, path: tuple[int, ...]
+    ) -> Row:
+        number = dice(prompt, output, *path)
+        return pool[pick(number, len(pool))][1] if pool else self._committed(number)
+
+    def committed(self, prompt: int, output: int, steps: int) -> Row:
+        """A row of some committed text, for a sequence ``steps`` tokens after it left the text of ``prompt`` at ``output``. Never the end of one."""
+        return self._committed(dice(prompt, output, steps))
+
+    def _committed(self, number: int) -> Row:
+        where = self.outputs[pick(number, len(self.outputs))]
+        return {
+            depth: self.trace.head(*where, depth) for depth in (*self.trace.depths, self.n_layers)
+        }
+
+    @cached_property
+    def outputs(self) -> list[tuple[int, int]]:
+        """(prompt, output) of everything committed and heard, end tokens left out unless there is nothing else."""
+        trace = self.trace
+        heard = [
+            (prompt, output)
+            for prompt in trace.prompts
+            for output in range(1, trace.n_output(prompt))
+        ]
+        return [
+            (prompt, output)
+            for prompt, output in heard
+            if trace.final(prompt, output) not in trace.eos
+        ] or heard
+
+
+class Answers:
+    """Answers to one schedule, in the order it asks. modelled: whether the round so far rests on a draw."""
+
+    def __init__(self, trace: Trace, prompt: int, schedule: Schedule, model: BranchModel) -> None:
+        self.trace, self.prompt, self.schedule, self.model = trace, prompt, schedule, model
+        self.modelled = False
+        self._verifies = schedule.design.verify
+        self._n_prompt = schedule.n_prompt
+        self._position = -1  # of the last token asked about
+        self._path: list[
+            int
+        ] = []  # tokens since the sequence left the recorded text, the wrong draft first
+        self._drawn: tuple[int, Row] = (-1, {})  # the row drawn for the token at this position
+
+    def __call__(self, work: Work) -> Outcome:
+        """The outcome of this piece of work. Raises DesignError where no head was trained at the depth of a Check."""
+        if isinstance(work, Run):
+            return None
+        if isinstance(work, Check):
+            depth, position = work
+            if position != self._position:
+                self._arrive(position)
+            said = (
+                self._off_text(depth)
+                if self._path
+                else self.trace.head(self.prompt, position - self._n_prompt + 1, depth)
+            )
+            return Draft(*said)
+        start, stop, drafts = work
+        if self._verifies:
+            return self._verdict(
+                start - self._n_prompt + 1, drafts[: stop - start - 1]
+            )  # an end after the last position is its token or none
+        if start != self._position:
+            self._arrive(start)
+        if self._path:
+            return Verdict(0, self._off_text(self.model.n_layers)[1])
+        return Verdict(0, self.trace.final(self.prompt, stop - self._n_prompt))
+
+    def end_round(self) -> bool:
+        """Close a round: whether it rested on a draw."""
+        modelled, self.modelled = self.modelled, False
+        return modelled
+
+    def _arrive(self, position: int) -> None:
+        """The first question about the token at this position: is the sequence still on the recorded text?"""
+        self._position = position
+        newest = self.schedule.newest
+        if self._path or newest != self.trace.final(self.prompt, position - self._n_prompt):
+            self._path.append(newest)
+
+    def _off_text(self, depth: int) -> Said:
+        path = self._path
+        left = self._position - self._n_prompt + 1 - len(path)  # output of the first wrong draft
+        if self._verifies:
+            said = self.model.recorded(self.prompt, left, tuple(path), depth)
+            if said is not None:
+                return said
+        self.modelled = True
+        if self._drawn[0] != self._position:
+            row = (
+                self.model.branch(self.prompt, left, tuple(path))
+                if self._verifies
+                else self.model.committed(self.prompt, left, len(path))
+            )
+            self._drawn = (self._position, row)
+        return self._drawn[1][depth]
+
+    def _verdict(self, output: int, drafts: tuple[int, ...]) -> Verdict:
+        """The last layer's: the drafts that stand in the recorded text from ``output`` on, and the token after them."""
+        accepted = 0
+        for draft in drafts:
+            if draft != self.trace.final(self.prompt, output + accepted):
+                break
+            accepted += 1
+        self._path.clear()
+        self._position = -1
+        self._drawn = (-1, {})
+        return Verdict(accepted, self.trace.final(self.prompt, output + accepted))
+
+
+class Drawn:
+    """Answers as a measured sampled run drew them, in its order. Raises ProfileError where it was asked for something else, or for less."""
+
+    def __init__(self, outcomes: Sequence[Draft | Verdict]) -> None:
+        self._outcomes, self._given = outcomes, 0
+
+    def __call__(self, work: Work) -> Outcome:
+        """The outcome of this piece of work."""
+        if isinstance(work, Run):
+            return None
+        outcome = self._outcomes[self._given] if self._given < len(self._outcomes) else None
+        if not isinstance(outcome, Draft if isinstance(work, Check) else Verdict):
+            raise ProfileError(
+                f"wanted the outcome of {work} as draw {self._given} of a sampled run, got {outcome}: record it again"
+            )
+        self._given += 1
+        return outcome
+
+    def end_round(self) -> bool:
+        """Nothing is modelled."""
+        return False
+
+    def close(self) -> None:
+        """The run is over: all draws were asked for."""
+        if self._given < len(self._outcomes):
+            raise ProfileError(
+                f"wanted {self._given} draws of a sampled run, got {len(self._outcomes)}: record it again"
+            )

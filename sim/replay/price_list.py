@@ -1,0 +1,197 @@
+"""Seconds (or whatever else latencies are given in) of counted work: a dot product with one device's latencies.
+
+Layers are kept as sums over the layers below, so that a segment is a difference, whatever the placement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from adadecode.profiles.errors import LatencyError
+from adadecode.sim.replay.kernel import CHECK, RUN
+from adadecode.sim.replay.pricer import Latencies
+from adadecode.sim.replay.work_histogram import WorkHistogram
+
+PARTS = (
+    "layers",
+    "layers_discarded",
+    "heads",
+    "heads_discarded",
+    "verify",
+    "verify_discarded",
+    "host",
+    "modelled",
+)
+"""What a price is split into: work on tokens that stayed or were rolled back, by kind (host steps apart), and, once more, what is of modelled rounds."""
+
+
+@dataclass(kw_only=True, eq=False)
+class PriceList:
+    """One device's latencies as arrays.
+
+    marks: contexts between which they are linear. max_tokens: largest batch, 1 + the largest cap. Work that was not measured has no price, and
+    asking for it raises what the latencies raise.
+    """
+
+    latency: Latencies
+    n_layers: int
+    marks: NDArray[np.int64]
+    max_tokens: int
+    _layers: NDArray[np.float64] = field(
+        init=False, repr=False
+    )  # [n_tokens, reuse, mark, layer + 1] sum over layers below
+    _unknown: NDArray[np.int64] = field(
+        init=False, repr=False
+    )  # the same: how many of them were not measured
+    _heads: NDArray[np.float64] = field(init=False, repr=False)  # [depth, reuse]
+    _verify: NDArray[np.float64] = field(init=False, repr=False)  # [n_tokens]
+    _embed: NDArray[np.float64] = field(init=False, repr=False)  # [n_tokens]
+
+    def __post_init__(self) -> None:
+        latency, count, marks = self.latency, self.n_layers, self.marks.tolist()
+        seconds = np.zeros((self.max_tokens + 1, count + 1, len(marks), count + 1))
+        reuses = [reuse for reuse in range(1, count + 1) if _is_told_apart(latency, reuse, count)]
+        for n_tokens in range(1, self.max_tokens + 1):
+            for reuse in reuses:
+                for place, mark in enumerate(marks):
+                    seconds[n_tokens, reuse, place, 1:] = [
+                        _asked(latency.layers, layer, layer + 1, n_tokens, mark, reuse)
+                        for layer in range(count)
+                    ]
+        for reuse in range(count, 0, -1):
+            if reuse not in reuses:
+                seconds[:, reuse] = seconds[:, reuse + 1]
+        missing = np.isnan(seconds)
+        self._unknown = np.cumsum(missing, axis=-1)
+        self._layers = np.cumsum(np.where(missing, 0.0, seconds), axis=-1)
+        self._heads = np.array(
+            [
+                [_asked(latency.head, depth, reuse) for reuse in range(count + 1)]
+                for depth in range(count)
+            ]
+        )
+        self._verify = np.array(
+            [_asked(latency.verify, n) if n else 0.0 for n in range(self.max_tokens + 1)]
+        )
+        self._embed = np.array(
+            [_asked(latency.embed, n) if n else 0.0 for n in range(self.max_tokens + 1)]
+        )
+
+    def price(self, work: WorkHistogram) -> NDArray[np.float64]:
+        """[designs, PARTS]. Raises what the latencies raise for work that was not measured."""
+        prices = np.zeros((len(work.designs), len(PARTS)))
+        args = (
+            work.keys,
+            work.sums,
+            work.marks,
+            self._layers,
+            self._unknown,
+            self._heads,
+            self._verify,
+            self._embed,
+        )
+        _price(*args, self.latency.host(), prices)
+        if not np.isfinite(prices).all():
+            self._refuse(work)
+        return prices
+
+    def prefill(self, work: WorkHistogram) -> float:
+        """Mean over the prompts."""
+        return float(np.mean([self.latency.prefill(n) for n in work.prefills]))
+
+    def _refuse(self, work: WorkHistogram) -> None:
+        """Ask for everything that was needed, until the latencies say what is missing."""
+        for (_, kind, start, stop, n_tokens, reuse, _), contexts in work.gaps():
+            if kind == RUN:
+                for context in contexts:
+                    self.latency.layers(start, stop, n_tokens, context, reuse)
+                if start == 0:
+                    self.latency.embed(n_tokens)
+            elif kind == CHECK:
+                self.latency.head(start, reuse)
+            else:
+                self.latency.verify(n_tokens)
+        raise LatencyError(
+            "wanted latencies that are numbers, got some that are not: profile again"
+        )
+
+
+def _asked(question: Any, *where: int) -> float:
+    """The answer, NaN where there is none."""
+    try:
+        return float(question(*where))
+    except LatencyError:
+        return float("nan")
+
+
+def _is_told_apart(latency: Latencies, reuse: int, n_layers: int) -> bool:
+    """Whether a layer that runs again so soon may take another time than one that runs again one layer later."""
+    reuses: Sequence[int] | None = getattr(latency, "reuses", None)
+    return (
+        reuse == n_layers
+        or reuses is None
+        or min(reuses, default=0) <= reuse < max(reuses, default=0)
+    )
+
+
+@njit(cache=True, nogil=True)
+def _price(keys, sums, marks, layers, unknown, heads, verify, embed, host, prices):  # type: ignore[no-untyped-def]
+    for i in range(len(keys)):
+        design, kind, start, stop, n_tokens, reuse, interval = keys[i]
+        count, context, modelled, modelled_context, discarded, discarded_context = sums[i]
+        price = prices[design]
+        if kind == RUN:
+            low, high = marks[interval], marks[interval + 1]
+            at_low = (
+                layers[n_tokens, reuse, interval, stop] - layers[n_tokens, reuse, interval, start]
+            )
+            at_high = (
+                layers[n_tokens, reuse, interval + 1, stop]
+                - layers[n_tokens, reuse, interval + 1, start]
+            )
+            if unknown[n_tokens, reuse, interval, stop] > unknown[n_tokens, reuse, interval, start]:
+                at_low = np.nan
+            if (
+                unknown[n_tokens, reuse, interval + 1, stop]
+                > unknown[n_tokens, reuse, interval + 1, start]
+            ):
+                at_high = np.nan
+            once = embed[n_tokens] if start == 0 else 0.0
+            lost = (
+                _between(discarded, discarded_context, low, high, at_low, at_high, once) / n_tokens
+            )
+            price[0] += _between(count, context, low, high, at_low, at_high, once) - lost
+            price[1] += lost
+            price[7] += _between(
+                modelled, modelled_context, low, high, at_low, at_high, once + host
+            )
+        elif kind == CHECK:
+            once = heads[start, reuse]
+            price[2] += (count - discarded) * once
+            price[3] += discarded * once
+            price[7] += modelled * (once + host)
+        else:
+            once = verify[n_tokens]
+            lost = once * discarded / n_tokens
+            price[4] += count * once - lost
+            price[5] += lost
+            price[7] += modelled * (once + host)
+        price[6] += count * host
+
+
+@njit(cache=True, nogil=True)
+def _between(count, context, low, high, at_low, at_high, once):  # type: ignore[no-untyped-def]
+    """Of so many pieces between two marks, their contexts summed: linear. A mark that none of them leans on need not be known."""
+    total = count * once
+    share = (context - count * low) / (high - low)
+    if context < count * high:
+        total += (count - share) * at_low
+    if context > count * low:
+        total += share * at_high
+    return total

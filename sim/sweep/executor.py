@@ -1,0 +1,74 @@
+"""Where parts of a sweep are evaluated: threads of this process, or the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+
+from adadecode.profiles.errors import InputError
+from adadecode.sim.core.design import Design
+from adadecode.sim.sweep.head_forms import AnyEvaluator
+
+Submit = Callable[[Sequence[Design]], "Future[pd.DataFrame]"]
+"""Starts to evaluate designs somewhere."""
+
+RETRIES = 3
+"""How often Dask gives a part that failed with its worker to another one."""
+
+SECONDS_TO_CONNECT = 15
+
+WAITING = 16
+"""How many threads wait for parts that a cluster evaluates; the cluster has all of them at once."""
+
+
+@contextmanager
+def workers(
+    evaluator: AnyEvaluator, scheduler: str | None = None, threads: int | None = None
+) -> Iterator[Submit]:
+    """Somewhere to evaluate: ``threads`` of this process (one a core, by default), or the cluster of a Dask scheduler at ``tcp://host:port``.
+
+    The compiled loops hold no lock, so threads are as good as processes. Raises InputError where the scheduler does not answer.
+    """
+    if scheduler is None:
+        with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+            try:
+                yield lambda designs: pool.submit(evaluate_part, evaluator, designs)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError(
+            "a sweep on a cluster needs Dask: pip install 'adadecode[sweep]', or leave --scheduler out"
+        ) from None
+    try:
+        client: Any = Client(scheduler, timeout=SECONDS_TO_CONNECT, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, TimeoutError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at {scheduler} ({error}): wanted tcp://host:port of a running `dask scheduler`"
+        ) from None
+    with (
+        client,
+        ThreadPoolExecutor(WAITING) as pool,
+    ):  # Dask's own executor fails where a part is lost with its worker while it is fetched
+        shared = client.scatter(evaluator, broadcast=True, hash=False)
+        try:
+            yield lambda designs: pool.submit(
+                client.submit(evaluate_part, shared, designs, retries=RETRIES).result
+            )
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            client.close()
+            raise
+
+
+def evaluate_part(evaluator: AnyEvaluator, designs: Sequence[Design]) -> pd.DataFrame:
+    """What a worker does."""
+    return evaluator.evaluate(designs)

@@ -1,0 +1,110 @@
+"""What agreement heads would need for a given speedup: all depths moved together until the replay gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq
+
+from adadecode.profiles.latency import LatencyTable
+from adadecode.sim.core.design import Design
+from adadecode.sim.synthetic.head_model import HeadModel, SyntheticError
+from adadecode.sim.synthetic.rate_fitting import FOLLOWED, evaluated
+from adadecode.sim.synthetic.trace_generator import Prompt, synthetic_trace
+
+MOST = 3.0
+"""How far agreement is moved either way, in standard deviations of ease: 0.7 becomes 0.007 or 0.9998."""
+
+_TRIED = 7
+"""Shifts tried before a root is sought, so that the range is known and a crossing bracketed."""
+
+FIGURES = ["design", "tpot_s", "speedup", "early_rate", "reject_rate", "tokens_per_round"]
+"""What is told of a design, as in `adadecode.sim.prediction.predictor.Prediction`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needed:
+    """What a speedup needs.
+
+    wanted: the speedup. lowest, highest: what moving the agreement can give. shift: of ease, in standard deviations; None where wanted lies outside, as are
+    model (the heads it needs) and row (FIGURES of the best of the designs with these heads). now: the same row with the heads as given.
+    """
+
+    wanted: float
+    lowest: float
+    highest: float
+    now: dict[str, Any]
+    shift: float | None = None
+    model: HeadModel | None = None
+    row: dict[str, Any] | None = None
+
+
+def needed_agreement(
+    model: HeadModel,
+    latency: LatencyTable,
+    designs: Sequence[Design],
+    speedup: float,
+    prompts: Sequence[Prompt],
+    *,
+    seed: int = 0,
+) -> Needed:
+    """Move the agreement of all depths together (`HeadModel.shifted`) until the best of the designs gives this speedup.
+
+    Heads that no design asks are not drawn. The same random numbers throughout; the smallest shift where several would do.
+
+    Raises SyntheticError for a speedup that is none, DesignError, LatencyError.
+    """
+    if not designs:
+        raise SyntheticError(
+            "wanted a design or more to reach a speedup with, got none: give a gamma"
+        )
+    if not 0 < speedup < 1000:
+        raise SyntheticError(
+            f"a speedup is a number above 0, got {speedup:g}: 1.5 for half as fast again"
+        )
+    cap = max(design.cap for design in designs)
+    asked = model.only([depth for design in designs for depth in design.placement])
+    known: dict[float, dict[str, Any]] = {}
+
+    def best(shift: float) -> dict[str, Any]:
+        if shift not in known:
+            trace = synthetic_trace(
+                {prompts[0].domain: asked.shifted(shift)},
+                prompts,
+                seed=seed,
+                followed=FOLLOWED,
+                cap=cap,
+            )
+            row = max(
+                evaluated(trace, latency, designs)[FIGURES].to_dict("records"),
+                key=lambda row: row["speedup"],
+            )
+            known[shift] = {str(name): value for name, value in row.items()}
+        return known[shift]
+
+    shifts = np.linspace(-MOST, MOST, _TRIED).tolist()
+    reached = [best(shift)["speedup"] for shift in shifts]
+    lowest, highest = min(reached), max(reached)
+    if not lowest <= speedup <= highest:
+        return Needed(wanted=speedup, lowest=lowest, highest=highest, now=best(0.0))
+    above = next(place for place, got in enumerate(reached) if got >= speedup)
+    found = shifts[above]
+    if above and reached[above] > speedup:
+        found = brentq(
+            lambda shift: best(shift)["speedup"] - speedup,
+            shifts[above - 1],
+            shifts[above],
+            xtol=1e-3,
+        )
+    return Needed(
+        wanted=speedup,
+        lowest=lowest,
+        highest=highest,
+        now=best(0.0),
+        shift=found,
+        model=model.shifted(found),
+        row=best(found),
+    )

@@ -1,0 +1,208 @@
+"""``adadecode-train``: exit codes, and what it says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+
+from adadecode.engine.cli.entry_points import plain_errors, train_main
+from adadecode.engine.cli.train import parse_depths
+from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.heads.exit_heads import ExitHeads
+from adadecode.profiles.errors import InputError
+from tests.support.models import tiny_model
+from tests.support.training_run import PROMPTS, interrupt, letter_tokenizer
+
+
+@pytest.fixture(scope="module")
+def model() -> PreTrainedModel:
+    return tiny_model("llama", torch.float32)
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(model: PreTrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoint")
+    model.save_pretrained(folder)
+    letter_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def run(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """``adadecode-train`` with options in place of good ones (None leaves one out): exit code, stdout, stderr."""
+    (tmp_path / "prompts.jsonl").write_text(
+        "".join(json.dumps({"prompt": prompt.text}) + "\n" for prompt in PROMPTS[:4])
+    )
+    good = {
+        "model": checkpoint,
+        "prompts": tmp_path / "prompts.jsonl",
+        "out": tmp_path / "out",
+        "device": "cpu",
+    }
+    good |= {"depths": "3", "max-new-tokens": 8, "epochs": 1}
+
+    def call(*flags: str, **options: Any) -> tuple[int, str, str]:
+        chosen = good | {name.replace("_", "-"): value for name, value in options.items()}
+        words = [
+            word
+            for name, value in chosen.items()
+            if value is not None
+            for word in (f"--{name}", str(value))
+        ]
+        monkeypatch.setattr(sys, "argv", ["adadecode-train", *words, *flags])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            train_main()
+        return (stop.value.code or 0, *capsys.readouterr())
+
+    return call
+
+
+def test_the_command_trains_and_says_what_it_measured(
+    run: Run, model: PreTrainedModel, tmp_path: Path
+) -> None:
+    """Exit code 0, a table, and heads that load."""
+    code, out, _ = run()
+    assert code == 0
+    assert "KL, trained" in out
+    assert "heads at depths 3" in out
+    assert ExitHeads.load(tmp_path / "out", model).depths == (3,)
+
+
+def test_ctrl_c_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 130 and the command to repeat, which then finishes."""
+    with monkeypatch.context() as patch:
+        interrupt(patch, AdaDecoder, "generate", 2)
+        code, _, err = run()
+    assert code == 130
+    assert "the same command goes on where it stopped: adadecode-train --model" in err
+    assert run()[0] == 0
+
+
+def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without torch a command says what to install."""
+    with pytest.raises(SystemExit) as stop, plain_errors():
+        raise ModuleNotFoundError(name="torch.nn")
+    assert stop.value.code == 2
+    assert (
+        capsys.readouterr().err
+        == "error: torch.nn is not installed: pip install 'adadecode[engine]'\n"
+    )
+
+
+def test_ctrl_c_while_loading_exits_with_130(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a traceback."""
+    with pytest.raises(SystemExit) as stop, plain_errors():
+        raise KeyboardInterrupt
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_module_missing_by_mistake_is_not_hidden() -> None:
+    """Only what the extra installs is the user's to put right."""
+    with pytest.raises(ModuleNotFoundError), plain_errors():
+        raise ModuleNotFoundError(name="adadecode.engine.typo")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": None}, "either --model NAME or --demo"),
+        ({"model": "/nowhere/at/all"}, "no folder /nowhere/at/all"),
+        ({"prompts": "/nowhere.txt"}, "no prompt file /nowhere.txt"),
+        ({"dtype": "int3"}, "unknown dtype 'int3': known are auto, float16"),
+        ({"device": "abacus"}, "unknown device 'abacus'"),
+        ({"device": "mps"}, "unknown device 'mps'"),
+        ({"depths": "six"}, "--depths such as 4,8,12"),
+        ({"depths": "9"}, "got [9]"),
+        ({"held_out": 0}, "--held-out"),
+    ],
+)
+def test_what_a_user_can_put_right_exits_with_2(
+    run: Run, options: dict[str, Any], message: str
+) -> None:
+    """One sentence on stderr, no traceback."""
+    code, _, err = run(**options)
+    assert code == 2
+    assert err.splitlines()[-1].startswith("error: ")
+    assert message in err
+
+
+def test_model_and_demo_exclude_each_other(run: Run) -> None:
+    """Exit code 2: it is one or the other."""
+    code, _, err = run("--demo")
+    assert code == 2
+    assert "not both" in err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_cuda_without_a_gpu_exits_with_2(run: Run) -> None:
+    """The message says what to use."""
+    code, _, err = run(device="cuda")
+    assert code == 2
+    assert "CUDA devices on this machine: use --device cpu" in err
+
+
+def test_other_settings_in_the_folder_exit_with_2(run: Run) -> None:
+    """The difference is named."""
+    run()
+    code, _, err = run(epochs=2)
+    assert code == 2
+    assert "epochs was 1, is now 2" in err
+
+
+def _without(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def _without_a_matrix(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors.pop("lm_head.weight")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_without("tokenizer.json"), "no tokenizer for"),
+        (_without("config.json"), "cannot be loaded"),
+        (_without("model.safetensors"), "cannot be loaded"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"torn"), "cannot be loaded"),
+        (_without_a_matrix, "lacks weights that its model has (lm_head.weight)"),
+    ],
+)
+def test_a_damaged_checkpoint_exits_with_2(
+    run: Run, checkpoint: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    """Incomplete or torn, it is never trained on with random weights in place."""
+    broken = shutil.copytree(checkpoint, tmp_path / "broken")
+    damage(broken)
+    code, _, err = run(model=broken)
+    assert code == 2
+    assert message in err
+
+
+def test_depths_are_read_from_a_list_or_all() -> None:
+    """In any order; nothing means the default."""
+    assert parse_depths("8, 4,12", 16) == (4, 8, 12)
+    assert parse_depths("all", 5) == (1, 2, 3, 4)
+    assert parse_depths("", 16) is None
+    with pytest.raises(InputError, match="got '4;8'"):
+        parse_depths("4;8", 16)

@@ -1,0 +1,172 @@
+"""The bundled demo: what is shipped is whole, held out, and as the card says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from adadecode.engine import AdaDecoder, Demo, load_demo
+from adadecode.engine.cli.demo import OPTIONS, remove_earlier
+from adadecode.engine.demo import MODEL
+from adadecode.engine.loading.prompts import Prompt, encode
+from adadecode.profiles.store import read_profile
+from scripts.demo_model.arithmetic import LARGEST, final_number, make_problem
+from scripts.demo_model.corpus import is_held_out, problems
+from scripts.demo_model.prompt_sets import COUNT, NEW_TOKENS, distinct_4grams, fresh_length
+from tests.support.models import greedy_text
+from tests.support.paths import DEMO_PROFILE
+
+
+@pytest.fixture(scope="module")
+def demo() -> Demo:
+    return load_demo()
+
+
+def test_it_has_heads_at_every_depth_and_prompts_in_four_domains(demo: Demo) -> None:
+    """15 heads for 16 layers; at least 32 prompts in each domain, all different."""
+    assert demo.heads.depths == tuple(range(1, 16))
+    assert set(demo.prompts) == {"arithmetic", "code", "prose", "unpredictable"}
+    assert all(len(set(texts)) == len(texts) >= COUNT for texts in demo.prompts.values())
+
+
+def test_the_committed_recording_is_of_its_heads(demo: Demo) -> None:
+    """By their fingerprint, which counted tokens are no part of."""
+    assert demo.heads.digest() == read_profile(DEMO_PROFILE).manifest["settings"]["heads_digest"]
+
+
+def test_its_heads_can_have_a_shortlist(demo: Demo) -> None:
+    """Its tokens were counted: most of arithmetic, which was trained on, is within; the end of a text always."""
+    short = demo.heads.shaped(demo.model, shortlist=256)
+    assert short.form.shortlist == 256
+    assert set(AdaDecoder(demo.model).eos) <= set(short.tokens or ())
+    profile = read_profile(DEMO_PROFILE)
+    arithmetic = profile.prompts[profile.prompts["domain"] == "arithmetic"]["prompt"]
+    said = profile.trace[
+        (profile.trace["depth"] == profile.n_layers) & profile.trace["prompt"].isin(arithmetic)
+    ]["token"]
+    assert said.isin(short.tokens).mean() > 0.99
+
+
+def test_it_is_small() -> None:
+    """Everything shipped stays under 30 MB."""
+    assert sum(path.stat().st_size for path in MODEL.iterdir()) < 30e6
+
+
+def test_its_arithmetic_prompts_are_held_out(demo: Demo) -> None:
+    """Every question is one that training never drew."""
+    for text in demo.prompts["arithmetic"]:
+        question = text.removeprefix("Question: ").removesuffix("\nAnswer:")
+        assert is_held_out(question)
+
+
+def test_it_answers_as_often_as_its_card_says(demo: Demo) -> None:
+    """The share of right answers on 20 held-out problems is near the card's."""
+    torch.set_num_threads(1)
+    decoder = AdaDecoder(demo.model, demo.heads)
+    right = 0
+    for problem in itertools.islice(problems(31, held_out=True, events=(3, 6)), 20):
+        tokens = decoder.generate(
+            encode(demo.tokenizer, Prompt(text=problem.prompt)),
+            max_new_tokens=200,
+            gamma=0.8,
+            placement=(4,),
+        ).tokens
+        right += (
+            final_number(demo.tokenizer.decode(tokens, skip_special_tokens=True)) == problem.result
+        )
+    claimed = json.loads((MODEL / "facts.json").read_text())["answers"]["right"]
+    assert abs(right / 20 - claimed) < 0.3
+
+
+def test_a_problem_is_consistent() -> None:
+    """Every number stays in range, and the answer ends in the result."""
+    rng = random.Random(5)
+    for _ in range(300):
+        problem = make_problem(rng)
+        assert final_number(problem.document) == problem.result
+        numbers = [
+            int(word)
+            for word in problem.document.replace(".", " ").replace(",", " ").split()
+            if word.isdigit()
+        ]
+        assert 0 < min(numbers) <= max(numbers) <= LARGEST
+
+
+def test_a_problems_sums_are_right() -> None:
+    """Each step's sum holds."""
+    rng = random.Random(6)
+    operations = {
+        "+": lambda a, b: a + b,
+        "-": lambda a, b: a - b,
+        "*": lambda a, b: a * b,
+        "/": lambda a, b: a // b,
+    }
+    for _ in range(300):
+        words = make_problem(rng).working.split()
+        for at in (i for i, word in enumerate(words) if word == "="):
+            left, operation, right, result = (
+                words[at - 3],
+                words[at - 2],
+                words[at - 1],
+                words[at + 1],
+            )
+            assert operations[operation](int(left), int(right)) == int(result.strip("."))
+
+
+def test_a_text_is_fresh_until_it_loops() -> None:
+    """A hundred different tokens, then a loop that soon weighs more than 15 %."""
+    assert fresh_length(range(100)) == 100
+    assert 100 < fresh_length([*range(100), *[1, 2] * 50]) < 130
+
+
+def test_its_lengths_keep_out_of_loops(demo: Demo) -> None:
+    """Each prompt says how far to go, at most 128 tokens."""
+    assert all(1 <= (prompt.max_new_tokens or 0) <= NEW_TOKENS for prompt in demo.examples)
+
+
+def test_distinct_4grams_sees_a_loop() -> None:
+    """A loop of two tokens has next to no different 4-grams; a text without repetition has all."""
+    assert distinct_4grams([1, 2] * 50) < 0.05
+    assert distinct_4grams(range(50)) == 1.0
+
+
+@pytest.mark.parametrize("domain", ["arithmetic", "code", "prose", "unpredictable"])
+def test_its_text_is_the_models_own(domain: str) -> None:
+    """In FP64, token for token ``generate``'s, whatever the policy, gamma and placement (all 128 prompts: ``make bench ARGS=lossless``)."""
+    demo = load_demo(torch.float64)
+    decoder = AdaDecoder(demo.model, demo.heads)
+    eos = sorted(decoder.eos)
+    ids = encode(demo.tokenizer, Prompt(text=demo.prompts[domain][0]))
+    text = greedy_text(demo.model, ids, 64, eos=eos)
+    for options in (
+        {"policy": "vanilla"},
+        {"gamma": 0.0, "placement": (4,)},
+        {"gamma": 0.3, "placement": (4, 8)},
+        {"gamma": 0.75},
+        {"policy": "fixed", "placement": (8,)},
+    ):
+        assert decoder.generate(ids, 64, **options).tokens == text, options
+
+
+def test_a_new_demo_removes_only_what_an_earlier_one_recorded(tmp_path: Path) -> None:
+    """Its own tables go; anybody else's file stays, and so does another recording."""
+    for name, settings in (
+        ("own", {"heads": OPTIONS["heads"], "model": OPTIONS["model"]}),
+        ("other", {"heads": "h", "model": "m"}),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(json.dumps({"settings": settings}))
+        for file in ("runs.parquet", "notes.txt"):
+            (tmp_path / name / file).write_text("")
+        remove_earlier(tmp_path / name)
+    assert {path.name for path in (tmp_path / "own").iterdir()} == {"notes.txt"}
+    assert {path.name for path in (tmp_path / "other").iterdir()} == {
+        "manifest.json",
+        "runs.parquet",
+        "notes.txt",
+    }

@@ -1,0 +1,263 @@
+"""Exit heads: what they compute, their files, and every way in which files can be the wrong ones."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from adadecode.engine.heads.exit_heads import CONFIG, WEIGHTS, ExitHeads, body
+from adadecode.profiles.errors import HeadsError
+from tests.support.models import tiny_model
+from tests.support.paths import ROOT
+
+DEPTHS = (2, 4)
+WIDTH = 64
+
+
+@pytest.fixture(scope="module")
+def model() -> PreTrainedModel:
+    return tiny_model("llama", torch.float32)
+
+
+@pytest.fixture
+def heads(model: PreTrainedModel) -> ExitHeads:
+    generator = torch.Generator().manual_seed(0)
+    matrices = {
+        depth: torch.eye(WIDTH) + torch.randn(WIDTH, WIDTH, generator=generator) / WIDTH
+        for depth in DEPTHS
+    }
+    return ExitHeads(model, {3: None, **matrices}, [{"depth": 2, "kl": 0.5}])
+
+
+@pytest.fixture
+def folder(heads: ExitHeads, tmp_path: Path) -> Path:
+    heads.save(tmp_path / "heads")
+    return tmp_path / "heads"
+
+
+def edited(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(config | changes))
+
+
+def test_an_identity_head_passes_its_input_on(model: PreTrainedModel) -> None:
+    """T = I: what the LM head is given is the normed hidden state itself."""
+    normed = torch.randn(1, 3, WIDTH)
+    assert ExitHeads.identity(model, [3]).apply(3, normed) is normed
+
+
+def test_a_head_is_a_matrix_times_the_hidden_state(heads: ExitHeads) -> None:
+    """T norm(h), for every row."""
+    matrix = heads.transforms[2]
+    assert matrix is not None
+    normed = torch.randn(1, 3, WIDTH)
+    torch.testing.assert_close(heads.apply(2, normed)[0, 1], matrix @ normed[0, 1])
+
+
+def test_depths_are_shallowest_first(heads: ExitHeads) -> None:
+    """However they were given."""
+    assert heads.depths == (2, 3, 4)
+
+
+def test_saved_heads_come_back_in_16_bit(
+    heads: ExitHeads, folder: Path, model: PreTrainedModel
+) -> None:
+    """Depths, matrices as rounded to FP16, identities and metrics."""
+    loaded = ExitHeads.load(folder, model)
+    assert loaded.depths == heads.depths
+    assert loaded.transforms[3] is None
+    assert loaded.metrics == heads.metrics
+    for depth in DEPTHS:
+        assert torch.equal(loaded.transforms[depth], heads.transforms[depth].half().float())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_heads_fit_the_same_model_in_another_dtype(
+    folder: Path, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    """The model is told by its weights, to the precision that BF16 leaves; whichever of the two the heads were made for."""
+    other = tiny_model("llama", torch.float32).to(dtype)
+    loaded = ExitHeads.load(folder, other)
+    assert loaded.apply(2, torch.zeros(1, 1, WIDTH, dtype=dtype)).dtype == dtype
+    loaded.save(tmp_path / "again")
+    assert (
+        ExitHeads.load(tmp_path / "again", tiny_model("llama", torch.float32)).depths
+        == loaded.depths
+    )
+
+
+def test_saving_leaves_no_partial_file(folder: Path) -> None:
+    """Each file is written whole under another name, then renamed."""
+    assert sorted(path.name for path in folder.iterdir()) == sorted([CONFIG, WEIGHTS])
+
+
+def test_the_hub_mixin_shares_heads_by_folder(
+    heads: ExitHeads, tmp_path: Path, model: PreTrainedModel
+) -> None:
+    """``save_pretrained`` and ``from_pretrained`` round-trip without a network."""
+    heads.save_pretrained(tmp_path / "shared")
+    loaded = ExitHeads.from_pretrained(str(tmp_path / "shared"), model=model)
+    assert loaded.depths == heads.depths
+    assert torch.equal(loaded.transforms[2], heads.transforms[2].half().float())
+
+
+def test_another_model_of_the_same_shape_is_refused(folder: Path) -> None:
+    """Its LM head has other weights."""
+    with pytest.raises(HeadsError, match="another model of the same shape"):
+        ExitHeads.load(folder, tiny_model("llama", torch.float32, seed=1))
+
+
+def changed_below(model: PreTrainedModel) -> PreTrainedModel:
+    """The model with all weights changed but the LM head's."""
+    other = copy.deepcopy(model)
+    head = other.get_output_embeddings().weight
+    with torch.no_grad():
+        for weight in other.parameters():
+            if weight is not head:
+                weight.mul_(-1.5)
+    return other
+
+
+def test_another_model_with_the_same_lm_head_is_refused(
+    folder: Path, model: PreTrainedModel
+) -> None:
+    """It is told by samples of all its weights."""
+    with pytest.raises(
+        HeadsError, match="another model of the same shape: its layers have other weights"
+    ):
+        ExitHeads.load(folder, changed_below(model))
+
+
+def test_heads_saved_without_samples_of_the_body_stay_readable(
+    folder: Path, model: PreTrainedModel
+) -> None:
+    """They are told by the LM head alone."""
+    config = json.loads((folder / CONFIG).read_text())
+    del config["body"]
+    (folder / CONFIG).write_text(json.dumps(config))
+    assert ExitHeads.load(folder, model).depths == (2, 3, 4)
+    assert ExitHeads.load(folder, changed_below(model)).depths == (2, 3, 4)
+
+
+def test_samples_of_the_body_reach_every_layer(model: PreTrainedModel) -> None:
+    """Any one layer changed is noticed."""
+    for number in range(model.config.num_hidden_layers):
+        other = copy.deepcopy(model)
+        with torch.no_grad():
+            for name, weight in other.named_parameters():
+                if f".{number}." in name:
+                    weight.add_(1.0)
+        assert body(other) != body(model)
+
+
+def test_the_shipped_heads_fit_the_shipped_model() -> None:
+    """In the precision it is saved in, and in those it is loaded in."""
+    folder = ROOT / "engine" / "demo" / "model"
+    for dtype in (torch.float32, torch.bfloat16):
+        own = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        assert ExitHeads.load(folder, own).depths
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"hidden_size": 32}, "hidden_size is 64, this model's 32"),
+        ({"num_hidden_layers": 5}, "n_layers is 6, this model's 5"),
+        ({"vocab_size": 50}, "vocab_size is 97, this model's 50"),
+    ],
+)
+def test_a_model_of_another_shape_is_refused(
+    folder: Path, config: dict[str, int], message: str
+) -> None:
+    """The message names what differs."""
+    with pytest.raises(HeadsError, match=message):
+        ExitHeads.load(folder, tiny_model("llama", torch.float32, **config))
+
+
+NOT_SAMPLES = (
+    [],
+    [0.5],
+    [0.5] * 31,
+    [0.5] * 33,
+    0.5,
+    None,
+    "x",
+    {},
+    [[0.5]] * 32,
+    ["x"] * 32,
+    [None] * 32,
+    [10**400] * 32,
+    [math.nan] * 32,
+)
+
+
+def _truncate(folder: Path) -> None:
+    data = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(data[: len(data) // 2])
+
+
+def _drop_a_matrix(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    tensors.pop("depth.4")
+    save_file(tensors, folder / WEIGHTS)
+
+
+def _narrow_a_matrix(folder: Path) -> None:
+    save_file(load_file(folder / WEIGHTS) | {"depth.4": torch.zeros(8, 8)}, folder / WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_truncate, "damaged"),
+        (_drop_a_matrix, r"depths \[4\] are listed, but have no weights"),
+        (_narrow_a_matrix, r"depth 4 is \(8, 8\), wanted \(64, 64\)"),
+        (lambda folder: (folder / WEIGHTS).unlink(), "no heads in"),
+        (lambda folder: (folder / CONFIG).unlink(), "no heads in"),
+        (lambda folder: (folder / CONFIG).write_text("{"), "damaged"),
+        (lambda folder: (folder / CONFIG).write_text("{}"), "damaged"),
+        (
+            lambda folder: edited(folder, depths=[2, 9], identity=[9]),
+            "depth 1..5 of this model, got 9",
+        ),
+        (lambda folder: (folder / CONFIG).write_text("[" * 100_000), "damaged"),
+        *(
+            (partial(edited, **{key: value}), "damaged")
+            for key in ("signature", "body")
+            for value in NOT_SAMPLES
+        ),
+        (lambda folder: edited(folder, depths=[float("inf")]), "damaged"),
+        (lambda folder: edited(folder, format=3), "format 3, this program reads up to 2"),
+    ],
+)
+def test_damaged_files_are_refused(
+    folder: Path, model: PreTrainedModel, damage: Callable[[Path], None], message: str
+) -> None:
+    """Truncated, incomplete, missing, malformed or newer files each have their sentence."""
+    damage(folder)
+    with pytest.raises(HeadsError, match=message):
+        ExitHeads.load(folder, model)
+
+
+@pytest.mark.parametrize("depth", [0, 6, -1])
+def test_a_head_lies_between_the_layers(model: PreTrainedModel, depth: int) -> None:
+    """Before the first layer and after the last there is none."""
+    with pytest.raises(HeadsError, match=r"1\.\.5"):
+        ExitHeads.identity(model, [depth])
+
+
+def test_a_depth_without_a_head_is_named(heads: ExitHeads) -> None:
+    """With the depths that have one, and how to get one."""
+    with pytest.raises(
+        HeadsError, match=r"no head at depth 5: heads exist at \[2, 3, 4\]; train one"
+    ):
+        heads.require([2, 5])

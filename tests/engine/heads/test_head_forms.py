@@ -1,0 +1,560 @@
+"""Cheaper forms of the same heads: what they say, that no text changes, their files, and what they lose."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.evaluation.head_coverage import Coverage, coverage
+from adadecode.engine.heads import int8
+from adadecode.engine.heads.exit_heads import CONFIG, ExitHeads
+from adadecode.engine.heads.int8 import Int8Matrix
+from adadecode.engine.heads.token_frequency import by_frequency, frequent_in
+from adadecode.engine.loading.prompts import Prompt
+from adadecode.engine.profiling.form_options import check_form, formed
+from adadecode.engine.training.hidden_state_store import Continuation
+from adadecode.engine.training.pipeline import train_heads
+from adadecode.profiles.errors import HeadsError, InputError
+from adadecode.sim.core.head_form import FULL, HeadForm
+from adadecode.sim.core.scheduler import Draft, Outcome, Work
+from adadecode.sim.measurements.head_coverage import coverage_table
+from tests.support.models import (
+    N_LAYERS,
+    VOCABULARY,
+    greedy_text,
+    random_heads,
+    random_prompt,
+    tiny_model,
+)
+from tests.support.synthetic_profile import synthetic_profile
+from tests.support.training_run import DEPTHS, PROMPTS, SETTINGS, letter_tokenizer
+
+WIDTH = 64
+FREQUENT = tuple((7 * k + 2) % VOCABULARY for k in range(VOCABULARY))
+FORMS: list[dict[str, Any]] = [
+    {"shortlist": 20},
+    {"dtype": "int8"},
+    {"shortlist": 20, "dtype": "int8"},
+    {"shortlist": 1},
+]
+DESIGNS: list[dict[str, Any]] = [
+    {"gamma": 0.0},
+    {"gamma": 0.5, "placement": (2, 4)},
+    {"gamma": 0.9, "placement": (1, 3, 5)},
+    {"policy": "fixed", "placement": (3,), "cap": 3},
+]
+
+
+@pytest.fixture(scope="module")
+def model() -> PreTrainedModel:
+    return tiny_model("llama", torch.float32)
+
+
+@pytest.fixture(scope="module")
+def decoder(model: PreTrainedModel) -> AdaDecoder:
+    return AdaDecoder(model, random_heads(model))
+
+
+def of_form(decoder: AdaDecoder, **form: Any) -> ExitHeads:
+    return decoder.heads.shaped(decoder.parts.model, frequent=FREQUENT, **form)
+
+
+def said(decoder: AdaDecoder, heads: ExitHeads, normed: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return heads.logits(decoder.parts, 3, normed)
+
+
+# -- what they say -------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_head_is_the_papers(decoder: AdaDecoder) -> None:
+    """E*(T h), bit by bit."""
+    normed = torch.randn(1, 2, WIDTH)
+    with torch.inference_mode():
+        wanted = decoder.parts.unembed(decoder.heads.apply(3, normed))
+    assert torch.equal(said(decoder, decoder.heads, normed), wanted)
+
+
+def test_a_shortlist_gives_the_full_logits_of_its_tokens_and_nothing_else(
+    decoder: AdaDecoder,
+) -> None:
+    """Minus infinity elsewhere: probability zero, also for whoever samples."""
+    heads, normed = of_form(decoder, shortlist=20), torch.randn(1, 2, WIDTH)
+    assert heads.tokens == tuple(sorted(FREQUENT[:20]))
+    short, full = said(decoder, heads, normed), said(decoder, decoder.heads, normed)
+    held = torch.zeros(VOCABULARY, dtype=torch.bool).scatter(0, torch.tensor(heads.tokens), True)
+    torch.testing.assert_close(short[..., held], full[..., held])
+    assert (short[..., ~held] == -math.inf).all()
+
+
+def test_a_shortlists_confidence_is_never_below_the_full_heads(decoder: AdaDecoder) -> None:
+    """For the same token: it is the probability within the shortlist."""
+    heads, normed = of_form(decoder, shortlist=20), torch.randn(1, 50, WIDTH)
+    short, full = (said(decoder, form, normed).softmax(-1) for form in (heads, decoder.heads))
+    top = short.argmax(-1, keepdim=True)
+    assert (short.gather(-1, top) >= full.gather(-1, top) - 1e-6).all()
+
+
+@pytest.mark.parametrize("shortlist", [None, 20])
+def test_int8_heads_say_nearly_what_full_ones_say(
+    decoder: AdaDecoder, shortlist: int | None
+) -> None:
+    """Within some per cent of the largest logit."""
+    heads, normed = of_form(decoder, shortlist=shortlist, dtype="int8"), torch.randn(1, 3, WIDTH)
+    wide = said(decoder, of_form(decoder, shortlist=shortlist), normed)
+    held = wide.isfinite()
+    assert (said(decoder, heads, normed)[held] - wide[held]).abs().max() < 0.03 * wide[
+        held
+    ].abs().max()
+
+
+@pytest.mark.parametrize("architecture", ["phi", "gemma2", "cohere", "granite"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_biases_caps_and_factors_apply_to_rows_too(architecture: str, dtype: torch.dtype) -> None:
+    """Phi's LM head has a bias, Gemma 2 caps its logits, Cohere and Granite scale them."""
+    served = AdaDecoder(tiny_model(architecture, dtype))
+    served.heads = ExitHeads.identity(served.parts.model, [3])
+    normed = torch.randn(1, 2, WIDTH).to(dtype)
+    full, held = said(served, served.heads, normed), sorted(FREQUENT[:20])
+    for form, off in (({}, 1e-2), ({"dtype": "int8"}, 4e-2)):
+        short = said(served, of_form(served, shortlist=20, **form), normed)[..., held]
+        assert (short - full[..., held]).abs().max() < off * full.abs().max()
+
+
+# -- losslessness --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: HeadForm(**form).label)
+@pytest.mark.parametrize("kind", ["own", "random"])
+def test_no_form_changes_a_text(form: dict[str, Any], kind: str) -> None:
+    """Token for token the model's own, whatever the policy; in FP64, so that batches do not matter."""
+    model = tiny_model("llama", torch.float64)
+    heads = ExitHeads.identity(model, range(1, N_LAYERS)) if kind == "own" else random_heads(model)
+    served = AdaDecoder(model, heads.shaped(model, frequent=FREQUENT, **form))
+    prompt = random_prompt(5)
+    text = greedy_text(model, prompt, 24)
+    for design in DESIGNS:
+        assert served.generate(prompt, 24, eos_token_id=(), **design).tokens == text, design
+
+
+def test_a_shortlist_drafts_nothing_else(decoder: AdaDecoder) -> None:
+    """Whatever any head is asked."""
+    served = AdaDecoder(decoder.parts.model, of_form(decoder, shortlist=5))
+    drafts: list[int] = []
+
+    def watch(_work: Work, outcome: Outcome) -> None:
+        if isinstance(outcome, Draft):
+            drafts.append(outcome.token)
+
+    design = served.design(gamma=0.0, placement=(3,), cap=5, policy="adadecode")
+    decoding = served.start(random_prompt(5), design, max_new_tokens=24, eos_token_id=())
+    with served.parts.session():
+        assert list(decoding.steps(watch))
+    assert drafts
+    assert set(drafts) <= set(FREQUENT[:5])
+
+
+def test_sampling_with_a_shortlist_runs_and_repeats(decoder: AdaDecoder) -> None:
+    """Probabilities outside are zero, so drafts are never from there and every other token can still be drawn."""
+    served = AdaDecoder(decoder.parts.model, of_form(decoder, shortlist=20))
+    make = partial(
+        served.generate,
+        random_prompt(5),
+        24,
+        gamma=0.0,
+        placement=(3,),
+        temperature=1.5,
+        top_k=50,
+        top_p=0.95,
+        seed=3,
+    )
+    text = make(eos_token_id=()).tokens
+    assert text == make(eos_token_id=()).tokens
+    assert not set(text) <= set(FREQUENT[:20])
+
+
+# -- int8 ----------------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    rows=st.integers(1, 150),
+    width=st.integers(1, 100),
+    states=st.integers(1, 3),
+    seed=st.integers(0, 99),
+    big=st.sampled_from([1e-3, 1.0, 1e3]),
+)
+def test_a_product_in_int8_is_the_dense_one(
+    rows: int, width: int, states: int, seed: int, big: float
+) -> None:
+    """Whatever the shape, also widths for which PyTorch's own product is wrong; up to the rounding of BF16."""
+    generator = torch.Generator().manual_seed(seed)
+    weight, given_ = (
+        big * torch.randn(rows, width, generator=generator),
+        torch.randn(states, width, generator=generator),
+    )
+    matrix = Int8Matrix(weight)
+    wanted = given_ @ matrix.dense.T
+    reach = given_.abs() @ matrix.dense.abs().T
+    assert ((matrix(given_) - wanted).abs() <= 2**-6 * reach + 1e-6 * big).all()
+    assert ((matrix.dense - weight).abs() <= weight.abs().amax(1, keepdim=True) / 254 * 1.001).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_int8_takes_every_dtype(dtype: torch.dtype) -> None:
+    matrix = Int8Matrix(torch.randn(40, 33).to(dtype))
+    assert matrix(torch.randn(1, 2, 33).to(dtype)).dtype == torch.float32
+
+
+def test_a_row_of_zeros_stays_one() -> None:
+    """Its scale is no division by zero."""
+    weight = torch.randn(40, 33)
+    weight[7] = 0.0
+    assert (Int8Matrix(weight)(torch.randn(2, 33))[:, 7] == 0.0).all()
+
+
+def test_the_product_of_gpus_is_the_dense_one_too() -> None:
+    """Integers times integers, states quantised one by one: the same arithmetic on a CPU."""
+    codes, scales = int8.quantised(torch.randn(50, 40))
+    states = F.pad(torch.randn(3, 40) * torch.tensor([[1.0], [1e-4], [1e4]]), (0, 24))
+    wanted = states @ (codes.float() * scales[:, None]).T
+    assert (
+        (int8.dynamic(states, codes, scales) - wanted).abs()
+        <= 0.02 * wanted.abs().amax(1, keepdim=True)
+    ).all()
+
+
+@pytest.mark.gpu
+def test_int8_on_a_gpu() -> None:
+    """Every product that the device has."""
+    codes, scales = int8.quantised(torch.randn(4096, 512, device="cuda"))
+    states = torch.randn(2, 512, device="cuda", dtype=torch.bfloat16)
+    wanted = states.float() @ (codes.float() * scales[:, None]).T
+    for name, product in int8.PRODUCTS["cuda"].items():
+        assert (product(states, codes, scales) - wanted).abs().max() <= 0.05 * wanted.abs().max(), (
+            name
+        )
+
+
+def broken(states: torch.Tensor, codes: torch.Tensor, _scales: torch.Tensor) -> torch.Tensor:
+    return torch.full((len(states), len(codes)), 7.0)
+
+
+def missing(_states: torch.Tensor, _codes: torch.Tensor, _scales: torch.Tensor) -> torch.Tensor:
+    raise NotImplementedError("not for this device")
+
+
+def test_a_product_that_is_wrong_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried before it is trusted."""
+    monkeypatch.setitem(
+        int8.PRODUCTS, "cpu", {"wrong": broken, "none": missing, "right": int8.weight_only}
+    )
+    assert Int8Matrix(torch.randn(40, 33)).product == "right"
+
+
+def test_without_a_product_heads_stay_wide_and_say_so(
+    monkeypatch: pytest.MonkeyPatch, decoder: AdaDecoder
+) -> None:
+    """A shortlist is kept; the form is what they have, not what was asked for."""
+    monkeypatch.setitem(int8.PRODUCTS, "cpu", {"wrong": broken, "none": missing})
+    with pytest.warns(
+        UserWarning,
+        match=r"no int8 heads on this device \(wrong: off by .*; none: not for this device\)",
+    ):
+        heads = of_form(decoder, shortlist=20, dtype="int8")
+    assert (heads.form, heads.product) == (HeadForm(shortlist=20), None)
+    normed = torch.randn(1, 1, WIDTH)
+    assert torch.equal(
+        said(decoder, heads, normed), said(decoder, of_form(decoder, shortlist=20), normed)
+    )
+
+
+# -- forms, files, fingerprints ------------------------------------------------------------------------------------------
+
+
+def test_forms_have_names() -> None:
+    labels = [HeadForm(**form).label for form in ({}, *FORMS[:3])]
+    assert labels == ["full", "shortlist:20", "int8", "shortlist:20 int8"]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: HeadForm(**form).label)
+def test_saved_heads_keep_their_form(
+    decoder: AdaDecoder, tmp_path: Path, form: dict[str, Any]
+) -> None:
+    """And the 16-bit matrices and all counted tokens, so that any other form can be had of them."""
+    heads = of_form(decoder, **form)
+    heads.save(tmp_path)
+    loaded = ExitHeads.load(tmp_path, decoder.parts.model)
+    assert (loaded.form, loaded.tokens, loaded.frequent) == (heads.form, heads.tokens, FREQUENT)
+    full = loaded.shaped(decoder.parts.model)
+    assert full.form == FULL
+    assert all(
+        torch.equal(full.transforms[d], decoder.heads.transforms[d].half().float())
+        for d in full.depths
+    )
+
+
+def test_files_of_format_1_are_read(decoder: AdaDecoder, tmp_path: Path) -> None:
+    """They say nothing of forms: full heads, and nobody counted tokens."""
+    decoder.heads.save(tmp_path)
+    config = json.loads((tmp_path / CONFIG).read_text())
+    (tmp_path / CONFIG).write_text(
+        json.dumps(
+            {k: v for k, v in config.items() if k not in ("form", "coverage")} | {"format": 1}
+        )
+    )
+    loaded = ExitHeads.load(tmp_path, decoder.parts.model)
+    assert (loaded.form, loaded.frequent, loaded.coverage) == (FULL, (), None)
+
+
+def test_fingerprints_tell_forms_apart(decoder: AdaDecoder) -> None:
+    """Full ones keep the fingerprint they had."""
+    digests = {of_form(decoder, **form).digest() for form in ({}, *FORMS, {"shortlist": 21})}
+    assert len(digests) == len(FORMS) + 2
+    assert of_form(decoder).digest() == decoder.heads.digest()
+
+
+def test_a_shortlist_longer_than_what_was_counted_is_as_long_as_that(decoder: AdaDecoder) -> None:
+    heads = decoder.heads.shaped(decoder.parts.model, shortlist=20, frequent=(5, 3, 8))
+    assert (heads.form.shortlist, heads.tokens) == (3, (3, 5, 8))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shortlist": 0}, "a shortlist holds at least 1 token, got 0"),
+        ({"dtype": "int3"}, "no heads in 'int3': wanted int8"),
+        ({"shortlist": 20}, "nobody counted which tokens are frequent"),
+        ({"shortlist": VOCABULARY, "frequent": FREQUENT}, f"leaves out none of the {VOCABULARY}"),
+        ({"shortlist": 2, "frequent": (1, VOCABULARY)}, "counted with another tokenizer"),
+        ({"shortlist": 2, "frequent": (1, 1)}, "each once"),
+    ],
+)
+def test_impossible_forms_are_refused(
+    decoder: AdaDecoder, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(HeadsError, match=message):
+        decoder.heads.shaped(decoder.parts.model, **options)
+
+
+class Twice(torch.nn.Linear):
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(given)
+
+
+def test_an_lm_head_that_is_no_plain_matrix_has_no_rows() -> None:
+    model = tiny_model("llama", torch.float32)
+    odd = Twice(WIDTH, VOCABULARY, bias=False)
+    model.set_output_embeddings(odd)
+    with pytest.raises(HeadsError, match="the LM head of this model is a Twice, no plain matrix"):
+        ExitHeads.identity(model, [3]).shaped(model, shortlist=5, frequent=FREQUENT)
+
+
+# -- which tokens --------------------------------------------------------------------------------------------------------
+
+
+def test_ends_come_first_then_by_count_then_by_id() -> None:
+    assert by_frequency([[5, 9, 9], [4, 9, 2]], ends={2, 7}) == (2, 7, 9, 4, 5)
+
+
+def test_tokens_are_counted_in_a_profiles_outputs(tmp_path: Path) -> None:
+    """First tokens too, and its end tokens in front."""
+    profile = synthetic_profile(tmp_path / "p")
+    final = (
+        profile.trace[profile.trace["depth"] == profile.n_layers]["token"].tolist()
+        + profile.prompts["first_token"].tolist()
+    )
+    found = frequent_in(str(tmp_path / "p"), None)
+    assert found == by_frequency([final], profile.manifest["eos_token_ids"])
+
+
+def test_tokens_are_counted_in_a_file_of_texts(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("aab\nac\n")
+    tokenizer = letter_tokenizer()
+    a, b, c = (tokenizer(letter)["input_ids"][0] for letter in "abc")
+    assert frequent_in(str(tmp_path / "texts.txt"), tokenizer) == (2, a, b, c)
+
+
+# -- what they lose ------------------------------------------------------------------------------------------------------
+
+
+def texts_of(model: PreTrainedModel) -> list[Continuation]:
+    return [
+        Continuation(
+            prompt=random_prompt(5, seed), output=greedy_text(model, random_prompt(5, seed), 20)
+        )
+        for seed in range(3)
+    ]
+
+
+def test_coverage_counts_outputs_outside_and_agreement_by_depth(decoder: AdaDecoder) -> None:
+    """By hand: what each head says of each output, one position at a time."""
+    model, heads = decoder.parts.model, of_form(decoder, shortlist=20)
+    texts = texts_of(model)
+    found = coverage(decoder.parts, model, heads, texts)
+    assert found is not None
+    later = [token for text in texts for token in text.output[1:]]
+    assert (found.outputs, found.outside) == (
+        len(later),
+        sum(token not in heads.tokens for token in later) / len(later),
+    )
+    assert all(formed <= 1 - found.outside for formed in found.formed)
+    tops = []
+    for text in texts:
+        whole = torch.tensor([[*text.prompt[0].tolist(), *text.output[:-1]]])
+        with decoder.parts.session():
+            hidden = decoder.parts.run(0, 3, decoder.parts.embed(whole, 0), 0)
+            normed = decoder.parts.normed(hidden[:, text.prompt.shape[1] :])
+            tops += [
+                heads.logits(decoder.parts, 3, normed[:, [k]])[0, 0].argmax().item()
+                for k in range(normed.shape[1])
+            ]
+    agreed = sum(top == token for top, token in zip(tops, later, strict=True)) / len(later)
+    assert found.formed[found.depths.index(3)] == pytest.approx(agreed)
+
+
+def test_full_heads_lose_nothing(decoder: AdaDecoder) -> None:
+    found = coverage(
+        decoder.parts, decoder.parts.model, decoder.heads, texts_of(decoder.parts.model)
+    )
+    assert isinstance(found, Coverage)
+    assert (found.outside, found.full, found.same) == (
+        0.0,
+        found.formed,
+        (1.0,) * len(found.depths),
+    )
+
+
+def test_texts_of_one_token_tell_nothing(decoder: AdaDecoder) -> None:
+    assert (
+        coverage(
+            decoder.parts,
+            decoder.parts.model,
+            decoder.heads,
+            [Continuation(prompt=random_prompt(3), output=[4])],
+        )
+        is None
+    )
+
+
+def test_training_counts_tokens_and_saves_the_form(tmp_path: Path, model: PreTrainedModel) -> None:
+    """The shortlist is of the continuations trained on, what it loses of the others; the same matrices as without."""
+    options: dict[str, Any] = {**SETTINGS, "epochs": 2}
+    heads = train_heads(
+        model,
+        letter_tokenizer(),
+        PROMPTS,
+        DEPTHS,
+        tmp_path / "a",
+        shortlist=6,
+        head_dtype="int8",
+        **options,
+    )
+    plain = train_heads(model, letter_tokenizer(), PROMPTS, DEPTHS, tmp_path / "b", **options)
+    assert heads.form == HeadForm(shortlist=6, dtype="int8")
+    assert heads.frequent == plain.frequent
+    assert 2 in heads.tokens
+    assert plain.coverage is None
+    assert heads.coverage is not None
+    assert all(torch.equal(heads.transforms[d], plain.transforms[d]) for d in DEPTHS)
+    with Console(width=100, record=True) as console:
+        console.print(coverage_table(heads.coverage, heads.form))
+    assert "of them outside the shortlist" in " ".join(console.export_text().split())
+    with pytest.raises(InputError, match=r"form was .*, is now None"):
+        train_heads(model, letter_tokenizer(), PROMPTS, DEPTHS, tmp_path / "a", **options)
+
+
+# -- options -------------------------------------------------------------------------------------------------------------
+
+
+def chosen(**options: Any) -> dict[str, Any]:
+    return {"shortlist": None, "head_dtype": None, "shortlist_from": None, **options}
+
+
+def test_options_give_heads_another_form_and_back(decoder: AdaDecoder) -> None:
+    """0 and own undo what they were saved with."""
+    model, console = decoder.parts.model, Console(quiet=True)
+    take = partial(formed, model=model, tokenizer=letter_tokenizer(), prompts=[], console=console)
+    short = of_form(decoder, shortlist=20)
+    assert take(short, chosen=chosen()) is short
+    both = take(short, chosen=chosen(head_dtype="int8"))
+    assert both.form == HeadForm(shortlist=20, dtype="int8")
+    assert take(both, chosen=chosen(shortlist=0, head_dtype="own")).form == FULL
+
+
+@pytest.mark.parametrize(
+    ("texts", "own"), [(("0", "2", "no such text"), 2), (("no such text",), 0)]
+)
+def test_a_shortlist_counted_on_the_prompts_themselves_is_told(
+    decoder: AdaDecoder,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    texts: tuple[str, ...],
+    own: int,
+) -> None:
+    """A synthetic profile's texts are its prompts' numbers."""
+    synthetic_profile(tmp_path / "p")
+    source, console = str(tmp_path / "p"), Console(width=200)
+    prompts = [Prompt(text=text) for text in texts]
+    formed(
+        decoder.heads,
+        decoder.parts.model,
+        letter_tokenizer(),
+        prompts,
+        chosen(shortlist=20, shortlist_from=source),
+        console,
+    )
+    out = capsys.readouterr().out
+    assert ("of these prompts themselves" in out) == bool(own)
+    assert (f"counted on {own} of these prompts themselves" in out) == bool(own)
+
+
+def test_a_shortlist_shorter_than_asked_for_is_told(
+    decoder: AdaDecoder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    synthetic_profile(tmp_path / "p")
+    asked = chosen(shortlist=90, shortlist_from=str(tmp_path / "p"))
+    formed(decoder.heads, decoder.parts.model, letter_tokenizer(), [], asked, Console(width=200))
+    assert (
+        "different tokens were counted, so the shortlist holds these, and not 90"
+        in capsys.readouterr().out
+    )
+
+
+def test_a_source_without_a_shortlist_is_refused() -> None:
+    with pytest.raises(InputError, match="say how many tokens it holds with --shortlist"):
+        check_form(chosen(shortlist_from="x"))
+
+
+def test_heads_of_which_one_cannot_be_quantised_all_stay_wide(
+    monkeypatch: pytest.MonkeyPatch, decoder: AdaDecoder
+) -> None:
+    """Not some in int8 and some not: they say, bit by bit, what heads say that were never asked to be int8."""
+    made = []
+
+    def third_fails(weight: torch.Tensor) -> Int8Matrix:
+        made.append(weight)
+        if len(made) == 3:
+            raise LookupError("too odd")
+        return Int8Matrix(weight)
+
+    monkeypatch.setattr("adadecode.engine.heads.exit_heads.Int8Matrix", third_fails)
+    with pytest.warns(UserWarning, match=r"no int8 heads on this device \(too odd\)"):
+        heads = of_form(decoder, dtype="int8")
+    monkeypatch.undo()
+    assert heads.form == FULL
+    normed = torch.randn(1, 2, WIDTH)
+    for depth in heads.depths:
+        assert torch.equal(heads.apply(depth, normed), decoder.heads.apply(depth, normed))

@@ -1,0 +1,158 @@
+"""A recording with heads of another form: what its manifest tells, where it is shown, and that its own replay is exact."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+from typer.testing import CliRunner
+
+from adadecode.engine.cli.profile import app
+from adadecode.profiles.store import Profile, read_profile
+from adadecode.sim.cli.report import report_of
+from adadecode.sim.core.head_form import HeadForm
+from adadecode.sim.hardware.provenance import form_of
+from adadecode.sim.measurements.head_coverage import coverage_of
+from adadecode.sim.report.export import csv_files, markdown
+from adadecode.sim.report.manifest_text import provenance
+from adadecode.sim.validation.tiers import compare
+from tests.support.models import tiny_model
+from tests.support.sim_command import run, run_json
+
+
+def record(folder: Path, out: str, *more: object) -> str:
+    """Record prompts of a tiny model with the command; returns what it prints."""
+    options = [
+        "--model",
+        folder / "model",
+        "--heads",
+        "identity:2,4",
+        "--prompts",
+        folder / "prompts.jsonl",
+        "--out",
+        folder / out,
+    ]
+    options += ["--max-new-tokens", "12", "--gammas", "0.05", "--repeats", "1", "--shortlist", "20"]
+    done = CliRunner().invoke(app, [str(option) for option in (*options, *more)])
+    assert done.exit_code == 0, done.output
+    return " ".join(done.output.split())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model, its tokenizer, two prompts, and a file in which tokens 5 to 34 are counted, rising."""
+    folder = tmp_path_factory.mktemp("forms")
+    tiny_model("llama", torch.float32).save_pretrained(folder / "model")
+    words = {"<pad>": 0, "<s>": 1, "</s>": 2, **{f"w{i}": i for i in range(3, 97)}}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>"
+    ).save_pretrained(folder / "model")
+    (folder / "prompts.jsonl").write_text(
+        "".join(json.dumps({"prompt": f"w{i} w{i + 1}", "domain": "d"}) + "\n" for i in (10, 20))
+    )
+    (folder / "texts.txt").write_text(" ".join(f"w{i}" for i in range(5, 35)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def printed(folder: Path) -> str:
+    return record(
+        folder,
+        "p",
+        "--placements",
+        "2;2,4",
+        "--head-dtype",
+        "int8",
+        "--shortlist-from",
+        folder / "texts.txt",
+    )
+
+
+@pytest.fixture(scope="module")
+def recorded(folder: Path, printed: str) -> Profile:
+    assert "recorded in" in printed
+    return read_profile(folder / "p")
+
+
+def test_the_manifest_tells_the_form_and_what_it_loses(recorded: Profile) -> None:
+    """The end of a text and 19 counted tokens."""
+    told = recorded.manifest["heads"]
+    assert form_of(recorded) == HeadForm(shortlist=20, dtype="int8")
+    assert (told["form"]["tokens"], told["form"]["product"]) == ([2, *range(5, 24)], "weight-only")
+    final = recorded.trace[recorded.trace["depth"] == 6]["token"]
+    assert told["coverage"]["outside"] == pytest.approx((~final.isin([2, *range(5, 24)])).mean())
+    said = recorded.trace[recorded.trace["depth"] == 4]
+    assert told["coverage"]["formed"][1] == pytest.approx(said["agrees"].mean())
+    assert told["coverage"]["outputs"] == len(said)
+
+
+def test_heads_say_nothing_outside(recorded: Profile) -> None:
+    """Along the text and on branches; each is timed."""
+    held = {2, *range(5, 24)}
+    assert set(recorded.trace[recorded.trace["depth"] < 6]["token"]) <= held
+    assert set(recorded.branches["token"]) <= held
+    assert set(recorded.latency[recorded.latency["kind"] == "head"]["layer"]) == {2, 4}
+
+
+def test_its_own_replay_is_exact(recorded: Profile) -> None:
+    """Every round of every design, as of any recording."""
+    found = compare(recorded)
+    assert found.holds
+    assert found.cells["exact"].dropna().astype(bool).all()
+    assert not found.cells["exact"].dropna().empty
+
+
+def losses(profile: Profile) -> list[str]:
+    """What every table of losses must show: the outputs outside, and of head 4 how often it is right, full and in this form."""
+    found = coverage_of(profile)
+    assert found is not None
+    row = " │ ".join(("4", *(f"{found[name][1]:.1%}" for name in ("full", "formed", "same"))))
+    return [f"{found['outputs']} outputs, {found['outside']:.1%} of them outside", f"│ {row} │"]
+
+
+def test_the_command_shows_what_the_form_loses(recorded: Profile, printed: str) -> None:
+    assert "heads shortlist:20 int8 on" in printed
+    assert all(said in " ".join(printed.split()) for said in losses(recorded))
+
+
+def test_validate_shows_what_the_form_loses(
+    recorded: Profile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_json(capsys, "validate", recorded.path, "--json")["heads"] == {
+        "form": {"shortlist": 20, "dtype": "int8"},
+        "coverage": recorded.manifest["heads"]["coverage"],
+    }
+    assert run("validate", recorded.path) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(said in shown for said in losses(recorded))
+
+
+def test_the_report_shows_form_product_and_what_is_lost(recorded: Profile) -> None:
+    pytest.importorskip("plotly")
+    told = provenance(recorded)["form of the heads"]
+    assert told.startswith("shortlist:20 int8 (product weight-only); ")
+    assert losses(recorded)[0] in told
+    report = report_of(Path(recorded.path))
+    rows = csv_files(report)["coverage.csv"].splitlines()
+    found = recorded.manifest["heads"]["coverage"]
+    assert rows[0] == "depth,full,formed,same"
+    assert [float(cell) for cell in rows[2].split(",")] == pytest.approx(
+        [4, *(found[name][1] for name in ("full", "formed", "same"))]
+    )
+    assert "What heads shortlist:20 int8 lose" in markdown(report)
+
+
+def test_only_prompts_that_are_recorded_count_as_the_shortlists_own(
+    recorded: Profile, folder: Path
+) -> None:
+    """Of two that it was counted on, one is recorded again."""
+    said = record(
+        folder, "again", "--placements", "2", "--limit", "1", "--shortlist-from", recorded.path
+    )
+    assert "the shortlist was counted on 1 of these prompts themselves" in said

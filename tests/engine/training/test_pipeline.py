@@ -1,0 +1,261 @@
+"""Training exit heads from prompts to files: what comes out, stopping and going on, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+import adadecode.engine.training.hidden_state_store
+from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.heads.exit_heads import ExitHeads
+from adadecode.engine.loading.prompts import Prompt
+from adadecode.engine.training.pipeline import check_settings, default_depths, train_heads
+from adadecode.engine.training.trainer import Trainer
+from adadecode.profiles.errors import HeadsError, InputError
+from tests.support.models import tiny_model
+from tests.support.training_run import DEPTHS, PROMPTS, SETTINGS, interrupt, letter_tokenizer
+
+
+@pytest.fixture(scope="module")
+def model() -> PreTrainedModel:
+    return tiny_model("llama", torch.float32)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return letter_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def trained(
+    model: PreTrainedModel, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
+) -> ExitHeads:
+    return train_heads(
+        model, tokenizer, PROMPTS, DEPTHS, tmp_path_factory.mktemp("heads"), **SETTINGS
+    )
+
+
+def test_heads_of_a_model_are_measured_on_prompts_held_out(trained: ExitHeads) -> None:
+    """Every depth has its metrics, and every head fits the last layer better than the identity."""
+    assert trained.depths == DEPTHS
+    assert [row["depth"] for row in trained.metrics] == list(DEPTHS)
+    for row in trained.metrics:
+        assert 0 <= row["kl"] < row["kl_identity"]
+        assert {"agreement", "agreement_identity", "positions"} < row.keys()
+
+
+def test_the_model_is_left_as_it_was(model: PreTrainedModel, trained: ExitHeads) -> None:
+    """Its weights, LM head included, are frozen, and no gradient stays on them."""
+    fresh = tiny_model("llama", torch.float32)
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(model.parameters(), fresh.parameters(), strict=True)
+    )
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_a_finished_run_leaves_the_heads_and_its_settings(
+    model: PreTrainedModel, tokenizer: Any, tmp_path: Path
+) -> None:
+    """The cache is gone; the same call gives the saved heads without training again."""
+    heads = train_heads(model, tokenizer, PROMPTS[:3], DEPTHS, tmp_path, **SETTINGS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "heads.json",
+        "heads.safetensors",
+        "train.json",
+    ]
+    again = train_heads(model, tokenizer, PROMPTS[:3], DEPTHS, tmp_path, **SETTINGS)
+    assert all(torch.equal(again.transforms[depth], heads.transforms[depth]) for depth in DEPTHS)
+
+
+def test_heads_of_a_16_bit_model_can_be_trained(tokenizer: Any, tmp_path: Path) -> None:
+    """Matrices are trained in FP32 beside a BF16 LM head."""
+    heads = train_heads(
+        tiny_model("llama", torch.bfloat16), tokenizer, PROMPTS, DEPTHS, tmp_path, **SETTINGS
+    )
+    assert all(row["kl"] < row["kl_identity"] for row in heads.metrics)
+
+
+STAGES = [
+    (AdaDecoder, "generate", 5),
+    (adadecode.engine.training.hidden_state_store, "states_of", 4),
+    (adadecode.engine.training.hidden_state_store, "save_file", 1),
+    (Trainer, "_step", 9),
+    (Trainer, "measure", 0),
+]
+
+
+@pytest.mark.parametrize(("owner", "name", "after"), STAGES, ids=[stage[1] for stage in STAGES])
+def test_an_interrupted_run_goes_on_to_the_same_heads(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    trained: ExitHeads,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    after: int,
+) -> None:
+    """Stopped in any stage and called again: bit for bit the heads and metrics of a run that was not."""
+    interrupt(monkeypatch, owner, name, after)
+    with pytest.raises(KeyboardInterrupt):
+        train_heads(model, tokenizer, PROMPTS, DEPTHS, tmp_path, **SETTINGS)
+    monkeypatch.undo()
+    heads = train_heads(model, tokenizer, PROMPTS, DEPTHS, tmp_path, **SETTINGS)
+    assert all(torch.equal(heads.transforms[depth], trained.transforms[depth]) for depth in DEPTHS)
+    assert heads.metrics == trained.metrics
+
+
+def test_what_is_done_is_not_done_again(
+    model: PreTrainedModel, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a stop in the second epoch, no continuation, no hidden state and no step of the first epoch is computed again."""
+    interrupt(monkeypatch, Trainer, "_keep", 1)
+    with pytest.raises(KeyboardInterrupt):
+        train_heads(model, tokenizer, PROMPTS[:4], DEPTHS, tmp_path, **SETTINGS | {"epochs": 2})
+    monkeypatch.undo()
+    interrupt(monkeypatch, AdaDecoder, "generate", 0)
+    interrupt(monkeypatch, adadecode.engine.training.hidden_state_store, "states_of", 0)
+    interrupt(monkeypatch, Trainer, "_step", 1)  # 3 prompts x 16 tokens are one batch
+    assert (
+        train_heads(
+            model, tokenizer, PROMPTS[:4], DEPTHS, tmp_path, **SETTINGS | {"epochs": 2}
+        ).depths
+        == DEPTHS
+    )
+
+
+def test_a_torn_line_of_continuations_is_made_again(
+    model: PreTrainedModel, tokenizer: Any, trained: ExitHeads, tmp_path: Path
+) -> None:
+    """A kill in the middle of a write costs one continuation."""
+    train_heads(model, tokenizer, PROMPTS, DEPTHS, tmp_path, **SETTINGS, keep_cache=True)
+    state = json.loads((tmp_path / "train.json").read_text())
+    (tmp_path / "train.json").write_text(json.dumps(state | {"finished": False}))
+    cache = tmp_path / "cache"
+    for path in cache.glob("*.safetensors"):
+        path.write_bytes(
+            path.read_bytes()[:200]
+        ) if path.name != "checkpoint.safetensors" else path.unlink()
+    lines = (cache / "generations.jsonl").read_bytes()
+    (cache / "generations.jsonl").write_bytes(lines[:-7])
+    heads = train_heads(model, tokenizer, PROMPTS, DEPTHS, tmp_path, **SETTINGS)
+    assert heads.metrics == trained.metrics
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 3}, r"epochs was 12, is now 3\): use the same"),
+        ({"depths": (2,)}, r"depths was \[1, 2\], is now \[2\]"),
+        ({"prompts": PROMPTS[1:]}, "prompts was"),
+        ({"model": 1}, "weights was"),
+    ],
+)
+def test_other_settings_are_refused_by_name(
+    model: PreTrainedModel, tokenizer: Any, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    """A folder holds one run; the message says what differs."""
+    asked: dict[str, Any] = {"prompts": PROMPTS, "depths": DEPTHS, **SETTINGS}
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, AdaDecoder, "generate", 0)
+        with pytest.raises(KeyboardInterrupt):
+            train_heads(model, tokenizer, out=tmp_path / "out", **asked)
+    other = tiny_model("llama", torch.float32, seed=1) if "model" in change else model
+    with pytest.raises(InputError, match=message):
+        train_heads(
+            other,
+            tokenizer,
+            out=tmp_path / "out",
+            **asked | {k: v for k, v in change.items() if k != "model"},
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("thesis.tex", "not empty"), ("train.json", "damaged")]
+)
+def test_a_folder_with_something_else_is_left_alone(
+    model: PreTrainedModel, tokenizer: Any, tmp_path: Path, name: str, message: str
+) -> None:
+    """Files of others, or a state that cannot be read."""
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(InputError, match=message):
+        train_heads(model, tokenizer, PROMPTS, DEPTHS, tmp_path, **SETTINGS)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_heads_lie_at_every_fourth_layer_by_default() -> None:
+    """As in the paper; in a very shallow model at every layer."""
+    assert default_depths(32) == (4, 8, 12, 16, 20, 24, 28)
+    assert default_depths(4) == (1, 2, 3)
+
+
+GOOD: dict[str, Any] = {
+    "max_new_tokens": 8,
+    "epochs": 1,
+    "batch_tokens": 8,
+    "lr": 1e-3,
+    "seed": 0,
+    "held_out": 0.1,
+}
+
+
+@pytest.mark.parametrize(
+    ("depths", "change", "error", "message"),
+    [
+        ((), {}, HeadsError, r"rising depths between the 6 layers of this model, 1\.\.5, got \[\]"),
+        ((2, 6), {}, HeadsError, r"got \[2, 6\]"),
+        ((0,), {}, HeadsError, r"got \[0\]"),
+        ((3, 3), {}, HeadsError, r"got \[3, 3\]"),
+        ((3,), {"max_new_tokens": 0}, InputError, "--max-new-tokens of 1 or more, got 0"),
+        ((3,), {"epochs": 0}, InputError, "--epochs"),
+        ((3,), {"batch_tokens": -1}, InputError, "--batch-tokens"),
+        ((3,), {"lr": float("nan")}, InputError, "--lr above 0, got nan"),
+        ((3,), {"held_out": 1.0}, InputError, "--held-out between 0 and 1"),
+        ((3,), {"seed": -1}, InputError, "--seed"),
+    ],
+)
+def test_absurd_settings_are_refused(
+    depths: tuple[int, ...], change: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """Before anything is computed, naming the option."""
+    with pytest.raises(error, match=message):
+        check_settings(depths, 6, **GOOD | change)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        (PROMPTS[:1] * 3, "2 different prompts or more, .* got 1"),
+        (
+            [*PROMPTS, Prompt(text="x" * 120)],
+            "prompt 13 has 120 tokens, and 16 more pass the model's 128 positions",
+        ),
+    ],
+)
+def test_prompts_that_cannot_be_used_are_refused(
+    model: PreTrainedModel, tokenizer: Any, tmp_path: Path, prompts: list[Prompt], message: str
+) -> None:
+    """Too few different ones to hold one out, or one too long for the model's positions."""
+    with pytest.raises(InputError, match=message):
+        train_heads(model, tokenizer, prompts, DEPTHS, tmp_path, **SETTINGS)
+
+
+def test_a_tokenizer_of_another_model_is_refused(tokenizer: Any, tmp_path: Path) -> None:
+    """Where it makes tokens that the model does not know."""
+    with pytest.raises(
+        InputError, match="this model knows 50: the tokenizer belongs to another model"
+    ):
+        train_heads(
+            tiny_model("llama", torch.float32, vocab_size=50),
+            tokenizer,
+            PROMPTS,
+            DEPTHS,
+            tmp_path,
+            **SETTINGS,
+        )

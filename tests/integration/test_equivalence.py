@@ -1,0 +1,88 @@
+"""The simulator against measured runs: on the committed profile, and on a recording made here and now.
+
+Nothing is fitted on the runs that are predicted: latencies come from walks of their own, structure from the counterfactual trace.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from adadecode.engine import AdaDecoder, load_demo
+from adadecode.engine.cli.profile import DEFAULTS, make_plan
+from adadecode.engine.profiling.recorder import record
+from adadecode.profiles.store import Profile, read_profile
+from adadecode.sim.validation.tiers import Comparison, compare
+from tests.support.paths import ROOT
+
+RECORDED = sorted((ROOT / "profiles" / "recorded").iterdir())
+
+
+@pytest.fixture(scope="module", params=RECORDED, ids=lambda path: path.name)
+def profile(request: pytest.FixtureRequest) -> Profile:
+    return read_profile(request.param)
+
+
+@pytest.fixture(scope="module")
+def comparison(profile: Profile) -> Comparison:
+    return compare(profile)
+
+
+def test_the_recording_is_large_enough_to_judge(comparison: Comparison) -> None:
+    """At least 12 designs on 16 prompts."""
+    assert comparison.cells["design"].nunique() >= 12
+    assert comparison.cells["prompt"].nunique() >= 16
+
+
+def test_structure_is_exact(comparison: Comparison) -> None:
+    """T0: every round of every run is replayed exactly, save near-ties with gamma in under 2 % of the runs, each of them named."""
+    told = comparison.to_dict()["structure"]
+    assert comparison.failing == ()
+    assert told["exact"] + told["explained"] == told["runs"]
+    assert told["explained"] < 0.02 * told["runs"]
+
+
+def test_replay_of_measured_durations(comparison: Comparison) -> None:
+    """T1: measured durations in, run time out, within 1 % in the median."""
+    error = comparison.to_dict()["replay_error"]["median"]
+    assert error is not None
+    assert error <= 0.01
+
+
+def test_prediction_of_other_runs(comparison: Comparison) -> None:
+    """T2: run time within 5 % and speedup within 3 % in the median, from latencies disjoint from the runs."""
+    told = comparison.to_dict()
+    assert told["prediction_error"]["median"] <= 0.05
+    assert told["speedup_error"]["median"] <= 0.03
+
+
+def test_a_live_run_has_the_structure_that_its_trace_predicts(tmp_path: Path) -> None:
+    """T0 on a recording of the demo model made by this very test, right and wrong drafts included."""
+    torch.set_num_threads(1)
+    demo = load_demo()
+    decoder = AdaDecoder(demo.model, demo.heads)
+    options = {
+        **DEFAULTS,
+        "demo": True,
+        "model": "demo",
+        "heads": "demo",
+        "limit": 1,
+        "max_new_tokens": 48,
+        "repeats": 1,
+        "walks": "8",
+    }
+    options |= {"placements": "2;4,9", "gammas": "0.3,0.8", "branch_floor": 0.9}
+    comparison = compare(
+        record(
+            decoder,
+            make_plan(decoder, demo.tokenizer, demo.examples, options),
+            tmp_path / "live",
+            resume=False,
+        )
+    )
+    told = comparison.to_dict()["structure"]
+    assert comparison.failing == ()
+    assert told["exact"] + told["explained"] == told["runs"] == 4 * (1 + 2 * 2 + 1)
+    assert told["explained"] <= 1

@@ -1,0 +1,248 @@
+"""Profiles on disk: what is written is read back, lossy or absurd tables are not written, and a killed recording is unfinished."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from adadecode.profiles import (
+    MANIFEST,
+    TABLES,
+    Profile,
+    ProfileError,
+    manifest_digest,
+    read_profile,
+    store,
+    write_profile,
+    write_table,
+)
+from tests.support.synthetic_profile import full_profile, tables_of
+from tests.support.tampering import arrow
+
+# -- what is written is read back ------------------------------------------------------------------------------------------
+
+
+def test_a_profile_is_read_back_as_written(original: Profile, tmp_path: Path) -> None:
+    """Every table, value for value and type for type, and the manifest's own keys."""
+    again = write_profile(tmp_path / "again", original.manifest, tables_of(original))
+    for name in TABLES:
+        pd.testing.assert_frame_equal(getattr(again, name), getattr(original, name))
+        assert list(getattr(again, name).columns) == TABLES[name].names
+    assert again.manifest == original.manifest
+
+
+def test_lists_come_back_as_tuples_that_group(original: Profile) -> None:
+    """Two runs of one design are one group."""
+    assert original.runs["placement"].tolist() == [(2, 4), (2, 4)]
+    assert original.runs.groupby(["policy", "placement", "gammas"]).size().tolist() == [2]
+
+
+def test_unknown_energy_stays_nan(original: Profile) -> None:
+    """Not null, and not refused."""
+    assert original.runs["energy_j"].isna().all()
+    assert arrow(original.path, "runs")["energy_j"].null_count == 0
+
+
+def test_the_manifest_names_every_file(original: Profile) -> None:
+    """With its rows and SHA-256, and seals itself."""
+    for name, entry in original.manifest["tables"].items():
+        data = (original.path / entry["file"]).read_bytes()
+        assert entry == {
+            "file": f"{name}.parquet",
+            "rows": len(getattr(original, name)),
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
+    assert original.manifest["digest"] == manifest_digest(original.manifest)
+
+
+def test_nothing_else_is_left_in_the_directory(original: Profile) -> None:
+    """No part files."""
+    assert {path.name for path in original.path.iterdir()} == {
+        MANIFEST,
+        *(f"{name}.parquet" for name in TABLES),
+    }
+
+
+def test_a_profile_knows_its_name_layers_and_heads(original: Profile) -> None:
+    """From the manifest."""
+    assert (original.name, original.n_layers, original.depths) == ("synthetic", 8, (2, 4, 6))
+
+
+def test_the_digest_does_not_depend_on_the_order_of_keys() -> None:
+    """Nor on a digest that is already there."""
+    assert manifest_digest({"a": 1, "b": [2]}) == manifest_digest({"digest": "x", "b": [2], "a": 1})
+
+
+def test_a_table_is_coerced_without_loss(tmp_path: Path) -> None:
+    """Columns in another order, wider integers, whole floats."""
+    prompts = pd.DataFrame(
+        {
+            "sha256": ["x"],
+            "domain": ["d"],
+            "n_prompt": [3.0],
+            "n_output": [4],
+            "ended": [True],
+            "first_token": [7],
+            "prompt": [1],
+            "max_new_tokens": [4],
+        }
+    )
+    entry = write_table(tmp_path, "prompts", prompts)
+    assert entry["rows"] == 1
+    assert arrow(tmp_path, "prompts").schema.equals(TABLES["prompts"])
+    assert arrow(tmp_path, "prompts").to_pylist()[0]["n_prompt"] == 3
+
+
+def test_an_arrow_table_is_written_as_well(original: Profile, tmp_path: Path) -> None:
+    """Lists and all."""
+    before = arrow(original.path, "rounds")
+    write_table(tmp_path, "rounds", before)
+    assert arrow(tmp_path, "rounds").equals(before)
+
+
+# -- what cannot be written ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("output", 1.5),
+        ("output", 2**40),
+        ("output", "one"),
+        ("output", None),
+        ("path", (1.5,)),
+        ("path", (None,)),
+        ("path", 3),
+    ],
+)
+def test_a_value_that_does_not_fit_its_column_is_not_written(
+    original: Profile, tmp_path: Path, column: str, value: object
+) -> None:
+    """Nor rounded, cut or dropped."""
+    branches = original.branches.head(2).astype(object)
+    branches.at[0, column] = value
+    with pytest.raises(ProfileError, match=rf"column {column} of table branches"):
+        write_table(tmp_path, "branches", branches)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_number_is_no_truth_value(original: Profile, tmp_path: Path) -> None:
+    """Not even 1."""
+    with pytest.raises(ProfileError, match="wanted values of type bool in column agrees"):
+        write_table(tmp_path, "trace", original.trace.assign(agrees=1))
+
+
+def test_a_table_without_a_column_is_not_written(original: Profile, tmp_path: Path) -> None:
+    """Naming it."""
+    with pytest.raises(ProfileError, match="missing or unknown: depth"):
+        write_table(tmp_path, "trace", original.trace.drop(columns="depth"))
+
+
+def test_a_table_with_an_unknown_column_is_not_written(original: Profile, tmp_path: Path) -> None:
+    """It would be lost in silence."""
+    with pytest.raises(ProfileError, match="missing or unknown: extra"):
+        write_table(tmp_path, "trace", original.trace.assign(extra=1))
+
+
+def test_an_unknown_table_is_not_written(original: Profile, tmp_path: Path) -> None:
+    """Naming the known ones."""
+    with pytest.raises(
+        ProfileError, match=r"no table 'traces' in a profile: known are latency, prompts"
+    ):
+        write_table(tmp_path, "traces", original.trace)
+
+
+def test_a_profile_needs_every_table(original: Profile, tmp_path: Path) -> None:
+    """An empty one where there is nothing to say."""
+    some = {name: table for name, table in tables_of(original).items() if name != "works"}
+    with pytest.raises(ProfileError, match="missing or unknown: works"):
+        write_profile(tmp_path / "p", original.manifest, some)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, {1}, b"x"])
+def test_a_manifest_that_json_cannot_carry_is_not_written(
+    original: Profile, tmp_path: Path, value: object
+) -> None:
+    """Nothing is written at all."""
+    with pytest.raises(ProfileError, match="JSON cannot carry"):
+        write_profile(
+            tmp_path / "p", {**original.manifest, "settings": {"x": value}}, tables_of(original)
+        )
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_file_is_no_place_for_a_profile(original: Profile, tmp_path: Path) -> None:
+    """Said plainly."""
+    (tmp_path / "p").write_text("")
+    with pytest.raises(ProfileError, match="wanted a directory"):
+        write_profile(tmp_path / "p", original.manifest, tables_of(original))
+
+
+def test_an_absurd_profile_does_not_replace_a_good_one(original: Profile, folder: Path) -> None:
+    """The old one stays readable."""
+    bad = tables_of(original)
+    bad["works"]["seconds"] = 0.0
+    with pytest.raises(ProfileError, match="wanted a finite number of seconds above 0"):
+        write_profile(folder, original.manifest, bad)
+    assert read_profile(folder).manifest == original.manifest
+
+
+# -- killed while writing --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["new", "over an old one"])
+@pytest.mark.parametrize("written", range(len(TABLES) + 1))
+def test_a_killed_recording_is_refused_as_unfinished(
+    original: Profile,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    written: int,
+    again: bool,
+) -> None:
+    """After any number of files, the manifest being the last."""
+    place, left, replace = folder if again else tmp_path / "new", [None] * written, store._replace
+
+    def killed(path: Path, data: bytes) -> None:
+        if not left:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_name(path.name + ".part").write_bytes(data[: len(data) // 2])
+            raise KeyboardInterrupt
+        left.pop()
+        replace(path, data)
+
+    monkeypatch.setattr(store, "_replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_profile(place, original.manifest, tables_of(original))
+    with pytest.raises(
+        ProfileError,
+        match=r"has no manifest\.json: an unfinished recording, .*`adadecode-profile --resume`",
+    ):
+        read_profile(place)
+    monkeypatch.undo()
+    assert (
+        write_profile(place, original.manifest, tables_of(original)).manifest == original.manifest
+    )
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/task").is_dir(), reason="only Linux lists a program's threads"
+)
+def test_reading_starts_no_threads(tmp_path: Path) -> None:
+    """A thread that still starts up when a refused profile ends the program aborts it, with another exit code than promised."""
+    full_profile(tmp_path / "p")
+    count = "len(os.listdir('/proc/self/task'))"
+    code = f"import os, sys; from adadecode.profiles import read_profile; before = {count}; read_profile(sys.argv[1]); print({count} - before)"
+    told = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "p")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == "0"

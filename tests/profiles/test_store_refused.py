@@ -1,0 +1,183 @@
+"""What is refused when a profile is read: unfinished, damaged, edited or newer, always with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from adadecode.profiles import MANIFEST, SCHEMA_VERSION, TABLES, ProfileError, read_profile
+from tests.support.tampering import arrow, edit, parquet, put
+
+
+def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    """Wanted, got, what to do."""
+    with pytest.raises(
+        ProfileError, match=r"a profile is a directory, .* does not exist: name the directory"
+    ):
+        read_profile(tmp_path / "nothing")
+
+
+def test_a_file_is_refused(folder: Path) -> None:
+    """Even the manifest itself."""
+    with pytest.raises(ProfileError, match=r"a profile is a directory, .* is a file"):
+        read_profile(folder / MANIFEST)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b'{"schema": ', b"\xff\xfe\x00", b"[" * 100_000],
+    ids=["empty", "cut", "binary", "deep"],
+)
+def test_an_unreadable_manifest_is_refused(folder: Path, text: bytes) -> None:
+    """Whatever it holds."""
+    (folder / MANIFEST).write_bytes(text)
+    with pytest.raises(ProfileError, match=r"wanted JSON in .*manifest\.json"):
+        read_profile(folder)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '"adadecode-profile"', '{"schema": "other"}'])
+def test_another_schema_is_refused(folder: Path, text: str) -> None:
+    """JSON, but no manifest of ours."""
+    (folder / MANIFEST).write_text(text)
+    with pytest.raises(ProfileError, match="wanted a manifest with schema 'adadecode-profile'"):
+        read_profile(folder)
+
+
+def test_a_newer_profile_is_refused(folder: Path) -> None:
+    """Whatever else has changed in it: the program must be upgraded."""
+    edit(folder, lambda manifest: manifest.update(schema_version=SCHEMA_VERSION + 1), seal=False)
+    with pytest.raises(
+        ProfileError,
+        match=rf"schema version {SCHEMA_VERSION + 1}, this program reads up to {SCHEMA_VERSION}: upgrade",
+    ):
+        read_profile(folder)
+
+
+@pytest.mark.parametrize("version", [0, None, "1", True])
+def test_a_version_that_never_was_is_refused(folder: Path, version: object) -> None:
+    """Wanted and got."""
+    edit(folder, lambda manifest: manifest.update(schema_version=version))
+    with pytest.raises(ProfileError, match=f"wanted schema version {SCHEMA_VERSION}"):
+        read_profile(folder)
+
+
+@pytest.mark.parametrize("key", ["seed", "dtype", "name", "eos_token_ids", "digest"])
+def test_an_edited_manifest_is_refused(folder: Path, key: str) -> None:
+    """Any key, required or not, or the digest itself."""
+    edit(folder, lambda manifest: manifest.update({key: "edited"}), seal=False)
+    with pytest.raises(ProfileError, match=r"manifest\.json was edited"):
+        read_profile(folder)
+
+
+@pytest.mark.parametrize("key", ["model", "heads", "hardware", "settings", "tables"])
+def test_a_manifest_without_a_required_key_is_refused(folder: Path, key: str) -> None:
+    """Naming it."""
+    edit(folder, lambda manifest: manifest.pop(key))
+    with pytest.raises(ProfileError, match=rf"manifest\.json lacks {key}"):
+        read_profile(folder)
+
+
+@pytest.mark.parametrize("n_layers", [0, -1, 8.0, "8", None])
+def test_a_manifest_without_a_number_of_layers_is_refused(folder: Path, n_layers: object) -> None:
+    """Every depth is checked against it."""
+    edit(folder, lambda manifest: manifest["model"].update(n_layers=n_layers))
+    with pytest.raises(ProfileError, match=r"wanted the number of layers as model\.n_layers"):
+        read_profile(folder)
+
+
+@pytest.mark.parametrize("depths", [[0], [8], [4, 2], [2, 2], [2.5], "2", None])
+def test_head_depths_that_make_no_sense_are_refused(folder: Path, depths: object) -> None:
+    """They rise within 1..L-1."""
+    edit(folder, lambda manifest: manifest["heads"].update(depths=depths))
+    with pytest.raises(ProfileError, match=r"wanted heads\.depths rising within 1\.\.7"):
+        read_profile(folder)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_missing_table_is_refused(folder: Path, name: str) -> None:
+    """Naming it and its file."""
+    (folder / f"{name}.parquet").unlink()
+    with pytest.raises(ProfileError, match=rf"lacks the table {name} \({name}\.parquet\)"):
+        read_profile(folder)
+
+
+def test_a_table_that_the_manifest_does_not_name_is_missing(folder: Path) -> None:
+    """Nobody vouches for the file."""
+    edit(folder, lambda manifest: manifest["tables"].pop("trace"))
+    with pytest.raises(ProfileError, match="lacks the table trace"):
+        read_profile(folder)
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:50] + bytes([data[50] ^ 1]) + data[51:],
+    ],
+)
+def test_a_truncated_or_changed_table_is_refused(
+    folder: Path, name: str, tamper: Callable[[bytes], bytes]
+) -> None:
+    """Half the file, or one bit of it; naming the file."""
+    path = folder / f"{name}.parquet"
+    path.write_bytes(tamper(path.read_bytes()))
+    with pytest.raises(
+        ProfileError, match=rf"{name}\.parquet is truncated or was changed: wanted sha256"
+    ):
+        read_profile(folder)
+
+
+def test_a_table_that_is_no_parquet_is_refused(folder: Path) -> None:
+    """Even where the manifest vouches for it."""
+    put(folder, "trace", b"not parquet at all")
+    with pytest.raises(ProfileError, match=r"wanted a Parquet table in .*trace\.parquet"):
+        read_profile(folder)
+
+
+def test_a_missing_column_is_refused(folder: Path) -> None:
+    """Naming column, type and file."""
+    put(folder, "trace", parquet(arrow(folder, "trace").drop_columns(["token"])))
+    with pytest.raises(
+        ProfileError, match=r"wanted a column token of type int32 in .*trace\.parquet, got none"
+    ):
+        read_profile(folder)
+
+
+def test_a_column_of_the_wrong_type_is_refused(folder: Path) -> None:
+    """Wanted and got."""
+    table = arrow(folder, "latency")
+    put(
+        folder,
+        "latency",
+        parquet(table.set_column(6, "seconds", table["seconds"].cast(pa.float32()))),
+    )
+    with pytest.raises(
+        ProfileError,
+        match=r"wanted a column seconds of type double in .*latency\.parquet, got float",
+    ):
+        read_profile(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value"),
+    [("trace", "token", None), ("runs", "energy_j", None), ("rounds", "exits", [None])],
+)
+def test_nulls_are_refused(folder: Path, name: str, column: str, value: object) -> None:
+    """In lists too, and where NaN would do."""
+    table = arrow(folder, name)
+    index = table.column_names.index(column)
+    values = [value, *table[column].to_pylist()[1:]]
+    put(
+        folder,
+        name,
+        parquet(table.set_column(index, column, pa.array(values, table.schema.field(column).type))),
+    )
+    with pytest.raises(
+        ProfileError,
+        match=rf"wanted a value in every row of column {column} in .*{name}\.parquet, got nulls",
+    ):
+        read_profile(folder)

@@ -1,0 +1,95 @@
+"""Latencies made again, from what a scenario was made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from adadecode.profiles import Profile
+from adadecode.profiles.catalog.devices import find_device
+from adadecode.profiles.errors import DeviceError, LatencyError
+from adadecode.sim.hardware.device_latency import DeviceLatencies
+from adadecode.sim.limits.bandwidth import with_bandwidth
+from adadecode.sim.limits.latency_rebuild import Remake
+from adadecode.sim.prediction.scenario import DATASHEET, Scenario, Setting, find_scenario
+from tests.support.recordings import on_a100
+from tests.support.synthetic_profile import synthetic_profile
+
+MAP = {2: 8, 6: 24}
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    return on_a100(tmp_path_factory.mktemp("remake") / "p")
+
+
+def made(
+    setting: Setting, trace: str | None = None, depths: dict[int, int] | None = None
+) -> tuple[Remake, Scenario]:
+    scenario = find_scenario(setting, trace=trace, depths=depths)
+    return Remake.of(setting, scenario), scenario
+
+
+def seconds(latencies: DeviceLatencies) -> pd.DataFrame:
+    """Every point, however many samples it had."""
+    return latencies.middle.points.drop(columns="samples")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"to": "h100-sxm"},
+        {"to": "l4", "dtype": "int8"},
+        {"dtype": "int4"},
+        {"to": "a100-80gb-sxm"},
+    ],
+)
+def test_the_same_device_has_the_same_latencies(profile: Profile, given: dict[str, str]) -> None:
+    """Carried, with other weights, or measured there."""
+    remake, scenario = made(Setting(latency=str(profile.path), **given))
+    assert seconds(remake.latencies(remake.device, 6)).equals(seconds(scenario.latencies))
+
+
+@pytest.mark.parametrize(("model", "depths"), [(None, None), ("llama-3.1-8b", MAP)])
+def test_a_datasheet_is_read_again(
+    profile: Profile, model: str | None, depths: dict[int, int] | None
+) -> None:
+    """Of the trace's own model in the format it was recorded in, or of another one."""
+    remake, scenario = made(
+        Setting(latency=DATASHEET, to="h200-sxm", model=model), str(profile.path), depths
+    )
+    assert seconds(remake.latencies(remake.device, 6)).equals(seconds(scenario.latencies))
+    assert remake.reach is None
+
+
+def test_a_recording_of_a_known_machine_can_be_carried_to_one_like_it(profile: Profile) -> None:
+    """Half the bandwidth: layers that mostly read take longer, not twice as long; and the same at the same bandwidth."""
+    remake, scenario = made(Setting(latency=str(profile.path)))
+    here, same, slow = (
+        scenario.latencies.middle,
+        *(
+            remake.latencies(with_bandwidth(remake.device, factor), 6).middle
+            for factor in (1.0, 0.5)
+        ),
+    )
+    assert same.layers(0, 8, 1, 24, 8) == pytest.approx(here.layers(0, 8, 1, 24, 8), rel=1e-9)
+    assert 1.5 < slow.layers(0, 8, 1, 24, 8) / here.layers(0, 8, 1, 24, 8) < 2
+    assert slow.host() == here.host()
+
+
+def test_batches_reach_as_far_as_an_efficiency_is_held(profile: Profile) -> None:
+    """Eight times the 8 tokens measured."""
+    remake, _ = made(Setting(latency=str(profile.path), to="h100-sxm"))
+    assert remake.reach == 64
+    assert remake.latencies(remake.device, 64).middle.layers(0, 8, 64, 39, 8) > 0
+    with pytest.raises(LatencyError, match="no latency for 65 tokens at once on h100-sxm"):
+        remake.latencies(find_device("h100-sxm"), 65)
+
+
+def test_a_machine_that_nobody_knows_is_told(tmp_path: Path) -> None:
+    """Nothing of it can be carried."""
+    setting = Setting(latency=str(synthetic_profile(tmp_path / "p").path))
+    with pytest.raises(DeviceError, match="say which device it was with --from"):
+        Remake.of(setting, find_scenario(setting))

@@ -1,0 +1,41 @@
+"""Latencies with kinds of work made dearer, for predictions by the simulator itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from adadecode.profiles import LatencyTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaled:
+    """Every kind of `adadecode.sim.limits.time_breakdown.KINDS` that is named takes so many times as long; the embedding goes with the layers."""
+
+    table: LatencyTable
+    factors: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def contexts(self) -> tuple[int, ...]:
+        return self.table.contexts
+
+    def layers(self, start: int, stop: int, n_tokens: int, context: int, reuse: int) -> float:
+        return self._of_tokens(n_tokens) * self.table.layers(start, stop, n_tokens, context, reuse)
+
+    def head(self, depth: int, reuse: int) -> float:
+        return self.factors.get("heads", 1.0) * self.table.head(depth, reuse)
+
+    def verify(self, n_tokens: int) -> float:
+        return self.factors.get("verify", 1.0) * self.table.verify(n_tokens)
+
+    def embed(self, n_tokens: int) -> float:
+        return self._of_tokens(n_tokens) * self.table.embed(n_tokens)
+
+    def prefill(self, n_tokens: int) -> float:
+        return self.table.prefill(n_tokens)
+
+    def host(self) -> float:
+        return self.factors.get("host", 1.0) * self.table.host()
+
+    def _of_tokens(self, n_tokens: int) -> float:
+        return self.factors.get("layers_one" if n_tokens == 1 else "layers_several", 1.0)

@@ -1,0 +1,261 @@
+"""A complete small profile from random numbers, for tests: no model, no clock, the same for the same seed."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adadecode.profiles import TABLES, Profile, write_profile
+from adadecode.profiles.schema import ALL_TABLES
+
+EOS = 0
+VOCABULARY = 50
+DOMAINS = ("arithmetic", "code")
+
+
+def synthetic_profile(
+    path: str | Path,
+    *,
+    n_layers: int = 8,
+    depths: Sequence[int] = (2, 4, 6),
+    prompts: int = 3,
+    outputs: int = 24,
+    max_tokens: int = 8,
+    contexts: Sequence[int] = (),
+    repeats: int = 3,
+    noise: float = 0.05,
+    branches: bool = True,
+    seed: int = 0,
+    runs: pd.DataFrame | None = None,
+    rounds: pd.DataFrame | None = None,
+    works: pd.DataFrame | None = None,
+    draws: pd.DataFrame | None = None,
+    sampling: Mapping[str, Any] | None = None,
+    manifest: Mapping[str, Any] | None = None,
+) -> Profile:
+    """Write a valid profile to ``path`` and read it back.
+
+    depths: of the heads, L excluded. prompts: how many, of 8 to 15 tokens, domains in turn; the first ends by itself 4 outputs early, the
+    others fill the budget ``outputs``. max_tokens: largest batch measured. contexts: measured ones, by default enough for every
+    prompt. repeats, noise: samples per latency point and their relative spread (0: each sample is `layer_seconds` and its like).
+    branches: record what every head says after each single wrong draft, with one more draft by the shallowest head.
+    sampling: how the texts were sampled, draws what the runs drew; greedy without. manifest: extra keys.
+    """
+    random = np.random.default_rng(seed)
+    texts = [_text(random, prompt, outputs, (*depths, n_layers)) for prompt in range(prompts)]
+    trace = pd.concat([text for _, text in texts], ignore_index=True)
+    known = {
+        "latency": _latency(
+            random,
+            n_layers,
+            depths,
+            max_tokens,
+            contexts or (max_tokens, 24, 16 + outputs),
+            repeats,
+            noise,
+        ),
+        "prompts": pd.DataFrame([about for about, _ in texts], columns=TABLES["prompts"].names),
+        "trace": trace,
+        "branches": _branches(random, trace, (*depths, n_layers)) if branches else None,
+        "runs": runs,
+        "rounds": rounds,
+        "works": works,
+    }
+    about: dict[str, Any] = {
+        "name": "synthetic",
+        "created": "2025-01-01T00:00:00+00:00",
+        "model": {
+            "name": "synthetic",
+            "n_layers": n_layers,
+            "n_parameters": 1_000_000,
+            "config": {"vocab_size": VOCABULARY},
+        },
+        "heads": {"depths": list(depths), "fingerprint": hashlib.sha256(b"synthetic").hexdigest()},
+        "hardware": {"device": "none", "host": {}},
+        "software": {},
+        "dtype": "float32",
+        "seed": seed,
+        "prompts": {
+            "sha256": hashlib.sha256(b"prompts").hexdigest(),
+            "count": prompts,
+            "domains": sorted(DOMAINS[:prompts]),
+        },
+        "settings": {},
+        "limitations": ["random numbers"],
+        "eos_token_ids": [EOS],
+        "max_new_tokens": outputs,
+    }
+    if sampling is not None:
+        known["draws"], about["sampling"] = draws, dict(sampling)
+    tables = {
+        name: ALL_TABLES[name].empty_table() if table is None else table
+        for name, table in known.items()
+    }
+    return write_profile(path, {**about, **(manifest or {})}, tables)
+
+
+def full_profile(path: str | Path) -> Profile:
+    """A small profile with two rows in each of runs, rounds and works."""
+    design = {
+        "policy": "adadecode",
+        "placement": (2, 4),
+        "gammas": (0.75, 0.5),
+        "cap": 5,
+        "verify": True,
+        "prompt": 0,
+    }
+    run = {
+        "repeat": 0,
+        "instrumented": False,
+        "n_tokens": 20,
+        "prefill_s": 0.1,
+        "decode_s": 0.5,
+        "energy_j": math.nan,
+    }
+    done = {
+        "round": 0,
+        "start": 9,
+        "exits": (2,),
+        "accepted": 1,
+        "committed": 2,
+        "segments": (0, 0, 1),
+        "batches": (1, 1, 2),
+        "checks": (2, 2),
+    }
+    work = {"repeat": 0, "index": 0, "kind": "run", "seconds": 0.01}
+    runs, rounds, works = (pd.DataFrame([{**design, **row}] * 2) for row in (run, done, work))
+    return synthetic_profile(path, runs=runs, rounds=rounds, works=works)
+
+
+def tables_of(profile: Profile) -> dict[str, pd.DataFrame]:
+    """Copies of all tables, by name."""
+    return {name: getattr(profile, name).copy() for name in TABLES}
+
+
+def layer_seconds(layer: int, n_tokens: int, context: int, reuse: int, n_layers: int) -> float:
+    """Seconds of one layer without noise: dearer with more tokens, longer contexts, deeper layers, and after longer walks."""
+    return (
+        4e-4 * (1 + 0.02 * layer)
+        + 2e-5 * n_tokens
+        + 1e-7 * context
+        + 1e-4 * min(reuse, n_layers) / n_layers
+    )
+
+
+def head_seconds(reuse: int, n_layers: int) -> float:
+    """Seconds of one check without noise."""
+    return 1.5e-4 + 5e-5 * min(reuse, n_layers) / n_layers
+
+
+def _latency(
+    random: np.random.Generator,
+    n_layers: int,
+    depths: Sequence[int],
+    max_tokens: int,
+    contexts: Sequence[int],
+    repeats: int,
+    noise: float,
+) -> pd.DataFrame:
+    points: list[tuple[str, int, int, int, int, float]] = []
+    for walk in (*depths, n_layers):  # walks of the lowest layers, round and round
+        for n_tokens in range(1, max_tokens + 1):
+            for context in sorted({max(context, n_tokens) for context in contexts}):
+                points += [
+                    (
+                        "layer",
+                        i,
+                        n_tokens,
+                        context,
+                        walk,
+                        layer_seconds(i, n_tokens, context, walk, n_layers),
+                    )
+                    for i in range(walk)
+                ]
+        points += [
+            ("head", depth, 1, 0, walk, head_seconds(walk, n_layers))
+            for depth in depths
+            if depth <= walk
+        ]
+    for n_tokens in range(1, max_tokens + 1):
+        points += [
+            ("embed", -1, n_tokens, 0, 0, 5e-6 * n_tokens),
+            ("verify", -1, n_tokens, 0, 0, 2e-4 + 1e-5 * n_tokens),
+        ]
+    points += [("prefill", -1, n_tokens, 0, 0, 2e-3 + 3e-4 * n_tokens) for n_tokens in (4, 16, 64)]
+    points.append(("host", -1, 1, 0, 0, 1e-5))
+    rows = [
+        (*p[:5], repeat, p[5] * (1 + noise * random.random()))
+        for repeat in range(repeats)
+        for p in points
+    ]
+    return pd.DataFrame(rows, columns=TABLES["latency"].names)
+
+
+def _text(
+    random: np.random.Generator, prompt: int, outputs: int, depths: Sequence[int]
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """One prompt and what every depth says before each of its outputs, the deeper the surer and the more often right."""
+    ended = prompt == 0 and outputs > 5
+    n_output = outputs - 4 if ended else outputs
+    committed = random.integers(1, VOCABULARY, n_output)
+    if ended:
+        committed[-1] = EOS
+    domain = DOMAINS[prompt % len(DOMAINS)]
+    about = {
+        "prompt": prompt,
+        "domain": domain,
+        "n_prompt": int(random.integers(8, 16)),
+        "n_output": n_output,
+        "ended": ended,
+        "max_new_tokens": outputs,
+    }
+    about |= {
+        "first_token": int(committed[0]),
+        "sha256": hashlib.sha256(f"{prompt}".encode()).hexdigest(),
+    }
+    rows = []
+    for output in range(1, n_output):
+        final = int(committed[output])
+        for depth in depths:
+            sure = float(random.beta(1 + 4 * depth / depths[-1], 1.0))
+            right = depth == depths[-1] or random.random() < sure
+            token = final if right else _wrong(random, final)
+            rows.append((prompt, output, depth, token, sure, token == final, min(1.0, sure + 0.1)))
+    return about, pd.DataFrame(rows, columns=TABLES["trace"].names)
+
+
+def _branches(
+    random: np.random.Generator, trace: pd.DataFrame, depths: Sequence[int]
+) -> pd.DataFrame:
+    """After each distinct wrong draft, and after one more by the shallowest head, what every depth says."""
+    rows: list[tuple[Any, ...]] = []
+    wrong = trace.loc[~trace["agrees"], ["prompt", "output", "token"]].drop_duplicates()
+    for prompt, output, token in wrong.itertuples(index=False, name=None):
+        path: tuple[int, ...] = (token,)
+        for _ in range(2):
+            said = [
+                (
+                    prompt,
+                    output,
+                    path,
+                    d,
+                    int(random.integers(1, VOCABULARY)),
+                    float(random.random()),
+                )
+                for d in depths
+            ]
+            rows += said
+            path = (*path, said[0][4])
+    return pd.DataFrame(rows, columns=TABLES["branches"].names)
+
+
+def _wrong(random: np.random.Generator, right: int) -> int:
+    """Some token but the right one, and not the end."""
+    token = int(random.integers(1, VOCABULARY - 1))
+    return token + (token >= right > 0)
