@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from adadecode.profiles.store import read_profile
-from adadecode.sim.cli.sweep import evaluator_of
 from adadecode.sim.prediction.scenario import Setting, find_scenario
+from adadecode.sim.sweep.devices import evaluator_of
 from adadecode.sim.sweep.executor import workers
 from adadecode.sim.sweep.runner import Plan, design_of, run_sweep
 from adadecode.sim.sweep.space import Space

@@ -14,6 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 from adadecode.engine import AdaDecoder, Demo, ExitHeads, load_demo
+from adadecode.engine.decoding.hidden_states import Continuation
 from adadecode.engine.evaluation.head_coverage import coverage
 from adadecode.engine.heads.int8 import PRODUCTS, quantised
 from adadecode.engine.heads.token_frequency import by_frequency
@@ -21,7 +22,6 @@ from adadecode.engine.loading.prompts import encode
 from adadecode.engine.profiling.counterfactual import Counterfactual
 from adadecode.engine.profiling.latency_walks import walk
 from adadecode.engine.runtime.timer import Clock
-from adadecode.engine.training.hidden_state_store import Continuation
 from adadecode.profiles.schema import TABLES
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design

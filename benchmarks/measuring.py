@@ -9,8 +9,9 @@ from pathlib import Path
 from rich.progress import track
 
 from adadecode.engine import AdaDecoder, load_demo
-from adadecode.engine.cli.profile import DEFAULTS, make_plan
+from adadecode.engine.cli.profile import DEFAULTS
 from adadecode.engine.profiling.piece_store import Parts
+from adadecode.engine.profiling.plan import make_plan
 from adadecode.engine.profiling.recorder import Recorder
 from adadecode.profiles.store import Profile, write_profile
 from adadecode.sim.core.design import Design

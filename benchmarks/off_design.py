@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 
 from adadecode.profiles.store import read_profile
-from adadecode.sim.cli.app import comparison_tables
+from adadecode.sim.cli.validate import comparison_tables
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.measurements.runs import timed_runs
 from adadecode.sim.validation.tiers import compare

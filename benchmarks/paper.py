@@ -27,7 +27,8 @@ from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.latency import LatencyTable
 from adadecode.profiles.schema import TABLES
 from adadecode.sim.core.design import DEFAULT_CAP, Design
-from adadecode.sim.hardware.device_latency import carried_latencies, datasheet_latencies
+from adadecode.sim.hardware.carried_latency import carried_latencies
+from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
 from adadecode.sim.hardware.importers.vidur import import_vidur
 from adadecode.sim.synthetic.head_model import HeadModel
 from adadecode.sim.synthetic.rate_fitting import FREE, RateFit, Target, evaluated, fit_rates

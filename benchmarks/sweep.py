@@ -24,7 +24,8 @@ from adadecode.profiles.store import Profile, read_profile
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
 from adadecode.sim.hardware.cost_model import ModelCost
-from adadecode.sim.hardware.device_latency import datasheet_latencies, measured_latencies
+from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
+from adadecode.sim.hardware.device_latency import measured_latencies
 from adadecode.sim.hardware.memory import Deployment
 from adadecode.sim.hardware.provenance import shape_of
 from adadecode.sim.prediction.evaluator import Evaluator

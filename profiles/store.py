@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from adadecode.profiles.atomic_write import replace_file
 from adadecode.profiles.checks import AGAIN, check_prompts, check_values
 from adadecode.profiles.errors import ProfileError
 from adadecode.profiles.manifest import check_manifest, manifest_digest, read_manifest, tables_of
@@ -127,7 +127,9 @@ def write_profile(
             (folder / f"{name}.parquet").unlink(missing_ok=True)
     whole["tables"] = {name: _write(folder, name, table) for name, table in coerced.items()}
     whole["digest"] = manifest_digest(whole)
-    _replace(folder / MANIFEST, (json.dumps(whole, indent=2, ensure_ascii=False) + "\n").encode())
+    replace_file(
+        folder / MANIFEST, (json.dumps(whole, indent=2, ensure_ascii=False) + "\n").encode()
+    )
     return read_profile(folder)
 
 
@@ -151,31 +153,8 @@ def _write(folder: Path, name: str, table: pa.Table) -> dict[str, Any]:
     pq.write_table(table, sink, compression="zstd")
     data: bytes = sink.getvalue().to_pybytes()
     path = folder / f"{name}.parquet"
-    _replace(path, data)
+    replace_file(path, data)
     return {"file": path.name, "rows": table.num_rows, "sha256": hashlib.sha256(data).hexdigest()}
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path``: all of it or, whatever happens, what was there before."""
-    if path.parent.exists() and not path.parent.is_dir():
-        raise ProfileError(
-            f"wanted a directory to write a profile in, {path.parent} is a file: name another"
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    if (
-        os.name == "posix"
-    ):  # the move itself must reach the disk too; elsewhere a directory cannot be synced
-        entry = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(entry)
-        finally:
-            os.close(entry)
 
 
 def _read_table(folder: Path, name: str, entries: object) -> pd.DataFrame:

@@ -9,8 +9,7 @@ from transformers import PreTrainedModel
 
 from adadecode.engine.baselines.generate import Generated, static_cache, why_no_early_exit
 from adadecode.engine.decoding.decoder import AdaDecoder
-from adadecode.engine.loading.model_loader import enough_memory, load_model
-from adadecode.engine.profiling.recorder import Plan
+from adadecode.engine.loading.model_loader import load_model
 from adadecode.engine.runtime import fingerprints
 from adadecode.profiles.errors import InputError
 
@@ -26,51 +25,6 @@ LOOKUP_TOKENS = 10
 
 SCRIPTED = ("generate", "static")
 """Those whose time does not depend on which text a model writes."""
-
-
-def check_baselines(chosen: dict[str, Any]) -> None:
-    """Raises InputError for baselines that no model could have."""
-    given = chosen["draft_model"] is not None
-    if chosen["baselines"] is None:
-        if given:
-            raise InputError(
-                "--draft-model is for the baseline draft: add --baselines all, or --baselines draft"
-            )
-        return
-    if chosen["temperature"]:
-        raise InputError("baselines decode greedily: record them with --temperature 0")
-    named_baselines(str(chosen["baselines"]), drafts=given, scripted=chosen["scripted"] is not None)
-
-
-def chosen_baselines(
-    chosen: dict[str, Any], decoder: AdaDecoder, plan: Plan, tokenizer: Any
-) -> tuple[Generated, ...]:
-    """The baselines that the options name, none where they name none; what a resumed recording must find again goes to the plan's settings.
-
-    tokenizer: the model's own, None where there is none. Raises InputError.
-    """
-    if chosen["baselines"] is None:
-        return ()
-    scripted = chosen["scripted"] is not None
-    draft = None
-    if chosen["draft_model"] is not None and not scripted:
-        place = str(decoder.parts.device)
-        draft = load_draft(
-            chosen["draft_model"],
-            chosen["dtype"],
-            place,
-            trust_remote_code=bool(chosen["trust_remote_code"]),
-        )
-        plan.settings["draft_digest"] = fingerprints.of_weights(draft.model)
-    with enough_memory("leave --baselines out, or use a device with more memory"):
-        return make_baselines(
-            str(chosen["baselines"]),
-            decoder,
-            longest=plan.longest,
-            draft=draft,
-            tokenizer=tokenizer,
-            scripted=scripted,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

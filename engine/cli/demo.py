@@ -15,12 +15,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text as Line
 
-from adadecode.engine.cli.entry_points import plain_errors
-from adadecode.engine.cli.profile import DEFAULTS, make_plan
+from adadecode.engine.cli.errors import plain_errors
+from adadecode.engine.cli.profile import DEFAULTS
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.demo import Demo, load_demo
 from adadecode.engine.loading.prompts import Prompt, encode
 from adadecode.engine.profiling.piece_store import SETTINGS
+from adadecode.engine.profiling.plan import make_plan
 from adadecode.engine.profiling.recorder import record
 from adadecode.profiles.schema import ALL_TABLES, MANIFEST
 from adadecode.sim.core.scheduler import Round

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from adadecode.engine.cli.entry_points import plain_errors
 from adadecode.profiles.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -188,9 +187,3 @@ def _sizes(text: str) -> tuple[int, ...]:
             f"wanted --matrix as multiples of 16 from 32 on with commas, like 1024,2048, got {text!r}: 8-bit matmuls need them"
         )
     return sizes
-
-
-def device_main() -> None:
-    """``adadecode-device``."""
-    with plain_errors():
-        app()

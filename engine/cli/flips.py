@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from adadecode.engine.cli.profile import choose_prompts, make_designs, read_heads
 from adadecode.engine.cli.tables import tables
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.demo import MODEL, PROMPTS
@@ -19,11 +18,14 @@ from adadecode.engine.loading.model_loader import load_model
 from adadecode.engine.loading.prompts import encode, read_prompts
 from adadecode.engine.loading.quantization import check_weights
 from adadecode.engine.profiling.execution_options import check_running
-from adadecode.engine.profiling.options import check_designs, integers, named_once
+from adadecode.engine.profiling.options import check_designs, named_once
+from adadecode.engine.profiling.plan import choose_prompts, make_designs
+from adadecode.engine.profiling.setup import read_heads
 from adadecode.engine.runtime.environment import set_threads
 from adadecode.profiles.errors import InputError
 from adadecode.sim.cli.options import path_of
 from adadecode.sim.core.design import DEFAULT_CAP
+from adadecode.sim.core.parsing import integers
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,42 +19,29 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from adadecode.engine.baselines.factory import chosen_baselines
-from adadecode.engine.decoding.decoder import AdaDecoder, check_vocabulary
-from adadecode.engine.decoding.scripted import Script
-from adadecode.engine.demo import MODEL, PROMPTS
-from adadecode.engine.heads.exit_heads import ExitHeads
-from adadecode.engine.loading.model_loader import enough_memory, load_model, load_tokenizer
-from adadecode.engine.loading.prompts import Prompt, encode, read_prompts
+from adadecode.engine.cli.tables import baseline_tables, summary_table
+from adadecode.engine.loading.model_loader import enough_memory
 from adadecode.engine.profiling.execution_options import (
     AUTO,
     check_model,
     check_shared_heads,
-    exits_of,
     graphs_of,
-    room_for,
     smaller_settings,
 )
-from adadecode.engine.profiling.form_options import formed
 from adadecode.engine.profiling.options import (
     check_plain,
-    gammas_of,
-    integers,
-    placements_of,
-    sampling_of,
+    check_scripted,
 )
 from adadecode.engine.profiling.piece_store import Parts
-from adadecode.engine.profiling.recorder import Plan, Recorder, check_lengths, finished
-from adadecode.engine.profiling.scripted_options import check_scripted, load_scripted
+from adadecode.engine.profiling.plan import choose_prompts, make_plan
+from adadecode.engine.profiling.recorder import Recorder, finished
 from adadecode.engine.profiling.scripted_recorder import ScriptedRecorder
-from adadecode.engine.profiling.summary import baseline_tables, summary_table
-from adadecode.engine.runtime import fingerprints
-from adadecode.engine.runtime.distributed import command, decided, is_first, join, leave, processes
-from adadecode.engine.runtime.environment import set_threads, torch_device
-from adadecode.profiles.errors import InputError
+from adadecode.engine.profiling.setup import chosen_baselines, formed, load, load_scripted
+from adadecode.engine.runtime.distributed import command, decided, is_first, join, leave
+from adadecode.engine.runtime.environment import set_threads
 from adadecode.sim.cli.options import path_of
-from adadecode.sim.core.design import DEFAULT_CAP, Design, Policy
-from adadecode.sim.measurements.head_coverage import coverage_tables
+from adadecode.sim.cli.tables import coverage_tables
+from adadecode.sim.core.design import DEFAULT_CAP
 from adadecode.sim.measurements.telemetry import conditions_of
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -355,178 +341,3 @@ def settled(given: dict[str, Any], begun: dict[str, Any], console: Console) -> d
 def advice(chosen: dict[str, Any]) -> str:
     """What to do where memory runs out while recording."""
     return f"what was finished is kept; free memory and go on with --resume, or record anew with {smaller_settings(chosen)}"
-
-
-def load(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Any, list[Prompt]]:
-    """The model with its heads, its tokenizer, and the prompts that the options name. Raises InputError."""
-    if not (chosen["demo"] or chosen["model"]):
-        raise InputError(
-            "name a model with --model (and its --heads and --prompts), or use the bundled one with --demo"
-        )
-    if chosen["model"] and not chosen["heads"]:
-        raise InputError(
-            "wanted the model's exit heads: --heads FOLDER from adadecode-train, or --heads identity:4,8 for its own LM head at those depths"
-        )
-    if chosen["model"] and not chosen["prompts"]:
-        raise InputError("wanted prompts to run: --prompts FILE, JSONL or one a line")
-    device, name, remote = (
-        torch_device(chosen["device"]),
-        str(chosen["model"] or MODEL),
-        bool(chosen["trust_remote_code"]),
-    )
-    prompts = read_prompts(chosen["prompts"] or PROMPTS)
-    console.print("loading the model")
-    tokenizer = load_tokenizer(name, trust_remote_code=remote)
-    longest = max(
-        encode(tokenizer, prompt).shape[1]
-        for prompt in choose_prompts(prompts, chosen["domains"], chosen["limit"])
-    )
-    reached = max(
-        longest + int(chosen["max_new_tokens"]),
-        *(integers(chosen["contexts"], "--contexts") if chosen["contexts"] else ()),
-        1,
-    )
-    model, _ = load_model(
-        name,
-        chosen["dtype"],
-        str(device),
-        trust_remote_code=remote,
-        weights=chosen["weights"],
-        device_map=chosen["device_map"],
-        positions=room_for(chosen["graphs"], reached),
-        exits=exits_of(str(chosen["heads"] or MODEL), chosen),
-        tokenizer=tokenizer,
-    )
-    heads = read_heads(chosen["heads"] or str(MODEL), model)
-    with enough_memory(
-        "use a device with more memory (--device), a 16-bit --dtype, or --graphs eager"
-    ):
-        return (
-            AdaDecoder(model, heads, graphs=chosen["graphs"], numerics=chosen["numerics"]),
-            tokenizer,
-            prompts,
-        )
-
-
-def read_heads(name: str, model: Any) -> ExitHeads:
-    """Heads from a folder, or ``identity:4,8``. Raises HeadsError, InputError."""
-    if name.startswith("identity:"):
-        return ExitHeads.identity(
-            model, integers(name.removeprefix("identity:"), "--heads identity")
-        )
-    return ExitHeads.load(name, model)
-
-
-def make_plan(
-    decoder: AdaDecoder,
-    tokenizer: Any,
-    available: Sequence[Prompt],
-    chosen: dict[str, Any],
-    script: Script | None = None,
-) -> Plan:
-    """Everything that the options leave open, decided. script: whose prompts these are, already chosen. Raises InputError."""
-    if script is None:
-        prompts = choose_prompts(available, chosen["domains"], chosen["limit"])
-        encoded = tuple(tuple(encode(tokenizer, prompt)[0].tolist()) for prompt in prompts)
-    else:
-        prompts, encoded = (
-            list(available),
-            script.encoded(decoder.parts.n_embeddings, int(chosen["seed"])),
-        )
-    check_lengths(encoded, chosen["max_new_tokens"], decoder.parts.model)
-    for prompt, ids in zip(prompts, encoded, strict=True):
-        check_vocabulary(ids, decoder.parts, f"of the prompt {prompt.text[:40]!r}")
-    designs = make_designs(decoder, chosen)
-    n_layers = decoder.parts.n_layers
-    max_tokens = (
-        int(chosen["cap"]) + 1 if chosen["max_tokens"] is None else int(chosen["max_tokens"])
-    )
-    lengths = sorted(map(len, encoded))
-    low, high = lengths[0] + 1, lengths[-1] + int(chosen["max_new_tokens"])
-    contexts = (
-        integers(chosen["contexts"], "--contexts")
-        if chosen["contexts"]
-        else (low, (low + high) // 2, high)
-    )
-    if contexts[0] > low or contexts[-1] < high:
-        raise InputError(
-            f"the runs reach positions {low} to {high}, got --contexts {','.join(map(str, contexts))}: widen them"
-        )
-    depths = decoder.heads.depths
-    walks = (
-        integers(chosen["walks"], "--walks")
-        if chosen["walks"]
-        else depths[:: max(1, -(-len(depths) // 7))]
-    )
-    if deep := [d for d in walks if d > n_layers]:
-        raise InputError(f"wanted --walks at depths 1..{n_layers} of this model, got {deep[0]}")
-    used = {d for design in designs for d in design.placement}
-    return Plan(
-        prompts=tuple(prompts),
-        encoded=encoded,
-        designs=designs,
-        contexts=tuple(sorted(set(contexts))),
-        walks=tuple(sorted({*walks} | used | {n_layers})),
-        max_tokens=max_tokens,
-        max_new_tokens=int(chosen["max_new_tokens"]),
-        repeats=int(chosen["repeats"]),
-        samples=int(chosen["samples"]),
-        floor=float(chosen["branch_floor"]),
-        seed=int(chosen["seed"]),
-        sampling=sampling_of(chosen),
-        settings={
-            **chosen,
-            "designs": [d.label for d in designs],
-            "n_prompts": len(prompts),
-            "prompts_digest": fingerprints.of_json(
-                [(ids, prompt.max_new_tokens) for ids, prompt in zip(encoded, prompts, strict=True)]
-            ),
-            "weights_digest": fingerprints.of_weights(decoder.parts.model),
-            "heads_digest": decoder.heads.digest(),
-            **({} if processes() == 1 else {"processes": processes()}),
-            **({} if script is None else {"script_digest": fingerprints.of_json(script.about())}),
-        },
-    )
-
-
-def choose_prompts(
-    available: Sequence[Prompt], domains: str | None, limit: int | None
-) -> list[Prompt]:
-    """The prompts of the wanted domains, at most ``limit`` of each. Raises InputError."""
-    known = sorted({p.domain for p in available})
-    wanted = known if domains is None else [d.strip() for d in domains.split(",")]
-    unknown = [d for d in wanted if d not in known]
-    if unknown:
-        raise InputError(f"no prompts of domain {', '.join(unknown)}: there are {', '.join(known)}")
-    return [
-        p for d in wanted for p in itertools.islice((p for p in available if p.domain == d), limit)
-    ]
-
-
-def make_designs(decoder: AdaDecoder, chosen: dict[str, Any]) -> tuple[Design, ...]:
-    """Vanilla, adadecode at every placement and gamma, and fixed at every single head. Raises DesignError, HeadsError."""
-    depths, n_layers, cap = decoder.heads.depths, decoder.parts.n_layers, int(chosen["cap"])
-    placements = placements_of(chosen)
-    if not placements:
-        quarters = (
-            [min(depths, key=lambda d: abs(d - n_layers * k / 4)) for k in (1, 2, 3)]
-            if depths
-            else []
-        )
-        placements = [tuple(sorted(set(quarters[:k]))) for k in (1, 2, 3) if depths]
-    gammas = gammas_of(chosen)
-    designs = [Design.of(Policy.VANILLA)]
-    for placement in placements:
-        decoder.heads.require(placement)
-        designs += [
-            Design.of(Policy.ADADECODE, gamma=g, placement=placement, cap=cap) for g in gammas
-        ]
-        if len(placement) == 1 and int(chosen["fixed_drafts"]):
-            designs.append(
-                Design.of(
-                    Policy.FIXED, placement=placement, cap=min(cap, int(chosen["fixed_drafts"]))
-                )
-            )
-    for design in designs:
-        design.boundaries(n_layers)
-    return tuple(dict.fromkeys(designs))

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from adadecode.profiles.errors import InputError
-from adadecode.sim.measurements.head_coverage import coverage_table
+from adadecode.sim.cli.tables import coverage_table
 
 app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
 
@@ -93,10 +93,11 @@ def train(
         from adadecode.engine.loading.prompts import read_prompts
 
         texts = read_prompts(prompts)
+        from adadecode.engine.cli.tables import metrics_table
         from adadecode.engine.demo import load_demo
         from adadecode.engine.loading.model_loader import load_model
         from adadecode.engine.runtime.environment import torch_device
-        from adadecode.engine.training.pipeline import metrics_table, train_heads
+        from adadecode.engine.training.pipeline import train_heads
 
         if demo:
             place = torch_device(device)

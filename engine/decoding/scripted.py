@@ -22,12 +22,13 @@ from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.profiles.errors import DesignError, InputError, ProfileError
 from adadecode.profiles.store import Profile
 from adadecode.profiles.trace import Trace
-from adadecode.sim.cli.options import in_proportion
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.head_form import FULL, HeadForm
+from adadecode.sim.core.parsing import in_proportion
 from adadecode.sim.core.scheduler import Outcome, Schedule, Work
 from adadecode.sim.hardware.provenance import said_form_of
-from adadecode.sim.replay.outcomes import Answers, BranchModel, schedule_of
+from adadecode.sim.replay.branch_model import BranchModel
+from adadecode.sim.replay.outcomes import Answers, schedule_of
 
 
 class ScriptedDecoding(Decoding):

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from adadecode.engine.decoding.hidden_states import Continuation, states_of
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.segmented_model import SegmentedModel
-from adadecode.engine.training.hidden_state_store import Continuation, states_of
 
 _ROWS = 64
 """Positions at a time: logits of a vocabulary take room."""

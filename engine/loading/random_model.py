@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -13,7 +12,6 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.memory_check import free_bytes, require
 from adadecode.engine.loading.model_loader import DTYPES, enough_memory
 from adadecode.profiles.catalog.model_shape import ModelShape
@@ -118,20 +116,6 @@ def random_model(
             else:
                 weight.fill_(0.0 if name.endswith("bias") else 1.0)
     return model.eval()
-
-
-def random_heads(model: PreTrainedModel, depths: Sequence[int], seed: int = 0) -> ExitHeads:
-    """Heads with random matrices T at these depths: each costs what a trained one does, and says nothing. Raises HeadsError."""
-    weight = model.get_output_embeddings().weight
-    width = weight.shape[1]
-    generator = torch.Generator(weight.device).manual_seed(seed)
-
-    def matrix() -> torch.Tensor:
-        return torch.empty((width, width), device=weight.device, dtype=weight.dtype).normal_(
-            0, 1 / math.sqrt(width), generator=generator
-        )
-
-    return ExitHeads(model, {depth: matrix() for depth in depths})
 
 
 def checked_dtype(dtype: str) -> str:

@@ -90,7 +90,7 @@ class KeyValues:
         return sum(t.nbytes for t in (*self.keys, *self.values) if t is not None)
 
 
-_current: list[KeyValues] = []
+current_buffers: list[KeyValues] = []
 
 
 @contextmanager
@@ -107,12 +107,12 @@ def implemented(config: Any, name: str) -> Iterator[None]:
 @contextmanager
 def attending(model: PreTrainedModel, kv: KeyValues) -> Iterator[None]:
     """Within: the model's layers attend over ``kv``. Afterwards the model attends as it did before."""
-    _current.append(kv)
+    current_buffers.append(kv)
     try:
         with implemented(model.config.get_text_config(), NAME), _unplanned():
             yield
     finally:
-        _current.pop()
+        current_buffers.pop()
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def attend(
         raise UnsupportedModel(
             f"{type(module).__name__} adds a position bias to its attention, which cannot be replayed: use another model"
         )
-    kv = _current[-1]
+    kv = current_buffers[-1]
     kv.windows[int(module.layer_idx)] = sliding_window  # type: ignore[arg-type]
     keys, values = kv.write(module.layer_idx, key, value)  # type: ignore[arg-type]
     _, heads, n, width = query.shape

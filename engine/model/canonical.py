@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from transformers import AttentionInterface, PreTrainedModel
 
-from adadecode.engine.model.attention import _current, attend_packed, implemented
+from adadecode.engine.model.attention import attend_packed, current_buffers, implemented
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.runtime.timer import Clock
 from adadecode.profiles.errors import InputError
@@ -243,7 +243,7 @@ def attend_in_rows(
     lie in two buckets, all of them attend over both, and each keeps its own.
     """
     now = _passing[-1].on(query.device)
-    keys, values = _current[-1].write(
+    keys, values = current_buffers[-1].write(
         module.layer_idx, key.index_select(2, now.back), value.index_select(2, now.back)
     )  # type: ignore[arg-type]
     _, heads, n, width = query.shape

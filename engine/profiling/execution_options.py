@@ -13,7 +13,7 @@ from adadecode.engine.loading.model_loader import find_dtype
 from adadecode.engine.loading.quantization import check_weights, weight_config
 from adadecode.engine.model.canonical import NUMERICS
 from adadecode.engine.model.cuda_graphs import GRAPHS, check_captures, roomy
-from adadecode.engine.profiling.form_options import wanted_form
+from adadecode.engine.profiling.options import wanted_form
 from adadecode.engine.runtime.distributed import LAUNCH, processes
 from adadecode.engine.runtime.environment import torch_device
 from adadecode.profiles.errors import InputError

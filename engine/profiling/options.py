@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from adadecode.engine.baselines.factory import check_baselines
+from adadecode.engine.baselines.factory import named_baselines
 from adadecode.engine.decoding.sampling import Sampling
 from adadecode.engine.loading.model_loader import find_dtype
-from adadecode.engine.profiling.form_options import check_form
 from adadecode.engine.runtime.environment import torch_device
 from adadecode.profiles.errors import DesignError, InputError
 from adadecode.sim.core.design import Design, Policy
+from adadecode.sim.core.head_form import FULL, HeadForm
+from adadecode.sim.core.parsing import integers
 
 
 def check_plain(chosen: dict[str, Any]) -> None:
@@ -90,14 +91,64 @@ def named_once(*, demo: bool, model: str | None, shape: str | None = None) -> No
         )
 
 
-def integers(text: str, option: str) -> tuple[int, ...]:
-    """A comma list of positive integers, rising. Raises InputError."""
-    try:
-        numbers = tuple(int(part) for part in text.split(","))
-    except ValueError:
+def check_baselines(chosen: dict[str, Any]) -> None:
+    """Raises InputError for baselines that no model could have."""
+    given = chosen["draft_model"] is not None
+    if chosen["baselines"] is None:
+        if given:
+            raise InputError(
+                "--draft-model is for the baseline draft: add --baselines all, or --baselines draft"
+            )
+        return
+    if chosen["temperature"]:
+        raise InputError("baselines decode greedily: record them with --temperature 0")
+    named_baselines(str(chosen["baselines"]), drafts=given, scripted=chosen["scripted"] is not None)
+
+
+OWN = "own"
+"""As --head-dtype: the model's own format, whatever the heads were saved with."""
+
+
+def check_form(chosen: dict[str, Any]) -> None:
+    """Raises InputError or HeadsError for a form that no heads can have."""
+    if chosen["shortlist_from"] is not None and not chosen["shortlist"]:
         raise InputError(
-            f"wanted {option} as whole numbers with commas, like 4,8, got {text!r}"
-        ) from None
-    if min(numbers) < 1:
-        raise InputError(f"wanted {option} as numbers from 1 on, got {text!r}")
-    return tuple(sorted(numbers))
+            "--shortlist-from names what a shortlist is counted in: say how many tokens it holds with --shortlist"
+        )
+    wanted_form(FULL, chosen)
+
+
+def wanted_form(own: HeadForm, chosen: dict[str, Any]) -> HeadForm:
+    """The form that the options name for heads of the form ``own``. Raises HeadsError."""
+    size, dtype = chosen["shortlist"], chosen["head_dtype"]
+    return HeadForm(
+        shortlist=own.shortlist if size is None else size or None,
+        dtype=own.dtype if dtype is None else None if dtype == OWN else dtype,
+    )
+
+
+def check_scripted(chosen: dict[str, Any]) -> None:
+    """Raises InputError where options of scripted recordings meet others that they do not go with."""
+    named_once(demo=bool(chosen["demo"]), model=chosen["model"], shape=chosen["shape"])
+    if chosen["scripted"] is None:
+        for name in ("shape", "layers", "mapping"):
+            if chosen[name] is not None:
+                raise InputError(
+                    f"--{name.replace('mapping', 'map')} is for decisions that another recording made: name its profile with --scripted; "
+                    "random weights alone have nothing to say"
+                )
+        return
+    if not (chosen["shape"] or chosen["demo"]):
+        raise InputError(
+            "--scripted says what happens, not what computes it: name a shape with --shape, or the bundled model with --demo"
+        )
+    for name in ("heads", "prompts"):
+        if chosen[name] is not None:
+            raise InputError(
+                f"with --scripted, {name} are those of the recording: leave --{name} out"
+            )
+    for name in ("temperature", "top_k", "top_p", "sample_seed"):
+        if chosen[name]:
+            raise InputError(f"a script is followed greedily: leave --{name.replace('_', '-')} out")
+    if chosen["layers"] is not None and not chosen["shape"]:
+        raise InputError("--layers cuts a --shape; the demo model is run whole")

@@ -13,91 +13,39 @@ import math
 import random
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 
 from adadecode.engine.baselines.generate import Baseline
 from adadecode.engine.decoding.decoder import AdaDecoder, Decoding
-from adadecode.engine.decoding.sampling import Sampling, chooser_of
+from adadecode.engine.decoding.hidden_states import Continuation
+from adadecode.engine.decoding.sampling import chooser_of
 from adadecode.engine.evaluation.head_coverage import coverage
 from adadecode.engine.loading import quantization
 from adadecode.engine.loading.device_map import describe_placing
-from adadecode.engine.loading.prompts import Prompt
-from adadecode.engine.model.segmented_model import most_positions
 from adadecode.engine.profiling.baseline_runs import Contest
 from adadecode.engine.profiling.counterfactual import Counterfactual, Text
 from adadecode.engine.profiling.latency_walks import host_seconds, mark_works, walk
 from adadecode.engine.profiling.piece_store import Parts, Row
+from adadecode.engine.profiling.plan import HOST_ROUNDS, Plan
 from adadecode.engine.runtime.distributed import decided, processes
 from adadecode.engine.runtime.environment import EnergyMeter, describe_machine, describe_software
 from adadecode.engine.runtime.telemetry import Conditions
 from adadecode.engine.runtime.timer import Clock, synchronized_now
-from adadecode.engine.training.hidden_state_store import Continuation
 from adadecode.profiles.errors import InputError
-from adadecode.profiles.hashing import dice
 from adadecode.profiles.manifest import manifest_digest, tables_of
 from adadecode.profiles.schema import SCHEMA, SCHEMA_VERSION
 from adadecode.profiles.store import Profile, write_profile
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Draft, Outcome, Round, Verdict, Verify, Work
 
-HOST_ROUNDS = 2
-"""Scripted rounds of one host sample."""
-
 VISITS = 5
 """Each context is visited at least this often to time latencies."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What to record. encoded: each prompt's tokens. designs: vanilla first. contexts: positions at which latencies are measured.
-
-    walks: depths of the timed walks, L last. max_tokens: largest batch timed. samples: laps of each walk per visit. floor: see
-    `Counterfactual.branches`. settings: everything above as the manifest tells it; a resumed recording must have the same. sampling: how texts
-    are drawn, each prompt's with a seed of its own; greedy without.
-    """
-
-    prompts: tuple[Prompt, ...]
-    encoded: tuple[tuple[int, ...], ...]
-    designs: tuple[Design, ...]
-    contexts: tuple[int, ...]
-    walks: tuple[int, ...]
-    max_tokens: int
-    max_new_tokens: int
-    repeats: int
-    samples: int
-    floor: float
-    seed: int
-    settings: dict[str, Any]
-    sampling: Sampling | None = None
-
-    def sampling_of(self, p: int) -> Sampling | None:
-        """How the text of prompt number p is drawn, in every run: with one seed, so that repeats are the same run again."""
-        return (
-            None
-            if self.sampling is None
-            else replace(self.sampling, seed=dice(self.sampling.seed, p))
-        )
-
-    def budget(self, p: int) -> int:
-        """Most new tokens of prompt number p: the plan's, or its own where that is less."""
-        own = self.prompts[p].max_new_tokens
-        return self.max_new_tokens if own is None else min(own, self.max_new_tokens)
-
-    @property
-    def longest(self) -> int:
-        """Positions that must fit."""
-        return max(
-            max(map(len, self.encoded)) + self.max_new_tokens,
-            self.contexts[-1],
-            HOST_ROUNDS * self.max_tokens + 2,
-        )
 
 
 def columns(design: Design) -> Row:
@@ -600,18 +548,6 @@ class Recorder:
             "latency_samples": samples,
             **({} if plan.sampling is None else {"sampling": asdict(plan.sampling)}),
         }
-
-
-def check_lengths(
-    encoded: Sequence[Sequence[int]], max_new_tokens: int, model: PreTrainedModel
-) -> None:
-    """Raises InputError where a prompt and its continuation do not fit the model's positions."""
-    limit = most_positions(model)
-    longest = max(map(len, encoded))
-    if limit is not None and longest + max_new_tokens > limit:
-        raise InputError(
-            f"the longest prompt has {longest} tokens, with {max_new_tokens} new ones more than the model's {limit} positions: ask for fewer with --max-new-tokens"
-        )
 
 
 def record(

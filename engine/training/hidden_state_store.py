@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.decoding.hidden_states import Continuation, states_of
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.profiles.errors import InputError
 from adadecode.sim.core.design import Policy
@@ -27,14 +27,6 @@ WINDOW_BYTES = 1 << 30
 
 Advance = Callable[[int], None]
 """Called with how many units are newly done."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Continuation:
-    """A prompt, ids (1, n), and the model's greedy output, EOS included."""
-
-    prompt: torch.Tensor
-    output: list[int]
 
 
 def continuations(
@@ -128,20 +120,6 @@ def write_states(
         save_file({"states": found}, partial)
         partial.replace(path)
     return States(shards)
-
-
-def states_of(parts: SegmentedModel, text: Continuation, depths: Sequence[int]) -> torch.Tensor:
-    """Normed hidden states (n_output, D + 1, d) at the positions that predict the output, in one teacher-forced pass."""
-    tokens = torch.cat([text.prompt, torch.tensor([text.output[:-1]], dtype=torch.long)], 1).to(
-        parts.device
-    )
-    with parts.session():
-        hidden = parts.embed(tokens, 0)
-        found = []
-        for first, last in pairwise((0, *depths, parts.n_layers)):
-            hidden = parts.run(first, last, hidden, 0)
-            found.append(parts.normed(hidden[0, text.prompt.shape[1] - 1 :]))
-        return torch.stack(found, 1).cpu()
 
 
 def _groups(texts: Sequence[Continuation], rows: int) -> Iterator[list[Continuation]]:

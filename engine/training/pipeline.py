@@ -24,7 +24,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from adadecode.engine.decoding.decoder import AdaDecoder
@@ -179,25 +178,6 @@ def default_depths(n_layers: int) -> tuple[int, ...]:
     """Every 4th layer, as the paper trains them; in a model of four layers or fewer, every layer."""
     step = 4 if n_layers > 4 else 1
     return tuple(range(step, n_layers, step))
-
-
-def metrics_table(heads: ExitHeads) -> Table:
-    """What training measured, one row a depth."""
-    positions = heads.metrics[0]["positions"] if heads.metrics else 0
-    table = Table(title=f"exit heads on {positions:,} positions of held-out prompts")
-    for column in ("depth", "KL, T = I", "KL, trained", "agreement, T = I", "agreement, trained"):
-        table.add_column(column, justify="right")
-    for row in heads.metrics:
-        note = (
-            ""
-            if row["kl"] <= row["kl_identity"]
-            else " (worse than T = I: more prompts, or fewer epochs)"
-        )
-        agreement = f"{row['agreement_identity']:.1%}", f"{row['agreement']:.1%}"
-        table.add_row(
-            str(row["depth"]), f"{row['kl_identity']:.4f}", f"{row['kl']:.4f}{note}", *agreement
-        )
-    return table
 
 
 # -- what is asked for ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))  # where nothing is installed
 
-from scripts.gpu_run.runner import main
+from scripts.gpu_run.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -158,7 +158,7 @@ def record_shape(
 
 def quarters(depths: Sequence[int], had: int, has: int) -> dict[int, int]:
     """The heads nearest to the quarters of a stack of ``had`` layers, the paper's placement, and where they stand in one of ``has``, each in a place of its own."""
-    from adadecode.sim.cli.options import in_proportion, map_of
+    from adadecode.sim.core.parsing import in_proportion, map_of
 
     return map_of(
         in_proportion(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,39 +139,3 @@ ALWAYS = ("setup", "pack")
 """Done in every call."""
 LAST_OF_FIRST = "graphs"
 """A plan's first call ends here: what the recordings stand on can be looked at before more is spent."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a visit may take. call_s: one call, of which packing and an interrupt keep ``kept_s``. budget_s: all calls, each with ``start_s`` of its machine before it."""
-
-    call_s: float
-    kept_s: float
-    budget_s: float
-    start_s: float
-
-
-def calls(
-    limits: Limits, wanted: Collection[str] = tuple(STAGES)
-) -> tuple[list[list[str]], list[str]]:
-    """Which of the wanted stages should go into which call, by the estimates and in their order, those of ALWAYS into each; and which into none."""
-    always = [name for name in ALWAYS if name in wanted]
-    each = limits.kept_s + sum(STAGES[name].seconds for name in always)
-    names = [name for name in STAGES if name in wanted and name not in ALWAYS]
-    planned: list[list[str]] = [] if names else [[]]
-    unplanned = []
-    left, room = limits.budget_s, 0.0
-    for name in names:
-        seconds = STAGES[name].seconds
-        if seconds > room or planned[-1][-1] == LAST_OF_FIRST:
-            fresh = min(limits.call_s, left - limits.start_s) - each
-            if seconds > fresh:
-                unplanned.append(name)
-                continue
-            planned.append([])
-            left, room = left - limits.start_s - each, fresh
-        planned[-1].append(name)
-        left, room = left - seconds, room - seconds
-    return [
-        [name for name in STAGES if name in {*always, *stages}] for stages in planned
-    ], unplanned

@@ -37,7 +37,8 @@ def graphs(visit: Visit) -> dict[str, Any]:
     """
     import torch
 
-    from adadecode.engine.loading.random_model import random_heads, random_model, sized_shape
+    from adadecode.engine.heads.random_heads import random_heads
+    from adadecode.engine.loading.random_model import random_model, sized_shape
     from adadecode.engine.runtime.environment import torch_device
 
     place, tokens = torch_device(visit.device), 8 if visit.dry else TOKENS

@@ -28,11 +28,11 @@ from adadecode.sim.cli.options import (
     VerifyOption,
     design_of,
     form_of_options,
-    in_proportion,
-    map_of,
     print_json,
 )
+from adadecode.sim.cli.tables import listed, marked
 from adadecode.sim.core.design import DEFAULT_CAP, Design, Policy
+from adadecode.sim.core.parsing import in_proportion, map_of
 from adadecode.sim.hardware.cost_model import ModelCost
 from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.hardware.memory import WEIGHT_BYTES, Deployment, check_fits
@@ -45,10 +45,10 @@ from adadecode.sim.prediction.accounting import (
     energy_bounds,
     measured_power,
 )
-from adadecode.sim.prediction.caveats import hypothetical_notes, listed, luck_notes, marked
+from adadecode.sim.prediction.caveats import hypothetical_notes, luck_notes
 from adadecode.sim.prediction.scenario import DATASHEET, SAME, Setting, find_scenario
 from adadecode.sim.prediction.shortlist_trace import in_form
-from adadecode.sim.replay.outcomes import BranchModel
+from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.simulation import replay
 
 PARTS = {

@@ -11,25 +11,23 @@ from rich.console import Console
 from adadecode.sim.cli.limits_tables import limits_tables
 from adadecode.sim.cli.options import (
     CapOption,
-    GammaOption,
-    HeadsOption,
-    JsonOption,
-    PolicyOption,
-    design_of,
-    map_of,
-    print_json,
-)
-from adadecode.sim.cli.scenario_options import (
     DomainsOption,
     DtypeOption,
     FromOption,
+    GammaOption,
+    HeadsOption,
+    JsonOption,
     LatencyArgument,
     MapOption,
     ModelOption,
+    PolicyOption,
     ToOption,
     TraceOption,
+    design_of,
+    print_json,
 )
 from adadecode.sim.core.design import DEFAULT_CAP, Policy
+from adadecode.sim.core.parsing import map_of
 from adadecode.sim.limits.analysis import Bandwidths, Fitted, Limits, find_limits
 from adadecode.sim.limits.sensitivity import tornado, turns
 from adadecode.sim.prediction.predictor import Predictor

@@ -14,9 +14,10 @@ from rich.table import Table
 from adadecode.profiles.catalog.devices import find_device
 from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.errors import DesignError, DeviceError
-from adadecode.sim.cli.options import CapOption, JsonOption, ShortlistOption, numbers, print_json
+from adadecode.sim.cli.options import CapOption, JsonOption, ShortlistOption, print_json
 from adadecode.sim.core.design import DEFAULT_CAP
 from adadecode.sim.core.head_form import DTYPES, HeadForm
+from adadecode.sim.core.parsing import numbers
 from adadecode.sim.hardware.memory import (
     GIB,
     RESERVE,

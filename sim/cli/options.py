@@ -12,7 +12,16 @@ import typer
 from adadecode.profiles.errors import DesignError, InputError
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.core.head_form import DTYPES, HeadForm
+from adadecode.sim.core.parsing import numbers
+from adadecode.sim.hardware.memory import WEIGHT_BYTES
+from adadecode.sim.prediction.scenario import DATASHEET
 
+ProfileArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PROFILE", help="A directory that adadecode-profile wrote.", show_default=False
+    ),
+]
 PolicyOption = Annotated[
     str,
     typer.Option(
@@ -97,37 +106,80 @@ def form_of_options(shortlist: int | None, head_dtype: str | None) -> HeadForm |
     )
 
 
-def numbers(option: str, words: str, kind: type[int | float]) -> list[float]:
-    """Numbers between commas; none of an empty string. Raises DesignError."""
-    try:
-        return [kind(word) for word in words.split(",")] if words.strip() else []
-    except ValueError:
-        wanted = "whole numbers" if kind is int else "numbers"
-        raise DesignError(f"wanted {wanted} between commas as {option}, got {words!r}") from None
-
-
-def map_of(words: str) -> dict[int, int]:
-    """Heads and where they stand, from ``3:8,7:16``."""
-    try:
-        pairs = [
-            (int(head), int(place))
-            for head, place in (pair.split(":") for pair in words.split(","))
-        ]
-    except ValueError:
-        raise DesignError(
-            f"wanted --map as DEPTH:DEPTH,DEPTH:DEPTH, like 3:8,7:16, got {words!r}"
-        ) from None
-    if len(dict(pairs)) < len(pairs):
-        raise DesignError(f"a head stands in one place, --map names one twice: {words}")
-    return dict(pairs)
-
-
-def in_proportion(depths: Sequence[int], had: int, has: int) -> str:
-    """As --map takes it; of heads that would stand in one place, the deepest."""
-    places = {min(max(1, round(depth * has / had)), has - 1): depth for depth in depths}
-    return ",".join(f"{depth}:{place}" for place, depth in places.items())
-
-
 def print_json(what: dict[str, Any]) -> None:
     """To stdout; NaN is no JSON and raises."""
     print(json.dumps(what, indent=2, allow_nan=False))
+
+
+LatencyArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="LATENCY",
+        help=f"A directory that adadecode-profile wrote, or one of imported latencies; or {DATASHEET}, where nothing was measured.",
+        show_default=False,
+    ),
+]
+
+
+DomainsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--domain", help="Only prompts of this domain; may be repeated.", show_default=False
+    ),
+]
+
+
+TraceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--trace",
+        help="The profile whose text is replayed, where it is not LATENCY.",
+        show_default=False,
+    ),
+]
+
+
+ToOption = Annotated[
+    str | None,
+    typer.Option(
+        "--to", help="Another device: a name of the catalogue, or FILE.toml.", show_default=False
+    ),
+]
+
+
+FromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        help="The device LATENCY was measured on, where it does not say.",
+        show_default=False,
+    ),
+]
+
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help=f"The model of LATENCY, where it does not say; with {DATASHEET}, the model to run.",
+        show_default=False,
+    ),
+]
+
+
+DtypeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype", help=f"Weights in another format: {', '.join(WEIGHT_BYTES)}.", show_default=False
+    ),
+]
+
+
+MapOption = Annotated[
+    str | None,
+    typer.Option(
+        "--map",
+        help="Where heads of the trace stand in the model of LATENCY, like 3:8,7:16.",
+        show_default=False,
+    ),
+]

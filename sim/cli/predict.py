@@ -10,30 +10,28 @@ from rich.table import Table
 
 from adadecode.sim.cli.options import (
     CapOption,
+    DomainsOption,
+    DtypeOption,
+    FromOption,
     GammaOption,
     HeadDtypeOption,
     HeadsOption,
     JsonOption,
-    PolicyOption,
-    ShortlistOption,
-    VerifyOption,
-    design_of,
-    form_of_options,
-    map_of,
-    print_json,
-)
-from adadecode.sim.cli.scenario_options import (
-    DomainsOption,
-    DtypeOption,
-    FromOption,
     LatencyArgument,
     MapOption,
     ModelOption,
+    PolicyOption,
+    ShortlistOption,
     ToOption,
     TraceOption,
+    VerifyOption,
+    design_of,
+    form_of_options,
+    print_json,
 )
+from adadecode.sim.cli.tables import listed, marked
 from adadecode.sim.core.design import DEFAULT_CAP, Policy
-from adadecode.sim.prediction.caveats import listed, marked
+from adadecode.sim.core.parsing import map_of
 from adadecode.sim.prediction.predictor import Prediction, Predictor
 from adadecode.sim.prediction.scenario import Scenario, Setting, find_scenario
 from adadecode.sim.validation.intervals import Ends, corner_ends, measured_ends

@@ -12,8 +12,7 @@ from adadecode.profiles.errors import ProfileError
 from adadecode.profiles.schema import MANIFEST
 from adadecode.profiles.store import read_profile
 from adadecode.sim.cli.options import path_of
-from adadecode.sim.report.document import Report
-from adadecode.sim.report.errors import ReportError
+from adadecode.sim.report.document import Report, ReportError
 from adadecode.sim.report.export import csv_files, markdown
 from adadecode.sim.report.page import page, require_packages
 from adadecode.sim.report.profile_report import profile_report
@@ -86,7 +85,7 @@ def report_of(path: Path, profile: Path | None = None) -> Report:
             f"wanted a directory that adadecode-sim sweep or adadecode-profile wrote, {path} {'is a file' if path.exists() else 'does not exist'}"
         )
     from adadecode.sim.report.sweep_report import profile_of, sweep_report
-    from adadecode.sim.sweep.runner import ABOUT, PLAN, read_sweep
+    from adadecode.sim.sweep.store import ABOUT, PLAN, read_sweep
 
     if not any((path / name).is_file() for name in (ABOUT, PLAN)):
         raise ProfileError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,41 +12,30 @@ from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from adadecode.profiles.catalog.devices import Device, find_device
-from adadecode.profiles.catalog.model_shape import ModelShape
-from adadecode.profiles.catalog.models import find_model
-from adadecode.profiles.errors import DesignError, DeviceError, HeadsError, ShapeError
+from adadecode.profiles.errors import DesignError, HeadsError
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.cli.options import (
     HeadDtypeOption,
     JsonOption,
     ShortlistOption,
     form_of_options,
-    map_of,
-    numbers,
     path_of,
     print_json,
 )
+from adadecode.sim.cli.tables import listed, marked
 from adadecode.sim.core.design import DEFAULT_CAP, Policy
 from adadecode.sim.core.head_form import HeadForm
+from adadecode.sim.core.parsing import map_of, numbers
 from adadecode.sim.hardware.device_latency import DeviceLatencies
-from adadecode.sim.hardware.memory import Deployment
-from adadecode.sim.hardware.precision import ordinary
-from adadecode.sim.hardware.provenance import device_of, precision_of, shape_of
-from adadecode.sim.prediction.accounting import measured_power
-from adadecode.sim.prediction.caveats import ONE_PROMPT, listed, marked
-from adadecode.sim.prediction.evaluator import Evaluator
-from adadecode.sim.prediction.scenario import DATASHEET, Scenario, Setting, find_scenario
-from adadecode.sim.replay.compiled import CompiledReplay
+from adadecode.sim.prediction.caveats import ONE_PROMPT
+from adadecode.sim.prediction.scenario import DATASHEET, Scenario, Setting
+from adadecode.sim.sweep.devices import RECORDED, device_scenario, make_evaluator, scenario_shape
 from adadecode.sim.sweep.executor import workers
-from adadecode.sim.sweep.head_forms import AnyEvaluator, FormedEvaluator, form_named
+from adadecode.sim.sweep.head_forms import AnyEvaluator, form_named
 from adadecode.sim.sweep.objective import OBJECTIVES, checked_objectives
-from adadecode.sim.sweep.runner import Plan, Sweep, run_sweep
+from adadecode.sim.sweep.runner import Plan, run_sweep
 from adadecode.sim.sweep.space import GAMMAS, Space
-from adadecode.sim.validation.intervals import measured_misses
-
-RECORDED = "recorded"
-"""Names the machine of the profile among the devices."""
+from adadecode.sim.sweep.store import Sweep
 
 EXHAUSTIVE = 100_000
 """A space up to this size is gone through: half a minute on two cores for the text of the demo profile. A larger one is searched."""
@@ -180,7 +168,10 @@ def sweep(
     )
     mapped = None if mapping is None else map_of(mapping)
     by_form = [
-        [_scenario(one, name.strip(), trace, mapped, max(most)) for name in devices.split(",")]
+        [
+            device_scenario(one, name.strip(), trace, mapped, max(most))
+            for name in devices.split(",")
+        ]
         for one in settings
     ]
     scenarios = [one for part in by_form for one in part]
@@ -199,7 +190,7 @@ def sweep(
     )
     objectives = checked_objectives(word.strip() for word in objective.split(","))
     text = read_profile(latency if trace is None else trace)
-    evaluator = _evaluator(by_form, domain, max(most), _shape(first, text, model))
+    evaluator = make_evaluator(by_form, domain, max(most), scenario_shape(first, text, model))
     plan = Plan(
         space=space,
         objectives=objectives,
@@ -229,108 +220,6 @@ def sweep(
         print_json(done.about)
     else:
         _tell(done)
-
-
-def evaluator_of(
-    scenarios: Sequence[Scenario],
-    domain: str | None,
-    cap: int,
-    shape: ModelShape | None,
-    replay: CompiledReplay | None = None,
-) -> Evaluator:
-    """All devices on one text. shape: of the model, for FLOPs, bytes and memory; None where it is not known. replay: of the text, where it was compiled already.
-
-    Raises ProfileError, LatencyError.
-    """
-    replay = replay or CompiledReplay.of(scenarios[0].trace)
-    measured = next((one.measured for one in scenarios if one.measured is not None), None)
-    miss = None if measured is None else measured_misses(measured)[1]
-    watts = list(measured_power(measured).values()) if measured is not None else []
-    costs = runs = None
-    if shape is not None:
-        costs = [one.precision.cost(shape, one.form) for one in scenarios]
-        runs = [
-            one.run
-            or Deployment(
-                shape=shape, dtype=one.precision.weights, context=replay.contexts[1], form=one.form
-            )
-            for one in scenarios
-        ]
-    return Evaluator.of(
-        replay,
-        [one.latencies for one in scenarios],
-        prompts=replay.of_domain(domain),
-        max_tokens=cap + 1,
-        costs=costs,
-        runs=runs,
-        known=_known(scenarios),
-        spread=float("nan") if miss is None else miss,
-        watts=sum(watts) / len(watts) if watts else None,
-    )
-
-
-def _evaluator(
-    by_form: Sequence[Sequence[Scenario]], domain: str | None, cap: int, shape: ModelShape | None
-) -> AnyEvaluator:
-    """As `evaluator_of`, for each form of the heads where there are several; heads with the same shortlist say the same."""
-    if len(by_form) == 1:
-        return evaluator_of(by_form[0], domain, cap, shape)
-    replays: dict[int | None, CompiledReplay] = {}
-    evaluators: dict[HeadForm, Evaluator] = {}
-    for scenarios in by_form:
-        form = scenarios[0].form
-        if form.shortlist not in replays:
-            replays[form.shortlist] = CompiledReplay.of(scenarios[0].trace)
-        evaluators[form] = evaluator_of(scenarios, domain, cap, shape, replays[form.shortlist])
-    return FormedEvaluator(evaluators=evaluators)
-
-
-def _known(scenarios: Sequence[Scenario]) -> dict[str, Device]:
-    """The devices of which a catalogue tells."""
-    known = {}
-    for one in scenarios:
-        with suppress(DeviceError):
-            known[one.latencies.device] = one.device or find_device(one.latencies.device)
-    return known
-
-
-def _scenario(
-    setting: Setting, device: str, trace: str | None, mapped: dict[int, int] | None, cap: int
-) -> Scenario:
-    """One device: as measured, carried there, or, from a machine that the catalogue does not know, from the datasheet alone."""
-    here = device == RECORDED
-    now = replace(
-        setting, to=(None if setting.form is None else setting.source) if here else device
-    )
-    if not here and setting.latency != DATASHEET and setting.source is None:
-        profile, target = read_profile(setting.latency), find_device(device)
-        try:
-            device_of(profile)
-        except DeviceError:
-            dtype = now.dtype or (
-                None if precision_of(profile).activations in target.peak_flops else ordinary(target)
-            )
-            told = find_scenario(
-                replace(now, latency=DATASHEET, dtype=dtype),
-                trace=trace or setting.latency,
-                depths=mapped,
-                cap=cap,
-            )
-            note = f"{profile.name} was recorded on a machine that the catalogue does not know: nothing is carried from there, --from would"
-            return replace(
-                told, latencies=replace(told.latencies, notes=(*told.latencies.notes, note))
-            )
-    return find_scenario(now, trace=trace, depths=mapped, cap=cap)
-
-
-def _shape(first: Scenario, text: Profile, model: str | None) -> ModelShape | None:
-    """The model whose layers run; None where nothing tells its shape."""
-    with suppress(ShapeError):
-        if model is not None:
-            return find_model(model)
-        shape = find_model(first.model) if first.hypothetical else shape_of(text)
-        return shape if shape.n_layers == first.trace.n_layers else None
-    return None
 
 
 def _several(option: str, words: str, kind: type[int | float]) -> list[float]:

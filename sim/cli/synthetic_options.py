@@ -10,7 +10,7 @@ from typing import Any
 
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.profiles.trace import Trace
-from adadecode.sim.cli.options import numbers
+from adadecode.sim.core.parsing import numbers
 from adadecode.sim.synthetic.head_model import Beta, HeadModel, SyntheticError, check_depths
 from adadecode.sim.synthetic.rate_fitting import FREE, RateFit, Target, fit_rates
 from adadecode.sim.synthetic.trace_fitting import fit_trace

@@ -137,7 +137,7 @@ def layer_rows(
 ) -> list[dict[str, Any]]:
     """One row for each of these batches that was measured: n_tokens, and seconds of the middle layer; error and whether it is covered, where measured there.
 
-    source, model, dtype: as in `adadecode.sim.hardware.device_latency.carried_latencies`. launch_bound: whether the source was waiting for its host, and so the target will.
+    source, model, dtype: as in `adadecode.sim.hardware.carried_latency.carried_latencies`. launch_bound: whether the source was waiting for its host, and so the target will.
     """
     device, shape, was = device_of(profile, source), shape_of(profile, model), precision_of(profile)
     now = was if dtype is None else Precision.of(dtype, was.activations)

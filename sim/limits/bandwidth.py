@@ -18,7 +18,7 @@ from adadecode.sim.limits.time_breakdown import Billing
 from adadecode.sim.replay.compiled import CompiledReplay
 
 FACTORS = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)
-"""Of the bandwidth: as far as an efficiency is held anywhere (`adadecode.sim.hardware.device_latency.REACH`)."""
+"""Of the bandwidth: as far as an efficiency is held anywhere (`adadecode.sim.hardware.carried_latency.REACH`)."""
 
 
 def with_bandwidth(device: Device, factor: float) -> Device:

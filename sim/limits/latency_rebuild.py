@@ -10,12 +10,9 @@ from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.latency import LatencyTable
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.core.head_form import FULL
-from adadecode.sim.hardware.device_latency import (
-    REACH,
-    DeviceLatencies,
-    carried_latencies,
-    datasheet_latencies,
-)
+from adadecode.sim.hardware.carried_latency import REACH, carried_latencies
+from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
+from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.hardware.provenance import device_of
 from adadecode.sim.limits.concurrency import largest_batch
 from adadecode.sim.prediction.scenario import Scenario, Setting

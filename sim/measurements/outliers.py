@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from rich.table import Table
 
 FAR = 3.0
 """Interquartile ranges beyond the quartiles from which on a sample is an outlier: Tukey's "far out"."""
@@ -51,27 +50,3 @@ def outliers(latency: pd.DataFrame) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def outlier_table(rows: list[dict[str, Any]]) -> Table:
-    """The same for people."""
-    table = Table(
-        title=f"latency samples beyond {FAR:g} interquartile ranges of their quartiles",
-        title_justify="left",
-    )
-    for name in ("work", "samples", "beyond", "share", "furthest above", "furthest below"):
-        table.add_column(name, justify="left" if name == "work" else "right")
-    for row in rows:
-        share = f"{row['beyond'] / row['judged']:.2%}" if row["judged"] else "-"
-        ratios = (
-            "-" if row[name] is None else f"{row[name]:.2f} x median" for name in ("above", "below")
-        )
-        table.add_row(
-            row["kind"],
-            str(row["samples"]),
-            str(row["beyond"]) if row["judged"] else "-",
-            share,
-            *ratios,
-        )
-    table.caption = "all are kept in the profile; latencies are means over the middle half of the visits, each kept or dropped whole"
-    return table

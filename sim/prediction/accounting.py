@@ -19,7 +19,7 @@ from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Check, Run, Verify
 from adadecode.sim.hardware.cost_model import Cost, ModelCost
 from adadecode.sim.measurements.runs import timed_runs
-from adadecode.sim.replay.outcomes import BranchModel
+from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.pricer import Pricer
 from adadecode.sim.replay.simulation import ReplayedRun, replay
 

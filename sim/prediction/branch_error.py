@@ -22,7 +22,7 @@ from adadecode.profiles.store import Profile
 from adadecode.profiles.trace import Said, Trace
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.measurements.runs import Cell
-from adadecode.sim.replay.outcomes import BranchModel, Row
+from adadecode.sim.replay.branch_model import BranchModel, Row
 from adadecode.sim.replay.pricer import Latencies
 from adadecode.sim.replay.simulation import ReplayedRun, replay
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
-from rich.padding import Padding
-from rich.text import Text
-
 from adadecode.profiles.store import Profile
 from adadecode.sim.hardware.provenance import is_synthetic, sampling_of, script_of
 
@@ -34,14 +29,3 @@ def luck_notes(text: Profile) -> list[str]:
             f"{said}: one drawn text stands for all, and a draft holds with its head's probability of acceptance"
         ]
     )
-
-
-def marked(title: str, *, hypothetical: bool) -> str:
-    """A table's title, which says where what is in it is hypothetical."""
-    return f"{title} (hypothetical)" if hypothetical else title
-
-
-def listed(notes: Iterable[str]) -> Iterator[Padding]:
-    """Notes below a table, for people."""
-    for note in notes:
-        yield Padding(Text(f"- {note}"), (0, 0, 0, 1))

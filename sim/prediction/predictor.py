@@ -14,7 +14,7 @@ from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.measurements.runs import Cell
 from adadecode.sim.prediction.branch_error import BranchErrors, branch_errors, rejecting_cells
-from adadecode.sim.replay.outcomes import BranchModel
+from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.pricer import Latencies
 from adadecode.sim.replay.simulation import ReplayedRun, replay
 

@@ -14,15 +14,12 @@ from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.errors import DesignError, DeviceError, ProfileError, ShapeError
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.profiles.trace import Trace
-from adadecode.sim.cli.options import in_proportion
 from adadecode.sim.core.design import DEFAULT_CAP
 from adadecode.sim.core.head_form import FULL, HeadForm
-from adadecode.sim.hardware.device_latency import (
-    DeviceLatencies,
-    carried_latencies,
-    datasheet_latencies,
-    measured_latencies,
-)
+from adadecode.sim.core.parsing import in_proportion
+from adadecode.sim.hardware.carried_latency import carried_latencies
+from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
+from adadecode.sim.hardware.device_latency import DeviceLatencies, measured_latencies
 from adadecode.sim.hardware.memory import Deployment, check_fits
 from adadecode.sim.hardware.precision import Precision, ordinary
 from adadecode.sim.hardware.provenance import (

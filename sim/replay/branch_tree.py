@@ -2,7 +2,7 @@
 
 A node is a place off the text of which something was recorded: the output at which the sequence left it and the drafts since. Which node
 follows a draft depends on the node and on the head that drafted alone, so children are plain indices. Everywhere else a row is drawn,
-by the same numbers as in `adadecode.sim.replay.outcomes.BranchModel` (`sim.dice`).
+by the same numbers as in `adadecode.sim.replay.branch_model.BranchModel` (`sim.dice`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adadecode.profiles.trace import Said, Trace
-from adadecode.sim.replay.outcomes import BranchModel, Row
+from adadecode.sim.replay.branch_model import BranchModel, Row
 
 NOWHERE = -1
 """Stands for the node of a place of which nothing was recorded."""

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from adadecode.profiles.errors import ProfileError
 from adadecode.profiles.trace import Trace, require_heads
 from adadecode.sim.core.design import Design, Policy
+from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.branch_tree import BranchTree
 from adadecode.sim.replay.kernel import KEYS, SUMS, TALLY, count_designs
-from adadecode.sim.replay.outcomes import BranchModel
 from adadecode.sim.replay.work_histogram import WorkHistogram
 
 _FIRST_GUESS = 128

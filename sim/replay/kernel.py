@@ -290,7 +290,7 @@ def _replay(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _drawn(verify, number, left, steps, state, pools, committed):  # type: ignore[no-untyped-def]
-    """Which row of the pools stands in for this place: `adadecode.sim.replay.outcomes.BranchModel.branch`, or ``committed`` without verification."""
+    """Which row of the pools stands in for this place: `adadecode.sim.replay.branch_model.BranchModel.branch`, or ``committed`` without verification."""
     if not verify:
         return committed[0] + _pick(_mix(_mix(_mix(0, number), left), steps), committed[1])
     row = steps if steps < len(pools) else 0

@@ -27,7 +27,8 @@ from adadecode.sim.core.scheduler import (
     Verify,
     Work,
 )
-from adadecode.sim.replay.outcomes import Answers, BranchModel, Drawn, schedule_of
+from adadecode.sim.replay.branch_model import BranchModel
+from adadecode.sim.replay.outcomes import Answers, Drawn, schedule_of
 from adadecode.sim.replay.pricer import Latencies, Pricer
 
 Price = Callable[[Work], float]

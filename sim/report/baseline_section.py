@@ -7,7 +7,8 @@ import pandas as pd
 from adadecode.sim.measurements.baselines import GENERATE, same_text, standings
 from adadecode.sim.report import formatting, profile_figures
 from adadecode.sim.report.document import Choice, Drawing, Figure, Section, Table
-from adadecode.sim.report.profile_sections import WHOLE, Recording, domain_choice
+from adadecode.sim.report.profile_data import Recording
+from adadecode.sim.report.profile_sections import WHOLE, domain_choice
 from adadecode.sim.report.profile_tables import ALL
 
 OVER = {

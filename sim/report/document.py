@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from adadecode.profiles.errors import InputError
 from adadecode.sim.report import formatting
 
 if TYPE_CHECKING:
@@ -167,3 +168,7 @@ def listing(
         caption=caption,
         folded=folded,
     )
+
+
+class ReportError(InputError):
+    """A package that is not installed, a sweep and a profile that do not belong together, or a file that cannot be written."""

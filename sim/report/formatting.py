@@ -10,8 +10,12 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Any
 
 import pandas as pd
+
+from adadecode.sim.core.design import Policy
+from adadecode.sim.report import formatting
 
 NOTHING = "\u2013"
 """Stands where a number is not known."""
@@ -138,3 +142,28 @@ def safe_csv(frame: pd.DataFrame) -> pd.DataFrame:
             ).map(in_csv)
         columns[in_csv(name)] = values
     return pd.DataFrame(columns)
+
+
+def design_words(design: dict[str, Any]) -> str:
+    """A design as one says it: ``heads 3/7 at gamma 0.8``."""
+    policy, placement, gammas = (
+        str(design["policy"]),
+        tuple(design["placement"]),
+        tuple(design["gammas"]),
+    )
+    if policy == Policy.VANILLA or not placement:
+        return "vanilla"
+    cap = (
+        f", at most {formatting.plural(int(design['cap']), 'draft')} a round"
+        if int(design["cap"]) != 5
+        else ""
+    )
+    said = {
+        "adadecode": f"{formatting.heads(placement)} at gamma {formatting.gammas(gammas)}{cap}",
+        "fixed": f"{formatting.plural(int(design['cap']), 'fixed draft')} a round from head {placement[0]}",
+        "oracle": f"the oracle on {formatting.heads(placement)}{cap}",
+    }
+    return said.get(
+        policy,
+        f"{policy} with {formatting.heads(placement)} at gamma {formatting.gammas(gammas)}{cap}",
+    )

@@ -8,8 +8,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from adadecode.sim.report import theme
-from adadecode.sim.report.document import Figure, Report, Table
-from adadecode.sim.report.errors import ReportError
+from adadecode.sim.report.document import Figure, Report, ReportError, Table
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -9,9 +9,9 @@ from adadecode.sim.hardware.provenance import script_of
 from adadecode.sim.report import formatting, manifest_text
 from adadecode.sim.report.baseline_section import beside_section
 from adadecode.sim.report.document import Fact, Report, Section
+from adadecode.sim.report.formatting import design_words
+from adadecode.sim.report.profile_data import Recording
 from adadecode.sim.report.profile_sections import (
-    Recording,
-    design_words,
     heads_section,
     latency_section,
     limits_section,

@@ -9,11 +9,10 @@ from adadecode.profiles.errors import ProfileError
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.prediction.caveats import ONE_PROMPT
 from adadecode.sim.report import formatting, sweep_tables
-from adadecode.sim.report.document import Fact, Report, Section
-from adadecode.sim.report.errors import ReportError
+from adadecode.sim.report.document import Fact, Report, ReportError, Section
 from adadecode.sim.report.manifest_text import machine
+from adadecode.sim.report.profile_data import Recording
 from adadecode.sim.report.profile_sections import (
-    Recording,
     heads_section,
     latency_section,
     limits_section,
@@ -23,8 +22,8 @@ from adadecode.sim.report.profile_sections import (
     truth_section,
 )
 from adadecode.sim.report.profile_tables import fastest
+from adadecode.sim.report.sweep_data import Found
 from adadecode.sim.report.sweep_sections import (
-    Found,
     budget_section,
     cost_section,
     design_section,
@@ -33,7 +32,7 @@ from adadecode.sim.report.sweep_sections import (
     sweep_provenance,
     words_of,
 )
-from adadecode.sim.sweep.runner import Sweep
+from adadecode.sim.sweep.store import Sweep
 
 SURE = {
     "measured": "predicted from latencies measured there",

@@ -10,7 +10,7 @@ from adadecode.profiles.store import Profile
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.hardware.latency_points import CORNERS
 from adadecode.sim.prediction.predictor import Prediction
-from adadecode.sim.replay.outcomes import BranchModel
+from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.pricer import Pricer
 from adadecode.sim.replay.simulation import ReplayedRun, replay
 from adadecode.sim.validation.tiers import compare, spread

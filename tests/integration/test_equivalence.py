@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from adadecode.engine import AdaDecoder, load_demo
-from adadecode.engine.cli.profile import DEFAULTS, make_plan
+from adadecode.engine.cli.profile import DEFAULTS
+from adadecode.engine.profiling.plan import make_plan
 from adadecode.engine.profiling.recorder import record
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.validation.tiers import Comparison, compare

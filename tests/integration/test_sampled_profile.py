@@ -19,7 +19,8 @@ from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling.counterfactual import Counterfactual
 from adadecode.engine.profiling.piece_store import Parts
-from adadecode.engine.profiling.recorder import HOST_ROUNDS, Plan, Recorder, record
+from adadecode.engine.profiling.plan import HOST_ROUNDS, Plan
+from adadecode.engine.profiling.recorder import Recorder, record
 from adadecode.profiles import TABLES, ProfileError, read_profile, write_profile
 from adadecode.profiles.hashing import dice
 from adadecode.profiles.manifest import tables_of

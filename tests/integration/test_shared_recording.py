@@ -15,7 +15,7 @@ import torch
 from torch import distributed
 from typer.testing import CliRunner
 
-from adadecode.engine.cli import entry_points
+from adadecode.engine.cli import errors
 from adadecode.engine.cli import profile as profile_cli
 from adadecode.engine.cli.profile import app
 from adadecode.engine.heads.exit_heads import ExitHeads
@@ -208,10 +208,10 @@ def test_an_error_names_the_process(
     rank: str, whose: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of the others; the first is nobody in particular."""
-    monkeypatch.setattr(entry_points, "LAST_WORD_S", 0.0)
+    monkeypatch.setattr(errors, "LAST_WORD_S", 0.0)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", rank)
-    with pytest.raises(SystemExit) as ended, entry_points.plain_errors():
+    with pytest.raises(SystemExit) as ended, errors.plain_errors():
         raise InputError("no")
     assert ended.value.code == 2
     assert capsys.readouterr().err == f"error{whose}: no\n"

@@ -207,7 +207,7 @@ def test_a_killed_recording_is_refused_as_unfinished(
     again: bool,
 ) -> None:
     """After any number of files, the manifest being the last."""
-    place, left, replace = folder if again else tmp_path / "new", [None] * written, store._replace
+    place, left, replace = folder if again else tmp_path / "new", [None] * written, store.replace_file
 
     def killed(path: Path, data: bytes) -> None:
         if not left:
@@ -217,7 +217,7 @@ def test_a_killed_recording_is_refused_as_unfinished(
         left.pop()
         replace(path, data)
 
-    monkeypatch.setattr(store, "_replace", killed)
+    monkeypatch.setattr(store, "replace_file", killed)
     with pytest.raises(KeyboardInterrupt):
         write_profile(place, original.manifest, tables_of(original))
     with pytest.raises(

@@ -21,7 +21,9 @@ from adadecode.profiles.trace import Trace
 from adadecode.sim.validation.tiers import compare
 from scripts.gpu_run import (
     archive,
+    cli,
     gpu_tests,
+    planner,
     recordings,
     runner,
     setup,
@@ -300,19 +302,19 @@ def test_one_form_that_fails_stops_no_other(
     assert found.value.told["llama-8b-int8"] == {"profile": "llama-8b-int8"}
 
 
-def limits(**changes: float) -> stages.Limits:
+def limits(**changes: float) -> planner.Limits:
     given = {
         "call_s": 60 * MINUTES,
         "kept_s": PACKING_S + GRACE_S,
         "budget_s": 60 * BUDGET_MINUTES,
         "start_s": AROUND_S,
     }
-    return stages.Limits(**{**given, **changes})
+    return planner.Limits(**{**given, **changes})
 
 
 def test_two_calls_of_a_short_visit_tell_the_most_by_the_estimates() -> None:
     """What the recordings stand on first; all with what is around them within the visit's minutes."""
-    planned, unplanned = stages.calls(limits())
+    planned, unplanned = planner.calls(limits())
     assert planned == [
         ["setup", "device", "lossless", "graphs", "pack"],
         ["setup", "paper", "baselines", "demo", "pack"],
@@ -329,7 +331,7 @@ def test_two_calls_of_a_short_visit_tell_the_most_by_the_estimates() -> None:
 
 def test_a_longer_visit_does_all() -> None:
     """In the order of the stages, each in one call."""
-    planned, unplanned = stages.calls(limits(budget_s=3600))
+    planned, unplanned = planner.calls(limits(budget_s=3600))
     assert unplanned == []
     done = [name for call in planned for name in call if name not in stages.ALWAYS]
     assert done == [name for name in stages.STAGES if name not in stages.ALWAYS]
@@ -338,7 +340,7 @@ def test_a_longer_visit_does_all() -> None:
 def test_what_does_not_fit_is_planned_into_no_call(capsys: pytest.CaptureFixture[str]) -> None:
     """Longer than a call, longer than what is left; what is smaller and comes later still is."""
     assert (
-        runner.main(
+        cli.main(
             ["--plan", "--minutes", "2.5", "--budget", "3.5", "--stage", "device,graphs,validate"]
         )
         == 0
@@ -635,7 +637,7 @@ def test_what_nobody_knows_is_refused(tmp_path: Path, name: str) -> None:
 def test_options_are_refused_in_a_sentence_before_any_stage(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert runner.main(arguments) == 2
+    assert cli.main(arguments) == 2
     said = capsys.readouterr()
     assert said.err.startswith("error: ")
     assert message in said.err
@@ -644,7 +646,7 @@ def test_options_are_refused_in_a_sentence_before_any_stage(
 
 def test_a_plan_is_of_the_stages_named(capsys: pytest.CaptureFixture[str]) -> None:
     """And needs no folder."""
-    assert runner.main(["--plan", "--stage", "setup,demo"]) == 0
+    assert cli.main(["--plan", "--stage", "setup,demo"]) == 0
     _, call, what = capsys.readouterr().out.splitlines()
     assert call.startswith("call 1: --stage setup,demo --minutes ")
     assert what.startswith("  setup 15, demo ")
@@ -653,12 +655,10 @@ def test_a_plan_is_of_the_stages_named(capsys: pytest.CaptureFixture[str]) -> No
 def test_without_packing_it_is_said_that_nothing_was_packed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(runner, "visit_all", lambda *_, **__: {})
+    monkeypatch.setattr(cli, "visit_all", lambda *_, **__: {})
     monkeypatch.setattr(sys, "path", list(sys.path))
     assert (
-        runner.main(
-            ["--stage", "setup", "--work", str(tmp_path / "w"), "--out", str(tmp_path / "o")]
-        )
+        cli.main(["--stage", "setup", "--work", str(tmp_path / "w"), "--out", str(tmp_path / "o")])
         == 0
     )
     assert "nothing was packed into" in capsys.readouterr().out

@@ -14,12 +14,14 @@ from adadecode.profiles import LatencyTable, Profile, Trace
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.hardware.cost_model import ModelCost
-from adadecode.sim.hardware.device_latency import CORNERS, DeviceLatencies, measured_latencies
+from adadecode.sim.hardware.device_latency import DeviceLatencies, measured_latencies
+from adadecode.sim.hardware.latency_points import CORNERS
 from adadecode.sim.hardware.memory import Deployment
 from adadecode.sim.prediction.evaluator import Evaluator
 from adadecode.sim.replay.compiled import CompiledReplay
-from adadecode.sim.sweep.runner import Plan, Sweep, run_sweep
+from adadecode.sim.sweep.runner import Plan, run_sweep
 from adadecode.sim.sweep.space import Space
+from adadecode.sim.sweep.store import Sweep
 
 FACTORS = {
     "middle": 1.0,

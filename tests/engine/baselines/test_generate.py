@@ -28,13 +28,14 @@ from adadecode.engine.baselines.generate import (
     static_cache,
 )
 from adadecode.engine.cli.profile import app
+from adadecode.engine.cli.tables import baseline_tables
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling import baseline_runs
 from adadecode.engine.profiling.piece_store import Parts
-from adadecode.engine.profiling.recorder import Plan, Recorder, piece_name, record
-from adadecode.engine.profiling.summary import baseline_tables
+from adadecode.engine.profiling.plan import Plan
+from adadecode.engine.profiling.recorder import Recorder, piece_name, record
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.core.design import Design

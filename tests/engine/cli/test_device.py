@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adadecode.engine.cli.device import device_main
+from adadecode.engine.cli.entry_points import device_main
 from adadecode.engine.runtime import device_benchmark
 from adadecode.profiles.catalog.devices import find_device
 

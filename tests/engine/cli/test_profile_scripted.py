@@ -12,8 +12,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from adadecode.engine.cli.profile import app
+from adadecode.engine.cli.tables import summary_table
 from adadecode.engine.profiling.piece_store import Parts
-from adadecode.engine.profiling.summary import summary_table
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.profiles.trace import Trace

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from adadecode.engine.cli.entry_points import plain_errors, train_main
+from adadecode.engine.cli.entry_points import train_main
+from adadecode.engine.cli.errors import plain_errors
 from adadecode.engine.cli.train import parse_depths
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.heads.exit_heads import ExitHeads

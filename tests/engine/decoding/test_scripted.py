@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.scripted import Script
 from adadecode.engine.heads.exit_heads import ExitHeads
-from adadecode.engine.loading.random_model import random_heads, random_model
+from adadecode.engine.heads.random_heads import random_heads
+from adadecode.engine.loading.random_model import random_model
 from adadecode.profiles.errors import DesignError, HeadsError, InputError, ProfileError
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.profiles.trace import Trace

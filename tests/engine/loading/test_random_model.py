@@ -14,13 +14,8 @@ from transformers import AutoModelForCausalLM
 
 import adadecode.engine.loading.random_model
 from adadecode.engine.decoding.decoder import AdaDecoder
-from adadecode.engine.loading.random_model import (
-    check_memory,
-    config_of,
-    random_heads,
-    random_model,
-    sized_shape,
-)
+from adadecode.engine.heads.random_heads import random_heads
+from adadecode.engine.loading.random_model import check_memory, config_of, random_model, sized_shape
 from adadecode.profiles.catalog.hf_config import shape_from_config
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.catalog.models import shapes

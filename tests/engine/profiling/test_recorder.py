@@ -26,7 +26,8 @@ from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling.piece_store import Parts
-from adadecode.engine.profiling.recorder import Plan, Recorder, record
+from adadecode.engine.profiling.plan import Plan
+from adadecode.engine.profiling.recorder import Recorder, record
 from adadecode.profiles.errors import InputError, ProfileError
 from adadecode.profiles.schema import TABLES
 from adadecode.profiles.store import Profile, read_profile
@@ -318,7 +319,7 @@ def test_what_an_option_says_alone_is_checked_before_anything_is_loaded(
     saved: Path, tmp_path: Path, change: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "adadecode.engine.cli.profile.load", lambda *_: pytest.fail("it was loaded")
+        "adadecode.engine.profiling.setup.load", lambda *_: pytest.fail("it was loaded")
     )
     refusal([*options(saved, tmp_path / "p"), *change])
 
@@ -328,7 +329,7 @@ def test_graphs_that_need_a_gpu_are_refused_before_anything_is_loaded(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "adadecode.engine.cli.profile.load", lambda *_: pytest.fail("it was loaded")
+        "adadecode.engine.profiling.setup.load", lambda *_: pytest.fail("it was loaded")
     )
     assert "captures on a CUDA device" in refusal(
         [*options(saved, tmp_path / "p"), "--graphs", "cuda"]
@@ -355,7 +356,7 @@ def test_the_directory_is_checked_before_anything_is_loaded(
 ) -> None:
     make(tmp_path / "p")
     monkeypatch.setattr(
-        "adadecode.engine.cli.profile.load", lambda *_: pytest.fail("it was loaded")
+        "adadecode.engine.profiling.setup.load", lambda *_: pytest.fail("it was loaded")
     )
     assert message in refusal(options(saved, tmp_path / "p"))
 
@@ -364,7 +365,7 @@ def test_another_recording_is_not_resumed_and_nothing_is_loaded(
     begun: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "adadecode.engine.cli.profile.load", lambda *_: pytest.fail("it was loaded")
+        "adadecode.engine.profiling.setup.load", lambda *_: pytest.fail("it was loaded")
     )
     assert "is 17" in refusal(["--out", str(begun[0]), "--resume", "--repeats", "17"])
 

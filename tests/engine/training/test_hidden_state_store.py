@@ -9,8 +9,9 @@ import torch
 from transformers import PreTrainedModel
 
 import adadecode.engine.training.hidden_state_store
+from adadecode.engine.decoding.hidden_states import Continuation, states_of
 from adadecode.engine.model.segmented_model import SegmentedModel
-from adadecode.engine.training.hidden_state_store import Continuation, states_of, write_states
+from adadecode.engine.training.hidden_state_store import write_states
 from adadecode.profiles.errors import InputError
 from tests.support.models import tiny_model
 

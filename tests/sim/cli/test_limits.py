@@ -9,7 +9,7 @@ import pytest
 
 from adadecode.profiles import Profile
 from adadecode.sim.core.design import Design
-from adadecode.sim.hardware.device_latency import REACH
+from adadecode.sim.hardware.carried_latency import REACH
 from adadecode.sim.hardware.latency_points import CORNERS
 from adadecode.sim.limits.bandwidth import FACTORS
 from adadecode.sim.limits.sensitivity import ASSUMPTIONS

@@ -9,7 +9,7 @@ import pytest
 from adadecode.profiles import Profile, Trace
 from adadecode.profiles.catalog.devices import find_device
 from adadecode.sim.core.design import Design
-from adadecode.sim.hardware.device_latency import carried_latencies
+from adadecode.sim.hardware.carried_latency import carried_latencies
 from adadecode.sim.hardware.latency_points import CORNERS
 from adadecode.sim.prediction.predictor import Predictor
 from tests.support.recordings import imported, on_a100

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adadecode.profiles import Profile
-from adadecode.sim.sweep.runner import ABOUT, Sweep
+from adadecode.sim.sweep.store import ABOUT, Sweep
 from tests.support.handmade import recorded_profile
 from tests.support.sim_command import run
 from tests.support.sweeps import small_sweep

@@ -10,13 +10,9 @@ from adadecode.profiles import LatencyTable, Profile
 from adadecode.profiles.catalog.devices import find_device
 from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.errors import DesignError, DeviceError, LatencyError, ProfileError
-from adadecode.sim.hardware.device_latency import (
-    REACH,
-    DeviceLatencies,
-    carried_latencies,
-    datasheet_latencies,
-    measured_latencies,
-)
+from adadecode.sim.hardware.carried_latency import REACH, carried_latencies
+from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
+from adadecode.sim.hardware.device_latency import DeviceLatencies, measured_latencies
 from adadecode.sim.hardware.provenance import precision_of, shape_of
 from adadecode.sim.hardware.roofline import UNMEASURED, Carrier, estimate
 from tests.support.recordings import imported, on_a100

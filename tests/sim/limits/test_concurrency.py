@@ -13,7 +13,7 @@ from adadecode.profiles.catalog.models import find_model
 from adadecode.sim.core.design import Design
 from adadecode.sim.hardware.attention_latency import Attending
 from adadecode.sim.hardware.cost_model import ModelCost
-from adadecode.sim.hardware.device_latency import datasheet_latencies
+from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
 from adadecode.sim.hardware.uniform import uniform_latencies
 from adadecode.sim.limits.concurrency import Together, largest_batch, loads
 from adadecode.sim.prediction.predictor import Predictor

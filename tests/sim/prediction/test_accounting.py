@@ -28,7 +28,7 @@ from adadecode.sim.prediction.accounting import (
     measured_power,
     split_costs,
 )
-from adadecode.sim.replay.outcomes import BranchModel
+from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.pricer import Pricer
 from adadecode.sim.replay.simulation import replay
 from tests.support.handmade import one_text

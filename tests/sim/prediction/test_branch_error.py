@@ -20,7 +20,7 @@ from adadecode.sim.prediction.branch_error import (
     branch_errors,
     rejecting_cells,
 )
-from adadecode.sim.replay.outcomes import BranchModel
+from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.simulation import replay
 from tests.support.handmade import DESIGNS, Constant, one_text, recorded_profile
 

@@ -14,7 +14,8 @@ from adadecode.profiles.errors import HeadsError, ProfileError, ShapeError
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.head_form import FULL, HeadForm
-from adadecode.sim.hardware.device_latency import carried_latencies, datasheet_latencies
+from adadecode.sim.hardware.carried_latency import carried_latencies
+from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
 from adadecode.sim.hardware.memory import Deployment, peak_memory
 from adadecode.sim.hardware.provenance import form_of, said_form_of, shape_of
 from adadecode.sim.prediction.scenario import Setting, find_scenario

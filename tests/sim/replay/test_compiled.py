@@ -16,9 +16,9 @@ from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.core.scheduler import Check, Run, Work
 from adadecode.sim.prediction.predictor import Predictor
+from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.replay.kernel import CHECK, RUN, VERIFY
-from adadecode.sim.replay.outcomes import BranchModel
 from adadecode.sim.replay.price_list import PARTS, PriceList
 from adadecode.sim.replay.pricer import Pricer
 from adadecode.sim.replay.simulation import Replay, ReplayedRun

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Check, Draft
-from adadecode.sim.replay.outcomes import BranchModel, budget
+from adadecode.sim.replay.branch_model import BranchModel
+from adadecode.sim.replay.outcomes import budget
 from adadecode.sim.replay.simulation import Event, replay
 from tests.support.handmade import Constant, one_text
 

@@ -14,7 +14,8 @@ from adadecode.profiles.errors import DesignError, LatencyError, ProfileError
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Check, Outcome, Run, Schedule, Verdict, Verify
-from adadecode.sim.replay.outcomes import Answers, BranchModel, budget
+from adadecode.sim.replay.branch_model import BranchModel
+from adadecode.sim.replay.outcomes import Answers, budget
 from adadecode.sim.replay.pricer import Pricer
 from adadecode.sim.replay.simulation import Device, Meter, Tape, replay, replay_measured, sequence
 from tests.support.handmade import Constant, one_text

@@ -206,7 +206,7 @@ def test_a_profile_of_latencies_alone_is_reported_on(tmp_path: Path) -> None:
 def test_what_is_missing_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    from adadecode.sim.report.errors import ReportError
+    from adadecode.sim.report.document import ReportError
 
     monkeypatch.setitem(sys.modules, "plotly", None)
     with pytest.raises(

@@ -11,7 +11,6 @@ import pytest
 from adadecode.profiles import Profile
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.errors import DesignError, HeadsError
-from adadecode.sim.cli.sweep import evaluator_of
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.core.head_form import FULL, HeadForm
 from adadecode.sim.hardware.cost_model import ModelCost
@@ -22,6 +21,7 @@ from adadecode.sim.prediction.scenario import Setting, find_scenario
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.report.sweep_report import sweep_report
 from adadecode.sim.sweep import runner
+from adadecode.sim.sweep.devices import evaluator_of
 from adadecode.sim.sweep.executor import workers
 from adadecode.sim.sweep.head_forms import (
     NO_HEADS,
@@ -32,8 +32,9 @@ from adadecode.sim.sweep.head_forms import (
     label_in,
 )
 from adadecode.sim.sweep.pareto import pareto_front
-from adadecode.sim.sweep.runner import Plan, Sweep, design_of, read_sweep, run_sweep
+from adadecode.sim.sweep.runner import Plan, design_of, run_sweep
 from adadecode.sim.sweep.space import Space
+from adadecode.sim.sweep.store import Sweep, read_sweep
 from tests.support.recordings import about, on_a100
 from tests.support.sim_command import run
 from tests.support.synthetic_profile import synthetic_profile

@@ -21,8 +21,9 @@ from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.sweep import runner
 from adadecode.sim.sweep.executor import workers
 from adadecode.sim.sweep.pareto import pareto_front
-from adadecode.sim.sweep.runner import Plan, Sweep, design_of, read_sweep, run_sweep
+from adadecode.sim.sweep.runner import Plan, design_of, run_sweep
 from adadecode.sim.sweep.space import Space
+from adadecode.sim.sweep.store import Sweep, read_sweep
 from tests.support.synthetic_profile import synthetic_profile
 
 DEPTHS = (2, 4, 6)

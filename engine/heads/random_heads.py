@@ -1,0 +1,25 @@
+"""Exit heads with random weights, for models with random weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from transformers import PreTrainedModel
+
+from adadecode.engine.heads.exit_heads import ExitHeads
+
+
+def random_heads(model: PreTrainedModel, depths: Sequence[int], seed: int = 0) -> ExitHeads:
+    """Heads with random matrices T at these depths: each costs what a trained one does, and says nothing. Raises HeadsError."""
+    weight = model.get_output_embeddings().weight
+    width = weight.shape[1]
+    generator = torch.Generator(weight.device).manual_seed(seed)
+
+    def matrix() -> torch.Tensor:
+        return torch.empty((width, width), device=weight.device, dtype=weight.dtype).normal_(
+            0, 1 / math.sqrt(width), generator=generator
+        )
+
+    return ExitHeads(model, {depth: matrix() for depth in depths})

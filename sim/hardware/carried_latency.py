@@ -1,0 +1,366 @@
+"""Latency tables carried from the device they were measured on to another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from adadecode.profiles.catalog.devices import Device
+from adadecode.profiles.errors import LatencyError
+from adadecode.profiles.latency import LatencyTable
+from adadecode.profiles.store import Profile
+from adadecode.sim.core.head_form import HeadForm
+from adadecode.sim.hardware.cost_model import ModelCost
+from adadecode.sim.hardware.datasheet_latency import EstimatedLatencies
+from adadecode.sim.hardware.device_latency import (
+    DeviceLatencies,
+    check_range,
+    context_marks,
+    doubling_sizes,
+    head_form_note,
+    round_down_note,
+)
+from adadecode.sim.hardware.latency_points import Points
+from adadecode.sim.hardware.precision import Precision
+from adadecode.sim.hardware.provenance import (
+    attends,
+    device_of,
+    form_of,
+    is_eager,
+    precision_of,
+    shape_of,
+)
+from adadecode.sim.hardware.roofline import UNMEASURED, Carrier, Interval
+
+REACH = 8
+"""An efficiency is held up to this many times the largest batch or context that was measured: three doublings, within which a product that reads its
+weights still reads them, and beyond which it may not."""
+
+
+LARGER = "record larger batches with --max-tokens, or lower the cap"
+
+
+KINDS = ("embed", "verify", "prefill", "host")
+"""What a complete recording holds besides layers and heads."""
+
+
+def carried_latencies(
+    profile: Profile,
+    target: Device,
+    *,
+    source: str | None = None,
+    model: str | None = None,
+    dtype: str | None = None,
+    max_context: int,
+    max_tokens: int,
+    depths: Sequence[int],
+    form: HeadForm | None = None,
+) -> DeviceLatencies:
+    """A profile's latencies on ``target``.
+
+    source, model: device and model, where the profile does not say. dtype: of the weights there, where it is another one. max_context, max_tokens: the
+    longest context (and prompt) and the largest batch that will be asked for. depths, form: of the heads, form as timed where None. The device and dtype of the recording, with
+    all of that measured, gives the recording itself.
+
+    Raises DeviceError (unknown, or without the dtype), ShapeError, DesignError for a head outside the model, and LatencyError for work farther than
+    ``REACH`` beyond what was measured.
+    """
+    here, shape = device_of(profile, source), shape_of(profile, model)
+    check_range(shape, max_context, max_tokens, depths)
+    was = precision_of(profile)
+    now = was if dtype is None else Precision.of(dtype, was.activations)
+    timed = form_of(profile)
+    heads = timed if form is None else form
+    carrier = Carrier(
+        source=here,
+        target=target,
+        source_dtype=was.activations,
+        target_dtype=now.activations,
+        eager=is_eager(profile),
+    )
+    work = CarriedLatencies(
+        table=LatencyTable.from_samples(profile.latency, profile.n_layers),
+        attends=attends(profile),
+        carrier=carrier,
+        cost=was.cost(shape, timed),
+        target_cost=now.cost(shape, heads),
+        max_context=max_context,
+        max_tokens=max_tokens,
+        depths=tuple(depths),
+    )
+    if here.name == target.name and now == was and heads == timed and work.is_complete:
+        return DeviceLatencies(device=target.name, basis="measured", tables={"middle": work.table})
+    return work.latencies(
+        how=f"carried from {here.name} ({was}) to {target.name} ({now})"
+        + round_down_note(now)
+        + head_form_note(timed, heads)
+    )
+
+
+@dataclass(kw_only=True)
+class CarriedLatencies:
+    """The points of a table on their way to another device; ``cost`` where it was measured, ``target_cost`` there. Notes are taken on the way."""
+
+    table: LatencyTable
+    attends: bool
+    carrier: Carrier
+    cost: ModelCost
+    target_cost: ModelCost
+    max_context: int
+    max_tokens: int
+    depths: tuple[int, ...]
+    notes: list[str] = field(default_factory=list, init=False)
+
+    def latencies(self, how: str) -> DeviceLatencies:
+        """All of it."""
+        self.notes.append(how)
+        points = Points(n_layers=self.table.n_layers)
+        self._layers(points)
+        self._heads(points)
+        for kind in ("verify", "embed"):
+            self._by_tokens(points, kind)
+        self._prefill(points)
+        host = self._rows("host").get(1)
+        if host is None:
+            self.notes.append(
+                "no time of the host was measured, and none is counted: an engine that hides it"
+            )
+        points.add("host", Interval.exactly(host or 0.0))
+        return DeviceLatencies(
+            device=self.carrier.target.name,
+            basis="carried",
+            tables=points.tables(),
+            notes=tuple(self.notes),
+        )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that will be asked for was measured."""
+        kinds, contexts = set(self.table.points["kind"]), self.table.contexts
+        measured = (
+            self.attends
+            and kinds >= {"layer", *KINDS}
+            and set(self.depths) <= set(self._measured_heads)
+        )
+        return measured and contexts[-1] >= self.max_context and self._largest >= self.max_tokens
+
+    @cached_property
+    def _guess(self) -> EstimatedLatencies:
+        return EstimatedLatencies(
+            cost=self.target_cost, device=self.carrier.target, dtype=self.carrier.target_dtype
+        )
+
+    @cached_property
+    def _lines(self) -> dict[int, dict[int, dict[int, dict[int, float]]]]:
+        """Measured layers: layer, reuse, n_tokens, context."""
+        lines: dict[int, dict[int, dict[int, dict[int, float]]]] = {}
+        measured = self.table.points[self.table.points["kind"] == "layer"]
+        columns = (
+            measured[name].tolist() for name in ("layer", "reuse", "n_tokens", "context", "seconds")
+        )
+        for layer, reuse, n_tokens, context, seconds in zip(*columns, strict=True):
+            lines.setdefault(layer, {}).setdefault(reuse, {}).setdefault(n_tokens, {})[context] = (
+                seconds
+            )
+        if missing := sorted(set(range(self.table.n_layers)) - set(lines)):
+            raise LatencyError(
+                f"no latency for layer {missing[0]} (measured {', '.join(map(str, sorted(lines))) or 'none'}): profile again"
+            )
+        return lines
+
+    @cached_property
+    def _largest(self) -> int:
+        """The largest batch that every layer was measured with after a walk of the whole stack."""
+        return min(max(walks[max(walks)]) for walks in self._lines.values())
+
+    @cached_property
+    def _measured_heads(self) -> dict[int, dict[int, float]]:
+        """Depth, reuse."""
+        measured = self.table.points[self.table.points["kind"] == "head"]
+        heads: dict[int, dict[int, float]] = {}
+        for depth, reuse, seconds in zip(
+            *(measured[name].tolist() for name in ("layer", "reuse", "seconds")), strict=True
+        ):
+            heads.setdefault(depth, {})[reuse] = seconds
+        return heads
+
+    def _rows(self, kind: str) -> dict[int, float]:
+        """Measured seconds by number of tokens."""
+        measured = self.table.points[self.table.points["kind"] == kind]
+        return dict(zip(measured["n_tokens"].tolist(), measured["seconds"].tolist(), strict=True))
+
+    def _layers(self, points: Points) -> None:
+        if self.attends:
+            self._reach(
+                "positions of context",
+                self.table.contexts[-1],
+                self.max_context,
+                "record longer contexts, or take shorter prompts",
+            )
+        else:
+            self._say_estimated("attention")
+        self._reach("tokens at once", self._largest, self.max_tokens, LARGER)
+        waited = measured = 0
+        for layer, walks in self._lines.items():
+            for reuse, lines in walks.items():
+                tokens = _needed(lines, self.max_tokens)
+                wanted = {n: n for n in tokens}
+                if (
+                    reuse == max(walks)
+                ):  # the walk of the whole stack, which stands for shorter ones where these were not measured
+                    wanted |= dict.fromkeys(
+                        doubling_sizes(tokens[-1], self.max_tokens), tokens[-1]
+                    ) | ({1: tokens[0]} if tokens[0] > 1 else {})
+                for n_tokens, measured_at in wanted.items():
+                    line = lines[measured_at]
+                    for context, seen in self._contexts(line).items():
+                        seconds = self._layer(line[seen], (measured_at, seen), (n_tokens, context))
+                        points.add(
+                            "layer",
+                            seconds,
+                            layer=layer,
+                            n_tokens=n_tokens,
+                            context=context,
+                            reuse=reuse,
+                        )
+                    if n_tokens == measured_at:
+                        waited += sum(
+                            self.carrier.waits(seconds, self.cost.layer(n_tokens, seen))
+                            for seen, seconds in line.items()
+                        )
+                        measured += len(line)
+        if waited:
+            self.notes.append(
+                f"{waited} of {measured} times of layers were taken for waiting on the host, {self.carrier.source.name} needing far less: "
+                "they stay as long"
+            )
+        if self.carrier.source.name != self.carrier.target.name and len(self.table.reuses) > 1:
+            self.notes.append(
+                f"a layer that runs again soon gains as much as on {self.carrier.source.name}, whose caches are others"
+            )
+
+    def _reach(self, what: str, most: int, asked: int, do: str) -> None:
+        """Say that an efficiency is held. Raises LatencyError for what lies too far beyond."""
+        if asked > REACH * most:
+            raise LatencyError(
+                f"no latency for {asked} {what} on {self.carrier.target.name}: measured up to {most}, and held up to {REACH} times that: {do}"
+            )
+        if asked > most:
+            self.notes.append(
+                f"beyond {most} {what}, up to {asked}, the efficiency at {most} is held: none were measured"
+            )
+
+    def _contexts(self, line: Mapping[int, float]) -> dict[int, int]:
+        """Contexts of points, and which measured one stands for each."""
+        shape = self.target_cost.shape
+        if not self.attends:
+            return dict.fromkeys(context_marks(shape, self.max_context), 0)
+        measured = _needed(line, self.max_context)
+        beyond = [
+            context for context in context_marks(shape, self.max_context) if context > measured[-1]
+        ]
+        return (
+            {context: context for context in measured}
+            | dict.fromkeys(beyond, measured[-1])
+            | ({1: measured[0]} if measured[0] > 1 else {})
+        )
+
+    def _layer(
+        self, seconds: float, measured: tuple[int, int], wanted: tuple[int, int]
+    ) -> Interval:
+        """measured, wanted: n_tokens and context."""
+        if self.attends:
+            return self.carrier.carry(
+                seconds, self.cost.layer(*measured), self.target_cost.layer(*wanted)
+            )
+        bare = self.carrier.carry(
+            seconds, self.cost.layer(measured[0], 0), self.target_cost.layer(wanted[0], 0)
+        )
+        return bare + self._guess.attention(*wanted)
+
+    def _heads(self, points: Points) -> None:
+        measured, elsewhere, nowhere = self._measured_heads, [], []
+        for depth in self.depths:
+            walks = measured.get(depth)
+            if walks is None and measured:
+                walks = measured[min(measured, key=lambda other: abs(other - depth))]
+                elsewhere.append(depth)
+            for reuse, seconds in (walks or {}).items():
+                carried = self.carrier.carry(seconds, self.cost.head(), self.target_cost.head())
+                points.add("head", carried, layer=depth, reuse=reuse)
+            if walks is None:
+                points.add(
+                    "head",
+                    self._guess.of(self.target_cost.head()),
+                    layer=depth,
+                    reuse=self.table.n_layers,
+                )
+                nowhere.append(depth)
+        if elsewhere:
+            self.notes.append(
+                f"no head was measured at {_listed(elsewhere)}: the nearest measured one stands for each"
+            )
+        if nowhere:
+            self._say_estimated(f"heads at {_listed(nowhere)}")
+
+    def _by_tokens(self, points: Points, kind: str) -> None:
+        """Verification or embedding."""
+        measured = self._rows(kind)
+        if not measured:
+            self._guess.add(points, kind, self.max_tokens)
+            self._say_estimated({"verify": "verification", "embed": "the embedding"}[kind])
+            return
+        self._reach(f"tokens at once ({kind})", max(measured), self.max_tokens, LARGER)
+        self._held(points, kind, measured, doubling_sizes(max(measured), self.max_tokens))
+
+    def _prefill(self, points: Points) -> None:
+        """Of any prompt up to the longest context. A prompt is no part of the time per token: beyond reach it is estimated, not refused."""
+        measured = self._rows("prefill")
+        if not measured:
+            self._guess.add(points, "prefill", self.max_context)
+            self._say_estimated("prefill")
+            return
+        longest = max(measured)
+        within = min(self.max_context, REACH * longest)
+        self._held(points, "prefill", measured, doubling_sizes(longest, within))
+        for n_tokens in doubling_sizes(within, self.max_context):
+            points.add(
+                "prefill", self._guess.of(self.target_cost.prefill(n_tokens)), n_tokens=n_tokens
+            )
+        if self.max_context > longest:
+            self.notes.append(
+                f"prefill: beyond {longest} tokens the efficiency is held"
+                + (f", beyond {within} estimated" if within < self.max_context else "")
+            )
+
+    def _held(
+        self, points: Points, kind: str, measured: Mapping[int, float], beyond: Sequence[int]
+    ) -> None:
+        """Measured points, one token, and what lies beyond by the efficiency of the last."""
+        least, most = min(measured), max(measured)
+        for n_tokens, at in (
+            {n: n for n in measured}
+            | dict.fromkeys(beyond, most)
+            | ({1: least} if least > 1 else {})
+        ).items():
+            cost, target_cost = (
+                getattr(self.cost, kind)(at),
+                getattr(self.target_cost, kind)(n_tokens),
+            )
+            points.add(kind, self.carrier.carry(measured[at], cost, target_cost), n_tokens=n_tokens)
+
+    def _say_estimated(self, what: str) -> None:
+        self.notes.append(
+            f"{what}: not measured, estimated from bytes and FLOPs, within {UNMEASURED:.0%} either way"
+        )
+
+
+def _needed(measured: Iterable[int], largest: int) -> list[int]:
+    """Rising, up to the first that reaches the largest."""
+    rising = sorted(measured)
+    return [n for i, n in enumerate(rising) if i == 0 or rising[i - 1] < largest]
+
+
+def _listed(depths: Sequence[int]) -> str:
+    return f"depth{'s' if len(depths) > 1 else ''} {', '.join(map(str, depths))}"

@@ -1,0 +1,100 @@
+"""Latency tables estimated from a datasheet alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from adadecode.profiles.catalog.devices import Device
+from adadecode.profiles.catalog.model_shape import ModelShape
+from adadecode.sim.core.head_form import FULL, HeadForm
+from adadecode.sim.hardware.cost_model import Cost, ModelCost
+from adadecode.sim.hardware.device_latency import (
+    DeviceLatencies,
+    check_range,
+    context_marks,
+    doubling_sizes,
+    head_form_note,
+    round_down_note,
+)
+from adadecode.sim.hardware.latency_points import Points
+from adadecode.sim.hardware.precision import Precision, ordinary
+from adadecode.sim.hardware.roofline import UNMEASURED, Interval, estimate
+
+EVERY = 16
+"""Batches up to this are points of their own where all is estimated; beyond, each is twice the last."""
+
+
+def datasheet_latencies(
+    shape: ModelShape,
+    target: Device,
+    *,
+    dtype: str,
+    max_context: int,
+    max_tokens: int,
+    depths: Sequence[int],
+    form: HeadForm = FULL,
+) -> DeviceLatencies:
+    """What a device should take by its datasheet and public benchmarks, with nothing measured of this model anywhere. Arguments and errors as above."""
+    check_range(shape, max_context, max_tokens, depths)
+    now = Precision.of(dtype, ordinary(target))
+    guess = EstimatedLatencies(cost=now.cost(shape, form), device=target, dtype=now.activations)
+    points = Points(n_layers=shape.n_layers)
+    for n_tokens in _batches(max_tokens):
+        for context in context_marks(shape, max_context):
+            seconds = guess.of(guess.cost.layer(n_tokens, context))
+            for layer in range(shape.n_layers):
+                points.add(
+                    "layer",
+                    seconds,
+                    layer=layer,
+                    n_tokens=n_tokens,
+                    context=context,
+                    reuse=shape.n_layers,
+                )
+    for depth in depths:
+        points.add("head", guess.of(guess.cost.head()), layer=depth, reuse=shape.n_layers)
+    for kind in ("verify", "embed", "prefill"):
+        guess.add(points, kind, max_context if kind == "prefill" else max_tokens)
+    points.add("host", Interval.exactly(0.0))
+    notes = (
+        f"{shape.name} in {now} on {target.name}, estimated from bytes, FLOPs and kernels, by datasheet and public benchmarks, within {UNMEASURED:.0%} "
+        "either way: nothing was measured" + round_down_note(now) + head_form_note(form, form),
+        "no time of the host: an engine that hides it",
+    )
+    return DeviceLatencies(
+        device=target.name, basis="datasheet", tables=points.tables(), notes=notes
+    )
+
+
+def _batches(largest: int) -> list[int]:
+    """1, 2, 3 ... ``EVERY``, then each twice the last, and the largest."""
+    return doubling_sizes(min(largest, EVERY), largest, list(range(1, min(largest, EVERY) + 1)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatedLatencies:
+    """Work on a device where nobody measured any."""
+
+    cost: ModelCost
+    device: Device
+    dtype: str
+
+    def of(self, cost: Cost) -> Interval:
+        return estimate(cost, self.device, self.dtype)
+
+    def attention(self, n_tokens: int, context: int) -> Interval:
+        """Of one layer, attending to its context alone."""
+        whole, without = self.cost.layer(n_tokens, context), self.cost.layer(n_tokens, 0)
+        return self.of(
+            Cost(
+                cache=whole.cache,
+                flops=whole.flops - without.flops,
+                kernels=whole.kernels - without.kernels,
+            )
+        )
+
+    def add(self, points: Points, kind: str, largest: int) -> None:
+        """Points of a kind that depends on the number of tokens alone."""
+        for n_tokens in _batches(largest):
+            points.add(kind, self.of(getattr(self.cost, kind)(n_tokens)), n_tokens=n_tokens)
