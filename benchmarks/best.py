@@ -20,9 +20,9 @@ from adadecode.profiles.store import read_profile
 from adadecode.sim.prediction.scenario import Setting, find_scenario
 from adadecode.sim.sweep.devices import evaluator_of
 from adadecode.sim.sweep.executor import workers
-from adadecode.sim.sweep.runner import Plan, design_of, run_sweep
+from adadecode.sim.sweep.runner import SweepPlan, design_of, run_sweep
 from adadecode.sim.sweep.space import Space
-from adadecode.sim.validation.tiers import compare
+from adadecode.sim.validation.tiers import validate
 from benchmarks.harness import PROFILE, keep
 from benchmarks.measuring import measured
 
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     profile, console = read_profile(PROFILE), Console()
     evaluator = evaluator_of([find_scenario(Setting(latency=str(PROFILE)))], DOMAIN, 5, None)
-    plan = Plan(
+    plan = SweepPlan(
         space=Space.among(profile.depths, profile.n_layers), objectives=("tpot",), sources={}
     )
     count = len(evaluator.prompts)
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
             args.repeats,
             count,
         )
-        comparison = compare(recorded)
+        comparison = validate(recorded)
     cells = comparison.cells
     over = cells.groupby("design", sort=False).agg(
         speedup=("speedup", "mean"), predicted=("predicted_speedup", "mean"), exact=("exact", "all")

@@ -19,7 +19,7 @@ from adadecode.profiles.store import read_profile
 from adadecode.sim.cli.validate import comparison_tables
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.measurements.runs import timed_runs
-from adadecode.sim.validation.tiers import compare
+from adadecode.sim.validation.tiers import validate
 from benchmarks.harness import PROFILE, keep
 from benchmarks.measuring import measured
 
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     profile = read_profile(PROFILE)
     assert not {design for design, _ in timed_runs(profile)} & set(DESIGNS)
     with tempfile.TemporaryDirectory() as folder:
-        every = compare(measured(profile, DESIGNS, Path(folder), args.repeats))
+        every = validate(measured(profile, DESIGNS, Path(folder), args.repeats))
     comparison = replace(every, cells=every.cells[every.cells["policy"] != str(Policy.VANILLA)])
     cells = comparison.cells
     keep(

@@ -33,7 +33,7 @@ from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.replay.simulation import replay
 from adadecode.sim.sweep.executor import workers
-from adadecode.sim.sweep.runner import Plan, run_sweep
+from adadecode.sim.sweep.runner import SweepPlan, run_sweep
 from adadecode.sim.sweep.space import Space
 from benchmarks.harness import PROFILE, in_turn, keep, ratio
 
@@ -212,7 +212,7 @@ def whole_sweep(profile: Profile, console: Console) -> dict[str, Any]:
     space = _space(profile)
     with tempfile.TemporaryDirectory() as folder, workers(evaluator) as submit:
         done = run_sweep(
-            Plan(space=space, objectives=("tpot",), sources={}),
+            SweepPlan(space=space, objectives=("tpot",), sources={}),
             evaluator,
             submit,
             Path(folder) / "sweep",

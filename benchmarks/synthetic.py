@@ -25,7 +25,7 @@ from adadecode.sim.core.design import Design
 from adadecode.sim.synthetic.head_model import CORRELATIONS
 from adadecode.sim.synthetic.rate_fitting import evaluated
 from adadecode.sim.synthetic.trace_fitting import fit_trace
-from adadecode.sim.synthetic.trace_generator import Prompt, alike, draw, synthetic_trace
+from adadecode.sim.synthetic.trace_generator import SyntheticPrompt, alike, draw, synthetic_trace
 from benchmarks.harness import PROFILE, keep
 
 DESIGNS = tuple(
@@ -64,10 +64,11 @@ def compared(replicas: int) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
         model = fit_trace(trace, prompts)
         correlations[domain] = {name: getattr(model, name) for name in CORRELATIONS}
         sizes = [
-            Prompt(domain, trace.n_prompt(prompt), trace.n_output(prompt)) for prompt in prompts
+            SyntheticPrompt(domain, trace.n_prompt(prompt), trace.n_output(prompt))
+            for prompt in prompts
         ]
 
-        def drawn(sizes: Sequence[Prompt], seed: int) -> pd.DataFrame:
+        def drawn(sizes: Sequence[SyntheticPrompt], seed: int) -> pd.DataFrame:
             return evaluated(synthetic_trace({domain: model}, sizes, seed=seed), latency, DESIGNS)
 
         recorded = evaluated(trace, latency, DESIGNS, prompts)

@@ -27,7 +27,7 @@ from adadecode.profiles.schema import (
     TABLES,
 )
 from adadecode.profiles.store import Profile, read_profile, write_profile, write_table
-from adadecode.profiles.trace import Said, Trace
+from adadecode.profiles.trace import HeadOutput, Trace
 
 __all__ = [
     "LATENCY_KINDS",
@@ -46,7 +46,7 @@ __all__ = [
     "Profile",
     "ProfileError",
     "PromptError",
-    "Said",
+    "HeadOutput",
     "ShapeError",
     "Trace",
     "UnsupportedModel",

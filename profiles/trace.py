@@ -22,7 +22,7 @@ from adadecode.profiles.errors import DesignError, HeadsError, ProfileError
 from adadecode.profiles.hashing import dice
 from adadecode.profiles.store import Profile
 
-Said = tuple[float, int]
+HeadOutput = tuple[float, int]
 """What a head says: the probability of its top-1 token, and that token; on a sampled text the one it drafts."""
 
 OTHER = -1
@@ -59,7 +59,7 @@ class Trace:
     sampled: bool
     _columns: dict[int, int] = field(repr=False)
     _texts: dict[int, _Text] = field(repr=False)
-    _branches: dict[tuple[int, int, tuple[int, ...], int], Said] = field(repr=False)
+    _branches: dict[tuple[int, int, tuple[int, ...], int], HeadOutput] = field(repr=False)
 
     @classmethod
     def from_profile(cls, profile: Profile) -> Trace:
@@ -106,7 +106,7 @@ class Trace:
             raise ProfileError(
                 f"wanted a trace of listed prompts only, got prompt {strange[0]}: record it again with `adadecode-profile`"
             )
-        said: dict[tuple[int, int, tuple[int, ...], int], Said] = {}
+        said: dict[tuple[int, int, tuple[int, ...], int], HeadOutput] = {}
         for prompt, output, path, depth, token, confidence in zip(
             *(
                 branches[name].tolist()
@@ -130,7 +130,7 @@ class Trace:
         """Every prompt, in the order of the table."""
         return tuple(self._texts)
 
-    def head(self, prompt: int, output: int, depth: int) -> Said:
+    def head(self, prompt: int, output: int, depth: int) -> HeadOutput:
         """Confidence and token of the head at ``depth`` before committed ``output`` (1 or more)."""
         if output > 0:
             try:
@@ -149,16 +149,18 @@ class Trace:
                 pass
         raise self._unknown(prompt, output, self.n_layers)
 
-    def branch(self, prompt: int, output: int, path: tuple[int, ...], depth: int) -> Said | None:
+    def branch(
+        self, prompt: int, output: int, path: tuple[int, ...], depth: int
+    ) -> HeadOutput | None:
         """The same after the drafts ``path``, the first of them wrong and standing at ``output``; None where it was not recorded."""
         said = self._branches.get((prompt, output, path, depth))
         if said is None and depth not in self._columns:
             raise self._unknown(prompt, output, depth)
         return said
 
-    def branches(self) -> dict[tuple[int, int, tuple[int, ...]], dict[int, Said]]:
+    def branches(self) -> dict[tuple[int, int, tuple[int, ...]], dict[int, HeadOutput]]:
         """Every recorded branch (prompt, output, path), and what each head said there, by depth."""
-        nodes: dict[tuple[int, int, tuple[int, ...]], dict[int, Said]] = {}
+        nodes: dict[tuple[int, int, tuple[int, ...]], dict[int, HeadOutput]] = {}
         for (prompt, output, path, depth), said in self._branches.items():
             nodes.setdefault((prompt, output, path), {})[depth] = said
         return nodes

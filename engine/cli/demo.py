@@ -25,7 +25,7 @@ from adadecode.engine.profiling.plan import make_plan
 from adadecode.engine.profiling.recorder import record
 from adadecode.profiles.schema import ALL_TABLES, MANIFEST
 from adadecode.sim.core.scheduler import Round
-from adadecode.sim.validation.tiers import Comparison, by_design, compare, spread
+from adadecode.sim.validation.tiers import Validation, by_design, spread, validate
 
 OPTIONS = {
     **DEFAULTS,
@@ -79,7 +79,7 @@ def exit_depths(rounds: list[Round]) -> list[int]:
     return depths
 
 
-def show_comparison(console: Console, comparison: Comparison) -> None:
+def show_comparison(console: Console, comparison: Validation) -> None:
     """Measured beside predicted, per design; then the tiers."""
     table = Table(title="measured beside predicted")
     for heading in ("design", "ms/token", "predicted", "speedup", "predicted", "error"):
@@ -165,7 +165,7 @@ def main() -> None:
         console.print(
             "\n[bold]3. Replay[/] the trace in the simulator with the latencies measured in place; nothing is fitted on these runs\n"
         )
-        comparison = compare(profile)
+        comparison = validate(profile)
         show_comparison(console, comparison)
         console.print(
             f"\ndone in {time.monotonic() - started:.0f} s. What if? .venv/bin/adadecode-sim predict {args.out} --policy adadecode --gamma 0.7 --heads 2,5,9"

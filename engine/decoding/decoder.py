@@ -12,13 +12,13 @@ import torch
 from transformers import PreTrainedModel
 
 from adadecode.engine.decoding.sampling import (
-    Chooser,
     Greedy,
     Sampling,
-    chooser_of,
-    compare,
+    TokenSelector,
+    make_token_selector,
     packed_draft,
     unpacked_draft,
+    verify_greedily,
 )
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.canonical import take_apart
@@ -82,10 +82,10 @@ class Decoding:
         parts: SegmentedModel,
         heads: ExitHeads,
         schedule: Schedule,
-        chooser: Chooser | None = None,
+        chooser: TokenSelector | None = None,
     ) -> None:
         self.parts, self.heads, self.schedule = parts, heads, schedule
-        self.chooser: Chooser = Greedy() if chooser is None else chooser
+        self.chooser: TokenSelector = Greedy() if chooser is None else chooser
         self.bounds = schedule.boundaries
         self.waiting: list[list[torch.Tensor]] = [[] for _ in self.bounds]
         self.clock: Clock | None = None  # marked around every layer
@@ -119,7 +119,7 @@ class Decoding:
         hidden = self.waiting[-1].pop()
         hidden = hidden[:, hidden.shape[1] - (work.stop - work.start) :]
         if self.chooser.packed:
-            return compare(greedy_tokens(self.parts, hidden, work.start), work)
+            return verify_greedily(greedy_tokens(self.parts, hidden, work.start), work)
         return self.chooser.verdict(self.parts.logits(hidden, work.start)[0], work)
 
     def embed(self, start: int) -> torch.Tensor:
@@ -322,7 +322,7 @@ class AdaDecoder:
             raise DesignError(f"wanted at least 1 new token, got max_new_tokens={max_new_tokens}")
         n_prompt = input_ids.shape[1]
         parts = self.parts
-        chooser = chooser_of(sampling)
+        chooser = make_token_selector(sampling)
         check_vocabulary(input_ids[0].tolist(), parts, "of the input")
         with torch.inference_mode():
             parts.allocate(n_prompt + max_new_tokens - 1)  # the last token is not computed

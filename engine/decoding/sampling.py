@@ -148,7 +148,7 @@ def judge(
     return accepted, torch.where(held == rows, drafts[..., -1], token) if k == rows else token
 
 
-class Chooser(Protocol):
+class TokenSelector(Protocol):
     """Chooses the tokens of one text from logits in FP32. One read from the device each.
 
     packed: whether it takes in place of logits what `packed_draft` and the greediest tokens tell of them, which a device may compute before it is read.
@@ -181,7 +181,7 @@ class Greedy:
 
     def verdict(self, logits: torch.Tensor, work: Verify) -> Verdict:
         """Drafts hold as long as they are the last layer's own tokens."""
-        return compare(logits.argmax(-1).tolist(), work)
+        return verify_greedily(logits.argmax(-1).tolist(), work)
 
 
 class Sampler:
@@ -233,7 +233,7 @@ class Sampler:
         return torch.tensor(numbers, dtype=torch.float64, device=like.device)
 
 
-def chooser_of(sampling: Sampling | None) -> Chooser:
+def make_token_selector(sampling: Sampling | None) -> TokenSelector:
     """What chooses the tokens of a text that is sampled so; greedily without."""
     return Greedy() if sampling is None else Sampler(sampling)
 
@@ -255,7 +255,7 @@ def unpacked_draft(both: Sequence[float]) -> Draft:
     return Draft(confidence=both[1], token=int(both[0]))
 
 
-def compare(final: Sequence[int], work: Verify) -> Verdict:
+def verify_greedily(final: Sequence[int], work: Verify) -> Verdict:
     """Drafts against ``final``, the last layer's own tokens (n of them): they hold as long as they are the same."""
     accepted = 0
     while accepted < len(work.drafts) and work.drafts[accepted] == final[accepted]:

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from adadecode.engine.decoding.decoder import AdaDecoder, Decoding
-from adadecode.engine.decoding.sampling import Chooser
+from adadecode.engine.decoding.sampling import TokenSelector
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.model.segmented_model import SegmentedModel
@@ -28,7 +28,7 @@ from adadecode.sim.core.parsing import in_proportion
 from adadecode.sim.core.scheduler import Outcome, Schedule, Work
 from adadecode.sim.hardware.provenance import said_form_of
 from adadecode.sim.replay.branch_model import BranchModel
-from adadecode.sim.replay.outcomes import Answers, schedule_of
+from adadecode.sim.replay.outcomes import TraceOutcomes, schedule_of
 
 
 class ScriptedDecoding(Decoding):
@@ -43,7 +43,7 @@ class ScriptedDecoding(Decoding):
         heads: ExitHeads,
         schedule: Schedule,
         answers: Callable[[Work], Outcome],
-        chooser: Chooser | None = None,
+        chooser: TokenSelector | None = None,
     ) -> None:
         super().__init__(parts, heads, schedule, chooser)
         self.answers = answers
@@ -196,7 +196,7 @@ class Script:
             decoder.parts,
             decoder.heads,
             schedule,
-            Answers(self.trace, prompt, schedule, self.model),
+            TraceOutcomes(self.trace, prompt, schedule, self.model),
         )
 
     def about(self) -> dict[str, Any]:

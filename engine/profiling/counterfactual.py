@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from adadecode.engine.decoding.decoder import AdaDecoder, head_logits
-from adadecode.engine.decoding.sampling import Sampling, chooser_of, read_draft
+from adadecode.engine.decoding.sampling import Sampling, make_token_selector, read_draft
 from adadecode.sim.core.scheduler import Verify
 
 Row = dict[str, Any]
@@ -33,7 +33,7 @@ class Counterfactual:
 
     def __init__(self, decoder: AdaDecoder, sampling: Sampling | None = None) -> None:
         self.decoder, self.sampling = decoder, sampling
-        self.chooser = chooser_of(sampling)
+        self.chooser = make_token_selector(sampling)
         self.parts, self.heads = decoder.parts, decoder.heads
 
     def step(self, token: int, position: int) -> tuple[list[Row], torch.Tensor]:

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 
 from adadecode.engine.decoding.decoder import AdaDecoder, Decoding
-from adadecode.engine.decoding.sampling import Chooser, Sampler, Sampling, chooser_of
+from adadecode.engine.decoding.sampling import Sampler, Sampling, TokenSelector, make_token_selector
 from adadecode.engine.decoding.scripted import ScriptedDecoding
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.runtime.timer import Clock
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import (
-    KINDS,
+    WORK_NAMES,
     Check,
     Draft,
     Outcome,
@@ -42,7 +42,7 @@ def mark_works(decoding: Decoding) -> tuple[list[str], Clock]:
         clock.mark()
         for work in decoding.steps():
             clock.mark()
-            done.append(KINDS[type(work)])
+            done.append(WORK_NAMES[type(work)])
     return done, clock
 
 
@@ -102,7 +102,11 @@ class Walking(Decoding):
     """The decode loop on the batches of `Walks`: everything as when decoding, but the tokens of a batch are known. Use within ``parts.session()``."""
 
     def __init__(
-        self, parts: SegmentedModel, heads: ExitHeads, walks: Walks, chooser: Chooser | None = None
+        self,
+        parts: SegmentedModel,
+        heads: ExitHeads,
+        walks: Walks,
+        chooser: TokenSelector | None = None,
     ) -> None:
         super().__init__(parts, heads, walks, chooser)  # type: ignore[arg-type]  # hands out work as a schedule does
         self.newest = walks.tokens[0]
@@ -152,7 +156,7 @@ def walk(
     n_tokens, full = len(tokens), depth == parts.n_layers
     checked = not full and depth in decoder.heads.transforms
     walks = Walks(depth, parts.n_layers, tokens, context, checked=checked, laps=laps + 1)
-    decoding = Walking(parts, decoder.heads, walks, chooser_of(sampling))
+    decoding = Walking(parts, decoder.heads, walks, make_token_selector(sampling))
     clock = Clock(*parts.devices)
     decoding.clock = clock
     clock.mark()
@@ -215,7 +219,9 @@ def _host_seconds(
             return Draft(confidence=1.0 if work.depth == depth else 0.0, token=0)
         return Verdict(accepted=len(work.drafts), token=0) if isinstance(work, Verify) else None
 
-    decoding = ScriptedDecoding(parts, decoder.heads, schedule, answers, chooser_of(sampling))
+    decoding = ScriptedDecoding(
+        parts, decoder.heads, schedule, answers, make_token_selector(sampling)
+    )
     decoding.clock = clock
     clock.mark()
     works = list(decoding.steps())

@@ -33,7 +33,7 @@ def make_plan(
     available: Sequence[Prompt],
     chosen: dict[str, Any],
     script: Script | None = None,
-) -> Plan:
+) -> RecordingPlan:
     """Everything that the options leave open, decided. script: whose prompts these are, already chosen. Raises InputError."""
     if script is None:
         prompts = choose_prompts(available, chosen["domains"], chosen["limit"])
@@ -71,7 +71,7 @@ def make_plan(
     if deep := [d for d in walks if d > n_layers]:
         raise InputError(f"wanted --walks at depths 1..{n_layers} of this model, got {deep[0]}")
     used = {d for design in designs for d in design.placement}
-    return Plan(
+    return RecordingPlan(
         prompts=tuple(prompts),
         encoded=encoded,
         designs=designs,
@@ -147,7 +147,7 @@ HOST_ROUNDS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class RecordingPlan:
     """What to record. encoded: each prompt's tokens. designs: vanilla first. contexts: positions at which latencies are measured.
 
     walks: depths of the timed walks, L last. max_tokens: largest batch timed. samples: laps of each walk per visit. floor: see

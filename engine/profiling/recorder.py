@@ -24,7 +24,7 @@ import torch
 from adadecode.engine.baselines.generate import Baseline
 from adadecode.engine.decoding.decoder import AdaDecoder, Decoding
 from adadecode.engine.decoding.hidden_states import Continuation
-from adadecode.engine.decoding.sampling import chooser_of
+from adadecode.engine.decoding.sampling import make_token_selector
 from adadecode.engine.evaluation.head_coverage import coverage
 from adadecode.engine.loading import quantization
 from adadecode.engine.loading.device_map import describe_placing
@@ -32,7 +32,7 @@ from adadecode.engine.profiling.baseline_runs import Contest
 from adadecode.engine.profiling.counterfactual import Counterfactual, Text
 from adadecode.engine.profiling.latency_walks import host_seconds, mark_works, walk
 from adadecode.engine.profiling.piece_store import Parts, Row
-from adadecode.engine.profiling.plan import HOST_ROUNDS, Plan
+from adadecode.engine.profiling.plan import HOST_ROUNDS, RecordingPlan
 from adadecode.engine.runtime.distributed import decided, processes
 from adadecode.engine.runtime.environment import EnergyMeter, describe_machine, describe_software
 from adadecode.engine.runtime.telemetry import Conditions
@@ -62,7 +62,7 @@ def columns(design: Design) -> Row:
 Piece = tuple[str, Callable[[], dict[str, Sequence[Row]]]]
 """Its name, and what makes it."""
 
-KINDS = ("trace", "runs", "latency", "works", "branches", "baselines")
+PIECE_KINDS = ("trace", "runs", "latency", "works", "branches", "baselines")
 """What pieces there are; the place of a piece's kind leads its name, so that names sort as the pieces are put together."""
 
 TIMED = ("latency", "works")
@@ -71,7 +71,7 @@ TIMED = ("latency", "works")
 
 def piece_name(kind: str, *numbers: str) -> str:
     """Like ``2-runs-000-0001``."""
-    return "-".join((str(KINDS.index(kind) + 1), kind, *numbers))
+    return "-".join((str(PIECE_KINDS.index(kind) + 1), kind, *numbers))
 
 
 class Recorder:
@@ -81,7 +81,11 @@ class Recorder:
     """Whether designs write the model's own text, so that it can be held against generate's."""
 
     def __init__(
-        self, decoder: AdaDecoder, plan: Plan, parts: Parts, baselines: Sequence[Baseline] = ()
+        self,
+        decoder: AdaDecoder,
+        plan: RecordingPlan,
+        parts: Parts,
+        baselines: Sequence[Baseline] = (),
     ) -> None:
         self.decoder, self.plan, self.parts = decoder, plan, parts
         self.device = decoder.parts.device
@@ -122,7 +126,7 @@ class Recorder:
     def _visit(self, number: int) -> Piece:
         return piece_name("latency", f"{number:06}"), partial(self._latency, number)
 
-    def run(self, kinds: Collection[str] = KINDS) -> Iterator[tuple[int, int]]:
+    def run(self, kinds: Collection[str] = PIECE_KINDS) -> Iterator[tuple[int, int]]:
         """Do what is not done yet of these kinds of pieces; yields (finished, all) after each."""
         wanted, timed = (tuple(piece_name(kind, "") for kind in some) for some in (kinds, TIMED))
         todo = [piece for piece in self.pieces() if piece[0].startswith(wanted)]
@@ -363,7 +367,7 @@ class Recorder:
         for n in sorted({lengths[0], lengths[len(lengths) // 2], lengths[-1]}):
             clock.mark()
             hidden = parts.run(0, parts.n_layers, parts.embed(filler[:, :n], 0), 0)
-            chooser_of(self.plan.sampling).first(parts.logits(hidden[:, -1:])[0, -1])
+            make_token_selector(self.plan.sampling).first(parts.logits(hidden[:, -1:])[0, -1])
             clock.mark()
             (seconds,) = clock.intervals()
             yield {
@@ -552,7 +556,7 @@ class Recorder:
 
 def record(
     decoder: AdaDecoder,
-    plan: Plan,
+    plan: RecordingPlan,
     out: Path,
     *,
     resume: bool,

@@ -12,7 +12,7 @@ from adadecode.engine.baselines.generate import Baseline
 from adadecode.engine.decoding.decoder import AdaDecoder, Decoding
 from adadecode.engine.decoding.scripted import Script
 from adadecode.engine.profiling.piece_store import Parts, Row
-from adadecode.engine.profiling.plan import Plan
+from adadecode.engine.profiling.plan import RecordingPlan
 from adadecode.engine.profiling.recorder import Recorder
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.sim.core.design import Design
@@ -26,7 +26,7 @@ class ScriptedRecorder(Recorder):
     def __init__(
         self,
         decoder: AdaDecoder,
-        plan: Plan,
+        plan: RecordingPlan,
         parts: Parts,
         script: Script,
         shape: ModelShape | None = None,

@@ -33,7 +33,7 @@ from adadecode.engine.profiling.execution_options import (
 from adadecode.engine.profiling.options import (
     wanted_form,
 )
-from adadecode.engine.profiling.plan import Plan, choose_prompts
+from adadecode.engine.profiling.plan import RecordingPlan, choose_prompts
 from adadecode.engine.runtime import fingerprints
 from adadecode.engine.runtime.environment import torch_device
 from adadecode.profiles.catalog.model_shape import ModelShape
@@ -44,7 +44,7 @@ from adadecode.sim.core.parsing import integers, map_of
 
 
 def chosen_baselines(
-    chosen: dict[str, Any], decoder: AdaDecoder, plan: Plan, tokenizer: Any
+    chosen: dict[str, Any], decoder: AdaDecoder, plan: RecordingPlan, tokenizer: Any
 ) -> tuple[Generated, ...]:
     """The baselines that the options name, none where they name none; what a resumed recording must find again goes to the plan's settings.
 

@@ -87,7 +87,7 @@ class Teacher:
         return log_p, log_p.exp()
 
 
-class Comparison(NamedTuple):
+class DivergenceStats(NamedTuple):
     """A head held against the last layer. kl (n,) in nats; agree (n,): same most probable token."""
 
     kl: torch.Tensor
@@ -101,7 +101,7 @@ def divergence(teacher: Teacher, student: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def compare(teacher: Teacher, student: torch.Tensor) -> Comparison:
+def divergence_stats(teacher: Teacher, student: torch.Tensor) -> DivergenceStats:
     """KL and agreement of student (n, d), without a gradient."""
     x = student.to(teacher.final.dtype)
     lse, top = _summary(teacher.vocabulary, x)
@@ -109,7 +109,7 @@ def compare(teacher: Teacher, student: torch.Tensor) -> Comparison:
     for part in teacher.vocabulary.parts:
         log_p, p = teacher.probabilities(part)
         kl += (p * (log_p - (teacher.vocabulary.logits(x, part) - lse[:, None]))).sum(-1)
-    return Comparison(kl, top == teacher.top)
+    return DivergenceStats(kl, top == teacher.top)
 
 
 class _Divergence(torch.autograd.Function):

@@ -14,7 +14,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from adadecode.engine.training.hidden_state_store import Advance, States
-from adadecode.engine.training.kl_divergence import Teacher, Vocabulary, compare, divergence
+from adadecode.engine.training.kl_divergence import (
+    Teacher,
+    Vocabulary,
+    divergence,
+    divergence_stats,
+)
 from adadecode.profiles.errors import InputError
 
 WARMUP = 0.05
@@ -110,7 +115,10 @@ class Trainer:
             teacher = Teacher(self.vocabulary, batch[:, -1])
             for index, matrix in enumerate(transforms):
                 normed = batch[:, index].to(self.dtype)
-                found = (*compare(teacher, normed), *compare(teacher, normed @ matrix.T))
+                found = (
+                    *divergence_stats(teacher, normed),
+                    *divergence_stats(teacher, normed @ matrix.T),
+                )
                 sums[index] += torch.stack([values.double().sum() for values in found]).cpu()
             advance(1)
         names = ("kl_identity", "agreement_identity", "kl", "agreement")

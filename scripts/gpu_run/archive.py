@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.gpu_run.state import Visit
+from scripts.gpu_run.state import GpuRun
 
 VOLUMES, VOLUME_BYTES = ("visit-1.zip", "visit-2.zip"), 15_000_000
 """Files that may come back, and bytes in each: 30 MB, which together with the tree is less than may be brought to a machine, so that all of it can be restored."""
@@ -18,7 +18,7 @@ ENTRY_BYTES = 512
 """Of each file in an archive, its name and its entry in the directory."""
 
 
-def pack(visit: Visit) -> dict[str, Any]:
+def pack(visit: GpuRun) -> dict[str, Any]:
     """Everything under --work but installed wheels, small files first, so that the most comes through; what compilers made apart."""
     visit.out.mkdir(parents=True, exist_ok=True)
     for old in visit.out.glob("visit-*.zip"):
@@ -38,7 +38,7 @@ def pack(visit: Visit) -> dict[str, Any]:
     }
 
 
-def _fill(visit: Visit, volumes: Sequence[str], files: Sequence[Path]) -> list[str]:
+def _fill(visit: GpuRun, volumes: Sequence[str], files: Sequence[Path]) -> list[str]:
     """Put files into these volumes, one after the other, the smallest first; those for which there is no room."""
     left_out = []
     rest, archive, filled = list(volumes), None, 0

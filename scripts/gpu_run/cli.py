@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from scripts.gpu_run.archive import unpack
-from scripts.gpu_run.planner import Limits, plan
+from scripts.gpu_run.planner import CallLimits, plan
 from scripts.gpu_run.runner import (
     AROUND_S,
     BUDGET_MINUTES,
@@ -22,7 +22,7 @@ from scripts.gpu_run.runner import (
     visit_all,
 )
 from scripts.gpu_run.stages import STAGES
-from scripts.gpu_run.state import DECISIONS, Visit
+from scripts.gpu_run.state import DECISIONS, GpuRun
 
 
 def refused(chosen: argparse.Namespace, wanted: list[str]) -> Iterator[str]:
@@ -134,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     if why := next(refused(chosen, wanted), None):
         return _refuse(why)
     if chosen.plan:
-        limits = Limits(
+        limits = CallLimits(
             call_s=60 * chosen.minutes,
             kept_s=PACKING_S + GRACE_S,
             budget_s=60 * chosen.budget,
@@ -142,7 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         plan(limits, wanted)
         return 0
-    visit = Visit(
+    visit = GpuRun(
         work=chosen.work.resolve(),
         out=(chosen.out or chosen.work.resolve().parent / "packed").resolve(),
         source=chosen.source.resolve(),

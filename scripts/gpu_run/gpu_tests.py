@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from scripts.gpu_run.setup import TESTING, absent
-from scripts.gpu_run.state import ROOT, Found, Visit
+from scripts.gpu_run.state import ROOT, GpuRun, StageFailure
 
 LIMIT_S = 90.0
 """No longer than this: the rest of the call is worth more."""
@@ -16,8 +16,8 @@ FILES = ("tests/engine/model/test_cuda_graphs.py", "tests/engine/heads/test_head
 """Graphs, and each int8 product: what no other stage shows."""
 
 
-def tests(visit: Visit) -> dict[str, Any]:
-    """How many of them passed, failed and were skipped, and the end of what pytest said; why none were run where it is missing. Raises Found where one fails.
+def tests(visit: GpuRun) -> dict[str, Any]:
+    """How many of them passed, failed and were skipped, and the end of what pytest said; why none were run where it is missing. Raises StageFailure where one fails.
 
     Warnings are no errors there: the versions are others than those that the project is tested with.
     """
@@ -44,19 +44,21 @@ def tests(visit: Visit) -> dict[str, Any]:
     except subprocess.TimeoutExpired as late:
         said = (late.stdout or b"").decode(errors="replace")  # bytes, whatever was asked for
         print(said, flush=True)
-        raise Found(
+        raise StageFailure(
             f"the tests took more than {LIMIT_S:.0f} s",
             {"ran": True, "said": said.splitlines()[-30:]},
         ) from late
     print(done.stdout + done.stderr, flush=True)
     told = {"ran": True, **counts(done.stdout), "said": done.stdout.splitlines()[-30:]}
     if done.returncode != 0:
-        raise Found(
+        raise StageFailure(
             f"{told['failed']} tests failed and {told['errors']} broke off (pytest ended with {done.returncode})",
             told,
         )
     if visit.device == "cuda" and not told["passed"]:
-        raise Found(f"none of the tests ran on the GPU, {told['skipped']} were skipped", told)
+        raise StageFailure(
+            f"none of the tests ran on the GPU, {told['skipped']} were skipped", told
+        )
     return told
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scripts.gpu_run.state import Found, Visit
+from scripts.gpu_run.state import GpuRun, StageFailure
 
 PROMPTS, TOKENS = 1, 48
 """Of each of the demo model's domains; new tokens of each."""
@@ -14,21 +14,21 @@ BATCHES = (2, 4, 6)
 """Rows of the passes in which texts are teacher-forced besides."""
 
 
-def lossless(visit: Visit) -> dict[str, Any]:
+def lossless(visit: GpuRun) -> dict[str, Any]:
     """The demo model's own greedy text in FP32 against every design, captured, each difference with its gap. Nothing is compiled, which would take minutes.
 
-    Raises Found where a text differs at all, or where something was not captured, so that it was not what this is about.
+    Raises StageFailure where a text differs at all, or where something was not captured, so that it was not what this is about.
     """
     told = _report(visit, "float32", _captured(visit), "native")
     if wrong := losses("float32", told):
-        raise Found("; ".join(wrong), told)
+        raise StageFailure("; ".join(wrong), told)
     return told
 
 
-def flips(visit: Visit) -> dict[str, Any]:
+def flips(visit: GpuRun) -> dict[str, Any]:
     """BF16 in both numerics, eagerly, designs and larger batches too, and native captured: native counts its flips, canonical may have none.
 
-    Raises Found where canonical has one, or a token of native lies further below the model's own than rounding explains.
+    Raises StageFailure where canonical has one, or a token of native lies further below the model's own than rounding explains.
     """
     told = {
         numerics: _report(visit, "bfloat16", "eager", numerics, BATCHES)
@@ -40,16 +40,16 @@ def flips(visit: Visit) -> dict[str, Any]:
     if flipped := sum(row["flips"] for row in rows):
         wrong.append(f"canonical: {flipped} tokens are not vanilla's own")
     if wrong:
-        raise Found("; ".join(wrong), told)
+        raise StageFailure("; ".join(wrong), told)
     return told
 
 
-def _captured(visit: Visit) -> str:
+def _captured(visit: GpuRun) -> str:
     return "cuda" if visit.device == "cuda" else "static"
 
 
 def _report(
-    visit: Visit, dtype: str, graphs: str, numerics: str, batches: Sequence[int] = ()
+    visit: GpuRun, dtype: str, graphs: str, numerics: str, batches: Sequence[int] = ()
 ) -> dict[str, Any]:
     """The flip report of the demo model (`adadecode.engine.evaluation.token_flips`), and how many of vanilla's texts are those of ``generate``."""
     import torch

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from scripts.gpu_run.stages import ALWAYS, LAST_OF_FIRST, STAGES
 
 
-def plan(limits: Limits, wanted: list[str]) -> None:
+def plan(limits: CallLimits, wanted: list[str]) -> None:
     """Print which of what is wanted each call should do, with the options that say so, and what does not fit: estimates. What is left over lengthens the calls."""
     planned, unplanned = calls(limits, wanted)
     took = [limits.kept_s + sum(STAGES[name].seconds for name in stages) for stages in planned]
@@ -39,7 +39,7 @@ def _estimated(stage: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class CallLimits:
     """What a visit may take. call_s: one call, of which packing and an interrupt keep ``kept_s``. budget_s: all calls, each with ``start_s`` of its machine before it."""
 
     call_s: float
@@ -49,7 +49,7 @@ class Limits:
 
 
 def calls(
-    limits: Limits, wanted: Collection[str] = tuple(STAGES)
+    limits: CallLimits, wanted: Collection[str] = tuple(STAGES)
 ) -> tuple[list[list[str]], list[str]]:
     """Which of the wanted stages should go into which call, by the estimates and in their order, those of ALWAYS into each; and which into none."""
     always = [name for name in ALWAYS if name in wanted]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from scripts.gpu_run.estimates import BESIDE, DEMO, DEMO_BESIDE, DRY, FORMS, LARGE, PAPER, Size
-from scripts.gpu_run.state import Found, Visit
+from scripts.gpu_run.state import GpuRun, StageFailure
 
 LLAMA, CODELLAMA = "llama-3.1-8b", "codellama-34b"
 
@@ -17,18 +17,18 @@ HEAD_FORMS = {"shortlist": ("--shortlist", "16384"), "int8": ("--head-dtype", "i
 DRY_FORMS = {"shortlist": ("--shortlist", "64"), "int8": ("--head-dtype", "int8")}
 
 
-def demo(visit: Visit) -> dict[str, Any]:
+def demo(visit: GpuRun) -> dict[str, Any]:
     """The demo model, with its own heads and decisions."""
     dry = ["--domains", "arithmetic", "--walks", "4", "--placements", "4"]
     return record(visit, "demo", ["--demo", *(dry + DRY.options if visit.dry else DEMO.options)])
 
 
-def paper(visit: Visit) -> dict[str, Any]:
+def paper(visit: GpuRun) -> dict[str, Any]:
     """Llama-3.1-8B at the paper's rates, placement and gammas, with full heads; and with the middle one alone."""
     return record_shape(visit, LLAMA, "llama-8b", PAPER)
 
 
-def forms(visit: Visit) -> dict[str, Any]:
+def forms(visit: GpuRun) -> dict[str, Any]:
     """The same with cheaper heads: what a full one costs decides."""
     kinds = DRY_FORMS if visit.dry else HEAD_FORMS
     return all_of(
@@ -39,18 +39,18 @@ def forms(visit: Visit) -> dict[str, Any]:
     )
 
 
-def codellama(visit: Visit) -> dict[str, Any]:
+def codellama(visit: GpuRun) -> dict[str, Any]:
     """CodeLlama-34B at the same rates; as many of its layers as fit."""
     return record_shape(visit, CODELLAMA, "codellama-34b", LARGE)
 
 
-def baselines(visit: Visit) -> dict[str, Any]:
+def baselines(visit: GpuRun) -> dict[str, Any]:
     """``transformers`` generate, dynamic and over a static cache compiled, beside vanilla and the paper's design on the 8B shape."""
     beside = ["--baselines", "generate" if visit.dry else "generate,static"]
     return record_shape(visit, LLAMA, "llama-8b-baselines", BESIDE, beside)
 
 
-def demo_baselines(visit: Visit) -> dict[str, Any]:
+def demo_baselines(visit: GpuRun) -> dict[str, Any]:
     """All baselines, those that draft too, beside vanilla and AdaDecode on the demo model."""
     dry = [
         "--domains",
@@ -67,15 +67,15 @@ def demo_baselines(visit: Visit) -> dict[str, Any]:
     )
 
 
-def _form(visit: Visit, name: str, options: Sequence[str]) -> Callable[[], dict[str, Any]]:
+def _form(visit: GpuRun, name: str, options: Sequence[str]) -> Callable[[], dict[str, Any]]:
     return lambda: record_shape(visit, LLAMA, name, FORMS, options)
 
 
 def all_of(parts: dict[str, Callable[[], dict[str, Any]]]) -> dict[str, Any]:
-    """What each of them returns, by name. Raises Found where one failed."""
+    """What each of them returns, by name. Raises StageFailure where one failed."""
     told = {name: attempt(do) for name, do in parts.items()}
     if failed := [f"{name}: {one['error']}" for name, one in told.items() if "error" in one]:
-        raise Found("; ".join(failed), told)
+        raise StageFailure("; ".join(failed), told)
     return told
 
 
@@ -89,7 +89,7 @@ def attempt(do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"error": f"{type(error).__name__}: {error}"}
 
 
-def record(visit: Visit, name: str, options: Sequence[str]) -> dict[str, Any]:
+def record(visit: GpuRun, name: str, options: Sequence[str]) -> dict[str, Any]:
     """One recording, begun or gone on with. Raises KeyboardInterrupt where it was interrupted, InputError where it was refused."""
     from typer import Exit
 
@@ -120,7 +120,7 @@ def record(visit: Visit, name: str, options: Sequence[str]) -> dict[str, Any]:
 
 
 def record_shape(
-    visit: Visit, shape: str, name: str, size: Size, more: Sequence[str] = ()
+    visit: GpuRun, shape: str, name: str, size: Size, more: Sequence[str] = ()
 ) -> dict[str, Any]:
     """A recording of a shape with scripted decisions, cut to the layers that the engine says would fit where not all do."""
     from adadecode.engine.loading.random_model import sized_shape
@@ -175,7 +175,7 @@ def placements(heads: Sequence[int]) -> list[str]:
     return [",".join(map(str, depths)) for depths in dict.fromkeys(chosen)]
 
 
-def tiny_file(visit: Visit, name: str) -> str:
+def tiny_file(visit: GpuRun, name: str) -> str:
     """A shape of the same make with a few narrow layers, as a file that --shape reads."""
     from adadecode.profiles.catalog.models import find_model
 

@@ -13,7 +13,7 @@ import warnings
 from typing import Any
 
 from scripts.gpu_run.stages import ALWAYS, STAGES
-from scripts.gpu_run.state import ROOT, Found, Visit, result, tell
+from scripts.gpu_run.state import ROOT, GpuRun, StageFailure, result, tell
 
 MINUTES, MOST_MINUTES = 9.3, 9.6
 """Of a call, by default and at most: under ten with all that is around it."""
@@ -27,7 +27,7 @@ GRACE_S = 25.0
 """From an interrupt to the end: a recording finishes the piece it is at."""
 
 
-def inside(visit: Visit, stage: str) -> None:
+def inside(visit: GpuRun, stage: str) -> None:
     """One stage, in its own process."""
     began = time.monotonic()
     told: dict[str, Any]
@@ -37,7 +37,7 @@ def inside(visit: Visit, stage: str) -> None:
             told = {"state": "done", "result": STAGES[stage].run(visit)}
     except KeyboardInterrupt:
         told = {"state": "unfinished", "error": "interrupted; what was finished is kept"}
-    except Found as wrong:
+    except StageFailure as wrong:
         told = {"state": "failed", "error": str(wrong), "result": wrong.told}
     except BaseException as error:
         traceback.print_exc()
@@ -65,7 +65,7 @@ def _memory() -> dict[str, int]:
     }
 
 
-def run(visit: Visit, stage: str, arguments: list[str], seconds: float) -> dict[str, Any]:
+def run(visit: GpuRun, stage: str, arguments: list[str], seconds: float) -> dict[str, Any]:
     """A stage in a process that is interrupted after so many seconds; what is known of it then."""
     log = visit.work / "logs" / f"{stage}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def run(visit: Visit, stage: str, arguments: list[str], seconds: float) -> dict[
     return result(visit.work, stage)
 
 
-def worth_beginning(visit: Visit, stage: str, left: float, *, last: bool = False) -> bool:
+def worth_beginning(visit: GpuRun, stage: str, left: float, *, last: bool = False) -> bool:
     """Whether enough of the call is left: half of what the stage should take, or it would only make ready.
 
     In the last call most of it, since none goes on with it, and estimates err. Packing and a dry run always begin.
@@ -118,7 +118,7 @@ def worth_beginning(visit: Visit, stage: str, left: float, *, last: bool = False
 
 
 def visit_all(
-    visit: Visit, wanted: list[str], arguments: list[str], *, last: bool = False
+    visit: GpuRun, wanted: list[str], arguments: list[str], *, last: bool = False
 ) -> dict[str, str]:
     """Run what is wanted and not done before, in order, while there is time; the state of each. last: no call follows."""
     began = time.monotonic()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
-from scripts.gpu_run.state import Visit
+from scripts.gpu_run.state import GpuRun
 
 NEEDED = (
     "torch",
@@ -54,7 +54,7 @@ def package_of(wheel: str) -> str:
     return WHEELS.get(name, name)
 
 
-def setup(visit: Visit) -> dict[str, Any]:
+def setup(visit: GpuRun) -> dict[str, Any]:
     """Install what is missing from the wheels that were brought; say what is there."""
     missing = absent((*NEEDED, *VALIDATING, *TESTING, *OPTIONAL))
     wheels = sorted(visit.wheels.glob("*.whl")) if visit.wheels else []
@@ -97,7 +97,7 @@ def setup(visit: Visit) -> dict[str, Any]:
     }
 
 
-def device(visit: Visit) -> dict[str, Any]:
+def device(visit: GpuRun) -> dict[str, Any]:
     """What the device sustains: bandwidth and matmuls; an entry for the catalogue."""
     import torch
 

@@ -37,7 +37,7 @@ from scripts.gpu_run.recordings import (
     paper,
 )
 from scripts.gpu_run.setup import device, setup
-from scripts.gpu_run.state import Visit
+from scripts.gpu_run.state import GpuRun
 from scripts.gpu_run.validation import validate
 from scripts.gpu_run.vanilla_speed import EAGER, LAPS, MODES, REPEATS, TOKENS, graphs
 
@@ -61,7 +61,7 @@ EAGERLY = 10
 class Stage:
     """run: returns what is to be told of it, or raises. estimate: seconds it should take, by sizes and assumptions (`scripts.gpu_run.estimates`), not by measurement."""
 
-    run: Callable[[Visit], dict[str, Any]]
+    run: Callable[[GpuRun], dict[str, Any]]
     estimate: Callable[[], float]
 
     @property

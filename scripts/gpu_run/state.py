@@ -14,7 +14,7 @@ DECISIONS = ROOT / "scripts/paper-rates"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Visit:
+class GpuRun:
     """What every stage is told. seconds: this call has. source: the profile whose decisions the shapes follow."""
 
     work: Path
@@ -52,7 +52,7 @@ class Visit:
         return self.work / "compiled"
 
 
-class Found(RuntimeError):
+class StageFailure(RuntimeError):
     """What a stage found is not as it should be. told: all that it found."""
 
     def __init__(self, what: str, told: dict[str, Any]) -> None:

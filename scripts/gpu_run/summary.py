@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from scripts.gpu_run.stages import STAGES
-from scripts.gpu_run.state import Visit, result
+from scripts.gpu_run.state import GpuRun, result
 
 PAPERS = (
     "the paper's, figure 5 at gamma 0.6 and 0.8: early predicted 93 and 76 %, rejected 24 and 9 %"
 )
 
 
-def show(visit: Visit) -> None:
+def show(visit: GpuRun) -> None:
     """Print what is known of every stage, the tests, the modes of vanilla, and every recording that was validated."""
     console = Console()
     console.print(_states(visit))
@@ -44,7 +44,7 @@ def _tested(told: Mapping[str, Any]) -> str:
     )
 
 
-def _states(visit: Visit) -> Table:
+def _states(visit: GpuRun) -> Table:
     table = _table("stages", "stage", "state", "seconds", "estimated", "most memory, GiB")
     for name, stage in STAGES.items():
         known = result(visit.work, name)

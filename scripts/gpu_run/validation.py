@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scripts.gpu_run.recordings import attempt
-from scripts.gpu_run.state import Found, Visit, result, tell
+from scripts.gpu_run.state import GpuRun, StageFailure, result, tell
 from scripts.gpu_run.vanilla_speed import bytes_a_token, read_rate
 
 if TYPE_CHECKING:
     from adadecode.profiles.store import Profile
 
 
-def validate(visit: Visit) -> dict[str, Any]:
-    """Tiers T0 to T2 of every finished recording, its speeds, and its vanilla against the weight-read ceiling. Raises Found where one does not hold.
+def validate(visit: GpuRun) -> dict[str, Any]:
+    """Tiers T0 to T2 of every finished recording, its speeds, and its vanilla against the weight-read ceiling. Raises StageFailure where one does not hold.
 
     What was told of a recording in an earlier call, and held, is not worked out again.
     """
@@ -40,11 +40,11 @@ def validate(visit: Visit) -> dict[str, Any]:
         if one.get("holds") is False
     ]
     if wrong:
-        raise Found("; ".join(wrong), told)
+        raise StageFailure("; ".join(wrong), told)
     return told
 
 
-def validated(visit: Visit, folder: Path) -> dict[str, Any]:
+def validated(visit: GpuRun, folder: Path) -> dict[str, Any]:
     """One recording, held against the simulator."""
     from adadecode.engine.profiling.summary import summarize
     from adadecode.profiles.store import read_profile
@@ -67,7 +67,7 @@ def validated(visit: Visit, folder: Path) -> dict[str, Any]:
     )
     from adadecode.sim.measurements.baselines import standings
     from adadecode.sim.validation.tiers import (
-        compare,  # needs simpy, which may be missing where the rest is there
+        validate,  # needs simpy, which may be missing where the rest is there
     )
 
     domains = {
@@ -77,7 +77,7 @@ def validated(visit: Visit, folder: Path) -> dict[str, Any]:
     told["baselines"] = json.loads(
         standings(profile, {"": tuple(profile.prompts["prompt"])}).to_json(orient="records")
     )
-    comparison = compare(profile)
+    comparison = validate(profile)
     told["domains"] = {
         domain: _of_domain(profile, comparison.cells, prompts)
         for domain, prompts in domains.items()
@@ -108,7 +108,7 @@ def _of_domain(profile: Profile, cells: Any, prompts: tuple[int, ...]) -> list[d
     return rows
 
 
-def _ceiling(visit: Visit, profile: Profile, tokens_per_s: float) -> dict[str, Any]:
+def _ceiling(visit: GpuRun, profile: Profile, tokens_per_s: float) -> dict[str, Any]:
     """What reading every weight once a token would allow, at the read bandwidth that the stage ``device`` measured."""
     from adadecode.engine.loading.model_loader import DTYPES
     from adadecode.profiles.catalog.model_shape import ModelShape

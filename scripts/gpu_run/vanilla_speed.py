@@ -10,7 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from scripts.gpu_run.recordings import LLAMA, placements, quarters, tiny_file
-from scripts.gpu_run.state import Found, Visit, result
+from scripts.gpu_run.state import GpuRun, StageFailure, result
 
 if TYPE_CHECKING:
     import torch
@@ -29,11 +29,11 @@ LAPS = 50
 """Of the whole stack, plain and with events in its graph."""
 
 
-def graphs(visit: Visit) -> dict[str, Any]:
+def graphs(visit: GpuRun) -> dict[str, Any]:
     """By mode: seconds and bytes that making ready took, tokens/s of each repeat, how many tokens are those of the eager text, and what events in a graph cost.
 
     Every segment of the paper's placements is run at every size before anything is timed. Weights are random and in 16 bits, so texts may differ. ``best``
-    is the mode in which vanilla was fastest: the one that later stages use. Raises Found where a mode broke or fell back, which says why.
+    is the mode in which vanilla was fastest: the one that later stages use. Raises StageFailure where a mode broke or fell back, which says why.
     """
     import torch
 
@@ -58,7 +58,7 @@ def graphs(visit: Visit) -> dict[str, Any]:
     _time_in_turn(decoders, told, prompt, tokens, 1 if visit.dry else REPEATS, wrong)
     told = {mode: one for mode, one in told.items() if one["seconds"]}
     if not told:
-        raise Found("; ".join(wrong), {"best": EAGER, "modes": told})
+        raise StageFailure("; ".join(wrong), {"best": EAGER, "modes": told})
     for mode, decoder in decoders.items():
         if mode in told and mode != EAGER:
             with _noting(f"{mode}, with events", wrong):
@@ -92,7 +92,7 @@ def graphs(visit: Visit) -> dict[str, Any]:
         "modes": told,
     }
     if wrong:
-        raise Found(
+        raise StageFailure(
             f"{'; '.join(wrong)}; what is recorded from here on runs with {best}, the fastest",
             found,
         )
@@ -207,7 +207,7 @@ def bytes_a_token(shape: ModelShape, parameters: int, itemsize: int) -> int:
     ) * itemsize
 
 
-def read_rate(visit: Visit) -> float | None:
+def read_rate(visit: GpuRun) -> float | None:
     """Bytes a second that the stage ``device`` read; None where it did not run."""
     rates = (result(visit.work, "device").get("result") or {}).get("rates", [])
     return next((float(rate["median"]) for rate in rates if rate["name"] == "read"), None)

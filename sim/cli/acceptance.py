@@ -46,7 +46,7 @@ from adadecode.sim.core.parsing import numbers
 from adadecode.sim.hardware.uniform import uniform_latencies
 from adadecode.sim.synthetic.head_model import CORRELATIONS, HeadModel, SyntheticError
 from adadecode.sim.synthetic.required_agreement import Needed, needed_agreement
-from adadecode.sim.synthetic.trace_generator import Prompt
+from adadecode.sim.synthetic.trace_generator import SyntheticPrompt
 
 
 def acceptance(
@@ -160,7 +160,7 @@ def acceptance(
 
 def _latencies(
     model: HeadModel,
-    sizes: Sequence[Prompt],
+    sizes: Sequence[SyntheticPrompt],
     timed: Profile | None,
     head_cost: float | None,
     verify_cost: float | None,

@@ -51,7 +51,7 @@ from adadecode.sim.prediction.shortlist_trace import in_form
 from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.simulation import replay
 
-PARTS = {
+SPLIT_LABELS = {
     "useful": "layers, positions that stayed",
     "discarded": "layers, positions dropped",
     "heads": "heads, positions that stayed",
@@ -301,7 +301,7 @@ def _table(
     table = Table("per committed token", title=title, title_justify="left")
     for name in ("GFLOP", "share", "GB", "share"):
         table.add_column(name, justify="right")
-    for part, words in {**PARTS, "total": "all", "wasted": "of which for nothing"}.items():
+    for part, words in {**SPLIT_LABELS, "total": "all", "wasted": "of which for nothing"}.items():
         cells = [
             cell
             for split in (ours.flops, ours.bytes)

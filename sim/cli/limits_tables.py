@@ -15,7 +15,7 @@ from adadecode.sim.limits.analysis import Limits
 from adadecode.sim.limits.break_even import BreakEven
 from adadecode.sim.limits.concurrency import Load
 from adadecode.sim.limits.sensitivity import ASSUMPTIONS, tornado, turns
-from adadecode.sim.limits.time_breakdown import KINDS
+from adadecode.sim.limits.time_breakdown import WORK_KINDS
 from adadecode.sim.replay.kernel import CHECK
 
 
@@ -66,7 +66,7 @@ def _costs(limits: Limits) -> Iterator[RenderableType]:
             "" if cost.low is None or cost.high is None else f"{cost.low:.2f} .. {cost.high:.2f}"
         )
         table.add_row(
-            KINDS[cost.kind],
+            WORK_KINDS[cost.kind],
             f"{cost.seconds * 1e3:.3f}",
             f"{cost.vanilla * 1e3:.3f}",
             _pays(cost),

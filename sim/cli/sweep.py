@@ -33,7 +33,7 @@ from adadecode.sim.sweep.devices import RECORDED, device_scenario, make_evaluato
 from adadecode.sim.sweep.executor import workers
 from adadecode.sim.sweep.head_forms import AnyEvaluator, form_named
 from adadecode.sim.sweep.objective import OBJECTIVES, checked_objectives
-from adadecode.sim.sweep.runner import Plan, run_sweep
+from adadecode.sim.sweep.runner import SweepPlan, run_sweep
 from adadecode.sim.sweep.space import GAMMAS, Space
 from adadecode.sim.sweep.store import Sweep
 
@@ -191,7 +191,7 @@ def sweep(
     objectives = checked_objectives(word.strip() for word in objective.split(","))
     text = read_profile(latency if trace is None else trace)
     evaluator = make_evaluator(by_form, domain, max(most), scenario_shape(first, text, model))
-    plan = Plan(
+    plan = SweepPlan(
         space=space,
         objectives=objectives,
         sources=_sources(latency, text, by_form, evaluator, domain),

@@ -14,7 +14,7 @@ from adadecode.sim.core.parsing import numbers
 from adadecode.sim.synthetic.head_model import Beta, HeadModel, SyntheticError, check_depths
 from adadecode.sim.synthetic.rate_fitting import FREE, RateFit, Target, fit_rates
 from adadecode.sim.synthetic.trace_fitting import fit_trace
-from adadecode.sim.synthetic.trace_generator import Prompt, alike
+from adadecode.sim.synthetic.trace_generator import SyntheticPrompt, alike
 
 CONCENTRATION = 3.0
 """Of confidences where none is given: `adadecode.sim.synthetic.rate_fitting` finds 4 for Llama-3.1-8B in the paper's figure 5, and heads of the demo model have 0.4 to 3."""
@@ -31,7 +31,7 @@ class Heads:
     """
 
     models: Mapping[str, HeadModel]
-    texts: Mapping[str, Sequence[Prompt]] = field(default_factory=dict)
+    texts: Mapping[str, Sequence[SyntheticPrompt]] = field(default_factory=dict)
     recorded: Profile | None = None
     fit: RateFit | None = None
 
@@ -84,9 +84,9 @@ class HeadsAsked:
             )
         return self._told(self.layers, whole_numbers("--depths", self.depths), given)
 
-    def sizes(self, heads: Heads, timed: Sequence[Prompt] = ()) -> list[Prompt]:
+    def sizes(self, heads: Heads, timed: Sequence[SyntheticPrompt] = ()) -> list[SyntheticPrompt]:
         """The prompts to draw: as long as recorded, else as those that latencies were timed on, else all the same; as many of each domain as there, or as asked."""
-        prompts: list[Prompt] = []
+        prompts: list[SyntheticPrompt] = []
         for domain in heads.models:
             texts = heads.texts.get(domain) or timed
             own = (
@@ -95,7 +95,9 @@ class HeadsAsked:
                 else alike(self.prompts or PROMPTS)
             )
             prompts += [
-                Prompt(domain, self.prompt_tokens or one.n_prompt, self.tokens or one.n_output)
+                SyntheticPrompt(
+                    domain, self.prompt_tokens or one.n_prompt, self.tokens or one.n_output
+                )
                 for one in own
             ]
         return prompts
@@ -201,11 +203,11 @@ class HeadsAsked:
         return Heads(models={"synthetic": model})
 
 
-def recorded_texts(profile: Profile) -> dict[int, Prompt]:
+def recorded_texts(profile: Profile) -> dict[int, SyntheticPrompt]:
     """The prompts of a profile before whose outputs heads spoke, by number."""
     rows = profile.prompts.to_dict("records")
     return {
-        row["prompt"]: Prompt(row["domain"], row["n_prompt"], row["n_output"])
+        row["prompt"]: SyntheticPrompt(row["domain"], row["n_prompt"], row["n_output"])
         for row in rows
         if row["n_output"] > 1
     }

@@ -22,7 +22,7 @@ from adadecode.sim.measurements.outliers import outliers
 from adadecode.sim.measurements.telemetry import conditions_of
 from adadecode.sim.prediction.branch_error import BranchErrors
 from adadecode.sim.prediction.predictor import Predictor
-from adadecode.sim.validation.tiers import Comparison, by_design, compare
+from adadecode.sim.validation.tiers import Validation, by_design, validate
 
 
 def validate_command(
@@ -40,7 +40,7 @@ def validate_command(
 ) -> None:
     """Hold the simulator against the profile's own measured runs."""
     profile = read_profile(path)
-    comparison, errors = compare(profile), Predictor.of(profile).branch_errors
+    comparison, errors = validate(profile), Predictor.of(profile).branch_errors
     summary = {
         **comparison.to_dict(),
         "branch_model": errors.to_dict(),
@@ -70,7 +70,7 @@ def validate_command(
             raise typer.Exit(1)
 
 
-def comparison_tables(comparison: Comparison) -> list[Table]:
+def comparison_tables(comparison: Validation) -> list[Table]:
     """A comparison for people: the tiers, then the designs."""
     summary = comparison.to_dict()
     structure = summary["structure"]
@@ -128,7 +128,7 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
     return [tiers, designs, *([acceptance_table(comparison)] if comparison.acceptances else [])]
 
 
-def acceptance_table(comparison: Comparison) -> Table:
+def acceptance_table(comparison: Validation) -> Table:
     """Of a sampled profile: how often drafts hold, for people."""
     table = Table(
         title="drafts that hold, and tokens of a round", title_justify="left", padding=(0, 0)

@@ -48,7 +48,7 @@ class Verify(NamedTuple):
 
 Work = Run | Check | Verify
 
-KINDS: dict[type, str] = {Run: "run", Check: "check", Verify: "verify"}
+WORK_NAMES: dict[type, str] = {Run: "run", Check: "check", Verify: "verify"}
 """What a recording calls each kind of work."""
 
 

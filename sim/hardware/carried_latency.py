@@ -41,7 +41,7 @@ weights still reads them, and beyond which it may not."""
 LARGER = "record larger batches with --max-tokens, or lower the cap"
 
 
-KINDS = ("embed", "verify", "prefill", "host")
+CARRIED_KINDS = ("embed", "verify", "prefill", "host")
 """What a complete recording holds besides layers and heads."""
 
 
@@ -140,7 +140,7 @@ class CarriedLatencies:
         kinds, contexts = set(self.table.points["kind"]), self.table.contexts
         measured = (
             self.attends
-            and kinds >= {"layer", *KINDS}
+            and kinds >= {"layer", *CARRIED_KINDS}
             and set(self.depths) <= set(self._measured_heads)
         )
         return measured and contexts[-1] >= self.max_context and self._largest >= self.max_tokens

@@ -21,7 +21,7 @@ from adadecode.sim.limits.sensitivity import DRAWS, mean_bill
 from adadecode.sim.limits.time_breakdown import Bill, Billing
 from adadecode.sim.synthetic.required_agreement import Needed, needed_agreement
 from adadecode.sim.synthetic.trace_fitting import fit_trace
-from adadecode.sim.synthetic.trace_generator import Prompt
+from adadecode.sim.synthetic.trace_generator import SyntheticPrompt
 
 OUTPUTS = 1000
 """Drawn of a fitted text, at most: on the demo profile speedups then come out within 3 %, as near as fits are, and twice as fast as from all of its text."""
@@ -100,7 +100,7 @@ def aware(
     heads = asked(design, trace.n_layers)
     model = fit_trace(trace.mapped({depth: depth for depth in heads}, trace.n_layers), prompts)
     sizes = [
-        Prompt("fitted", trace.n_prompt(prompt), trace.n_output(prompt))
+        SyntheticPrompt("fitted", trace.n_prompt(prompt), trace.n_output(prompt))
         for prompt in prompts
         if trace.n_output(prompt) > 1
     ]

@@ -25,10 +25,10 @@ from adadecode.sim.limits.agreement_margin import Unaware, aware, unaware
 from adadecode.sim.limits.bandwidth import over_bandwidths
 from adadecode.sim.limits.break_even import BreakEven, break_evens
 from adadecode.sim.limits.concurrency import USERS, Load, largest_batch, loads
-from adadecode.sim.limits.latency_rebuild import Remake
+from adadecode.sim.limits.latency_rebuild import LatencyRebuilder
 from adadecode.sim.limits.neighbours import neighbours
 from adadecode.sim.limits.perturbation import asked, mistaken, silent
-from adadecode.sim.limits.sensitivity import ASSUMPTIONS, Sway, sways
+from adadecode.sim.limits.sensitivity import ASSUMPTIONS, Perturbation, sways
 from adadecode.sim.limits.time_breakdown import Bill, Billing
 from adadecode.sim.prediction.scenario import Scenario, Setting
 from adadecode.sim.replay.compiled import CompiledReplay
@@ -111,7 +111,7 @@ class Limits:
     bandwidths: Bandwidths | str
     worst: Worst
     change: float
-    sways: tuple[Sway, ...]
+    sways: tuple[Perturbation, ...]
 
     @property
     def cases(self) -> dict[str, NDArray[np.float64]]:
@@ -221,18 +221,18 @@ def _is_priced(billing: Billing, design: Design) -> bool:
     return True
 
 
-def _remake(setting: Setting, scenario: Scenario) -> Remake | str:
+def _remake(setting: Setting, scenario: Scenario) -> LatencyRebuilder | str:
     """How to make the latencies again, or why they cannot be."""
     try:
-        return Remake.of(setting, scenario)
+        return LatencyRebuilder.of(setting, scenario)
     except InputError as error:
         return f"which part of a measured time is reading cannot be told without the device's bandwidth and FLOP/s: {error}"
 
 
-def _window(setting: Setting, scenario: Scenario, remake: Remake | str) -> int | None:
+def _window(setting: Setting, scenario: Scenario, remake: LatencyRebuilder | str) -> int | None:
     """Positions that a layer sees at most, where the shape of the model is known."""
     with suppress(ShapeError, DeviceError):
-        if isinstance(remake, Remake):
+        if isinstance(remake, LatencyRebuilder):
             source = remake.source
             return (
                 source.sliding_window
@@ -256,14 +256,14 @@ def _batches(
     billing: Billing,
     scenario: Scenario,
     design: Design,
-    remake: Remake | str,
+    remake: LatencyRebuilder | str,
     window: int | None,
     *,
     named: bool,
 ) -> Batches:
     """As far as latencies are known: where no device was named, as far as they were measured."""
     latency, others = scenario.latencies.middle, scenario.latencies
-    if named and isinstance(remake, Remake):
+    if named and isinstance(remake, LatencyRebuilder):
         most = (design.cap + 1) * max(USERS)
         others = remake.latencies(remake.device, min(most, remake.reach or most))
     wider = others.middle
@@ -294,7 +294,7 @@ def _batches(
     return Batches(rows=rows, largest=largest, notes=tuple(notes))
 
 
-def _bandwidths(billing: Billing, design: Design, remake: Remake) -> Bandwidths | str:
+def _bandwidths(billing: Billing, design: Design, remake: LatencyRebuilder) -> Bandwidths | str:
     try:
         curve, crossings = over_bandwidths(
             billing.replay,

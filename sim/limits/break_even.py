@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adadecode.sim.limits.time_breakdown import KINDS, Bill
+from adadecode.sim.limits.time_breakdown import WORK_KINDS, Bill
 
 PAYS = ("below", "above", "always", "never")
 
@@ -40,7 +40,7 @@ def break_even(
 
     A factor f leaves vanilla ahead by nothing where rest + f share = 0, rest and share being what the design saves on every other kind and on this one.
     """
-    place = list(KINDS).index(kind)
+    place = list(WORK_KINDS).index(kind)
     ours, theirs = float(seconds[place]), float(vanilla[place])
     share = theirs - ours
     rest = math.fsum(vanilla) - theirs - (math.fsum(seconds) - ours)
@@ -60,7 +60,7 @@ def break_evens(bill: Bill, corners: Iterable[Bill] = ()) -> list[BreakEven]:
     """Of the first design of a bill, for every kind that it or vanilla spends time on; with an interval where there are corners."""
     others = list(corners)
     found = []
-    for place, kind in enumerate(KINDS):
+    for place, kind in enumerate(WORK_KINDS):
         if not bill.seconds[:2, place].any():
             continue
         middle = break_even(bill.seconds[1], bill.vanilla, kind)

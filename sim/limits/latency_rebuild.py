@@ -19,7 +19,7 @@ from adadecode.sim.prediction.scenario import Scenario, Setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class Remake:
+class LatencyRebuilder:
     """What a scenario's latencies were made of. Build with `of`.
 
     source: the profile they are from, each point of it once, or the shape of a model where they are from a datasheet. device: whose they are.
@@ -34,7 +34,7 @@ class Remake:
     max_context: int
 
     @classmethod
-    def of(cls, setting: Setting, scenario: Scenario) -> Remake:
+    def of(cls, setting: Setting, scenario: Scenario) -> LatencyRebuilder:
         """setting: as `adadecode.sim.prediction.scenario.find_scenario` got it. Raises DeviceError for a machine that the catalogue does not know."""
         said = scenario.trace
         source: Profile | ModelShape

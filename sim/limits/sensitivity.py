@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from adadecode.sim.core.design import Design
 from adadecode.sim.hardware.attention_latency import Attending
 from adadecode.sim.limits.perturbation import agreement, mistaken
-from adadecode.sim.limits.time_breakdown import KINDS, Bill, Billing
+from adadecode.sim.limits.time_breakdown import WORK_KINDS, Bill, Billing
 
 CONTEXT, MISTAKES = "context", "mistakes"
-ASSUMPTIONS = {**KINDS, CONTEXT: "context", MISTAKES: "wrong heads"}
+ASSUMPTIONS = {**WORK_KINDS, CONTEXT: "context", MISTAKES: "wrong heads"}
 """What is changed: seconds of a kind of work; how long contexts are; how often heads are wrong."""
 
 DRAWS = 8
@@ -26,7 +26,7 @@ _Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sway:
+class Perturbation:
     """What becomes of some designs where one assumption is ``change`` off (-0.1: a tenth less). speedups: [designs]."""
 
     assumption: str
@@ -41,23 +41,25 @@ def sways(
     *,
     attending: Attending | None = None,
     cap: int,
-) -> Iterator[Sway]:
+) -> Iterator[Perturbation]:
     """Every assumption less and more, that means something here: a kind of work that takes time, contexts where a table tells what they take.
 
     mistakes: every head is wrong so many times as often, at the same confidence (`adadecode.sim.limits.perturbation`).
     """
     bill = billing.bill(designs)
-    for place, kind in enumerate(KINDS):
+    for place, kind in enumerate(WORK_KINDS):
         if bill.seconds[:, place].any():
             for off in (-change, change):
-                yield Sway(assumption=kind, change=off, speedups=bill.speedups({kind: 1 + off}))
+                yield Perturbation(
+                    assumption=kind, change=off, speedups=bill.speedups({kind: 1 + off})
+                )
     if attending is not None and attending.told:
         seen = Billing.of(billing.replay, billing.prompts, attending, cap + 1).bill(designs).tpots
         for off in (-change, change):
             tpots = bill.tpots + off * seen
-            yield Sway(assumption=CONTEXT, change=off, speedups=tpots[0] / tpots[1:])
+            yield Perturbation(assumption=CONTEXT, change=off, speedups=tpots[0] / tpots[1:])
     for off in (-change, change):
-        yield Sway(assumption=MISTAKES, change=off, speedups=misled(billing, designs, off))
+        yield Perturbation(assumption=MISTAKES, change=off, speedups=misled(billing, designs, off))
 
 
 def misled(billing: Billing, designs: Sequence[Design], change: float) -> _Array:
@@ -91,7 +93,7 @@ class Row(NamedTuple):
     effect: float
 
 
-def tornado(changed: Sequence[Sway], now: float) -> list[Row]:
+def tornado(changed: Sequence[Perturbation], now: float) -> list[Row]:
     """Of the first design, a row for each assumption: what moves it most comes first."""
     ends = {(sway.assumption, sway.change > 0): float(sway.speedups[0]) for sway in changed}
     rows = []
@@ -101,7 +103,7 @@ def tornado(changed: Sequence[Sway], now: float) -> list[Row]:
     return sorted(rows, key=lambda row: -row.effect)
 
 
-class Turn(NamedTuple):
+class RankChange(NamedTuple):
     """Where another design is the best: what was changed, that design's speedup there, and that of the one that was the best before."""
 
     what: str
@@ -112,7 +114,7 @@ class Turn(NamedTuple):
 
 def turns(
     designs: Sequence[Design], now: _Array, cases: Mapping[str, _Array]
-) -> tuple[int, list[Turn]]:
+) -> tuple[int, list[RankChange]]:
     """Which of the designs is the best now, and in which cases another one is. now, and each case: [designs] speedups."""
     best = int(np.argmax(now))
     found = []
@@ -120,6 +122,8 @@ def turns(
         other = int(np.argmax(speedups))
         if speedups[other] > speedups[best]:
             found.append(
-                Turn(what, designs[other].label, float(speedups[other]), float(speedups[best]))
+                RankChange(
+                    what, designs[other].label, float(speedups[other]), float(speedups[best])
+                )
             )
     return best, found

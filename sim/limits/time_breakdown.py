@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.replay.kernel import RUN
-from adadecode.sim.replay.price_list import PARTS, PriceList
+from adadecode.sim.replay.price_list import TIME_PARTS, PriceList
 from adadecode.sim.replay.pricer import Latencies
 from adadecode.sim.replay.work_histogram import WorkHistogram
 
-KINDS = {
+WORK_KINDS = {
     "layers_one": "layers, one token",
     "layers_several": "layers, several tokens",
     "heads": "head checks",
@@ -63,7 +63,7 @@ class Bill:
 
     def speedups(self, factors: Mapping[str, float] | None = None) -> _Array:
         """[designs] over vanilla, where the kinds named take so many times as long, for vanilla too."""
-        weights = np.array([(factors or {}).get(kind, 1.0) for kind in KINDS])
+        weights = np.array([(factors or {}).get(kind, 1.0) for kind in WORK_KINDS])
         seconds: _Array = self.seconds @ weights
         ratios: _Array = seconds[0] / seconds[1:]
         return ratios
@@ -101,7 +101,7 @@ class Billing:
         work = (replay or self.replay).count([VANILLA, *designs], chosen, contexts=self.contexts)
         runs, alone = work.key("kind") == RUN, work.key("n_tokens") == 1
         one, several, rest = (
-            dict(zip(PARTS, self._priced(work, which).T, strict=True))
+            dict(zip(TIME_PARTS, self._priced(work, which).T, strict=True))
             for which in (runs & alone, runs & ~alone, ~runs)
         )
         by_kind = (

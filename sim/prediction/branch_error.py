@@ -19,7 +19,7 @@ import pandas as pd
 
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile
-from adadecode.profiles.trace import Said, Trace
+from adadecode.profiles.trace import HeadOutput, Trace
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.measurements.runs import Cell
 from adadecode.sim.replay.branch_model import BranchModel, Row
@@ -40,7 +40,9 @@ class Withheld(BranchModel):
         super().__init__(trace)
         self._others: dict[tuple[int, int], list[tuple[int, Row]]] = {}
 
-    def recorded(self, prompt: int, output: int, path: tuple[int, ...], depth: int) -> Said | None:
+    def recorded(
+        self, prompt: int, output: int, path: tuple[int, ...], depth: int
+    ) -> HeadOutput | None:
         """Nothing. Raises DesignError where no head was trained at ``depth``."""
         super().recorded(prompt, output, path, depth)
         return None

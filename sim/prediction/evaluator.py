@@ -20,7 +20,7 @@ from adadecode.sim.hardware.memory import Deployment, capacity, peak_memory
 from adadecode.sim.prediction.accounting import CostPrices, energy_bounds
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.replay.kernel import CHECK, RUN
-from adadecode.sim.replay.price_list import PARTS, PriceList
+from adadecode.sim.replay.price_list import TIME_PARTS, PriceList
 from adadecode.sim.replay.pricer import Latencies
 from adadecode.sim.replay.work_histogram import WorkHistogram
 
@@ -34,7 +34,7 @@ rest; NaN where unknown. fits: whether the memory suffices, where anybody knows.
 
 _DRAWS = 2000
 
-_SECONDS = len(PARTS) - 1  # what the parts of the time add up from
+_SECONDS = len(TIME_PARTS) - 1  # what the parts of the time add up from
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -291,7 +291,7 @@ class Evaluator:
         return np.array([np.nan if bound is None else bound.middle for bound in bounds])
 
     def details(self, design: Design, device: str) -> dict[str, Any]:
-        """One design in full: seconds per token by part (`adadecode.sim.replay.price_list.PARTS`), and by head, shallowest first, drafts and how many of them held.
+        """One design in full: seconds per token by part (`adadecode.sim.replay.price_list.TIME_PARTS`), and by head, shallowest first, drafts and how many of them held.
 
         Raises DesignError, and KeyError for a device that is not among ``devices``.
         """
@@ -303,7 +303,7 @@ class Evaluator:
         return {
             "design": design.label,
             "device": device,
-            "seconds_per_token": dict(zip(PARTS, price.tolist(), strict=True)),
+            "seconds_per_token": dict(zip(TIME_PARTS, price.tolist(), strict=True)),
             "vanilla_s": one.vanilla["middle"],
             "tokens": int(tokens),
             "rounds": int(work.tally("rounds")[0]),

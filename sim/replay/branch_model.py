@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from adadecode.profiles.hashing import dice, pick
-from adadecode.profiles.trace import Said, Trace
+from adadecode.profiles.trace import HeadOutput, Trace
 
-Row = Mapping[int, Said]
+Row = Mapping[int, HeadOutput]
 """What every head says at one place, by depth; the last layer at depth L, where it is known."""
 
 
@@ -30,7 +30,9 @@ class BranchModel:
                 self.by_steps.setdefault(len(path), []).append((prompt, row))
         self.any = [row for rows in self.by_steps.values() for row in rows]
 
-    def recorded(self, prompt: int, output: int, path: tuple[int, ...], depth: int) -> Said | None:
+    def recorded(
+        self, prompt: int, output: int, path: tuple[int, ...], depth: int
+    ) -> HeadOutput | None:
         """What the head at ``depth`` said on this branch, where it was recorded. Raises DesignError where no head was trained there."""
         return self.trace.branch(prompt, output, path, depth)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adadecode.profiles.trace import Said, Trace
+from adadecode.profiles.trace import HeadOutput, Trace
 from adadecode.sim.replay.branch_model import BranchModel, Row
 
 NOWHERE = -1
@@ -86,7 +86,7 @@ def _places(known: Iterable[_Place]) -> list[_Place]:
 
 
 def _matrices(
-    rows: Sequence[Mapping[int, Said]], depths: Sequence[int]
+    rows: Sequence[Mapping[int, HeadOutput]], depths: Sequence[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
     """[rows, depths] confidence and token, and whether there was anything."""
     confidence = np.full((len(rows), len(depths)), np.nan)

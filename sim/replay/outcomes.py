@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adadecode.profiles.errors import ProfileError
-from adadecode.profiles.trace import Said, Trace
+from adadecode.profiles.trace import HeadOutput, Trace
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.core.scheduler import Check, Draft, Outcome, Run, Schedule, Verdict, Work
 from adadecode.sim.replay.branch_model import BranchModel, Row
@@ -61,7 +61,7 @@ def schedule_of(trace: Trace, prompt: int, design: Design, *, own_text: bool = F
     )
 
 
-class Answers:
+class TraceOutcomes:
     """Answers to one schedule, in the order it asks. modelled: whether the round so far rests on a draw."""
 
     def __init__(self, trace: Trace, prompt: int, schedule: Schedule, model: BranchModel) -> None:
@@ -112,7 +112,7 @@ class Answers:
         if self._path or newest != self.trace.final(self.prompt, position - self._n_prompt):
             self._path.append(newest)
 
-    def _off_text(self, depth: int) -> Said:
+    def _off_text(self, depth: int) -> HeadOutput:
         path = self._path
         left = self._position - self._n_prompt + 1 - len(path)  # output of the first wrong draft
         if self._verifies:
@@ -142,7 +142,7 @@ class Answers:
         return Verdict(accepted, self.trace.final(self.prompt, output + accepted))
 
 
-class Drawn:
+class RecordedOutcomes:
     """Answers as a measured sampled run drew them, in its order. Raises ProfileError where it was asked for something else, or for less."""
 
     def __init__(self, outcomes: Sequence[Draft | Verdict]) -> None:

@@ -18,7 +18,7 @@ from adadecode.sim.replay.kernel import CHECK, RUN
 from adadecode.sim.replay.pricer import Latencies
 from adadecode.sim.replay.work_histogram import WorkHistogram
 
-PARTS = (
+TIME_PARTS = (
     "layers",
     "layers_discarded",
     "heads",
@@ -85,7 +85,7 @@ class PriceList:
 
     def price(self, work: WorkHistogram) -> NDArray[np.float64]:
         """[designs, PARTS]. Raises what the latencies raise for work that was not measured."""
-        prices = np.zeros((len(work.designs), len(PARTS)))
+        prices = np.zeros((len(work.designs), len(TIME_PARTS)))
         args = (
             work.keys,
             work.sums,

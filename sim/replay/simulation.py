@@ -16,7 +16,7 @@ from adadecode.profiles.errors import ProfileError
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import (
-    KINDS,
+    WORK_NAMES,
     Check,
     Draft,
     Outcome,
@@ -28,7 +28,7 @@ from adadecode.sim.core.scheduler import (
     Work,
 )
 from adadecode.sim.replay.branch_model import BranchModel
-from adadecode.sim.replay.outcomes import Answers, Drawn, schedule_of
+from adadecode.sim.replay.outcomes import RecordedOutcomes, TraceOutcomes, schedule_of
 from adadecode.sim.replay.pricer import Latencies, Pricer
 
 Price = Callable[[Work], float]
@@ -63,7 +63,7 @@ class ReplayedRun:
     events: tuple[Event, ...] = ()
 
 
-class Device:
+class DeviceServer:
     """A server: one piece of work at a time, in the order asked for.
 
     A device with one sequence never makes it wait, so it has no queue: work is a plain timeout, which saves two thirds of the events.
@@ -75,7 +75,7 @@ class Device:
 
 
 @dataclass(slots=True)
-class Meter:
+class SequenceStats:
     """What a sequence's process leaves behind. ended_s: when it was done."""
 
     ended_s: float = 0.0
@@ -85,10 +85,10 @@ class Meter:
 
 def sequence(
     env: simpy.Environment,
-    device: Device,
+    device: DeviceServer,
     schedule: Schedule,
-    answers: Answers | Drawn,
-    meter: Meter,
+    answers: TraceOutcomes | RecordedOutcomes,
+    meter: SequenceStats,
 ) -> Generator[simpy.Event, Any, None]:
     """One sequence: ask the scheduler for work, wait while the device does it, report the outcome; until the text ends."""
     price, queue, timeout = device.price, device.queue, env.timeout
@@ -150,11 +150,15 @@ class Replay:
         """
         trace = self.trace
         schedule = schedule_of(trace, prompt, self.design, own_text=drawn is not None)
-        answers = Answers(trace, prompt, schedule, self.model) if drawn is None else Drawn(drawn)
-        env, meter = simpy.Environment(0.0), Meter(events=[] if events else None)
-        env.process(sequence(env, Device(env, self.price), schedule, answers, meter))
+        answers = (
+            TraceOutcomes(trace, prompt, schedule, self.model)
+            if drawn is None
+            else RecordedOutcomes(drawn)
+        )
+        env, meter = simpy.Environment(0.0), SequenceStats(events=[] if events else None)
+        env.process(sequence(env, DeviceServer(env, self.price), schedule, answers, meter))
         env.run()
-        if isinstance(answers, Drawn):
+        if isinstance(answers, RecordedOutcomes):
             answers.close()
         text = [trace.final(prompt, output) for output in range(trace.n_output(prompt))]
         return ReplayedRun(
@@ -192,7 +196,7 @@ def replay(
     return runs
 
 
-class Tape:
+class RecordedDurations:
     """Prices work by the recorded durations of one instrumented run, in their order: (kind, seconds) each."""
 
     def __init__(self, works: Iterable[tuple[str, float]]) -> None:
@@ -201,7 +205,7 @@ class Tape:
 
     def __call__(self, work: Work) -> float:
         """Seconds of the next recorded piece of work. Raises ProfileError where it is not of this kind."""
-        wanted = KINDS[type(work)]
+        wanted = WORK_NAMES[type(work)]
         got, seconds = (
             self.works[self.played] if self.played < len(self.works) else ("nothing", 0.0)
         )
@@ -227,7 +231,7 @@ def replay_measured(
 
     Raises ProfileError where the recorded work is not what the scheduler hands out, kind by kind and to the end.
     """
-    tape = Tape(works)
+    tape = RecordedDurations(works)
     run = Replay(trace, design, tape, model=model).run(prompt, events=events, drawn=drawn)
     if tape.played < len(tape.works):
         raise ProfileError(

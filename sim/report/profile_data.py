@@ -16,8 +16,8 @@ from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.simulation import replay
 from adadecode.sim.report import profile_tables
-from adadecode.sim.report.profile_tables import ALL, PARTS
-from adadecode.sim.validation.tiers import Comparison, compare
+from adadecode.sim.report.profile_tables import ALL, TIME_SHARES
+from adadecode.sim.validation.tiers import Validation, validate
 
 
 @dataclass(kw_only=True, eq=False)
@@ -47,10 +47,12 @@ class Recording:
         return speeds.merge(self._predicted(), how="left", on=["design", "domain"])
 
     @cached_property
-    def comparison(self) -> Comparison | None:
+    def comparison(self) -> Validation | None:
         """The tiers; None where nothing was run."""
         return (
-            compare(self.profile) if self.predictor is not None and len(self.profile.runs) else None
+            validate(self.profile)
+            if self.predictor is not None and len(self.profile.runs)
+            else None
         )
 
     def _predicted(self) -> pd.DataFrame:
@@ -92,4 +94,4 @@ class Recording:
             except LatencyError:
                 continue
             rows.append({"design": design.label, **profile_tables.time_split(runs, self.latency)})
-        return pd.DataFrame(rows, columns=["design", *PARTS])
+        return pd.DataFrame(rows, columns=["design", *TIME_SHARES])

@@ -9,7 +9,7 @@ import pandas as pd
 
 from adadecode.sim.measurements.baselines import same_text
 from adadecode.sim.report import formatting, theme
-from adadecode.sim.report.profile_tables import PARTS
+from adadecode.sim.report.profile_tables import TIME_SHARES
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -172,7 +172,7 @@ def beside_figure(standings: pd.DataFrame, over: str) -> go.Figure:
 
 
 def truth_figure(cells: pd.DataFrame) -> go.Figure:
-    """Predicted against measured speedups of every design and prompt. cells: of `adadecode.sim.validation.tiers.Comparison`, with the column domain."""
+    """Predicted against measured speedups of every design and prompt. cells: of `adadecode.sim.validation.tiers.Validation`, with the column domain."""
     import plotly.graph_objects as go
 
     shown = cells[
@@ -347,7 +347,7 @@ def budget_figure(split: pd.DataFrame) -> go.Figure:
     import plotly.graph_objects as go
 
     rows = split.iloc[::-1]
-    parts = [part for part in (*PARTS, "undivided") if part in rows]
+    parts = [part for part in (*TIME_SHARES, "undivided") if part in rows]
     totals = rows[parts].sum(axis=1)
     figure = blank(height=110 + 30 * len(rows), barmode="stack", hovermode="closest", bargap=0.4)
     for part in parts:

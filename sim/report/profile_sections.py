@@ -14,8 +14,8 @@ from adadecode.sim.measurements.runs import rounds_of
 from adadecode.sim.report import formatting, manifest_text, profile_figures, profile_tables
 from adadecode.sim.report.document import Choice, Drawing, Figure, Section, Table, listing
 from adadecode.sim.report.profile_data import Recording
-from adadecode.sim.report.profile_tables import ALL, PARTS
-from adadecode.sim.validation.tiers import Comparison, by_design
+from adadecode.sim.report.profile_tables import ALL, TIME_SHARES
+from adadecode.sim.validation.tiers import Validation, by_design
 
 WHOLE = "all text"
 TIERS = {
@@ -103,7 +103,7 @@ def time_section(recording: Recording) -> Section | None:
         )
         columns = {
             "design": ("design", "text"),
-            **{part: (profile_figures.PART_NAMES[part], "ms") for part in PARTS},
+            **{part: (profile_figures.PART_NAMES[part], "ms") for part in TIME_SHARES},
         }
         items.append(
             Table(
@@ -421,7 +421,7 @@ def truth_section(recording: Recording) -> Section | None:
     )
 
 
-def _tiers(comparison: Comparison) -> Table:
+def _tiers(comparison: Validation) -> Table:
     told = comparison.to_dict()
     structure = told["structure"]
     rows = []

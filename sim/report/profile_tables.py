@@ -24,7 +24,7 @@ ALL = ""
 BINS = np.linspace(0.0, 1.0, 11)
 """Edges of the bins of confidence: tenths, as reliability diagrams have them."""
 
-PARTS = ("layers_useful", "layers_discarded", "heads", "verify", "host")
+TIME_SHARES = ("layers_useful", "layers_discarded", "heads", "verify", "host")
 """Where time goes, in the order it is drawn."""
 
 
@@ -216,7 +216,7 @@ def time_split(runs: Iterable[ReplayedRun], latency: Latencies) -> dict[str, flo
 
     A batch's time is shared evenly by its tokens; that of drafts discarded later is ``layers_discarded``. Embedding counts with the layers.
     """
-    split, tokens, host = dict.fromkeys(PARTS, 0.0), 0, latency.host()
+    split, tokens, host = dict.fromkeys(TIME_SHARES, 0.0), 0, latency.host()
     for run in runs:
         tokens += run.n_tokens - 1
         rounds = iter(run.rounds)

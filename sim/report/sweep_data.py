@@ -18,7 +18,7 @@ from adadecode.sim.sweep.store import Sweep
 
 
 @dataclass(kw_only=True, eq=False)
-class Found:
+class SweepData:
     """A sweep, and what is worked out of it once. recording: of the profile it was made from, where that is at hand."""
 
     sweep: Sweep

@@ -22,7 +22,7 @@ from adadecode.sim.report.profile_sections import (
     truth_section,
 )
 from adadecode.sim.report.profile_tables import fastest
-from adadecode.sim.report.sweep_data import Found
+from adadecode.sim.report.sweep_data import SweepData
 from adadecode.sim.report.sweep_sections import (
     budget_section,
     cost_section,
@@ -77,7 +77,7 @@ def profile_of(sweep: Sweep, given: str | None) -> tuple[Profile | None, str]:
 def sweep_report(sweep: Sweep, profile: Profile | None, missing: str, *, created: str) -> Report:
     """Everything that a sweep and its profile say. missing: why there is no profile. Raises what reading its runs raises (ProfileError)."""
     recording = None if profile is None else Recording(profile=profile)
-    found = Found(sweep=sweep, recording=recording)
+    found = SweepData(sweep=sweep, recording=recording)
     headline, lead = answer(found)
     sections = [
         design_section(found),
@@ -106,7 +106,7 @@ def sweep_report(sweep: Sweep, profile: Profile | None, missing: str, *, created
     )
 
 
-def _said_where(found: Found, section: Section | None) -> Section | None:
+def _said_where(found: SweepData, section: Section | None) -> Section | None:
     """A section on measured runs, with a word on where these were, unless it was the machine whose latencies were swept."""
     if section is None or found.is_own or found.recording is None:
         return section
@@ -117,7 +117,7 @@ def _said_where(found: Found, section: Section | None) -> Section | None:
     )
 
 
-def answer(found: Found) -> tuple[str, str]:
+def answer(found: SweepData) -> tuple[str, str]:
     """The headline and the sentences below it."""
     table = found.table
     if table.empty:
@@ -164,7 +164,7 @@ def answer(found: Found) -> tuple[str, str]:
     return headline, " ".join(lead)
 
 
-def _confirmed(found: Found, first: dict[str, Any]) -> str:
+def _confirmed(found: SweepData, first: dict[str, Any]) -> str:
     """What the fastest design that was run gave, where the first device is the one it was run on."""
     if found.runs.empty or first["device"] != found.measured:
         return ""
@@ -177,7 +177,7 @@ def _confirmed(found: Found, first: dict[str, Any]) -> str:
     return f"{same.strip()} {best['design']}, measured at {formatting.gain(best['speedup'], best['low'], best['high'])}."
 
 
-def facts(found: Found) -> list[Fact]:
+def facts(found: SweepData) -> list[Fact]:
     """The numbers to read first."""
     table = found.table
     if table.empty:
@@ -224,7 +224,7 @@ def facts(found: Found) -> list[Fact]:
     return told
 
 
-def _provenance(found: Found) -> Section:
+def _provenance(found: SweepData) -> Section:
     table = sweep_provenance(found)
     if found.recording is None:
         return Section(name="provenance", title="Provenance", items=(table,))
@@ -232,7 +232,7 @@ def _provenance(found: Found) -> Section:
     return replace(section, items=(table, *section.items))
 
 
-def _limits(found: Found, missing: str) -> Section:
+def _limits(found: SweepData, missing: str) -> Section:
     notes = [*sweep_limits(found), *([missing] if missing else [])]
     theirs = () if found.recording is None else limits_section(found.recording).notes
     return Section(name="limits", title="Limits", notes=(*notes, *theirs))

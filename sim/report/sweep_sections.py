@@ -12,8 +12,8 @@ from adadecode.sim.report import formatting, profile_figures, sweep_figures, swe
 from adadecode.sim.report.document import Choice, Drawing, Figure, Section, Table, listing
 from adadecode.sim.report.formatting import design_words
 from adadecode.sim.report.manifest_text import sentence
-from adadecode.sim.report.profile_tables import PARTS, fastest
-from adadecode.sim.report.sweep_data import Found
+from adadecode.sim.report.profile_tables import TIME_SHARES, fastest
+from adadecode.sim.report.sweep_data import SweepData
 from adadecode.sim.report.sweep_tables import OBJECTIVES
 from adadecode.sim.sweep.head_forms import NO_HEADS
 
@@ -27,7 +27,7 @@ BASES = {
 }
 
 
-def design_section(found: Found) -> Section:
+def design_section(found: SweepData) -> Section:
     """Which placement, which gamma."""
     figures = [
         figure for figure in (_along(found), _map(found)) if figure.drawings
@@ -47,14 +47,14 @@ def design_section(found: Found) -> Section:
     return Section(name="designs", title="Which heads, which gamma", lead=how, items=tuple(items))
 
 
-def _choices(found: Found, policies: list[str]) -> tuple[Choice, ...]:
+def _choices(found: SweepData, policies: list[str]) -> tuple[Choice, ...]:
     return (
         Choice(dimension="device", label="Device", options=tuple(found.devices)),
         Choice(dimension="policy", label="Policy", options=tuple(policies)),
     )
 
 
-def _form_choice(found: Found) -> tuple[Choice, ...]:
+def _form_choice(found: SweepData) -> tuple[Choice, ...]:
     return (
         (Choice(dimension="form", label="Form of heads", options=tuple(found.forms)),)
         if found.forms
@@ -68,7 +68,7 @@ def words_of(design: dict[str, Any]) -> str:
     return design_words(design) if form == NO_HEADS else f"{design_words(design)} (form {form})"
 
 
-def _along(found: Found) -> Figure:
+def _along(found: SweepData) -> Figure:
     """Speedup against gamma."""
     policies = sweep_tables.policies(found.designs)
     drawings: dict[tuple[str, ...], Drawing] = {}
@@ -116,7 +116,7 @@ def _along(found: Found) -> Figure:
     )
 
 
-def _map(found: Found) -> Figure:
+def _map(found: SweepData) -> Figure:
     """The placement heat map."""
     policies = sweep_tables.policies(found.designs)
     counts = sweep_tables.head_counts(found.designs[found.designs["policy"].isin(policies)])
@@ -148,7 +148,7 @@ def _map(found: Found) -> Figure:
     )
 
 
-def _forms(found: Found) -> Table:
+def _forms(found: SweepData) -> Table:
     """The best design of each device with heads of each form, and what it rests on there."""
     columns = {
         "device": ("device", "text"),
@@ -178,7 +178,7 @@ def _forms(found: Found) -> Table:
     )
 
 
-def _top(found: Found) -> Table:
+def _top(found: SweepData) -> Table:
     rows = sweep_tables.top(found.designs, TOP)
     columns = {
         "device": ("device", "text"),
@@ -202,7 +202,7 @@ def _top(found: Found) -> Table:
     )
 
 
-def cost_section(found: Found) -> Section | None:
+def cost_section(found: SweepData) -> Section | None:
     """The Pareto front."""
     runnable = found.designs[found.designs["policy"] != Policy.ORACLE]
     names = sweep_tables.objectives(runnable)
@@ -262,7 +262,7 @@ def cost_section(found: Found) -> Section | None:
     )
 
 
-def devices_section(found: Found) -> Section | None:
+def devices_section(found: SweepData) -> Section | None:
     """The same question on every device."""
     table = found.table
     if table.empty:
@@ -329,7 +329,7 @@ def _spread(table: pd.DataFrame) -> str:
     )
 
 
-def budget_section(found: Found) -> Section | None:
+def budget_section(found: SweepData) -> Section | None:
     """Where the time goes with the best design of each device, and where tokens leave there."""
     bests = {device: found.best(device) for device in found.devices}
     told = {
@@ -345,13 +345,13 @@ def budget_section(found: Found) -> Section | None:
         split = _split(details)
         vanilla = {
             "design": "vanilla",
-            **dict.fromkeys(PARTS, 0.0),
+            **dict.fromkeys(TIME_SHARES, 0.0),
             "undivided": float(details["vanilla_s"]),
         }
         bars = pd.DataFrame([vanilla, split]).fillna(0.0)
         splits.append({"device": device, **split})
-        share = split["layers_discarded"] / sum(split[part] for part in PARTS)
-        ours, theirs = sum(split[part] for part in PARTS), float(details["vanilla_s"])
+        share = split["layers_discarded"] / sum(split[part] for part in TIME_SHARES)
+        ours, theirs = sum(split[part] for part in TIME_SHARES), float(details["vanilla_s"])
         says = f"{device}: {formatting.milliseconds(ours)} a token instead of {formatting.milliseconds(theirs)}; {formatting.percent(share)} of it in layers run for discarded drafts."
         drawings[(device,)] = Drawing(figure=profile_figures.budget_figure(bars), says=says)
     choice = Choice(dimension="device", label="Device", options=tuple(found.devices))
@@ -365,7 +365,7 @@ def budget_section(found: Found) -> Section | None:
     columns = {
         "device": ("device", "text"),
         "design": ("design", "text"),
-        **{part: (profile_figures.PART_NAMES[part], "ms") for part in PARTS},
+        **{part: (profile_figures.PART_NAMES[part], "ms") for part in TIME_SHARES},
     }
     table = Table(
         name="best-budget-table",
@@ -455,7 +455,7 @@ def _early(rows: pd.DataFrame) -> str:
     return f"{formatting.percent(kept)} of the text leaves early; {formatting.count(wrong)} of {formatting.count(drafts)} drafts are thrown away."
 
 
-def sweep_provenance(found: Found) -> Table:
+def sweep_provenance(found: SweepData) -> Table:
     """What was swept, from what, with what."""
     about = found.about
     space, source, trace = about.get("space", {}), about.get("profile", {}), about.get("trace", {})
@@ -484,7 +484,7 @@ def sweep_provenance(found: Found) -> Table:
     return listing("sweep-provenance", "The sweep", facts)
 
 
-def _bases(found: Found, device: str) -> str:
+def _bases(found: SweepData, device: str) -> str:
     """What the latencies of a device rest on; with heads of each form, where there are several."""
     if not found.forms:
         return str(found.devices[device]["basis"])
@@ -497,7 +497,7 @@ def _source(source: Mapping[str, Any]) -> str:
     return f"{source.get('name', 'a profile without a name')}, digest {source.get('digest', 'not said')}"
 
 
-def sweep_limits(found: Found) -> list[str]:
+def sweep_limits(found: SweepData) -> list[str]:
     """What must not be read into a sweep."""
     notes = []
     if found.about.get("hypothetical"):

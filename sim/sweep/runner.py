@@ -51,7 +51,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class SweepPlan:
     """What is to be swept. sources: digests of profile and trace, prompts, devices, whatever else decides the figures. trials: of a search; 0 is exhaustive."""
 
     space: Space
@@ -76,7 +76,7 @@ class Plan:
 
 
 def run_sweep(
-    plan: Plan,
+    plan: SweepPlan,
     evaluator: AnyEvaluator,
     submit: Submit,
     out: Path,
@@ -127,7 +127,7 @@ def run_sweep(
     return read_sweep(out)
 
 
-def _check_known(plan: Plan, evaluator: AnyEvaluator) -> None:
+def _check_known(plan: SweepPlan, evaluator: AnyEvaluator) -> None:
     """Raises DesignError for an objective of which nothing is known with heads of some form, which would never be chosen."""
     never = Design.of(gamma=1.0, placement=plan.space.depths[:1], cap=plan.space.caps[0])
     rows = evaluator.evaluate(list(in_forms(never, plan.space.forms)))
@@ -139,7 +139,7 @@ def _check_known(plan: Plan, evaluator: AnyEvaluator) -> None:
                 raise DesignError(f"{device}{f', heads {form}' if form else ''}: {error}") from None
 
 
-def _begin(plan: Plan, out: Path) -> bool:
+def _begin(plan: SweepPlan, out: Path) -> bool:
     """Make the directory ready; True where the sweep is there already. Raises ProfileError where something else is, InputError where none can be made."""
     try:
         return _prepared(plan, out)
@@ -149,7 +149,7 @@ def _begin(plan: Plan, out: Path) -> bool:
         ) from None
 
 
-def _prepared(plan: Plan, out: Path) -> bool:
+def _prepared(plan: SweepPlan, out: Path) -> bool:
     if out.exists() and not out.is_dir():
         raise ProfileError(
             f"wanted a directory to write a sweep in, {out} is a file: name another with --out"
@@ -175,7 +175,9 @@ def _prepared(plan: Plan, out: Path) -> bool:
     return False
 
 
-def _exhaustive(plan: Plan, submit: Submit, out: Path, tell: Progress) -> Iterator[pd.DataFrame]:
+def _exhaustive(
+    plan: SweepPlan, submit: Submit, out: Path, tell: Progress
+) -> Iterator[pd.DataFrame]:
     """Every part in order; those on disk are not evaluated again."""
     waiting: dict[Future[pd.DataFrame], Path] = {}
     paths, done = [], 0
@@ -196,7 +198,7 @@ def _exhaustive(plan: Plan, submit: Submit, out: Path, tell: Progress) -> Iterat
 
 
 def _searched(
-    plan: Plan, evaluator: AnyEvaluator, submit: Submit, out: Path, tell: Progress
+    plan: SweepPlan, evaluator: AnyEvaluator, submit: Submit, out: Path, tell: Progress
 ) -> Iterator[pd.DataFrame]:
     yield from optuna_search(
         evaluator,
@@ -209,7 +211,9 @@ def _searched(
     )
 
 
-def _refined(rows: pd.DataFrame, plan: Plan, evaluator: AnyEvaluator) -> Iterator[pd.DataFrame]:
+def _refined(
+    rows: pd.DataFrame, plan: SweepPlan, evaluator: AnyEvaluator
+) -> Iterator[pd.DataFrame]:
     """One threshold per head, around each device's best with heads of each form."""
     for device, there in runnable(rows).groupby("device", sort=False):
         for mine in _by_form(there).values():
@@ -227,7 +231,7 @@ def _by_form(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _best(
-    mine: pd.DataFrame, plan: Plan, evaluator: AnyEvaluator, swept: frozenset[str]
+    mine: pd.DataFrame, plan: SweepPlan, evaluator: AnyEvaluator, swept: frozenset[str]
 ) -> dict[str, Any]:
     """The best row of a device by the first objective, where its time goes, and the oracle's ceiling on its placement (in its form) and on all heads (in any).
 

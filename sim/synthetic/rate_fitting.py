@@ -23,7 +23,7 @@ from adadecode.sim.hardware.uniform import uniform_latencies
 from adadecode.sim.prediction.evaluator import Evaluator
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.synthetic.head_model import CORRELATIONS, HeadModel, SyntheticError, check_depths
-from adadecode.sim.synthetic.trace_generator import Prompt, alike, synthetic_trace
+from adadecode.sim.synthetic.trace_generator import SyntheticPrompt, alike, synthetic_trace
 
 _Array = NDArray[np.float64]
 
@@ -122,7 +122,7 @@ def fit_rates(
     start: Mapping[str, tuple[float, float]] | None = None,
     latency: LatencyTable | None = None,
     speedup_weight: float = 1.0,
-    prompts: Sequence[Prompt] | None = None,
+    prompts: Sequence[SyntheticPrompt] | None = None,
     seed: int = 0,
 ) -> RateFit:
     """The heads at these depths whose replays come nearest to these rates.

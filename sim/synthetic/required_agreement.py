@@ -13,7 +13,7 @@ from adadecode.profiles.latency import LatencyTable
 from adadecode.sim.core.design import Design
 from adadecode.sim.synthetic.head_model import HeadModel, SyntheticError
 from adadecode.sim.synthetic.rate_fitting import FOLLOWED, evaluated
-from adadecode.sim.synthetic.trace_generator import Prompt, synthetic_trace
+from adadecode.sim.synthetic.trace_generator import SyntheticPrompt, synthetic_trace
 
 MOST = 3.0
 """How far agreement is moved either way, in standard deviations of ease: 0.7 becomes 0.007 or 0.9998."""
@@ -47,7 +47,7 @@ def needed_agreement(
     latency: LatencyTable,
     designs: Sequence[Design],
     speedup: float,
-    prompts: Sequence[Prompt],
+    prompts: Sequence[SyntheticPrompt],
     *,
     seed: int = 0,
 ) -> Needed:

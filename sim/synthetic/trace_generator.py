@@ -27,7 +27,7 @@ FOLLOWED = 20_000
 _Array = NDArray[np.float64]
 
 
-class Prompt(NamedTuple):
+class SyntheticPrompt(NamedTuple):
     """One prompt of a synthetic trace: tokens of the prompt, and of the output, the prefill's included."""
 
     domain: str
@@ -37,14 +37,14 @@ class Prompt(NamedTuple):
 
 def alike(
     count: int, *, n_prompt: int = 128, n_output: int = 512, domain: str = "synthetic"
-) -> list[Prompt]:
+) -> list[SyntheticPrompt]:
     """So many prompts of the same size; 512 outputs as in the paper."""
-    return [Prompt(domain, n_prompt, n_output)] * count
+    return [SyntheticPrompt(domain, n_prompt, n_output)] * count
 
 
 def draw(
     models: Mapping[str, HeadModel],
-    prompts: Sequence[Prompt],
+    prompts: Sequence[SyntheticPrompt],
     *,
     seed: int = 0,
     followed: int = FOLLOWED,
@@ -78,7 +78,7 @@ def draw(
 
 def synthetic_trace(
     models: Mapping[str, HeadModel],
-    prompts: Sequence[Prompt],
+    prompts: Sequence[SyntheticPrompt],
     *,
     seed: int = 0,
     followed: int = FOLLOWED,
@@ -98,7 +98,11 @@ def synthetic_trace(
 
 
 def _check(
-    models: Mapping[str, HeadModel], prompts: Sequence[Prompt], seed: int, followed: int, cap: int
+    models: Mapping[str, HeadModel],
+    prompts: Sequence[SyntheticPrompt],
+    seed: int,
+    followed: int,
+    cap: int,
 ) -> None:
     for what, number, least in (
         ("a seed", seed, 0),
@@ -125,7 +129,7 @@ def _check(
 def _draw(
     model: HeadModel,
     numbers: Sequence[int],
-    prompts: Sequence[Prompt],
+    prompts: Sequence[SyntheticPrompt],
     random: np.random.Generator,
     followed: int,
     steps: int,
@@ -233,7 +237,7 @@ def _branches(
 def write_synthetic(
     out: Path,
     models: Mapping[str, HeadModel],
-    prompts: Sequence[Prompt],
+    prompts: Sequence[SyntheticPrompt],
     *,
     seed: int = 0,
     followed: int = FOLLOWED,
@@ -312,7 +316,7 @@ def told(models: Mapping[str, HeadModel], tables: Mapping[str, pd.DataFrame]) ->
 
 
 def _manifest(
-    models: Mapping[str, HeadModel], prompts: Sequence[Prompt], drawn: Mapping[str, Any]
+    models: Mapping[str, HeadModel], prompts: Sequence[SyntheticPrompt], drawn: Mapping[str, Any]
 ) -> dict[str, Any]:
     """drawn: how it was drawn, for the settings."""
     first = next(iter(models.values()))

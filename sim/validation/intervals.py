@@ -13,7 +13,7 @@ from adadecode.sim.prediction.predictor import Prediction
 from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.pricer import Pricer
 from adadecode.sim.replay.simulation import ReplayedRun, replay
-from adadecode.sim.validation.tiers import compare, spread
+from adadecode.sim.validation.tiers import spread, validate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def measured_misses(profile: Profile) -> tuple[float | None, float | None]:
     runs = profile.runs[~profile.runs["instrumented"].astype(bool)]
     if runs.empty:
         return None, None
-    cells = compare(
+    cells = validate(
         replace(profile, runs=runs, rounds=profile.rounds.iloc[:0], works=profile.works.iloc[:0])
     ).cells  # this tier alone
     return spread(cells["prediction_error"])["p90"], spread(cells["speedup_error"])["p90"]

@@ -55,7 +55,7 @@ class NearTie:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Comparison:
+class Validation:
     """A profile's own measured runs against the simulator.
 
     cells: one row per design and prompt: design, policy, prompt, n_tokens, exact (T0; missing where no rounds were recorded), modelled (share
@@ -141,7 +141,7 @@ def by_design(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def compare(profile: Profile, latency: Latencies | None = None) -> Comparison:
+def validate(profile: Profile, latency: Latencies | None = None) -> Validation:
     """Hold the simulator against a profile's measured runs. latency: in place of the profile's own.
 
     Raises ProfileError where the profile holds no measured run at all, or a verified one that is not as long as the trace's text; and
@@ -280,7 +280,7 @@ class _Comparing:
             self.seconds[cell] = runs.groupby("repeat")["decode_s"].median()
             self.rows[cell]["time_difference"] = halves_differ(self.seconds[cell])
 
-    def result(self) -> Comparison:
+    def result(self) -> Validation:
         """The cells, one row each."""
         columns = [
             "design",
@@ -303,7 +303,7 @@ class _Comparing:
             self.rows[cell]["replay_error"] = float(np.median(errors))
         self._speedups()
         cells = pd.DataFrame(list(self.rows.values()), columns=columns)
-        return Comparison(
+        return Validation(
             cells=cells,
             explained=tuple(self.explained),
             failing=tuple(self.failing),

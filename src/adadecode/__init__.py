@@ -1,1 +1,50 @@
-"""Predict and measure what early-exit decoding gives: see ``adadecode.engine``, ``adadecode.sim`` and ``adadecode.profiles``."""
+"""Predict and measure what early-exit decoding gives a language model.
+
+``adadecode.engine`` decodes and records, ``adadecode.sim`` predicts from recordings, and
+``adadecode.profiles`` reads and writes them. The common names are here too; each loads what it
+needs when it is first used, so that ``import adadecode`` loads neither torch nor numba.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adadecode.engine.decoding.decoder import AdaDecoder, Generation
+    from adadecode.engine.demo import Demo, load_demo
+    from adadecode.engine.heads.exit_heads import ExitHeads
+    from adadecode.profiles.store import Profile, read_profile
+    from adadecode.sim.core.design import Design
+
+__all__ = [
+    "AdaDecoder",
+    "Demo",
+    "Design",
+    "ExitHeads",
+    "Generation",
+    "Profile",
+    "load_demo",
+    "read_profile",
+]
+
+_HOMES = {
+    "AdaDecoder": "engine.decoding.decoder",
+    "Demo": "engine.demo",
+    "Design": "sim.core.design",
+    "ExitHeads": "engine.heads.exit_heads",
+    "Generation": "engine.decoding.decoder",
+    "Profile": "profiles.store",
+    "load_demo": "engine.demo",
+    "read_profile": "profiles.store",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("adadecode")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'adadecode' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"adadecode.{_HOMES[name]}"), name)

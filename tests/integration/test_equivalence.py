@@ -15,7 +15,7 @@ from adadecode.engine.cli.profile import DEFAULTS
 from adadecode.engine.profiling.plan import make_plan
 from adadecode.engine.profiling.recorder import record
 from adadecode.profiles.store import Profile, read_profile
-from adadecode.sim.validation.tiers import Comparison, compare
+from adadecode.sim.validation.tiers import Validation, validate
 from tests.support.paths import ROOT
 
 RECORDED = sorted((ROOT / "profiles" / "recorded").iterdir())
@@ -27,17 +27,17 @@ def profile(request: pytest.FixtureRequest) -> Profile:
 
 
 @pytest.fixture(scope="module")
-def comparison(profile: Profile) -> Comparison:
-    return compare(profile)
+def comparison(profile: Profile) -> Validation:
+    return validate(profile)
 
 
-def test_the_recording_is_large_enough_to_judge(comparison: Comparison) -> None:
+def test_the_recording_is_large_enough_to_judge(comparison: Validation) -> None:
     """At least 12 designs on 16 prompts."""
     assert comparison.cells["design"].nunique() >= 12
     assert comparison.cells["prompt"].nunique() >= 16
 
 
-def test_structure_is_exact(comparison: Comparison) -> None:
+def test_structure_is_exact(comparison: Validation) -> None:
     """T0: every round of every run is replayed exactly, save near-ties with gamma in under 2 % of the runs, each of them named."""
     told = comparison.to_dict()["structure"]
     assert comparison.failing == ()
@@ -45,14 +45,14 @@ def test_structure_is_exact(comparison: Comparison) -> None:
     assert told["explained"] < 0.02 * told["runs"]
 
 
-def test_replay_of_measured_durations(comparison: Comparison) -> None:
+def test_replay_of_measured_durations(comparison: Validation) -> None:
     """T1: measured durations in, run time out, within 1 % in the median."""
     error = comparison.to_dict()["replay_error"]["median"]
     assert error is not None
     assert error <= 0.01
 
 
-def test_prediction_of_other_runs(comparison: Comparison) -> None:
+def test_prediction_of_other_runs(comparison: Validation) -> None:
     """T2: run time within 5 % and speedup within 3 % in the median, from latencies disjoint from the runs."""
     told = comparison.to_dict()
     assert told["prediction_error"]["median"] <= 0.05
@@ -75,7 +75,7 @@ def test_a_live_run_has_the_structure_that_its_trace_predicts(tmp_path: Path) ->
         "walks": "8",
     }
     options |= {"placements": "2;4,9", "gammas": "0.3,0.8", "branch_floor": 0.9}
-    comparison = compare(
+    comparison = validate(
         record(
             decoder,
             make_plan(decoder, demo.tokenizer, demo.examples, options),

@@ -19,7 +19,7 @@ from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling.counterfactual import Counterfactual
 from adadecode.engine.profiling.piece_store import Parts
-from adadecode.engine.profiling.plan import HOST_ROUNDS, Plan
+from adadecode.engine.profiling.plan import HOST_ROUNDS, RecordingPlan
 from adadecode.engine.profiling.recorder import Recorder, record
 from adadecode.profiles import TABLES, ProfileError, read_profile, write_profile
 from adadecode.profiles.hashing import dice
@@ -31,11 +31,11 @@ from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Check, Draft, Round, Run, Verdict, Verify, Work
 from adadecode.sim.measurements.runs import Cell, draws_of, rounds_of
 from adadecode.sim.prediction.predictor import Predictor
-from adadecode.sim.replay.outcomes import Drawn
+from adadecode.sim.replay.outcomes import RecordedOutcomes
 from adadecode.sim.replay.pricer import Latencies
 from adadecode.sim.replay.simulation import Replay
 from adadecode.sim.validation.acceptance_rate import Acceptance, acceptances, judged
-from adadecode.sim.validation.tiers import compare
+from adadecode.sim.validation.tiers import validate
 from tests.support.models import tiny_model
 from tests.support.sim_command import run
 from tests.support.synthetic_profile import synthetic_profile
@@ -61,7 +61,7 @@ def decoder() -> AdaDecoder:
     return made
 
 
-PLAN = Plan(
+PLAN = RecordingPlan(
     prompts=tuple(Prompt(text=str(ids), domain="x") for ids in PROMPTS),
     encoded=PROMPTS,
     designs=DESIGNS,
@@ -222,7 +222,7 @@ def test_replays_of_recorded_draws_are_the_measured_rounds(recorded: Profile) ->
 
 def test_all_tiers_hold_on_the_runs_own_texts(recorded: Profile) -> None:
     """T0 exact, T1 within a percent; runs of other lengths than the trace's are no contradiction."""
-    comparison = compare(recorded)
+    comparison = validate(recorded)
     told = comparison.to_dict()
     assert told["structure"]["exact"] == told["structure"]["runs"] > 0
     assert told["left_out"] == 0
@@ -247,7 +247,7 @@ def test_other_draws_are_other_rounds(recorded: Profile, tmp_path: Path) -> None
     ]
     draws.loc[taken.index[0], "confidence"] = 0.0
     with pytest.raises(ProfileError, match=r"of a sampled run, got|the length of the trace's text"):
-        compare(rewritten(recorded, tmp_path / "p", draws=draws))
+        validate(rewritten(recorded, tmp_path / "p", draws=draws))
 
 
 def test_draws_with_a_gap_are_refused(recorded: Profile, tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_draws_with_a_gap_are_refused(recorded: Profile, tmp_path: Path) -> None
 
 
 def test_draws_left_over_are_refused() -> None:
-    drawn = Drawn([Verdict(0, 1)])
+    drawn = RecordedOutcomes([Verdict(0, 1)])
     with pytest.raises(ProfileError, match="wanted 0 draws of a sampled run, got 1"):
         drawn.close()
 
@@ -282,7 +282,7 @@ def test_a_draft_holds_with_its_probability_of_acceptance(tmp_path: Path) -> Non
 
 
 def test_rates_are_told_of_every_verified_design_with_heads(recorded: Profile) -> None:
-    assert {one.design for one in compare(recorded).acceptances} == {
+    assert {one.design for one in validate(recorded).acceptances} == {
         d.label for d in DESIGNS if d.placement and d.verify
     }
 
@@ -374,7 +374,7 @@ def test_drafts_are_judged_up_to_the_first_that_does_not_hold() -> None:
 
 def test_drawn_answers_are_of_the_kind_asked_for() -> None:
     """A check is no verify."""
-    drawn = Drawn([Draft(0.5, 3)])
+    drawn = RecordedOutcomes([Draft(0.5, 3)])
     works: list[Work] = [Run(0, 4, 5), Check(1, 4)]
     assert [drawn(work) for work in works] == [None, Draft(0.5, 3)]
 

@@ -27,7 +27,7 @@ from adadecode.engine.runtime.distributed import command, decided, is_first, joi
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.core.head_form import HeadForm
-from adadecode.sim.validation.tiers import compare
+from adadecode.sim.validation.tiers import validate
 from tests.support.models import tiny_model
 from tests.support.saved_model import options, refusal, saved_model
 
@@ -151,7 +151,7 @@ class TestTwoProcesses:
         self, resumed: tuple[Profile, subprocess.CompletedProcess[str]]
     ) -> None:
         profile, _ = resumed
-        found = compare(profile)
+        found = validate(profile)
         assert found.holds
         assert found.cells["exact"].all()
 

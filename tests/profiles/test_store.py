@@ -207,7 +207,11 @@ def test_a_killed_recording_is_refused_as_unfinished(
     again: bool,
 ) -> None:
     """After any number of files, the manifest being the last."""
-    place, left, replace = folder if again else tmp_path / "new", [None] * written, store.replace_file
+    place, left, replace = (
+        folder if again else tmp_path / "new",
+        [None] * written,
+        store.replace_file,
+    )
 
     def killed(path: Path, data: bytes) -> None:
         if not left:

@@ -18,7 +18,7 @@ import torch
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import read_profile
 from adadecode.profiles.trace import Trace
-from adadecode.sim.validation.tiers import compare
+from adadecode.sim.validation.tiers import validate
 from scripts.gpu_run import (
     archive,
     cli,
@@ -36,12 +36,12 @@ from scripts.gpu_run.estimates import PAPER, Size, recording_s
 from scripts.gpu_run.lossless import losses
 from scripts.gpu_run.runner import AROUND_S, BUDGET_MINUTES, GRACE_S, MINUTES, PACKING_S
 from scripts.gpu_run.setup import package_of
-from scripts.gpu_run.state import DECISIONS, ROOT, Found, Visit, tell
+from scripts.gpu_run.state import DECISIONS, ROOT, GpuRun, StageFailure, tell
 
 SCRIPT = ("-m", "scripts.gpu_run")
 
 
-def told(folder: Path, **changes: Any) -> Visit:
+def told(folder: Path, **changes: Any) -> GpuRun:
     given: dict[str, Any] = {
         "work": folder,
         "out": folder,
@@ -51,7 +51,7 @@ def told(folder: Path, **changes: Any) -> Visit:
         "wheels": None,
         "seconds": 1.0,
     }
-    return Visit(**{**given, **changes})
+    return GpuRun(**{**given, **changes})
 
 
 def visit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -88,7 +88,7 @@ def test_a_shape_is_recorded_with_scripted_decisions(visited: Path) -> None:
     profile = read_profile(visited / "work/profiles/llama-8b")
     assert profile.manifest["scripted"]["synthetic"]
     assert profile.manifest["scripted"]["digest"] == read_profile(DECISIONS).manifest["digest"]
-    assert compare(profile).cells["exact"].all()
+    assert validate(profile).cells["exact"].all()
     assert result(visited, "paper")["result"]["designs"][0]["policy"] == "vanilla"
 
 
@@ -160,7 +160,7 @@ def test_a_recording_is_validated_once(
     assert validation.validate(told(tmp_path / "work"))["llama-8b"]["holds"]
     known = tmp_path / "work/results/validated/llama-8b.json"
     known.write_text(json.dumps({**json.loads(known.read_text()), "digest": "another"}))
-    with pytest.raises(validation.Found, match="goes other rounds"):
+    with pytest.raises(validation.StageFailure, match="goes other rounds"):
         validation.validate(told(tmp_path / "work"))
 
 
@@ -297,19 +297,21 @@ def test_one_form_that_fails_stops_no_other(
         return {"profile": name}
 
     monkeypatch.setattr(recordings, "record", record)
-    with pytest.raises(recordings.Found, match="llama-8b-shortlist: InputError: no") as found:
+    with pytest.raises(
+        recordings.StageFailure, match="llama-8b-shortlist: InputError: no"
+    ) as found:
         recordings.forms(told(tmp_path))
     assert found.value.told["llama-8b-int8"] == {"profile": "llama-8b-int8"}
 
 
-def limits(**changes: float) -> planner.Limits:
+def limits(**changes: float) -> planner.CallLimits:
     given = {
         "call_s": 60 * MINUTES,
         "kept_s": PACKING_S + GRACE_S,
         "budget_s": 60 * BUDGET_MINUTES,
         "start_s": AROUND_S,
     }
-    return planner.Limits(**{**given, **changes})
+    return planner.CallLimits(**{**given, **changes})
 
 
 def test_two_calls_of_a_short_visit_tell_the_most_by_the_estimates() -> None:
@@ -388,7 +390,7 @@ def test_a_mode_that_fell_back_or_broke_fails_the_stage_and_is_told(
     monkeypatch.setattr(vanilla_speed, "_made_ready", breaking)
     monkeypatch.setattr(vanilla_speed, "DRY_MODES", modes)
     with pytest.raises(
-        Found,
+        StageFailure,
         match=rf"{broken}: RuntimeError: no such graph; .*static: it runs eagerly; .* runs with \w+, the",
     ) as found:
         vanilla_speed.graphs(told(tmp_path))
@@ -405,7 +407,7 @@ def test_what_breaks_later_is_told_too(
         raise RuntimeError("the device broke")
 
     monkeypatch.setattr(vanilla_speed, what, breaking)
-    with pytest.raises(Found, match="RuntimeError: the device broke") as found:
+    with pytest.raises(StageFailure, match="RuntimeError: the device broke") as found:
         vanilla_speed.graphs(told(tmp_path))
     assert list(found.value.told["modes"]) == left
     assert found.value.told["best"] in (left or ["eager"])
@@ -416,7 +418,7 @@ def test_a_warning_of_something_that_failed_is_shown_with_where_it_failed(
 ) -> None:
     """In a stage's log; what is warned of for another reason stands there alone."""
 
-    def warned(_visit: Visit) -> dict[str, Any]:
+    def warned(_visit: GpuRun) -> dict[str, Any]:
         warnings.warn("only so", stacklevel=1)
         try:
             json.loads("{")
@@ -580,8 +582,8 @@ def test_a_stage_whose_findings_are_wrong_fails_and_tells_them(
 ) -> None:
     """The result is written, and the stage is not done."""
 
-    def wrong(_visit: Visit) -> dict[str, Any]:
-        raise recordings.Found("not as it should be", {"holds": False})
+    def wrong(_visit: GpuRun) -> dict[str, Any]:
+        raise recordings.StageFailure("not as it should be", {"holds": False})
 
     monkeypatch.setitem(stages.STAGES, "flips", stages.Stage(run=wrong, estimate=lambda: 1.0))
     runner.inside(told(tmp_path / "work"), "flips")
@@ -717,7 +719,7 @@ def test_a_test_that_fails_fails_its_stage(
     if wrong is None:
         assert gpu_tests.tests(one)["ran"]
         return
-    with pytest.raises(Found, match=wrong) as found:
+    with pytest.raises(StageFailure, match=wrong) as found:
         gpu_tests.tests(one)
     assert found.value.told["said"] == [said]
 
@@ -736,7 +738,7 @@ def test_tests_that_take_too_long_are_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu_tests, "LIMIT_S", 0.01)
-    with pytest.raises(Found, match="took more than 0 s") as found:
+    with pytest.raises(StageFailure, match="took more than 0 s") as found:
         gpu_tests.tests(told(tmp_path))
     assert found.value.told == {"ran": True, "said": []}
 

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from adadecode.profiles import TABLES, LatencyTable, Profile
-from adadecode.profiles.trace import Said, Trace
+from adadecode.profiles.trace import HeadOutput, Trace
 from adadecode.sim.core.design import Design
-from adadecode.sim.core.scheduler import KINDS, Round
+from adadecode.sim.core.scheduler import WORK_NAMES, Round
 from adadecode.sim.replay.simulation import replay
 from tests.support.synthetic_profile import synthetic_profile
 
@@ -40,8 +40,8 @@ class Constant:
 
 def one_text(
     text: Sequence[int],
-    said: Mapping[tuple[int, int], Said] | None = None,
-    branches: Mapping[tuple[int, tuple[int, ...], int], Said] | None = None,
+    said: Mapping[tuple[int, int], HeadOutput] | None = None,
+    branches: Mapping[tuple[int, tuple[int, ...], int], HeadOutput] | None = None,
     *,
     depths: Sequence[int] = (1, 2),
     n_layers: int = 3,
@@ -125,7 +125,7 @@ def recorded_profile(
             )
             extra = run.seconds * 0.25 / len(run.events)
             works += [
-                (*about, run.prompt, 0, i, KINDS[type(event.work)], event.seconds + extra)
+                (*about, run.prompt, 0, i, WORK_NAMES[type(event.work)], event.seconds + extra)
                 for i, event in enumerate(run.events)
             ]
     tables = {"runs": runs, "rounds": rounds, "works": works}

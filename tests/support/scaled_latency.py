@@ -10,7 +10,7 @@ from adadecode.profiles import LatencyTable
 
 @dataclass(frozen=True, kw_only=True)
 class Scaled:
-    """Every kind of `adadecode.sim.limits.time_breakdown.KINDS` that is named takes so many times as long; the embedding goes with the layers."""
+    """Every kind of `adadecode.sim.limits.time_breakdown.WORK_KINDS` that is named takes so many times as long; the embedding goes with the layers."""
 
     table: LatencyTable
     factors: Mapping[str, float] = field(default_factory=dict)

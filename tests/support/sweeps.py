@@ -19,7 +19,7 @@ from adadecode.sim.hardware.latency_points import CORNERS
 from adadecode.sim.hardware.memory import Deployment
 from adadecode.sim.prediction.evaluator import Evaluator
 from adadecode.sim.replay.compiled import CompiledReplay
-from adadecode.sim.sweep.runner import Plan, run_sweep
+from adadecode.sim.sweep.runner import SweepPlan, run_sweep
 from adadecode.sim.sweep.space import Space
 from adadecode.sim.sweep.store import Sweep
 
@@ -93,7 +93,9 @@ def small_sweep(
         "software": {"adadecode": "0"},
         **(about or {}),
     }
-    plan = Plan(space=space, objectives=tuple(objectives), sources={"digest": source["digest"]})
+    plan = SweepPlan(
+        space=space, objectives=tuple(objectives), sources={"digest": source["digest"]}
+    )
     return run_sweep(plan, evaluator, at_once(evaluator.evaluate), path, told)
 
 

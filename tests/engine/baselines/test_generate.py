@@ -34,7 +34,7 @@ from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling import baseline_runs
 from adadecode.engine.profiling.piece_store import Parts
-from adadecode.engine.profiling.plan import Plan
+from adadecode.engine.profiling.plan import RecordingPlan
 from adadecode.engine.profiling.recorder import Recorder, piece_name, record
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile, read_profile
@@ -378,8 +378,8 @@ def test_a_draft_model_that_generate_does_not_go_with_is_refused(decoder: AdaDec
 # -- recording them --------------------------------------------------------------------------------------------------------
 
 
-def plan_of(settings: dict[str, Any] | None = None) -> Plan:
-    return Plan(
+def plan_of(settings: dict[str, Any] | None = None) -> RecordingPlan:
+    return RecordingPlan(
         prompts=(Prompt(text="a", domain="x"), Prompt(text="b", domain="y")),
         encoded=((5, 6, 7), (8, 9, 10, 11, 3)),
         designs=DESIGNS,

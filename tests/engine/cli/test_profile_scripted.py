@@ -17,7 +17,7 @@ from adadecode.engine.profiling.piece_store import Parts
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.profiles.trace import Trace
-from adadecode.sim.validation.tiers import compare
+from adadecode.sim.validation.tiers import validate
 from tests.support.paths import DEMO_PROFILE
 from tests.support.sim_command import run, run_json
 from tests.support.small_shape import N_LAYERS, shape_file
@@ -108,7 +108,7 @@ def test_text_heads_and_branches_are_the_mapped_recordings(recorded: Profile) ->
 
 def test_every_structure_is_exact_and_measured_time_is_replayed(recorded: Profile) -> None:
     """T0 and T1."""
-    comparison = compare(recorded)
+    comparison = validate(recorded)
     assert comparison.holds
     assert comparison.cells["exact"].all()
     assert not comparison.explained
@@ -261,7 +261,7 @@ def test_the_demo_model_can_follow_its_own_recording(tmp_path: Path) -> None:
     ]
     result = CliRunner().invoke(app, [*chosen, *more])
     assert result.exit_code == 0, result.output
-    assert compare(read_profile(tmp_path / "p")).cells["exact"].all()
+    assert validate(read_profile(tmp_path / "p")).cells["exact"].all()
 
 
 @pytest.mark.parametrize(

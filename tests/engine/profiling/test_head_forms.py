@@ -19,7 +19,7 @@ from adadecode.sim.hardware.provenance import form_of
 from adadecode.sim.measurements.head_coverage import coverage_of
 from adadecode.sim.report.export import csv_files, markdown
 from adadecode.sim.report.manifest_text import provenance
-from adadecode.sim.validation.tiers import compare
+from adadecode.sim.validation.tiers import validate
 from tests.support.models import tiny_model
 from tests.support.sim_command import run, run_json
 
@@ -102,7 +102,7 @@ def test_heads_say_nothing_outside(recorded: Profile) -> None:
 
 def test_its_own_replay_is_exact(recorded: Profile) -> None:
     """Every round of every design, as of any recording."""
-    found = compare(recorded)
+    found = validate(recorded)
     assert found.holds
     assert found.cells["exact"].dropna().astype(bool).all()
     assert not found.cells["exact"].dropna().empty

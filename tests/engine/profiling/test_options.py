@@ -21,7 +21,7 @@ from adadecode.engine.profiling.piece_store import Parts
 from adadecode.engine.runtime.distributed import unpacked
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile, read_profile
-from adadecode.sim.validation.tiers import compare
+from adadecode.sim.validation.tiers import validate
 from tests.support.saved_model import options, refusal, saved_model
 
 
@@ -66,7 +66,7 @@ def test_canonical_numerics_are_recorded_and_resumed(canonical: Profile) -> None
 
 
 def test_a_canonical_recording_is_replayed_exactly(canonical: Profile) -> None:
-    found = compare(canonical)
+    found = validate(canonical)
     assert found.holds
     assert found.cells["exact"].all()
 
@@ -211,7 +211,7 @@ def test_a_model_is_placed_by_a_map_of_its_modules(saved: Path, tmp_path: Path) 
     assert done.exit_code == 0, done.output
     profile = read_profile(tmp_path / "p")
     assert profile.manifest["settings"]["device_map"] == str(tmp_path / "map.json")
-    assert compare(profile).holds
+    assert validate(profile).holds
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_packed_weights_are_recorded_and_known_to_the_simulator(
     assert profile.manifest["weights"] == "int8"
     assert any(said.startswith("int8 weights, in ") for said in profile.manifest["limitations"])
     assert str(precision_of(profile)) == "int8 weights, fp32 else"
-    assert compare(profile).holds
+    assert validate(profile).holds
 
 
 def test_a_capture_that_fails_is_told_once_and_kept_over_a_resumption(
@@ -301,4 +301,4 @@ def test_a_capture_that_fails_is_told_once_and_kept_over_a_resumption(
     assert (
         profile.manifest["limitations"].count("layers 0 to 2 could not be captured: no reason") == 1
     )
-    assert compare(profile).holds
+    assert validate(profile).holds

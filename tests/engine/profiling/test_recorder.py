@@ -26,14 +26,14 @@ from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling.piece_store import Parts
-from adadecode.engine.profiling.plan import Plan
+from adadecode.engine.profiling.plan import RecordingPlan
 from adadecode.engine.profiling.recorder import Recorder, record
 from adadecode.profiles.errors import InputError, ProfileError
 from adadecode.profiles.schema import TABLES
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
-from adadecode.sim.validation.tiers import compare
+from adadecode.sim.validation.tiers import validate
 from tests.support.models import tiny_model
 
 DESIGNS = (
@@ -52,8 +52,8 @@ def decoder() -> AdaDecoder:
 
 
 @pytest.fixture(scope="module")
-def plan() -> Plan:
-    return Plan(
+def plan() -> RecordingPlan:
+    return RecordingPlan(
         prompts=(Prompt(text="a", domain="x"), Prompt(text="b", domain="y")),
         encoded=((5, 6, 7), (8, 9, 10, 11, 3)),
         designs=DESIGNS,
@@ -70,7 +70,9 @@ def plan() -> Plan:
 
 
 @pytest.fixture(scope="module")
-def whole(decoder: AdaDecoder, plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Profile:
+def whole(
+    decoder: AdaDecoder, plan: RecordingPlan, tmp_path_factory: pytest.TempPathFactory
+) -> Profile:
     """An uninterrupted recording."""
     return record(decoder, plan, tmp_path_factory.mktemp("whole") / "p", resume=False)
 
@@ -92,7 +94,9 @@ def test_a_recording_is_a_profile_with_every_table_filled(whole: Profile) -> Non
     assert not (whole.path / "parts").exists()
 
 
-def test_the_trace_is_what_the_model_says(decoder: AdaDecoder, plan: Plan, whole: Profile) -> None:
+def test_the_trace_is_what_the_model_says(
+    decoder: AdaDecoder, plan: RecordingPlan, whole: Profile
+) -> None:
     """The committed text in the trace is the model's own greedy text; its last layer agrees with itself."""
     trace = Trace.from_profile(whole)
     for prompt, ids in enumerate(plan.encoded):
@@ -104,7 +108,7 @@ def test_the_trace_is_what_the_model_says(decoder: AdaDecoder, plan: Plan, whole
 
 @pytest.mark.parametrize("stop_after", [1, 5, 16])
 def test_an_interrupted_recording_resumes_to_the_same_tables(
-    decoder: AdaDecoder, plan: Plan, whole: Profile, tmp_path: Path, stop_after: int
+    decoder: AdaDecoder, plan: RecordingPlan, whole: Profile, tmp_path: Path, stop_after: int
 ) -> None:
     """Stopped after any piece and resumed, everything but the timings equals an uninterrupted recording."""
     recorder = Recorder(decoder, plan, Parts.open(tmp_path / "p", plan.settings, resume=False))
@@ -117,7 +121,7 @@ def test_an_interrupted_recording_resumes_to_the_same_tables(
 
 
 def test_a_half_written_piece_is_made_again(
-    decoder: AdaDecoder, plan: Plan, whole: Profile, tmp_path: Path
+    decoder: AdaDecoder, plan: RecordingPlan, whole: Profile, tmp_path: Path
 ) -> None:
     """A piece without its mark, whatever its files hold, does not count."""
     list(Recorder(decoder, plan, Parts.open(tmp_path / "p", plan.settings, resume=False)).run())
@@ -128,7 +132,7 @@ def test_a_half_written_piece_is_made_again(
 
 
 def test_a_directory_that_holds_something_else_is_refused(
-    decoder: AdaDecoder, plan: Plan, tmp_path: Path
+    decoder: AdaDecoder, plan: RecordingPlan, tmp_path: Path
 ) -> None:
     """Finished, unfinished, foreign, or begun with other settings: each is left as it is, with a message."""
     record(decoder, plan, tmp_path / "done", resume=False)
@@ -499,5 +503,5 @@ def test_a_prompt_is_recorded_up_to_its_own_length(saved: Path, tmp_path: Path) 
     profile = read_profile(tmp_path / "p")
     assert profile.prompts["max_new_tokens"].tolist() == [12, 5, 12]
     assert profile.runs[profile.runs["prompt"] == 1]["n_tokens"].unique().tolist() == [5]
-    told = compare(profile).to_dict()["structure"]
+    told = validate(profile).to_dict()["structure"]
     assert told["exact"] == told["runs"] == 3 * len(profile.manifest["settings"]["designs"])

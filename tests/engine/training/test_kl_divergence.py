@@ -7,7 +7,12 @@ import torch
 from torch.nn import functional as F
 
 from adadecode.engine.model.segmented_model import SegmentedModel
-from adadecode.engine.training.kl_divergence import Teacher, Vocabulary, compare, divergence
+from adadecode.engine.training.kl_divergence import (
+    Teacher,
+    Vocabulary,
+    divergence,
+    divergence_stats,
+)
 from adadecode.profiles.errors import UnsupportedModel
 from tests.support.models import tiny_model
 
@@ -39,7 +44,7 @@ def test_agreement_is_equality_of_the_most_probable_tokens(chunk: int) -> None:
     teacher = Teacher(Vocabulary.of(parts, chunk), final)
     with torch.no_grad():
         wanted = parts.unembed(final).argmax(-1) == parts.unembed(student).argmax(-1)
-    found = compare(teacher, student)
+    found = divergence_stats(teacher, student)
     assert torch.equal(found.agree, wanted)
     torch.testing.assert_close(found.kl, divergence(teacher, student))
     assert 25 <= int(wanted.sum()) < 50

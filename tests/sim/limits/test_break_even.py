@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from adadecode.sim.core.design import Design
 from adadecode.sim.limits.break_even import break_even, break_evens
-from adadecode.sim.limits.time_breakdown import KINDS, Billing
+from adadecode.sim.limits.time_breakdown import WORK_KINDS, Billing
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.compiled import CompiledReplay
 from tests.support.scaled_latency import Scaled
@@ -54,8 +54,8 @@ def test_the_factor_is_what_it_is_by_hand(
     found = break_even(ours, VANILLA, kind)
     assert (found.pays, found.factor) == (pays, factor if factor is None else pytest.approx(factor))
     assert (found.seconds, found.vanilla) == (
-        ours[list(KINDS).index(kind)],
-        VANILLA[list(KINDS).index(kind)],
+        ours[list(WORK_KINDS).index(kind)],
+        VANILLA[list(WORK_KINDS).index(kind)],
     )
 
 
@@ -67,7 +67,7 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
 @given(
     placement=st.sets(st.sampled_from([2, 4, 6]), min_size=1),
     gamma=st.sampled_from([0.1, 0.5, 0.8, 0.95]),
-    kind=st.sampled_from(list(KINDS)),
+    kind=st.sampled_from(list(WORK_KINDS)),
 )
 @settings(max_examples=40)
 def test_at_the_factor_the_simulator_predicts_no_speedup(

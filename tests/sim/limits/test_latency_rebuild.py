@@ -12,7 +12,7 @@ from adadecode.profiles.catalog.devices import find_device
 from adadecode.profiles.errors import DeviceError, LatencyError
 from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.limits.bandwidth import with_bandwidth
-from adadecode.sim.limits.latency_rebuild import Remake
+from adadecode.sim.limits.latency_rebuild import LatencyRebuilder
 from adadecode.sim.prediction.scenario import DATASHEET, Scenario, Setting, find_scenario
 from tests.support.recordings import on_a100
 from tests.support.synthetic_profile import synthetic_profile
@@ -27,9 +27,9 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
 
 def made(
     setting: Setting, trace: str | None = None, depths: dict[int, int] | None = None
-) -> tuple[Remake, Scenario]:
+) -> tuple[LatencyRebuilder, Scenario]:
     scenario = find_scenario(setting, trace=trace, depths=depths)
-    return Remake.of(setting, scenario), scenario
+    return LatencyRebuilder.of(setting, scenario), scenario
 
 
 def seconds(latencies: DeviceLatencies) -> pd.DataFrame:
@@ -92,4 +92,4 @@ def test_a_machine_that_nobody_knows_is_told(tmp_path: Path) -> None:
     """Nothing of it can be carried."""
     setting = Setting(latency=str(synthetic_profile(tmp_path / "p").path))
     with pytest.raises(DeviceError, match="say which device it was with --from"):
-        Remake.of(setting, find_scenario(setting))
+        LatencyRebuilder.of(setting, find_scenario(setting))

@@ -13,14 +13,14 @@ from adadecode.sim.limits.sensitivity import (
     ASSUMPTIONS,
     CONTEXT,
     MISTAKES,
-    Sway,
+    Perturbation,
     mean_bill,
     misled,
     sways,
     tornado,
     turns,
 )
-from adadecode.sim.limits.time_breakdown import KINDS, Billing
+from adadecode.sim.limits.time_breakdown import WORK_KINDS, Billing
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.compiled import CompiledReplay
 from tests.support.scaled_latency import Scaled
@@ -56,7 +56,7 @@ def test_every_assumption_is_changed_both_ways(billing: Billing, predictor: Pred
 def test_dearer_work_is_what_the_simulator_predicts(billing: Billing, predictor: Predictor) -> None:
     """Of each kind, less and more."""
     for sway in sways(billing, DESIGNS, 0.3, cap=5):
-        if sway.assumption in KINDS:
+        if sway.assumption in WORK_KINDS:
             scaled = Scaled(table=predictor.latency, factors={sway.assumption: 1 + sway.change})
             other = Predictor(trace=predictor.trace, latency=scaled)
             assert sway.speedups.tolist() == pytest.approx(
@@ -130,8 +130,8 @@ def test_draws_are_taken_together(billing: Billing) -> None:
 
 
 def test_the_largest_move_comes_first() -> None:
-    def sway(assumption: str, change: float, speedup: float) -> Sway:
-        return Sway(assumption=assumption, change=change, speedups=np.array([speedup, 9.0]))
+    def sway(assumption: str, change: float, speedup: float) -> Perturbation:
+        return Perturbation(assumption=assumption, change=change, speedups=np.array([speedup, 9.0]))
 
     rows = tornado(
         [

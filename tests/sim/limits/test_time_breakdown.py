@@ -9,7 +9,7 @@ import pytest
 from adadecode.profiles import LatencyTable, Profile
 from adadecode.profiles.errors import DesignError, LatencyError
 from adadecode.sim.core.design import Design
-from adadecode.sim.limits.time_breakdown import KINDS, Billing
+from adadecode.sim.limits.time_breakdown import WORK_KINDS, Billing
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.compiled import CompiledReplay
 from tests.support.handmade import Constant, one_text
@@ -72,7 +72,7 @@ def test_the_kinds_add_up_to_the_prediction(predictor: Predictor) -> None:
         ), design.label
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WORK_KINDS)
 def test_dearer_work_of_a_kind_is_priced_as_the_simulator_does(
     predictor: Predictor, kind: str
 ) -> None:

@@ -14,7 +14,7 @@ from adadecode.profiles.schema import OPTIONAL_TABLES
 from adadecode.profiles.store import write_table
 from adadecode.sim.measurements.baselines import same_text, standings
 from adadecode.sim.report import profile_tables
-from adadecode.sim.validation.tiers import compare
+from adadecode.sim.validation.tiers import validate
 from tests.support.handmade import DESIGNS, recorded_profile
 from tests.support.synthetic_profile import tables_of
 
@@ -186,7 +186,7 @@ def test_a_baseline_without_every_prompt_has_no_speed(profile: Profile) -> None:
 
 
 def test_the_tiers_do_not_see_baselines(plain: Profile, profile: Profile) -> None:
-    assert compare(plain).to_dict() == compare(profile).to_dict()
+    assert validate(plain).to_dict() == validate(profile).to_dict()
 
 
 def test_the_report_shows_baselines_beside_designs(profile: Profile) -> None:

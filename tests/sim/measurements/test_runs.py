@@ -12,7 +12,7 @@ import pytest
 from adadecode.profiles import TABLES, Profile, ProfileError, read_profile, write_profile
 from adadecode.sim.core.design import Design
 from adadecode.sim.measurements.runs import instrumented_runs, rounds_of
-from adadecode.sim.validation.tiers import compare
+from adadecode.sim.validation.tiers import validate
 from tests.support.handmade import recorded_profile
 from tests.support.synthetic_profile import EOS, tables_of
 from tests.support.tampering import arrow, parquet, put
@@ -59,7 +59,7 @@ def damaged(folder: Path, name: str, row: int, **values: Any) -> Profile:
 def test_a_text_of_one_token_has_no_works(original: Profile, tmp_path: Path) -> None:
     """Its decoding takes no work, but the clock does not stand still: the other prompts are compared, this one counts as decoded."""
     short = one_token(original, tmp_path / "short", [0])
-    result = compare(short)
+    result = validate(short)
     assert result.holds
     assert result.to_dict()["structure"] == {"runs": 4, "exact": 4, "explained": 0}
     alone = result.cells[result.cells["prompt"] == 0]
@@ -72,7 +72,7 @@ def test_a_text_of_one_token_has_no_works(original: Profile, tmp_path: Path) -> 
 
 def test_texts_of_one_token_alone_can_be_compared(original: Profile, tmp_path: Path) -> None:
     """There is nothing to say of them, and no error."""
-    told = compare(one_token(original, tmp_path / "short", [0, 1, 2])).to_dict()
+    told = validate(one_token(original, tmp_path / "short", [0, 1, 2])).to_dict()
     assert told["structure"] == {"runs": 0, "exact": 0, "explained": 0}
     assert told["prediction_error"] == {"median": None, "p90": None}
 
@@ -116,7 +116,7 @@ def test_a_verified_run_of_another_length_is_refused(folder: Path, original: Pro
         ProfileError,
         match=rf"wanted runs of {longer - 3} tokens.* {label} on prompt 0, got {longer}: ",
     ):
-        compare(damaged(folder, "runs", row, n_tokens=longer))
+        validate(damaged(folder, "runs", row, n_tokens=longer))
 
 
 def test_an_unverified_run_of_another_length_is_left_out(tmp_path: Path) -> None:
@@ -129,6 +129,6 @@ def test_an_unverified_run_of_another_length_is_left_out(tmp_path: Path) -> None
     tables = tables_of(recorded)
     away = ~tables["runs"]["verify"] & (tables["runs"]["prompt"] == 1)
     tables["runs"].loc[away, ["n_tokens", "decode_s"]] = (1, 0.0)
-    result = compare(write_profile(tmp_path / "edited", recorded.manifest, tables))
+    result = validate(write_profile(tmp_path / "edited", recorded.manifest, tables))
     assert result.left_out == 1
     assert not ((result.cells["prompt"] == 1) & (result.cells["policy"] == "adadecode")).any()

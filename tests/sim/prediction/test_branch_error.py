@@ -12,7 +12,7 @@ import pytest
 
 import adadecode.sim.prediction.branch_error
 from adadecode.profiles.errors import DesignError, LatencyError
-from adadecode.profiles.trace import Said, Trace
+from adadecode.profiles.trace import HeadOutput, Trace
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.prediction.branch_error import (
     BranchErrors,
@@ -33,8 +33,8 @@ OTHER = {(1, 3, (5,)): (0.9, 9), (1, 3, (5, 9)): (0.2, 6)}  # elsewhere, one mor
 
 
 def two_prompts(
-    branches: Mapping[tuple[int, int, tuple[int, ...]], Said],
-    said: Mapping[tuple[int, int], Said] = WRONG_AT_1,
+    branches: Mapping[tuple[int, int, tuple[int, ...]], HeadOutput],
+    said: Mapping[tuple[int, int], HeadOutput] = WRONG_AT_1,
 ) -> Trace:
     """The text of prompt 0, and branches of several prompts on which both heads say the same."""
     return replace(
@@ -118,7 +118,7 @@ def test_the_error_to_expect_is_the_share_times_the_error_per_share() -> None:
 
 @pytest.mark.parametrize("branches", [{}, OWN, OTHER])
 def test_nothing_is_measured_without_branches_to_compare(
-    branches: Mapping[tuple[int, int, tuple[int, ...]], Said],
+    branches: Mapping[tuple[int, int, tuple[int, ...]], HeadOutput],
 ) -> None:
     """None at all, none of any other prompt to draw from, or none of this one to be held against."""
     errors = errors_of(two_prompts(branches))

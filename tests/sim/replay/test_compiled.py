@@ -19,7 +19,7 @@ from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.replay.kernel import CHECK, RUN, VERIFY
-from adadecode.sim.replay.price_list import PARTS, PriceList
+from adadecode.sim.replay.price_list import TIME_PARTS, PriceList
 from adadecode.sim.replay.pricer import Pricer
 from adadecode.sim.replay.simulation import Replay, ReplayedRun
 from adadecode.sim.replay.work_histogram import WorkHistogram
@@ -220,7 +220,7 @@ def test_the_price_is_the_simulators(both: Both, designs: list[Design]) -> None:
             pricer.reset()
             run = Replay(both.trace, design, pricer, model=both.model).run(prompt)
             seconds, modelled = seconds + run.seconds, modelled + run.modelled_seconds
-        split = dict(zip(PARTS, priced.tolist(), strict=True))
+        split = dict(zip(TIME_PARTS, priced.tolist(), strict=True))
         assert sum(split.values()) - split["modelled"] == pytest.approx(seconds, rel=1e-9)
         assert split["modelled"] == pytest.approx(modelled, rel=1e-9, abs=1e-12)
 

@@ -15,9 +15,16 @@ from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Check, Outcome, Run, Schedule, Verdict, Verify
 from adadecode.sim.replay.branch_model import BranchModel
-from adadecode.sim.replay.outcomes import Answers, budget
+from adadecode.sim.replay.outcomes import TraceOutcomes, budget
 from adadecode.sim.replay.pricer import Pricer
-from adadecode.sim.replay.simulation import Device, Meter, Tape, replay, replay_measured, sequence
+from adadecode.sim.replay.simulation import (
+    DeviceServer,
+    RecordedDurations,
+    SequenceStats,
+    replay,
+    replay_measured,
+    sequence,
+)
 from tests.support.handmade import Constant, one_text
 from tests.support.hash_model import decode_and_record, designs
 from tests.support.synthetic_profile import synthetic_profile
@@ -113,7 +120,7 @@ def test_simpy_equals_a_plain_sum(
     design = Design.of("adadecode", gamma=gamma, placement=sorted(heads), cap=cap, verify=verify)
     schedule = schedule_of(trace, prompt, design)
     answers, price = (
-        Answers(trace, prompt, schedule, BranchModel(trace)),
+        TraceOutcomes(trace, prompt, schedule, BranchModel(trace)),
         Pricer(latency, schedule.boundaries),
     )
     steps, seconds = schedule.steps(), 0.0
@@ -187,12 +194,14 @@ def test_every_prompt_starts_on_a_cold_device(trace: Trace, latency: LatencyTabl
 def test_two_sequences_take_turns_on_one_device() -> None:
     """Work of one second each, run and verify by turns: the first sequence is done after 3 s, the second after 4 s."""
     trace, vanilla = one_text([10, 11]), Design.of("vanilla")
-    env, meters = simpy.Environment(), [Meter(), Meter()]
-    device = Device(env, lambda work: 1.0, sequences=2)
+    env, meters = simpy.Environment(), [SequenceStats(), SequenceStats()]
+    device = DeviceServer(env, lambda work: 1.0, sequences=2)
     for meter in meters:
         schedule = schedule_of(trace, 0, vanilla)
         env.process(
-            sequence(env, device, schedule, Answers(trace, 0, schedule, BranchModel(trace)), meter)
+            sequence(
+                env, device, schedule, TraceOutcomes(trace, 0, schedule, BranchModel(trace)), meter
+            )
         )
     env.run()
     assert [meter.ended_s for meter in meters] == [3.0, 4.0]
@@ -227,7 +236,7 @@ def test_durations_of_another_run_are_refused(works: list[tuple[str, float]], me
 
 def test_a_tape_plays_in_order() -> None:
     """The durations come back one after the other."""
-    tape = Tape([("run", 1.0), ("check", 2.0)])
+    tape = RecordedDurations([("run", 1.0), ("check", 2.0)])
     assert [tape(Run(0, 4, 5)), tape(Check(1, 4))] == [1.0, 2.0]
 
 

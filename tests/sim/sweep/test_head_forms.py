@@ -32,7 +32,7 @@ from adadecode.sim.sweep.head_forms import (
     label_in,
 )
 from adadecode.sim.sweep.pareto import pareto_front
-from adadecode.sim.sweep.runner import Plan, design_of, run_sweep
+from adadecode.sim.sweep.runner import SweepPlan, design_of, run_sweep
 from adadecode.sim.sweep.space import Space
 from adadecode.sim.sweep.store import Sweep, read_sweep
 from tests.support.recordings import about, on_a100
@@ -106,12 +106,12 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "PART", 8)
 
 
-def plan(**settings: Any) -> Plan:
+def plan(**settings: Any) -> SweepPlan:
     space = Space.among((2, 4, 6), 8, gammas=(0.2, 0.5, 0.8), max_heads=2, caps=(5,), forms=FORMS)
-    return Plan(space=space, **{"objectives": ("tpot",), "sources": {}, **settings})
+    return SweepPlan(space=space, **{"objectives": ("tpot",), "sources": {}, **settings})
 
 
-def search(evaluator: FormedEvaluator, out: Path, chosen: Plan, progress: Any = None) -> Sweep:
+def search(evaluator: FormedEvaluator, out: Path, chosen: SweepPlan, progress: Any = None) -> Sweep:
     with workers(evaluator, threads=2) as submit:
         return run_sweep(chosen, evaluator, submit, out, {}, progress)
 
@@ -368,7 +368,7 @@ def test_an_objective_unknown_with_one_form_is_refused(tmp_path: Path) -> None:
         for costs in ([ModelCost(shape=shape)], None)
     ]
     both = FormedEvaluator(evaluators=dict(zip((FULL, INT8), ones, strict=True)))
-    chosen = Plan(
+    chosen = SweepPlan(
         space=Space.among((2, 4, 6), 8, gammas=(0.5,), forms=(FULL, INT8)),
         objectives=("tpot", "flops"),
         sources={},

@@ -21,7 +21,7 @@ from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.sweep import runner
 from adadecode.sim.sweep.executor import workers
 from adadecode.sim.sweep.pareto import pareto_front
-from adadecode.sim.sweep.runner import Plan, design_of, run_sweep
+from adadecode.sim.sweep.runner import SweepPlan, design_of, run_sweep
 from adadecode.sim.sweep.space import Space
 from adadecode.sim.sweep.store import Sweep, read_sweep
 from tests.support.synthetic_profile import synthetic_profile
@@ -45,14 +45,14 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "PART", 8)
 
 
-def plan(**settings) -> Plan:
+def plan(**settings) -> SweepPlan:
     space = Space.among(
         DEPTHS, 8, **{"gammas": (0.2, 0.5, 0.8), "max_heads": 2, "caps": (2, 5), **settings}
     )
-    return Plan(space=space, objectives=("tpot",), sources={"profile": {"digest": "0"}})
+    return SweepPlan(space=space, objectives=("tpot",), sources={"profile": {"digest": "0"}})
 
 
-def swept(evaluator: Evaluator, out: Path, chosen: Plan | None = None, progress=None) -> Sweep:
+def swept(evaluator: Evaluator, out: Path, chosen: SweepPlan | None = None, progress=None) -> Sweep:
     with workers(evaluator, threads=2) as submit:
         return run_sweep(chosen or plan(), evaluator, submit, out, {"note": "here"}, progress)
 
@@ -177,7 +177,7 @@ def test_what_is_no_sweep_is_refused(about: str, message: str, tmp_path: Path) -
 def test_an_objective_of_which_nothing_is_known_is_refused(
     evaluator: Evaluator, tmp_path: Path
 ) -> None:
-    chosen = Plan(space=plan().space, objectives=("energy",), sources={})
+    chosen = SweepPlan(space=plan().space, objectives=("energy",), sources={})
     with pytest.raises(DesignError, match="nothing is known of the objective energy"):
         swept(evaluator, tmp_path / "s", chosen)
 
@@ -189,7 +189,7 @@ def test_a_search_finds_what_an_exhaustive_sweep_finds(
     objectives: tuple[str, ...], evaluator: Evaluator, tmp_path: Path
 ) -> None:
     """Or nearly: its thresholds are continuous, its trials few. It says that it proves nothing, and is resumed."""
-    chosen = Plan(space=plan().space, objectives=objectives, sources={}, trials=128)
+    chosen = SweepPlan(space=plan().space, objectives=objectives, sources={}, trials=128)
     told: list[int] = []
     done = swept(evaluator, tmp_path / "s", chosen, lambda count, _all: told.append(count))
     assert told == [64, 128]
@@ -202,7 +202,7 @@ def test_a_search_finds_what_an_exhaustive_sweep_finds(
 
 
 def test_an_interrupted_search_goes_on(evaluator: Evaluator, tmp_path: Path) -> None:
-    chosen = Plan(space=plan().space, objectives=("tpot",), sources={}, trials=128)
+    chosen = SweepPlan(space=plan().space, objectives=("tpot",), sources={}, trials=128)
 
     def interrupt(done: int, _all: int) -> None:
         raise KeyboardInterrupt

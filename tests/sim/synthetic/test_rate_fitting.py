@@ -14,7 +14,7 @@ from adadecode.sim.core.design import Design
 from adadecode.sim.hardware.uniform import uniform_latencies
 from adadecode.sim.synthetic.head_model import HeadModel, SyntheticError, calibrated
 from adadecode.sim.synthetic.rate_fitting import RateFit, Target, evaluated, fit_rates
-from adadecode.sim.synthetic.trace_generator import Prompt, alike, synthetic_trace
+from adadecode.sim.synthetic.trace_generator import SyntheticPrompt, alike, synthetic_trace
 
 DEPTHS = (4, 8, 12)
 TRUE = HeadModel.of(16, DEPTHS, (0.6, 0.8, 0.92), (0.45, 0.6, 0.8), 2.0)
@@ -26,7 +26,11 @@ FEW = alike(2, n_prompt=8, n_output=256)
 
 
 def rates(
-    model: HeadModel, prompts: Sequence[Prompt], *, seed: int, gammas: Sequence[float] = GAMMAS
+    model: HeadModel,
+    prompts: Sequence[SyntheticPrompt],
+    *,
+    seed: int,
+    gammas: Sequence[float] = GAMMAS,
 ) -> list[Target]:
     """What a model shows of itself, speedups included."""
     designs = [Design.of(gamma=gamma, placement=DEPTHS) for gamma in gammas]
@@ -41,7 +45,9 @@ def without_speedups(targets: Sequence[Target]) -> list[Target]:
     return [one._replace(speedup=None) for one in targets]
 
 
-def fit(targets: Sequence[Target], prompts: Sequence[Prompt] = FEW, **given: Any) -> RateFit:
+def fit(
+    targets: Sequence[Target], prompts: Sequence[SyntheticPrompt] = FEW, **given: Any
+) -> RateFit:
     return fit_rates(targets, **{"n_layers": 16, "depths": DEPTHS, "prompts": prompts, **given})
 
 

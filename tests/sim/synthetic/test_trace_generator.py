@@ -17,7 +17,7 @@ from adadecode.sim.prediction.predictor import Prediction, Predictor
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.synthetic.head_model import HeadModel, SyntheticError
 from adadecode.sim.synthetic.trace_generator import (
-    Prompt,
+    SyntheticPrompt,
     alike,
     draw,
     synthetic_trace,
@@ -49,7 +49,10 @@ def latency(timed: Profile) -> LatencyTable:
 
 
 def predicted(
-    latency: LatencyTable, design: Design, prompts: list[Prompt] | None = None, **given: Any
+    latency: LatencyTable,
+    design: Design,
+    prompts: list[SyntheticPrompt] | None = None,
+    **given: Any,
 ) -> Prediction:
     trace = synthetic_trace({"synthetic": MODEL}, prompts or PROMPTS, **given)
     return Predictor(trace=trace, latency=latency).predict(design)
@@ -90,7 +93,11 @@ def test_two_models_are_drawn_on_the_same_numbers() -> None:
 
 
 def test_prompts_are_as_long_as_asked_and_end_with_their_budget() -> None:
-    prompts = [Prompt("synthetic", 5, 9), Prompt("synthetic", 7, 2), Prompt("synthetic", 1, 30)]
+    prompts = [
+        SyntheticPrompt("synthetic", 5, 9),
+        SyntheticPrompt("synthetic", 7, 2),
+        SyntheticPrompt("synthetic", 1, 30),
+    ]
     trace = synthetic_trace({"synthetic": MODEL}, prompts)
     assert [
         (trace.domain(k), trace.n_prompt(k), trace.n_output(k)) for k in trace.prompts
@@ -102,7 +109,7 @@ def test_prompts_are_as_long_as_asked_and_end_with_their_budget() -> None:
 def test_each_domain_has_its_own_heads() -> None:
     """Prompts stay in the order in which they were asked for."""
     models = {"hard": MODEL, "easy": MODEL.shifted(1.5)}
-    prompts = [Prompt(domain, 10, 400) for domain in ("easy", "hard", "hard", "easy")]
+    prompts = [SyntheticPrompt(domain, 10, 400) for domain in ("easy", "hard", "hard", "easy")]
     trace = synthetic_trace(models, prompts)
     assert [trace.domain(k) for k in trace.prompts] == ["easy", "hard", "hard", "easy"]
     agree = trace.agreement().query("depth == 2").set_index("domain")["agree"]
@@ -152,7 +159,7 @@ def test_drafts_beyond_the_outputs_followed_count_as_modelled(latency: LatencyTa
 def test_outputs_are_followed_across_domains() -> None:
     """The second domain's are, as far as the first leaves some over."""
     models = {"one": MODEL, "other": MODEL}
-    prompts = [Prompt(domain, 10, 60) for domain in ("one", "other")]
+    prompts = [SyntheticPrompt(domain, 10, 60) for domain in ("one", "other")]
     assert set(draw(models, prompts, followed=59)["branches"]["prompt"]) == {0}
     further = draw(models, prompts, followed=70)["branches"].groupby("prompt")["output"].max()
     assert further[0] > 11 >= further[1]
@@ -251,7 +258,7 @@ def test_nothing_is_told_of_what_never_happened() -> None:
     """A head that is never wrong, a domain without prompts."""
     model = HeadModel.of(8, (4,), (1.0,), (0.9,))
     models = {"one": model, "other": model}
-    rows = told(models, draw(models, [Prompt("one", 10, 60)]))
+    rows = told(models, draw(models, [SyntheticPrompt("one", 10, 60)]))
     assert rows[["domain", "what"]].to_numpy().tolist() == [
         ["one", "agreement"],
         ["one", "confidence, right"],

@@ -14,7 +14,7 @@ import pytest
 from adadecode.profiles import TABLES, Profile
 from adadecode.profiles.errors import ProfileError
 from adadecode.sim.core.design import Design
-from adadecode.sim.validation.tiers import Comparison, compare, spread
+from adadecode.sim.validation.tiers import Validation, spread, validate
 from tests.support.handmade import recorded_profile
 from tests.support.synthetic_profile import synthetic_profile
 
@@ -28,8 +28,8 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
 
 
 @pytest.fixture(scope="module")
-def comparison(profile: Profile) -> Comparison:
-    return compare(profile)
+def comparison(profile: Profile) -> Validation:
+    return validate(profile)
 
 
 def edited(profile: Profile, path: Path, **tables: pd.DataFrame) -> Profile:
@@ -50,13 +50,13 @@ def edit_round(rounds: pd.DataFrame, number: int, **values: Any) -> pd.DataFrame
     return pd.DataFrame(rows, columns=TABLES["rounds"].names)
 
 
-def test_a_recorded_replay_is_exact(comparison: Comparison) -> None:
+def test_a_recorded_replay_is_exact(comparison: Validation) -> None:
     """Two verified designs on three prompts."""
     assert comparison.to_dict()["structure"] == {"runs": 6, "exact": 6, "explained": 0}
     assert comparison.holds
 
 
-def test_unverified_runs_that_left_the_text_are_left_out(comparison: Comparison) -> None:
+def test_unverified_runs_that_left_the_text_are_left_out(comparison: Validation) -> None:
     """Nothing recorded can replay them; they appear in no tier, and are counted."""
     assert comparison.left_out == 3
     assert set(comparison.cells["design"]) == {VANILLA, ADADECODE}
@@ -65,7 +65,9 @@ def test_unverified_runs_that_left_the_text_are_left_out(comparison: Comparison)
 def test_unverified_runs_that_kept_to_the_text_stay(tmp_path: Path) -> None:
     """A head that is never sure enough drafts nothing, so nothing is unverified."""
     design = Design.of("adadecode", gamma=0.9999, placement=(2,), verify=False)
-    result = compare(recorded_profile(tmp_path / "profile", designs=[Design.of("vanilla"), design]))
+    result = validate(
+        recorded_profile(tmp_path / "profile", designs=[Design.of("vanilla"), design])
+    )
     assert result.left_out == 0
     assert result.to_dict()["structure"]["runs"] == 6
 
@@ -83,7 +85,7 @@ def test_unverified_runs_that_kept_to_the_text_stay(tmp_path: Path) -> None:
 )
 def test_another_structure_fails(profile: Profile, tmp_path: Path, values: dict[str, Any]) -> None:
     """A round that differs in any of its parts is named, with what was measured and what was replayed."""
-    result = compare(
+    result = validate(
         edited(profile, tmp_path / "profile", rounds=edit_round(profile.rounds, 1, **values))
     )
     (failing,) = result.failing
@@ -98,13 +100,13 @@ def test_a_missing_last_round_fails(profile: Profile, tmp_path: Path) -> None:
     rounds = profile.rounds
     ours = (rounds["policy"] == "adadecode") & rounds["verify"] & (rounds["prompt"] == 1)
     last = rounds[ours]["round"].max()
-    (failing,) = compare(
+    (failing,) = validate(
         edited(profile, tmp_path / "profile", rounds=rounds[~(ours & (rounds["round"] == last))])
     ).failing
     assert (failing["round"], failing["measured"]) == (last, None)
 
 
-def near_tie(tmp_path: Path, off: float) -> Comparison:
+def near_tie(tmp_path: Path, off: float) -> Validation:
     """A recording in which a head's first confidence lies ``off`` (relative) from gamma and was, when measured, on the other side."""
     bare = synthetic_profile(tmp_path / "bare")
     said = bare.trace[
@@ -119,7 +121,7 @@ def near_tie(tmp_path: Path, off: float) -> Comparison:
         for frame in (recorded.rounds, recorded.runs)
     )
     here = rounds["prompt"] == 1
-    return compare(
+    return validate(
         edited(
             recorded,
             tmp_path / "edited",
@@ -147,7 +149,7 @@ def test_a_tie_that_is_not_near_explains_nothing(tmp_path: Path) -> None:
     assert not result.holds
 
 
-def test_replayed_durations_are_held_against_the_measured_time(comparison: Comparison) -> None:
+def test_replayed_durations_are_held_against_the_measured_time(comparison: Validation) -> None:
     """The recorded works add up to the instrumented run's time."""
     assert comparison.to_dict()["replay_error"]["p90"] < 1e-12
 
@@ -155,24 +157,24 @@ def test_replayed_durations_are_held_against_the_measured_time(comparison: Compa
 def test_a_replay_error_is_relative_to_what_was_measured(profile: Profile, tmp_path: Path) -> None:
     """With a fifth more work than time, the error is 0.2."""
     works = profile.works.assign(seconds=profile.works["seconds"] * 1.2)
-    summary = compare(edited(profile, tmp_path / "profile", works=works)).to_dict()
+    summary = validate(edited(profile, tmp_path / "profile", works=works)).to_dict()
     assert math.isclose(summary["replay_error"]["median"], 0.2)
 
 
-def test_a_prediction_error_is_relative_to_the_median_of_repeats(comparison: Comparison) -> None:
+def test_a_prediction_error_is_relative_to_the_median_of_repeats(comparison: Validation) -> None:
     """Repeats at 0.9, 1 and 1.3 times 1.1 (vanilla) and 1.25 (AdaDecode) of the prediction: errors of 1/1.1 - 1 and 1/1.25 - 1."""
     errors = comparison.cells.groupby("design")["prediction_error"]
     assert np.allclose(errors.min().sort_index(), [1 / 1.25 - 1, 1 / 1.1 - 1])
     assert np.allclose(errors.max().sort_index(), [1 / 1.25 - 1, 1 / 1.1 - 1])
 
 
-def test_a_speedup_error_compares_speedups_on_the_same_prompt(comparison: Comparison) -> None:
+def test_a_speedup_error_compares_speedups_on_the_same_prompt(comparison: Validation) -> None:
     """AdaDecode was 1.25 / 1.1 times slower, against vanilla, than predicted: the predicted speedup is that much too high."""
     summary = comparison.to_dict()
     assert math.isclose(summary["speedup_error"]["median"], 1.25 / 1.1 - 1)
 
 
-def test_repeats_are_held_against_each_other(comparison: Comparison) -> None:
+def test_repeats_are_held_against_each_other(comparison: Validation) -> None:
     """The even repeats at 0.9 and 1.3 have a median of 1.1, the odd one is at 1; speedups, slower alike, do not differ."""
     told = comparison.to_dict()["repeats"]
     assert math.isclose(told["time_difference"]["median"], 0.1)
@@ -182,12 +184,12 @@ def test_repeats_are_held_against_each_other(comparison: Comparison) -> None:
 def test_one_repeat_says_nothing_about_another(profile: Profile, tmp_path: Path) -> None:
     """No difference, rather than none to speak of."""
     once = profile.runs[profile.runs["repeat"] == 0]
-    told = compare(edited(profile, tmp_path / "profile", runs=once)).to_dict()
+    told = validate(edited(profile, tmp_path / "profile", runs=once)).to_dict()
     assert told["repeats"]["time_difference"] == {"median": None, "p90": None}
     assert told["prediction_error"]["median"] is not None
 
 
-def test_vanilla_has_no_speedup_error(comparison: Comparison) -> None:
+def test_vanilla_has_no_speedup_error(comparison: Validation) -> None:
     """Its speedup over itself is always right, and would flatter the median."""
     cells = comparison.cells
     assert cells[cells["policy"] == "vanilla"]["speedup_error"].isna().all()
@@ -199,10 +201,10 @@ def test_instrumented_runs_go_into_no_prediction_error(profile: Profile, tmp_pat
     slow = profile.runs["decode_s"].where(
         ~profile.runs["instrumented"], profile.runs["decode_s"] * 100
     )
-    summary = compare(
+    summary = validate(
         edited(profile, tmp_path / "profile", runs=profile.runs.assign(decode_s=slow))
     ).to_dict()
-    assert summary["prediction_error"] == compare(profile).to_dict()["prediction_error"]
+    assert summary["prediction_error"] == validate(profile).to_dict()["prediction_error"]
 
 
 def test_a_spread_is_of_magnitudes() -> None:
@@ -218,7 +220,7 @@ def test_a_spread_of_nothing_is_null() -> None:
     assert spread(pd.Series([float("nan")])) == {"median": None, "p90": None}
 
 
-def test_the_summary_is_json(comparison: Comparison) -> None:
+def test_the_summary_is_json(comparison: Validation) -> None:
     """The four promised keys, each of its form, and a row for each design."""
     told = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
     assert list(told)[:4] == ["structure", "replay_error", "prediction_error", "speedup_error"]
@@ -230,7 +232,7 @@ def test_the_summary_is_json(comparison: Comparison) -> None:
     assert told["designs"][0]["speedup_error"] is None
 
 
-def test_designs_have_speedups_over_all_prompts(comparison: Comparison) -> None:
+def test_designs_have_speedups_over_all_prompts(comparison: Validation) -> None:
     """Measured and predicted speedup differ as the times do."""
     row = comparison.to_dict()["designs"][1]
     assert math.isclose(row["predicted_speedup"] / row["measured_speedup"], 1.25 / 1.1)
@@ -239,7 +241,7 @@ def test_designs_have_speedups_over_all_prompts(comparison: Comparison) -> None:
 def test_timed_runs_alone_can_be_compared(profile: Profile, tmp_path: Path) -> None:
     """No rounds, no works: nothing to say of structure and replay, and no error."""
     runs = profile.runs[~profile.runs["instrumented"]]
-    summary = compare(
+    summary = validate(
         edited(
             profile,
             tmp_path / "profile",
@@ -256,7 +258,7 @@ def test_timed_runs_alone_can_be_compared(profile: Profile, tmp_path: Path) -> N
 def test_a_profile_without_runs_is_refused(tmp_path: Path) -> None:
     """There is nothing to compare with."""
     with pytest.raises(ProfileError, match="no measured runs"):
-        compare(synthetic_profile(tmp_path / "profile"))
+        validate(synthetic_profile(tmp_path / "profile"))
 
 
 def test_an_instrumented_run_without_works_is_refused(profile: Profile, tmp_path: Path) -> None:
@@ -264,7 +266,7 @@ def test_an_instrumented_run_without_works_is_refused(profile: Profile, tmp_path
     with pytest.raises(
         ProfileError, match="no works of the instrumented run 0 of vanilla on prompt 0"
     ):
-        compare(
+        validate(
             edited(
                 profile,
                 tmp_path / "profile",
@@ -276,7 +278,7 @@ def test_an_instrumented_run_without_works_is_refused(profile: Profile, tmp_path
 def test_missing_rounds_are_refused(profile: Profile, tmp_path: Path) -> None:
     """A gap in the middle is damage, not a difference."""
     with pytest.raises(ProfileError, match="wanted rounds"):
-        compare(
+        validate(
             edited(
                 profile, tmp_path / "profile", rounds=profile.rounds[profile.rounds["round"] != 1]
             )
@@ -299,12 +301,12 @@ def test_works_that_do_not_fit_an_exact_structure_are_refused(
 ) -> None:
     """The rounds say what was done; durations of something else are damage."""
     with pytest.raises(ProfileError, match="of an instrumented run"):
-        compare(edited(profile, tmp_path / "profile", works=without_a_work(profile.works)))
+        validate(edited(profile, tmp_path / "profile", works=without_a_work(profile.works)))
 
 
 def test_a_run_of_another_structure_has_no_replay_error(profile: Profile, tmp_path: Path) -> None:
     """It cannot be replayed, which T0 has said; the other five runs can."""
-    result = compare(
+    result = validate(
         edited(
             profile,
             tmp_path / "profile",
