@@ -12,7 +12,7 @@ from adadecode.profiles.store import Profile
 
 FALL = 0.1
 """A clock that falls by more than this share of its highest is worth a warning."""
-BUSY = 0.5
+BUSY = 0.1
 """So is a machine of which others kept more than this share of the processors busy, in the median."""
 
 _SAID = (
@@ -38,22 +38,46 @@ def conditions_of(profile: Profile) -> list[str]:
     ]
     if not ranges:
         return []
-    return [f"while recording: {', '.join(ranges)}", *_warnings(columns, profile.manifest)]
+    return [f"while recording: {', '.join(ranges)}", *_warnings(profile)]
 
 
-def _warnings(columns: Mapping[str, Sequence[float]], manifest: Mapping[str, Any]) -> list[str]:
+def busy_share(profile: Profile) -> float | None:
+    """Return the median share of the processors that other programs kept busy while recording.
+
+    None where the profile does not hold it.
+    """
+    threads = _mapping(profile, "hardware", "before", "host").get("threads")
+    others = _numbers(_mapping(profile, "conditions").get("others"))
+    return float(np.median(others)) / threads if others and threads else None
+
+
+def clock_fall(profile: Profile) -> float | None:
+    """Return how far the device's clock fell while recording, as a share of its highest.
+
+    None where the profile does not hold clocks.
+    """
+    clocks = _numbers(_mapping(profile, "conditions").get("sm_clock_mhz"))
+    return 1 - min(clocks) / max(clocks) if clocks else None
+
+
+def _mapping(profile: Profile, *keys: str) -> Mapping[str, Any]:
+    """Return a nested mapping of the manifest; an empty one where it is absent."""
+    found: Any = profile.manifest
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _warnings(profile: Profile) -> list[str]:
     found = []
-    clocks = columns["sm_clock_mhz"]
-    if clocks and min(clocks) < (1 - FALL) * max(clocks):
+    fall, busy = clock_fall(profile), busy_share(profile)
+    if fall is not None and fall > FALL:
         found.append(
-            f"warning: the clock fell by {1 - min(clocks) / max(clocks):.0%} while recording, and latencies may differ by as much: lock it, or cool the device"
+            f"warning: the clock fell by {fall:.0%} while recording, and latencies may differ by as much: lock it, or cool the device"
         )
-    hardware = manifest.get("hardware") or {}
-    threads = ((hardware.get("before") or {}).get("host") or {}).get("threads")
-    others = columns["others"]
-    if others and threads and (share := float(np.median(others)) / threads) > BUSY:
+    if busy is not None and busy > BUSY:
         found.append(
-            f"warning: others kept {share:.0%} of the processors busy while recording: latencies may be too long, record on an idle machine"
+            f"warning: others kept {busy:.0%} of the processors busy while recording: latencies may be too long, record on an idle machine"
         )
     return found
 

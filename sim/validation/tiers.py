@@ -11,7 +11,7 @@ held against the runs by `adadecode.sim.validation.acceptance_rate`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.pricer import Latencies, Pricer
 from adadecode.sim.replay.simulation import Event, Replay, ReplayedRun, replay_measured
 from adadecode.sim.validation.acceptance_rate import Acceptance, acceptances
+from adadecode.sim.validation.criteria import Trust, judge
 
 NEAR_GAMMA = 1e-5
 """A confidence this close to its gamma, relative to it, may fall on either side: a batch of another size rounds differently (FP32)."""
@@ -63,7 +64,7 @@ class Validation:
     (median over repeats, each against vanilla in the same one), predicted_speedup, speedup_error (T2); errors are signed, relative to what was
     measured, NaN where not measured. time_difference and speedup_difference: what the even repeats measured / what the odd ones did - 1; no
     prediction can be held to much less than half of it. explained: near-ties of runs that are not exact. failing: the others.
-    left_out: unverified cells whose text is not the trace's, which nothing recorded can replay. acceptances: of a sampled profile, how often
+    left_out: unverified cells whose text is not the trace's, which nothing recorded can replay. trust: whether the recording is to be trusted. acceptances: of a sampled profile, how often
     each design's drafts held, as measured and as the trace predicts without the recorded draws.
     """
 
@@ -71,6 +72,7 @@ class Validation:
     explained: tuple[NearTie, ...]
     failing: tuple[dict[str, Any], ...]
     left_out: int
+    trust: Trust
     acceptances: tuple[Acceptance, ...] = ()
 
     @property
@@ -163,9 +165,7 @@ def validate(profile: Profile, latency: Latencies | None = None) -> Validation:
         comparing.durations(cell, decode_s, works)
     for cell, runs in timed.items():
         comparing.times(cell, runs)
-    return replace(
-        comparing.result(), acceptances=acceptances(predictor, rounds) if profile.sampled else ()
-    )
+    return comparing.result(profile, acceptances(predictor, rounds) if profile.sampled else ())
 
 
 class _Comparing:
@@ -280,8 +280,8 @@ class _Comparing:
             self.seconds[cell] = runs.groupby("repeat")["decode_s"].median()
             self.rows[cell]["time_difference"] = halves_differ(self.seconds[cell])
 
-    def result(self) -> Validation:
-        """The cells, one row each."""
+    def result(self, profile: Profile, acceptances: tuple[Acceptance, ...]) -> Validation:
+        """Return the validation of ``profile``: the cells, one row each, and what follows from them."""
         columns = [
             "design",
             "policy",
@@ -308,6 +308,20 @@ class _Comparing:
             explained=tuple(self.explained),
             failing=tuple(self.failing),
             left_out=self.left_out,
+            trust=judge(
+                profile,
+                differing_structures=len(self.failing),
+                **{
+                    name: spread(cells[column])["median"]
+                    for name, column in (
+                        ("time_error", "prediction_error"),
+                        ("time_noise", "time_difference"),
+                        ("speedup_error", "speedup_error"),
+                        ("speedup_noise", "speedup_difference"),
+                    )
+                },
+            ),
+            acceptances=acceptances,
         )
 
     def _speedups(self) -> None:

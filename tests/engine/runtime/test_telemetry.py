@@ -193,12 +193,12 @@ def test_a_clock_that_falls_is_warned_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("others", "warned"), [([None, 3.0, 2.5], True), ([None, 1.0, 3.9, 0.5], False)]
+    ("others", "warned"), [([None, 3.0, 2.5], True), ([None, 1.0, 3.9, 0.5], True), ([None, 0.4, 3.9, 0.1], False)]
 )
 def test_a_busy_machine_is_warned_of(
     others: list[float | None], warned: bool, tmp_path: Path
 ) -> None:
-    """Where more than half of its four processors are taken, in the median."""
+    """Warn where more than a tenth of its four processors is taken, in the median."""
     told = said(tmp_path, {"others": others}, {"before": {"host": {"threads": 4}}})
     assert any("others kept" in line for line in told[1:]) == warned
 
