@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from adadecode.profiles.atomic_write import replace_file
+from adadecode.profiles.atomic_write import write_bytes, write_json
 from adadecode.profiles.checks import AGAIN, check_prompts, check_values
 from adadecode.profiles.errors import ProfileError
 from adadecode.profiles.manifest import check_manifest, manifest_digest, read_manifest, tables_of
@@ -127,9 +127,7 @@ def write_profile(
             (folder / f"{name}.parquet").unlink(missing_ok=True)
     whole["tables"] = {name: _write(folder, name, table) for name, table in coerced.items()}
     whole["digest"] = manifest_digest(whole)
-    replace_file(
-        folder / MANIFEST, (json.dumps(whole, indent=2, ensure_ascii=False) + "\n").encode()
-    )
+    write_json(folder / MANIFEST, whole, indent=2)
     return read_profile(folder)
 
 
@@ -153,7 +151,7 @@ def _write(folder: Path, name: str, table: pa.Table) -> dict[str, Any]:
     pq.write_table(table, sink, compression="zstd")
     data: bytes = sink.getvalue().to_pybytes()
     path = folder / f"{name}.parquet"
-    replace_file(path, data)
+    write_bytes(path, data)
     return {"file": path.name, "rows": table.num_rows, "sha256": hashlib.sha256(data).hexdigest()}
 
 

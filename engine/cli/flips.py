@@ -25,7 +25,7 @@ from adadecode.engine.runtime.environment import set_threads
 from adadecode.profiles.errors import InputError
 from adadecode.sim.cli.options import path_of
 from adadecode.sim.core.design import DEFAULT_CAP
-from adadecode.sim.core.parsing import integers
+from adadecode.sim.core.parsing import rising_integers
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -92,7 +92,7 @@ def flips(
     for option, number in (("--limit", limit), ("--max-new-tokens", max_new_tokens)):
         if number < 1:
             raise InputError(f"wanted {option} of at least 1, got {number}")
-    sizes = integers(batches, "--batches") if batches else ()
+    sizes = rising_integers("--batches", batches) if batches else ()
     check_batches(sizes)
     drafting = {
         "placements": placements,

@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from adadecode.engine.decoding.decoder import AdaDecoder, Decoding
+from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.decoding.sequence import Decoding
 from adadecode.engine.decoding.sampling import TokenSelector
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
@@ -24,7 +25,7 @@ from adadecode.profiles.store import Profile
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.head_form import FULL, HeadForm
-from adadecode.sim.core.parsing import in_proportion
+from adadecode.sim.core.parsing import scale_head_map
 from adadecode.sim.core.scheduler import Outcome, Schedule, Work
 from adadecode.sim.hardware.provenance import said_form_of
 from adadecode.sim.replay.branch_model import BranchModel
@@ -43,9 +44,9 @@ class ScriptedDecoding(Decoding):
         heads: ExitHeads,
         schedule: Schedule,
         answers: Callable[[Work], Outcome],
-        chooser: TokenSelector | None = None,
+        selector: TokenSelector | None = None,
     ) -> None:
-        super().__init__(parts, heads, schedule, chooser)
+        super().__init__(parts, heads, schedule, selector)
         self.answers = answers
 
     def perform(self, work: Work) -> Outcome:
@@ -102,7 +103,7 @@ class Script:
             if profile.n_layers != n_layers:
                 raise DesignError(
                     f"the decisions are of a model with {profile.n_layers} layers, this one has {n_layers}: say where its heads stand, "
-                    f"for instance in proportion with --map {in_proportion(trace.depths, profile.n_layers, n_layers)}"
+                    f"for instance in proportion with --map {scale_head_map(trace.depths, profile.n_layers, n_layers)}"
                 )
             places = {depth: depth for depth in trace.depths}
         trace.mapped(places, n_layers)  # refuses what cannot be

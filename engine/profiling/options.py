@@ -11,7 +11,7 @@ from adadecode.engine.runtime.environment import torch_device
 from adadecode.profiles.errors import DesignError, InputError
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.core.head_form import FULL, HeadForm
-from adadecode.sim.core.parsing import integers
+from adadecode.sim.core.parsing import rising_integers
 
 
 def check_plain(chosen: dict[str, Any]) -> None:
@@ -25,7 +25,7 @@ def check_plain(chosen: dict[str, Any]) -> None:
         )
     for name in ("contexts", "walks"):
         if chosen[name]:
-            integers(chosen[name], f"--{name}")
+            rising_integers(f"--{name}", chosen[name])
     find_dtype(chosen["dtype"], torch_device(chosen["device"]))
     check_designs(chosen)
     cap, most = int(chosen["cap"]), chosen["max_tokens"]
@@ -61,7 +61,7 @@ def gammas_of(chosen: dict[str, Any]) -> list[float]:
 def placements_of(chosen: dict[str, Any]) -> list[tuple[int, ...]]:
     """The placements of --placements, none where it is left out. Raises InputError."""
     return (
-        [integers(part, "--placements") for part in str(chosen["placements"]).split(";")]
+        [rising_integers("--placements", part) for part in str(chosen["placements"]).split(";")]
         if chosen["placements"]
         else []
     )

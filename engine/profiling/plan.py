@@ -9,7 +9,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from adadecode.engine.decoding.decoder import AdaDecoder, check_vocabulary
+from adadecode.engine.decoding.arguments import check_vocabulary
+from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.sampling import Sampling
 from adadecode.engine.decoding.scripted import Script
 from adadecode.engine.loading.prompts import Prompt, encode
@@ -24,7 +25,7 @@ from adadecode.engine.runtime.distributed import processes
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.hashing import dice
 from adadecode.sim.core.design import Design, Policy
-from adadecode.sim.core.parsing import integers
+from adadecode.sim.core.parsing import rising_integers
 
 
 def make_plan(
@@ -54,7 +55,7 @@ def make_plan(
     lengths = sorted(map(len, encoded))
     low, high = lengths[0] + 1, lengths[-1] + int(chosen["max_new_tokens"])
     contexts = (
-        integers(chosen["contexts"], "--contexts")
+        rising_integers("--contexts", chosen["contexts"])
         if chosen["contexts"]
         else (low, (low + high) // 2, high)
     )
@@ -64,7 +65,7 @@ def make_plan(
         )
     depths = decoder.heads.depths
     walks = (
-        integers(chosen["walks"], "--walks")
+        rising_integers("--walks", chosen["walks"])
         if chosen["walks"]
         else depths[:: max(1, -(-len(depths) // 7))]
     )

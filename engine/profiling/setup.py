@@ -40,7 +40,7 @@ from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import read_profile
 from adadecode.sim.core.head_form import FULL
-from adadecode.sim.core.parsing import integers, map_of
+from adadecode.sim.core.parsing import parse_head_map, rising_integers
 
 
 def chosen_baselines(
@@ -145,7 +145,7 @@ def load(chosen: dict[str, Any], console: Console) -> tuple[AdaDecoder, Any, lis
     )
     reached = max(
         longest + int(chosen["max_new_tokens"]),
-        *(integers(chosen["contexts"], "--contexts") if chosen["contexts"] else ()),
+        *(rising_integers("--contexts", chosen["contexts"]) if chosen["contexts"] else ()),
         1,
     )
     model, _ = load_model(
@@ -174,7 +174,7 @@ def read_heads(name: str, model: Any) -> ExitHeads:
     """Heads from a folder, or ``identity:4,8``. Raises HeadsError, InputError."""
     if name.startswith("identity:"):
         return ExitHeads.identity(
-            model, integers(name.removeprefix("identity:"), "--heads identity")
+            model, rising_integers("--heads identity", name.removeprefix("identity:"))
         )
     return ExitHeads.load(name, model)
 
@@ -185,7 +185,7 @@ def load_scripted(
     """What computes, what decides, and the shape where the weights are random. Raises InputError, ProfileError, DesignError, ShapeError."""
     source = read_profile(chosen["scripted"])
     device = torch_device(chosen["device"])
-    places = None if chosen["mapping"] is None else map_of(chosen["mapping"])
+    places = None if chosen["mapping"] is None else parse_head_map(chosen["mapping"])
     domains = (
         None
         if chosen["domains"] is None

@@ -158,10 +158,10 @@ def record_shape(
 
 def quarters(depths: Sequence[int], had: int, has: int) -> dict[int, int]:
     """The heads nearest to the quarters of a stack of ``had`` layers, the paper's placement, and where they stand in one of ``has``, each in a place of its own."""
-    from adadecode.sim.core.parsing import in_proportion, map_of
+    from adadecode.sim.core.parsing import parse_head_map, scale_head_map
 
-    return map_of(
-        in_proportion(
+    return parse_head_map(
+        scale_head_map(
             sorted({min(depths, key=lambda depth: abs(4 * depth - k * had)) for k in (1, 2, 3)}),
             had,
             has,

@@ -39,10 +39,9 @@ from adadecode.sim.cli.synthetic_options import (
     PROMPTS,
     HeadsAsked,
     recorded_texts,
-    whole_numbers,
 )
 from adadecode.sim.core.design import DEFAULT_CAP, Design
-from adadecode.sim.core.parsing import numbers
+from adadecode.sim.core.parsing import integers, numbers
 from adadecode.sim.hardware.uniform import uniform_latencies
 from adadecode.sim.synthetic.head_model import CORRELATIONS, HeadModel, SyntheticError
 from adadecode.sim.synthetic.required_agreement import Needed, needed_agreement
@@ -125,10 +124,10 @@ def acceptance(
     )  # fmt: skip
     made = asked.heads(apart=False)
     (model,) = made.models.values()
-    placement = list(model.depths) if heads is None else whole_numbers("--heads", heads)
+    placement = list(model.depths) if heads is None else integers("--heads", heads)
     designs = [
         Design.of(gamma=gamma, placement=placement, cap=cap)
-        for gamma in numbers("--gammas", gammas, float)
+        for gamma in numbers("--gammas", gammas)
     ]
     if not designs:
         raise DesignError(

@@ -32,7 +32,7 @@ from adadecode.sim.cli.options import (
 )
 from adadecode.sim.cli.tables import listed, marked
 from adadecode.sim.core.design import DEFAULT_CAP, Design, Policy
-from adadecode.sim.core.parsing import in_proportion, map_of
+from adadecode.sim.core.parsing import parse_head_map, scale_head_map
 from adadecode.sim.hardware.cost_model import ModelCost
 from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.hardware.memory import WEIGHT_BYTES, Deployment, check_fits
@@ -142,7 +142,7 @@ def account(
             > SAME
         )
     asked = form_of_options(shortlist, head_dtype)
-    depths = None if mapping is None else map_of(mapping)
+    depths = None if mapping is None else parse_head_map(mapping)
     if depths is not None:
         if model is None:
             raise DesignError("--map says where heads stand in another model: name it with --model")
@@ -150,7 +150,7 @@ def account(
     elif trace.n_layers != shape.n_layers:
         raise DesignError(
             f"{shape.name} has {shape.n_layers} layers, the trace {trace.n_layers}: say where its heads would stand, for instance "
-            f"in proportion with --map {in_proportion(trace.depths, trace.n_layers, shape.n_layers)}"
+            f"in proportion with --map {scale_head_map(trace.depths, trace.n_layers, shape.n_layers)}"
         )
     cost = (
         was if dtype is None else Precision.of(dtype, "bf16" if model else was.activations)

@@ -27,7 +27,7 @@ from adadecode.sim.cli.options import (
     print_json,
 )
 from adadecode.sim.core.design import DEFAULT_CAP, Policy
-from adadecode.sim.core.parsing import map_of
+from adadecode.sim.core.parsing import parse_head_map
 from adadecode.sim.limits.analysis import Bandwidths, Fitted, Limits, find_limits
 from adadecode.sim.limits.sensitivity import tornado, turns
 from adadecode.sim.prediction.predictor import Predictor
@@ -56,7 +56,7 @@ def limits(
     """Say where one design stops paying: in head cost, acceptance, batch and bandwidth; how bad it may get; and what its answer hangs on."""
     setting = Setting(latency=latency, to=to, source=source, model=model, dtype=dtype)
     scenario = find_scenario(
-        setting, trace=trace, depths=None if mapping is None else map_of(mapping), cap=cap
+        setting, trace=trace, depths=None if mapping is None else parse_head_map(mapping), cap=cap
     )
     design = design_of(
         scenario.trace.depths, policy=policy, gamma=gamma, heads=heads, cap=cap, verify=True

@@ -17,7 +17,7 @@ from adadecode.profiles.errors import DesignError, DeviceError
 from adadecode.sim.cli.options import CapOption, JsonOption, ShortlistOption, print_json
 from adadecode.sim.core.design import DEFAULT_CAP
 from adadecode.sim.core.head_form import DTYPES, HeadForm
-from adadecode.sim.core.parsing import numbers
+from adadecode.sim.core.parsing import integers
 from adadecode.sim.hardware.memory import (
     GIB,
     RESERVE,
@@ -102,7 +102,7 @@ def memory(
     run = Deployment(
         shape=find_model(model),
         dtype=dtype,
-        heads=tuple(int(depth) for depth in numbers("--heads", heads, int)),
+        heads=tuple(integers("--heads", heads)),
         context=context,
         prompt=prompt,
         sequences=sequences,

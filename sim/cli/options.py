@@ -12,7 +12,7 @@ import typer
 from adadecode.profiles.errors import DesignError, InputError
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.core.head_form import DTYPES, HeadForm
-from adadecode.sim.core.parsing import numbers
+from adadecode.sim.core.parsing import integers, numbers
 from adadecode.sim.hardware.memory import WEIGHT_BYTES
 from adadecode.sim.prediction.scenario import DATASHEET
 
@@ -72,9 +72,9 @@ def design_of(
 ) -> Design:
     """The design these options name. Raises DesignError."""
     depths = (
-        list(trained) if heads is None else [int(depth) for depth in numbers("--heads", heads, int)]
+        list(trained) if heads is None else integers("--heads", heads)
     )
-    gammas = numbers("--gamma", gamma, float)
+    gammas = numbers("--gamma", gamma)
     if not gammas:
         raise DesignError(
             f"wanted a number or a list of numbers as --gamma, got {gamma!r}: try --gamma 0.75"

@@ -31,7 +31,7 @@ from adadecode.sim.cli.options import (
 )
 from adadecode.sim.cli.tables import listed, marked
 from adadecode.sim.core.design import DEFAULT_CAP, Policy
-from adadecode.sim.core.parsing import map_of
+from adadecode.sim.core.parsing import parse_head_map
 from adadecode.sim.prediction.predictor import Prediction, Predictor
 from adadecode.sim.prediction.scenario import Scenario, Setting, find_scenario
 from adadecode.sim.validation.intervals import Ends, corner_ends, measured_ends
@@ -66,7 +66,7 @@ def predict(
         form=form_of_options(shortlist, head_dtype),
     )
     scenario = find_scenario(
-        setting, trace=trace, depths=None if mapping is None else map_of(mapping), cap=cap
+        setting, trace=trace, depths=None if mapping is None else parse_head_map(mapping), cap=cap
     )
     predictor = Predictor(
         trace=scenario.trace, latency=scenario.latencies.middle, rejecting=scenario.rejecting

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console, Group
@@ -25,7 +25,7 @@ from adadecode.sim.cli.options import (
 from adadecode.sim.cli.tables import listed, marked
 from adadecode.sim.core.design import DEFAULT_CAP, Policy
 from adadecode.sim.core.head_form import HeadForm
-from adadecode.sim.core.parsing import map_of, numbers
+from adadecode.sim.core.parsing import integers, numbers, parse_head_map
 from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.prediction.caveats import ONE_PROMPT
 from adadecode.sim.prediction.scenario import DATASHEET, Scenario, Setting
@@ -153,7 +153,7 @@ def sweep(
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a whole design space; say which design is best, how sure that is, and whether it is proven to be the best of the space."""
-    most = [int(cap) for cap in _several("--caps", caps, int)]
+    most = _several("--caps", integers("--caps", caps))
     setting = Setting(
         latency=latency,
         source=source,
@@ -166,7 +166,7 @@ def sweep(
         if head_forms is None
         else [replace(setting, form=form) for form in _forms(head_forms, setting.form)]
     )
-    mapped = None if mapping is None else map_of(mapping)
+    mapped = None if mapping is None else parse_head_map(mapping)
     by_form = [
         [
             device_scenario(one, name.strip(), trace, mapped, max(most))
@@ -176,14 +176,14 @@ def sweep(
     ]
     scenarios = [one for part in by_form for one in part]
     first = scenarios[0]
-    chosen = None if heads is None else [int(depth) for depth in _several("--heads", heads, int)]
+    chosen = None if heads is None else _several("--heads", integers("--heads", heads))
     space = Space.among(
         first.trace.depths,
         first.trace.n_layers,
         depths=chosen,
         policies=_policies(policies),
-        gammas=tuple(_several("--gammas", gammas, float)),
-        slopes=tuple(_several("--slopes", slopes, float)),
+        gammas=tuple(_several("--gammas", numbers("--gammas", gammas))),
+        slopes=tuple(_several("--slopes", numbers("--slopes", slopes))),
         caps=tuple(most),
         max_heads=max_heads,
         forms=tuple(part[0].form for part in by_form) if len(by_form) > 1 else (),
@@ -222,10 +222,13 @@ def sweep(
         _tell(done)
 
 
-def _several(option: str, words: str, kind: type[int | float]) -> list[float]:
-    found = numbers(option, words, kind)
+_Number = TypeVar("_Number", int, float)
+
+
+def _several(option: str, found: list[_Number]) -> list[_Number]:
+    """Return the numbers that an option names, each once. Raises DesignError for none."""
     if not found:
-        raise DesignError(f"wanted one number or more as {option}, got {words!r}")
+        raise DesignError(f"wanted one number or more as {option}, got none")
     return list(dict.fromkeys(found))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.profiles.trace import Trace
-from adadecode.sim.core.parsing import numbers
+from adadecode.sim.core.parsing import integers, numbers
 from adadecode.sim.synthetic.head_model import Beta, HeadModel, SyntheticError, check_depths
 from adadecode.sim.synthetic.rate_fitting import FREE, RateFit, Target, fit_rates
 from adadecode.sim.synthetic.trace_fitting import fit_trace
@@ -82,7 +82,7 @@ class HeadsAsked:
             raise SyntheticError(
                 "wanted --layers and --depths, like --layers 32 --depths 8,16,24, or --like PROFILE"
             )
-        return self._told(self.layers, whole_numbers("--depths", self.depths), given)
+        return self._told(self.layers, integers("--depths", self.depths), given)
 
     def sizes(self, heads: Heads, timed: Sequence[SyntheticPrompt] = ()) -> list[SyntheticPrompt]:
         """The prompts to draw: as long as recorded, else as those that latencies were timed on, else all the same; as many of each domain as there, or as asked."""
@@ -213,11 +213,6 @@ def recorded_texts(profile: Profile) -> dict[int, SyntheticPrompt]:
     }
 
 
-def whole_numbers(option: str, words: str) -> list[int]:
-    """Whole numbers between commas. Raises DesignError."""
-    return [int(number) for number in numbers(option, words, int)]
-
-
 def _targets(words: str) -> list[Target]:
     try:
         parts = [word.split(":") for word in words.split(",")]
@@ -236,7 +231,7 @@ def _targets(words: str) -> list[Target]:
 
 def _each(option: str, words: str, count: int) -> list[float]:
     """A number for each depth; one alone stands for all."""
-    given = numbers(option, words, float)
+    given = numbers(option, words)
     if len(given) not in {1, count}:
         raise SyntheticError(
             f"wanted one number, or one for each of {count} depths, as {option}, got {len(given)}"

@@ -16,7 +16,7 @@ from adadecode.profiles.store import Profile, read_profile
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import DEFAULT_CAP
 from adadecode.sim.core.head_form import FULL, HeadForm
-from adadecode.sim.core.parsing import in_proportion
+from adadecode.sim.core.parsing import scale_head_map
 from adadecode.sim.hardware.carried_latency import carried_latencies
 from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
 from adadecode.sim.hardware.device_latency import DeviceLatencies, measured_latencies
@@ -182,7 +182,7 @@ def _placed(said: Trace, depths: Mapping[int, int] | None, layers: _Layers) -> T
     if said.n_layers != layers.n_layers:
         raise DesignError(
             f"the trace is of a model with {said.n_layers} layers, {layers.name} has {layers.n_layers}: say where its heads would stand, "
-            f"for instance in proportion with --map {in_proportion(said.depths, said.n_layers, layers.n_layers)}"
+            f"for instance in proportion with --map {scale_head_map(said.depths, said.n_layers, layers.n_layers)}"
         )
     return said
 

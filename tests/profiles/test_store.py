@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +16,12 @@ import pytest
 from adadecode.profiles import (
     MANIFEST,
     TABLES,
+    InputError,
     Profile,
     ProfileError,
+    atomic_write,
     manifest_digest,
     read_profile,
-    store,
     write_profile,
     write_table,
 )
@@ -180,7 +183,7 @@ def test_a_manifest_that_json_cannot_carry_is_not_written(
 def test_a_file_is_no_place_for_a_profile(original: Profile, tmp_path: Path) -> None:
     """Said plainly."""
     (tmp_path / "p").write_text("")
-    with pytest.raises(ProfileError, match="wanted a directory"):
+    with pytest.raises(InputError, match="wanted a directory, .*p is a file.: name another"):
         write_profile(tmp_path / "p", original.manifest, tables_of(original))
 
 
@@ -210,18 +213,20 @@ def test_a_killed_recording_is_refused_as_unfinished(
     place, left, replace = (
         folder if again else tmp_path / "new",
         [None] * written,
-        store.replace_file,
+        atomic_write._replace,
     )
 
-    def killed(path: Path, data: bytes) -> None:
+    def killed(path: Path, write: Callable[[Path], object]) -> None:
         if not left:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_name(path.name + ".part").write_bytes(data[: len(data) // 2])
+            part = path.with_name(path.name + ".part")
+            write(part)
+            os.truncate(part, part.stat().st_size // 2)
             raise KeyboardInterrupt
         left.pop()
-        replace(path, data)
+        replace(path, write)
 
-    monkeypatch.setattr(store, "replace_file", killed)
+    monkeypatch.setattr(atomic_write, "_replace", killed)
     with pytest.raises(KeyboardInterrupt):
         write_profile(place, original.manifest, tables_of(original))
     with pytest.raises(

@@ -252,12 +252,12 @@ def test_timeline_draws_the_schedule(profile: Profile, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--gamma", "high"], "wanted numbers between commas as --gamma"),
+        (["--gamma", "high"], "wanted --gamma as numbers separated by commas"),
         (["--gamma", ""], "wanted a number or a list of numbers as --gamma"),
         (["--gamma", "1.5"], "gamma is a probability"),
         (["--gamma", "nan"], "gamma is a probability"),
         (["--gamma", "0.5,0.6"], "wanted one gamma per head"),
-        (["--heads", "2,x"], "wanted whole numbers between commas as --heads"),
+        (["--heads", "2,x"], "wanted --heads as whole numbers separated by commas"),
         (["--heads", "3"], "no head at depth 3"),
         (["--heads", "4,2"], "a placement is a rising list"),
         (["--heads", "8"], "a head lies between the layers"),

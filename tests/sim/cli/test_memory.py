@@ -91,7 +91,7 @@ def test_what_is_assumed_can_be_set(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "message"),
     [
         (("--heads", "8,99"), "wanted rising depths of 1..31"),
-        (("--heads", "a"), "wanted whole numbers between commas as --heads"),
+        (("--heads", "a"), "wanted --heads as whole numbers separated by commas"),
         (("--context", "200000"), "llama-3.1-8b has 131072 positions"),
         (("--dtype", "int2"), "wanted one of fp32, bf16"),
         (("--reserve-gib", "inf"), "wanted --reserve-gib"),

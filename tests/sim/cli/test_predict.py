@@ -247,7 +247,7 @@ def test_the_error_of_the_branch_model_follows_the_heads(
         (["--trace", "PROFILE"], "in proportion with --map 2:8,4:16,6:24"),
         (["--trace", "PROFILE", "--map", "2:x"], "wanted --map as DEPTH:DEPTH"),
         (["--trace", "PROFILE", "--map", "2"], "wanted --map as DEPTH:DEPTH"),
-        (["--trace", "PROFILE", "--map", "2:8,2:9"], "--map names one twice"),
+        (["--trace", "PROFILE", "--map", "2:8,2:9"], "--map names a head twice"),
         (["--trace", "PROFILE", "--map", "3:8"], "no head at depth 3 (trained: 2, 4, 6)"),
         (["--trace", "PROFILE", "--map", "2:40"], "mapped to rising depths in 1..31, got 40"),
         (["--trace", "PROFILE", *MAP, "--heads", "2"], "no head at depth 2 (trained: 8, 24)"),

@@ -383,7 +383,7 @@ def test_what_a_fit_proves_is_told_before_the_answer(capsys: pytest.CaptureFixtu
         (["--layers", "8"], "wanted --layers and --depths"),
         (
             ["--layers", "8", "--depths", "2,x", "--agreement", "0.5"],
-            "wanted whole numbers between commas as --depths, got '2,x'",
+            "wanted --depths as whole numbers separated by commas, got '2,x'",
         ),
         (
             ["--layers", "8", "--depths", "", "--agreement", "0.5"],

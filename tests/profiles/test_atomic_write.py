@@ -1,0 +1,76 @@
+"""A reader sees a whole file or the one that was there before."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from adadecode.profiles.atomic_write import write_bytes, write_json, write_text, write_with
+from adadecode.profiles.errors import InputError
+
+
+def test_every_form_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+    place = tmp_path / "a" / "b" / "file"
+    write_bytes(place, b"\x00\xff")
+    assert place.read_bytes() == b"\x00\xff"
+    write_text(place, "größer\n")
+    assert place.read_text(encoding="utf-8") == "größer\n"
+    write_json(place, {"a": ["ü", 0.1]})
+    assert place.read_text(encoding="utf-8") == '{\n "a": [\n  "ü",\n  0.1\n ]\n}\n'
+    write_json(place, {"a": 1}, indent=None)
+    assert place.read_text() == '{"a": 1}\n'
+    write_with(place, lambda part: part.write_text("by a library"))
+    assert place.read_text() == "by a library"
+    assert list(place.parent.iterdir()) == [place]
+
+
+def test_what_was_there_stays_where_writing_fails(tmp_path: Path) -> None:
+    place = tmp_path / "file"
+    place.write_text("before")
+
+    def killed(part: Path) -> None:
+        part.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_with(place, killed)
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_json(place, object())
+    assert place.read_text() == "before"
+
+
+def test_a_full_disk_is_an_input_error_and_leaves_no_part(tmp_path: Path) -> None:
+    def full(part: Path) -> None:
+        part.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(InputError, match=r"cannot write .*file \(No space left.*: make room"):
+        write_with(tmp_path / "file", full)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is full")
+def test_a_device_is_written_to_directly() -> None:
+    write_text(Path(os.devnull), "x")
+    with pytest.raises(InputError, match=r"cannot write /dev/full \(No space left"):
+        write_text(Path("/dev/full"), "x")
+    assert not Path("/dev/full.part").exists()
+
+
+def test_a_file_in_the_place_of_a_folder_is_an_input_error(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("")
+    with pytest.raises(InputError, match="wanted a directory, .*x is a file.: name another place"):
+        write_json(tmp_path / "x" / "y", {})
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="cannot write .*: name another place"):
+        write_text(tmp_path / "folder", "")
+
+
+def test_json_is_read_back(tmp_path: Path) -> None:
+    value = {"a": [1, 2.5, None, True], "b": "text"}
+    write_json(tmp_path / "x", value)
+    assert json.loads((tmp_path / "x").read_bytes()) == value
