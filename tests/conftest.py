@@ -1,7 +1,12 @@
-"""What holds for every test: no clock decides, torch keeps to one thread, and the marker ``gpu`` skips where there is no GPU."""
+"""Settings and fixtures of all tests.
+
+Property tests have no deadline, torch keeps to one thread, compilers keep their caches inside the
+tree, and tests marked ``gpu`` are skipped where there is no GPU.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,27 +15,44 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from adadecode.profiles import Profile
+from tests.support.paths import ROOT
 from tests.support.synthetic_profile import full_profile
 
-# No test is timed: on a busy machine a deadline fails at random.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
+# No test is timed: on a busy machine a deadline fails at random. `make test` draws the same
+# examples every time; `make test-all` (--hypothesis-profile=thorough) draws more, and new ones
+# (see tests/support/property_tests.py).
+settings.register_profile(
+    "thorough", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.register_profile(
+    "quick", settings.get_profile("thorough"), derandomize=True, max_examples=25
+)
+settings.load_profile("quick")
+
+# What torch compiles is kept in the tree and shared by all test workers. It is found by its
+# content, so an old cache is only slower, never wrong. (numba keeps its own in __pycache__.)
+CACHE = ROOT / ".cache"
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(CACHE / "inductor"))
+os.environ.setdefault("TRITON_CACHE_DIR", str(CACHE / "triton"))
+# Compile in this process: the few small functions of the tests do not repay a pool of processes
+# that each import torch.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Profile:
-    """A whole profile with rows in every table; not to be changed."""
+    """Return a whole profile with rows in every table; tests do not change it."""
     return full_profile(tmp_path_factory.mktemp("profile") / "p")
 
 
 @pytest.fixture
 def folder(original: Profile, tmp_path: Path) -> Path:
-    """A copy, to be changed."""
+    """Return the folder of a copy of ``original`` that a test may change."""
     return Path(shutil.copytree(original.path, tmp_path / "copy"))
 
 
-def why_no_gpu() -> str | None:
-    """The reason to skip a gpu test here, or None where it can run."""
+def skip_reason_without_gpu() -> str | None:
+    """Return why a test marked ``gpu`` cannot run here, or None where it can."""
     try:
         import torch
     except ImportError:
@@ -41,17 +63,17 @@ def why_no_gpu() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests marked ``gpu`` where they cannot run."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
-    reason = (
-        why_no_gpu() if marked else None
-    )  # torch takes seconds to import: only ask where it matters
+    if not marked:
+        return  # importing torch takes seconds
+    reason = skip_reason_without_gpu()
     if reason:
         for item in marked:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_collection_finish() -> None:
+    """Give torch one thread: sums have the same order everywhere, and workers do not compete."""
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(
-            1
-        )  # sums in the same order everywhere, and no fight between test workers
+        sys.modules["torch"].set_num_threads(1)

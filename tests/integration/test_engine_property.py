@@ -6,7 +6,7 @@ from functools import cache
 from itertools import pairwise
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedModel
 
@@ -14,6 +14,7 @@ from adadecode.engine.decoding.decoder import AdaDecoder, Generation
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.sim.core.design import RUNNABLE, Policy
 from tests.support.models import N_LAYERS, VOCABULARY, greedy_text, random_heads, tiny_model
+from tests.support.property_tests import examples
 
 MOST_TOKENS = 20
 prompts = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=20)
@@ -65,7 +66,7 @@ def generate(
     return decoder.generate(torch.tensor([prompt]), budget, eos_token_id=eos, **design)  # type: ignore[arg-type]
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     prompt=prompts,
     scale=st.sampled_from([0.0, 0.3, 1.0, 3.0, 30.0]),
@@ -84,7 +85,7 @@ def test_the_text_is_the_models_own(
     ]
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(prompt=prompts, at=st.integers(0, MOST_TOKENS - 1), design=designs())
 def test_the_text_ends_at_its_first_eos(
     prompt: list[int], at: int, design: dict[str, object]

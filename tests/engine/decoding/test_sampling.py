@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -26,6 +26,7 @@ from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Check, Draft, Outcome, Run, Schedule, Verdict, Verify, Work
 from tests.support.hash_model import designs, dice, drive
 from tests.support.models import random_prompt, tiny_model
+from tests.support.property_tests import examples
 
 ALMOST_ONE = math.nextafter(1.0, 0.0)
 
@@ -77,17 +78,17 @@ class Lists(TorchFunctionMode):
 
 
 @pytest.mark.parametrize(
-    "chooser", [Greedy(), Sampler(Sampling(seed=1)), Sampler(Sampling(top_k=3, top_p=0.9, seed=1))]
+    "selector", [Greedy(), Sampler(Sampling(seed=1)), Sampler(Sampling(top_k=3, top_p=0.9, seed=1))]
 )
-def test_a_token_a_check_and_a_verdict_are_one_read_each(chooser: Greedy | Sampler) -> None:
+def test_a_token_a_check_and_a_verdict_are_one_read_each(selector: Greedy | Sampler) -> None:
     logits = torch.randn((2, 50), generator=torch.Generator().manual_seed(0))
     reads, counts = Reads(), []
     with reads, reads.lists:
-        chooser.first(logits[0])
+        selector.first(logits[0])
         counts.append(reads.count)
-        draft = chooser.draft(logits[0], 7)
+        draft = selector.draft(logits[0], 7)
         counts.append(reads.count)
-        chooser.verdict(logits, Verify(7, 9, (draft.token,)))
+        selector.verdict(logits, Verify(7, 9, (draft.token,)))
         counts.append(reads.count)
     assert counts == [1, 2, 3]
 
@@ -102,7 +103,7 @@ def test_a_drafts_confidence_is_its_tokens_probability() -> None:
 # ---- the transforms ----
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     logits=st.lists(
         st.one_of(st.floats(-30, 30), st.integers(-3, 3).map(float)), min_size=1, max_size=12
@@ -145,7 +146,7 @@ def test_a_token_without_a_logit_is_never_drawn() -> None:
 # ---- the draw ----
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.lists(st.sampled_from([0.0, 1e-300, 1e-17, 0.1, 1 / 3, 1.0]), min_size=1, max_size=9),
     st.floats(0.0, ALMOST_ONE),
@@ -283,7 +284,7 @@ def test_a_sampled_end_that_does_not_hold_ends_nothing() -> None:
     assert schedule.tokens == [9, 8, 3]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(designs(), st.integers(0, 10**6), st.booleans())
 def test_what_an_unsure_head_says_changes_nothing(
     case: tuple[Design, int], seed: int, sampled: bool

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adadecode.engine.decoding.decoder import AdaDecoder
@@ -26,6 +26,7 @@ from adadecode.sim.replay.simulation import Replay, ReplayedRun
 from adadecode.sim.synthetic.head_model import HeadModel
 from adadecode.sim.synthetic.trace_generator import alike, write_synthetic
 from tests.support.paths import DEMO_PROFILE
+from tests.support.property_tests import examples
 from tests.support.recordings import imported
 from tests.support.small_shape import N_LAYERS, VOCABULARY, tiny_shape
 
@@ -83,7 +84,7 @@ def designs(draw: st.DrawFn) -> Design:
     )
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(design=designs(), prompt=st.integers(0, 7))
 def test_rounds_are_the_simulators(
     decoder: AdaDecoder, script: Script, design: Design, prompt: int

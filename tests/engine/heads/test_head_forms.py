@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from torch.nn import functional as F
@@ -39,6 +39,7 @@ from tests.support.models import (
     random_prompt,
     tiny_model,
 )
+from tests.support.property_tests import examples
 from tests.support.synthetic_profile import synthetic_profile
 from tests.support.training_run import DEPTHS, PROMPTS, SETTINGS, letter_tokenizer
 
@@ -189,7 +190,7 @@ def test_sampling_with_a_shortlist_runs_and_repeats(decoder: AdaDecoder) -> None
 # -- int8 ----------------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(
     rows=st.integers(1, 150),
     width=st.integers(1, 100),

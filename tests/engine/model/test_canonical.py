@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adadecode.engine.decoding.decoder import AdaDecoder
@@ -17,6 +17,7 @@ from adadecode.engine.model.canonical import ROWS, CanonicalModel, Pass
 from adadecode.profiles.errors import InputError, UnsupportedModel
 from adadecode.sim.core.design import Design, Policy
 from tests.support.models import N_LAYERS, greedy_text, random_heads, random_prompt, tiny_model
+from tests.support.property_tests import examples
 
 VANILLA = Design.of(Policy.VANILLA)
 DESIGNS = (
@@ -95,7 +96,7 @@ def test_natively_the_bits_do_depend_on_the_batch() -> None:
 
 
 @given(start=st.integers(0, 300), n=st.integers(1, ROWS), spare=st.integers(0, ROWS))
-@settings(max_examples=200)
+@examples(200)
 def test_a_position_has_its_row_whatever_the_pass(start: int, n: int, spare: int) -> None:
     now = Pass.of(
         start,

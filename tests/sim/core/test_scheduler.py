@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adadecode.profiles.errors import DesignError
@@ -22,6 +22,7 @@ from adadecode.sim.core.scheduler import (
     Work,
 )
 from tests.support.hash_model import FIRST, N_PROMPT, ToyModel, designs, drive, vanilla_text
+from tests.support.property_tests import examples
 
 
 def scripted(
@@ -335,7 +336,7 @@ def test_a_head_at_the_last_layer_is_refused() -> None:
 # ---- properties: any design, any text ----
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(
     designs(),
     st.integers(0, 10**6),
@@ -353,7 +354,7 @@ def test_the_text_is_always_the_last_layers(
     assert schedule.tokens == vanilla_text(model, budget, eos)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     designs(verify=False),
     st.integers(0, 10**6),
@@ -372,7 +373,7 @@ def test_unverified_reads_nothing_stale_and_keeps_to_the_budget(
     assert not any(token in eos for token in schedule.tokens[:-1])
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(designs(), st.integers(0, 10**6), st.integers(2, 40))
 def test_a_round_reports_what_was_handed_out(
     case: tuple[Design, int], seed: int, budget: int

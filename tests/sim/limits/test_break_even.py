@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from adadecode.sim.core.design import Design
@@ -13,6 +13,7 @@ from adadecode.sim.limits.break_even import break_even, break_evens
 from adadecode.sim.limits.time_breakdown import WORK_KINDS, Billing
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.compiled import CompiledReplay
+from tests.support.property_tests import examples
 from tests.support.scaled_latency import Scaled
 from tests.support.synthetic_profile import synthetic_profile
 
@@ -69,7 +70,7 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     gamma=st.sampled_from([0.1, 0.5, 0.8, 0.95]),
     kind=st.sampled_from(list(WORK_KINDS)),
 )
-@settings(max_examples=40)
+@examples(40)
 def test_at_the_factor_the_simulator_predicts_no_speedup(
     predictor: Predictor, placement: set[int], gamma: float, kind: str
 ) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adadecode.profiles import LatencyTable, Profile, write_profile
@@ -23,6 +23,7 @@ from adadecode.sim.replay.price_list import TIME_PARTS, PriceList
 from adadecode.sim.replay.pricer import Pricer
 from adadecode.sim.replay.simulation import Replay, ReplayedRun
 from adadecode.sim.replay.work_histogram import WorkHistogram
+from tests.support.property_tests import examples
 from tests.support.synthetic_profile import EOS, synthetic_profile
 
 L = 8
@@ -162,7 +163,7 @@ def kinds(work: WorkHistogram) -> Counter[tuple[int, ...]]:
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(design=any_design())
 def test_every_piece_of_work_is_the_simulators(both: Both, design: Design) -> None:
     """All policies and prompts, greedy and sampled, with branches recorded, half recorded and drawn: work, reuse, contexts, modelled rounds, counts."""
@@ -205,7 +206,7 @@ def test_every_piece_of_work_is_the_simulators(both: Both, design: Design) -> No
             ] == [lost[kind] for kind in (RUN, CHECK, VERIFY)]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(designs=st.lists(any_design(), min_size=1, max_size=4))
 def test_the_price_is_the_simulators(both: Both, designs: list[Design]) -> None:
     """Seconds of several designs counted together, and those of modelled rounds, to 1e-9."""

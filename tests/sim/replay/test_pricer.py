@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adadecode.sim.core.scheduler import Check, Run, Verify, Work
 from adadecode.sim.replay.pricer import Pricer
+from tests.support.property_tests import examples
 
 
 class Formula:
@@ -93,7 +94,7 @@ def walks(draw: st.DrawFn) -> tuple[list[int], list[Work]]:
     return boundaries, works
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(walks())
 def test_pricing_is_the_direct_sum(case: tuple[list[int], list[Work]]) -> None:
     """Each piece of work costs what the definition says, to 1e-12."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import simpy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adadecode.profiles import LatencyTable, Profile
@@ -27,6 +27,7 @@ from adadecode.sim.replay.simulation import (
 )
 from tests.support.handmade import Constant, one_text
 from tests.support.hash_model import decode_and_record, designs
+from tests.support.property_tests import examples
 from tests.support.synthetic_profile import synthetic_profile
 
 FIGURE_2 = {(1, 2): (0.9, 11), (2, 1): (0.9, 12)}
@@ -99,7 +100,7 @@ def test_events_are_kept_only_where_asked_for(trace: Trace, latency: LatencyTabl
     assert replay(trace, latency, TWO_HEADS_OF_THREE, [1])[0].events == ()
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(
     gamma=st.sampled_from([0.0, 0.4, 0.7, 0.9, 1.0]),
     heads=st.sets(st.sampled_from([2, 4, 6])),
@@ -147,7 +148,7 @@ def schedule_of(trace: Trace, prompt: int, design: Design) -> Schedule:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     designs(),
     st.integers(0, 10**6),
@@ -166,7 +167,7 @@ def test_a_replay_has_the_rounds_of_the_decoding_it_was_recorded_from(
     assert not run.left_text
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(designs(), st.integers(0, 10**6), st.integers(2, 40))
 def test_gamma_one_costs_what_vanilla_costs(
     case: tuple[Design, int], seed: int, tokens: int
