@@ -23,14 +23,7 @@ from adadecode.sim.hardware.device_latency import (
 )
 from adadecode.sim.hardware.latency_points import Points
 from adadecode.sim.hardware.precision import Precision
-from adadecode.sim.hardware.provenance import (
-    attends,
-    device_of,
-    form_of,
-    is_eager,
-    precision_of,
-    shape_of,
-)
+from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.hardware.roofline import UNMEASURED, Carrier, Interval
 
 REACH = 8
@@ -49,6 +42,7 @@ def carried_latencies(
     profile: Profile,
     target: Device,
     *,
+    origin: Provenance | None = None,
     source: str | None = None,
     model: str | None = None,
     dtype: str | None = None,
@@ -57,31 +51,43 @@ def carried_latencies(
     depths: Sequence[int],
     form: HeadForm | None = None,
 ) -> DeviceLatencies:
-    """A profile's latencies on ``target``.
+    """Carry a profile's latencies to ``target``.
 
-    source, model: device and model, where the profile does not say. dtype: of the weights there, where it is another one. max_context, max_tokens: the
-    longest context (and prompt) and the largest batch that will be asked for. depths, form: of the heads, form as timed where None. The device and dtype of the recording, with
-    all of that measured, gives the recording itself.
+    The device and number format of the recording, with all of that measured, give the recording
+    itself.
 
-    Raises DeviceError (unknown, or without the dtype), ShapeError, DesignError for a head outside the model, and LatencyError for work farther than
-    ``REACH`` beyond what was measured.
+    Args:
+        profile: The recording.
+        target: The device to carry them to.
+        origin: The provenance of the recording, where the caller has it.
+        dtype: Format of the weights on the target; as recorded by default.
+        max_context: Longest context (and prompt) that will be needed.
+        max_tokens: Largest batch that will be needed.
+        depths: Depths of the heads.
+        form: Form of the heads; as timed by default.
+
+    Raises:
+        DeviceError: If a device is unknown or lacks the format.
+        ShapeError: If the shape of the model is unknown.
+        DesignError: If a head lies outside the model.
+        LatencyError: If something lies farther than `REACH` times beyond what was measured.
     """
-    here, shape = device_of(profile, source), shape_of(profile, model)
+    origin = origin or Provenance.of(profile, source, model)
+    here, shape, was = origin.require_device(), origin.require_shape(), origin.require_precision()
     check_range(shape, max_context, max_tokens, depths)
-    was = precision_of(profile)
     now = was if dtype is None else Precision.of(dtype, was.activations)
-    timed = form_of(profile)
+    timed = origin.timed_form
     heads = timed if form is None else form
     carrier = Carrier(
         source=here,
         target=target,
         source_dtype=was.activations,
         target_dtype=now.activations,
-        eager=is_eager(profile),
+        eager=origin.is_eager,
     )
     work = CarriedLatencies(
         table=LatencyTable.from_samples(profile.latency, profile.n_layers),
-        attends=attends(profile),
+        attends=origin.attends,
         carrier=carrier,
         cost=was.cost(shape, timed),
         target_cost=now.cost(shape, heads),

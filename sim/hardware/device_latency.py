@@ -16,10 +16,7 @@ from adadecode.profiles.latency import LatencyTable
 from adadecode.profiles.store import Profile
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.precision import Precision
-from adadecode.sim.hardware.provenance import (
-    attends,
-    machine_of,
-)
+from adadecode.sim.hardware.provenance import Provenance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +38,24 @@ class DeviceLatencies:
         return self.tables["middle"]
 
 
-def measured_latencies(profile: Profile) -> DeviceLatencies:
-    """The latencies of a recording, on the machine it was made on. Raises ProfileError for imported operator times, which no design can be priced with."""
-    if not attends(profile):
+def measured_latencies(profile: Profile, origin: Provenance | None = None) -> DeviceLatencies:
+    """Return the latencies of a recording, on the machine it was made on.
+
+    Args:
+        profile: The recording.
+        origin: Its provenance, where the caller has it.
+
+    Raises:
+        ProfileError: If the profile holds imported operator times, which price no design.
+    """
+    origin = origin or Provenance.of(profile)
+    if not origin.attends:
         raise ProfileError(
-            f"{profile.path} holds times of single operators, without attention, heads and verification: name a device to carry them to with --to"
+            f"{profile.path} holds times of single operators, without attention, heads and "
+            "verification: name a device to carry them to with --to"
         )
     table = LatencyTable.from_samples(profile.latency, profile.n_layers)
-    return DeviceLatencies(device=machine_of(profile), basis="measured", tables={"middle": table})
+    return DeviceLatencies(device=origin.machine, basis="measured", tables={"middle": table})
 
 
 def round_down_note(now: Precision) -> str:

@@ -1,145 +1,297 @@
-"""Where a profile's latencies are from: its device, its model, its number format, and whether it holds all that a design needs."""
+"""Where a profile's figures are from: its device, its model, its number format, and how it was run.
+
+`Provenance.of` reads all of this from a profile once. The object is then passed on, so that nothing
+is looked up or checked twice.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
 
 from adadecode.profiles.catalog.devices import Device, catalogue, find_device
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.catalog.models import find_model
-from adadecode.profiles.errors import DeviceError, ShapeError
+from adadecode.profiles.errors import DeviceError, InputError, ShapeError
 from adadecode.profiles.store import Profile
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.precision import Precision
 
+_Found = TypeVar("_Found")
 
-def device_of(profile: Profile, said: str | None = None) -> Device:
-    """The device that a profile was recorded on, or is said to have been where it does not tell.
 
-    Raises DeviceError where neither tells, or both do and differ.
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What a profile's figures were measured on, and how. Build it with `of`.
+
+    What a profile does not tell is None. The ``require_...`` methods return it, or raise with what
+    to do, so that only those who need it must ask the user for it.
+
+    Attributes:
+        path: Directory of the profile, for messages.
+        machine: The device in the words of the catalogue, or of the profile where the catalogue
+            does not know it.
+        device: The device in the catalogue, or None.
+        shape: The shape of the model, or None.
+        precision: The number format that the model ran in. Packed weights count; a synthetic text,
+            which no model said, has BF16, like everything whose format is unknown. None where the
+            profile names a format that this program does not know.
+        timed_form: Form of the heads that were timed.
+        trace_form: Form of the heads whose outputs the trace holds. It differs from ``timed_form``
+            in a scripted recording, which followed the decisions of another one.
+        is_eager: Whether the host started the model kernel by kernel.
+        attends: Whether the measured layers attend to their context. Imported operator times do
+            not.
+        is_synthetic: Whether the text was drawn (`adadecode.sim.synthetic.trace_generator`).
+        script: Whose decisions the runs followed, in words; None where the model decided.
+        sampling: How the texts were sampled, in words; None where they are greedy.
+        problems: Why the device, shape or precision is unknown, by its name.
     """
-    told = _told(profile)
-    by_title = {device.title.lower(): device for device in catalogue().values()}
-    known = None
-    if told in catalogue() or told.lower() in by_title:
-        known = catalogue().get(told) or by_title[told.lower()]
-    if said is not None:
-        device = find_device(said)
-        if known is not None and device != known:
-            raise DeviceError(
-                f"{profile.path} was recorded on {known.name}, not on {device.name}: leave --from out"
+
+    path: Path
+    machine: str
+    device: Device | None
+    shape: ModelShape | None
+    precision: Precision | None
+    timed_form: HeadForm
+    trace_form: HeadForm
+    is_eager: bool
+    attends: bool
+    is_synthetic: bool
+    script: str | None
+    sampling: str | None
+    problems: Mapping[str, str] = field(repr=False, hash=False)
+
+    @classmethod
+    def of(
+        cls, profile: Profile, source: str | Device | None = None, model: str | None = None
+    ) -> Provenance:
+        """Read a profile's provenance.
+
+        Args:
+            profile: The recording.
+            source: The device it was recorded on, where it does not say: a name of the catalogue,
+                ``FILE.toml``, or the device itself.
+            model: The model it was recorded with, where it does not say: as `find_model` takes it.
+
+        Raises:
+            DeviceError: If ``source`` is unknown, or contradicts the profile.
+            ShapeError: If ``model`` is unknown, or contradicts the profile.
+            HeadsError: If the heads have a form that this program does not know.
+        """
+        manifest, problems = profile.manifest, dict[str, str]()
+        recorded = _recorded_device(profile)
+        device = recorded
+        if source is not None:
+            device = _source_device(profile, source, recorded)
+        elif recorded is None:
+            problems["device"] = (
+                f"{profile.path} was recorded on {_device_name(profile) or 'a machine'} that the "
+                "catalogue does not know: say which device it was with --from, a name or FILE.toml"
             )
-        return device
-    if known is not None:
-        return known
-    raise DeviceError(
-        f"{profile.path} was recorded on {told or 'a machine'} that the catalogue does not know: say which device it was with --from, a name or FILE.toml"
-    )
+        if model is None:
+            shape = _optional("shape", lambda: _recorded_shape(profile), problems)
+        else:
+            shape = _named_shape(profile, model)
+        timed = _form(manifest["heads"])
+        spoke = _form(manifest.get("scripted") or manifest["heads"])
+        return cls(
+            path=profile.path,
+            machine=recorded.name if recorded is not None else _machine_name(profile),
+            device=device,
+            shape=shape,
+            precision=_optional("precision", lambda: _precision(profile), problems),
+            timed_form=timed,
+            trace_form=spoke,
+            is_eager=manifest.get("graphs") in ("eager", "static"),
+            attends=manifest.get("attention") != "excluded",
+            is_synthetic=bool(manifest.get("synthetic")),
+            script=_script(manifest.get("scripted"), spoke, timed),
+            sampling=_sampling(manifest.get("sampling")),
+            problems=problems,
+        )
+
+    def require_device(self) -> Device:
+        """Return the device. Raises DeviceError where it is unknown."""
+        if self.device is None:
+            raise DeviceError(self.problems["device"])
+        return self.device
+
+    def require_shape(self) -> ModelShape:
+        """Return the shape of the model. Raises ShapeError where it is unknown."""
+        if self.shape is None:
+            raise ShapeError(self.problems["shape"])
+        return self.shape
+
+    def require_precision(self) -> Precision:
+        """Return the number format. Raises DeviceError where it is unknown."""
+        if self.precision is None:
+            raise DeviceError(self.problems["precision"])
+        return self.precision
 
 
-def machine_of(profile: Profile) -> str:
-    """The device in the words of the catalogue, or of the profile where the catalogue does not know it."""
+def _optional(name: str, find: Callable[[], _Found], problems: dict[str, str]) -> _Found | None:
+    """Return what is found, or None with the reason noted under ``name``."""
     try:
-        return device_of(profile).name
-    except DeviceError:
-        host = (profile.manifest["hardware"].get("before") or {}).get("host", {}).get("cpu")
-        return str(host or _told(profile) or "an unknown machine")
+        return find()
+    except InputError as error:
+        problems[name] = str(error)
+        return None
 
 
-def _told(profile: Profile) -> str:
-    """What the profile calls its device; empty where it calls it nothing."""
+def _device_name(profile: Profile) -> str:
+    """Return what the profile calls its device; empty where it calls it nothing."""
     hardware = profile.manifest["hardware"]
     return str(
         hardware.get("device") or (hardware.get("before") or {}).get("gpu", {}).get("name") or ""
     )
 
 
-def shape_of(profile: Profile, said: str | None = None) -> ModelShape:
-    """The shape of a profile's model, as it is said to be, as it was imported, by its config, or by its name.
+def _machine_name(profile: Profile) -> str:
+    """Return the name of a machine that is not in the catalogue: its processor, or its device."""
+    host = (profile.manifest["hardware"].get("before") or {}).get("host", {}).get("cpu")
+    return str(host or _device_name(profile) or "an unknown machine")
 
-    Raises ShapeError, also where what is said is another one's.
-    """
+
+def _recorded_device(profile: Profile) -> Device | None:
+    """Return the device of the catalogue that the profile names, by name or by title."""
+    name, known = _device_name(profile), catalogue()
+    by_title = {device.title.lower(): device for device in known.values()}
+    return known.get(name) or by_title.get(name.lower())
+
+
+def _source_device(profile: Profile, source: str | Device, recorded: Device | None) -> Device:
+    device = source if isinstance(source, Device) else find_device(source)
+    if recorded is not None and device != recorded:
+        raise DeviceError(
+            f"{profile.path} was recorded on {recorded.name}, not on {device.name}: "
+            "leave --from out"
+        )
+    return device
+
+
+def _recorded_shape(profile: Profile) -> ModelShape:
+    """Return the shape as it was imported, or by the config or the name of the model."""
     about = profile.manifest["model"]
-    if said is None and about.get("shape"):
+    if about.get("shape"):
         return ModelShape(**about["shape"])
-    shape = find_model(said) if said else find_model(about["config"] or str(about["name"]))
-    parameters = about.get("n_parameters")
+    shape = find_model(about["config"] or str(about["name"]))
+    return _checked_shape(profile, shape, parameters=None)
+
+
+def _named_shape(profile: Profile, model: str) -> ModelShape:
+    parameters = profile.manifest["model"].get("n_parameters")
+    return _checked_shape(profile, find_model(model), parameters)
+
+
+def _checked_shape(profile: Profile, shape: ModelShape, parameters: int | None) -> ModelShape:
+    """Return the shape once its layers, and its parameters where given, are the recorded ones."""
+    about = profile.manifest["model"]
     if shape.n_layers != profile.n_layers or (
-        said and parameters and abs(shape.total_parameters / parameters - 1) > 0.01
+        parameters and abs(shape.total_parameters / parameters - 1) > 0.01
     ):
         raise ShapeError(
-            f"{profile.path} is of {about['name']} ({profile.n_layers} layers, {parameters} parameters), "
-            f"{shape.name} has {shape.n_layers} layers and {shape.total_parameters} parameters: name the model that was recorded"
+            f"{profile.path} is of {about['name']} ({profile.n_layers} layers, "
+            f"{about.get('n_parameters', 'unknown')} parameters), {shape.name} has "
+            f"{shape.n_layers} layers and {shape.total_parameters} parameters: "
+            "name the model that was recorded"
         )
     return shape
 
 
-def precision_of(profile: Profile) -> Precision:
-    """The number format of a recording, packed weights as the manifest tells them; of a synthetic text, which no model spoke, BF16, as wherever nobody says.
-
-    Raises DeviceError for one that is unknown.
-    """
-    dtype = "bf16" if is_synthetic(profile) else str(profile.manifest["dtype"])
-    return Precision.of(str(profile.manifest.get("weights") or dtype), dtype)
+def _precision(profile: Profile) -> Precision:
+    manifest = profile.manifest
+    dtype = "bf16" if manifest.get("synthetic") else str(manifest["dtype"])
+    return Precision.of(str(manifest.get("weights") or dtype), dtype)
 
 
-def is_synthetic(profile: Profile) -> bool:
-    """Whether its text was drawn (`adadecode.sim.synthetic.trace_generator`), not recorded."""
-    return bool(profile.manifest.get("synthetic"))
+def _form(about: Mapping[str, Any]) -> HeadForm:
+    """Return the form of some heads; full where the manifest holds none."""
+    form = about.get("form") or {}
+    return HeadForm(shortlist=form.get("shortlist"), dtype=form.get("dtype"))
 
 
-def script_of(profile: Profile) -> str | None:
-    """Whose decisions its runs followed (`adadecode.engine.decoding.scripted`), in words; None where the model decided for itself. Raises HeadsError."""
-    about = profile.manifest.get("scripted")
+def _script(about: Mapping[str, Any] | None, spoke: HeadForm, timed: HeadForm) -> str | None:
     if not about:
         return None
-    heads = ", ".join(f"{head} at {place}" for head, place in about["map"].items())
-    said, timed = said_form_of(profile), form_of(profile)
-    other = (
-        ""
-        if said == timed
-        else f", {said.label} ones: those timed are {timed.label}, and would decide otherwise"
+    heads = ", ".join(f"{head} at {depth}" for head, depth in about["map"].items())
+    other = ""
+    if spoke != timed:
+        other = f", {spoke.label} ones: those timed are {timed.label}, and would decide otherwise"
+    return (
+        f"scripted: decisions of {about['profile']} ({about['model']}, {about['n_layers']} layers),"
+        f" its heads {heads}{other}"
     )
-    return f"scripted: decisions of {about['profile']} ({about['model']}, {about['n_layers']} layers), its heads {heads}{other}"
 
 
-def sampling_of(profile: Profile) -> str | None:
-    """How its texts were sampled, in words; None where they are greedy."""
-    about = profile.manifest.get("sampling")
+def _sampling(about: Mapping[str, Any] | None) -> str | None:
     if about is None:
         return None
-    words = [
+    limits = [
         f"{name} {about[key]:g}"
         for name, key in (("top-k", "top_k"), ("top-p", "top_p"))
         if about.get(key) is not None
     ]
     return ", ".join(
-        [f"sampled at temperature {about['temperature']:g}", *words, f"seed {about['seed']}"]
+        [f"sampled at temperature {about['temperature']:g}", *limits, f"seed {about['seed']}"]
     )
 
 
+# Kept until every caller carries a Provenance.
+
+
+def device_of(profile: Profile, source: str | None = None) -> Device:
+    """Return the device of a profile. Raises DeviceError."""
+    return Provenance.of(profile, source).require_device()
+
+
+def machine_of(profile: Profile) -> str:
+    """Return the name of a profile's machine."""
+    return Provenance.of(profile).machine
+
+
+def shape_of(profile: Profile, model: str | None = None) -> ModelShape:
+    """Return the shape of a profile's model. Raises ShapeError."""
+    return Provenance.of(profile, model=model).require_shape()
+
+
+def precision_of(profile: Profile) -> Precision:
+    """Return the number format of a recording. Raises DeviceError."""
+    return Provenance.of(profile).require_precision()
+
+
+def is_synthetic(profile: Profile) -> bool:
+    """Return whether a profile's text was drawn."""
+    return Provenance.of(profile).is_synthetic
+
+
+def script_of(profile: Profile) -> str | None:
+    """Return whose decisions a profile's runs followed."""
+    return Provenance.of(profile).script
+
+
+def sampling_of(profile: Profile) -> str | None:
+    """Return how a profile's texts were sampled."""
+    return Provenance.of(profile).sampling
+
+
 def form_of(profile: Profile) -> HeadForm:
-    """The form of the heads that were timed. Raises HeadsError for one that this program does not know."""
-    return _form(profile.manifest["heads"])
+    """Return the form of the heads that were timed."""
+    return Provenance.of(profile).timed_form
 
 
 def said_form_of(profile: Profile) -> HeadForm:
-    """The form of the heads whose answers the trace holds: of the recording's that was followed, where decisions are another's. Raises HeadsError."""
-    return _form(profile.manifest.get("scripted") or profile.manifest["heads"])
-
-
-def _form(about: Mapping[str, Any]) -> HeadForm:
-    """What is told as ``form``; full where nothing is."""
-    told = about.get("form") or {}
-    return HeadForm(shortlist=told.get("shortlist"), dtype=told.get("dtype"))
+    """Return the form of the heads that spoke."""
+    return Provenance.of(profile).trace_form
 
 
 def attends(profile: Profile) -> bool:
-    """Whether the measured layers attend to their context; imported operator times do not."""
-    return profile.manifest.get("attention") != "excluded"
+    """Return whether the measured layers attend."""
+    return Provenance.of(profile).attends
 
 
 def is_eager(profile: Profile) -> bool:
-    """Whether the model was driven kernel by kernel from the host."""
-    return profile.manifest.get("graphs") in ("eager", "static")
+    """Return whether the host drove the model."""
+    return Provenance.of(profile).is_eager
