@@ -1,0 +1,338 @@
+"""Every column of every table of a profile: its name, type, unit and meaning.
+
+`adadecode.profiles.schema` makes the Parquet schemas from these records, and the documentation its
+page on the profile format.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Column(NamedTuple):
+    """One column of a table.
+
+    Attributes:
+        name: Its name in the Parquet file and in the data frame.
+        type: ``int32``, ``float64``, ``bool`` or ``text``; ``list[int32]`` and so on where a row
+            holds several (tuples in the data frame).
+        meaning: What it holds, as a phrase for the documentation.
+        unit: Unit of its numbers; empty where they have none.
+    """
+
+    name: str
+    type: str
+    meaning: str
+    unit: str = ""
+
+
+class TableColumns(NamedTuple):
+    """One table of a profile.
+
+    Attributes:
+        row: What one row is, as a sentence for the documentation.
+        columns: Its columns, in order.
+    """
+
+    row: str
+    columns: tuple[Column, ...]
+
+
+_PROMPT = Column("prompt", "int32", "number of the prompt, as in `prompts`")
+_REPEAT = Column("repeat", "int32", "number of the repeat")
+
+DESIGN_COLUMNS = (
+    Column("policy", "text", "`vanilla`, `adadecode` or `fixed`"),
+    Column(
+        "placement",
+        "list[int32]",
+        "depths of the heads in use, rising; empty for `vanilla`",
+        "layers",
+    ),
+    Column(
+        "gammas",
+        "list[float64]",
+        "confidence threshold of each head, in the order of `placement`",
+        "probability",
+    ),
+    Column("cap", "int32", "most drafts in a round", "drafts"),
+    Column(
+        "verify",
+        "bool",
+        "whether the last layer verifies the drafts (false only in an ablation)",
+    ),
+)
+"""Columns that together name a design, the same in several tables."""
+
+_LATENCY = TableColumns(
+    "One row is one raw sample of one piece of work, timed inside the decode loop.",
+    (
+        Column(
+            "kind",
+            "text",
+            "what was timed: `embed` (token embedding), `layer` (one decoder layer), `head` (one "
+            "check of a head), `verify` (final norm, LM head and argmax), `prefill` (a whole "
+            "prompt to its first token) or `host` (what one piece of work costs outside the model)",
+        ),
+        Column(
+            "layer",
+            "int32",
+            "0-based layer for `layer`, depth of the head for `head`; -1 where it means nothing",
+        ),
+        Column("n_tokens", "int32", "tokens computed at once", "tokens"),
+        Column(
+            "context",
+            "int32",
+            "positions attended to: the last of the tokens stands at position `context` - 1; 0 "
+            "where it means nothing",
+            "positions",
+        ),
+        Column(
+            "reuse",
+            "int32",
+            "layers run since this layer last ran, itself included: fewer when a shallow exit "
+            "comes back to it while its weights are still in the cache; 0 where it means nothing",
+            "layers",
+        ),
+        Column(
+            "repeat",
+            "int32",
+            "number of the visit, a stretch of time in which every point is measured once",
+        ),
+        Column("seconds", "float64", "measured time", "s"),
+    ),
+)
+
+_PROMPTS = TableColumns(
+    "One row is one prompt, and how its continuation ended.",
+    (
+        _PROMPT._replace(meaning="number of the prompt"),
+        Column("domain", "text", "kind of text, as the prompt file names it"),
+        Column("n_prompt", "int32", "tokens of the prompt", "tokens"),
+        Column("n_output", "int32", "tokens generated, the first one included", "tokens"),
+        Column(
+            "ended",
+            "bool",
+            "whether the text ended by itself, with an end token, and not by its budget",
+        ),
+        Column("first_token", "int32", "the token that the prefill gives", "token id"),
+        Column("sha256", "text", "digest of the prompt's token ids; the text itself is not stored"),
+        Column(
+            "max_new_tokens", "int32", "most tokens to generate, the first one included", "tokens"
+        ),
+    ),
+)
+
+_TRACE = TableColumns(
+    "One row is what one head predicts before one committed token. Every trained head is asked at "
+    "every position, whatever exit was taken, so that any design can be replayed from these rows.",
+    (
+        _PROMPT,
+        Column(
+            "output",
+            "int32",
+            "number of the generated token, from 1 on; token 0 comes from the prefill",
+        ),
+        Column(
+            "depth",
+            "int32",
+            "layers computed before the head is asked; the number of layers of the model stands "
+            "for the last layer itself",
+            "layers",
+        ),
+        Column("token", "int32", "the most likely token according to the head", "token id"),
+        Column(
+            "confidence",
+            "float64",
+            "probability of that token according to the head",
+            "probability",
+        ),
+        Column("agrees", "bool", "whether the last layer predicts the same token"),
+        Column(
+            "acceptance",
+            "float64",
+            "sum over the vocabulary of the smaller of the head's and the last layer's "
+            "probability: how likely a drafted token is accepted when sampling",
+            "probability",
+        ),
+    ),
+)
+
+_BRANCHES = TableColumns(
+    "One row is what one head predicts after a wrong draft, off the committed text.",
+    (
+        _PROMPT,
+        Column(
+            "output", "int32", "number of the generated token where the first wrong draft stands"
+        ),
+        Column("path", "list[int32]", "the drafts from there on, the wrong one first", "token ids"),
+        Column("depth", "int32", "layers computed before the head is asked", "layers"),
+        Column("token", "int32", "the most likely token after that path", "token id"),
+        Column(
+            "confidence",
+            "float64",
+            "probability of that token according to the head",
+            "probability",
+        ),
+    ),
+)
+
+_RUNS = TableColumns(
+    "One row is one timed run of one design on one prompt.",
+    (
+        *DESIGN_COLUMNS,
+        _PROMPT,
+        _REPEAT._replace(
+            meaning="number of the repeat; the runs of one repeat follow each other within seconds"
+        ),
+        Column(
+            "instrumented",
+            "bool",
+            "whether each piece of work was timed inside the run (see `works`); such runs are "
+            "slower and are never used as run times",
+        ),
+        Column("n_tokens", "int32", "tokens generated, the first one included", "tokens"),
+        Column("prefill_s", "float64", "time to the first token", "s"),
+        Column("decode_s", "float64", "time for all tokens after the first", "s"),
+        Column(
+            "energy_j",
+            "float64",
+            "energy that the device reports for the run; NaN where it reports none",
+            "J",
+        ),
+    ),
+)
+
+_ROUNDS = TableColumns(
+    "One row is one round of one design on one prompt, in the order they happened. Greedy rounds "
+    "are the same in every repeat.",
+    (
+        *DESIGN_COLUMNS,
+        _PROMPT,
+        Column("round", "int32", "number of the round"),
+        Column(
+            "start",
+            "int32",
+            "position of the round's first token, counted from the first token of the prompt",
+        ),
+        Column("exits", "list[int32]", "depth at which each draft was taken", "layers"),
+        Column("accepted", "int32", "drafts that the last layer confirmed", "drafts"),
+        Column(
+            "committed",
+            "int32",
+            "tokens added to the text: the accepted drafts and the last layer's own token",
+            "tokens",
+        ),
+        Column("segments", "list[int32]", "segment of each piece of layer work, in order"),
+        Column("batches", "list[int32]", "tokens computed at once in each of these", "tokens"),
+        Column("checks", "list[int32]", "depth of each head that was asked, in order", "layers"),
+    ),
+)
+
+_WORKS = TableColumns(
+    "One row is one piece of work of one instrumented run.",
+    (
+        *DESIGN_COLUMNS,
+        _PROMPT,
+        _REPEAT,
+        Column("index", "int32", "number of the piece of work in its run"),
+        Column("kind", "text", "`run` (layers), `check` (a head) or `verify`"),
+        Column(
+            "seconds",
+            "float64",
+            "time from the end of the piece before to the end of this one, host time included",
+            "s",
+        ),
+    ),
+)
+
+_DRAWS = TableColumns(
+    "One row is one random outcome of one design on one prompt. Only sampled profiles have it.",
+    (
+        *DESIGN_COLUMNS,
+        _PROMPT,
+        Column(
+            "index",
+            "int32",
+            "number of the piece of work in its run, checks and verifications counted",
+        ),
+        Column(
+            "kind",
+            "text",
+            "`check` (a head draws a token) or `verify` (the last layer judges the drafts)",
+        ),
+        Column(
+            "confidence",
+            "float64",
+            "highest probability of the head, which decides the exit; NaN for `verify`",
+            "probability",
+        ),
+        Column(
+            "token",
+            "int32",
+            "the token drawn by the head, or the token that follows the accepted drafts",
+            "token id",
+        ),
+        Column("accepted", "int32", "accepted drafts for `verify`; 0 for `check`", "drafts"),
+    ),
+)
+
+_BASELINES = TableColumns(
+    "One row is one run of a baseline on one prompt, recorded with the designs. The table may be "
+    "missing.",
+    (
+        Column(
+            "name",
+            "text",
+            "the baseline, like `generate` or `lookup:10`, or the label of a design that was "
+            "checked",
+        ),
+        _PROMPT,
+        _REPEAT._replace(
+            meaning="number of the repeat; -1 is the run that checks the text before anything is "
+            "timed"
+        ),
+        Column("n_tokens", "int32", "tokens generated; 0 where it could not run", "tokens"),
+        Column(
+            "n_same",
+            "int32",
+            "how many of them, from the first, equal those of `generate`",
+            "tokens",
+        ),
+        Column("exact", "bool", "whether the whole text equals that of `generate`"),
+        Column("n_first", "int32", "tokens that came with the first, in one step", "tokens"),
+        Column(
+            "prefill_s",
+            "float64",
+            "time until those were there; NaN where it could not run",
+            "s",
+        ),
+        Column("decode_s", "float64", "time for all tokens after those", "s"),
+        Column(
+            "compile_s",
+            "float64",
+            "time spent compiling before this run, counted in neither of the two",
+            "s",
+        ),
+        Column(
+            "energy_j",
+            "float64",
+            "energy that the device reports for the run; NaN where it reports none",
+            "J",
+        ),
+        Column("error", "text", "why it could not run; empty where it could"),
+    ),
+)
+
+COLUMNS = {
+    "latency": _LATENCY,
+    "prompts": _PROMPTS,
+    "trace": _TRACE,
+    "branches": _BRANCHES,
+    "runs": _RUNS,
+    "rounds": _ROUNDS,
+    "works": _WORKS,
+    "draws": _DRAWS,
+    "baselines": _BASELINES,
+}
+"""Every table by name."""
