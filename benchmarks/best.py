@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adadecode.profiles.store import read_profile
-from adadecode.sim.prediction.scenario import Setting, find_scenario
+from adadecode.sim.prediction.scenario import find_scenario
 from adadecode.sim.sweep.devices import evaluator_of
 from adadecode.sim.sweep.executor import workers
 from adadecode.sim.sweep.runner import SweepPlan, design_of, run_sweep
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     profile, console = read_profile(PROFILE), Console()
-    evaluator = evaluator_of([find_scenario(Setting(latency=str(PROFILE)))], DOMAIN, 5, None)
+    evaluator = evaluator_of([find_scenario(profile)], DOMAIN, 5, None)
     plan = SweepPlan(
         space=Space.among(profile.depths, profile.n_layers), objectives=("tpot",), sources={}
     )

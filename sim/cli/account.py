@@ -30,7 +30,7 @@ from adadecode.sim.cli.options import (
     form_of_options,
     print_json,
 )
-from adadecode.sim.cli.tables import listed, marked
+from adadecode.sim.cli.tables.heads import listed, marked
 from adadecode.sim.core.design import DEFAULT_CAP, Design, Policy
 from adadecode.sim.core.parsing import parse_head_map, scale_head_map
 from adadecode.sim.hardware.cost_model import ModelCost
@@ -46,7 +46,7 @@ from adadecode.sim.prediction.accounting import (
     measured_power,
 )
 from adadecode.sim.prediction.caveats import hypothetical_notes, luck_notes
-from adadecode.sim.prediction.scenario import DATASHEET, SAME, Setting, find_scenario
+from adadecode.sim.prediction.scenario import SAME_PARAMETERS, ScenarioOptions, find_scenario
 from adadecode.sim.prediction.shortlist_trace import in_form
 from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.simulation import replay
@@ -139,7 +139,7 @@ def account(
         shape, dtype = find_model(model), dtype or "bf16"
         hypothetical = (
             abs(shape.total_parameters / (about.get("n_parameters") or shape.total_parameters) - 1)
-            > SAME
+            > SAME_PARAMETERS
         )
     asked = form_of_options(shortlist, head_dtype)
     depths = None if mapping is None else parse_head_map(mapping)
@@ -181,10 +181,10 @@ def account(
         if device.tdp_watts is None:
             notes.append(f"the watts of {device.name} are unknown: no joules without them")
         else:
-            setting = Setting(
-                latency=str(path), to=to, source=source, model=model, dtype=dtype, form=asked
+            options = ScenarioOptions(
+                device=to, source=source, model=model, dtype=dtype, form=asked
             )
-            latencies = _latencies(profile, setting, depths, cap)
+            latencies = _latencies(profile, options, depths, cap)
             notes += latencies.notes
     branches = BranchModel(trace)
     ours, plain = (
@@ -237,25 +237,20 @@ def token_energy(
 
 
 def _latencies(
-    profile: Profile, setting: Setting, depths: Mapping[int, int] | None, cap: int
+    profile: Profile, options: ScenarioOptions, depths: Mapping[int, int] | None, cap: int
 ) -> DeviceLatencies:
     """The recorded latencies carried to the device; from its datasheet, where another model is asked about or nobody knows what it was recorded on."""
-    known = setting.model is None
+    known = options.model is None
     try:
-        device_of(profile, setting.source)
+        device_of(profile, options.source)
     except DeviceError:
-        if setting.source is not None:
+        if options.source is not None:
             raise
         known = False
-    if not known:
-        setting = Setting(
-            latency=DATASHEET,
-            to=setting.to,
-            model=setting.model,
-            dtype=setting.dtype,
-            form=setting.form,
-        )
-    return find_scenario(setting, trace=str(profile.path), depths=depths, cap=cap).latencies
+    measured = profile if known else None
+    if measured is None:
+        options = replace(options, source=None)
+    return find_scenario(measured, options, trace=profile, heads_at=depths, cap=cap).latencies
 
 
 def _deployment(shape: ModelShape, dtype: str, trace: Trace, design: Design) -> Deployment:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from adadecode.sim.cli.limits_tables import limits_tables
+from adadecode.profiles.store import read_profile
 from adadecode.sim.cli.options import (
     CapOption,
     DomainsOption,
@@ -26,12 +26,13 @@ from adadecode.sim.cli.options import (
     design_of,
     print_json,
 )
+from adadecode.sim.cli.tables.limits import limits_tables
 from adadecode.sim.core.design import DEFAULT_CAP, Policy
 from adadecode.sim.core.parsing import parse_head_map
 from adadecode.sim.limits.analysis import Bandwidths, Fitted, Limits, find_limits
 from adadecode.sim.limits.sensitivity import tornado, turns
 from adadecode.sim.prediction.predictor import Predictor
-from adadecode.sim.prediction.scenario import Setting, find_scenario
+from adadecode.sim.prediction.scenario import DATASHEET, ScenarioOptions, find_scenario
 
 
 def limits(
@@ -54,16 +55,20 @@ def limits(
     as_json: JsonOption = False,
 ) -> None:
     """Say where one design stops paying: in head cost, acceptance, batch and bandwidth; how bad it may get; and what its answer hangs on."""
-    setting = Setting(latency=latency, to=to, source=source, model=model, dtype=dtype)
+    options = ScenarioOptions(device=to, source=source, model=model, dtype=dtype)
     scenario = find_scenario(
-        setting, trace=trace, depths=None if mapping is None else parse_head_map(mapping), cap=cap
+        None if latency == DATASHEET else read_profile(latency),
+        options,
+        trace=None if trace is None else read_profile(trace),
+        heads_at=None if mapping is None else parse_head_map(mapping),
+        cap=cap,
     )
     design = design_of(
         scenario.trace.depths, policy=policy, gamma=gamma, heads=heads, cap=cap, verify=True
     )
     scenario.check_fits(design.placement)
     prompts = Predictor(trace=scenario.trace, latency=scenario.latencies.middle).prompts(domain)
-    found = find_limits(scenario, setting, design, prompts, change=change)
+    found = find_limits(scenario, design, prompts, change=change)
     if as_json:
         print_json(limits_dict(found))
         return

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console, Group
 from rich.table import Table
 
+from adadecode.profiles.store import read_profile
 from adadecode.sim.cli.options import (
     CapOption,
     DomainsOption,
@@ -29,11 +30,11 @@ from adadecode.sim.cli.options import (
     form_of_options,
     print_json,
 )
-from adadecode.sim.cli.tables import listed, marked
+from adadecode.sim.cli.tables.heads import listed, marked
 from adadecode.sim.core.design import DEFAULT_CAP, Policy
 from adadecode.sim.core.parsing import parse_head_map
 from adadecode.sim.prediction.predictor import Prediction, Predictor
-from adadecode.sim.prediction.scenario import Scenario, Setting, find_scenario
+from adadecode.sim.prediction.scenario import DATASHEET, Scenario, ScenarioOptions, find_scenario
 from adadecode.sim.validation.intervals import Ends, corner_ends, measured_ends
 
 
@@ -57,16 +58,19 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Predict speed and speedup of one design."""
-    setting = Setting(
-        latency=latency,
-        to=to,
+    options = ScenarioOptions(
+        device=to,
         source=source,
         model=model,
         dtype=dtype,
         form=form_of_options(shortlist, head_dtype),
     )
     scenario = find_scenario(
-        setting, trace=trace, depths=None if mapping is None else parse_head_map(mapping), cap=cap
+        None if latency == DATASHEET else read_profile(latency),
+        options,
+        trace=None if trace is None else read_profile(trace),
+        heads_at=None if mapping is None else parse_head_map(mapping),
+        cap=cap,
     )
     predictor = Predictor(
         trace=scenario.trace, latency=scenario.latencies.middle, rejecting=scenario.rejecting

@@ -22,13 +22,13 @@ from adadecode.sim.cli.options import (
     path_of,
     print_json,
 )
-from adadecode.sim.cli.tables import listed, marked
+from adadecode.sim.cli.tables.heads import listed, marked
 from adadecode.sim.core.design import DEFAULT_CAP, Policy
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.core.parsing import integers, numbers, parse_head_map
 from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.prediction.caveats import ONE_PROMPT
-from adadecode.sim.prediction.scenario import DATASHEET, Scenario, Setting
+from adadecode.sim.prediction.scenario import DATASHEET, Scenario, ScenarioOptions
 from adadecode.sim.sweep.devices import RECORDED, device_scenario, make_evaluator, scenario_shape
 from adadecode.sim.sweep.executor import workers
 from adadecode.sim.sweep.head_forms import AnyEvaluator, form_named
@@ -154,25 +154,27 @@ def sweep(
 ) -> None:
     """Evaluate a whole design space; say which design is best, how sure that is, and whether it is proven to be the best of the space."""
     most = _several("--caps", integers("--caps", caps))
-    setting = Setting(
-        latency=latency,
+    options = ScenarioOptions(
         source=source,
         model=model,
         dtype=dtype,
         form=form_of_options(shortlist, head_dtype),
     )
-    settings = (
-        [setting]
+    by_form_options = (
+        [options]
         if head_forms is None
-        else [replace(setting, form=form) for form in _forms(head_forms, setting.form)]
+        else [replace(options, form=form) for form in _forms(head_forms, options.form)]
     )
+    profile = None if latency == DATASHEET else read_profile(latency)
+    spoken = None if trace is None else read_profile(trace)
+    text = spoken or profile
     mapped = None if mapping is None else parse_head_map(mapping)
     by_form = [
         [
-            device_scenario(one, name.strip(), trace, mapped, max(most))
+            device_scenario(profile, one, name.strip(), spoken, mapped, max(most))
             for name in devices.split(",")
         ]
-        for one in settings
+        for one in by_form_options
     ]
     scenarios = [one for part in by_form for one in part]
     first = scenarios[0]
@@ -189,12 +191,12 @@ def sweep(
         forms=tuple(part[0].form for part in by_form) if len(by_form) > 1 else (),
     )
     objectives = checked_objectives(word.strip() for word in objective.split(","))
-    text = read_profile(latency if trace is None else trace)
+    assert text is not None
     evaluator = make_evaluator(by_form, domain, max(most), scenario_shape(first, text, model))
     plan = SweepPlan(
         space=space,
         objectives=objectives,
-        sources=_sources(latency, text, by_form, evaluator, domain),
+        sources=_sources(profile, text, by_form, evaluator, domain),
         trials=_trials(method, trials, space.size),
     )
     console = Console(stderr=True)
@@ -260,7 +262,7 @@ def _trials(method: str, trials: int, size: int) -> int:
 
 
 def _sources(
-    latency: str,
+    profile: Profile | None,
     text: Profile,
     by_form: Sequence[Sequence[Scenario]],
     evaluator: AnyEvaluator,
@@ -268,7 +270,6 @@ def _sources(
 ) -> dict[str, Any]:
     """What decides the figures besides the space. devices: with each form of the heads, where there are several."""
     several = len(by_form) > 1
-    profile = None if latency == DATASHEET else read_profile(latency)
     return {
         "profile": None if profile is None else _named(profile),
         "trace": _named(text),

@@ -30,7 +30,7 @@ from adadecode.sim.limits.neighbours import neighbours
 from adadecode.sim.limits.perturbation import asked, mistaken, silent
 from adadecode.sim.limits.sensitivity import ASSUMPTIONS, Perturbation, sways
 from adadecode.sim.limits.time_breakdown import Bill, Billing
-from adadecode.sim.prediction.scenario import Scenario, Setting
+from adadecode.sim.prediction.scenario import Scenario
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.synthetic.head_model import SyntheticError
 from adadecode.sim.synthetic.required_agreement import Needed
@@ -135,13 +135,12 @@ class Limits:
 
 def find_limits(
     scenario: Scenario,
-    setting: Setting,
     design: Design,
     prompts: Sequence[int],
     *,
     change: float = 0.1,
 ) -> Limits:
-    """setting: as `adadecode.sim.prediction.scenario.find_scenario` got it. change: of each assumption, either way.
+    """change: of each assumption, either way.
 
     Raises DesignError for a design that has no limits to find and for a change outside (0, 1), ProfileError where no prompt has a second
     token, LatencyError.
@@ -171,8 +170,8 @@ def find_limits(
     )
     bill = billing.bill(designs)
     corners = {corner: other.bill(designs) for corner, other in billings.items()}
-    remake = _remake(setting, scenario)
-    attending = Attending(scenario.latencies.middle, _window(setting, scenario, remake))
+    remake = _remake(scenario)
+    attending = Attending(scenario.latencies.middle, _window(scenario, remake))
     return Limits(
         scenario=scenario,
         design=design,
@@ -188,7 +187,7 @@ def find_limits(
             design,
             remake,
             attending.window,
-            named=setting.to is not None or scenario.latencies.basis != "measured",
+            named=scenario.options.device is not None or scenario.latencies.basis != "measured",
         ),
         bandwidths=remake if isinstance(remake, str) else _bandwidths(billing, design, remake),
         worst=_worst(billing, design),
@@ -221,15 +220,15 @@ def _is_priced(billing: Billing, design: Design) -> bool:
     return True
 
 
-def _remake(setting: Setting, scenario: Scenario) -> LatencyRebuilder | str:
+def _remake(scenario: Scenario) -> LatencyRebuilder | str:
     """How to make the latencies again, or why they cannot be."""
     try:
-        return LatencyRebuilder.of(setting, scenario)
+        return LatencyRebuilder.of(scenario)
     except InputError as error:
         return f"which part of a measured time is reading cannot be told without the device's bandwidth and FLOP/s: {error}"
 
 
-def _window(setting: Setting, scenario: Scenario, remake: LatencyRebuilder | str) -> int | None:
+def _window(scenario: Scenario, remake: LatencyRebuilder | str) -> int | None:
     """Positions that a layer sees at most, where the shape of the model is known."""
     with suppress(ShapeError, DeviceError):
         if isinstance(remake, LatencyRebuilder):
@@ -237,10 +236,10 @@ def _window(setting: Setting, scenario: Scenario, remake: LatencyRebuilder | str
             return (
                 source.sliding_window
                 if isinstance(source, ModelShape)
-                else shape_of(source, setting.model).sliding_window
+                else shape_of(source, scenario.options.model).sliding_window
             )
         if scenario.measured is not None:
-            return shape_of(scenario.measured, setting.model).sliding_window
+            return shape_of(scenario.measured, scenario.options.model).sliding_window
     return None
 
 

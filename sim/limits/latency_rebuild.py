@@ -8,14 +8,14 @@ from functools import cached_property
 from adadecode.profiles.catalog.devices import Device, find_device
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.latency import LatencyTable
-from adadecode.profiles.store import Profile, read_profile
+from adadecode.profiles.store import Profile
 from adadecode.sim.core.head_form import FULL
 from adadecode.sim.hardware.carried_latency import REACH, carried_latencies
 from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
 from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.hardware.provenance import device_of
 from adadecode.sim.limits.concurrency import largest_batch
-from adadecode.sim.prediction.scenario import Scenario, Setting
+from adadecode.sim.prediction.scenario import Scenario, ScenarioOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class LatencyRebuilder:
     dtype: of the weights. depths: of the heads. max_context: the longest that can be asked for.
     """
 
-    setting: Setting
+    options: ScenarioOptions
     source: Profile | ModelShape
     device: Device
     dtype: str | None
@@ -34,27 +34,33 @@ class LatencyRebuilder:
     max_context: int
 
     @classmethod
-    def of(cls, setting: Setting, scenario: Scenario) -> LatencyRebuilder:
-        """setting: as `adadecode.sim.prediction.scenario.find_scenario` got it. Raises DeviceError for a machine that the catalogue does not know."""
+    def of(cls, scenario: Scenario) -> LatencyRebuilder:
+        """Take apart a scenario. Raises DeviceError for a machine that the catalogue does not know."""
+        options = scenario.options
         said = scenario.trace
         source: Profile | ModelShape
-        dtype = setting.dtype
+        dtype = options.dtype
         if scenario.latencies.basis == "datasheet":
-            assert scenario.run is not None
+            assert scenario.deployment is not None
             assert scenario.device is not None
-            source, device, dtype = scenario.run.shape, scenario.device, scenario.precision.weights
+            source, device, dtype = (
+                scenario.deployment.shape,
+                scenario.device,
+                scenario.precision.weights,
+            )
         else:
-            profile = scenario.measured or read_profile(setting.latency)
+            assert scenario.profile is not None
+            profile = scenario.profile
             device = scenario.device or (
-                find_device(setting.to)
-                if setting.to is not None
-                else device_of(profile, setting.source)
+                find_device(options.device)
+                if options.device is not None
+                else device_of(profile, options.source)
             )
             source = replace(
                 profile, latency=LatencyTable.from_samples(profile.latency, profile.n_layers).points
             )
         return cls(
-            setting=setting,
+            options=options,
             source=source,
             device=device,
             dtype=dtype,
@@ -66,7 +72,7 @@ class LatencyRebuilder:
 
     def latencies(self, device: Device, max_tokens: int) -> DeviceLatencies:
         """Of a device, for batches up to max_tokens. Raises LatencyError, DeviceError."""
-        named, work = self.setting, {"max_context": self.max_context, "max_tokens": max_tokens}
+        named, work = self.options, {"max_context": self.max_context, "max_tokens": max_tokens}
         if isinstance(self.source, ModelShape):
             assert self.dtype is not None
             return datasheet_latencies(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -10,14 +10,14 @@ from adadecode.profiles.catalog.devices import Device, find_device
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.errors import DeviceError, ShapeError
-from adadecode.profiles.store import Profile, read_profile
+from adadecode.profiles.store import Profile
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.memory import Deployment
 from adadecode.sim.hardware.precision import ordinary
 from adadecode.sim.hardware.provenance import device_of, precision_of, shape_of
 from adadecode.sim.prediction.accounting import measured_power
 from adadecode.sim.prediction.evaluator import Evaluator
-from adadecode.sim.prediction.scenario import DATASHEET, Scenario, Setting, find_scenario
+from adadecode.sim.prediction.scenario import Scenario, ScenarioOptions, find_scenario
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.sweep.head_forms import AnyEvaluator, FormedEvaluator
 from adadecode.sim.validation.intervals import measured_misses
@@ -45,7 +45,7 @@ def evaluator_of(
     if shape is not None:
         costs = [one.precision.cost(shape, one.form) for one in scenarios]
         runs = [
-            one.run
+            one.deployment
             or Deployment(
                 shape=shape, dtype=one.precision.weights, context=replay.contexts[1], form=one.form
             )
@@ -90,32 +90,64 @@ def _known(scenarios: Sequence[Scenario]) -> dict[str, Device]:
 
 
 def device_scenario(
-    setting: Setting, device: str, trace: str | None, mapped: dict[int, int] | None, cap: int
+    profile: Profile | None,
+    options: ScenarioOptions,
+    device: str,
+    trace: Profile | None,
+    heads_at: Mapping[int, int] | None,
+    cap: int,
 ) -> Scenario:
-    """One device: as measured, carried there, or, from a machine that the catalogue does not know, from the datasheet alone."""
-    here = device == RECORDED
-    now = replace(
-        setting, to=(None if setting.form is None else setting.source) if here else device
+    """Return the scenario of one device of a sweep.
+
+    Its latencies are as measured, or carried there; from a machine that the catalogue does not
+    know, they are from the device's datasheet alone.
+
+    Args:
+        profile: Where the latencies come from; None takes them from the datasheet.
+        options: What does not depend on the device; ``device`` is not used.
+        device: A name of the catalogue, the path of a TOML file, or `RECORDED`.
+        trace: The profile whose text is replayed, where it is another one.
+        heads_at: Where the heads of the text stand in the model.
+        cap: Most drafts in a round.
+
+    Raises:
+        InputError: As `adadecode.sim.prediction.scenario.find_scenario` does.
+    """
+    if device == RECORDED:
+        # Heads in another form are priced on a device that is known, so that it has to be named.
+        target = None if options.form is None else options.source
+        return find_scenario(
+            profile, replace(options, device=target), trace=trace, heads_at=heads_at, cap=cap
+        )
+    options = replace(options, device=device)
+    if profile is None or options.source is not None or _is_known(profile):
+        return find_scenario(profile, options, trace=trace, heads_at=heads_at, cap=cap)
+    target_device, recorded_in = find_device(device), precision_of(profile)
+    dtype = options.dtype
+    if dtype is None and recorded_in.activations not in target_device.peak_flops:
+        dtype = ordinary(target_device)
+    scenario = find_scenario(
+        None,
+        replace(options, dtype=dtype),
+        trace=trace or profile,
+        heads_at=heads_at,
+        cap=cap,
     )
-    if not here and setting.latency != DATASHEET and setting.source is None:
-        profile, target = read_profile(setting.latency), find_device(device)
-        try:
-            device_of(profile)
-        except DeviceError:
-            dtype = now.dtype or (
-                None if precision_of(profile).activations in target.peak_flops else ordinary(target)
-            )
-            told = find_scenario(
-                replace(now, latency=DATASHEET, dtype=dtype),
-                trace=trace or setting.latency,
-                depths=mapped,
-                cap=cap,
-            )
-            note = f"{profile.name} was recorded on a machine that the catalogue does not know: nothing is carried from there, --from would"
-            return replace(
-                told, latencies=replace(told.latencies, notes=(*told.latencies.notes, note))
-            )
-    return find_scenario(now, trace=trace, depths=mapped, cap=cap)
+    latencies = scenario.latencies
+    note = (
+        f"{profile.name} was recorded on a machine that the catalogue does not know: nothing is "
+        "carried from there, --from would"
+    )
+    return replace(scenario, latencies=replace(latencies, notes=(*latencies.notes, note)))
+
+
+def _is_known(profile: Profile) -> bool:
+    """Return whether the catalogue knows the device of a profile."""
+    try:
+        device_of(profile)
+    except DeviceError:
+        return False
+    return True
 
 
 def scenario_shape(first: Scenario, text: Profile, model: str | None) -> ModelShape | None:

@@ -13,7 +13,7 @@ from adadecode.profiles.errors import DeviceError, LatencyError
 from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.limits.bandwidth import with_bandwidth
 from adadecode.sim.limits.latency_rebuild import LatencyRebuilder
-from adadecode.sim.prediction.scenario import DATASHEET, Scenario, Setting, find_scenario
+from adadecode.sim.prediction.scenario import Scenario, ScenarioOptions, find_scenario
 from tests.support.recordings import on_a100
 from tests.support.synthetic_profile import synthetic_profile
 
@@ -26,10 +26,13 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
 
 
 def made(
-    setting: Setting, trace: str | None = None, depths: dict[int, int] | None = None
+    profile: Profile | None,
+    trace: Profile | None = None,
+    heads_at: dict[int, int] | None = None,
+    **given: str | None,
 ) -> tuple[LatencyRebuilder, Scenario]:
-    scenario = find_scenario(setting, trace=trace, depths=depths)
-    return LatencyRebuilder.of(setting, scenario), scenario
+    scenario = find_scenario(profile, ScenarioOptions(**given), trace=trace, heads_at=heads_at)
+    return LatencyRebuilder.of(scenario), scenario
 
 
 def seconds(latencies: DeviceLatencies) -> pd.DataFrame:
@@ -40,15 +43,15 @@ def seconds(latencies: DeviceLatencies) -> pd.DataFrame:
 @pytest.mark.parametrize(
     "given",
     [
-        {"to": "h100-sxm"},
-        {"to": "l4", "dtype": "int8"},
+        {"device": "h100-sxm"},
+        {"device": "l4", "dtype": "int8"},
         {"dtype": "int4"},
-        {"to": "a100-80gb-sxm"},
+        {"device": "a100-80gb-sxm"},
     ],
 )
 def test_the_same_device_has_the_same_latencies(profile: Profile, given: dict[str, str]) -> None:
     """Carried, with other weights, or measured there."""
-    remake, scenario = made(Setting(latency=str(profile.path), **given))
+    remake, scenario = made(profile, **given)
     assert seconds(remake.latencies(remake.device, 6)).equals(seconds(scenario.latencies))
 
 
@@ -57,16 +60,14 @@ def test_a_datasheet_is_read_again(
     profile: Profile, model: str | None, depths: dict[int, int] | None
 ) -> None:
     """Of the trace's own model in the format it was recorded in, or of another one."""
-    remake, scenario = made(
-        Setting(latency=DATASHEET, to="h200-sxm", model=model), str(profile.path), depths
-    )
+    remake, scenario = made(None, profile, depths, device="h200-sxm", model=model)
     assert seconds(remake.latencies(remake.device, 6)).equals(seconds(scenario.latencies))
     assert remake.reach is None
 
 
 def test_a_recording_of_a_known_machine_can_be_carried_to_one_like_it(profile: Profile) -> None:
     """Half the bandwidth: layers that mostly read take longer, not twice as long; and the same at the same bandwidth."""
-    remake, scenario = made(Setting(latency=str(profile.path)))
+    remake, scenario = made(profile)
     here, same, slow = (
         scenario.latencies.middle,
         *(
@@ -81,7 +82,7 @@ def test_a_recording_of_a_known_machine_can_be_carried_to_one_like_it(profile: P
 
 def test_batches_reach_as_far_as_an_efficiency_is_held(profile: Profile) -> None:
     """Eight times the 8 tokens measured."""
-    remake, _ = made(Setting(latency=str(profile.path), to="h100-sxm"))
+    remake, _ = made(profile, device="h100-sxm")
     assert remake.reach == 64
     assert remake.latencies(remake.device, 64).middle.layers(0, 8, 64, 39, 8) > 0
     with pytest.raises(LatencyError, match="no latency for 65 tokens at once on h100-sxm"):
@@ -90,6 +91,6 @@ def test_batches_reach_as_far_as_an_efficiency_is_held(profile: Profile) -> None
 
 def test_a_machine_that_nobody_knows_is_told(tmp_path: Path) -> None:
     """Nothing of it can be carried."""
-    setting = Setting(latency=str(synthetic_profile(tmp_path / "p").path))
+    scenario = find_scenario(synthetic_profile(tmp_path / "p"))
     with pytest.raises(DeviceError, match="say which device it was with --from"):
-        LatencyRebuilder.of(setting, find_scenario(setting))
+        LatencyRebuilder.of(scenario)

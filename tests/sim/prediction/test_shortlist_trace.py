@@ -18,7 +18,7 @@ from adadecode.sim.hardware.carried_latency import carried_latencies
 from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
 from adadecode.sim.hardware.memory import Deployment, peak_memory
 from adadecode.sim.hardware.provenance import form_of, said_form_of, shape_of
-from adadecode.sim.prediction.scenario import Setting, find_scenario
+from adadecode.sim.prediction.scenario import ScenarioOptions, find_scenario
 from adadecode.sim.prediction.shortlist_trace import in_form, shortlisted
 from adadecode.sim.replay.simulation import replay
 from tests.support.handmade import Constant, one_text
@@ -29,6 +29,9 @@ from tests.support.synthetic_profile import EOS, synthetic_profile
 A100, H100 = find_device("a100-80gb-sxm"), find_device("h100-sxm")
 ASKED: dict[str, Any] = {"max_context": 40, "max_tokens": 8, "depths": (2, 4, 6)}
 SHORT = HeadForm(shortlist=8)
+
+SCRIPT = {"profile": "x", "model": "y", "n_layers": 8, "map": {"2": 2}}
+"""What a manifest holds of the recording whose decisions were followed."""
 
 
 def with_form(path: Path, form: dict[str, Any], **extra: Any) -> Profile:
@@ -89,7 +92,7 @@ def test_branches_outside_are_not_sure_either() -> None:
 
 def test_of_a_sampled_text_nobody_knows(tmp_path: Path) -> None:
     """Of what a head would draw from its shortlist only the likeliest token was recorded. Another format alone is taken to say the same."""
-    sampled = synthetic_profile(tmp_path / "p", sampling={"temperature": 0.8})
+    sampled = synthetic_profile(tmp_path / "p", sampling={"temperature": 0.8, "seed": 0})
     said = Trace.from_profile(sampled)
     with pytest.raises(HeadsError, match="record with --shortlist and the same sampling"):
         in_form(sampled, said, SHORT)
@@ -105,7 +108,7 @@ def test_a_shortlist_longer_than_the_vocabulary_is_refused_first(tmp_path: Path)
     """Before anything is said of the one prompt there is."""
     alone = on_a100(tmp_path / "p", prompts=1)
     with pytest.raises(ShapeError, match="a shortlist of 99999 tokens leaves out none"):
-        find_scenario(Setting(latency=str(alone.path), form=HeadForm(shortlist=99999)))
+        find_scenario(alone, ScenarioOptions(form=HeadForm(shortlist=99999)))
 
 
 def test_shortlists_are_of_the_other_prompts(trace: Trace) -> None:
@@ -163,7 +166,7 @@ def test_a_profile_tells_the_form_of_its_heads(tmp_path: Path, profile: Profile)
         tmp_path / "a",
         {"shortlist": 8, "dtype": "int8", "product": "weight-only", "tokens": [1, 2]},
     )
-    scripted = with_form(tmp_path / "b", {"shortlist": 8, "dtype": None}, scripted={"profile": "x"})
+    scripted = with_form(tmp_path / "b", {"shortlist": 8, "dtype": None}, scripted=SCRIPT)
     assert (form_of(profile), form_of(recorded), said_form_of(recorded)) == (
         FULL,
         *[HeadForm(shortlist=8, dtype="int8")] * 2,
@@ -172,7 +175,7 @@ def test_a_profile_tells_the_form_of_its_heads(tmp_path: Path, profile: Profile)
     followed = with_form(
         tmp_path / "c",
         {"shortlist": None},
-        scripted={"profile": "x", "form": {"shortlist": 8, "dtype": None}},
+        scripted={**SCRIPT, "form": {"shortlist": 8, "dtype": None}},
     )
     assert (form_of(followed), said_form_of(followed)) == (FULL, SHORT)
 
@@ -192,7 +195,7 @@ def test_a_drawn_text_has_no_frequent_tokens(tmp_path: Path) -> None:
     drawn = synthetic_profile(tmp_path / "p", manifest={**about(), "synthetic": {"seed": 0}})
     said = Trace.from_profile(drawn)
     scripted = synthetic_profile(
-        tmp_path / "s", manifest={**about(), "scripted": {"profile": "x", "synthetic": True}}
+        tmp_path / "s", manifest={**about(), "scripted": {**SCRIPT, "synthetic": True}}
     )
     for one in (drawn, scripted):
         got, notes = in_form(one, said, SHORT)
@@ -252,17 +255,17 @@ def test_from_a_datasheet_heads_cost_what_their_form_reads(profile: Profile) -> 
 
 
 def test_a_scenario_holds_form_trace_and_cost_together(profile: Profile) -> None:
-    scenario = find_scenario(Setting(latency=str(profile.path), form=SHORT))
+    scenario = find_scenario(profile, ScenarioOptions(form=SHORT))
     assert (scenario.form, scenario.latencies.basis) == (SHORT, "carried")
     assert any("of the outputs are outside" in note for note in scenario.notes)
-    assert find_scenario(Setting(latency=str(profile.path))).form == FULL
+    assert find_scenario(profile).form == FULL
 
 
 def test_a_text_of_short_heads_on_latencies_of_full_ones_is_priced_as_it_was_said(
     tmp_path: Path, profile: Profile
 ) -> None:
     recorded = with_form(tmp_path / "p", {"shortlist": 8, "dtype": None})
-    scenario = find_scenario(Setting(latency=str(profile.path)), trace=str(recorded.path))
+    scenario = find_scenario(profile, trace=recorded)
     assert (scenario.form, scenario.latencies.basis) == (SHORT, "carried")
 
 
