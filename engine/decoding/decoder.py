@@ -1,151 +1,84 @@
-"""Drives the scheduler with tensors: prefill, then every piece of work that it hands out, until it is done."""
+"""The decoder: it drives the scheduler with tensors, from the prefill to the end of the text."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, SupportsIndex
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
-from adadecode.engine.decoding.sampling import (
-    Greedy,
-    Sampling,
-    TokenSelector,
-    make_token_selector,
-    packed_draft,
-    unpacked_draft,
-    verify_greedily,
+from adadecode.engine.decoding.arguments import (
+    EndTokens,
+    check_heads,
+    check_input_ids,
+    check_model,
+    checked_end_tokens,
+    checked_new_tokens,
 )
+from adadecode.engine.decoding.sampling import Sampling, make_token_selector
+from adadecode.engine.decoding.sequence import Decoding, greedy_draft, greedy_tokens, head_logits
 from adadecode.engine.heads.exit_heads import ExitHeads
-from adadecode.engine.model.canonical import take_apart
+from adadecode.engine.model.canonical import check_numerics, take_apart
 from adadecode.engine.model.cuda_graphs import take_apart_static
-from adadecode.engine.model.segmented_model import SegmentedModel, most_positions
-from adadecode.engine.runtime.timer import Clock
-from adadecode.profiles.errors import DesignError, InputError
+from adadecode.engine.model.segmented_model import most_positions
 from adadecode.sim.core.design import DEFAULT_CAP, Design, Policy
-from adadecode.sim.core.scheduler import Check, Draft, Outcome, Round, Run, Schedule, Work
-
-INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-
-
-def head_logits(
-    parts: SegmentedModel, heads: ExitHeads, depth: int, hidden: torch.Tensor
-) -> torch.Tensor:
-    """What the head at ``depth`` says after the last position of hidden (1, n, d): logits (V,) in FP32, minus infinity outside its shortlist."""
-    return heads.logits(parts, depth, parts.normed(hidden[:, -1:]))[0, -1]
-
-
-def greedy_draft(
-    parts: SegmentedModel, heads: ExitHeads, depth: int, hidden: torch.Tensor
-) -> Draft:
-    """What the head at ``depth`` proposes after the last position of hidden (1, n, d): its likeliest token, in one read from the device."""
-
-    def work(hidden: torch.Tensor) -> torch.Tensor:
-        return packed_draft(head_logits(parts, heads, depth, hidden))[None]
-
-    (both,) = parts.read(work, hidden[:, -1:], heads, f"the draft at depth {depth}")
-    return unpacked_draft(both)
-
-
-def greedy_tokens(parts: SegmentedModel, hidden: torch.Tensor, start: int) -> list[int]:
-    """The last layer's likeliest token after each of the positions start.. of hidden (1, n, d), in one read from the device."""
-    return parts.read(
-        lambda hidden: parts.logits(hidden, start)[0].argmax(-1),
-        hidden,
-        parts,
-        "the verified tokens",
-    )
+from adadecode.sim.core.scheduler import Round, Schedule
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """What ``generate`` returns. tokens: the new tokens, EOS included. rounds: how they came about. seed: gives them again; None if greedy."""
+    """A decoded text and how it came about; what `AdaDecoder.generate` returns.
+
+    Attributes:
+        tokens: The new token ids, the one that ended the text included.
+        rounds: What was done between each two verifications: drafts, exits and accepted drafts.
+        seed: The seed that gives a sampled text again; None for a greedy one.
+    """
 
     tokens: list[int]
     rounds: list[Round]
     seed: int | None = None
 
 
-Watch = Callable[[Work, Outcome], None]
-"""Called after each piece of work; the recorder times with it."""
-
-
-class Decoding:
-    """One sequence being decoded: the scheduler's work, done with tensors. Use within ``parts.session()``. chooser: takes tokens from logits."""
-
-    def __init__(
-        self,
-        parts: SegmentedModel,
-        heads: ExitHeads,
-        schedule: Schedule,
-        chooser: TokenSelector | None = None,
-    ) -> None:
-        self.parts, self.heads, self.schedule = parts, heads, schedule
-        self.chooser: TokenSelector = Greedy() if chooser is None else chooser
-        self.bounds = schedule.boundaries
-        self.waiting: list[list[torch.Tensor]] = [[] for _ in self.bounds]
-        self.clock: Clock | None = None  # marked around every layer
-
-    def steps(self, watch: Watch | None = None) -> Iterator[Work]:
-        """Do the work, one piece an iteration."""
-        steps = self.schedule.steps()
-        outcome: Outcome = None
-        while True:
-            try:
-                work = steps.send(outcome)
-            except StopIteration:
-                return
-            outcome = self.perform(work)
-            if watch is not None:
-                watch(work, outcome)
-            yield work
-
-    def perform(self, work: Work) -> Outcome:
-        """One piece of work and its outcome."""
-        if isinstance(work, Run):
-            self._run(work)
-            return None
-        if isinstance(work, Check):
-            hidden = self.waiting[self.bounds.index(work.depth)][-1]
-            if self.chooser.packed:
-                return greedy_draft(self.parts, self.heads, work.depth, hidden)
-            return self.chooser.draft(
-                head_logits(self.parts, self.heads, work.depth, hidden), work.position
-            )
-        hidden = self.waiting[-1].pop()
-        hidden = hidden[:, hidden.shape[1] - (work.stop - work.start) :]
-        if self.chooser.packed:
-            return verify_greedily(greedy_tokens(self.parts, hidden, work.start), work)
-        return self.chooser.verdict(self.parts.logits(hidden, work.start)[0], work)
-
-    def embed(self, start: int) -> torch.Tensor:
-        """The newest token, at position ``start``: hidden states (1, 1, d) at depth 0."""
-        return self.parts.embed_one(self.schedule.newest, start)
-
-    def _run(self, work: Run) -> None:
-        """A segment on everything that waits before it."""
-        if work.segment == 0:
-            hidden = self.embed(work.start)
-        else:
-            chunks = self.waiting[work.segment]
-            hidden = chunks[0] if len(chunks) == 1 else torch.cat(chunks, 1)
-            chunks.clear()
-        hidden = self.parts.run(
-            self.bounds[work.segment], self.bounds[work.segment + 1], hidden, work.start, self.clock
-        )
-        self.waiting[work.segment + 1].append(hidden)
-
-
 class AdaDecoder:
-    """Decoding of a causal LM with exit heads, without loss: greedy, token-equal to the model's own, or sampled, distributed as its own samples.
+    """A causal LM with exit heads, decoded with AdaDecode (arXiv 2506.03700) without loss.
 
-    graphs: ``eager``, ``static``, ``compile``, ``cuda`` or ``cuda+compile``, how segments are run (see `adadecode.engine.model.cuda_graphs`); what cannot be run so falls back with a
-    warning. numerics: ``native``, or ``canonical``: greedily, vanilla and every design agree bit for bit in any dtype, at a cost (see `adadecode.engine.model.canonical`).
-    Logits processors are not applied. Raises UnsupportedModel, HeadsError. The model is used as it is and stays usable by itself.
+    A greedy text is the model's own, token for token; a sampled one is distributed as the model's
+    own samples. Logits processors of the model's generation settings are not applied: a warning
+    names those that would change a greedy text. The model is used as it is and stays usable by
+    itself.
+
+    Example:
+        ::
+
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+            from adadecode.engine import AdaDecoder, ExitHeads
+
+            model = AutoModelForCausalLM.from_pretrained(name)
+            tokenizer = AutoTokenizer.from_pretrained(name)
+            decoder = AdaDecoder(model, ExitHeads.load("heads", model))
+            ids = tokenizer("The sea is", return_tensors="pt")["input_ids"]
+            print(tokenizer.decode(decoder.generate(ids, max_new_tokens=64).tokens))
+
+    Args:
+        model: A decoder-only model of ``transformers`` with a language-modelling head. It is put
+            into evaluation mode.
+        heads: Its exit heads, of this very model. Without any, every design decodes as vanilla.
+        numerics: ``native``, or ``canonical``: vanilla and every design then agree bit for bit in
+            any dtype, at a cost in time (see `adadecode.engine.model.canonical`).
+        graphs: How segments are run: ``eager``, ``static``, ``compile``, ``cuda`` or
+            ``cuda+compile`` (see `adadecode.engine.model.cuda_graphs`). What cannot be run so runs
+            another way, with a warning.
+
+    Raises:
+        InputError: ``model`` is no model, or ``numerics`` or ``graphs`` is unknown or does not go
+            with the model's device.
+        UnsupportedModel: The model cannot be taken apart exactly; the message says why.
+        HeadsError: The heads belong to another model.
     """
 
     def __init__(
@@ -156,8 +89,10 @@ class AdaDecoder:
         numerics: str = "native",
         graphs: str = "eager",
     ) -> None:
+        check_model(model)
+        check_heads(heads, model)
+        check_numerics(numerics)
         model.eval()
-        _warn_of_settings(model)
         self.numerics, self.graphs = numerics, graphs
         self._warned = False
         self.parts = (
@@ -166,7 +101,8 @@ class AdaDecoder:
             else take_apart_static(model, graphs, numerics)
         )
         self.heads = heads if heads is not None else ExitHeads.identity(model, ())
-        self.eos = _eos_of(model)
+        self.eos = _end_tokens_of(model)
+        _warn_of_settings(model)
 
     def generate(
         self,
@@ -177,17 +113,54 @@ class AdaDecoder:
         cap: int = DEFAULT_CAP,
         policy: str | Policy = Policy.ADADECODE,
         verify: bool = True,
-        eos_token_id: int | Sequence[int] | None = None,
+        eos_token_id: EndTokens = None,
         temperature: float = 0.0,
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int | None = None,
     ) -> Generation:
-        """Decode one sequence. input_ids (1, n), n >= 1.
+        """Decode one sequence and return it whole.
 
-        placement: depths of the heads to use, all by default. eos_token_id: the tokens that end the text, the model's own by
-        default; an empty sequence for none. temperature: 0 is greedy; above it the text is sampled, with top_k, top_p and seed as in `Sampling` (a
-        random seed by default), and gamma is held against the head's distribution after them. Raises DesignError, HeadsError, SamplingError.
+        The text ends with the first of its new tokens that is one of ``eos_token_id``, which is
+        kept as its last token, or after ``max_new_tokens`` tokens. Nothing else ends it: to stop
+        at a word or a line, take tokens from `stream` and leave the loop.
+
+        Example:
+            ::
+
+                decoder.generate(ids, 64)  # ends at the model's own end of text
+                decoder.generate(ids, 64, eos_token_id=13)  # at this token
+                decoder.generate(ids, 64, eos_token_id=[2, 13])  # at either of two tokens
+                decoder.generate(ids, 64, eos_token_id=())  # always 64 tokens
+
+        Args:
+            input_ids: Token ids of the prompt, shape ``(1, n)``, n >= 1, on any device.
+            max_new_tokens: The most tokens to add, 1 or more. Keys and values of all positions
+                must fit into memory.
+            gamma: The confidence, in [0, 1], that a draft must exceed (the paper's gamma): one for
+                all heads, or one for each head of the placement. 0 takes every draft, 1 none.
+            placement: Rising depths, in layers, of the heads to use; all heads by default.
+            cap: The most drafts in a round, 1 or more (paper, appendix D).
+            policy: ``adadecode``, ``vanilla`` (no drafts) or ``fixed`` (``cap`` drafts a round from
+                the one head of the placement, however unsure).
+            verify: Whether the last layer verifies drafts. Without it texts differ from the
+                model's own (the paper's ablation, table 3).
+            eos_token_id: The tokens that end the text: an id, several of them, or an empty sequence
+                for none. By default those of the model's generation settings.
+            temperature: 0 for a greedy text. Above it the text is sampled, and gamma is held
+                against the head's distribution after temperature, top-k and top-p.
+            top_k: Sample only from the k most likely tokens (default: all).
+            top_p: Sample only from the most likely tokens that make up this probability, in (0, 1]
+                (default: all).
+            seed: Seed of a sampled text, 0 or more; a random one by default.
+
+        Raises:
+            InputError: ``input_ids`` or ``eos_token_id`` are no token ids of this model, or the
+                text takes more memory than is free or more positions than the model has.
+            DesignError: ``max_new_tokens``, ``gamma``, ``placement``, ``cap``, ``policy`` or
+                ``verify`` makes no sense.
+            HeadsError: The placement names a depth that has no head.
+            SamplingError: ``temperature``, ``top_k``, ``top_p`` or ``seed`` makes no sense.
         """
         design = self.design(
             gamma=gamma, placement=placement, cap=cap, policy=policy, verify=verify
@@ -200,13 +173,10 @@ class AdaDecoder:
             eos_token_id=eos_token_id,
             sampling=sampling,
         )
-        with self.parts.session():
-            for _ in decoding.steps():
-                pass
-        schedule = decoding.schedule
+        decoding.run_to_end()
         return Generation(
-            tokens=schedule.tokens,
-            rounds=schedule.rounds,
+            tokens=decoding.schedule.tokens,
+            rounds=decoding.schedule.rounds,
             seed=None if sampling is None else sampling.seed,
         )
 
@@ -219,23 +189,75 @@ class AdaDecoder:
         cap: int = DEFAULT_CAP,
         policy: str | Policy = Policy.ADADECODE,
         verify: bool = True,
-        eos_token_id: int | Sequence[int] | None = None,
+        eos_token_id: EndTokens = None,
         temperature: float = 0.0,
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int | None = None,
     ) -> Iterator[int]:
-        """The tokens of ``generate``, each as soon as it is committed."""
+        """Decode one sequence and yield each new token as soon as it is committed.
+
+        Tokens are those of `generate` with the same arguments. A committed token is never taken
+        back, so it may be shown at once; several come together where drafts were accepted.
+        Arguments are checked at the call, and the prompt is computed when the first token is asked
+        for. Between two tokens the model may be used for other texts, also by this decoder.
+        Leaving the loop early frees the text's buffers for the next one.
+
+        Example:
+            Print a text as it grows, and leave it after the first full stop::
+
+                for token in decoder.stream(ids, max_new_tokens=256, gamma=0.8):
+                    piece = tokenizer.decode(token)
+                    print(piece, end="", flush=True)
+                    if "." in piece:
+                        break
+
+        Args:
+            input_ids: As of `generate`, and so are all other arguments.
+            max_new_tokens: See `generate`.
+            gamma: See `generate`.
+            placement: See `generate`.
+            cap: See `generate`.
+            policy: See `generate`.
+            verify: See `generate`.
+            eos_token_id: See `generate`; the token that ends the text is yielded too.
+            temperature: See `generate`.
+            top_k: See `generate`.
+            top_p: See `generate`.
+            seed: See `generate`.
+
+        Raises:
+            InputError: See `generate`; where the text does not fit into memory, with its first
+                token.
+            DesignError: See `generate`.
+            HeadsError: See `generate`.
+            SamplingError: See `generate`.
+        """
         design = self.design(
             gamma=gamma, placement=placement, cap=cap, policy=policy, verify=verify
         )
         sampling = Sampling.of(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-        decoding = self.start(
+        check_input_ids(input_ids, self.parts)
+        return self._stream(
             input_ids,
             design,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=eos_token_id,
+            max_new_tokens=checked_new_tokens(max_new_tokens),
+            eos=checked_end_tokens(eos_token_id, self.eos, self.parts),
             sampling=sampling,
+        )
+
+    def _stream(
+        self,
+        input_ids: torch.Tensor,
+        design: Design,
+        *,
+        max_new_tokens: int,
+        eos: frozenset[int],
+        sampling: Sampling | None,
+    ) -> Iterator[int]:
+        """Yield the tokens of a text whose arguments are checked."""
+        decoding = self.start(
+            input_ids, design, max_new_tokens=max_new_tokens, eos_token_id=eos, sampling=sampling
         )
         own = self.parts.detach()  # another text may be decoded between two tokens of this one
         tokens, given = decoding.schedule.tokens, 0
@@ -247,10 +269,8 @@ class AdaDecoder:
                 given = len(tokens)
                 if over:
                     return
-                with (
-                    self.parts.attached(own),
-                    self.parts.session(),
-                ):  # not held while the caller has the token
+                # no session is open while the caller has the token
+                with self.parts.attached(own), self.parts.session():
                     while len(tokens) == given and not over:
                         over = next(steps, None) is None
         finally:
@@ -265,7 +285,12 @@ class AdaDecoder:
         policy: str | Policy,
         verify: bool = True,
     ) -> Design:
-        """The design these options name, its heads known to exist. Raises DesignError, HeadsError."""
+        """Return the design that these options of `generate` name.
+
+        Raises:
+            DesignError: An option makes no sense.
+            HeadsError: The placement names a depth that has no head.
+        """
         design = Design.of(
             policy,
             gamma=gamma,
@@ -277,7 +302,13 @@ class AdaDecoder:
         return design
 
     def prepare(self, designs: Sequence[Design], longest: int, *, sampled: bool = False) -> None:
-        """Make ready what else would be made in the first runs of these designs, for positions up to ``longest``, for which there must be room."""
+        """Compile and capture what the first runs of these designs would otherwise make.
+
+        Args:
+            designs: The designs that will be run.
+            longest: Positions of the longest text. There must be room for it already.
+            sampled: Whether texts will be sampled.
+        """
         parts, heads = self.parts, self.heads
 
         def follow(depth: int, hidden: torch.Tensor) -> None:
@@ -297,79 +328,72 @@ class AdaDecoder:
         design: Design,
         *,
         max_new_tokens: int,
-        eos_token_id: int | Sequence[int] | None = None,
+        eos_token_id: EndTokens = None,
         sampling: Sampling | None = None,
     ) -> Decoding:
-        """Prefill: the prompt through all layers; the first token comes from the last one. Greedy without ``sampling``."""
-        if not isinstance(input_ids, torch.Tensor) or input_ids.dtype not in INTEGERS:
-            got = (
-                f"a tensor of {input_ids.dtype}"
-                if isinstance(input_ids, torch.Tensor)
-                else f"a {type(input_ids).__name__}"
-            )
-            raise InputError(
-                f"wanted the input ids as a tensor of integers (1, n), got {got}: make one with torch.tensor([ids])"
-            )
-        if input_ids.ndim != 2 or input_ids.shape[0] != 1 or input_ids.shape[1] < 1:
-            raise InputError(
-                f"wanted the input ids of one sequence, (1, n) with n >= 1, got {tuple(input_ids.shape)}"
-            )
-        if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, SupportsIndex):
-            raise DesignError(
-                f"wanted max_new_tokens as a whole number, got {max_new_tokens!r}: give an int"
-            )
-        if max_new_tokens < 1:
-            raise DesignError(f"wanted at least 1 new token, got max_new_tokens={max_new_tokens}")
-        n_prompt = input_ids.shape[1]
+        """Run the prompt through all layers, take the first token, and return the decoding.
+
+        Args:
+            input_ids: Token ids of the prompt, shape ``(1, n)``.
+            design: How to decode.
+            max_new_tokens: The most tokens to add.
+            eos_token_id: The tokens that end the text; the model's own by default.
+            sampling: How to sample; greedy by default.
+
+        Returns:
+            The decoding, of which the first token is committed.
+
+        Raises:
+            InputError: As `generate` does.
+            DesignError: ``max_new_tokens`` is no whole number from 1 on, or the design is the
+                oracle, which only a simulation can follow.
+        """
         parts = self.parts
-        chooser = make_token_selector(sampling)
-        check_vocabulary(input_ids[0].tolist(), parts, "of the input")
+        check_input_ids(input_ids, parts)
+        new_tokens = checked_new_tokens(max_new_tokens)
+        eos = checked_end_tokens(eos_token_id, self.eos, parts)
+        selector = make_token_selector(sampling)
+        n_prompt = input_ids.shape[1]
+        positions = n_prompt + new_tokens - 1  # the last token is not computed
         with torch.inference_mode():
-            parts.allocate(n_prompt + max_new_tokens - 1)  # the last token is not computed
-        self._warn_of_length(n_prompt + max_new_tokens - 1)
+            parts.allocate(positions)
+        self._warn_of_length(positions)
         with parts.session():
             hidden = parts.run(0, parts.n_layers, parts.embed(input_ids.to(parts.device), 0), 0)
-            first = chooser.first(parts.logits(hidden[:, -1:])[0, -1])
-        eos = (
-            self.eos
-            if eos_token_id is None
-            else frozenset([eos_token_id] if isinstance(eos_token_id, int) else eos_token_id)
-        )
+            first = selector.first(parts.logits(hidden[:, -1:])[0, -1])
         schedule = Schedule(
             design=design,
             n_layers=parts.n_layers,
             n_prompt=n_prompt,
             first_token=first,
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=new_tokens,
             eos=eos,
             sampled=sampling is not None,
         )
-        return Decoding(parts, self.heads, schedule, chooser)
+        return Decoding(parts, self.heads, schedule, selector)
 
     def _warn_of_length(self, positions: int) -> None:
-        """Once: rotary positions go on beyond those that a model was made for, its text need not; learned ones are refused where room is made."""
+        """Warn once of a text beyond the positions that the model was made for.
+
+        Rotary positions go on beyond them, though the text need not stay good. Learned positions do
+        not: such a text is refused where room is made for it.
+        """
         limit = most_positions(self.parts.model)
         if limit is None or positions <= limit or self._warned:
             return
         self._warned = True
         warnings.warn(
-            f"the text takes {positions} positions, the model was made for {limit}: ask for fewer tokens",
+            f"the text takes {positions} positions, the model was made for {limit}: ask for fewer "
+            "tokens",
             stacklevel=4,
         )
 
 
-def check_vocabulary(ids: Sequence[int], parts: SegmentedModel, whose: str) -> None:
-    """Raises InputError where a token id is none that the model embeds: the tokenizer belongs to another model."""
-    rows = parts.n_embeddings
-    if ids and not 0 <= min(ids) <= max(ids) < rows:
-        odd = max(ids) if max(ids) >= rows else min(ids)
-        raise InputError(
-            f"the token id {odd} {whose} is outside the model's {rows} embeddings: use the model's own tokenizer"
-        )
-
-
 def _warn_of_settings(model: PreTrainedModel) -> None:
-    """``generate`` obeys settings that change which token is the greediest; this decoder takes the most likely one."""
+    """Warn of generation settings that change which token ``generate`` of ``transformers`` takes.
+
+    This decoder takes the most likely token and applies none of them.
+    """
     settings = model.generation_config
     plain: dict[str, Any] = {
         "repetition_penalty": 1.0,
@@ -389,15 +413,16 @@ def _warn_of_settings(model: PreTrainedModel) -> None:
         if value is not None and value != plain[name] and value != []
     }
     if bending:
-        told = ", ".join(f"{name}={value}" for name, value in bending.items())
+        settings_text = ", ".join(f"{name}={value}" for name, value in bending.items())
         warnings.warn(
-            f"the model's generation settings bend greedy decoding ({told}); AdaDecoder decodes without them",
+            f"the model's generation settings bend greedy decoding ({settings_text}); AdaDecoder "
+            "decodes without them",
             stacklevel=3,
         )
 
 
-def _eos_of(model: PreTrainedModel) -> frozenset[int]:
-    """The tokens that end a text, as the model's generation settings have them."""
+def _end_tokens_of(model: PreTrainedModel) -> frozenset[int]:
+    """Return the tokens that end a text, by the model's generation settings."""
     settings = (
         model.generation_config
         if model.generation_config is not None

@@ -15,8 +15,8 @@ import pandas as pd
 import torch
 
 from adadecode.engine.decoding.decoder import AdaDecoder
-from adadecode.engine.decoding.sequence import Decoding
 from adadecode.engine.decoding.sampling import TokenSelector
+from adadecode.engine.decoding.sequence import Decoding
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.model.segmented_model import SegmentedModel

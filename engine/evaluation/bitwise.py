@@ -56,7 +56,7 @@ def fingerprint(
 ) -> Fingerprint:
     """Decode greedily after ``prompt`` (token ids). The prompt's own positions are in ``states`` too. Raises as AdaDecoder.start does."""
     decoding = decoder.start(torch.tensor([list(prompt)]), design, max_new_tokens=max_new_tokens)
-    decoding.chooser = heard = _Listening()
+    decoding.selector = heard = _Listening()
     with decoder.parts.session():
         for _ in decoding.steps():
             pass

@@ -1,121 +1,85 @@
-"""Exit heads: E* (T norm(h)), the model's own LM head E* and final norm behind a square matrix T per depth (paper, section 2.2).
+"""Exit heads: E* (T norm(h)), the model's LM head and final norm behind a matrix T per depth.
 
-A head of an 8B model reads as much as 2.4 layers. Cheaper forms of the same heads (`adadecode.sim.core.head_form.HeadForm`) take some rows of E* alone, or read T and E* in
-int8. Drafts are verified as before, so no form changes a text. With a shortlist a head's confidence is the probability *within* the shortlist: never
-less than the whole softmax has, and it may be near 1 where the shortlist as a whole is unlikely, so a gamma means less than it does of a full head.
+This is the paper's head (section 2.2). A head of an 8B model reads as much as 2.4 layers. Cheaper
+forms of the same heads (`adadecode.sim.core.head_form.HeadForm`) take some rows of E* alone, or
+read T and E* in int8. Drafts are verified as before, so no form changes a text.
+
+With a shortlist a head's confidence is the probability *within* the shortlist. It is never less
+than that of the whole softmax, and may be near 1 where the shortlist as a whole is unlikely, so a
+gamma means less than it does of a full head.
 """
 
 from __future__ import annotations
 
-import json
-import math
+import operator
 import warnings
-from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import PreTrainedModel
 
+from adadecode.engine.heads.heads_file import CONFIG, WEIGHTS, read_heads, write_heads
 from adadecode.engine.heads.int8 import Int8Matrix
 from adadecode.engine.heads.lm_head_rows import HeadRows
+from adadecode.engine.heads.model_samples import body_samples, lm_head_samples
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.runtime import fingerprints
-from adadecode.engine.runtime.distributed import whole
 from adadecode.profiles.errors import HeadsError
 from adadecode.sim.core.head_form import FULL, HeadForm
 
-WEIGHTS, CONFIG = "heads.safetensors", "heads.json"
-FORMAT = 2
-_SAMPLES = 32
-
-
-def signature(model: PreTrainedModel) -> list[float]:
-    """A few weights of the model's LM head: enough to tell one model's heads from another's, whatever the dtype."""
-    weight = whole(model.get_output_embeddings().weight.detach()).flatten()
-    picked = torch.linspace(0, weight.numel() - 1, _SAMPLES, dtype=torch.float64).long()
-    return [float(x) for x in weight[picked.to(weight.device)].float().cpu()]
-
-
-def body(model: PreTrainedModel) -> list[float]:
-    """A few weights from all over the model, evenly spaced in the order of its parameters: models may share an LM head and nothing else.
-
-    Of a model with packed weights, none: they cannot be compared with those that the heads were trained on.
-    """
-    if getattr(model, "is_quantized", False):
-        return []
-    weights = list(model.parameters())
-    ends = list(accumulate(weight.numel() for weight in weights))
-    spots = [k * (ends[-1] - 1) // (_SAMPLES - 1) for k in range(_SAMPLES)]
-    owners = [bisect_right(ends, spot) for spot in spots]
-    return [
-        float(whole(weights[i].detach()).flatten()[spot - ends[i]].float())
-        for i, spot in zip(owners, spots, strict=True)
-    ]
-
-
-def _fits(config: dict[str, Any], name: str, own: list[float]) -> bool:
-    """Whether stored samples are the model's ``own``, whatever the dtypes of the two. Raises ValueError where they are no such samples."""
-    found = config[name]
-    if not (
-        isinstance(found, list)
-        and len(found) == _SAMPLES
-        and all(isinstance(x, (int, float)) and math.isfinite(x) for x in found)
-    ):
-        raise ValueError(f"wanted {_SAMPLES} numbers as {name} in {CONFIG}")
-    stored, present = (torch.tensor(numbers, dtype=torch.float64) for numbers in (found, own))
-    return torch.allclose(stored, present, rtol=2e-2, atol=1e-4)
-
-
-def _checked(frequent: Sequence[int], vocabulary: int) -> tuple[int, ...]:
-    """Token ids, each once. Raises HeadsError."""
-    tokens = tuple(map(int, frequent))
-    if len(set(tokens)) < len(tokens) or any(not 0 <= token < vocabulary for token in tokens):
-        raise HeadsError(
-            f"frequent tokens are ids 0..{vocabulary - 1} of this model, each once: they were counted with another tokenizer"
-        )
-    return tokens
-
-
-def _shortlist(frequent: Sequence[int], size: int, vocabulary: int) -> tuple[int, ...]:
-    """The most frequent tokens, by rising id. Raises HeadsError."""
-    if not frequent:
-        raise HeadsError(
-            "nobody counted which tokens are frequent: train heads with adadecode-train, or name a text with --shortlist-from"
-        )
-    if size >= vocabulary:
-        raise HeadsError(
-            f"a shortlist of {size} tokens leaves out none of the {vocabulary} of this model: take fewer, or no shortlist"
-        )
-    return tuple(sorted(frequent[:size]))
+_HUB_OPTIONS = ("revision", "cache_dir", "force_download", "local_files_only", "token")
 
 
 class ExitHeads(ModelHubMixin, library_name="adadecode"):
-    """The trained matrices of one model, by depth. transforms: depth -> T (d, d), None for the identity.
+    """The exit heads of one model, by depth.
 
-    form: what of the LM head they use, and in which format; one that no product of the device reads falls back to the model's own, with a warning. frequent: token
-    ids, the most frequent first, of which a shortlist is the beginning; where there are fewer than the form asks for, it is as long as they. coverage: what the
-    form loses (`adadecode.engine.evaluation.head_coverage`), where training measured it.
+    Load trained ones with `load`, make untrained ones with `identity`, share them with
+    ``push_to_hub`` and ``ExitHeads.from_pretrained(repository, model=model)``.
 
-    ``push_to_hub`` and ``ExitHeads.from_pretrained(repo, model=model)`` share them. Raises HeadsError.
+    Attributes:
+        transforms: The matrices as they were given, shallowest first.
+        form: The form that the heads have. Where no product of the device reads int8, it falls
+            back to the model's own format, with a warning.
+        frequent: Token ids, the most frequent first.
+        tokens: The shortlist, by rising id; None for the whole vocabulary.
+        metrics: What training measured, a row a depth.
+        coverage: What the form loses (`adadecode.engine.evaluation.head_coverage`), where training
+            measured it.
+
+    Args:
+        model: The model that the heads belong to.
+        transforms: By depth the matrix T, shape ``(d, d)``; None for the identity. Depths lie
+            between the layers: 1 to L - 1.
+        metrics: What training measured.
+        form: What of the LM head the heads use, and in which format.
+        frequent: Token ids, the most frequent first. A shortlist is the beginning of them; where
+            there are fewer than the form asks for, it is as long as they are.
+
+    Raises:
+        HeadsError: A depth, a matrix, the form or a token does not go with the model.
     """
 
     def __init__(
         self,
         model: PreTrainedModel,
-        transforms: dict[int, torch.Tensor | None],
+        transforms: Mapping[int, torch.Tensor | None],
         metrics: list[dict[str, Any]] | None = None,
         *,
         form: HeadForm = FULL,
         frequent: Sequence[int] = (),
     ) -> None:
+        _check_model(model)
         config = model.config.get_text_config()
-        self.transforms = dict(sorted(transforms.items()))
+        head = model.get_output_embeddings()
+        self.transforms = _checked_transforms(
+            transforms, config.num_hidden_layers, head.weight.shape[1]
+        )
         self.metrics = metrics or []
         self.coverage: dict[str, Any] | None = None
         self.about = {
@@ -124,48 +88,34 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             "hidden_size": config.hidden_size,
             "vocab_size": config.vocab_size,
         }
-        self.signature, self.body = signature(model), body(model)
-        width = model.get_output_embeddings().weight.shape[1]  # of what the LM head takes
-        for depth, matrix in self.transforms.items():
-            if not 1 <= depth < config.num_hidden_layers:
-                raise HeadsError(
-                    f"a head lies at a depth 1..{config.num_hidden_layers - 1} of this model, got {depth}"
-                )
-            if matrix is not None and tuple(matrix.shape) != (width, width):
-                raise HeadsError(
-                    f"the head at depth {depth} is {tuple(matrix.shape)}, wanted ({width}, {width}): it belongs to another model"
-                )
-        weight = model.get_output_embeddings().weight
+        self.signature, self.body = lm_head_samples(model), body_samples(model)
         self._matrices: dict[int, torch.Tensor | Int8Matrix | None] = {
-            d: None if m is None else m.to(weight.device, next(model.parameters()).dtype)
+            d: None if m is None else m.to(head.weight.device, next(model.parameters()).dtype)
             for d, m in self.transforms.items()
         }
-        self.frequent = _checked(frequent, len(weight))
+        vocabulary = len(head.weight)
+        self.frequent = _checked_tokens(frequent, vocabulary)
         self.tokens = (
             None
             if form.shortlist is None
-            else _shortlist(self.frequent, form.shortlist, len(weight))
+            else _shortlist(self.frequent, form.shortlist, vocabulary)
         )
         self.form = HeadForm(
             shortlist=None if self.tokens is None else len(self.tokens), dtype=form.dtype
         )
         self._rows: HeadRows | None = None
-        self._take_form(model.get_output_embeddings())
+        self._take_form(head)
 
-    def _take_form(self, head: torch.nn.Module) -> None:
+    def _take_form(self, head: nn.Module) -> None:
         """Gather and quantise what the form asks for."""
         if self.form.dtype is not None:
             try:
                 rows = HeadRows(head, self.tokens, int8=True)
-                matrices: dict[int, Int8Matrix] = {}
-                for depth, matrix in self.transforms.items():
-                    if (
-                        matrix is not None
-                    ):  # T is nearly the identity, so what is quantised is the rest
-                        rest = matrix.to(head.weight.device, torch.float32) - torch.eye(
-                            len(matrix), device=head.weight.device
-                        )  # type: ignore[arg-type]
-                        matrices[depth] = Int8Matrix(rest)
+                matrices = {
+                    depth: _quantised_rest(matrix, head.weight.device)  # type: ignore[arg-type]
+                    for depth, matrix in self.transforms.items()
+                    if matrix is not None
+                }
             except LookupError as error:
                 warnings.warn(
                     f"no int8 heads on this device ({error}): they stay in the model's own format",
@@ -186,7 +136,17 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         dtype: str | None = None,
         frequent: Sequence[int] | None = None,
     ) -> ExitHeads:
-        """The same heads in another form; arguments as of `HeadForm`, ``frequent`` as it was by default. Raises HeadsError."""
+        """Return the same heads in another form.
+
+        Args:
+            model: The model that the heads belong to.
+            shortlist: How many tokens the heads give logits of (default: all).
+            dtype: ``int8``, or None for the model's own format.
+            frequent: Token ids, the most frequent first; as before by default.
+
+        Raises:
+            HeadsError: The form does not go with the model.
+        """
         form = HeadForm(shortlist=shortlist, dtype=dtype)
         known = self.frequent if frequent is None else frequent
         return ExitHeads(model, self.transforms, self.metrics, form=form, frequent=known)
@@ -197,12 +157,40 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         return tuple(self.transforms)
 
     @classmethod
-    def identity(cls, model: PreTrainedModel, depths: Sequence[int]) -> ExitHeads:
-        """The model's own LM head at each depth, T = I (the paper's ablation: "original LM head as the early head")."""
-        return cls(model, dict.fromkeys((int(d) for d in depths), None))
+    def identity(cls, model: PreTrainedModel, depths: Iterable[SupportsIndex]) -> ExitHeads:
+        """Return untrained heads: the model's own LM head at each depth, T = I.
+
+        This is the paper's ablation "original LM head as the early head". It needs no training, and
+        its drafts are right less often.
+
+        Example:
+            ::
+
+                heads = ExitHeads.identity(model, [8, 16, 24])
+
+        Args:
+            model: The model.
+            depths: Depths of the heads, in layers, 1 to L - 1.
+
+        Raises:
+            HeadsError: A depth is none of this model.
+        """
+        if isinstance(depths, (str, bytes)) or not isinstance(depths, Iterable):
+            raise HeadsError(
+                f"wanted the depths of heads as a list of whole numbers, got {depths!r}: give [8]"
+            )
+        return cls(model, {_depth(depth): None for depth in depths})
 
     def apply(self, depth: int, normed: torch.Tensor) -> torch.Tensor:
-        """T norm(h): normed (..., d) -> (..., d); the LM head comes after."""
+        """Return T norm(h), which the LM head is then given.
+
+        Args:
+            depth: Depth of the head.
+            normed: Hidden states after the final norm, shape ``(..., d)``.
+
+        Returns:
+            A tensor of the same shape.
+        """
         matrix = self._matrices[depth]
         if matrix is None:
             return normed
@@ -213,7 +201,16 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         )
 
     def logits(self, parts: SegmentedModel, depth: int, normed: torch.Tensor) -> torch.Tensor:
-        """What the head at ``depth`` says: logits (1, n, V) in FP32 from normed (1, n, d); minus infinity for tokens outside its shortlist."""
+        """Return the logits of one head.
+
+        Args:
+            parts: The model.
+            depth: Depth of the head.
+            normed: Hidden states after the final norm, shape ``(1, n, d)``.
+
+        Returns:
+            Logits in FP32, shape ``(1, n, V)``; minus infinity for tokens outside the shortlist.
+        """
         given = self.apply(depth, normed)
         return (
             parts.unembed(given) if self._rows is None else self._rows.logits(given, parts.finish)
@@ -221,7 +218,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
 
     @property
     def product(self) -> str | None:
-        """What multiplies int8, a name of `adadecode.engine.heads.int8.PRODUCTS`; None for other forms."""
+        """What multiplies int8: a name of `adadecode.engine.heads.int8.PRODUCTS`, or None."""
         return (
             self._rows.matrix.product
             if self._rows is not None and isinstance(self._rows.matrix, Int8Matrix)
@@ -229,7 +226,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         )
 
     def describe(self) -> dict[str, Any]:
-        """The form, for a manifest."""
+        """Return the form as a manifest holds it."""
         return {
             **self.form.to_dict(),
             "product": self.product,
@@ -237,67 +234,86 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         }
 
     def digest(self) -> str:
-        """A fingerprint of the matrices, and of the form where it is not the full one."""
+        """Return a fingerprint of the matrices, and of the form where it is not the full one."""
         matrices = fingerprints.of_tensors(
             (str(depth), matrix) for depth, matrix in self.transforms.items()
         )
         return matrices if self.form.is_full else fingerprints.of_json([matrices, self.describe()])
 
     def require(self, depths: Sequence[int]) -> None:
-        """Raises HeadsError where a depth has no head."""
+        """Raise HeadsError where a depth has no head."""
         missing = [d for d in depths if d not in self.transforms]
         if missing:
             raise HeadsError(
-                f"no head at depth {', '.join(map(str, missing))}: heads exist at {list(self.depths)}; train one with adadecode-train"
+                f"no head at depth {', '.join(map(str, missing))}: heads exist at "
+                f"{list(self.depths)}; train one with adadecode-train"
             )
 
-    # -- files ---------------------------------------------------------------------------------------------------------
+    # -- files -----------------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> None:
-        """Write ``heads.safetensors`` (16-bit, whatever the form) and ``heads.json`` into the folder ``path``."""
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {
-            f"depth.{d}": m.detach().to("cpu", torch.float16).contiguous()
-            for d, m in self.transforms.items()
-            if m is not None
-        }
-        config = {
-            "format": FORMAT,
-            "depths": list(self.depths),
-            "identity": [d for d, m in self.transforms.items() if m is None],
-        }
-        if self.frequent:
-            tensors["frequent"] = torch.tensor(self.frequent, dtype=torch.int32)
-        config |= {
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the heads into a folder that `load` reads.
+
+        ``heads.safetensors`` holds the matrices in 16 bits, whatever the form, and ``heads.json``
+        the rest. Each file is replaced as a whole or not at all.
+
+        Args:
+            path: The folder; made where it is missing.
+
+        Raises:
+            InputError: The folder cannot be written to.
+        """
+        about = {
             "form": self.form.to_dict(),
             "model": self.about,
             "signature": self.signature,
             "metrics": self.metrics,
             "coverage": self.coverage,
+            **({"body": self.body} if self.body else {}),
         }
-        if self.body:
-            config["body"] = self.body
-        for name, write in (
-            (WEIGHTS, lambda p: save_file(tensors, p)),
-            (CONFIG, lambda p: p.write_text(json.dumps(config, indent=1) + "\n")),
-        ):
-            partial = folder / f"{name}.part"
-            write(partial)
-            partial.chmod(0o644)  # safetensors leaves it to its owner alone
-            partial.replace(folder / name)
+        write_heads(_folder(path), self.transforms, self.frequent, about)
 
     @classmethod
-    def load(cls, path: str | Path, model: PreTrainedModel) -> ExitHeads:
-        """Heads from the folder ``path``, checked to be this model's. Raises HeadsError."""
-        folder = Path(path)
+    def load(cls, path: str | PathLike[str], model: PreTrainedModel) -> ExitHeads:
+        """Read heads that ``adadecode-train`` or `save` wrote.
+
+        They are checked to be whole and this model's, by its shape and by samples of its weights.
+        The model may be loaded in any dtype.
+
+        Example:
+            ::
+
+                model = AutoModelForCausalLM.from_pretrained("meta-llama/Llama-3.1-8B")
+                heads = ExitHeads.load("heads/llama-3.1-8b", model)
+                decoder = AdaDecoder(model, heads)
+
+        Args:
+            path: The folder with ``heads.safetensors`` and ``heads.json``.
+            model: The model that the heads were trained for.
+
+        Returns:
+            The heads, in the form that they were trained for.
+
+        Raises:
+            HeadsError: There are no heads in the folder, or they are damaged, newer than this
+                program, or another model's.
+        """
+        _check_model(model)
+        folder = _folder(path)
         try:
-            config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-            tensors = load_file(folder / WEIGHTS)
-            return cls._checked(folder, config, tensors, model)
+            content = read_heads(folder, model)
+            heads = cls(
+                model,
+                content.transforms,
+                content.metrics,
+                form=content.form,
+                frequent=content.frequent,
+            )
+            heads.coverage = content.coverage
         except (FileNotFoundError, NotADirectoryError) as error:
             raise HeadsError(
-                f"no heads in {folder}: wanted the files {WEIGHTS} and {CONFIG} that adadecode-train writes ({error})"
+                f"no heads in {folder}: wanted the files {WEIGHTS} and {CONFIG} that "
+                f"adadecode-train writes ({error})"
             ) from error
         except (
             OSError,
@@ -310,77 +326,133 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             SafetensorError,
         ) as error:
             raise HeadsError(
-                f"the heads in {folder} are damaged ({type(error).__name__}: {error}): copy or train them again"
+                f"the heads in {folder} are damaged ({type(error).__name__}: {error}): copy or "
+                "train them again"
             ) from error
-
-    @classmethod
-    def _checked(
-        cls,
-        folder: Path,
-        config: dict[str, Any],
-        tensors: dict[str, torch.Tensor],
-        model: PreTrainedModel,
-    ) -> ExitHeads:
-        """Heads from what the files hold, once they are known to be whole and this model's."""
-        if int(config["format"]) > FORMAT:
-            raise HeadsError(
-                f"the heads in {folder} have format {config['format']}, this program reads up to {FORMAT}: upgrade it"
-            )
-        own = model.config.get_text_config()
-        about = config["model"]
-        for key, value in (
-            ("hidden_size", own.hidden_size),
-            ("n_layers", own.num_hidden_layers),
-            ("vocab_size", own.vocab_size),
-        ):
-            if about[key] != value:
-                raise HeadsError(
-                    f"the heads in {folder} belong to another model: their {key} is {about[key]}, this model's {value}"
-                )
-        samples = [("signature", signature, "LM head has")]
-        if "body" in config and body(model):  # absent from the oldest files
-            samples.append(("body", body, "layers have"))
-        for name, sample, what in samples:
-            if not _fits(config, name, sample(model)):
-                raise HeadsError(
-                    f"the heads in {folder} belong to another model of the same shape: its {what} other weights; train heads for this one"
-                )
-        depths, identity = [int(d) for d in config["depths"]], set(config["identity"])
-        if missing := [d for d in depths if d not in identity and f"depth.{d}" not in tensors]:
-            raise HeadsError(
-                f"the heads in {folder} are damaged: depths {missing} are listed, but have no weights; copy or train them again"
-            )
-        frequent = (
-            tensors.pop("frequent", torch.zeros(0)).flatten().long().tolist()
-        )  # absent before format 2, as is the form
-        form = HeadForm(**config.get("form", {}))
-        if absurd := [name for name, matrix in tensors.items() if not matrix.isfinite().all()]:
-            raise HeadsError(
-                f"the heads in {folder} are damaged: {absurd[0]} holds numbers that are not finite; copy or train them again"
-            )
-        transforms = {d: None if d in identity else tensors[f"depth.{d}"].float() for d in depths}
-        heads = cls(model, transforms, config.get("metrics"), form=form, frequent=frequent)
-        heads.coverage = config.get("coverage")
         return heads
 
     def _save_pretrained(self, save_directory: Path) -> None:
         self.save(save_directory)
 
     @classmethod
-    def _from_pretrained(
-        cls, *, model_id: str, model: PreTrainedModel, **options: Any
-    ) -> ExitHeads:  # type: ignore[override]
+    def _from_pretrained(  # type: ignore[override]
+        cls, *, model_id: str, model: PreTrainedModel | None = None, **options: Any
+    ) -> ExitHeads:
+        _check_model(model)
+        assert model is not None
         if Path(model_id).is_dir():
             return cls.load(model_id, model)
-        known = {
-            k: options[k]
-            for k in ("revision", "cache_dir", "force_download", "local_files_only", "token")
-            if k in options
-        }
+        known = {name: options[name] for name in _HUB_OPTIONS if name in options}
         try:
             folder = snapshot_download(model_id, allow_patterns=[WEIGHTS, CONFIG], **known)
         except (OSError, ValueError) as error:
             raise HeadsError(
-                f"no heads {model_id!r}: neither a folder here nor to be had from the hub ({type(error).__name__}: {error})"
+                f"no heads {model_id!r}, neither a folder here nor to be had from the hub "
+                f"({type(error).__name__}: {error}): check the name and the connection"
             ) from error
         return cls.load(folder, model)
+
+
+def _check_model(model: PreTrainedModel | None) -> None:
+    """Raise HeadsError for what is no model with an LM head."""
+    if not isinstance(model, nn.Module) or not hasattr(model, "get_output_embeddings"):
+        raise HeadsError(
+            "wanted model as the causal LM of transformers that the heads belong to, got a "
+            f"{type(model).__name__}: load it first"
+        )
+    if model.get_output_embeddings() is None:
+        raise HeadsError(
+            f"wanted a model with an LM head, got a {type(model).__name__}, which has none: load "
+            "it with AutoModelForCausalLM"
+        )
+
+
+def _folder(path: str | PathLike[str]) -> Path:
+    """Return a folder as a path."""
+    if not isinstance(path, (str, PathLike)):
+        raise HeadsError(
+            f"wanted the folder of heads as a path, got a {type(path).__name__}: give its name"
+        )
+    return Path(path)
+
+
+def _depth(depth: SupportsIndex) -> int:
+    """Return a depth as an int."""
+    try:
+        if not isinstance(depth, bool):
+            return operator.index(depth)
+    except TypeError:
+        pass
+    raise HeadsError(f"wanted the depth of a head as a whole number, got {depth!r}: give an int")
+
+
+def _checked_transforms(
+    transforms: Mapping[int, torch.Tensor | None], n_layers: int, width: int
+) -> dict[int, torch.Tensor | None]:
+    """Return the matrices by depth, shallowest first.
+
+    Args:
+        transforms: By depth the matrix T; None for the identity.
+        n_layers: Layers of the model.
+        width: The width d of what its LM head takes.
+
+    Raises:
+        HeadsError: A depth or a matrix does not go with the model.
+    """
+    if not isinstance(transforms, Mapping):
+        raise HeadsError(
+            "wanted the matrices of heads by depth, {depth: matrix or None}, got a "
+            f"{type(transforms).__name__}: give a dict"
+        )
+    matrices = {_depth(depth): matrix for depth, matrix in transforms.items()}
+    for depth, matrix in matrices.items():
+        if not 1 <= depth < n_layers:
+            raise HeadsError(
+                f"a head lies at a depth 1..{n_layers - 1} of this model, got {depth}: "
+                "choose one of these"
+            )
+        if matrix is not None and not isinstance(matrix, torch.Tensor):
+            raise HeadsError(
+                f"wanted the head at depth {depth} as a tensor or None, got a "
+                f"{type(matrix).__name__}: give a matrix ({width}, {width})"
+            )
+        if matrix is not None and tuple(matrix.shape) != (width, width):
+            raise HeadsError(
+                f"the head at depth {depth} is {tuple(matrix.shape)}, wanted ({width}, {width}): "
+                "it belongs to another model"
+            )
+    return dict(sorted(matrices.items()))
+
+
+def _checked_tokens(frequent: Sequence[int], vocabulary: int) -> tuple[int, ...]:
+    """Return token ids that are this model's, each once. Raises HeadsError for any others."""
+    try:
+        tokens = tuple(map(operator.index, frequent))
+    except TypeError:
+        tokens = (-1,)
+    if len(set(tokens)) < len(tokens) or any(not 0 <= token < vocabulary for token in tokens):
+        raise HeadsError(
+            f"frequent tokens are ids 0..{vocabulary - 1} of this model, each once: they were "
+            "counted with another tokenizer"
+        )
+    return tokens
+
+
+def _shortlist(frequent: Sequence[int], size: int, vocabulary: int) -> tuple[int, ...]:
+    """Return the most frequent tokens, by rising id. Raises HeadsError where there is no list."""
+    if not frequent:
+        raise HeadsError(
+            "nobody counted which tokens are frequent: train heads with adadecode-train, or name a "
+            "text with --shortlist-from"
+        )
+    if size >= vocabulary:
+        raise HeadsError(
+            f"a shortlist of {size} tokens leaves out none of the {vocabulary} of this model: take "
+            "fewer, or no shortlist"
+        )
+    return tuple(sorted(frequent[:size]))
+
+
+def _quantised_rest(matrix: torch.Tensor, device: torch.device) -> Int8Matrix:
+    """Return T - I in int8: T is nearly the identity, so that the rest is what is quantised."""
+    return Int8Matrix(matrix.to(device, torch.float32) - torch.eye(len(matrix), device=device))

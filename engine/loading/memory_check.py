@@ -14,19 +14,12 @@ from transformers.initialization import no_init_weights
 
 from adadecode.engine.loading.quantization import format_of
 from adadecode.engine.runtime.distributed import processes
+from adadecode.engine.runtime.free_memory import free_bytes
 from adadecode.profiles.errors import InputError
-from adadecode.profiles.host import free_memory
 from adadecode.sim.core.head_form import FULL, HeadForm
 from adadecode.sim.hardware.memory import GIB, RESERVE, WEIGHT_BYTES
 
 CPU = torch.device("cpu")
-
-
-def free_bytes(device: torch.device) -> int | None:
-    """What a program can still take there, None where nothing tells."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return free_memory()
 
 
 def require(

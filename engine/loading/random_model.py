@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from adadecode.engine.loading.memory_check import free_bytes, require
+from adadecode.engine.loading.memory_check import require
 from adadecode.engine.loading.model_loader import DTYPES, enough_memory
+from adadecode.engine.runtime.free_memory import free_bytes
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.catalog.models import find_model, shapes
 from adadecode.profiles.errors import InputError, ShapeError

@@ -32,10 +32,23 @@ BUCKET = 256
 _NAME = "adadecode-canonical"
 
 
-def take_apart(model: PreTrainedModel, numerics: str) -> SegmentedModel:
-    """The model's parts under a numerics policy. Raises InputError where there is no such policy, UnsupportedModel."""
+def check_numerics(numerics: str) -> None:
+    """Raise InputError for a numerics policy that is none of `NUMERICS`."""
     if numerics not in NUMERICS:
-        raise InputError(f"wanted numerics as one of {', '.join(NUMERICS)}, got {numerics!r}")
+        raise InputError(
+            f"wanted numerics as one of {', '.join(NUMERICS)}, got {numerics!r}: leave it out for "
+            "native"
+        )
+
+
+def take_apart(model: PreTrainedModel, numerics: str) -> SegmentedModel:
+    """Take a model apart under a numerics policy.
+
+    Raises:
+        InputError: There is no such policy.
+        UnsupportedModel: The model cannot be taken apart so.
+    """
+    check_numerics(numerics)
     return CanonicalModel(model) if numerics == "canonical" else SegmentedModel(model)
 
 

@@ -1,187 +1,87 @@
-"""Any causal LM of ``transformers`` as parts: embed, layers[i:j], final norm, LM head. No branch per architecture.
+"""Any causal LM of ``transformers`` as parts that can be run by themselves: embed, layers, logits.
 
-What a model does around its layers is *measured*, not assumed: its own forward pass is run once with stand-ins for the
-layers, which record the exact arguments every layer is given (rotary tables, scales), and what follows the last layer is
-found by watching. The result is then held against the model's own logits; a model that differs is refused by name.
+Layers are called with exactly the arguments that the model's own forward pass gives them (rotary
+tables, scales), which are recorded once for all positions. The parts are then held against the
+model's own logits; a model that differs is refused by name.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
+from adadecode.engine.model.anatomy import ModelAnatomy
 from adadecode.engine.model.attention import KeyValues, attending
-from adadecode.engine.runtime.environment import out_of_memory
+from adadecode.engine.model.layer_arguments import cut_arguments
+from adadecode.engine.model.stand_in import Call
+from adadecode.engine.runtime.free_memory import free_bytes
 from adadecode.engine.runtime.timer import Clock
-from adadecode.profiles.errors import InputError, UnsupportedModel
+from adadecode.profiles.errors import InputError
 
-_SERVED_LAYER_TYPES = {"full_attention", "sliding_attention", "attention"}
 _PROBE = 12  # tokens of the self-test
 
-
-Call = tuple[tuple[Any, ...], dict[str, Any]]
-"""What a layer is called with, its hidden state left out."""
-
 Room = tuple[KeyValues, list[Call]]
-"""Buffers for one sequence, and every layer's arguments for all of their positions."""
+"""Key/value buffers of one sequence, and every layer's arguments for all of their positions."""
 
 Follow = Callable[[int, torch.Tensor], object]
-"""What is done after a segment, given the depth it ends at and hidden (1, n, d) there."""
-
-
-class _StandIn(nn.Module):
-    """Takes a layer's place in the model's own forward pass: records the arguments, passes the hidden state on (or another)."""
-
-    def __init__(
-        self, layer: nn.Module, *, in_tuple: bool, replacement: torch.Tensor | None = None
-    ) -> None:
-        super().__init__()
-        self.__dict__["layer"] = layer  # not a submodule: the stand-in owns no weights
-        self.__dict__["replacement"] = replacement
-        self.in_tuple = in_tuple
-        self.call: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(self.__dict__["layer"], name)
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        self.call = (args, kwargs)
-        hidden = self.__dict__["replacement"]
-        if hidden is None:
-            hidden = args[0] if args else kwargs["hidden_states"]
-        return (hidden,) if self.in_tuple else hidden
+"""Does what follows a segment, given the depth it ends at and hidden states ``(1, n, d)`` there."""
 
 
 def most_positions(model: PreTrainedModel) -> int | None:
-    """How many positions the model was made for, as its config has it; None where it has no such limit."""
+    """Return how many positions the model was made for by its config; None without a limit."""
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return None if limit is None else int(limit)
 
 
-class SegmentedModel:
-    """A causal LM taken apart. Raises UnsupportedModel, naming the model, where that cannot be done exactly.
+class SegmentedModel(ModelAnatomy):
+    """A causal LM whose segments of layers can be run one by one on the project's own buffers.
 
-    n_layers: L. hidden_size: d. device: where tokens go. devices: all that hold weights. Hidden states are (1, n, d); positions are contiguous
-    [start, start + n). fallbacks: why something runs in another way than was asked for (`adadecode.engine.model.static_shapes`).
+    Positions of a call are contiguous: ``[start, start + n)``. Shapes and further attributes are
+    those of `ModelAnatomy`.
+
+    Attributes:
+        kv: The key/value buffers in use.
+        fallbacks: Why something runs in another way than was asked for
+            (see `adadecode.engine.model.static_shapes`).
+
+    Raises:
+        UnsupportedModel: The model cannot be taken apart exactly; the message names it.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self.model = model
-        self.name = f"{type(model).__name__} ({model.config.model_type})"
-        self.config = model.config.get_text_config()
-        self._refuse_by_config()
-        self._owner, self._attribute, self.layers = self._find_layers()
-        self.n_layers = len(self.layers)
-        self.hidden_size = int(self.config.hidden_size)
-        self.device = next(model.parameters()).device
-        self.devices = tuple(
-            dict.fromkeys((self.device, *(weight.device for weight in model.parameters())))
-        )
-        self.dtype = next(
-            p.dtype for p in self.layers.parameters() if p.is_floating_point()
-        )  # quantised weights come with others that are not
-        self.kv = KeyValues(self.n_layers, 0)
         self._calls: list[Call] = []
         self._free: list[Room] = []
+        self._bytes_per_position: dict[torch.device, float] = {}
         self.fallbacks: list[str] = []
+        super().__init__(model)
         self._token = torch.zeros((1, 1), dtype=torch.long, device=self.device)
-        try:
-            with torch.inference_mode():
-                self._take_apart()
-        except UnsupportedModel:
-            raise
-        except Exception as error:  # whatever it is, this model cannot be taken apart this way
-            if out_of_memory(error):
-                raise
-            raise self._refuse(
-                f"taking it apart failed ({type(error).__name__}: {error})"
-            ) from error
 
     def _take_apart(self) -> None:
-        self._in_tuple = self._layers_return_tuples()
-        self._tail = self._find_tail()
-        self.lm_head = self.model.get_output_embeddings()
-        self.finish = self._find_finish()
+        super()._take_apart()
         self.allocate(_PROBE)
-        self._embed = self._find_embedding()
-        self.n_embeddings = int(self.model.get_input_embeddings().weight.shape[0])
         self._self_test()
+        self._bytes_per_position = {
+            device: held / self.kv.capacity for device, held in _bytes_by_device(self.kv).items()
+        }
 
-    # -- what is served ----------------------------------------------------------------------------------------------
-
-    def _refuse(self, why: str) -> UnsupportedModel:
-        return UnsupportedModel(
-            f"{self.name} cannot be served: {why}; wanted a decoder-only model whose layers attend through the attention registry"
-        )
-
-    def _refuse_by_config(self) -> None:
-        if getattr(self.model.config, "is_encoder_decoder", False):
-            raise self._refuse("it is an encoder-decoder")
-        odd = set(getattr(self.config, "layer_types", None) or ()) - _SERVED_LAYER_TYPES
-        if odd:
-            raise self._refuse(
-                f"its layers of type {', '.join(sorted(odd))} keep a state that cannot roll back or a mask of their own"
-            )
-        if getattr(self.config, "num_kv_shared_layers", 0):
-            raise self._refuse("its layers share keys and values with one another")
-
-    def _find_layers(self) -> tuple[nn.Module, str, nn.ModuleList]:
-        """The module list of the decoder's layers, and who holds it."""
-        wanted = getattr(self.config, "num_hidden_layers", None)
-        for module in self.model.modules():
-            for name, child in module.named_children():
-                if isinstance(child, nn.ModuleList) and len(child) == wanted:
-                    return module, name, child
-        raise self._refuse(f"no list of {wanted} layers was found in it")
-
-    def _layers_return_tuples(self) -> bool:
-        """Whether a layer returns (hidden, ...) or the hidden state alone."""
-        found: list[bool] = []
-        handle = self.layers[0].register_forward_hook(
-            lambda _m, _a, out: found.append(isinstance(out, tuple))
-        )
-        try:
-            self._own_forward(torch.zeros((1, 3), dtype=torch.long, device=self.device), 0)
-        finally:
-            handle.remove()
-        return found[0]
-
-    @contextmanager
-    def _standing_in(self, replacement: torch.Tensor | None = None) -> Iterator[list[_StandIn]]:
-        """Within: the layers are stand-ins; the last one returns ``replacement`` where given."""
-        stand_ins = [_StandIn(layer, in_tuple=self._in_tuple) for layer in self.layers]
-        stand_ins[-1] = _StandIn(self.layers[-1], in_tuple=self._in_tuple, replacement=replacement)
-        setattr(self._owner, self._attribute, nn.ModuleList(stand_ins))
-        try:
-            with attending(self.model, self.kv):
-                yield stand_ins
-        finally:
-            setattr(self._owner, self._attribute, self.layers)
-
-    def _own_forward(self, tokens: torch.Tensor, start: int) -> Any:
-        """The model's own forward pass (no cache) on tokens (1, n) from position ``start``."""
-        positions = torch.arange(start, start + tokens.shape[1], device=self.device)[None]
-        try:
-            return self.model(input_ids=tokens, position_ids=positions, use_cache=False)
-        except Exception as error:  # whatever it is, this model cannot be taken apart this way
-            if out_of_memory(error):
-                raise
-            raise self._refuse(
-                f"its forward pass failed without a cache ({type(error).__name__}: {error})"
-            ) from error
-
-    # -- before the layers -------------------------------------------------------------------------------------------
+    # -- room for positions ----------------------------------------------------------------------
 
     def allocate(self, capacity: int) -> None:
-        """Room for ``capacity`` positions: the smallest there is that has it, or fresh buffers in place of the smallest one that is not in use."""
+        """Make room for ``capacity`` positions.
+
+        The smallest room that holds them is taken. Where none does, the smallest one that is not in
+        use gives way to a new one.
+
+        Raises:
+            InputError: The model has fewer positions, or their keys and values do not fit into free
+                memory.
+            UnsupportedModel: The model changes with the length of the text.
+        """
         if capacity <= self.kv.capacity:
             return
         rooms = sorted(
@@ -195,6 +95,7 @@ class SegmentedModel:
             self._free = rooms
             return
         wanted = self.capacity_for(capacity)
+        self._check_memory(wanted, outgrown=rooms[0][0] if rooms else None)
         calls = self._record_calls(wanted)
         self._free = rooms[1:]
         rooms.clear()
@@ -203,40 +104,57 @@ class SegmentedModel:
         self._calls = calls
 
     def capacity_for(self, capacity: int) -> int:
-        """The positions that a new room gets where ``capacity`` are needed. Raises InputError, UnsupportedModel where the model has not as many."""
+        """Return the positions that a new room gets where ``capacity`` are needed.
+
+        Raises:
+            InputError: The model has fewer positions.
+            UnsupportedModel: The model changes with the length of the text.
+        """
         self._refuse_stretched_rotary(capacity)
         odd = capacity | 1  # so that no width of the model is taken for it
         limit = most_positions(self.model)
         if limit is not None and odd > limit and not getattr(self.config, "rope_parameters", None):
             if capacity > limit:
                 raise InputError(
-                    f"{self.name} has {limit} positions, {capacity} were asked for: shorten the prompt or ask for fewer tokens"
+                    f"{self.name} has {limit} positions, {capacity} were asked for: shorten the "
+                    "prompt or ask for fewer tokens"
                 )
             odd = capacity  # learned positions come to no layer, so there is nothing to mistake
-        return (
-            capacity if self._stretches and capacity in self.limits else odd
-        )  # one more, and every position's arguments would be others
+        # one position more than a limit, and the arguments of all positions would be others
+        return capacity if self._stretches and capacity in self.limits else odd
 
     def buffers(self, capacity: int) -> KeyValues:
-        """Keys and values of ``capacity`` positions."""
+        """Return key/value buffers of ``capacity`` positions."""
         return KeyValues(self.n_layers, capacity)
 
+    def _check_memory(self, positions: int, outgrown: KeyValues | None) -> None:
+        """Raise InputError where keys and values of so many positions do not fit into memory."""
+        released = {} if outgrown is None else _bytes_by_device(outgrown)
+        for device, each in self._bytes_per_position.items():
+            free = free_bytes(device, with_cache=True)
+            if free is None or positions * each <= free + released.get(device, 0):
+                continue
+            fitting = int((free + released.get(device, 0)) / each)
+            raise InputError(
+                f"keys and values of {positions} positions of {self.name} take "
+                f"{positions * each / 2**30:,.1f} GiB, {free / 2**30:,.1f} GiB are free on "
+                f"{device}: ask for fewer new tokens ({fitting:,} positions fit, prompt included)"
+            )
+
     def _record_calls(self, capacity: int) -> list[Call]:
+        """Return what the model's own forward pass calls each layer with, for all positions."""
         with self._standing_in() as stand_ins:
             self._own_forward(torch.zeros((1, capacity), dtype=torch.long, device=self.device), 0)
-        return [
-            (s.call[0][1:], {k: v for k, v in s.call[1].items() if k != "hidden_states"})
-            for s in stand_ins
-        ]
+        return [stand_in.other_arguments for stand_in in stand_ins]
 
     @property
     def limits(self) -> list[int]:
-        """Numbers of positions beyond which the model is another or there is none."""
+        """Numbers of positions beyond which the model is another one, or has none."""
         known = (self._rope.get("original_max_position_embeddings"), most_positions(self.model))
         return [int(limit) for limit in known if limit]
 
     def detach(self) -> Room:
-        """Hand out the buffers and their arguments; the next ``allocate`` finds or makes others."""
+        """Hand out the room in use; the next ``allocate`` finds or makes another."""
         room = (self.kv, self._calls)
         self.kv, self._calls = KeyValues(self.n_layers, 0), []
         return room
@@ -247,7 +165,7 @@ class SegmentedModel:
 
     @contextmanager
     def attached(self, room: Room) -> Iterator[None]:
-        """Within: the parts work on buffers that were handed out."""
+        """Work in a room that was handed out, and afterwards in the one before."""
         before = (self.kv, self._calls)
         self.kv, self._calls = room
         try:
@@ -257,16 +175,17 @@ class SegmentedModel:
 
     @property
     def _rope(self) -> dict[str, Any]:
-        """Parameters of its rotary embedding; none where it has no such embedding."""
-        told = getattr(self.config, "rope_parameters", None)
-        return told if isinstance(told, dict) else {}
+        """Parameters of the rotary embedding; empty where the model has none."""
+        parameters = getattr(self.config, "rope_parameters", None)
+        return parameters if isinstance(parameters, dict) else {}
 
     @property
     def _stretches(self) -> bool:
-        """Whether its rotary embedding changes with the length of the text."""
+        """Whether the rotary embedding changes with the length of the text."""
         return self._rope.get("rope_type") in ("dynamic", "longrope")
 
     def _refuse_stretched_rotary(self, capacity: int) -> None:
+        """Raise UnsupportedModel beyond the positions at which the rotary embedding changes."""
         if not self._stretches:
             return
         original = (
@@ -275,118 +194,18 @@ class SegmentedModel:
         )
         if capacity > original:
             raise self._refuse(
-                f"its {self._rope['rope_type']} rotary embedding changes with the length beyond {original} positions, and {capacity} were asked for"
+                f"its {self._rope['rope_type']} rotary embedding changes with the length beyond "
+                f"{original} positions, and {capacity} were asked for"
             )
 
-    def _arguments(
-        self, start: int, stop: int, rows: torch.Tensor | None = None
-    ) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
-        """Every layer's arguments for positions [start, stop), or for those of ``rows``, cut from the recorded ones; layers with the same share one copy."""
-        capacity = self.kv.capacity
-        cut: dict[int, torch.Tensor] = {}
-
-        def slice_(value: Any) -> Any:
-            if isinstance(value, torch.Tensor):
-                found = cut.get(id(value))
-                if found is None:
-                    found = value
-                    for axis, size in enumerate(value.shape):
-                        if size == capacity:
-                            found = (
-                                found.narrow(axis, start, stop - start)
-                                if rows is None
-                                else found.index_select(axis, rows.to(found.device))
-                            )
-                    cut[id(value)] = found
-                return found
-            if isinstance(value, (tuple, list)):
-                return type(value)(slice_(v) for v in value)
-            if isinstance(value, dict):
-                return {k: slice_(v) for k, v in value.items()}
-            return value
-
-        sliced: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-        shared: dict[tuple[int, ...], tuple[tuple[Any, ...], dict[str, Any]]] = {}
-        for args, kwargs in self._calls:
-            key = (*map(id, args), *map(id, kwargs.values()))
-            if key not in shared:
-                shared[key] = (slice_(args), slice_(kwargs))
-            sliced.append(shared[key])
-        return sliced
-
-    def _embed_by_model(self, tokens: torch.Tensor, start: int) -> torch.Tensor:
-        with self._standing_in() as stand_ins:
-            self._own_forward(tokens, start)
-        args, kwargs = stand_ins[0].call
-        hidden: torch.Tensor = args[0] if args else kwargs["hidden_states"]
-        return hidden
-
-    def _find_embedding(self) -> Callable[[torch.Tensor, int], torch.Tensor]:
-        """The embedding table alone, where the model adds nothing to it; else the model's own forward pass up to layer 0."""
-        table = self.model.get_input_embeddings()
-        tokens = torch.arange(1, 5, device=self.device)[None]
-        if all(torch.equal(self._embed_by_model(tokens, start), table(tokens)) for start in (0, 5)):
-            return lambda tokens, start: table(tokens)
-        return self._embed_by_model
-
-    # -- after the layers --------------------------------------------------------------------------------------------
-
-    def _find_tail(self) -> list[nn.Module]:
-        """The modules (norms, projections) that the model's body applies after its last layer, in order."""
-        seen: list[nn.Module] = []
-        body = self._owner
-        names = {child: name for name, child in body.named_children()}
-        handles = [
-            child.register_forward_hook(lambda m, *_: seen.append(m))
-            for child in names
-            if child is not self.layers
-        ]
-        probe = torch.zeros((1, 3), dtype=torch.long, device=self.device)
-        try:
-            with self._standing_in() as stand_ins:
-                handles += [stand_ins[-1].register_forward_hook(lambda *_: seen.clear())]
-                self._own_forward(probe, 0)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return seen
-
-    def _find_finish(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        """What the model does to its LM head's output: nothing, a constant factor, or a soft cap. Held against its own logits."""
-        generator = torch.Generator().manual_seed(0)
-        hidden = torch.randn((1, 3, self.hidden_size), generator=generator, dtype=torch.float64).to(
-            self.device, self.dtype
-        )
-        with self._standing_in(hidden):
-            own = self._own_forward(
-                torch.zeros((1, 3), dtype=torch.long, device=self.device), 0
-            ).logits
-        raw = self.lm_head(self.normed(hidden)).to(
-            own.device
-        )  # of a model on several devices, the last one's
-        factor = float((own.double() * raw.double()).sum() / raw.double().square().sum())
-        cap = getattr(self.config, "final_logit_softcapping", None)
-        candidates: list[Callable[[torch.Tensor], torch.Tensor]] = [
-            lambda x: x,
-            lambda x: x * factor,
-        ]
-        if cap:
-            candidates.insert(0, lambda x: torch.tanh(x / cap) * cap)
-        tolerance = 1e-4 if self.dtype in (torch.float32, torch.float64) else 2e-2
-        for candidate in candidates:
-            if torch.allclose(
-                candidate(raw).double(),
-                own.double(),
-                rtol=tolerance,
-                atol=tolerance * float(own.abs().max()),
-            ):
-                return candidate
-        raise self._refuse(
-            "what it does after its last layer could not be reproduced from its final norm and LM head"
-        )
+    # -- the self-test ---------------------------------------------------------------------------
 
     def _self_test(self) -> None:
-        """Hold the parts against the whole: logits of a few tokens, decoded in uneven batches. Raises UnsupportedModel."""
+        """Hold the parts against the whole: logits of a few tokens, decoded in uneven batches.
+
+        Raises:
+            UnsupportedModel: They differ, or a layer does not attend as it should.
+        """
         vocabulary = (
             self.lm_head.weight.shape[0]
             if hasattr(self.lm_head, "weight")
@@ -394,6 +213,21 @@ class SegmentedModel:
         )
         tokens = (torch.arange(_PROBE, device=self.device)[None] * 7919 + 3) % vocabulary
         own = self._own_forward(tokens, 0).logits[0].double()
+        got = self._probe_logits(tokens)
+        self._check_windows()
+        difference = float((got.to(own.device).double() - own).abs().max())
+        tolerance = {torch.float64: 1e-4, torch.float32: 1e-3}.get(self.dtype, 6e-2) * max(
+            1.0, float(own.abs().max())
+        )
+        if not difference <= tolerance:
+            raise self._refuse(f"taken apart, its logits differ by {difference:.2g} from its own")
+
+    def _probe_logits(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the logits ``(n, V)`` of tokens ``(1, n)``, decoded in batches of 5, 1, 3 and 3.
+
+        Raises:
+            UnsupportedModel: A layer did not attend through the registry.
+        """
         half = self.n_layers // 2
         got = []
         with self.session():
@@ -407,41 +241,43 @@ class SegmentedModel:
                     1,
                 )
                 got.append(self.logits(self.run(half, self.n_layers, hidden, start))[0])
-            expected = half * _PROBE + (self.n_layers - half) * 4
+        expected = half * _PROBE + (self.n_layers - half) * 4
         if self.kv.writes != expected:
             raise self._refuse(
-                f"{self.kv.writes} of {expected} layer calls attended through the attention registry"
+                f"{self.kv.writes} of {expected} layer calls attended through the attention "
+                "registry"
             )
+        return torch.cat(got)
+
+    def _check_windows(self) -> None:
+        """Raise UnsupportedModel where a layer slides and its attention was not given the window."""
         types = getattr(self.config, "layer_types", None) or []
         slides = getattr(self.config, "use_sliding_window", not types) and getattr(
             self.config, "sliding_window", None
         )
-        untold = [
-            i
-            for i, kind in enumerate(types)
-            if kind == "sliding_attention" and not self.kv.windows.get(i)
+        without_window = [
+            index
+            for index, kind in enumerate(types)
+            if kind == "sliding_attention" and not self.kv.windows.get(index)
         ]
-        if untold or (slides and not any(self.kv.windows.values())):
+        if without_window or (slides and not any(self.kv.windows.values())):
             raise self._refuse(
-                "its layers see only a window of the text, of which their attention is not told"
+                "its layers see only a window of the text, which their attention is not given"
             )
-        difference = float((torch.cat(got).to(own.device).double() - own).abs().max())
-        tolerance = {torch.float64: 1e-4, torch.float32: 1e-3}.get(self.dtype, 6e-2) * max(
-            1.0, float(own.abs().max())
-        )
-        if not difference <= tolerance:
-            raise self._refuse(f"taken apart, its logits differ by {difference:.2g} from its own")
 
-    # -- the parts ---------------------------------------------------------------------------------------------------
+    # -- the parts -------------------------------------------------------------------------------
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Within: ``embed``, ``run`` and ``logits`` may be called. Afterwards the model is as the user gave it."""
+        """Allow ``embed``, ``run`` and ``logits``; afterwards the model is as the user gave it."""
         with torch.inference_mode(), attending(self.model, self.kv):
             yield
 
     def forget(self) -> None:
-        """Drop what a pass leaves for the next over the same positions: no text comes back to them, but a timed walk does."""
+        """Drop what a pass leaves for the next one over the same positions.
+
+        No text comes back to its positions, but a timed walk does.
+        """
 
     @property
     def timing(self) -> str:
@@ -452,29 +288,45 @@ class SegmentedModel:
 
     @property
     def graphs_bytes(self) -> int:
-        """Bytes held by captured graphs (`adadecode.engine.model.cuda_graphs`)."""
+        """Bytes held by captured graphs (see `adadecode.engine.model.cuda_graphs`)."""
         return 0
 
     def prepare(self, segments: Sequence[tuple[int, int]], longest: int, follow: Follow) -> None:
-        """Make ready what else would be made in the first runs of these segments and of what follows them, for positions up to ``longest``.
+        """Compile and capture what the first runs of these segments would otherwise make.
 
         Eagerly there is nothing to make.
+
+        Args:
+            segments: First and last layer (exclusive) of each segment.
+            longest: Positions of the longest text. There must be room for it already.
+            follow: What is done after a segment.
         """
 
     def embed(self, tokens: torch.Tensor, start: int) -> torch.Tensor:
-        """Hidden states (1, n, d) at depth 0 of tokens (1, n) at positions start, start + 1, ..."""
+        """Return hidden states ``(1, n, d)`` at depth 0 of tokens ``(1, n)`` from ``start`` on."""
         return self._embed(tokens, start)
 
     def embed_one(self, token: int, start: int) -> torch.Tensor:
-        """Hidden states (1, 1, d) at depth 0 of one token, which is written on the device: no copy from the host waits."""
+        """Return hidden states ``(1, 1, d)`` at depth 0 of one token.
+
+        The token is written on the device, so no copy from the host has to be waited for.
+        """
         return self.embed(self._token.fill_(token), start)
 
     def run(
         self, first: int, last: int, hidden: torch.Tensor, start: int, clock: Clock | None = None
     ) -> torch.Tensor:
-        """Layers [first, last) on hidden (1, n, d) of positions start.. ; writes their keys and values.
+        """Run layers [first, last) and write their keys and values.
 
-        ``clock`` is marked before the first layer and after each (for timing in place).
+        Args:
+            first: The first layer.
+            last: The layer after the last one.
+            hidden: Hidden states at depth ``first``, shape ``(1, n, d)``.
+            start: Position of the first of them.
+            clock: Marked before the first layer and after each, to time layers in place.
+
+        Returns:
+            Hidden states at depth ``last``, shape ``(1, n, d)``.
         """
         stop = start + hidden.shape[1]
         self.kv.at(start, stop)
@@ -489,18 +341,17 @@ class SegmentedModel:
                 clock.mark()
         return hidden
 
-    def normed(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The final norm, and whatever else stands between the last layer and the LM head."""
-        for module in self._tail:
-            hidden = module(hidden)
-        return hidden
-
-    def unembed(self, normed: torch.Tensor) -> torch.Tensor:
-        """Logits (1, n, V) in FP32 from what ``normed`` returns."""
-        return self.finish(self.lm_head(normed)).float()
+    def _arguments(self, start: int, stop: int, rows: torch.Tensor | None = None) -> list[Call]:
+        """Return every layer's arguments for positions [start, stop), or for those of ``rows``."""
+        return cut_arguments(self._calls, self.kv.capacity, start, stop, rows)
 
     def logits(self, hidden: torch.Tensor, start: int = 0) -> torch.Tensor:
-        """The model's own logits (1, n, V) in FP32 from hidden states (1, n, d) at depth L of positions start.. (of no matter but in canonical numerics)."""
+        """Return the model's own logits ``(1, n, V)`` in FP32.
+
+        Args:
+            hidden: Hidden states at the last depth, shape ``(1, n, d)``.
+            start: Position of the first of them, which matters in canonical numerics only.
+        """
         return self.unembed(self.normed(hidden))
 
     def read(
@@ -510,9 +361,22 @@ class SegmentedModel:
         owner: object,
         name: str,
     ) -> list[Any]:
-        """What ``work`` makes of hidden (1, n, d), n rows, as numbers: one read from the device.
+        """Return what ``work`` computes from hidden states as numbers, reading the device once.
 
-        owner, name: tell this work from all other of the owner's, for a model that keeps graphs of it.
+        Args:
+            work: Takes hidden states ``(1, n, d)`` and returns a tensor of n rows.
+            hidden: The hidden states.
+            owner: Whose work it is, for a model that keeps graphs of it.
+            name: Tells this work from all other of the owner's.
         """
         found: list[Any] = work(hidden).tolist()
         return found
+
+
+def _bytes_by_device(kv: KeyValues) -> dict[torch.device, int]:
+    """Return the bytes that key/value buffers hold on each device."""
+    held: dict[torch.device, int] = defaultdict(int)
+    for tensor in (*kv.keys, *kv.values):
+        if tensor is not None:
+            held[tensor.device] += tensor.nbytes
+    return dict(held)

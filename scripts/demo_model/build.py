@@ -19,7 +19,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.demo import MODEL
-from adadecode.engine.heads.exit_heads import CONFIG, WEIGHTS, ExitHeads
+from adadecode.engine.heads.exit_heads import ExitHeads
+from adadecode.engine.heads.heads_file import CONFIG, WEIGHTS
 from adadecode.engine.loading.prompts import Prompt, encode
 from adadecode.engine.profiling.counterfactual import Counterfactual
 from adadecode.engine.training.pipeline import train_heads

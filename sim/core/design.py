@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from numbers import Real
@@ -90,6 +90,8 @@ class Design:
             named = Policy(policy)
         except ValueError:
             raise DesignError(f"unknown policy {policy!r}: known are {', '.join(Policy)}") from None
+        if verify not in (True, False):
+            raise DesignError(f"verify is True or False, got {verify!r}: leave it out for True")
         depths, most = () if named is Policy.VANILLA else _depths(placement), _whole("the cap", cap)
         gammas = _gammas(gamma, max(1, len(depths)))
         if named is not Policy.ADADECODE or not depths:  # unused, but still checked
@@ -160,29 +162,35 @@ def _depths(given: Iterable[SupportsIndex]) -> tuple[int, ...]:
 
 
 def _whole(what: str, given: SupportsIndex) -> int:
-    """An int of any kind, but nothing that would have to be rounded."""
+    """Return an integer of any kind as an int; refuse what would have to be rounded, and flags."""
     try:
-        return operator.index(given)
+        if not isinstance(given, bool):
+            return operator.index(given)
     except TypeError:
-        raise DesignError(f"{what} is a whole number, got {given!r}: give an int") from None
+        pass
+    raise DesignError(f"{what} is a whole number, got {given!r}: give an int")
 
 
 def _gammas(given: float | Iterable[float], heads: int) -> tuple[float, ...]:
-    """One gamma for all heads, or those of a list."""
-    if isinstance(given, (int, float, Real)):
+    """Return one gamma for all heads, or those of a list."""
+    if isinstance(given, Real) and not isinstance(given, bool):
         return (float(given),) * heads
+    if isinstance(given, (str, bytes, bool)):
+        raise DesignError(f"gamma is a number or a list of numbers, got {given!r}: give 0.75")
     return tuple(map(_gamma, _items(given, "gamma is a number or a list of numbers")))
 
 
 def _gamma(given: object) -> float:
-    if not isinstance(given, Real):
+    if isinstance(given, bool) or not isinstance(given, Real):
         raise DesignError(f"a gamma is a number, got {given!r}: give a probability in [0, 1]")
     return float(given)
 
 
 def _items(given: Iterable[_Item], what: str) -> tuple[_Item, ...]:
-    """The items of a list of any kind; ``what`` was wanted."""
+    """Return the items of a list of any kind; ``what`` says what was wanted."""
     try:
-        return tuple(given)
+        if not isinstance(given, (str, bytes, Mapping)):  # their items are no numbers
+            return tuple(given)
     except TypeError:
-        raise DesignError(f"{what}, got {given!r}: give a list, also of one") from None
+        pass
+    raise DesignError(f"{what}, got {given!r}: give a list, also of one")

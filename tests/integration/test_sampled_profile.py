@@ -18,9 +18,9 @@ from adadecode.engine.decoding.sampling import Sampler, Sampling
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling.counterfactual import Counterfactual
-from adadecode.engine.profiling.piece_store import Parts
+from adadecode.engine.profiling.piece_store import PieceStore
 from adadecode.engine.profiling.plan import HOST_ROUNDS, RecordingPlan
-from adadecode.engine.profiling.recorder import Recorder, record
+from adadecode.engine.profiling.recorder import Recorder, record_plan
 from adadecode.profiles import TABLES, ProfileError, read_profile, write_profile
 from adadecode.profiles.hashing import dice
 from adadecode.profiles.manifest import tables_of
@@ -80,7 +80,7 @@ PLAN = RecordingPlan(
 
 @pytest.fixture(scope="module")
 def recorded(decoder: AdaDecoder, tmp_path_factory: pytest.TempPathFactory) -> Profile:
-    return record(decoder, PLAN, tmp_path_factory.mktemp("sampled") / "p", resume=False)
+    return record_plan(decoder, PLAN, tmp_path_factory.mktemp("sampled") / "p", resume=False)
 
 
 def rewritten(profile: Profile, path: Path, **tables: pd.DataFrame) -> Profile:
@@ -183,9 +183,9 @@ def test_latencies_are_of_drawn_drafts_and_of_drafts_judged(
         monkeypatch.setattr(Sampler, name, counting(name, getattr(Sampler, name)))
     for name in ("greedy_draft", "greedy_tokens"):
         monkeypatch.setattr(
-            f"adadecode.engine.decoding.decoder.{name}", lambda *_: pytest.fail("chosen greedily")
+            f"adadecode.engine.decoding.sequence.{name}", lambda *_: pytest.fail("chosen greedily")
         )
-    recorder = Recorder(decoder, PLAN, Parts.open(tmp_path / "p", PLAN.settings, resume=False))
+    recorder = Recorder(decoder, PLAN, PieceStore.open(tmp_path / "p", PLAN.settings, resume=False))
     with torch.inference_mode():
         decoder.parts.allocate(PLAN.longest)
     rows = recorder._latency(0)["latency"]

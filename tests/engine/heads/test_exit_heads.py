@@ -14,7 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from adadecode.engine.heads.exit_heads import CONFIG, WEIGHTS, ExitHeads, body
+from adadecode.engine.heads.exit_heads import ExitHeads
+from adadecode.engine.heads.heads_file import CONFIG, WEIGHTS
+from adadecode.engine.heads.model_samples import body_samples
 from adadecode.profiles.errors import HeadsError
 from tests.support.models import tiny_model
 from tests.support.paths import ROOT
@@ -156,7 +158,7 @@ def test_samples_of_the_body_reach_every_layer(model: PreTrainedModel) -> None:
             for name, weight in other.named_parameters():
                 if f".{number}." in name:
                     weight.add_(1.0)
-        assert body(other) != body(model)
+        assert body_samples(other) != body_samples(model)
 
 
 def test_the_shipped_heads_fit_the_shipped_model() -> None:

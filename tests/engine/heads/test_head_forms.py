@@ -20,7 +20,8 @@ from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.hidden_states import Continuation
 from adadecode.engine.evaluation.head_coverage import Coverage, coverage
 from adadecode.engine.heads import int8
-from adadecode.engine.heads.exit_heads import CONFIG, ExitHeads
+from adadecode.engine.heads.exit_heads import ExitHeads
+from adadecode.engine.heads.heads_file import CONFIG
 from adadecode.engine.heads.int8 import Int8Matrix
 from adadecode.engine.heads.token_frequency import by_frequency, frequent_in
 from adadecode.engine.loading.prompts import Prompt
@@ -28,7 +29,7 @@ from adadecode.engine.profiling.options import check_form
 from adadecode.engine.profiling.setup import formed
 from adadecode.engine.training.pipeline import train_heads
 from adadecode.profiles.errors import HeadsError, InputError
-from adadecode.sim.cli.tables import coverage_table
+from adadecode.sim.cli.tables.heads import coverage_table
 from adadecode.sim.core.head_form import FULL, HeadForm
 from adadecode.sim.core.scheduler import Draft, Outcome, Work
 from tests.support.models import (

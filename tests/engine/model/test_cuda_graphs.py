@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from adadecode.engine.baselines.generate import static_cache
-from adadecode.engine.decoding.decoder import AdaDecoder, greedy_draft, head_logits
+from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.decoding.sequence import greedy_draft, head_logits
 from adadecode.engine.decoding.sampling import packed_draft, read_draft
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.cuda_graphs import CapturedModel

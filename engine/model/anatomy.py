@@ -1,0 +1,232 @@
+"""What a causal LM of ``transformers`` does around its layers, measured instead of assumed.
+
+There is no branch per architecture. The model's own forward pass is run with stand-ins for the
+layers, and what follows the last layer is found by watching it. A model that differs from what was
+found is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from adadecode.engine.model.attention import KeyValues, attending
+from adadecode.engine.model.stand_in import StandIn
+from adadecode.engine.runtime.environment import out_of_memory
+from adadecode.profiles.errors import UnsupportedModel
+
+_SERVED_LAYER_TYPES = {"full_attention", "sliding_attention", "attention"}
+
+
+class ModelAnatomy:
+    """A causal LM taken apart: its embedding, its layers, what follows them, and its LM head.
+
+    Hidden states are tensors of shape ``(1, n, d)``.
+
+    Attributes:
+        model: The model itself.
+        name: Its class and type, for messages.
+        config: Its text config.
+        layers: Its layers, and ``n_layers`` how many (L).
+        hidden_size: The width d of hidden states.
+        n_embeddings: How many tokens it embeds.
+        device: Where tokens go.
+        devices: All devices that hold weights.
+        dtype: The dtype of the layers.
+        lm_head: The LM head.
+        finish: What the model does to the output of its LM head: nothing, a factor or a soft cap.
+
+    Raises:
+        UnsupportedModel: The model cannot be taken apart exactly; the message names it.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.name = f"{type(model).__name__} ({model.config.model_type})"
+        self.config = model.config.get_text_config()
+        self._refuse_by_config()
+        self._owner, self._attribute, self.layers = self._find_layers()
+        self.n_layers = len(self.layers)
+        self.hidden_size = int(self.config.hidden_size)
+        self.device = next(model.parameters()).device
+        self.devices = tuple(
+            dict.fromkeys((self.device, *(weight.device for weight in model.parameters())))
+        )
+        # quantised weights come with others that are not floating-point
+        self.dtype = next(p.dtype for p in self.layers.parameters() if p.is_floating_point())
+        self.kv = KeyValues(self.n_layers, 0)
+        try:
+            with torch.inference_mode():
+                self._take_apart()
+        except UnsupportedModel:
+            raise
+        except Exception as error:  # whatever it is, this model cannot be taken apart this way
+            if out_of_memory(error):
+                raise
+            raise self._refuse(
+                f"taking it apart failed ({type(error).__name__}: {error})"
+            ) from error
+
+    def _take_apart(self) -> None:
+        self._in_tuple = self._layers_return_tuples()
+        self._tail = self._find_tail()
+        self.lm_head = self.model.get_output_embeddings()
+        self.finish = self._find_finish()
+        self._embed = self._find_embedding()
+        self.n_embeddings = int(self.model.get_input_embeddings().weight.shape[0])
+
+    def normed(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Apply the final norm, and whatever else stands between the last layer and the LM head."""
+        for module in self._tail:
+            hidden = module(hidden)
+        return hidden
+
+    def unembed(self, normed: torch.Tensor) -> torch.Tensor:
+        """Return the logits ``(1, n, V)`` in FP32 of what ``normed`` returns."""
+        return self.finish(self.lm_head(normed)).float()
+
+    # -- what is served ------------------------------------------------------------------------
+
+    def _refuse(self, why: str) -> UnsupportedModel:
+        return UnsupportedModel(
+            f"{self.name} cannot be served: {why}; wanted a decoder-only model whose layers attend "
+            "through the attention registry"
+        )
+
+    def _refuse_by_config(self) -> None:
+        """Raise UnsupportedModel where the config alone says that the model cannot be served."""
+        if getattr(self.model.config, "is_encoder_decoder", False):
+            raise self._refuse("it is an encoder-decoder")
+        if self.model.get_output_embeddings() is None:
+            raise self._refuse("it has no language-modelling head")
+        odd = set(getattr(self.config, "layer_types", None) or ()) - _SERVED_LAYER_TYPES
+        if odd:
+            raise self._refuse(
+                f"its layers of type {', '.join(sorted(odd))} keep a state that cannot roll back "
+                "or a mask of their own"
+            )
+        if getattr(self.config, "num_kv_shared_layers", 0):
+            raise self._refuse("its layers share keys and values with one another")
+
+    # -- its own forward pass ------------------------------------------------------------------
+
+    def _find_layers(self) -> tuple[nn.Module, str, nn.ModuleList]:
+        """Return the module that holds the decoder's layers, the attribute's name, and the list."""
+        wanted = getattr(self.config, "num_hidden_layers", None)
+        for module in self.model.modules():
+            for name, child in module.named_children():
+                if isinstance(child, nn.ModuleList) and len(child) == wanted:
+                    return module, name, child
+        raise self._refuse(f"no list of {wanted} layers was found in it")
+
+    def _layers_return_tuples(self) -> bool:
+        """Return whether a layer returns ``(hidden, ...)`` and not the hidden states alone."""
+        found: list[bool] = []
+        handle = self.layers[0].register_forward_hook(
+            lambda _m, _a, out: found.append(isinstance(out, tuple))
+        )
+        try:
+            self._own_forward(torch.zeros((1, 3), dtype=torch.long, device=self.device), 0)
+        finally:
+            handle.remove()
+        return found[0]
+
+    @contextmanager
+    def _standing_in(self, replacement: torch.Tensor | None = None) -> Iterator[list[StandIn]]:
+        """Put stand-ins in the place of the layers; the last one returns ``replacement``."""
+        stand_ins = [StandIn(layer, in_tuple=self._in_tuple) for layer in self.layers]
+        stand_ins[-1] = StandIn(self.layers[-1], in_tuple=self._in_tuple, replacement=replacement)
+        setattr(self._owner, self._attribute, nn.ModuleList(stand_ins))
+        try:
+            with attending(self.model, self.kv):
+                yield stand_ins
+        finally:
+            setattr(self._owner, self._attribute, self.layers)
+
+    def _own_forward(self, tokens: torch.Tensor, start: int) -> Any:
+        """Run the model's own forward pass, without a cache, on tokens ``(1, n)`` from ``start``."""
+        positions = torch.arange(start, start + tokens.shape[1], device=self.device)[None]
+        try:
+            return self.model(input_ids=tokens, position_ids=positions, use_cache=False)
+        except Exception as error:  # whatever it is, this model cannot be taken apart this way
+            if out_of_memory(error):
+                raise
+            raise self._refuse(
+                f"its forward pass failed without a cache ({type(error).__name__}: {error})"
+            ) from error
+
+    # -- before the layers ---------------------------------------------------------------------
+
+    def _embed_by_model(self, tokens: torch.Tensor, start: int) -> torch.Tensor:
+        with self._standing_in() as stand_ins:
+            self._own_forward(tokens, start)
+        return stand_ins[0].hidden
+
+    def _find_embedding(self) -> Callable[[torch.Tensor, int], torch.Tensor]:
+        """Return the embedding table, or the forward pass up to layer 0 where that adds to it."""
+        table = self.model.get_input_embeddings()
+        tokens = torch.arange(1, 5, device=self.device)[None]
+        if all(torch.equal(self._embed_by_model(tokens, start), table(tokens)) for start in (0, 5)):
+            return lambda tokens, start: table(tokens)
+        return self._embed_by_model
+
+    # -- after the layers ----------------------------------------------------------------------
+
+    def _find_tail(self) -> list[nn.Module]:
+        """Return the modules that the model's body applies after its last layer, in order."""
+        seen: list[nn.Module] = []
+        body = self._owner
+        names = {child: name for name, child in body.named_children()}
+        handles = [
+            child.register_forward_hook(lambda m, *_: seen.append(m))
+            for child in names
+            if child is not self.layers
+        ]
+        probe = torch.zeros((1, 3), dtype=torch.long, device=self.device)
+        try:
+            with self._standing_in() as stand_ins:
+                handles += [stand_ins[-1].register_forward_hook(lambda *_: seen.clear())]
+                self._own_forward(probe, 0)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return seen
+
+    def _find_finish(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return what the model does to its LM head's output, by comparing with its own logits."""
+        generator = torch.Generator().manual_seed(0)
+        hidden = torch.randn((1, 3, self.hidden_size), generator=generator, dtype=torch.float64).to(
+            self.device, self.dtype
+        )
+        with self._standing_in(hidden):
+            own = self._own_forward(
+                torch.zeros((1, 3), dtype=torch.long, device=self.device), 0
+            ).logits
+        # a model on several devices gives its logits on the last one
+        raw = self.lm_head(self.normed(hidden)).to(own.device)
+        factor = float((own.double() * raw.double()).sum() / raw.double().square().sum())
+        cap = getattr(self.config, "final_logit_softcapping", None)
+        candidates: list[Callable[[torch.Tensor], torch.Tensor]] = [
+            lambda x: x,
+            lambda x: x * factor,
+        ]
+        if cap:
+            candidates.insert(0, lambda x: torch.tanh(x / cap) * cap)
+        tolerance = 1e-4 if self.dtype in (torch.float32, torch.float64) else 2e-2
+        for candidate in candidates:
+            if torch.allclose(
+                candidate(raw).double(),
+                own.double(),
+                rtol=tolerance,
+                atol=tolerance * float(own.abs().max()),
+            ):
+                return candidate
+        raise self._refuse(
+            "what it does after its last layer could not be reproduced from its final norm and LM "
+            "head"
+        )
