@@ -1,11 +1,15 @@
-"""One visit to a machine with a GPU: everything that this project wants to know of one, in named stages that can be cut short and gone on with.
+"""Measure what this project wants to know of a machine with a GPU, in stages that can be resumed.
 
-    python -m scripts.gpu_run --work WORK --out OUT [--stage setup,device,...] [--minutes 9] [--last] [--wheels FOLDER] [--dry-run]
+    python -m scripts.gpu_run --work WORK --out OUT [--stage setup,device,...] [--minutes 9]
+                              [--last] [--wheels FOLDER] [--dry-run]
     python -m scripts.gpu_run --plan [--budget 15] [--minutes 9]
 
-Every stage is a process of its own: what fails is written down and stops nothing else, and what runs out of minutes is interrupted and goes on in the next
-call with the same --work (or with --restore, from the files of an earlier OUT). ``pack`` puts it all into at most 3 zip files of at most 15 MB.
---dry-run does the same on a CPU with tiny shapes and short texts. What the stages are: scripts/README.md.
+A GPU run is a few calls of this command, with the same --work. Every stage runs in a process of its
+own. A stage that fails is written down and stops no other. A stage that runs out of minutes is
+interrupted, and the next call resumes it, from --work or from the files of an earlier OUT
+(--restore). The stage ``pack`` puts everything into at most 3 zip files of at most 15 MB each.
+--dry-run does the same on a CPU with tiny shapes and short texts. scripts/README.md lists the
+stages.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The stage ``tests``: the project's tests that need a GPU, before anything is measured there."""
+"""The stage ``tests``: run the project's tests that need a GPU."""
 
 from __future__ import annotations
 
@@ -7,71 +7,66 @@ import subprocess
 import sys
 from typing import Any
 
-from scripts.gpu_run.setup import TESTING, absent
+from scripts.gpu_run.setup import PACKAGES_OF_TESTS, missing_packages
 from scripts.gpu_run.state import ROOT, GpuRun, StageFailure
 
 LIMIT_S = 90.0
-"""No longer than this: the rest of the call is worth more."""
+"""Seconds after which the tests are stopped: the rest of the call is worth more."""
 FILES = ("tests/engine/model/test_cuda_graphs.py", "tests/engine/heads/test_head_forms.py")
-"""Graphs, and each int8 product: what no other stage shows."""
+"""CUDA graphs, and each int8 product: what no other stage shows."""
+PYTEST = ("-v", "-rfEs", "-W", "default", "-m", "gpu", "-p", "no:cacheprovider")
+"""Options of pytest. Warnings are no errors there: its versions differ from those the project is
+tested with."""
+KEPT_LINES = 30
+"""Lines of pytest's output that the result keeps."""
 
 
-def tests(visit: GpuRun) -> dict[str, Any]:
-    """How many of them passed, failed and were skipped, and the end of what pytest said; why none were run where it is missing. Raises StageFailure where one fails.
+def tests(run: GpuRun) -> dict[str, Any]:
+    """Run the tests marked ``gpu``.
 
-    Warnings are no errors there: the versions are others than those that the project is tested with.
+    Returns:
+        ``ran``; the counts of `count_outcomes` and the end of pytest's output, ``said``; or ``why``
+        they did not run, where pytest is missing.
+
+    Raises:
+        StageFailure: If a test fails, none runs on the GPU, or they take longer than `LIMIT_S`.
     """
-    if missing := absent(TESTING):
+    if missing := missing_packages(PACKAGES_OF_TESTS):
         return {"ran": False, "why": f"{', '.join(missing)} are missing: bring their wheels"}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-v",
-        "-rfEs",
-        "-W",
-        "default",
-        "-m",
-        "gpu",
-        "-p",
-        "no:cacheprovider",
-        *FILES,
-    ]
+    command = [sys.executable, "-m", "pytest", *PYTEST, *FILES]
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - the project's own tests
             command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT_S
         )
-    except subprocess.TimeoutExpired as late:
-        said = (late.stdout or b"").decode(errors="replace")  # bytes, whatever was asked for
-        print(said, flush=True)
+    except subprocess.TimeoutExpired as timeout:
+        output = (timeout.stdout or b"").decode(errors="replace")  # bytes even with text=True
+        print(output, flush=True)
         raise StageFailure(
             f"the tests took more than {LIMIT_S:.0f} s",
-            {"ran": True, "said": said.splitlines()[-30:]},
-        ) from late
+            {"ran": True, "said": output.splitlines()[-KEPT_LINES:]},
+        ) from timeout
     print(done.stdout + done.stderr, flush=True)
-    told = {"ran": True, **counts(done.stdout), "said": done.stdout.splitlines()[-30:]}
+    counts = count_outcomes(done.stdout)
+    found = {"ran": True, **counts, "said": done.stdout.splitlines()[-KEPT_LINES:]}
     if done.returncode != 0:
         raise StageFailure(
-            f"{told['failed']} tests failed and {told['errors']} broke off (pytest ended with {done.returncode})",
-            told,
+            f"{counts['failed']} tests failed and {counts['errors']} broke off "
+            f"(pytest ended with {done.returncode})",
+            found,
         )
-    if visit.device == "cuda" and not told["passed"]:
+    if run.device == "cuda" and not counts["passed"]:
         raise StageFailure(
-            f"none of the tests ran on the GPU, {told['skipped']} were skipped", told
+            f"none of the tests ran on the GPU, {counts['skipped']} were skipped", found
         )
-    return told
+    return found
 
 
-def counts(said: str) -> dict[str, int]:
-    """Passed, failed, errors and skipped, by the last line of what pytest said."""
-    last = said.splitlines()[-1] if said.splitlines() else ""
-    found = {
+def count_outcomes(output: str) -> dict[str, int]:
+    """Return how many tests passed, failed, broke off and were skipped, by pytest's last line."""
+    last_line = output.splitlines()[-1] if output.splitlines() else ""
+    numbers = {
         word.rstrip("s"): int(number)
-        for number, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", last)
+        for number, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", last_line)
     }
-    return {
-        "passed": found.get("passed", 0),
-        "failed": found.get("failed", 0),
-        "errors": found.get("error", 0),
-        "skipped": found.get("skipped", 0),
-    }
+    words = {"passed": "passed", "failed": "failed", "errors": "error", "skipped": "skipped"}
+    return {key: numbers.get(word, 0) for key, word in words.items()}

@@ -1,4 +1,7 @@
-"""Stages that hold texts against the model's own: losslessness under every design, and how often another batch flips a token."""
+"""Stages that compare texts with the model's own.
+
+``lossless`` does so under every design, and ``flips`` counts how often another batch flips a token.
+"""
 
 from __future__ import annotations
 
@@ -8,50 +11,88 @@ from typing import Any
 from scripts.gpu_run.state import GpuRun, StageFailure
 
 PROMPTS, TOKENS = 1, 48
-"""Of each of the demo model's domains; new tokens of each."""
-DRY_TOKENS = 6
+"""Prompts of each of the demo model's domains, and new tokens of each."""
+DRY_PROMPTS, DRY_TOKENS = 2, 6
+"""All prompts of a dry run, and new tokens of each."""
 BATCHES = (2, 4, 6)
-"""Rows of the passes in which texts are teacher-forced besides."""
+"""Rows of the additional teacher-forced passes of the stage ``flips``."""
 
 
-def lossless(visit: GpuRun) -> dict[str, Any]:
-    """The demo model's own greedy text in FP32 against every design, captured, each difference with its gap. Nothing is compiled, which would take minutes.
+def lossless(run: GpuRun) -> dict[str, Any]:
+    """Compare the demo model's greedy text in FP32 with the text of every design, captured.
 
-    Raises StageFailure where a text differs at all, or where something was not captured, so that it was not what this is about.
+    Each difference is listed with its gap. Nothing is compiled, because that takes minutes.
+
+    Raises:
+        StageFailure: If a text differs at all, or if something was not captured, so that the stage
+            did not test what it is for.
     """
-    told = _report(visit, "float32", _captured(visit), "native")
-    if wrong := losses("float32", told):
-        raise StageFailure("; ".join(wrong), told)
-    return told
+    report = _flip_report(run, "float32", _captured(run), "native")
+    if errors := find_losses("float32", report):
+        raise StageFailure("; ".join(errors), report)
+    return report
 
 
-def flips(visit: GpuRun) -> dict[str, Any]:
-    """BF16 in both numerics, eagerly, designs and larger batches too, and native captured: native counts its flips, canonical may have none.
+def flips(run: GpuRun) -> dict[str, Any]:
+    """Count flipped tokens in BF16: native and canonical eagerly, and native captured.
 
-    Raises StageFailure where canonical has one, or a token of native lies further below the model's own than rounding explains.
+    The eager passes have larger batches too.
+
+    Raises:
+        StageFailure: If canonical numerics have a flip, or a token of native numerics lies further
+            below the model's own than rounding explains.
     """
-    told = {
-        numerics: _report(visit, "bfloat16", "eager", numerics, BATCHES)
+    reports = {
+        numerics: _flip_report(run, "bfloat16", "eager", numerics, BATCHES)
         for numerics in ("native", "canonical")
     }
-    told["captured"] = _report(visit, "bfloat16", _captured(visit), "native")
-    rows = [*told["canonical"]["designs"], *told["canonical"]["batches"]]
-    wrong = losses("bfloat16", told["native"]) + losses("bfloat16", told["captured"])
+    reports["captured"] = _flip_report(run, "bfloat16", _captured(run), "native")
+    errors = find_losses("bfloat16", reports["native"])
+    errors += find_losses("bfloat16", reports["captured"])
+    rows = [*reports["canonical"]["designs"], *reports["canonical"]["batches"]]
     if flipped := sum(row["flips"] for row in rows):
-        wrong.append(f"canonical: {flipped} tokens are not vanilla's own")
-    if wrong:
-        raise StageFailure("; ".join(wrong), told)
-    return told
+        errors.append(f"canonical: {flipped} tokens are not vanilla's own")
+    if errors:
+        raise StageFailure("; ".join(errors), reports)
+    return reports
 
 
-def _captured(visit: GpuRun) -> str:
-    return "cuda" if visit.device == "cuda" else "static"
+def find_losses(dtype: str, report: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with a report, a sentence each.
+
+    That is work that was not captured as it should be, FP32 texts that differ, and tokens beyond
+    the tolerance.
+    """
+    errors = [f"{dtype}: {fallback}" for fallback in report["fallbacks"]]
+    if dtype == "float32":
+        if (equal := report["equal_to_generate"]) != (count := report["prompts"]):
+            errors.append(f"float32: vanilla wrote generate's text on {equal} of {count} prompts")
+        errors += [
+            f"float32: {row['design']} wrote vanilla's text on {row['equal_texts']} "
+            f"of {row['texts']} prompts"
+            for row in report["designs"]
+            if row["equal_texts"] != row["texts"]
+        ]
+    errors += [
+        f"{dtype}: {row['design']} has {row['beyond']} tokens "
+        f"beyond {report['tolerance_nats']} nats"
+        for row in report["designs"]
+        if row["beyond"]
+    ]
+    return errors
 
 
-def _report(
-    visit: GpuRun, dtype: str, graphs: str, numerics: str, batches: Sequence[int] = ()
+def _captured(run: GpuRun) -> str:
+    return "cuda" if run.device == "cuda" else "static"
+
+
+def _flip_report(
+    run: GpuRun, dtype: str, graphs: str, numerics: str, batches: Sequence[int] = ()
 ) -> dict[str, Any]:
-    """The flip report of the demo model (`adadecode.engine.evaluation.token_flips`), and how many of vanilla's texts are those of ``generate``."""
+    """Return the flip report of the demo model (`adadecode.engine.evaluation.token_flips`).
+
+    It also says on how many prompts vanilla writes the text of ``generate``.
+    """
     import torch
 
     from adadecode.engine.decoding.decoder import AdaDecoder
@@ -60,48 +101,29 @@ def _report(
     from adadecode.engine.loading.prompts import encode
     from adadecode.sim.core.design import Design
 
-    tokens = DRY_TOKENS if visit.dry else TOKENS
-    model = load_demo(dtype=dtype, device=visit.device)
-    chosen = [prompt for domain in model.prompts for prompt in model.of(domain)[:PROMPTS]][
-        : 2 if visit.dry else None
-    ]
-    ids = [encode(model.tokenizer, prompt) for prompt in chosen]
-    decoder = AdaDecoder(model.model, model.heads, graphs=graphs, numerics=numerics)
+    tokens = DRY_TOKENS if run.dry else TOKENS
+    demo = load_demo(dtype=dtype, device=run.device)
+    prompts = [prompt for domain in demo.prompts for prompt in demo.of(domain)[:PROMPTS]]
+    ids = [encode(demo.tokenizer, prompt) for prompt in prompts[: DRY_PROMPTS if run.dry else None]]
+    decoder = AdaDecoder(demo.model, demo.heads, graphs=graphs, numerics=numerics)
     designs = [
-        Design.of("adadecode", gamma=gamma, placement=(4, 8, 12)) for gamma in (0.5, 0.9)
-    ] + [Design.of("fixed", placement=(4,))]
-    report = flip_report(decoder, [one[0].tolist() for one in ids], designs, tokens, batches)
+        *(Design.of("adadecode", gamma=gamma, placement=(4, 8, 12)) for gamma in (0.5, 0.9)),
+        Design.of("fixed", placement=(4,)),
+    ]
+    report = flip_report(decoder, [row[0].tolist() for row in ids], designs, tokens, batches)
     equal = 0
-    for one in ids:
-        own = model.model.generate(
-            one.to(model.model.device), max_new_tokens=tokens, do_sample=False, pad_token_id=0
-        )[0, one.shape[1] :]
-        equal += decoder.generate(one, tokens, policy="vanilla").tokens == own.tolist()
-    told = {
+    for row in ids:
+        own = demo.model.generate(
+            row.to(demo.model.device), max_new_tokens=tokens, do_sample=False, pad_token_id=0
+        )[0, row.shape[1] :]
+        equal += decoder.generate(row, tokens, policy="vanilla").tokens == own.tolist()
+    found = {
         "graphs": graphs,
         "fallbacks": decoder.parts.fallbacks,
         "equal_to_generate": equal,
         **report,
     }
-    del model, decoder
+    del demo, decoder
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return told
-
-
-def losses(dtype: str, told: Mapping[str, Any]) -> list[str]:
-    """What is wrong with one dtype: work that was not done as asked for, FP32 texts that differ, tokens beyond the tolerance."""
-    wrong = [f"{dtype}: {why}" for why in told["fallbacks"]]
-    if dtype == "float32":
-        if (equal := told["equal_to_generate"]) != (count := told["prompts"]):
-            wrong.append(f"float32: vanilla wrote generate's text on {equal} of {count} prompts")
-        unlike = [row for row in told["designs"] if row["equal_texts"] != row["texts"]]
-        wrong += [
-            f"float32: {row['design']} wrote vanilla's text on {row['equal_texts']} of {row['texts']} prompts"
-            for row in unlike
-        ]
-    beyond = [row for row in told["designs"] if row["beyond"]]
-    return wrong + [
-        f"{dtype}: {row['design']} has {row['beyond']} tokens beyond {told['tolerance_nats']} nats"
-        for row in beyond
-    ]
+    return found

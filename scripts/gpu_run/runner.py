@@ -1,4 +1,4 @@
-"""The command line, and the process that runs each stage in one of its own: what fails is written down, what runs out of time is interrupted and gone on with."""
+"""Run stages, each in a process of its own that is interrupted when its time is over."""
 
 from __future__ import annotations
 
@@ -12,50 +12,54 @@ import traceback
 import warnings
 from typing import Any
 
-from scripts.gpu_run.stages import ALWAYS, STAGES
-from scripts.gpu_run.state import ROOT, GpuRun, StageFailure, result, tell
+from scripts.gpu_run.stages import STAGES, STAGES_OF_EVERY_CALL
+from scripts.gpu_run.state import ROOT, GpuRun, StageFailure, read_result, write_result
 
-MINUTES, MOST_MINUTES = 9.3, 9.6
-"""Of a call, by default and at most: under ten with all that is around it."""
+MINUTES, MAX_MINUTES = 9.3, 9.6
+"""Minutes of a call, by default and at most: under ten together with its start."""
 BUDGET_MINUTES = 15.0
-"""Of a visit, with all that is around its calls."""
-AROUND_S = 90.0
-"""Assumed: from asking for a machine to a call's beginning, and from its end until the machine is given back; a later call may find another machine."""
+"""Minutes of all calls of a GPU run, with the starts of its machines."""
+START_S = 90.0
+"""Assumed: seconds from asking for a machine to the start of a call, and from the end of the call
+until the machine is given back. A later call may get another machine."""
 PACKING_S = 20.0
-"""Kept of the minutes for packing."""
+"""Seconds of a call that are kept for packing."""
 GRACE_S = 25.0
-"""From an interrupt to the end: a recording finishes the piece it is at."""
+"""Seconds from an interrupt to a kill: a recording finishes the piece it is working on."""
+MIN_SHARE, MIN_SHARE_IN_LAST = 0.5, 0.8
+"""Share of a stage's estimate that must be left to start it, and in a call that none follows."""
 
 
-def inside(visit: GpuRun, stage: str) -> None:
-    """One stage, in its own process."""
+def run_stage(run: GpuRun, stage: str) -> None:
+    """Run a stage in this process, and keep what it found or why it failed."""
     began = time.monotonic()
-    told: dict[str, Any]
+    known: dict[str, Any]
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show
-            told = {"state": "done", "result": STAGES[stage].run(visit)}
+            warnings.showwarning = _show_warning
+            known = {"state": "done", "result": STAGES[stage].function(run)}
     except KeyboardInterrupt:
-        told = {"state": "unfinished", "error": "interrupted; what was finished is kept"}
-    except StageFailure as wrong:
-        told = {"state": "failed", "error": str(wrong), "result": wrong.told}
-    except BaseException as error:
+        known = {"state": "unfinished", "error": "interrupted; what was finished is kept"}
+    except StageFailure as failure:
+        known = {"state": "failed", "error": str(failure), "result": failure.result}
+    except BaseException as error:  # noqa: BLE001 - it is written down, and the run goes on
         traceback.print_exc()
-        told = {"state": "failed", "error": f"{type(error).__name__}: {error}"}
-    tell(visit.work, stage, {**told, "seconds": time.monotonic() - began, "memory": _memory()})
+        known = {"state": "failed", "error": f"{type(error).__name__}: {error}"}
+    known |= {"seconds": time.monotonic() - began, "memory": _peak_memory()}
+    write_result(run.work, stage, known)
 
 
-def _show(
+def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object
 ) -> None:
-    """A warning; where it is given for something that failed, with where that came from."""
+    """Print a warning, with a traceback where it is given while an exception is handled."""
     print(warnings.formatwarning(message, category, filename, lineno), end="", file=sys.stderr)
     if sys.exception() is not None:
         traceback.print_exc()
 
 
-def _memory() -> dict[str, int]:
-    """Most bytes of the device that torch held in this process; nothing where it held none."""
+def _peak_memory() -> dict[str, int]:
+    """Return the most bytes of the device that torch held in this process; empty without torch."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return {}
@@ -65,83 +69,111 @@ def _memory() -> dict[str, int]:
     }
 
 
-def run(visit: GpuRun, stage: str, arguments: list[str], seconds: float) -> dict[str, Any]:
-    """A stage in a process that is interrupted after so many seconds; what is known of it then."""
-    log = visit.work / "logs" / f"{stage}.log"
+def run_stage_process(
+    run: GpuRun, stage: str, arguments: list[str], seconds: float
+) -> dict[str, Any]:
+    """Run a stage in a process of its own, and interrupt it after so many seconds.
+
+    Args:
+        run: The settings of this call.
+        stage: The stage's name.
+        arguments: The command line of this call, for the new process.
+        seconds: When to interrupt it. It is killed `GRACE_S` later.
+
+    Returns:
+        What is known of the stage then (see `read_result`).
+    """
+    log = run.work / "logs" / f"{stage}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    places = [
-        str(visit.site),
-        str(ROOT),
-        str(ROOT / "src"),
-        *filter(None, [os.environ.get("PYTHONPATH")]),
-    ]
-    caches = {
-        "TORCHINDUCTOR_CACHE_DIR": str(visit.compiled / "inductor"),
-        "TRITON_CACHE_DIR": str(visit.compiled / "triton"),
-    }
-    threads = {"OMP_NUM_THREADS": "1"} if visit.dry else {}
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), **caches, **threads}
-    (visit.work / "results" / f"{stage}.json").unlink(missing_ok=True)
+    (run.work / "results" / f"{stage}.json").unlink(missing_ok=True)
     with log.open("ab") as out:
-        command = [sys.executable, "-m", "scripts.gpu_run", *arguments, "--inside", stage]
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(GRACE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-    if not result(visit.work, stage):
-        tell(
-            visit.work,
-            stage,
-            {
-                "state": "unfinished",
-                "seconds": seconds,
-                "error": "ran out of time; what was finished is kept",
-            },
+        process = subprocess.Popen(  # noqa: S603 - this program itself
+            [sys.executable, "-m", "scripts.gpu_run", *arguments, "--inside", stage],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=_environment(run),
         )
-    return result(visit.work, stage)
+        _wait(process, seconds)
+    if not read_result(run.work, stage):
+        error = "ran out of time; what was finished is kept"
+        write_result(run.work, stage, {"state": "unfinished", "seconds": seconds, "error": error})
+    return read_result(run.work, stage)
 
 
-def worth_beginning(visit: GpuRun, stage: str, left: float, *, last: bool = False) -> bool:
-    """Whether enough of the call is left: half of what the stage should take, or it would only make ready.
+def _environment(run: GpuRun) -> dict[str, str]:
+    """Return the environment of a stage: the import path, and caches that outlive the call."""
+    inherited = os.environ.get("PYTHONPATH")
+    paths = [str(run.site), str(ROOT), str(ROOT / "src"), *([inherited] if inherited else [])]
+    caches = {
+        "TORCHINDUCTOR_CACHE_DIR": str(run.compiled / "inductor"),
+        "TRITON_CACHE_DIR": str(run.compiled / "triton"),
+    }
+    threads = {"OMP_NUM_THREADS": "1"} if run.dry else {}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **caches, **threads}
 
-    In the last call most of it, since none goes on with it, and estimates err. Packing and a dry run always begin.
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Wait for a process; after so many seconds interrupt it, and `GRACE_S` later kill it."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def worth_starting(run: GpuRun, stage: str, left_s: float, *, last: bool = False) -> bool:
+    """Whether a stage should be started with so many seconds left in the call.
+
+    It should with half of its estimate left, or it would only load its model. In the last call,
+    with most of it, because none resumes it and estimates err. Packing is always started, and in a
+    dry run every stage.
     """
     if stage == "pack":
         return True
-    return left >= (1.0 if visit.dry else STAGES[stage].seconds * (0.8 if last else 0.5))
+    share = MIN_SHARE_IN_LAST if last else MIN_SHARE
+    return left_s >= (1.0 if run.dry else STAGES[stage].seconds * share)
 
 
-def visit_all(
-    visit: GpuRun, wanted: list[str], arguments: list[str], *, last: bool = False
+def run_stages(
+    run: GpuRun, stages: list[str], arguments: list[str], *, last: bool = False
 ) -> dict[str, str]:
-    """Run what is wanted and not done before, in order, while there is time; the state of each. last: no call follows."""
+    """Run the named stages that are not done yet, in their order, while there is time.
+
+    Args:
+        run: The settings of this call.
+        stages: Names of stages.
+        arguments: The command line of this call.
+        last: Whether no call follows.
+
+    Returns:
+        The state of each stage: done, unfinished or failed.
+    """
     began = time.monotonic()
     states = {}
-    for stage in [name for name in STAGES if name in wanted]:
-        left = (
-            visit.seconds
-            - (time.monotonic() - began)
-            - (0 if stage == "pack" else PACKING_S + GRACE_S)
-        )
-        if stage not in (*ALWAYS, "validate") and result(visit.work, stage).get("state") == "done":
+    for stage in [name for name in STAGES if name in stages]:
+        left_s = run.seconds - (time.monotonic() - began)
+        if stage != "pack":
+            left_s -= PACKING_S + GRACE_S
+        if _is_done(run, stage):
             states[stage] = "done"
             print(f"{stage}: done before")
-            continue
-        if not worth_beginning(visit, stage, left, last=last):
+        elif not worth_starting(run, stage, left_s, last=last):
             states[stage] = "unfinished"
             print(f"{stage}: too little time left in this call")
-            continue
-        told = run(visit, stage, arguments, left)
-        states[stage] = str(told.get("state"))
-        importlib.invalidate_caches()  # setup may have installed what estimates need
-        print(
-            f"{stage}: {told.get('state')} in {told.get('seconds', 0.0):.0f} s {told.get('error', '')}".rstrip(),
-            flush=True,
-        )
+        else:
+            known = run_stage_process(run, stage, arguments, left_s)
+            states[stage] = str(known.get("state"))
+            importlib.invalidate_caches()  # setup may have installed what estimates need
+            seconds, error = known.get("seconds", 0.0), known.get("error", "")
+            print(f"{stage}: {known.get('state')} in {seconds:.0f} s {error}".rstrip(), flush=True)
     return states
+
+
+def _is_done(run: GpuRun, stage: str) -> bool:
+    """Whether an earlier call finished a stage that need not be repeated."""
+    repeated = stage in (*STAGES_OF_EVERY_CALL, "validate")
+    return not repeated and read_result(run.work, stage).get("state") == "done"

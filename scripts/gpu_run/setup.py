@@ -1,4 +1,4 @@
-"""Stages that look at the machine: what is installed there, and what the device sustains."""
+"""Stages that look at the machine: what is installed there, and what its device sustains."""
 
 from __future__ import annotations
 
@@ -9,75 +9,57 @@ from typing import Any
 
 from scripts.gpu_run.state import GpuRun
 
-NEEDED = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-    "huggingface_hub",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "rich",
-    "typer",
-    "psutil",
+PACKAGES_OF_RECORDING = tuple(
+    "torch transformers tokenizers safetensors huggingface_hub numpy pandas pyarrow rich typer "
+    "psutil".split()
 )
-"""What records."""
-VALIDATING = ("scipy", "numba", "simpy")
-"""What validates besides, which can be done at home."""
-TESTING = (
-    "pytest",
-    "iniconfig",
-    "pluggy",
-    "packaging",
-    "pygments",
-    "hypothesis",
-    "sortedcontainers",
+"""Needed to record."""
+PACKAGES_OF_VALIDATION = ("scipy", "numba", "simpy")
+"""Needed to validate, which can be done on another machine."""
+PACKAGES_OF_TESTS = tuple(
+    "pytest iniconfig pluggy packaging pygments hypothesis sortedcontainers".split()
 )
-"""What the stage ``tests`` needs."""
-OPTIONAL = ("pynvml",)
-"""What reads the GPU's energy, clocks and driver; without it they are not recorded."""
+"""Needed by the stage ``tests``."""
+OPTIONAL_PACKAGES = ("pynvml",)
+"""Reads the GPU's energy, clocks and driver; without it they are not recorded."""
+NOT_REQUIRED = (*PACKAGES_OF_VALIDATION, *PACKAGES_OF_TESTS, *OPTIONAL_PACKAGES)
+"""Packages without which the run goes on."""
+WHEEL_NAMES = {"nvidia_ml_py": "pynvml"}
+"""Packages by the name of their wheel, where it is another."""
 REPEATS = 3
-"""Of each benchmark."""
-WHEELS = {"nvidia_ml_py": "pynvml"}
-"""Packages that come in a wheel of another name."""
+"""Times that each benchmark of the device is run."""
 
 
-def absent(names: tuple[str, ...]) -> list[str]:
-    """Those of these packages that are not installed."""
+def missing_packages(names: tuple[str, ...]) -> list[str]:
+    """Return those of these packages that are not installed."""
     return [name for name in names if importlib.util.find_spec(name) is None]
 
 
 def package_of(wheel: str) -> str:
-    """The package that a wheel of this file name installs."""
+    """Return the package that a wheel of this file name installs."""
     name = wheel.split("-", maxsplit=1)[0].lower().replace(".", "_")
-    return WHEELS.get(name, name)
+    return WHEEL_NAMES.get(name, name)
 
 
-def setup(visit: GpuRun) -> dict[str, Any]:
-    """Install what is missing from the wheels that were brought; say what is there."""
-    missing = absent((*NEEDED, *VALIDATING, *TESTING, *OPTIONAL))
-    wheels = sorted(visit.wheels.glob("*.whl")) if visit.wheels else []
-    brought = [wheel for wheel in wheels if package_of(wheel.name) in missing]
-    if brought:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--no-index",
-            "--no-deps",
-            "--target",
-            str(visit.site),
-            *map(str, brought),
-        ]
-        subprocess.run(command, check=True)
+def setup(run: GpuRun) -> dict[str, Any]:
+    """Install what is missing from the folder of wheels, and describe the machine.
+
+    Raises:
+        ModuleNotFoundError: If a package that recording needs is neither installed nor among the
+            wheels.
+    """
+    missing = missing_packages((*PACKAGES_OF_RECORDING, *NOT_REQUIRED))
+    wheels = sorted(run.wheels.glob("*.whl")) if run.wheels else []
+    wanted = [wheel for wheel in wheels if package_of(wheel.name) in missing]
+    if wanted:
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps"]
+        command = [*pip, "--target", str(run.site), *map(str, wanted)]
+        subprocess.run(command, check=True)  # noqa: S603 - wheels that the user names
         importlib.invalidate_caches()
-        sys.path.insert(0, str(visit.site))
-    if lacking := absent(NEEDED):
+        sys.path.insert(0, str(run.site))
+    if lacking := missing_packages(PACKAGES_OF_RECORDING):
         raise ModuleNotFoundError(
-            f"{', '.join(lacking)} are missing, and not among the wheels in {visit.wheels}"
+            f"{', '.join(lacking)} are missing, and not among the wheels in {run.wheels}"
         )
     from adadecode.engine.runtime.environment import (
         describe_machine,
@@ -85,56 +67,57 @@ def setup(visit: GpuRun) -> dict[str, Any]:
         torch_device,
     )
 
-    about = {
-        "machine": describe_machine(torch_device(visit.device)),
+    return {
+        "machine": describe_machine(torch_device(run.device)),
         "software": describe_software(),
         "python": sys.version.split()[0],
-    }
-    return {
-        **about,
-        "installed": [wheel.name for wheel in brought],
-        "missing": absent((*VALIDATING, *TESTING, *OPTIONAL)),
+        "installed": [wheel.name for wheel in wanted],
+        "missing": missing_packages(NOT_REQUIRED),
     }
 
 
-def device(visit: GpuRun) -> dict[str, Any]:
-    """What the device sustains: bandwidth and matmuls; an entry for the catalogue."""
+def device(run: GpuRun) -> dict[str, Any]:
+    """Measure the device's bandwidth and matrix products, and write an entry for the catalogue.
+
+    Returns:
+        The device's title, torch's threads, ``rates``, and why the products of some types were left
+        out.
+    """
     import torch
 
-    from adadecode.engine.runtime.catalogue_entry import Given, entry, write_entry
+    from adadecode.engine.runtime.catalogue_entry import DatasheetFigures, entry, write_entry
     from adadecode.engine.runtime.device_benchmark import (
         MATRIX_SIZES,
         array_size,
         bandwidth_benches,
-        find_place,
+        find_device,
         matmul_benches,
         measure,
         usual_dtypes,
     )
 
-    place = find_place(visit.device)
-    benches = bandwidth_benches(place, array_size(place, 4 * 2**20 if visit.dry else None))
+    place = find_device(run.device)
+    benches = bandwidth_benches(place, array_size(place, 4 * 2**20 if run.dry else None))
     left_out = {}
-    for dtype in ("fp32",) if visit.dry else usual_dtypes(place):
+    sizes = (256,) if run.dry else MATRIX_SIZES[place.device.type]
+    for dtype in ("fp32",) if run.dry else usual_dtypes(place):
         try:
-            benches += matmul_benches(
-                place, dtype, (256,) if visit.dry else MATRIX_SIZES[place.device.type]
-            )
-        except RuntimeError as error:  # torch has no such matmul there, which is an answer
+            benches += matmul_benches(place, dtype, sizes)
+        except RuntimeError as error:  # torch has no such product there, which is a result
             left_out[dtype] = str(error).splitlines()[0][:200]
-    measure(place, benches, 2 if visit.dry else REPEATS)
-    path = visit.work / "device.toml"
+    measure(place, benches, 2 if run.dry else REPEATS)
+    path = run.work / "device.toml"
     path.unlink(missing_ok=True)
-    write_entry(entry("visited", place, benches, Given()), "visited", path)
+    write_entry(entry("measured", place, benches, DatasheetFigures()), "measured", path)
     rates = [
         {
-            "name": b.name,
-            "size": b.size,
-            "unit": f"{b.unit}/s",
-            "median": b.median,
-            "spread": b.spread,
+            "name": bench.name,
+            "size": bench.size,
+            "unit": f"{bench.unit}/s",
+            "median": bench.median,
+            "spread": bench.spread,
         }
-        for b in benches
+        for bench in benches
     ]
     return {
         "title": place.title,

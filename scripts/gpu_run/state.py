@@ -1,4 +1,8 @@
-"""What every stage is told, and what is told of every stage."""
+"""What every stage is given, and the files that hold what each stage found.
+
+Only the standard library is imported here: the stage ``setup`` must start where nothing is
+installed.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,23 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-DECISIONS = ROOT / "scripts/paper-rates"
-"""Heads at the paper's rates, a synthetic profile (`scripts.gpu_run.paper_trace`)."""
+PAPER_RATES = ROOT / "scripts/paper-rates"
+"""A synthetic profile of heads at the paper's rates (`scripts.gpu_run.paper_trace`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GpuRun:
-    """What every stage is told. seconds: this call has. source: the profile whose decisions the shapes follow."""
+    """The settings of one call, which every stage is given.
+
+    Attributes:
+        work: Folder in which everything is kept between calls.
+        out: Folder that ``pack`` writes its zip files into.
+        source: Profile whose decisions the large shapes follow.
+        device: ``cuda`` or ``cpu``.
+        dry: Whether to use tiny shapes and short texts.
+        wheels: Folder of wheels to install from, or None.
+        seconds: How long this call may take.
+    """
 
     work: Path
     out: Path
@@ -27,53 +41,69 @@ class GpuRun:
 
     @property
     def profiles(self) -> Path:
-        """Where recordings lie."""
+        """Folder of the recordings."""
         return self.work / "profiles"
 
     @property
     def graphs(self) -> str:
-        """How the engine runs layers: as the stage ``graphs`` found best; compiled and captured where it never ran, captured alone where it did not end.
+        """How the engine runs layers (``--graphs``).
 
-        On a CPU by the same code without either.
+        The mode that the stage ``graphs`` found fastest. Before that stage ran, compiled and
+        captured; if it did not finish, only captured. On a CPU, the same code without either.
         """
         if self.device != "cuda":
             return "static"
-        known = result(self.work, "graphs")
+        known = read_result(self.work, "graphs")
         return str((known.get("result") or {}).get("best", "cuda")) if known else "cuda+compile"
 
     @property
     def site(self) -> Path:
-        """Where wheels are installed."""
+        """Folder that wheels are installed into."""
         return self.work / "site"
 
     @property
     def compiled(self) -> Path:
-        """Where compilers keep what they made, so that no stage compiles it again."""
+        """Folder in which compilers keep their outputs, so that no stage compiles them again."""
         return self.work / "compiled"
 
 
 class StageFailure(RuntimeError):
-    """What a stage found is not as it should be. told: all that it found."""
+    """Raised when a stage ran to its end and found something that is not as it should be.
 
-    def __init__(self, what: str, told: dict[str, Any]) -> None:
-        super().__init__(what)
-        self.told = told
+    Args:
+        message: What is wrong.
+        result: Everything that the stage found.
+    """
+
+    def __init__(self, message: str, result: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.result = result
 
 
-def result(work: Path, stage: str) -> dict[str, Any]:
-    """What is known of a stage: state, seconds, memory, result or error; empty where it never ran."""
-    path = work / "results" / f"{stage}.json"
+def read_result(work: Path, stage: str) -> dict[str, Any]:
+    """Return what is known of a stage: state, seconds, memory, result or error.
+
+    Empty where the stage never ran, or its file cannot be read.
+    """
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
+        known: dict[str, Any] = json.loads(_result_path(work, stage).read_text())
     except (OSError, ValueError):
         return {}
-    return found
+    return known
 
 
-def tell(work: Path, stage: str, told: Mapping[str, Any]) -> None:
-    """Keep what is known of a stage."""
-    path = work / "results" / f"{stage}.json"
+def write_result(work: Path, stage: str, known: Mapping[str, Any]) -> None:
+    """Keep what is known of a stage.
+
+    The file is replaced in one step. `adadecode.profiles.atomic_write` is not used because
+    importing it needs pandas, which ``setup`` may still have to install.
+    """
+    path = _result_path(work, stage)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(told, indent=1, default=str) + "\n")
+    partial.write_text(json.dumps(known, indent=1, default=str) + "\n")
     partial.replace(path)
+
+
+def _result_path(work: Path, stage: str) -> Path:
+    return work / "results" / f"{stage}.json"
