@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,8 +51,9 @@ def check_values(name: str, frame: pd.DataFrame, n_layers: int | None, where: st
             np.arange(len(frame)) if rule.rows is None else np.flatnonzero(rule.rows(frame))
         )
         if pa.types.is_list(ALL_TABLES[name].field(rule.column).type):
-            rows = np.repeat(rows, [len(items) for items in column])
-            values = np.array([item for items in column for item in items])
+            items = column.tolist()
+            rows = np.repeat(rows, list(map(len, items)))
+            values = np.array(list(chain.from_iterable(items)))
         else:
             values = column.to_numpy()[rows]
         wrong = rows[~rule.fine(values)]
@@ -62,7 +64,7 @@ def check_values(name: str, frame: pd.DataFrame, n_layers: int | None, where: st
                 f"wanted {rule.wanted} as {rule.column} in row {wrong[0]} of {where}, got {row[rule.column]} ({others}): {AGAIN}"
             )
     for one, other in PAIRS.get(name, ()):
-        wanted, got = frame[one].map(len).to_numpy(), frame[other].map(len).to_numpy()
+        wanted, got = (np.array(list(map(len, frame[name].tolist()))) for name in (one, other))
         wrong = np.flatnonzero(wanted != got)
         if wrong.size:
             k = int(wrong[0])

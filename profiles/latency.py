@@ -260,7 +260,7 @@ def _points(latency: pd.DataFrame) -> pd.DataFrame:
         raise ProfileError(
             f"wanted finite seconds above 0 in the latency table, got {seconds[wrong[0]]} in row {wrong[0]}: record it again"
         )
-    if unknown := set(latency["kind"]) - set(_MEANINGLESS):
+    if unknown := set(latency["kind"].unique()) - set(_MEANINGLESS):
         raise ProfileError(
             f"unknown latency kind {min(unknown)!r}: known are {', '.join(_MEANINGLESS)}"
         )

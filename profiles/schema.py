@@ -29,9 +29,9 @@ LATENCY_KINDS = ("embed", "layer", "head", "verify", "prefill", "host")
 
 * ``embed``: the token embedding of ``n_tokens``.
 * ``layer``: decoder layer ``layer`` (0-based) for ``n_tokens`` at once, the last of them at
-  position ``context`` - 1. It ran again after ``reuse`` layers had run (itself included): L when the whole
-  stack is walked, fewer when a shallow exit comes back to it sooner and finds its weights in the
-  cache.
+  position ``context`` - 1. It ran again after ``reuse`` layers had run (itself included): L when
+  the whole stack is walked, fewer when a shallow exit comes back to it sooner and finds its weights
+  in the cache.
 * ``head``: one check of the head at depth ``layer``.
 * ``verify``: final norm, LM head and argmax over ``n_tokens`` rows.
 * ``prefill``: a whole prompt of ``n_tokens`` to its first token.

@@ -1,7 +1,8 @@
-"""Profiles on disk: written atomically, the manifest last; read back only when whole, untouched and sane.
+"""Profiles on disk: written whole, the manifest last; read back only when whole and sane.
 
-A profile is a directory with one Parquet file per table of `schema.ALL_TABLES` and ``manifest.json``, which names every file with its
-SHA-256 and carries a ``digest`` of itself. Files are written beside their place (``*.part``), synced, and moved into it, so a
+A profile is a directory with one Parquet file per table of `schema.ALL_TABLES`, and a
+``manifest.json`` that names every file with its SHA-256 and carries a ``digest`` of itself. Every
+file is written beside its place and then moved (`adadecode.profiles.atomic_write`), so that a
 directory without a manifest is an unfinished recording and nothing else.
 """
 
@@ -11,6 +12,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,9 @@ from numpy.typing import NDArray
 
 from adadecode.profiles.atomic_write import write_bytes, write_json
 from adadecode.profiles.checks import AGAIN, check_prompts, check_values
+from adadecode.profiles.design_label import design_label
 from adadecode.profiles.errors import ProfileError
+from adadecode.profiles.latency import LatencyTable
 from adadecode.profiles.manifest import check_manifest, manifest_digest, read_manifest, tables_of
 from adadecode.profiles.schema import (
     ALL_TABLES,
@@ -36,9 +41,23 @@ from adadecode.profiles.schema import (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Profile:
-    """A recording: its manifest and its tables, columns as in `schema.ALL_TABLES`. List columns hold tuples, to be grouped and compared.
+    """A recording: its manifest and its tables. Read one with `read_profile`.
 
-    draws is empty where decoding was greedy, baselines where none were recorded.
+    The columns of the tables are described in `adadecode.profiles.columns`. List columns hold
+    tuples, which can be grouped and compared.
+
+    Attributes:
+        path: The directory it was read from.
+        manifest: What the recording says of itself: model, heads, machine, software, settings.
+        latency: Raw samples of every piece of work.
+        prompts: The prompts and how their texts ended.
+        trace: What every head predicts before every committed token.
+        branches: What heads predict after wrong drafts.
+        runs: Timed runs; `runs_frame` adds the names of their designs.
+        rounds: The rounds of each design on each prompt.
+        works: The pieces of work of instrumented runs.
+        draws: The random outcomes of sampled runs; empty where decoding was greedy.
+        baselines: Runs of baselines; empty where none were recorded.
     """
 
     path: Path
@@ -59,12 +78,12 @@ class Profile:
 
     @property
     def name(self) -> str:
-        """What the recording calls itself; the directory's name where it does not say."""
+        """The name of the recording; that of its directory where it has none."""
         return str(self.manifest.get("name", self.path.name))
 
     @property
     def sampled(self) -> bool:
-        """Whether its texts were sampled; else they are greedy."""
+        """Whether its texts were sampled. Otherwise they are greedy."""
         return self.manifest.get("sampling") is not None
 
     @property
@@ -77,14 +96,47 @@ class Profile:
         """Depths of the trained heads, rising, each in 1..L-1."""
         return tuple(self.manifest["heads"]["depths"])
 
+    @cached_property
+    def latency_table(self) -> LatencyTable:
+        """The latencies of the recording, made from the samples once.
+
+        Raises:
+            ProfileError: If the table of samples is empty, or holds absurd times.
+        """
+        return LatencyTable.from_samples(self.latency, self.n_layers)
+
+    def runs_frame(self) -> pd.DataFrame:
+        """Return a copy of the table ``runs`` with the name of the design in a first column.
+
+        The column ``design`` holds names like ``adadecode 4/8 gamma 0.75``.
+        """
+        runs = self.runs
+        columns = (runs[name] for name in ("policy", "placement", "gammas", "cap", "verify"))
+        labels = [
+            design_label(policy, placement, gammas, cap, verify=verify)
+            for policy, placement, gammas, cap, verify in zip(*columns, strict=True)
+        ]
+        return pd.concat(
+            [pd.Series(labels, index=runs.index, name="design", dtype="str"), runs], axis=1
+        )
+
 
 def write_table(
     folder: str | Path, name: str, table: pd.DataFrame | pa.Table, *, n_layers: int | None = None
 ) -> dict[str, Any]:
-    """Write one table atomically; returns what the manifest says of it: ``{file, rows, sha256}``.
+    """Write one table of a profile, whole or not at all.
 
-    Columns may come in any order and in any type that converts without loss. n_layers: L, to check depths and layers against.
-    Raises ProfileError for a table, column or value that the schema does not allow.
+    Args:
+        folder: The directory of the profile.
+        name: Name of the table.
+        table: Its rows. Columns may come in any order, and in any type that converts without loss.
+        n_layers: L, to check depths and layers against.
+
+    Returns:
+        The entry of the table in the manifest: ``{file, rows, sha256}``.
+
+    Raises:
+        ProfileError: If a table, column or value is not one that the schema allows.
     """
     arrow = _coerced(name, table)
     check_values(name, _frame(arrow), n_layers, f"table {name}")
@@ -94,16 +146,31 @@ def write_table(
 def write_profile(
     folder: str | Path, manifest: Mapping[str, Any], tables: Mapping[str, pd.DataFrame | pa.Table]
 ) -> Profile:
-    """Write every table of the schema (draws too where the manifest has ``sampling``) and the optional ones that are given, then the manifest.
+    """Write a profile: its tables, then the manifest.
 
-    Returns the profile as read back. manifest: all of REQUIRED_MANIFEST but ``schema``, ``schema_version`` and ``tables``, which are set here, as is ``digest``.
-    A manifest already there is removed first: a directory half rewritten counts as unfinished. Raises ProfileError.
+    A manifest that is already there is removed first, because a directory half rewritten counts as
+    unfinished.
+
+    Args:
+        folder: The directory; made where it is missing.
+        manifest: All of ``REQUIRED_MANIFEST`` but ``schema``, ``schema_version`` and ``tables``,
+            which are set here, as is ``digest``.
+        tables: Every table of the schema (``draws`` too where the manifest has ``sampling``), and
+            optional ones.
+
+    Returns:
+        The profile as read back.
+
+    Raises:
+        ProfileError: If a table is missing, or something is not as the schema wants it.
+        InputError: If a file cannot be written.
     """
     folder = Path(folder)
     names = tables_of(manifest)
     if wrong := sorted(set(names) ^ (set(tables) - set(OPTIONAL_TABLES))):
         raise ProfileError(
-            f"wanted the tables {', '.join(names)}, missing or unknown: {', '.join(wrong)}; pass an empty one where there is nothing to say"
+            f"wanted the tables {', '.join(names)}, missing or unknown: {', '.join(wrong)}; "
+            "pass an empty one where there is nothing to record"
         )
     whole: dict[str, Any] = {
         **manifest,
@@ -132,7 +199,14 @@ def write_profile(
 
 
 def read_profile(path: str | Path) -> Profile:
-    """Read a profile whole. Raises ProfileError where it is unfinished, newer than this program, damaged, edited or absurd."""
+    """Read a profile.
+
+    Args:
+        path: Its directory.
+
+    Raises:
+        ProfileError: If it is unfinished, newer than this program, damaged, edited or absurd.
+    """
     folder = Path(path)
     manifest = read_manifest(folder)
     n_layers = check_manifest(manifest, str(folder / MANIFEST))
@@ -146,7 +220,7 @@ def read_profile(path: str | Path) -> Profile:
 
 
 def _write(folder: Path, name: str, table: pa.Table) -> dict[str, Any]:
-    """Put a checked table in its place; returns its entry in the manifest."""
+    """Write a checked table, and return its entry in the manifest."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     data: bytes = sink.getvalue().to_pybytes()
@@ -156,23 +230,24 @@ def _write(folder: Path, name: str, table: pa.Table) -> dict[str, Any]:
 
 
 def _read_table(folder: Path, name: str, entries: object) -> pd.DataFrame:
-    """One table, byte for byte the one the manifest names, with the columns of the schema."""
+    """Read one table: byte for byte the one the manifest names, with the columns of the schema."""
     entry = entries.get(name) if isinstance(entries, dict) else None
     path = folder / f"{name}.parquet"
     if not isinstance(entry, dict) or not path.is_file():
         raise ProfileError(
-            f"{folder} lacks the table {name} ({path.name}): copy the whole directory again, or {AGAIN}"
+            f"{folder} lacks the table {name} ({path.name}): "
+            f"copy the whole directory again, or {AGAIN}"
         )
     try:
         data = path.read_bytes()
         got = hashlib.sha256(data).hexdigest()
         if got != entry.get("sha256"):
             raise ProfileError(
-                f"{path} is truncated or was changed: wanted sha256 {entry.get('sha256')}, got {got}: restore it, or {AGAIN}"
+                f"{path} is truncated or was changed: wanted sha256 {entry.get('sha256')}, "
+                f"got {got}: restore it, or {AGAIN}"
             )
-        table = pq.ParquetFile(pa.BufferReader(data)).read(
-            use_threads=False
-        )  # a thread that still starts up aborts a program that exits
+        # Without threads: one that still starts up aborts a program that exits.
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise ProfileError(
             f"wanted a Parquet table in {path}, got something unreadable ({error}): {AGAIN}"
@@ -181,7 +256,8 @@ def _read_table(folder: Path, name: str, entries: object) -> pd.DataFrame:
     for wanted in ALL_TABLES[name]:
         if found.get(wanted.name) != wanted.type:
             raise ProfileError(
-                f"wanted a column {wanted.name} of type {wanted.type} in {path}, got {found.get(wanted.name, 'none')}: {AGAIN}"
+                f"wanted a column {wanted.name} of type {wanted.type} in {path}, "
+                f"got {found.get(wanted.name, 'none')}: {AGAIN}"
             )
         column = table[wanted.name].combine_chunks()
         if column.null_count or (pa.types.is_list(wanted.type) and column.flatten().null_count):
@@ -192,40 +268,46 @@ def _read_table(folder: Path, name: str, entries: object) -> pd.DataFrame:
 
 
 def _coerced(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
-    """The table with exactly the columns and types of the schema; NaN stays NaN."""
+    """Return the table with exactly the columns and types of the schema; NaN stays NaN."""
     if name not in ALL_TABLES:
         raise ProfileError(f"no table {name!r} in a profile: known are {', '.join(ALL_TABLES)}")
     frame = table if isinstance(table, pd.DataFrame) else _frame(table)
     if wrong := sorted(set(map(str, frame.columns)) ^ set(ALL_TABLES[name].names)):
         raise ProfileError(
-            f"wanted the columns {', '.join(ALL_TABLES[name].names)} in table {name}, missing or unknown: {', '.join(wrong)}"
+            f"wanted the columns {', '.join(ALL_TABLES[name].names)} in table {name}, "
+            f"missing or unknown: {', '.join(wrong)}"
         )
     columns = []
-    for told in ALL_TABLES[name]:
-        values = frame[told.name].to_numpy()
+    for wanted in ALL_TABLES[name]:
+        values = frame[wanted.name].to_numpy()
         try:
-            if pa.types.is_list(told.type):
+            if pa.types.is_list(wanted.type):
                 ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
-                items = _array([item for row in values for item in row], told.type.value_type)
+                items = _array([item for row in values for item in row], wanted.type.value_type)
                 column = pa.ListArray.from_arrays(pa.array(ends), items)
             else:
                 column = items = _array(
-                    values.tolist() if values.dtype == object else values, told.type
+                    values.tolist() if values.dtype == object else values, wanted.type
                 )
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise ProfileError(
-                f"wanted values of type {told.type} in column {told.name} of table {name}, got others ({error})"
+                f"wanted values of type {wanted.type} in column {wanted.name} of table {name}, "
+                f"got others ({error})"
             ) from error
         if items.null_count:
             raise ProfileError(
-                f"wanted a value in every row of column {told.name} of table {name}, got {items.null_count} nulls: {AGAIN}"
+                f"wanted a value in every row of column {wanted.name} of table {name}, "
+                f"got {items.null_count} nulls: {AGAIN}"
             )
         columns.append(column)
     return pa.Table.from_arrays(columns, schema=ALL_TABLES[name])
 
 
 def _array(values: list[Any] | NDArray[Any], wanted: pa.DataType) -> pa.Array:
-    """An Arrow array by way of NumPy: from a list of Python numbers, Arrow would make 1.5 an integer 1 without a word."""
+    """Return an Arrow array by way of NumPy.
+
+    From a list of Python numbers, Arrow would make 1.5 an integer 1 without a word.
+    """
     if pa.types.is_string(wanted):
         return pa.array(values, wanted)
     array = np.array(values)
@@ -235,14 +317,20 @@ def _array(values: list[Any] | NDArray[Any], wanted: pa.DataType) -> pa.Array:
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
-    """The table in pandas, lists as tuples."""
+    """Return a table as a data frame, with lists as tuples."""
     columns: dict[str, Any] = {}
-    for told in table.schema:
-        column = table[told.name]
-        if pa.types.is_list(told.type):
-            columns[told.name] = pd.Series(
-                [None if row is None else tuple(row) for row in column.to_pylist()], dtype=object
-            )
+    for field_ in table.schema:
+        column = table[field_.name]
+        if pa.types.is_list(field_.type):
+            columns[field_.name] = pd.Series(_tuples(column.combine_chunks()), dtype=object)
         else:
-            columns[told.name] = column.to_pandas(use_threads=False)
+            columns[field_.name] = column.to_pandas(use_threads=False)
     return pd.DataFrame(columns)
+
+
+def _tuples(lists: pa.ListArray) -> list[tuple[Any, ...] | None]:
+    """Return the rows of a column of lists as tuples; None for a null."""
+    if lists.null_count:
+        return [None if row is None else tuple(row) for row in lists.to_pylist()]
+    items, ends = lists.flatten().tolist(), lists.offsets.to_numpy()
+    return [tuple(items[start:stop]) for start, stop in pairwise((ends - ends[0]).tolist())]

@@ -1,4 +1,4 @@
-"""A design: which policy, with the heads where, how sure they must be, how many drafts a round."""
+"""A design: which policy, heads at which depths, their thresholds, and how many drafts a round."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from numbers import Real
-from typing import SupportsIndex, TypeVar
+from typing import Any, SupportsIndex, cast
 
+from adadecode.profiles.design_label import DEFAULT_CAP, design_label
 from adadecode.profiles.errors import DesignError
 
-_Item = TypeVar("_Item")
-
-DEFAULT_CAP = 5
-"""At most this many drafts a round (paper, appendix D)."""
+__all__ = ["DEFAULT_CAP", "RUNNABLE", "Design", "Policy"]
 
 
 class Policy(StrEnum):
-    """What decides that a token leaves the stack early."""
+    """What decides that a token leaves the stack early.
+
+    * ``vanilla``: nothing does; every token goes through all layers.
+    * ``adadecode``: a head does, when the probability of its token exceeds its threshold.
+    * ``fixed``: one head drafts ``cap`` tokens a round, however unsure it is (LayerSkip).
+    * ``oracle``: every token leaves at its earliest available depth, from which on every head of
+      the placement is right (DEX), and no head is asked in vain. It is never wrong, but it is no
+      bound: fewer heads may do better, and a head may be right before deeper ones are. It exists in
+      simulation only.
+    """
 
     VANILLA = "vanilla"
     ADADECODE = "adadecode"
@@ -28,20 +35,24 @@ class Policy(StrEnum):
 
 
 RUNNABLE = tuple(policy for policy in Policy if policy is not Policy.ORACLE)
-"""The policies that an engine can follow; the oracle needs to know the text in advance."""
+"""The policies that an engine can follow. The oracle needs to know the text in advance."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """One point of the design space; checks itself.
+    """One point of the design space. It checks itself; `Design.of` is the convenient constructor.
 
-    placement: rising depths of the heads in use, each in 1..L-1. gammas: one confidence threshold per head, in [0, 1]; a draft
-    is taken when its probability *exceeds* the threshold. cap: most drafts in a round. verify: False commits drafts unseen by
-    the last layer (the paper's ablation, table 3).
+    Attributes:
+        policy: What decides that a token leaves early.
+        placement: Depths of the heads in use, rising, each in 1..L-1.
+        gammas: One confidence threshold per head, in [0, 1]. A draft is taken when its probability
+            *exceeds* the threshold. Only the policy ``adadecode`` uses them.
+        cap: Most drafts in a round.
+        verify: Whether the last layer verifies the drafts. False commits them unseen (the paper's
+            ablation, table 3).
 
-    ``fixed`` drafts ``cap`` tokens a round from its one head, however unsure (LayerSkip); its gamma is not used. ``oracle`` leaves every token at
-    its earliest available depth, from which on every head of the placement is right (DEX), and asks no head in vain. It is never wrong, but no
-    bound: fewer heads may do better, and a head may be right before deeper ones are. It exists in simulation only. Raises DesignError.
+    Raises:
+        DesignError: If the parts do not make a design.
     """
 
     policy: Policy
@@ -51,28 +62,32 @@ class Design:
     verify: bool = True
 
     def __post_init__(self) -> None:
-        if list(self.placement) != sorted(set(self.placement)) or any(
-            d < 1 for d in self.placement
-        ):
+        depths = list(self.placement)
+        if depths != sorted(set(depths)) or any(depth < 1 for depth in depths):
             raise DesignError(
-                f"a placement is a rising list of depths from 1 on, got {list(self.placement)}: list each depth once, shallowest first"
+                f"a placement is a rising list of depths from 1 on, got {depths}: "
+                "list each depth once, shallowest first"
             )
-        if len(self.gammas) != len(self.placement):
+        if len(self.gammas) != len(depths):
             raise DesignError(
-                f"wanted one gamma per head ({len(self.placement)} at {list(self.placement)}), got {len(self.gammas)}: give one gamma, or one per head"
+                f"wanted one gamma per head ({len(depths)} at {depths}), got {len(self.gammas)}: "
+                "give one gamma, or one per head"
             )
         for gamma in self.gammas:
             if not (math.isfinite(gamma) and 0.0 <= gamma <= 1.0):
                 raise DesignError(
-                    f"gamma is a probability in [0, 1], got {gamma}: 0 always exits early, 1 never does"
+                    f"gamma is a probability in [0, 1], got {gamma}: "
+                    "0 always exits early, 1 never does"
                 )
         if self.cap < 1:
             raise DesignError(
-                f"the cap is at least 1 draft a round, got {self.cap}: for no drafts at all use the policy vanilla"
+                f"the cap is at least 1 draft a round, got {self.cap}: "
+                "for no drafts at all use the policy vanilla"
             )
-        if self.policy is Policy.FIXED and len(self.placement) != 1:
+        if self.policy is Policy.FIXED and len(depths) != 1:
             raise DesignError(
-                f"the policy fixed drafts from exactly one head, got heads at {list(self.placement)}: name one depth"
+                f"the policy fixed drafts from exactly one head, got heads at {depths}: "
+                "name one depth"
             )
 
     @classmethod
@@ -85,16 +100,28 @@ class Design:
         cap: int = DEFAULT_CAP,
         verify: bool = True,
     ) -> Design:
-        """A design from what a user types: a policy by name, one gamma for all heads or one for each. Raises DesignError."""
+        """Make a design from what a user types.
+
+        Args:
+            policy: A policy, or its name.
+            gamma: One threshold for all heads, or one for each.
+            placement: Depths of the heads, rising. Vanilla ignores them.
+            cap: Most drafts in a round.
+            verify: Whether the last layer verifies the drafts.
+
+        Raises:
+            DesignError: If something is of a wrong type, or the parts do not make a design.
+        """
         try:
             named = Policy(policy)
         except ValueError:
             raise DesignError(f"unknown policy {policy!r}: known are {', '.join(Policy)}") from None
         if verify not in (True, False):
             raise DesignError(f"verify is True or False, got {verify!r}: leave it out for True")
-        depths, most = () if named is Policy.VANILLA else _depths(placement), _whole("the cap", cap)
+        depths = () if named is Policy.VANILLA else _depths(placement)
+        most = _whole("the cap", cap)
         gammas = _gammas(gamma, max(1, len(depths)))
-        if named is not Policy.ADADECODE or not depths:  # unused, but still checked
+        if named is not Policy.ADADECODE or not depths:  # gammas are unused, but still checked
             cls(
                 policy=Policy.ADADECODE,
                 placement=depths or tuple(range(1, len(gammas) + 1)),
@@ -105,32 +132,33 @@ class Design:
         return cls(policy=named, placement=depths, gammas=gammas, cap=most, verify=verify)
 
     def boundaries(self, n_layers: int) -> tuple[int, ...]:
-        """The segment boundaries 0 = b0 < ... < bS = n_layers.
+        """Return the segment boundaries 0 = b0 < ... < bS = n_layers.
 
-        A head with gamma 1 is never tested (no probability exceeds 1), so it splits nothing: with gamma 1 everywhere the work is
-        vanilla's. Raises DesignError where a head lies at or beyond the last layer.
+        A head with gamma 1 is never tested, because no probability exceeds 1, so it splits nothing:
+        with gamma 1 everywhere the work is that of vanilla.
+
+        Raises:
+            DesignError: If a head lies at or beyond the last layer.
         """
         if self.placement and self.placement[-1] >= n_layers:
             raise DesignError(
-                f"a head lies between the layers of a model with {n_layers}: depths 1..{n_layers - 1}, got {list(self.placement)}"
+                f"a head lies between the layers of a model with {n_layers}: "
+                f"depths 1..{n_layers - 1}, got {list(self.placement)}"
             )
-        return (
-            0,
-            *(
-                d
-                for d, g in zip(self.placement, self.gammas, strict=True)
-                if not self.asks_confidence or g < 1.0
-            ),
-            n_layers,
+        inner = (
+            depth
+            for depth, gamma in zip(self.placement, self.gammas, strict=True)
+            if not self.asks_confidence or gamma < 1.0
         )
+        return (0, *inner, n_layers)
 
     @property
     def asks_confidence(self) -> bool:
-        """Whether gammas decide."""
+        """Whether the confidence of a head decides, held against its gamma."""
         return self.policy is Policy.ADADECODE
 
     def threshold(self, depth: int) -> float:
-        """The confidence that a draft from the head at this depth must exceed."""
+        """Return the confidence that a draft from the head at this depth must exceed."""
         if not self.asks_confidence:
             return -1.0
         return self.gammas[self.placement.index(depth)]
@@ -138,23 +166,10 @@ class Design:
     @property
     def label(self) -> str:
         """A short, unique name: ``adadecode 4/8 gamma 0.75``."""
-        if not self.placement:
-            return str(self.policy)
-        heads = "/".join(map(str, self.placement))
-        gammas = "/".join(
-            f"{g:g}" for g in (self.gammas if len(set(self.gammas)) > 1 else self.gammas[:1])
-        )
-        words = [f"{self.policy} {heads}"]
-        if self.asks_confidence:
-            words.append(f"gamma {gammas}")
-        if self.cap != DEFAULT_CAP or self.policy is Policy.FIXED:
-            words.append(f"cap {self.cap}")
-        if not self.verify:
-            words.append("unverified")
-        return " ".join(words)
+        return design_label(self.policy, self.placement, self.gammas, self.cap, verify=self.verify)
 
 
-def _depths(given: Iterable[SupportsIndex]) -> tuple[int, ...]:
+def _depths(given: Sequence[SupportsIndex]) -> tuple[int, ...]:
     return tuple(
         _whole("a depth", depth)
         for depth in _items(given, "a placement is a rising list of depths")
@@ -171,26 +186,27 @@ def _whole(what: str, given: SupportsIndex) -> int:
     raise DesignError(f"{what} is a whole number, got {given!r}: give an int")
 
 
-def _gammas(given: float | Iterable[float], heads: int) -> tuple[float, ...]:
+def _gammas(given: object, heads: int) -> tuple[float, ...]:
     """Return one gamma for all heads, or those of a list."""
-    if isinstance(given, Real) and not isinstance(given, bool):
+    if isinstance(given, (int, float, Real)) and not isinstance(given, bool):
         return (float(given),) * heads
+    what = "gamma is a number or a list of numbers"
     if isinstance(given, (str, bytes, bool)):
-        raise DesignError(f"gamma is a number or a list of numbers, got {given!r}: give 0.75")
-    return tuple(map(_gamma, _items(given, "gamma is a number or a list of numbers")))
+        raise DesignError(f"{what}, got {given!r}: give 0.75")
+    return tuple(map(_gamma, _items(given, what)))
 
 
 def _gamma(given: object) -> float:
-    if isinstance(given, bool) or not isinstance(given, Real):
+    if isinstance(given, bool) or not isinstance(given, (int, float, Real)):
         raise DesignError(f"a gamma is a number, got {given!r}: give a probability in [0, 1]")
     return float(given)
 
 
-def _items(given: Iterable[_Item], what: str) -> tuple[_Item, ...]:
+def _items(given: object, what: str) -> tuple[Any, ...]:
     """Return the items of a list of any kind; ``what`` says what was wanted."""
     try:
         if not isinstance(given, (str, bytes, Mapping)):  # their items are no numbers
-            return tuple(given)
+            return tuple(cast(Iterable[Any], given))  # what is not iterable raises
     except TypeError:
         pass
     raise DesignError(f"{what}, got {given!r}: give a list, also of one")

@@ -1,8 +1,8 @@
-"""Measured runs as a profile holds them, put back together: which design, which prompt, which rounds, which work."""
+"""The measured runs of a profile by design and prompt: their rounds, draws, times and work."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -15,88 +15,152 @@ from adadecode.sim.core.scheduler import Draft, Round, Verdict
 Cell = tuple[Design, int]
 """A design on a prompt."""
 
+_Work = list[tuple[str, float]]
+"""Kind and seconds of each piece of work of a run, in order."""
+
+_DESIGN = ("policy", "placement", "gammas", "cap", "verify")
+
 
 def rounds_of(profile: Profile) -> dict[Cell, tuple[Round, ...]]:
-    """The measured rounds of each design on each prompt, in order. Raises ProfileError where one is missing."""
+    """Return the measured rounds of each design on each prompt, in order.
+
+    Raises:
+        ProfileError: If one is missing.
+    """
+    table = profile.rounds
+    names = ("round", "start", "exits", "accepted", "committed", "segments", "batches", "checks")
+    records = list(zip(*(table[name].tolist() for name in names), strict=True))
     found: dict[Cell, tuple[Round, ...]] = {}
-    for cell, rows in _by_cell(profile.rounds, "rounds"):
-        part = rows.sort_values("round", kind="stable")
-        if part["round"].tolist() != list(range(len(part))):
-            raise ProfileError(
-                f"wanted rounds 0..{len(part) - 1} of {cell[0].label} on prompt {cell[1]}, got others: record it again"
+    for cell, rows in _rows_by_cell(table, "rounds").items():
+        part = sorted((records[row] for row in rows), key=_first)
+        _check_numbers(cell, [record[0] for record in part], "rounds")
+        found[cell] = tuple(
+            Round(
+                start=start,
+                exits=tuple(exits),
+                accepted=accepted,
+                committed=committed,
+                work=tuple(zip(segments, batches, strict=True)),
+                checks=tuple(checks),
             )
-        found[cell] = tuple(map(_round, part.to_dict("records")))
+            for _, start, exits, accepted, committed, segments, batches, checks in part
+        )
     return found
 
 
 def draws_of(profile: Profile) -> dict[Cell, tuple[Draft | Verdict, ...]]:
-    """What each design drew on each prompt, in order; nothing of runs that were over with their first token. Raises ProfileError where one is missing."""
+    """Return what each design drew on each prompt, in order.
+
+    A run that was over with its first token drew nothing and is left out.
+
+    Raises:
+        ProfileError: If a draw is missing.
+    """
+    table = profile.draws
+    names = ("index", "kind", "confidence", "token", "accepted")
+    records = list(zip(*(table[name].tolist() for name in names), strict=True))
     found: dict[Cell, tuple[Draft | Verdict, ...]] = {}
-    for cell, rows in _by_cell(profile.draws, "draws"):
-        part = rows.sort_values("index", kind="stable")
-        if part["index"].tolist() != list(range(len(part))):
-            raise ProfileError(
-                f"wanted draws 0..{len(part) - 1} of {cell[0].label} on prompt {cell[1]}, got others: record it again"
-            )
+    for cell, rows in _rows_by_cell(table, "draws").items():
+        part = sorted((records[row] for row in rows), key=_first)
+        _check_numbers(cell, [record[0] for record in part], "draws")
         found[cell] = tuple(
             Draft(confidence, token) if kind == "check" else Verdict(accepted, token)
-            for kind, confidence, token, accepted in zip(
-                *(part[name].tolist() for name in ("kind", "confidence", "token", "accepted")),
-                strict=True,
-            )
+            for _, kind, confidence, token, accepted in part
         )
     return found
 
 
 def timed_runs(profile: Profile) -> dict[Cell, pd.DataFrame]:
-    """The rows of ``runs`` timed without instruments, for each design on each prompt."""
-    return dict(_by_cell(profile.runs[~profile.runs["instrumented"]], "runs"))
+    """Return the rows of ``runs`` that were timed without instruments, by design and prompt."""
+    timed = profile.runs[~profile.runs["instrumented"]]
+    return {cell: timed.iloc[rows] for cell, rows in _rows_by_cell(timed, "runs").items()}
 
 
 def lengths_of(profile: Profile) -> dict[Cell, frozenset[int]]:
-    """Every n_tokens that a run of each design on each prompt was recorded with: one, in a sane recording."""
+    """Return every number of tokens that each design wrote on each prompt.
+
+    In a sane recording it is one for each cell.
+    """
+    lengths = profile.runs["n_tokens"].tolist()
     return {
-        cell: frozenset(part["n_tokens"].tolist()) for cell, part in _by_cell(profile.runs, "runs")
+        cell: frozenset(lengths[row] for row in rows)
+        for cell, rows in _rows_by_cell(profile.runs, "runs").items()
     }
 
 
-def instrumented_runs(profile: Profile) -> Iterator[tuple[Cell, float, list[tuple[str, float]]]]:
-    """Each instrumented run: its cell, its measured decode_s, and (kind, seconds) of its work in order. Raises ProfileError where work is missing."""
-    works = {
-        (*cell, repeat): part
-        for cell, part in _by_cell(profile.works, "works")
-        for repeat, part in _by_repeat(part)
+def instrumented_runs(profile: Profile) -> Iterator[tuple[Cell, float, _Work]]:
+    """Iterate over the instrumented runs.
+
+    Yields:
+        The cell of a run, its measured ``decode_s``, and (kind, seconds) of its work in order. A
+        run whose first token was all did no work and is left out.
+
+    Raises:
+        ProfileError: If the work of a run is missing.
+    """
+    works = _works_by_run(profile.works)
+    runs = profile.runs[profile.runs["instrumented"]]
+    columns = (runs[name].tolist() for name in ("repeat", "n_tokens", "decode_s"))
+    records = list(zip(*columns, strict=True))
+    for (design, prompt), rows in _rows_by_cell(runs, "runs").items():
+        for row in rows:
+            repeat, n_tokens, decode_s = records[row]
+            work = works.get((design, prompt, repeat))
+            if work is not None:
+                yield (design, prompt), decode_s, work
+            elif n_tokens > 1:
+                raise ProfileError(
+                    f"no works of the instrumented run {repeat} of {design.label} on prompt "
+                    f"{prompt}: record it again"
+                )
+
+
+def _works_by_run(table: pd.DataFrame) -> dict[tuple[Design, int, int], _Work]:
+    """Return the work of each instrumented run, in order, by design, prompt and repeat."""
+    names = ("repeat", "index", "kind", "seconds")
+    records = list(zip(*(table[name].tolist() for name in names), strict=True))
+    found: dict[tuple[Design, int, int], list[tuple[int, str, float]]] = {}
+    for cell, rows in _rows_by_cell(table, "works").items():
+        for row in rows:
+            repeat, index, kind, seconds = records[row]
+            found.setdefault((*cell, repeat), []).append((index, kind, seconds))
+    return {
+        run: [(kind, seconds) for _, kind, seconds in sorted(work, key=_first)]
+        for run, work in found.items()
     }
-    for cell, part in _by_cell(profile.runs[profile.runs["instrumented"]], "runs"):
-        for repeat, n_tokens, decode_s in zip(
-            *(part[name].tolist() for name in ("repeat", "n_tokens", "decode_s")), strict=True
-        ):
-            done = works.get((*cell, repeat))
-            if done is None:
-                if n_tokens > 1:
-                    raise ProfileError(
-                        f"no works of the instrumented run {repeat} of {cell[0].label} on prompt {cell[1]}: record it again"
-                    )
-                continue  # the prefill's token was all
-            yield cell, decode_s, work_of(done)
 
 
-def work_of(works: pd.DataFrame) -> list[tuple[str, float]]:
-    """(kind, seconds) of the work of one instrumented run, in order."""
-    ordered = works.sort_values("index", kind="stable")
-    return list(zip(ordered["kind"].tolist(), ordered["seconds"].tolist(), strict=True))
+def _first(record: tuple[Any, ...]) -> int:
+    """Return the number that orders a record; sorting by it alone keeps equal ones in place."""
+    return int(record[0])
 
 
-def _by_cell(frame: pd.DataFrame, table: str) -> Iterator[tuple[Cell, pd.DataFrame]]:
-    """The rows of a table, or of part of it, by design and prompt, in order of first appearance."""
+def _check_numbers(cell: Cell, got: list[int], what: str) -> None:
+    """Raise ProfileError unless the rows of a cell are numbered without gaps."""
+    if got != list(range(len(got))):
+        design, prompt = cell
+        raise ProfileError(
+            f"wanted {what} 0..{len(got) - 1} of {design.label} on prompt {prompt}, got others: "
+            "record it again"
+        )
+
+
+def _rows_by_cell(frame: pd.DataFrame, table: str) -> dict[Cell, list[int]]:
+    """Return which rows of a table belong to each cell, in order of first appearance.
+
+    Args:
+        frame: The table, or some of its rows. Rows are counted from its first one.
+        table: Name of the table, for the message.
+
+    Raises:
+        ProfileError: If a row names no design, although each value may be sane on its own.
+    """
     rows: dict[tuple[Any, ...], list[int]] = {}
-    columns: Iterable[list[Any]] = (
-        frame[name].tolist()
-        for name in ("policy", "placement", "gammas", "cap", "verify", "prompt")
-    )
-    for index, key in enumerate(zip(*columns, strict=True)):
-        rows.setdefault(key, []).append(index)
-    for (policy, placement, gammas, cap, verify, prompt), indices in rows.items():
+    columns = (frame[name].tolist() for name in (*_DESIGN, "prompt"))
+    for row, key in enumerate(zip(*columns, strict=True)):
+        rows.setdefault(key, []).append(row)
+    cells: dict[Cell, list[int]] = {}
+    for (policy, placement, gammas, cap, verify, prompt), found in rows.items():
         try:
             design = Design(
                 policy=Policy(policy),
@@ -105,24 +169,10 @@ def _by_cell(frame: pd.DataFrame, table: str) -> Iterator[tuple[Cell, pd.DataFra
                 cap=cap,
                 verify=verify,
             )
-        except (DesignError, ValueError) as error:  # each value may be sane on its own
+        except (DesignError, ValueError) as error:
             raise ProfileError(
-                f"wanted a design in row {frame.index[indices[0]]} of the table {table}, got none ({error}): record it again"
+                f"wanted a design in row {frame.index[found[0]]} of the table {table}, got none "
+                f"({error}): record it again"
             ) from error
-        yield (design, prompt), frame.iloc[indices]
-
-
-def _by_repeat(frame: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
-    for repeat in sorted(set(frame["repeat"].tolist())):
-        yield repeat, frame[frame["repeat"] == repeat]
-
-
-def _round(row: dict[Any, Any]) -> Round:
-    return Round(
-        start=row["start"],
-        exits=tuple(row["exits"]),
-        accepted=row["accepted"],
-        committed=row["committed"],
-        work=tuple(zip(row["segments"], row["batches"], strict=True)),
-        checks=tuple(row["checks"]),
-    )
+        cells[design, prompt] = found
+    return cells

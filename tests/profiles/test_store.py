@@ -25,6 +25,7 @@ from adadecode.profiles import (
     write_profile,
     write_table,
 )
+from adadecode.sim.core.design import Design
 from tests.support.synthetic_profile import full_profile, tables_of
 from tests.support.tampering import arrow
 
@@ -255,3 +256,24 @@ def test_reading_starts_no_threads(tmp_path: Path) -> None:
         check=True,
     )
     assert told.stdout.strip() == "0"
+
+
+# -- what a profile offers -------------------------------------------------------------------------
+
+
+def test_runs_have_the_names_of_their_designs(original: Profile) -> None:
+    """In a first column; everything else is the table, which stays as it was."""
+    frame = original.runs_frame()
+    assert list(frame.columns) == ["design", *TABLES["runs"].names]
+    for label, row in zip(frame["design"], original.runs.to_dict("records"), strict=True):
+        design = Design.of(
+            row["policy"], gamma=row["gammas"], placement=row["placement"], cap=row["cap"]
+        )
+        assert label == design.label
+    pd.testing.assert_frame_equal(frame.drop(columns="design"), original.runs)
+    assert "design" not in original.runs
+
+
+def test_the_latency_table_is_made_once(original: Profile) -> None:
+    assert original.latency_table is original.latency_table
+    assert original.latency_table.n_layers == original.n_layers

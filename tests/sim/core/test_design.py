@@ -49,7 +49,10 @@ def test_a_whole_number_may_be_of_any_kind() -> None:
         ({"placement": np.array(4)}, r"list of depths, got array\(4\)"),
         ({"placement": (4,), "gamma": np.array(0.5)}, r"list of numbers, got array\(0.5\)"),
         ({"placement": (4,), "cap": 2.5}, "cap is a whole number, got 2.5"),
-        ({"placement": (4,), "gamma": "0.75"}, "gamma is a number, got '0'"),
+        (
+            {"placement": (4,), "gamma": "0.75"},
+            "gamma is a number or a list of numbers, got '0.75': give 0.75",
+        ),
         ({"placement": (4,), "gamma": None}, "gamma is a number or a list of numbers, got None"),
         ({"placement": (4,), "gamma": [None]}, "gamma is a number, got None"),
         ({"placement": (4,), "gamma": 1j}, "gamma is a number or a list of numbers, got 1j"),
