@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
+from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.profiling.summary import summarize
 from adadecode.profiles.store import Profile
+from adadecode.sim.cli.tables.heads import coverage_tables
 from adadecode.sim.hardware.provenance import form_of, sampling_of, script_of
 from adadecode.sim.measurements.baselines import same_text, standings
+from adadecode.sim.measurements.telemetry import conditions_of
+from adadecode.sim.validation.result import Validation
+from adadecode.sim.validation.trust import assess
 
 
 def tables(report: dict[str, Any]) -> list[Table]:
@@ -97,6 +103,36 @@ def _ways(profile: Profile) -> list[str]:
         *([f"graphs {graphs}"] if graphs != "eager" else []),
         *([] if form.is_full else [f"heads {form.label}"]),
     ]
+
+
+def print_recording(console: Console, profile: Profile, out: Path, *, seconds: float) -> None:
+    """Print what a finished recording measured, whether to trust it, and what to do next.
+
+    Args:
+        console: Where to print.
+        profile: The recording.
+        out: Its directory, as the user named it.
+        seconds: How long the recording took.
+    """
+    console.print(summary_table(profile), *coverage_tables(profile), *baseline_tables(profile))
+    machine = (line for line in conditions_of(profile) if not line.startswith("warning:"))
+    for sentence in (*trust_lines(profile), *machine):
+        console.print(sentence, highlight=False, soft_wrap=True)
+    console.print(
+        f"{out} recorded in {seconds:.0f} s. Next: adadecode-sim validate {out}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def trust_lines(profile: Profile, validation: Validation | None = None) -> list[str]:
+    """Return whether to trust a recording and why, with the noise floor beside the errors.
+
+    Args:
+        profile: The recording.
+        validation: Its comparison with the simulator, where it is at hand.
+    """
+    return assess(profile, validation).describe()
 
 
 def baseline_tables(profile: Profile) -> list[Table]:

@@ -17,7 +17,8 @@ from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.simulation import replay
 from adadecode.sim.report import profile_tables
 from adadecode.sim.report.profile_tables import ALL, TIME_SHARES
-from adadecode.sim.validation.tiers import Validation, validate
+from adadecode.sim.validation.result import Validation
+from adadecode.sim.validation.tiers import validate
 
 
 @dataclass(kw_only=True, eq=False)

@@ -15,7 +15,7 @@ from adadecode.sim.report import formatting, manifest_text, profile_figures, pro
 from adadecode.sim.report.document import Choice, Drawing, Figure, Section, Table, listing
 from adadecode.sim.report.profile_data import Recording
 from adadecode.sim.report.profile_tables import ALL, TIME_SHARES
-from adadecode.sim.validation.tiers import Validation, by_design
+from adadecode.sim.validation.result import Validation, by_design
 
 WHOLE = "all text"
 TIERS = {

@@ -20,7 +20,7 @@ from adadecode.sim.prediction.evaluator import Evaluator
 from adadecode.sim.prediction.scenario import Scenario, ScenarioOptions, find_scenario
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.sweep.head_forms import AnyEvaluator, FormedEvaluator
-from adadecode.sim.validation.intervals import measured_misses
+from adadecode.sim.validation.intervals import MeasuredMisses
 
 RECORDED = "recorded"
 """Names the machine of the profile among the devices."""
@@ -39,7 +39,7 @@ def evaluator_of(
     """
     replay = replay or CompiledReplay.of(scenarios[0].trace)
     measured = next((one.measured for one in scenarios if one.measured is not None), None)
-    miss = None if measured is None else measured_misses(measured)[1]
+    miss = None if measured is None else MeasuredMisses.of(measured).speedup
     watts = list(measured_power(measured).values()) if measured is not None else []
     costs = runs = None
     if shape is not None:

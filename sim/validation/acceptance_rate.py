@@ -1,7 +1,8 @@
-"""Sampled designs without their draws: what the trace predicts beside what runs drew.
+"""How often sampled drafts hold: as measured, and as the trace predicts without their draws.
 
-A trace knows how likely a draft of each head is to be accepted, sum(min(p, q)), along one sampled text; every run drew another text. So single
-runs cannot be predicted, but how often drafts hold can, up to the spread between texts.
+A trace knows how likely a draft of each head is to be accepted, sum(min(p, q)), along one sampled
+text; every run drew another text. So single runs cannot be predicted, but how often drafts hold
+can, up to the spread between texts.
 """
 
 from __future__ import annotations
@@ -19,10 +20,16 @@ from adadecode.sim.replay.simulation import Replay
 
 @dataclass(frozen=True, kw_only=True)
 class Acceptance:
-    """One verified design on all its prompts. drafts: measured drafts that were judged, those after a rejected one left out.
+    """How often the drafts of one verified design held, on all its prompts.
 
-    measured, predicted: share of the judged drafts that held, 0..1. error: standard error of the measured one, drafts taken as independent.
-    measured_tokens, predicted_tokens: tokens per round.
+    Attributes:
+        design: Label of the design.
+        drafts: Measured drafts that were judged; those after a rejected one are left out.
+        measured: Share of the judged drafts that held.
+        predicted: The same in replays of the trace.
+        error: Standard error of ``measured``, with drafts taken as independent.
+        measured_tokens: Tokens per round.
+        predicted_tokens: The same in replays of the trace.
     """
 
     design: str
@@ -35,7 +42,10 @@ class Acceptance:
 
 
 def judged(rounds: Iterable[Round]) -> tuple[int, int]:
-    """Drafts that held, and drafts that were judged: up to the first of each round that did not hold."""
+    """Count the drafts that held, and those that were judged.
+
+    Drafts of a round are judged up to the first that does not hold.
+    """
     held = total = 0
     for done in rounds:
         held += done.accepted
@@ -46,34 +56,37 @@ def judged(rounds: Iterable[Round]) -> tuple[int, int]:
 def acceptances(
     predictor: Predictor, measured: Mapping[Cell, Sequence[Round]]
 ) -> tuple[Acceptance, ...]:
-    """How often drafts hold, of every verified design that drafted, in measured rounds and in replays of the trace."""
+    """Compare how often drafts hold, for every verified design that drafted."""
     cells: dict[Design, dict[int, Sequence[Round]]] = {}
     for (design, prompt), rounds in measured.items():
         if design.verify:
             cells.setdefault(design, {})[prompt] = rounds
-    found = []
-    for design, by_prompt in cells.items():
-        replays = Replay(predictor.trace, design, _free, model=predictor.model)
-        ours = [done for prompt in by_prompt for done in replays.run(prompt).rounds]
-        theirs = [done for rounds in by_prompt.values() for done in rounds]
-        (held, total), (would_hold, would_total) = judged(theirs), judged(ours)
-        if not (total and would_total):
-            continue
-        share = held / total
-        found.append(
-            Acceptance(
-                design=design.label,
-                drafts=total,
-                measured=share,
-                predicted=would_hold / would_total,
-                error=math.sqrt(share * (1 - share) / total),
-                measured_tokens=sum(done.committed for done in theirs) / len(theirs),
-                predicted_tokens=sum(done.committed for done in ours) / len(ours),
-            )
-        )
-    return tuple(found)
+    compared = (_acceptance(predictor, design, rounds) for design, rounds in cells.items())
+    return tuple(one for one in compared if one is not None)
 
 
-def _free(_: Work) -> float:
-    """Only the structure is asked for."""
+def _acceptance(
+    predictor: Predictor, design: Design, by_prompt: Mapping[int, Sequence[Round]]
+) -> Acceptance | None:
+    """Return the comparison of one design; None where nothing was judged."""
+    replays = Replay(predictor.trace, design, _no_time, model=predictor.model)
+    replayed = [done for prompt in by_prompt for done in replays.run(prompt).rounds]
+    measured = [done for rounds in by_prompt.values() for done in rounds]
+    (held, total), (would_hold, would_total) = judged(measured), judged(replayed)
+    if not (total and would_total):
+        return None
+    share = held / total
+    return Acceptance(
+        design=design.label,
+        drafts=total,
+        measured=share,
+        predicted=would_hold / would_total,
+        error=math.sqrt(share * (1 - share) / total),
+        measured_tokens=sum(done.committed for done in measured) / len(measured),
+        predicted_tokens=sum(done.committed for done in replayed) / len(replayed),
+    )
+
+
+def _no_time(_: Work) -> float:
+    """Price all work at nothing: only the structure of the rounds matters."""
     return 0.0

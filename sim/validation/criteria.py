@@ -16,7 +16,10 @@ prediction can be told right from wrong within it.
 """
 
 MAX_TIME_ERROR = 0.05
-"""Largest median error of predicted times (T2) of a trusted recording; up to the noise floor where that is larger."""
+"""Largest median error of predicted times (T2) of a trusted recording.
+
+An error up to the noise floor is never held against it.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +47,7 @@ class Trust:
     busy: float | None = None
 
     def describe(self) -> list[str]:
-        """Return the verdict, then the errors with their noise floors and the reasons, a sentence each."""
+        """Return the verdict, the reasons, and the errors with their noise floors, a line each."""
         return [
             f"Trust this recording: {'yes' if self.trusted else 'no'}",
             *self.reasons,
@@ -69,7 +72,8 @@ def judge(
 
     Args:
         profile: The recording, for how busy and how warm its machine was.
-        differing_structures: Runs whose rounds differ from their replay and which no near-tie explains.
+        differing_structures: Runs whose rounds differ from their replay, with no near-tie to
+            explain it.
         time_error: Median error of predicted run times, a share; None where none was measured.
         time_noise: Median difference between even and odd repeats; None of a single repeat.
         speedup_error: As ``time_error``, of speedups.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from adadecode.profiles.store import Profile
 from adadecode.sim.validation.criteria import Trust, judge
-from adadecode.sim.validation.tiers import Validation, validate
+from adadecode.sim.validation.result import Validation
+from adadecode.sim.validation.tiers import validate
 
 __all__ = ["Trust", "assess"]
 

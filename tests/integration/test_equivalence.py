@@ -11,11 +11,13 @@ import pytest
 import torch
 
 from adadecode.engine import AdaDecoder, load_demo
-from adadecode.engine.cli.profile import DEFAULTS
+from adadecode.engine.profiling.model_source import ModelSource
+from adadecode.engine.profiling.options import RecordingOptions
 from adadecode.engine.profiling.plan import make_plan
-from adadecode.engine.profiling.recorder import record
+from adadecode.engine.profiling.recorder import record_plan
 from adadecode.profiles.store import Profile, read_profile
-from adadecode.sim.validation.tiers import Validation, validate
+from adadecode.sim.validation.result import Validation
+from adadecode.sim.validation.tiers import validate
 from tests.support.paths import ROOT
 
 RECORDED = sorted((ROOT / "profiles" / "recorded").iterdir())
@@ -64,21 +66,20 @@ def test_a_live_run_has_the_structure_that_its_trace_predicts(tmp_path: Path) ->
     torch.set_num_threads(1)
     demo = load_demo()
     decoder = AdaDecoder(demo.model, demo.heads)
-    options = {
-        **DEFAULTS,
-        "demo": True,
-        "model": "demo",
-        "heads": "demo",
-        "limit": 1,
-        "max_new_tokens": 48,
-        "repeats": 1,
-        "walks": "8",
-    }
-    options |= {"placements": "2;4,9", "gammas": "0.3,0.8", "branch_floor": 0.9}
+    options = RecordingOptions(
+        limit=1,
+        max_new_tokens=48,
+        repeats=1,
+        walks=(8,),
+        placements=((2,), (4, 9)),
+        gammas=(0.3, 0.8),
+        branch_floor=0.9,
+    )
+    source = ModelSource(demo=True, model="demo", heads="demo")
     comparison = validate(
-        record(
+        record_plan(
             decoder,
-            make_plan(decoder, demo.tokenizer, demo.examples, options),
+            make_plan(decoder, demo.tokenizer, demo.examples, options, source=source),
             tmp_path / "live",
             resume=False,
         )

@@ -14,7 +14,8 @@ import pytest
 from adadecode.profiles import TABLES, Profile
 from adadecode.profiles.errors import ProfileError
 from adadecode.sim.core.design import Design
-from adadecode.sim.validation.tiers import Validation, spread, validate
+from adadecode.sim.validation.result import Validation, spread
+from adadecode.sim.validation.tiers import validate
 from tests.support.handmade import recorded_profile
 from tests.support.synthetic_profile import synthetic_profile
 
@@ -84,7 +85,7 @@ def test_unverified_runs_that_kept_to_the_text_stay(tmp_path: Path) -> None:
     ],
 )
 def test_another_structure_fails(profile: Profile, tmp_path: Path, values: dict[str, Any]) -> None:
-    """A round that differs in any of its parts is named, with what was measured and what was replayed."""
+    """A round that differs in any part is named, as it was measured and as it was replayed."""
     result = validate(
         edited(profile, tmp_path / "profile", rounds=edit_round(profile.rounds, 1, **values))
     )
@@ -107,7 +108,12 @@ def test_a_missing_last_round_fails(profile: Profile, tmp_path: Path) -> None:
 
 
 def near_tie(tmp_path: Path, off: float) -> Validation:
-    """A recording in which a head's first confidence lies ``off`` (relative) from gamma and was, when measured, on the other side."""
+    """Validate a recording in which a head's first confidence lay on the other side of gamma.
+
+    Args:
+        tmp_path: Where to write.
+        off: How far from gamma the confidence lies, relative to it.
+    """
     bare = synthetic_profile(tmp_path / "bare")
     said = bare.trace[
         (bare.trace["prompt"] == 1) & (bare.trace["output"] == 1) & (bare.trace["depth"] == 4)
@@ -162,20 +168,26 @@ def test_a_replay_error_is_relative_to_what_was_measured(profile: Profile, tmp_p
 
 
 def test_a_prediction_error_is_relative_to_the_median_of_repeats(comparison: Validation) -> None:
-    """Repeats at 0.9, 1 and 1.3 times 1.1 (vanilla) and 1.25 (AdaDecode) of the prediction: errors of 1/1.1 - 1 and 1/1.25 - 1."""
+    """The error is 1/1.1 - 1 for vanilla, and 1/1.25 - 1 for AdaDecode.
+
+    The repeats took 0.9, 1 and 1.3 times 1.1 (vanilla) and 1.25 (AdaDecode) of the prediction.
+    """
     errors = comparison.cells.groupby("design")["prediction_error"]
     assert np.allclose(errors.min().sort_index(), [1 / 1.25 - 1, 1 / 1.1 - 1])
     assert np.allclose(errors.max().sort_index(), [1 / 1.25 - 1, 1 / 1.1 - 1])
 
 
 def test_a_speedup_error_compares_speedups_on_the_same_prompt(comparison: Validation) -> None:
-    """AdaDecode was 1.25 / 1.1 times slower, against vanilla, than predicted: the predicted speedup is that much too high."""
+    """AdaDecode was 1.25 / 1.1 times slower, against vanilla, than predicted."""
     summary = comparison.to_dict()
     assert math.isclose(summary["speedup_error"]["median"], 1.25 / 1.1 - 1)
 
 
 def test_repeats_are_held_against_each_other(comparison: Validation) -> None:
-    """The even repeats at 0.9 and 1.3 have a median of 1.1, the odd one is at 1; speedups, slower alike, do not differ."""
+    """The even repeats at 0.9 and 1.3 have a median of 1.1, the odd one is at 1.
+
+    Speedups do not differ, as all designs of a repeat were slower alike.
+    """
     told = comparison.to_dict()["repeats"]
     assert math.isclose(told["time_difference"]["median"], 0.1)
     assert math.isclose(told["speedup_difference"]["median"], 0.0, abs_tol=1e-12)

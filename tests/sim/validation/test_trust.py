@@ -40,12 +40,11 @@ def test_small_errors_above_a_low_noise_floor_are_trusted(profile: Profile) -> N
     trust = judged(profile)
     assert trust.trusted
     assert trust.reasons == ()
+    floor = "repeats of the same runs differ by"
     assert trust.describe() == [
         "Trust this recording: yes",
-        "Predicted times are off by 3.0% in the median; repeats of the same runs differ by 2.0% "
-        "(the noise floor).",
-        "Predicted speedups are off by 2.0% in the median; repeats of the same runs differ by "
-        "1.0% (the noise floor).",
+        f"Predicted times are off by 3.0% in the median; {floor} 2.0% (the noise floor).",
+        f"Predicted speedups are off by 2.0% in the median; {floor} 1.0% (the noise floor).",
         "How busy other programs kept the processors was not recorded.",
     ]
 
