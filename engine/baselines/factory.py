@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from adadecode.engine.baselines.generate import Generated, static_cache, why_no_early_exit
+from adadecode.engine.baselines.generate import GenerateBaseline, static_cache_baseline, why_no_early_exit
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.loading.model_loader import load_model
 from adadecode.engine.runtime import fingerprints
@@ -58,7 +58,7 @@ def make_baselines(
     draft: DraftModel | None = None,
     tokenizer: Any = None,
     scripted: bool = False,
-) -> tuple[Generated, ...]:
+) -> tuple[GenerateBaseline, ...]:
     """The baselines of a list, ``generate`` always and first. longest: positions that a static cache must hold.
 
     tokenizer: the model's own, for a draft model with another vocabulary. scripted: only those that a scripted recording can have. Raises InputError.
@@ -104,14 +104,14 @@ def _make(
     longest: int,
     draft: DraftModel | None,
     tokenizer: Any,
-) -> Generated:
+) -> GenerateBaseline:
     model, eos = decoder.parts.model, decoder.eos
     kind = name.partition(":")[0]
     if kind == "static":
-        return static_cache(decoder, longest)
+        return static_cache_baseline(decoder, longest)
     if kind == "lookup":
         settings = {"prompt_lookup_num_tokens": number or LOOKUP_TOKENS}
-        return Generated(
+        return GenerateBaseline(
             name=f"lookup:{number or LOOKUP_TOKENS}",
             model=model,
             eos=eos,
@@ -119,13 +119,13 @@ def _make(
             settings=settings,
         )
     if kind == "early-exit":
-        return early_exit(decoder, number)
+        return early_exit_baseline(decoder, number)
     if kind == "draft":
-        return drafted(decoder, draft, tokenizer)
-    return Generated(name=name, model=model, eos=eos)
+        return draft_model_baseline(decoder, draft, tokenizer)
+    return GenerateBaseline(name=name, model=model, eos=eos)
 
 
-def early_exit(decoder: AdaDecoder, depth: int | None = None) -> Generated:
+def early_exit_baseline(decoder: AdaDecoder, depth: int | None = None) -> GenerateBaseline:
     """Generate with drafts from the model's own LM head at a depth, a quarter of the layers by default. Raises InputError."""
     n_layers = decoder.parts.n_layers
     depth = max(1, n_layers // 4) if depth is None else depth
@@ -135,7 +135,7 @@ def early_exit(decoder: AdaDecoder, depth: int | None = None) -> Generated:
         )
     settings = {"assistant_early_exit": depth}
     needs = "a model that walks layers[:num_hidden_layers], without layer_types"
-    return Generated(
+    return GenerateBaseline(
         name=f"early-exit:{depth}",
         model=decoder.parts.model,
         eos=decoder.eos,
@@ -146,11 +146,11 @@ def early_exit(decoder: AdaDecoder, depth: int | None = None) -> Generated:
     )
 
 
-def drafted(decoder: AdaDecoder, draft: DraftModel | None, tokenizer: Any) -> Generated:
+def draft_model_baseline(decoder: AdaDecoder, draft: DraftModel | None, tokenizer: Any) -> GenerateBaseline:
     """Generate with drafts from a second model; with both tokenizers where they differ. Raises InputError where generate does not go with it."""
     needs = "a smaller model of the same text (--draft-model)"
     if draft is None:
-        return Generated(
+        return GenerateBaseline(
             name="draft",
             model=decoder.parts.model,
             eos=decoder.eos,
@@ -169,7 +169,7 @@ def drafted(decoder: AdaDecoder, draft: DraftModel | None, tokenizer: Any) -> Ge
         )
     if other:
         options |= {"tokenizer": tokenizer, "assistant_tokenizer": draft.tokenizer}
-    return Generated(
+    return GenerateBaseline(
         name="draft",
         model=decoder.parts.model,
         eos=decoder.eos,

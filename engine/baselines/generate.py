@@ -36,7 +36,7 @@ WARM = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timed:
+class TimedRun:
     """One run.
 
     tokens: the new ones, EOS included. n_first: how many of them the first step gave. prefill_s: seconds until these were there. decode_s: from then
@@ -69,7 +69,7 @@ class Baseline(Protocol):
         """Why it does not apply here; empty where it does."""
         ...
 
-    def run(self, ids: torch.Tensor, max_new_tokens: int) -> Timed:
+    def run(self, ids: torch.Tensor, max_new_tokens: int) -> TimedRun:
         """Decode one sequence, ids (1, n). Raises whatever the model raises."""
         ...
 
@@ -78,11 +78,11 @@ class Baseline(Protocol):
         ...
 
 
-def attempt(baseline: Baseline, ids: torch.Tensor, max_new_tokens: int) -> Timed | str:
+def attempt(baseline: Baseline, ids: torch.Tensor, max_new_tokens: int) -> TimedRun | str:
     """A run, or why there is none, in a sentence. Raises what our own designs raise, and what says that memory ran out or that the device broke: a machine's state is no result."""
     if baseline.lacks:
         return baseline.lacks
-    if isinstance(baseline, Ours):
+    if isinstance(baseline, DesignBaseline):
         return baseline.run(ids, max_new_tokens)
     try:
         return baseline.run(ids, max_new_tokens)
@@ -118,7 +118,7 @@ class FirstStep(BaseStreamer):  # type: ignore[misc]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generated:
+class GenerateBaseline:
     """`transformers` generate, greedy. options: what it is called with beside. settings: the same in plain JSON. eos: tokens that end a text."""
 
     name: str
@@ -129,15 +129,15 @@ class Generated:
     needs: str = "nothing"
     lacks: str = ""
 
-    def run(self, ids: torch.Tensor, max_new_tokens: int) -> Timed:
+    def run(self, ids: torch.Tensor, max_new_tokens: int) -> TimedRun:
         """Decode one sequence, ids (1, n)."""
         return self.generated(ids, max_new_tokens, self.options)
 
-    def generated(self, ids: torch.Tensor, max_new_tokens: int, options: dict[str, Any]) -> Timed:
+    def generated(self, ids: torch.Tensor, max_new_tokens: int, options: dict[str, Any]) -> TimedRun:
         """One call of generate with these options."""
         ids = ids.to(self.model.device)
         mask, first = torch.ones_like(ids), FirstStep(ids.device)
-        with plainly(self.model, self.eos):
+        with plain_generation(self.model, self.eos):
             begun = synchronized_now(ids.device)
             out = self.model.generate(
                 ids,
@@ -149,7 +149,7 @@ class Generated:
             )
             ended = synchronized_now(ids.device)
         tokens = out[0, ids.shape[1] :].tolist()
-        return Timed(
+        return TimedRun(
             tokens=tokens,
             n_first=first.n_first,
             prefill_s=first.at - begun,
@@ -162,7 +162,7 @@ class Generated:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Static(Generated):
+class StaticCacheBaseline(GenerateBaseline):
     """The same over one static cache of ``longest`` positions, the forward pass of one token compiled. Compilation is told apart from the run.
 
     transformers would make another cache in every call, and torch record its CUDA graphs anew for other addresses, in time that is measured.
@@ -176,11 +176,11 @@ class Static(Generated):
         return StaticCache(config=self.model.config, max_cache_len=self.longest)
 
     @cached_property
-    def _quiet(self) -> list[Timed]:
+    def _quiet(self) -> list[TimedRun]:
         """Runs since something was last compiled."""
         return []
 
-    def run(self, ids: torch.Tensor, max_new_tokens: int) -> Timed:
+    def run(self, ids: torch.Tensor, max_new_tokens: int) -> TimedRun:
         """Decode one sequence; made again where something was compiled on the way, and then `WARM` times more.
 
         Raises InputError where the text does not fit the cache, RuntimeError where nothing was compiled, or always something.
@@ -213,7 +213,7 @@ class Static(Generated):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ours:
+class DesignBaseline:
     """One of our own designs, run as a baseline is."""
 
     decoder: AdaDecoder
@@ -226,7 +226,7 @@ class Ours:
         """The design's label."""
         return self.design.label
 
-    def run(self, ids: torch.Tensor, max_new_tokens: int) -> Timed:
+    def run(self, ids: torch.Tensor, max_new_tokens: int) -> TimedRun:
         """Decode one sequence, ids (1, n)."""
         devices, session = self.decoder.parts.devices, self.decoder.parts.session
         begun = synchronized_now(*devices)
@@ -236,7 +236,7 @@ class Ours:
             for _ in decoding.steps():
                 pass
         ended = synchronized_now(*devices)
-        return Timed(
+        return TimedRun(
             tokens=list(decoding.schedule.tokens),
             n_first=1,
             prefill_s=prefilled - begun,
@@ -249,7 +249,7 @@ class Ours:
 
 
 @contextmanager
-def plainly(model: PreTrainedModel, eos: frozenset[int]) -> Iterator[None]:
+def plain_generation(model: PreTrainedModel, eos: frozenset[int]) -> Iterator[None]:
     """Within: the model's generation settings are those of plain greedy decoding, as ours is. Its number of layers outlives a drafter that failed."""
     settings, config, verbosity = model.generation_config, _config(model), logging.get_verbosity()
     layers = getattr(config, "num_hidden_layers", None)
@@ -283,7 +283,7 @@ def why_no_early_exit(decoder: AdaDecoder) -> str:
     config = _config(parts.model)
     hook = parts.layers[-1].register_forward_hook(lambda *_: ran.append(True))
     try:
-        with plainly(parts.model, decoder.eos), torch.no_grad():
+        with plain_generation(parts.model, decoder.eos), torch.no_grad():
             config.num_hidden_layers = 1
             cached = len(DynamicCache(config=config).layers)
             parts.model(torch.zeros((1, 1), dtype=torch.long, device=parts.device), use_cache=False)
@@ -305,7 +305,7 @@ def _config(model: PreTrainedModel) -> Any:
     return getattr(model, model.base_model_prefix, model).config
 
 
-def static_cache(decoder: AdaDecoder, longest: int, backend: str = "inductor") -> Static:
+def static_cache_baseline(decoder: AdaDecoder, longest: int, backend: str = "inductor") -> StaticCacheBaseline:
     """Generate over a static cache of ``longest`` positions, compiled with ``backend`` of torch.compile; on a CPU too."""
     how = CompileConfig(backend=backend)
     how._compile_all_devices = decoder.parts.device.type == "cpu"
@@ -315,7 +315,7 @@ def static_cache(decoder: AdaDecoder, longest: int, backend: str = "inductor") -
         "backend": how.backend,
         "mode": how.mode,
     }
-    return Static(
+    return StaticCacheBaseline(
         name="static",
         model=decoder.parts.model,
         eos=decoder.eos,

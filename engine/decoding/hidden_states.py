@@ -1,4 +1,4 @@
-"""Run a model over its own text and keep the hidden states at the exit depths."""
+"""Hidden states of a model at the exit depths, along its own text."""
 
 from __future__ import annotations
 
@@ -13,21 +13,38 @@ from adadecode.engine.model.segmented_model import SegmentedModel
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Continuation:
-    """A prompt, ids (1, n), and the model's greedy output, EOS included."""
+    """A prompt and the model's greedy output.
+
+    Attributes:
+        prompt: Token ids, shape ``(1, n)``.
+        output: The new tokens, the one that ended the text included.
+    """
 
     prompt: torch.Tensor
     output: list[int]
 
 
 def states_of(parts: SegmentedModel, text: Continuation, depths: Sequence[int]) -> torch.Tensor:
-    """Normed hidden states (n_output, D + 1, d) at the positions that predict the output, in one teacher-forced pass."""
+    """Return normed hidden states at the positions that predict the output.
+
+    They come from one teacher-forced pass.
+
+    Args:
+        parts: The model. There must be room for the text.
+        text: The prompt and the output.
+        depths: D rising exit depths.
+
+    Returns:
+        Hidden states after the final norm, at the exit depths and the last one, shape
+        ``(n_output, D + 1, d)``, on the CPU.
+    """
     tokens = torch.cat([text.prompt, torch.tensor([text.output[:-1]], dtype=torch.long)], 1).to(
         parts.device
     )
     with parts.session():
         hidden = parts.embed(tokens, 0)
-        found = []
+        states = []
         for first, last in pairwise((0, *depths, parts.n_layers)):
             hidden = parts.run(first, last, hidden, 0)
-            found.append(parts.normed(hidden[0, text.prompt.shape[1] - 1 :]))
-        return torch.stack(found, 1).cpu()
+            states.append(parts.normed(hidden[0, text.prompt.shape[1] - 1 :]))
+        return torch.stack(states, 1).cpu()

@@ -1,13 +1,16 @@
 """How tokens are chosen: greedily, or sampled without loss by modified rejection sampling.
 
-A draft x is drawn from the head's distribution q and accepted with probability min(1, p(x) / q(x)), p the last layer's; at the first
-rejection the token is drawn from max(0, p - q), normalised (Leviathan et al. 2022, arXiv 2211.17192; Chen et al. 2023, arXiv
-2302.01318). Committed tokens are then distributed as p, if nothing but the text so far decided that a token leaves at this head: the
-scheduler compares the head's *confidence*, the highest probability in q, and never looks at the draft to decide. p and q are the
-distributions after temperature, top-k and top-p, in this order, as the warpers of ``transformers`` have them.
+A draft x is drawn from the head's distribution q and accepted with probability
+min(1, p(x) / q(x)), where p is the last layer's. At the first rejection the token is drawn from
+max(0, p - q), normalised (Leviathan et al. 2022, arXiv 2211.17192; Chen et al. 2023, arXiv
+2302.01318). Committed tokens are then distributed as p, if nothing but the text so far decided that
+a token leaves at this head: the scheduler compares the head's *confidence*, the highest probability
+in q, and never looks at the draft to decide. p and q are the distributions after temperature, top-k
+and top-p, in this order, as the warpers of ``transformers`` have them.
 
-Probabilities are FP64 from FP32 logits. Randomness is a stream of uniform numbers from the seed, used in the order of the work, so the text
-does not depend on how long anything takes, nor on the device's own generators.
+Probabilities are FP64 from FP32 logits. Randomness is a stream of uniform numbers from the seed,
+used in the order of the work. So the text depends neither on how long anything takes nor on the
+device's own generators.
 """
 
 from __future__ import annotations
@@ -31,9 +34,16 @@ from adadecode.sim.core.scheduler import Draft, Verdict, Verify
 class Sampling:
     """How to sample a text; checks itself.
 
-    temperature: above 0; logits are divided by it. top_k: only the k most likely tokens (and those as likely as the last of them), None for
-    all. top_p: only the most likely tokens that make up this probability, the one that crosses it included, None or 1 for all. seed: >= 0;
-    the same one gives the same text again. Raises SamplingError.
+    Attributes:
+        temperature: Above 0; logits are divided by it.
+        top_k: Sample only from the k most likely tokens, and those as likely as the last of them;
+            None for all.
+        top_p: Sample only from the most likely tokens that make up this probability, the one that
+            crosses it included; None or 1 for all.
+        seed: 0 or more; the same seed gives the same text again.
+
+    Raises:
+        SamplingError: A value makes no sense.
     """
 
     temperature: float = 1.0
@@ -44,7 +54,8 @@ class Sampling:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise SamplingError(
-                f"a temperature is a finite number of 0 or more, got {self.temperature}: 0 is greedy, 1 samples the model as it is"
+                f"a temperature is a finite number of 0 or more, got {self.temperature}: 0 is "
+                "greedy, 1 samples the model as it is"
             )
         if self.top_k is not None and self.top_k < 1:
             raise SamplingError(
@@ -52,11 +63,13 @@ class Sampling:
             )
         if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
             raise SamplingError(
-                f"top_p is a probability in (0, 1], got {self.top_p}: leave it out to keep all tokens"
+                f"top_p is a probability in (0, 1], got {self.top_p}: leave it out to keep all "
+                "tokens"
             )
         if self.seed < 0:
             raise SamplingError(
-                f"a seed is a whole number of 0 or more, got {self.seed}: the same one gives the same text again"
+                f"a seed is a whole number of 0 or more, got {self.seed}: the same one gives the "
+                "same text again"
             )
 
     @classmethod
@@ -68,30 +81,50 @@ class Sampling:
         top_p: float | None = None,
         seed: SupportsIndex | None = None,
     ) -> Sampling | None:
-        """From what a user gives; None for temperature 0, which is greedy. Without a seed, a random one is drawn. Raises SamplingError."""
-        warmth = _number("temperature", temperature)
-        if warmth == 0.0 and (top_k is not None or top_p is not None):
+        """Return the sampling that a user asks for; None for temperature 0, which is greedy.
+
+        Args:
+            temperature: 0 or more.
+            top_k: 1 or more; None for all tokens.
+            top_p: In (0, 1]; None for all tokens.
+            seed: 0 or more; a random one by default.
+
+        Raises:
+            SamplingError: A value makes no sense, or is given with temperature 0.
+        """
+        above_zero = _number("temperature", temperature)
+        if above_zero == 0.0 and (top_k is not None or top_p is not None):
             raise SamplingError(
-                "top_k and top_p shape what is sampled, and temperature 0 takes the most likely token: give a temperature above 0 too"
+                "top_k and top_p shape what is sampled, and temperature 0 takes the most likely "
+                "token: give a temperature above 0 too"
             )
-        if warmth == 0.0 and seed is not None:
+        if above_zero == 0.0 and seed is not None:
             raise SamplingError(
-                "a seed is of what is sampled, and temperature 0 takes the most likely token: give a temperature above 0 too"
+                "a seed belongs to a sampled text, and temperature 0 takes the most likely token: "
+                "give a temperature above 0 too"
             )
-        if warmth and seed is None and processes() > 1:
+        if above_zero and seed is None and processes() > 1:
             raise SamplingError(
-                f"the model is spread over {processes()} processes, and each would draw a seed of its own: give them one"
+                f"the model is spread over {processes()} processes, and each would draw a seed of "
+                "its own: give them one"
             )
         sampling = cls(
-            temperature=warmth or 1.0,
+            temperature=above_zero or 1.0,
             top_k=None if top_k is None else _whole("top_k", top_k),
             top_p=None if top_p is None else _number("top_p", top_p),
             seed=random.SystemRandom().getrandbits(32) if seed is None else _whole("seed", seed),
         )
-        return sampling if warmth else None
+        return sampling if above_zero else None
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
-        """Temperature, top-k, top-p on logits (..., V): the probabilities (..., V) that are sampled from, in FP64."""
+        """Apply temperature, top-k and top-p.
+
+        Args:
+            logits: Shape ``(..., V)``.
+
+        Returns:
+            The probabilities that are sampled from, in FP64, of the same shape.
+        """
         scores = logits.double()
         scores = (
             scores - scores.amax(-1, keepdim=True)
@@ -109,7 +142,15 @@ class Sampling:
 
 
 def draw(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """Tokens (...) by their weights (..., V), which need not sum to 1, with uniform numbers (...) in [0, 1). Never one of weight 0."""
+    """Draw tokens by their weights, and never one of weight 0.
+
+    Args:
+        weights: Shape ``(..., V)``; they need not sum to 1.
+        uniform: Numbers in [0, 1), shape ``(...)``.
+
+    Returns:
+        Tokens, shape ``(...)``.
+    """
     mass = weights.cumsum(-1)
     whole = mass[..., -1:].contiguous()
     last = torch.searchsorted(
@@ -120,13 +161,22 @@ def draw(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     ]
 
 
-def judge(
+def rejection_sample(
     final: torch.Tensor, drafted: torch.Tensor, drafts: torch.Tensor, uniform: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Modified rejection sampling of k drafts in n rows, k = n - 1, or k = n where the last draft would end the text.
+    """Verify k drafts in n rows by modified rejection sampling.
 
-    final (..., n, V): the last layer's probabilities. drafted (..., k, V): those that each draft was drawn from. drafts (..., k). uniform
-    (..., k + 1) in [0, 1). Returns how many drafts of the first n - 1 hold (...), and the token (...) that follows them.
+    k is n - 1, or n where the last draft would end the text.
+
+    Args:
+        final: The last layer's probabilities, shape ``(..., n, V)``.
+        drafted: The probabilities that each draft was drawn from, shape ``(..., k, V)``.
+        drafts: The drafts, shape ``(..., k)``.
+        uniform: Numbers in [0, 1), shape ``(..., k + 1)``.
+
+    Returns:
+        How many of the first n - 1 drafts are accepted, and the token that follows them, both of
+        shape ``(...)``.
     """
     rows, k = final.shape[-2], drafts.shape[-1]
     at = drafts[..., None]
@@ -149,84 +199,94 @@ def judge(
 
 
 class TokenSelector(Protocol):
-    """Chooses the tokens of one text from logits in FP32. One read from the device each.
+    """Chooses the tokens of one text from logits in FP32, with one read from the device each.
 
-    packed: whether it takes in place of logits what `packed_draft` and the greediest tokens tell of them, which a device may compute before it is read.
+    Attributes:
+        packed: Whether it takes what `packed_draft` and the most likely tokens say in place of
+            logits, which a device may compute before it is read.
     """
 
     packed: bool
 
     def first(self, logits: torch.Tensor) -> int:
-        """The first token, from the last layer's logits (V,)."""
+        """Return the first token, from the last layer's logits ``(V,)``."""
 
     def draft(self, logits: torch.Tensor, position: int) -> Draft:
-        """What a head proposes after ``position``, from its logits (V,)."""
+        """Return what a head proposes after ``position``, from its logits ``(V,)``."""
 
     def verdict(self, logits: torch.Tensor, work: Verify) -> Verdict:
-        """How many drafts hold, and what follows them, from the last layer's logits (n, V)."""
+        """Return how many drafts are accepted and what follows, from final logits ``(n, V)``."""
 
 
 class Greedy:
-    """Takes the most likely token, the lowest on a tie (so has ``argmax`` it, on CPUs and GPUs); a draft holds where it is that."""
+    """Takes the most likely token, the lowest on a tie, as ``argmax`` does on CPUs and GPUs.
+
+    A draft is accepted where it is that token.
+    """
 
     packed = True
 
     def first(self, logits: torch.Tensor) -> int:
-        """The most likely token."""
+        """Return the most likely token."""
         return int(logits.argmax(-1))
 
     def draft(self, logits: torch.Tensor, position: int) -> Draft:
-        """The most likely token and its probability."""
+        """Return the most likely token and its probability."""
         return read_draft(logits)
 
     def verdict(self, logits: torch.Tensor, work: Verify) -> Verdict:
-        """Drafts hold as long as they are the last layer's own tokens."""
+        """Accept drafts as long as they are the last layer's own tokens."""
         return verify_greedily(logits.argmax(-1).tolist(), work)
 
 
 class Sampler:
-    """Samples one text. Keeps the distribution that each draft was drawn from until it is judged."""
+    """Samples one text, and keeps the distribution of each draft until it is verified."""
 
     packed = False
 
     def __init__(self, sampling: Sampling) -> None:
         self.sampling = sampling
         self._random = random.Random(sampling.seed)
-        self._drafted: dict[
-            int, torch.Tensor
-        ] = {}  # by position: what the last head asked there drew from
+        # by position, the distribution that the head asked last there drew from
+        self._drafted: dict[int, torch.Tensor] = {}
 
     def first(self, logits: torch.Tensor) -> int:
-        """Drawn from the last layer's distribution."""
+        """Draw the first token from the last layer's distribution."""
         probabilities = self.sampling.probabilities(logits)
         return int(draw(probabilities, self._uniform(1, probabilities)[0]))
 
     def draft(self, logits: torch.Tensor, position: int) -> Draft:
-        """A token drawn from the head's distribution, and the highest probability in it, which does not depend on what was drawn."""
+        """Draw a token from the head's distribution.
+
+        Its confidence is the highest probability there, which does not depend on what was drawn.
+        """
         return unpacked_draft(self.drafted(logits, position).tolist())
 
     def drafted(self, logits: torch.Tensor, position: int) -> torch.Tensor:
-        """The same as one tensor (2,) in FP64, which nothing was read of yet."""
+        """Return what `draft` returns as a tensor ``(2,)`` in FP64 that nothing was read of yet."""
         probabilities = self.sampling.probabilities(logits)
         token = draw(probabilities, self._uniform(1, probabilities)[0])
         self._drafted[position] = probabilities
         return torch.stack((token.double(), probabilities.amax()))
 
     def verdict(self, logits: torch.Tensor, work: Verify) -> Verdict:
-        """By `judge`."""
+        """Verify the drafts by rejection sampling (see `rejection_sample`)."""
         final = self.sampling.probabilities(logits)
         drafted = [self._drafted[work.start + k] for k in range(len(work.drafts))]
         self._drafted.clear()
         drafts = torch.tensor(work.drafts, dtype=torch.long, device=final.device)
         uniform = self._uniform(len(drafted) + 1, final)
-        accepted, token = judge(
+        accepted, token = rejection_sample(
             final, torch.stack(drafted) if drafted else final[:0], drafts, uniform
         )
         both = torch.stack((accepted, token)).tolist()
         return Verdict(accepted=both[0], token=both[1])
 
     def _uniform(self, count: int, like: torch.Tensor) -> torch.Tensor:
-        """The next numbers of the stream (count,) in FP64. A single one is written on the device: no copy from the host waits."""
+        """Return the next numbers of the stream, shape ``(count,)``, in FP64.
+
+        A single one is written on the device, so no copy from the host has to be waited for.
+        """
         numbers = [self._random.random() for _ in range(count)]
         if count == 1:
             return torch.full((1,), numbers[0], dtype=torch.float64, device=like.device)
@@ -234,29 +294,32 @@ class Sampler:
 
 
 def make_token_selector(sampling: Sampling | None) -> TokenSelector:
-    """What chooses the tokens of a text that is sampled so; greedily without."""
+    """Return what chooses the tokens of a text: greedily without ``sampling``."""
     return Greedy() if sampling is None else Sampler(sampling)
 
 
 def read_draft(logits: torch.Tensor) -> Draft:
-    """Top token (the lowest on a tie) of logits (V,) and its probability. One read from the device."""
+    """Return the most likely token of logits ``(V,)``, the lowest on a tie, and its probability.
+
+    The device is read once.
+    """
     return unpacked_draft(packed_draft(logits).tolist())
 
 
 def packed_draft(logits: torch.Tensor) -> torch.Tensor:
-    """Top token (the lowest on a tie) of logits (V,) and its probability, as one tensor (2,) in FP64."""
+    """Return what `read_draft` returns, as an FP64 tensor ``(2,)``, without reading the device."""
     token = logits.argmax()
     confidence = torch.exp(logits.amax() - logits.logsumexp(0))
     return torch.stack((token.double(), confidence.double()))
 
 
 def unpacked_draft(both: Sequence[float]) -> Draft:
-    """The draft that was packed as (token, probability)."""
+    """Return the draft that was packed as (token, probability)."""
     return Draft(confidence=both[1], token=int(both[0]))
 
 
 def verify_greedily(final: Sequence[int], work: Verify) -> Verdict:
-    """Drafts against ``final``, the last layer's own tokens (n of them): they hold as long as they are the same."""
+    """Accept drafts as long as they equal ``final``, the last layer's own n tokens."""
     accepted = 0
     while accepted < len(work.drafts) and work.drafts[accepted] == final[accepted]:
         accepted += 1
@@ -264,13 +327,17 @@ def verify_greedily(final: Sequence[int], work: Verify) -> Verdict:
 
 
 def _number(what: str, given: object) -> float:
+    """Return a number as a float. Raises SamplingError for anything else."""
     if isinstance(given, bool) or not isinstance(given, Real):
         raise SamplingError(f"{what} is a number, got {given!r}: give one like 0.7")
     return float(given)
 
 
 def _whole(what: str, given: SupportsIndex) -> int:
+    """Return a whole number as an int. Raises SamplingError for anything else."""
     try:
-        return operator.index(given)
+        if not isinstance(given, bool):
+            return operator.index(given)
     except TypeError:
-        raise SamplingError(f"{what} is a whole number, got {given!r}: give an int") from None
+        pass
+    raise SamplingError(f"{what} is a whole number, got {given!r}: give an int")

@@ -1,7 +1,9 @@
-"""The engine with another's decisions: all work is done for real, and every exit and accept is taken from a recorded trace.
+"""The engine with another run's decisions: it does all the work and takes outcomes from a trace.
 
-So the true run time of any design can be had on a real shape with random weights, whose own heads would never be sure and never right. Where
-the sequence leaves the recorded text, `adadecode.sim.replay.outcomes` answers, exactly as it answers the simulator: rounds are then the simulator's own.
+So the true run time of any design can be had on a real shape with random weights, whose own heads
+would never be sure and never right. Where the sequence leaves the recorded text,
+`adadecode.sim.replay.outcomes` decides, exactly as it does for the simulator: rounds are then the
+simulator's own.
 """
 
 from __future__ import annotations
@@ -33,9 +35,16 @@ from adadecode.sim.replay.outcomes import TraceOutcomes, schedule_of
 
 
 class ScriptedDecoding(Decoding):
-    """Decoding that does all the work, reads its outcomes back as always, and then takes those of ``answers`` instead.
+    """A decoding that does all its work and reads its outcomes, but takes those of a script.
 
-    answers: asked after each piece of work. Tokens that the model does not have are embedded as others, modulo its vocabulary.
+    Tokens that the model does not have are embedded as others, modulo its vocabulary.
+
+    Args:
+        parts: The model.
+        heads: Its exit heads.
+        schedule: Hands out work and takes its outcomes.
+        outcome_of: Called after each piece of work; returns the outcome to take.
+        selector: Takes tokens from logits; greedy by default.
     """
 
     def __init__(
@@ -43,28 +52,33 @@ class ScriptedDecoding(Decoding):
         parts: SegmentedModel,
         heads: ExitHeads,
         schedule: Schedule,
-        answers: Callable[[Work], Outcome],
+        outcome_of: Callable[[Work], Outcome],
         selector: TokenSelector | None = None,
     ) -> None:
         super().__init__(parts, heads, schedule, selector)
-        self.answers = answers
+        self.outcome_of = outcome_of
 
     def perform(self, work: Work) -> Outcome:
-        """The work, done; the script's outcome."""
+        """Do one piece of work and return the outcome of the script."""
         super().perform(work)
-        return self.answers(work)
+        return self.outcome_of(work)
 
     def embed(self, start: int) -> torch.Tensor:
-        """The newest token of the script, at position ``start``: hidden states (1, 1, d) at depth 0."""
+        """Return the script's newest token, at position ``start``, as a state ``(1, 1, d)``."""
         return self.parts.embed_one(self.schedule.newest % self.parts.n_embeddings, start)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """A recorded text, heard by heads of a model of ``n_layers`` layers, as the decisions of that model's runs.
+    """A recorded text as the decisions for runs of a model with any number of layers.
 
-    places: where each head of the recording stands now. tables: prompts, trace and branches, as a profile has them, numbered from 0. numbers: what each
-    prompt is called in the recording. source: its manifest. form: of the heads that decided.
+    Attributes:
+        source: The manifest of the recording.
+        n_layers: Layers of the model that is run.
+        places: By depth of each recorded head, the depth where it stands in that model.
+        tables: Prompts, trace and branches as a profile has them, prompts numbered from 0.
+        numbers: The number of each prompt in the recording.
+        form: The form of the heads that decided.
     """
 
     source: Mapping[str, Any]
@@ -85,25 +99,39 @@ class Script:
         limit: int | None = None,
         max_new_tokens: int | None = None,
     ) -> Script:
-        """The recording ``profile``, for a model of ``n_layers`` layers.
+        """Return a recording as a script.
 
-        places: where its heads stand there, each at its own depth by default. domains, limit: only prompts of these domains, at most so many of
-        each. max_new_tokens: texts are cut there. Raises ProfileError where it holds no text, DesignError for heads that have no place.
+        Args:
+            profile: The recording.
+            n_layers: Layers of the model that is run.
+            places: By depth of each recorded head, its depth in that model; its own by default.
+            domains: Take only prompts of these domains.
+            limit: Take at most so many prompts of each domain.
+            max_new_tokens: Cut texts to so many outputs.
+
+        Raises:
+            ProfileError: The recording holds no text, or a sampled one.
+            DesignError: A head has no place in the model.
+            InputError: A domain is not in the recording.
         """
         if profile.prompts.empty:
             raise ProfileError(
-                f"{profile.path} holds latencies alone, and no decisions to follow: give a profile that holds text as --scripted"
+                f"{profile.path} holds latencies alone, and no decisions to follow: give a profile "
+                "that holds text as --scripted"
             )
         if profile.sampled:
             raise ProfileError(
-                f"the text of {profile.path} was sampled, and scripts are followed greedily: give a greedy recording as --scripted"
+                f"the text of {profile.path} was sampled, and scripts are followed greedily: give "
+                "a greedy recording as --scripted"
             )
         trace = Trace.from_profile(profile)
         if places is None:
             if profile.n_layers != n_layers:
                 raise DesignError(
-                    f"the decisions are of a model with {profile.n_layers} layers, this one has {n_layers}: say where its heads stand, "
-                    f"for instance in proportion with --map {scale_head_map(trace.depths, profile.n_layers, n_layers)}"
+                    f"the decisions are of a model with {profile.n_layers} layers, this one has "
+                    f"{n_layers}: say where its heads stand, "
+                    "for instance in proportion with --map "
+                    f"{scale_head_map(trace.depths, profile.n_layers, n_layers)}"
                 )
             places = {depth: depth for depth in trace.depths}
         trace.mapped(places, n_layers)  # refuses what cannot be
@@ -119,7 +147,7 @@ class Script:
 
     @cached_property
     def trace(self) -> Trace:
-        """What every head says, where it stands now."""
+        """What every head says, at the depths where the heads stand in the model that is run."""
         return Trace.from_frames(
             *(self.tables[name] for name in ("prompts", "trace", "branches")),
             n_layers=self.n_layers,
@@ -129,25 +157,24 @@ class Script:
 
     @cached_property
     def model(self) -> BranchModel:
-        """Answers off the text that nobody recorded."""
+        """The model of outcomes off the recorded text."""
         return BranchModel(self.trace)
 
     @property
     def depths(self) -> tuple[int, ...]:
-        """Where the heads stand now."""
+        """The depths of the heads in the model that is run."""
         return tuple(self.places.values())
 
     @property
     def prompts(self) -> tuple[Prompt, ...]:
         """Every prompt as the recording knows it: by the SHA-256 of its text."""
-        told = self.tables["prompts"].to_dict("records")
         return tuple(
             Prompt(
                 text=str(row["sha256"]),
                 domain=str(row["domain"]),
                 max_new_tokens=int(row["max_new_tokens"]),
             )
-            for row in told
+            for row in self.tables["prompts"].to_dict("records")
         )
 
     @property
@@ -158,7 +185,12 @@ class Script:
         )
 
     def encoded(self, vocabulary: int, seed: int) -> tuple[tuple[int, ...], ...]:
-        """Random tokens below ``vocabulary`` in place of each prompt's, as many as it had."""
+        """Return random tokens in place of each prompt's, as many as it had.
+
+        Args:
+            vocabulary: Tokens are drawn below it.
+            seed: Seed of the draw.
+        """
         generator = torch.Generator().manual_seed(seed)
         lengths = self.tables["prompts"]["n_prompt"].tolist()
         return tuple(
@@ -166,7 +198,7 @@ class Script:
         )
 
     def rows(self, table: str, prompt: int) -> list[dict[str, Any]]:
-        """The rows of one prompt in prompts, trace or branches."""
+        """Return the rows of one prompt in ``prompts``, ``trace`` or ``branches``."""
         frame = self.tables[table]
         return [
             {str(name): value for name, value in row.items()}
@@ -176,18 +208,29 @@ class Script:
     def start(
         self, decoder: AdaDecoder, input_ids: torch.Tensor, design: Design, prompt: int
     ) -> ScriptedDecoding:
-        """Prefill input_ids (1, n), and stand where the recording of this prompt stands after its own.
+        """Run a prompt, and stand where the recording of it stands after its own prompt.
 
-        Raises InputError for another length than the recorded one, DesignError and HeadsError for heads that are not there.
+        Args:
+            decoder: Runs the model.
+            input_ids: Token ids, shape ``(1, n)``, as many as the recorded prompt has.
+            design: How to decode.
+            prompt: Number of the prompt in this script.
+
+        Raises:
+            InputError: The prompt has another length than the recorded one.
+            DesignError: The model has another number of layers, or the recording lacks a head.
+            HeadsError: The decoder lacks a head.
         """
         recorded = self.trace.n_prompt(prompt)
         if input_ids.shape[-1] != recorded:
             raise InputError(
-                f"prompt {prompt} was recorded with {recorded} tokens, got {input_ids.shape[-1]}: give as many"
+                f"prompt {prompt} was recorded with {recorded} tokens, got {input_ids.shape[-1]}: "
+                "give as many"
             )
         if decoder.parts.n_layers != self.n_layers:
             raise DesignError(
-                f"the script is for {self.n_layers} layers, the model has {decoder.parts.n_layers}: map it to as many"
+                f"the script is for {self.n_layers} layers, the model has "
+                f"{decoder.parts.n_layers}: map it to as many"
             )
         self.trace.require(design.placement)
         decoder.heads.require(design.placement)
@@ -201,7 +244,11 @@ class Script:
         )
 
     def about(self) -> dict[str, Any]:
-        """For a manifest: whose decisions these are, where its heads stand and in which form, if not the full one, and whether they were drawn, as its tokens then were."""
+        """Return what a manifest says of the script.
+
+        It names whose decisions these are, where the heads stand, their form if it is not the full
+        one, and whether they were drawn, as the tokens then were.
+        """
         source = self.source
         drawn = {"synthetic": True} if source.get("synthetic") else {}
         return {
@@ -217,11 +264,12 @@ class Script:
 
 
 def _chosen(prompts: pd.DataFrame, domains: Sequence[str] | None, limit: int | None) -> list[int]:
-    """The numbers of the wanted prompts, in the order of the recording."""
+    """Return the numbers of the wanted prompts, in the order of the recording."""
     known = sorted(set(prompts["domain"]))
     if unknown := [domain for domain in domains or () if domain not in known]:
         raise InputError(
-            f"no prompts of domain {', '.join(unknown)} in the recording: there are {', '.join(known)}"
+            f"no prompts of domain {', '.join(unknown)} in the recording: there are "
+            f"{', '.join(known)}"
         )
     wanted = prompts if domains is None else prompts[prompts["domain"].isin(domains)]
     return [
@@ -235,7 +283,14 @@ def _chosen(prompts: pd.DataFrame, domains: Sequence[str] | None, limit: int | N
 def _cut(
     profile: Profile, chosen: Sequence[int], moved: Mapping[int, int], most: int | None
 ) -> dict[str, pd.DataFrame]:
-    """Prompts, trace and branches of these prompts, renumbered; depths moved, those that are not mapped left out; texts cut to ``most`` outputs."""
+    """Return prompts, trace and branches of some prompts, renumbered from 0.
+
+    Args:
+        profile: The recording.
+        chosen: Numbers of the prompts.
+        moved: New depths by old ones; rows at other depths are left out.
+        most: Cut texts to so many outputs; None to leave them whole.
+    """
     numbers = {number: index for index, number in enumerate(chosen)}
     prompts = profile.prompts[profile.prompts["prompt"].isin(numbers)].copy()
     if most is not None:

@@ -18,7 +18,7 @@ _ROWS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Coverage:
+class HeadCoverage:
     """outputs: how many, each text's first left out, which no head is asked for. outside: share of them outside the shortlist.
 
     depths: of the heads. full, formed: share of the outputs that the head's top token is, by depth. same: share where both say the same.
@@ -39,9 +39,9 @@ class Coverage:
         }
 
 
-def coverage(
+def measure_coverage(
     parts: SegmentedModel, model: PreTrainedModel, heads: ExitHeads, texts: Sequence[Continuation]
-) -> Coverage | None:
+) -> HeadCoverage | None:
     """Of ``heads`` on these texts, each in one teacher-forced pass; None where no text has a second output."""
     full = heads.shaped(model)
     texts = [text for text in texts if len(text.output) > 1]
@@ -71,7 +71,7 @@ def coverage(
                 )
     shares = (counts.double() / outputs).tolist()
     full_share, formed, same = (tuple(row) for row in shares)
-    return Coverage(
+    return HeadCoverage(
         outputs=outputs,
         outside=outside / outputs,
         depths=heads.depths,

@@ -33,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Judged:
+class ForcedText:
     """One text against the model. own (n,): the model's token at each place. margin (n,): by how many nats it leads its second. gap (n,): see above."""
 
     own: npt.NDArray[np.int64]
@@ -47,7 +47,7 @@ class Judged:
         return self.own != self.tokens
 
     @classmethod
-    def join(cls, texts: Sequence[Judged]) -> Judged:
+    def join(cls, texts: Sequence[ForcedText]) -> ForcedText:
         """Several texts as one."""
         return cls(
             **{
@@ -57,9 +57,9 @@ class Judged:
         )
 
 
-def judge(
+def force_text(
     parts: SegmentedModel, prompt: Sequence[int], tokens: Sequence[int], rows: int = 1
-) -> Judged:
+) -> ForcedText:
     """Teacher-force ``tokens`` after ``prompt``, ``rows`` of them a pass; with 1, the shapes are vanilla's."""
     text = [*prompt, *tokens[:-1]]
     found = []
@@ -77,10 +77,10 @@ def judge(
                 _judge_rows(logits, tokens[first - len(prompt) + 1 : stop - len(prompt) + 1])
             )
             start = stop
-    return Judged.join(found)
+    return ForcedText.join(found)
 
 
-def _judge_rows(logits: torch.Tensor, tokens: Sequence[int]) -> Judged:
+def _judge_rows(logits: torch.Tensor, tokens: Sequence[int]) -> ForcedText:
     """Logits (n, V), and the text's n tokens there."""
     logs = logits.double().log_softmax(-1)
     own, first_two = (
@@ -88,7 +88,7 @@ def _judge_rows(logits: torch.Tensor, tokens: Sequence[int]) -> Judged:
         logs.topk(2).values,
     )  # the lowest of equal ones, as the decoder has it
     theirs = logs.gather(1, torch.tensor([list(tokens)], device=logs.device).T)[:, 0]
-    return Judged(
+    return ForcedText(
         own=own.cpu().numpy(),
         margin=(first_two[:, 0] - first_two[:, 1]).cpu().numpy(),
         gap=(first_two[:, 0] - theirs).cpu().numpy(),
@@ -121,10 +121,10 @@ def flip_report(
     check_batches(batches)
     parts = decoder.parts
     vanilla: list[list[int]] = []
-    alone: list[Judged] = []
+    alone: list[ForcedText] = []
     for at, prompt in enumerate(prompts, 1):
         vanilla.append(_text(decoder, prompt, Design.of(Policy.VANILLA), max_new_tokens))
-        alone.append(judge(parts, prompt, vanilla[-1]))
+        alone.append(force_text(parts, prompt, vanilla[-1]))
         if progress is not None:
             progress("vanilla", at, len(prompts))
     rows = [_row("vanilla", vanilla, vanilla, alone, parts.dtype)]
@@ -132,14 +132,14 @@ def flip_report(
         texts, judged = [], []
         for at, (prompt, own, known) in enumerate(zip(prompts, vanilla, alone, strict=True), 1):
             texts.append(_text(decoder, prompt, design, max_new_tokens))
-            judged.append(known if texts[-1] == own else judge(parts, prompt, texts[-1]))
+            judged.append(known if texts[-1] == own else force_text(parts, prompt, texts[-1]))
             if progress is not None:
                 progress(design.label, at, len(prompts))
         rows.append(_row(design.label, texts, vanilla, judged, parts.dtype))
     forced = []
     for size in batches:
         again = [
-            judge(parts, prompt, own, size) for prompt, own in zip(prompts, vanilla, strict=True)
+            force_text(parts, prompt, own, size) for prompt, own in zip(prompts, vanilla, strict=True)
         ]
         forced.append({"rows": size, **_counts(_as_batched(again, alone), parts.dtype)})
     return {
@@ -163,10 +163,10 @@ def _text(
     return decoding.schedule.tokens
 
 
-def _as_batched(again: Sequence[Judged], alone: Sequence[Judged]) -> list[Judged]:
+def _as_batched(again: Sequence[ForcedText], alone: Sequence[ForcedText]) -> list[ForcedText]:
     """What the model says alone, held against what it says in batches. The gap of a flip is the batch's own view of how near the two were."""
     return [
-        Judged(own=a.own, margin=a.margin, gap=b.gap, tokens=b.own)
+        ForcedText(own=a.own, margin=a.margin, gap=b.gap, tokens=b.own)
         for a, b in zip(alone, again, strict=True)
     ]
 
@@ -175,7 +175,7 @@ def _row(
     name: str,
     texts: Sequence[list[int]],
     vanilla: Sequence[list[int]],
-    judged: Sequence[Judged],
+    judged: Sequence[ForcedText],
     dtype: torch.dtype,
 ) -> dict[str, Any]:
     places = [
@@ -201,8 +201,8 @@ def _divergence(text: list[int], own: list[int]) -> int:
     )
 
 
-def _counts(judged: Sequence[Judged], dtype: torch.dtype) -> dict[str, Any]:
-    whole = Judged.join(judged)
+def _counts(judged: Sequence[ForcedText], dtype: torch.dtype) -> dict[str, Any]:
+    whole = ForcedText.join(judged)
     flipped = whole.flipped
     gaps = whole.gap[flipped]
     classes = np.digitize(whole.margin, EDGES[1:])

@@ -249,7 +249,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
                 f"{list(self.depths)}; train one with adadecode-train"
             )
 
-    # -- files -----------------------------------------------------------------------------------
+    # -- files --------------------
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the heads into a folder that `load` reads.

@@ -17,7 +17,7 @@ MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 """Device maps that accelerate works out."""
 
 
-def placing(device: torch.device, device_map: str | None, *, packed: bool) -> dict[str, Any]:
+def loading_options(device: torch.device, device_map: str | None, *, packed: bool) -> dict[str, Any]:
     """What ``from_pretrained`` is told, nothing where the model is moved afterwards. packed: whether weights are packed, which happens where they are to stay.
 
     Raises InputError.
@@ -56,7 +56,7 @@ def read_map(named: str) -> str | dict[str, Any]:
     return found
 
 
-def check_placed(model: PreTrainedModel, name: str) -> None:
+def check_device_map(model: PreTrainedModel, name: str) -> None:
     """Refuse a model of which accelerate left something outside the devices that compute, or that processes do not share. Raises InputError."""
     places = {str(place) for place in (getattr(model, "hf_device_map", None) or {}).values()}
     if "disk" in places or ("cpu" in places and len(places) > 1):
@@ -69,7 +69,7 @@ def check_placed(model: PreTrainedModel, name: str) -> None:
         )
 
 
-def describe_placing(model: PreTrainedModel) -> dict[str, Any]:
+def describe_devices(model: PreTrainedModel) -> dict[str, Any]:
     """What a manifest says of a model that is not on one device: processes, and devices with how many modules are on each; nothing of others."""
     places = [str(place) for place in (getattr(model, "hf_device_map", None) or {}).values()]
     found: dict[str, Any] = {}

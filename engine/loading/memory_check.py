@@ -22,7 +22,7 @@ from adadecode.sim.hardware.memory import GIB, RESERVE, WEIGHT_BYTES
 CPU = torch.device("cpu")
 
 
-def require(
+def require_memory(
     what: str,
     parts: Mapping[str, float],
     free: int | None,
@@ -44,7 +44,7 @@ def require(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exits:
+class HeadsToLoad:
     """Exit heads that are to be loaded. matrices: how many have a matrix of their own. form: that they will have."""
 
     matrices: int = 0
@@ -62,7 +62,7 @@ class Exits:
         return self.matrices * width**2 * (each + read) + rows
 
 
-NO_EXITS = Exits()
+NO_HEADS = HeadsToLoad()
 """Of the identity, or none."""
 
 
@@ -86,7 +86,7 @@ class Checkpoint:
     spread: int = 1
     width: int = 0
     vocabulary: int = 0
-    exits: Exits = NO_EXITS
+    exits: HeadsToLoad = NO_HEADS
 
     @property
     def parts(self) -> dict[str, float]:
@@ -155,7 +155,7 @@ def check_checkpoint(
     *,
     positions: int = 0,
     spread: bool = False,
-    exits: Exits = NO_EXITS,
+    exits: HeadsToLoad = NO_HEADS,
     trust_remote_code: bool = False,
 ) -> None:
     """Refuse a model that would not fit, before anything of it is read but its config.
@@ -203,13 +203,13 @@ def check_checkpoint(
     )
     said = f"{name} in {str(asked.dtype).removeprefix('torch.')}{f' with {packed} weights' if packed else ''}"
     where = str(device) if shares == 1 else f"each of {shares} GPUs"
-    require(said, asked.parts, free, where, lambda: list(asked.ways(free or 0)))
+    require_memory(said, asked.parts, free, where, lambda: list(asked.ways(free or 0)))
     if (
         device.type == "cuda" and shares == 1 and weights is None
     ):  # weights come to the device through the host's memory, all of them
         host = free_bytes(CPU)
-        passing = replace(asked, device=CPU, positions=0, exits=NO_EXITS)
-        require(
+        passing = replace(asked, device=CPU, positions=0, exits=NO_HEADS)
+        require_memory(
             f"{said}, on its way to {device},",
             passing.parts,
             host,

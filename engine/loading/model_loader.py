@@ -16,8 +16,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from adadecode.engine.loading.device_map import check_placed, placing
-from adadecode.engine.loading.memory_check import NO_EXITS, Exits, check_checkpoint
+from adadecode.engine.loading.device_map import check_device_map, loading_options
+from adadecode.engine.loading.memory_check import NO_HEADS, HeadsToLoad, check_checkpoint
 from adadecode.engine.loading.quantization import packed_matrices, weight_config
 from adadecode.engine.runtime.environment import out_of_gpu_memory, out_of_memory, torch_device
 from adadecode.profiles.errors import InputError
@@ -42,7 +42,7 @@ def load_model(
     weights: str | None = None,
     device_map: str | None = None,
     positions: int = 0,
-    exits: Exits = NO_EXITS,
+    exits: HeadsToLoad = NO_HEADS,
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model, in evaluation mode and with the default (SDPA) attention, and its tokenizer.
@@ -66,7 +66,7 @@ def load_model(
         exits=exits,
         trust_remote_code=trust_remote_code,
     )
-    placed = placing(place, device_map, packed=packing is not None)
+    placed = loading_options(place, device_map, packed=packing is not None)
     options = {
         "trust_remote_code": trust_remote_code,
         **placed,
@@ -91,7 +91,7 @@ def load_model(
         raise InputError(
             f"no matrix of {name_or_path} could be packed as {weights}: leave --weights out"
         )
-    check_placed(model, str(name_or_path))
+    check_device_map(model, str(name_or_path))
     model.eval()
     return model, tokenizer
 

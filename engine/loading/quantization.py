@@ -80,10 +80,10 @@ def packed_matrices(model: PreTrainedModel) -> tuple[int, int]:
 
 def format_of(config: Any) -> str | None:
     """What a config says that weights are packed as, in the simulator's words (``adadecode.sim.hardware.memory.WEIGHT_BYTES``) where it has one; None where they are not."""
-    told = getattr(config, "quantization_config", None)
-    if told is None:
+    describe_packing = getattr(config, "quantization_config", None)
+    if describe_packing is None:
         return None
-    about: dict[str, Any] = told if isinstance(told, dict) else told.to_dict()
+    about: dict[str, Any] = describe_packing if isinstance(describe_packing, dict) else describe_packing.to_dict()
     for name, wide in (("load_in_4bit", "int4"), ("load_in_8bit", "int8")):
         if about.get(name):
             return wide
@@ -107,7 +107,7 @@ def packed_as(model: PreTrainedModel) -> str | None:
     )
 
 
-def told(model: PreTrainedModel) -> tuple[dict[str, str], list[str]]:
+def describe_packing(model: PreTrainedModel) -> tuple[dict[str, str], list[str]]:
     """What a manifest says of packed weights: keys, and limitations; nothing of plain ones."""
     name = packed_as(model)
     if name is None:

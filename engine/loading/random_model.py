@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from adadecode.engine.loading.memory_check import require
+from adadecode.engine.loading.memory_check import require_memory
 from adadecode.engine.loading.model_loader import DTYPES, enough_memory
 from adadecode.engine.runtime.free_memory import free_bytes
 from adadecode.profiles.catalog.model_shape import ModelShape
@@ -195,4 +195,4 @@ def check_memory(
             found.append(f"--shape {max(smaller, key=lambda one: one.total_parameters).name}")
         return found
 
-    require(f"{shape.name} in {dtype}", asdict(needed(shape, kind)), free, str(device), ways)
+    require_memory(f"{shape.name} in {dtype}", asdict(needed(shape, kind)), free, str(device), ways)

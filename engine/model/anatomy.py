@@ -74,7 +74,7 @@ class ModelAnatomy:
 
     def _take_apart(self) -> None:
         self._in_tuple = self._layers_return_tuples()
-        self._tail = self._find_tail()
+        self.tail_modules = self._find_tail()
         self.lm_head = self.model.get_output_embeddings()
         self.finish = self._find_finish()
         self._embed = self._find_embedding()
@@ -82,7 +82,7 @@ class ModelAnatomy:
 
     def normed(self, hidden: torch.Tensor) -> torch.Tensor:
         """Apply the final norm, and whatever else stands between the last layer and the LM head."""
-        for module in self._tail:
+        for module in self.tail_modules:
             hidden = module(hidden)
         return hidden
 
@@ -90,7 +90,7 @@ class ModelAnatomy:
         """Return the logits ``(1, n, V)`` in FP32 of what ``normed`` returns."""
         return self.finish(self.lm_head(normed)).float()
 
-    # -- what is served ------------------------------------------------------------------------
+    # -- what is served --------------------
 
     def _refuse(self, why: str) -> UnsupportedModel:
         return UnsupportedModel(
@@ -113,7 +113,7 @@ class ModelAnatomy:
         if getattr(self.config, "num_kv_shared_layers", 0):
             raise self._refuse("its layers share keys and values with one another")
 
-    # -- its own forward pass ------------------------------------------------------------------
+    # -- its own forward pass --------------------
 
     def _find_layers(self) -> tuple[nn.Module, str, nn.ModuleList]:
         """Return the module that holds the decoder's layers, the attribute's name, and the list."""
@@ -149,7 +149,7 @@ class ModelAnatomy:
             setattr(self._owner, self._attribute, self.layers)
 
     def _own_forward(self, tokens: torch.Tensor, start: int) -> Any:
-        """Run the model's own forward pass, without a cache, on tokens ``(1, n)`` from ``start``."""
+        """Run the model's own forward pass, without a cache, on tokens ``(1, n)``."""
         positions = torch.arange(start, start + tokens.shape[1], device=self.device)[None]
         try:
             return self.model(input_ids=tokens, position_ids=positions, use_cache=False)
@@ -160,7 +160,7 @@ class ModelAnatomy:
                 f"its forward pass failed without a cache ({type(error).__name__}: {error})"
             ) from error
 
-    # -- before the layers ---------------------------------------------------------------------
+    # -- before the layers --------------------
 
     def _embed_by_model(self, tokens: torch.Tensor, start: int) -> torch.Tensor:
         with self._standing_in() as stand_ins:
@@ -175,7 +175,7 @@ class ModelAnatomy:
             return lambda tokens, start: table(tokens)
         return self._embed_by_model
 
-    # -- after the layers ----------------------------------------------------------------------
+    # -- after the layers --------------------
 
     def _find_tail(self) -> list[nn.Module]:
         """Return the modules that the model's body applies after its last layer, in order."""

@@ -1,8 +1,8 @@
-"""Attention over the project's own key/value buffers, registered with ``transformers`` as ``adadecode``.
+"""Attention over the project's own key/value buffers, registered with ``transformers``.
 
-Layers are called without a cache; the registered function writes their new keys and values into preallocated buffers and
-attends to every slot up to the query's own position. Stale slots beyond it are hidden by causality and overwritten before
-they are read, so a rollback costs nothing.
+Layers are called without a cache. The registered function writes their new keys and values into
+preallocated buffers, and attends to every slot up to the query's own position. Stale slots beyond
+it are hidden by causality and overwritten before they are read, so a rollback costs nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,19 @@ NAME = "adadecode"
 
 
 class KeyValues:
-    """Keys and values of one sequence: per layer (1, kv_heads, capacity, head_dim), allocated when a layer first writes."""
+    """Keys and values of one sequence, in one buffer per layer.
+
+    A buffer has the shape ``(1, kv_heads, slots, head_dim)`` and is allocated when its layer first
+    writes.
+
+    Attributes:
+        capacity: Positions that there is room for.
+        slots: Entries of each buffer; as many as the capacity, unless `reserve` adds spare ones.
+        start: The first position that is computed now.
+        stop: The position after the last one that is computed now.
+        writes: How many layers have written.
+        windows: By layer, the window that its attention was called with.
+    """
 
     def __init__(self, n_layers: int, capacity: int) -> None:
         self.capacity = capacity
@@ -29,19 +41,25 @@ class KeyValues:
         self.values: list[torch.Tensor | None] = [None] * n_layers
         self.start = self.stop = 0
         self.writes = 0
-        self.windows: dict[int, int | None] = {}  # by layer, as its attention was told
+        self.windows: dict[int, int | None] = {}  # by layer
         self.slots = capacity
         self._masks: dict[tuple[int | None, int, torch.device], torch.Tensor] = {}
 
     def at(self, start: int, stop: int) -> None:
-        """The layers called next compute positions [start, stop)."""
+        """Set the positions [start, stop) that the layers called next compute."""
         self.start, self.stop = start, stop
         self._masks.clear()
 
     def write(
         self, layer: int, key: torch.Tensor, value: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store key and value (1, kv_heads, n, head_dim) of the current positions; the layer's buffers come back."""
+        """Store keys and values of the current positions, and return the layer's whole buffers.
+
+        Args:
+            layer: The layer.
+            key: Shape ``(1, kv_heads, n, head_dim)``.
+            value: Shape ``(1, kv_heads, n, head_dim)``.
+        """
         keys, values = self.keys[layer], self.values[layer]
         if keys is None or values is None:
             keys = self.keys[layer] = key.new_zeros((*key.shape[:2], self.slots, key.shape[-1]))
@@ -56,9 +74,13 @@ class KeyValues:
     def reserve(
         self, shapes: Sequence[tuple[int, int, int, torch.dtype, torch.device]], spare: int
     ) -> None:
-        """Allocate every layer's buffers at once, ``spare`` slots longer, and up to a multiple of 64, so that every bucket is one.
+        """Allocate every layer's buffers at once, with spare slots.
 
-        shapes: kv_heads, widths of key and value, dtype and device of each layer.
+        The number of slots is rounded up to a multiple of 64, so that every bucket is one too.
+
+        Args:
+            shapes: Key/value heads, widths of key and value, dtype and device of each layer.
+            spare: How many slots to add to the capacity.
         """
         self.slots = -(-(self.capacity + spare) // 64) * 64
         for layer, (heads, key, value, dtype, device) in enumerate(shapes):
@@ -68,11 +90,20 @@ class KeyValues:
             )
 
     def first_visible(self, window: int | None) -> int:
-        """The first slot that any of the current positions may see."""
+        """Return the first slot that any of the current positions may see."""
         return max(0, self.start + 1 - window) if window else 0
 
     def mask(self, window: int | None, groups: int, device: torch.device) -> torch.Tensor:
-        """Which slots the current positions may see: bool (groups * n, visible), shared by the layers of one call."""
+        """Return which slots the current positions may see; shared by the layers of one call.
+
+        Args:
+            window: How many positions a layer sees; None for all.
+            groups: Query heads that share a key/value head.
+            device: Where the mask is wanted.
+
+        Returns:
+            A boolean mask of shape ``(groups * n, visible)``.
+        """
         first = self.first_visible(window)
         found = self._masks.get((window, groups, device))
         if found is None:
@@ -95,7 +126,7 @@ current_buffers: list[KeyValues] = []
 
 @contextmanager
 def implemented(config: Any, name: str) -> Iterator[None]:
-    """Within: the layers of a model with this configuration attend by the function registered under this name."""
+    """Let the layers of models with this configuration attend by the function of this name."""
     before = config._attn_implementation
     config._attn_implementation = name
     try:
@@ -106,7 +137,7 @@ def implemented(config: Any, name: str) -> Iterator[None]:
 
 @contextmanager
 def attending(model: PreTrainedModel, kv: KeyValues) -> Iterator[None]:
-    """Within: the model's layers attend over ``kv``. Afterwards the model attends as it did before."""
+    """Let the model's layers attend over ``kv``, and afterwards as they did before."""
     current_buffers.append(kv)
     try:
         with implemented(model.config.get_text_config(), NAME), _unplanned():
@@ -117,7 +148,10 @@ def attending(model: PreTrainedModel, kv: KeyValues) -> Iterator[None]:
 
 @contextmanager
 def _unplanned() -> Iterator[None]:
-    """Within: torch does not take cuDNN's attention, which it prefers on recent GPUs and which plans every new length for milliseconds."""
+    """Keep torch from taking cuDNN's attention.
+
+    Torch prefers it on recent GPUs, and it plans every new length for milliseconds.
+    """
     before = torch.backends.cuda.cudnn_sdp_enabled()
     torch.backends.cuda.enable_cudnn_sdp(enabled=False)
     try:
@@ -140,10 +174,32 @@ def attend(
     position_bias: torch.Tensor | None = None,
     **unused: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention as ``transformers`` calls it. query (1, heads, n, d), key and value (1, kv_heads, n, d); returns (1, n, heads, d)."""
+    """Attend as ``transformers`` calls it.
+
+    Args:
+        module: The attention module.
+        query: Shape ``(1, heads, n, d)``.
+        key: Shape ``(1, kv_heads, n, d)``.
+        value: Shape ``(1, kv_heads, n, d)``.
+        attention_mask: Not used; causality and the window say what is seen.
+        scaling: Factor of the scores; 1 over the root of d by default.
+        dropout: Not used.
+        sliding_window: How many positions the layer sees; None for all.
+        softcap: Cap of the scores (Gemma 2).
+        s_aux: Sink logits of the heads (gpt-oss).
+        position_bias: What some models add to the scores, which cannot be replayed.
+        **unused: Whatever else a model passes.
+
+    Returns:
+        The output, shape ``(1, n, heads, d)``, and no weights.
+
+    Raises:
+        UnsupportedModel: The model adds a position bias.
+    """
     if position_bias is not None:
         raise UnsupportedModel(
-            f"{type(module).__name__} adds a position bias to its attention, which cannot be replayed: use another model"
+            f"{type(module).__name__} adds a position bias to its attention, which cannot be "
+            "replayed: use another model"
         )
     kv = current_buffers[-1]
     kv.windows[int(module.layer_idx)] = sliding_window  # type: ignore[arg-type]
@@ -183,9 +239,23 @@ def attend_packed(
     sinks: torch.Tensor | None,
     n: int,
 ) -> torch.Tensor:
-    """Attention of packed queries (1, kv_heads, groups * n, d): by hand where scores are capped (Gemma 2) or a head has a sink logit (gpt-oss).
+    """Attend with the query heads that share a key/value head packed side by side.
 
-    mask (groups * n, slots): bool, or what is added to the scores, in their dtype.
+    Scores are computed here where they are capped (Gemma 2) or a head has a sink logit (gpt-oss).
+
+    Args:
+        query: Shape ``(1, kv_heads, groups * n, d)``.
+        keys: Shape ``(1, kv_heads, slots, d)``.
+        values: Shape ``(1, kv_heads, slots, d)``.
+        mask: Shape ``(groups * n, slots)``: boolean, or what is added to the scores, in their
+            dtype.
+        scale: Factor of the scores.
+        softcap: Cap of the scores; None for none.
+        sinks: Sink logits of the query heads; None for none.
+        n: Positions.
+
+    Returns:
+        The output, shape ``(1, kv_heads, groups * n, d)``.
     """
     if softcap is None and sinks is None:
         return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=scale)

@@ -1,10 +1,12 @@
-"""Numerics policies: ``native`` computes a batch as it comes, ``canonical`` makes every token the same computation whatever its batch.
+"""Numerics policies: ``native`` computes a batch as it comes, ``canonical`` always in one shape.
 
-A kernel may add in another order where the number of rows is another, so a token that is decided in a batch of deferred ones can differ in its
-last bits from the same token decided alone, and flip a near-tie. Canonical passes have one shape: ``ROWS`` rows, the token at position p always in
-row p mod ``ROWS``, its keys up to the end of p's bucket of ``BUCKET`` positions. Greedily, vanilla and every design then agree bit for bit;
-sampled, a token's probabilities do, but designs draw differently, and so write different texts. Prompts are computed as they come: they are the same
-for all.
+A kernel may add in another order where the number of rows is another. So a token that is decided in
+a batch of deferred ones can differ in its last bits from the same token decided alone, and flip a
+near-tie. Canonical passes have one shape: ``ROWS`` rows, the token at position p always in row
+p mod ``ROWS``, its keys up to the end of p's bucket of ``BUCKET`` positions. Greedily, vanilla and
+every design then agree bit for bit. Sampled, a token's probabilities agree, but designs draw
+differently and so write different texts. Prompts are computed as they come: they are the same for
+all designs.
 """
 
 from __future__ import annotations
@@ -53,11 +55,18 @@ def take_apart(model: PreTrainedModel, numerics: str) -> SegmentedModel:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Pass:
-    """Positions [start, stop), at most ROWS of them, in the rows of one canonical pass.
+class CanonicalPass:
+    """Positions [start, stop), at most `ROWS` of them, in the rows of one canonical pass.
 
-    order (ROWS,): which of them each row computes; a row without one repeats the first. positions (ROWS,): what each row is told it stands at. back
-    (stop - start,): the row of each. ends: where the keys of a row end, one or two. late (ROWS,): the rows of the second.
+    Attributes:
+        start: The first position.
+        stop: The position after the last one.
+        order: Which of the positions each row computes, shape ``(ROWS,)``; a row without one
+            repeats the first.
+        positions: The position that each row is computed at, shape ``(ROWS,)``.
+        back: The row of each position, shape ``(stop - start,)``.
+        ends: Where the keys of a row end: one or two slots.
+        late: The rows whose keys end at the second of them, shape ``(ROWS,)``.
     """
 
     start: int
@@ -68,13 +77,21 @@ class Pass:
     ends: tuple[int, ...]
     late: torch.Tensor
     _masks: dict[tuple[int, int | None, int], torch.Tensor] = field(default_factory=dict)
-    _moved: dict[torch.device, Pass] = field(default_factory=dict)
+    _moved: dict[torch.device, CanonicalPass] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls, start: int, stop: int, last: int, end: Callable[[int], int], device: torch.device
-    ) -> Pass:
-        """Of positions [start, stop). last: the highest position there is room for. end: of a position's bucket."""
+    ) -> CanonicalPass:
+        """Return the pass over positions [start, stop).
+
+        Args:
+            start: The first position.
+            stop: The position after the last one.
+            last: The highest position that there is room for.
+            end: Returns where the bucket of a position ends.
+            device: Where its tensors go.
+        """
         n = stop - start
         offsets = [(row - start) % ROWS for row in range(ROWS)]
         ends = tuple(sorted({end(start), end(stop - 1)}))
@@ -90,15 +107,15 @@ class Pass:
             late=torch.tensor([start + offset >= ends[0] for offset in offsets], device=device),
         )
 
-    def on(self, device: torch.device) -> Pass:
-        """The same on the device of a layer."""
+    def on(self, device: torch.device) -> CanonicalPass:
+        """Return the same pass on the device of a layer."""
         if device == self.order.device:
             return self
         if device not in self._moved:
             order, positions, back, late = (
                 tensor.to(device) for tensor in (self.order, self.positions, self.back, self.late)
             )
-            self._moved[device] = Pass(
+            self._moved[device] = CanonicalPass(
                 start=self.start,
                 stop=self.stop,
                 order=order,
@@ -110,7 +127,10 @@ class Pass:
         return self._moved[device]
 
     def mask(self, end: int, window: int | None, groups: int) -> torch.Tensor:
-        """Which of the first ``end`` slots each row may see: bool (groups * ROWS, end), shared by the layers."""
+        """Return which of the first ``end`` slots each row may see; shared by the layers.
+
+        The mask is boolean, of shape ``(groups * ROWS, end)``.
+        """
         found = self._masks.get((end, window, groups))
         if found is None:
             query = self.positions[:, None]
@@ -125,14 +145,17 @@ class Pass:
 class CanonicalModel(SegmentedModel):
     """A causal LM taken apart, every token's computation the same whatever its batch.
 
-    Raises UnsupportedModel as SegmentedModel does, and where a token's bits depend on its batch all the same.
+    Raises:
+        UnsupportedModel: As `SegmentedModel` does, and where a token's bits depend on its batch all
+            the same.
     """
 
     def _refuse_by_config(self) -> None:
         super()._refuse_by_config()
         if getattr(self.config, "num_experts_per_tok", None):
             raise self._refuse(
-                "in canonical numerics, an expert's batch is what the other tokens leave it; use native numerics"
+                "in canonical numerics, an expert's batch is what the other tokens leave it; use "
+                "native numerics"
             )
 
     def _take_apart(self) -> None:
@@ -144,11 +167,15 @@ class CanonicalModel(SegmentedModel):
             together = self._probe(tokens, [1, 3, len(tokens) - ROWS, len(tokens)])
         if not torch.equal(alone, together):
             raise self._refuse(
-                "in canonical numerics, its tokens' bits depend on their batch all the same; use native numerics"
+                "in canonical numerics, its tokens' bits depend on their batch all the same; use "
+                "native numerics"
             )
 
     def _probe(self, tokens: list[int], stops: range | list[int]) -> torch.Tensor:
-        """Logits (n, V) of tokens in batches that end at ``stops``, the first half of the layers one token at a time."""
+        """Return the logits ``(n, V)`` of tokens in batches that end at ``stops``.
+
+        The first half of the layers is computed one token at a time.
+        """
         half, start, found = self.n_layers // 2, 0, []
         for stop in stops:
             shallow = [
@@ -162,18 +189,21 @@ class CanonicalModel(SegmentedModel):
         return torch.cat(found)
 
     def _end(self, position: int) -> int:
-        """Where the bucket of a position ends: after a multiple of BUCKET, or with what the model knows, but the same in every run."""
+        """Return where the bucket of a position ends, the same in every run.
+
+        It ends after a multiple of BUCKET, or with what the model knows.
+        """
         end = (position // BUCKET + 1) * BUCKET
         return min([end, *(limit for limit in self.limits if position < limit)])
 
     def allocate(self, capacity: int) -> None:
-        """Room for ``capacity`` positions, to the end of the last one's bucket."""
+        """Make room for ``capacity`` positions, to the end of the last one's bucket."""
         super().allocate(self._end(capacity - 1))
 
     def run(
         self, first: int, last: int, hidden: torch.Tensor, start: int, clock: Clock | None = None
     ) -> torch.Tensor:
-        """Layers [first, last) on hidden (1, n, d) of positions start.. ; writes their keys and values. A start of 0 is a prompt's."""
+        """Run layers [first, last); see `SegmentedModel.run`. A start of 0 is a prompt's."""
         if start == 0:
             return super().run(first, last, hidden, start, clock)
         passes = self._passes(start, hidden.shape[1])
@@ -204,7 +234,7 @@ class CanonicalModel(SegmentedModel):
         )
 
     def logits(self, hidden: torch.Tensor, start: int = 0) -> torch.Tensor:
-        """The model's own logits (1, n, V) in FP32 from hidden states (1, n, d) at depth L of positions start.. ."""
+        """Return the model's own logits ``(1, n, V)`` in FP32; see `SegmentedModel.logits`."""
         found = []
         for p in self._passes(start, hidden.shape[1]):
             here = p.on(hidden.device)
@@ -213,9 +243,10 @@ class CanonicalModel(SegmentedModel):
             found.append(logits.index_select(1, p.on(logits.device).back))
         return _cat(found)
 
-    def _passes(self, start: int, n: int) -> list[Pass]:
+    def _passes(self, start: int, n: int) -> list[CanonicalPass]:
+        """Return the passes over n positions from ``start`` on."""
         return [
-            Pass.of(
+            CanonicalPass.of(
                 begin, min(begin + ROWS, start + n), self.kv.capacity - 1, self._end, self.device
             )
             for begin in range(start, start + n, ROWS)
@@ -223,6 +254,7 @@ class CanonicalModel(SegmentedModel):
 
     @contextmanager
     def _in_rows(self) -> Iterator[None]:
+        """Let the layers attend in canonical passes."""
         try:
             with implemented(self.config, _NAME):
                 yield
@@ -230,7 +262,7 @@ class CanonicalModel(SegmentedModel):
             _passing.clear()
 
 
-_passing: list[Pass] = []
+_passing: list[CanonicalPass] = []
 
 
 def _cat(parts: list[torch.Tensor]) -> torch.Tensor:
@@ -250,10 +282,16 @@ def attend_in_rows(
     s_aux: torch.Tensor | None = None,
     **unused: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of one canonical pass. query (1, heads, ROWS, d), key and value (1, kv_heads, ROWS, d); returns (1, ROWS, heads, d).
+    """Attend in one canonical pass.
 
-    Rows without a position write nothing. A row sees as many slots as its bucket has, those after its own position masked; where the rows of a pass
-    lie in two buckets, all of them attend over both, and each keeps its own.
+    Arguments are those of `adadecode.engine.model.attention.attend`.
+
+    Rows without a position write nothing. A row sees as many slots as its bucket has, with those
+    after its own position masked. Where the rows of a pass lie in two buckets, all of them attend
+    over both, and each keeps its own.
+
+    Returns:
+        The output, shape ``(1, ROWS, heads, d)``, and no weights.
     """
     now = _passing[-1].on(query.device)
     keys, values = current_buffers[-1].write(

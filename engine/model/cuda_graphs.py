@@ -1,4 +1,13 @@
-"""Ways to run segments: ``eager``, in ``static`` shapes, ``compile``d, captured as ``cuda`` graphs, or captured after compiling (``cuda+compile``)."""
+"""Ways to run segments of layers.
+
+=================  ===========================================================================
+``eager``          as the model has them
+``static``         in static shapes
+``compile``        compiled by inductor
+``cuda``           captured as CUDA graphs
+``cuda+compile``   compiled, then captured
+=================  ===========================================================================
+"""
 
 from __future__ import annotations
 
@@ -10,44 +19,51 @@ from weakref import WeakKeyDictionary
 import torch
 from transformers import PreTrainedModel
 
-from adadecode.engine.model.graph_capture import Capture, Graphs, TimedCapture, Work, captured
-from adadecode.engine.model.inductor import Compiler, reason_of, why_not
+from adadecode.engine.model.graph_capture import Capture, Computation, Graphs, TimedCapture, capture
+from adadecode.engine.model.inductor import Compiler, reason_of, why_uncompilable
+from adadecode.engine.model.padding import SIZES, bucket_of, padded, size_of
 from adadecode.engine.model.segmented_model import SegmentedModel
-from adadecode.engine.model.static_shapes import (
-    SIZES,
-    StaticModel,
-    Step,
-    bucket_of,
-    padded,
-    size_of,
-)
+from adadecode.engine.model.static_pass import StaticPass
+from adadecode.engine.model.static_shapes import StaticModel
 from adadecode.engine.runtime.timer import Clock
 from adadecode.profiles.errors import InputError
 
 GRAPHS = ("eager", "static", "compile", "cuda", "cuda+compile")
 
 
-def roomy(positions: int) -> int:
-    """How many positions a captured room has where so many are needed, as far as the model has as many."""
+def room_size(positions: int) -> int:
+    """Return how many positions a captured room has where so many are needed."""
     step = min(max(256, 1 << (positions - 1).bit_length()), 2048)
     return -(-positions // step) * step
 
 
 def check_captures(graphs: str, device: torch.device) -> None:
-    """Raises InputError where CUDA graphs are wanted of another device."""
+    """Raise InputError where CUDA graphs are wanted of another device."""
     if graphs.startswith("cuda") and device.type != "cuda":
         raise InputError(
-            f"graphs={graphs!r} captures on a CUDA device, this model is on the {device.type}: use compile, static or eager"
+            f"graphs={graphs!r} captures on a CUDA device, this model is on the {device.type}: use "
+            "compile, static or eager"
         )
 
 
 def take_apart_static(model: PreTrainedModel, graphs: str, numerics: str = "native") -> StaticModel:
-    """The model's parts, in static shapes. graphs: one of GRAPHS but ``eager``. Raises InputError, UnsupportedModel."""
+    """Take a model apart into parts of static shapes.
+
+    Args:
+        model: The model.
+        graphs: One of `GRAPHS` but ``eager``.
+        numerics: Must be ``native``.
+
+    Raises:
+        InputError: ``graphs`` is unknown, or does not go with the device or the numerics.
+        UnsupportedModel: The model cannot be taken apart exactly.
+    """
     if graphs not in GRAPHS[1:]:
         raise InputError(f"wanted graphs as one of {', '.join(GRAPHS)}, got {graphs!r}")
     if numerics != "native":
         raise InputError(
-            f"{numerics} numerics have static shapes of their own and run eagerly: leave graphs out, or use native numerics"
+            f"{numerics} numerics have static shapes of their own and run eagerly: leave graphs "
+            "out, or use native numerics"
         )
     device = next(model.parameters()).device
     check_captures(graphs, device)
@@ -61,21 +77,28 @@ def take_apart_static(model: PreTrainedModel, graphs: str, numerics: str = "nati
 
 
 class CompiledModel(StaticModel):
-    """Layers and heads compiled where that is possible, else in static shapes; ``fallbacks`` tells what is not."""
+    """Layers and heads compiled where that is possible, else in static shapes.
+
+    Its ``fallbacks`` say what is not compiled.
+
+    Args:
+        model: The model.
+        compiling: Whether to compile at all.
+    """
 
     def __init__(self, model: PreTrainedModel, *, compiling: bool = True) -> None:
         self.compiler: Compiler | None = None
         super().__init__(model)
         if not compiling:
             return
-        why = why_not(self.device)
+        why = why_uncompilable(self.device)
         if why is not None:
             self.fall_back(f"nothing is compiled: {why}")
         elif self.static:
             self.compiler = Compiler(self, self.fall_back)
 
-    def layer(self, index: int, hidden: torch.Tensor, step: Step) -> torch.Tensor:
-        """One layer on hidden (1, N, d)."""
+    def layer(self, index: int, hidden: torch.Tensor, step: StaticPass) -> torch.Tensor:
+        """Run one layer on hidden states ``(1, N, d)``."""
         if self.compiler is not None:
             out = self.compiler.layer(index, hidden, step, self.arguments_of(self.kv))
             if out is not None:
@@ -83,17 +106,17 @@ class CompiledModel(StaticModel):
         return super().layer(index, hidden, step)
 
     def normed(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The final norm, and whatever else stands between the last layer and the LM head."""
+        """Apply the final norm, and whatever else stands between the last layer and the LM head."""
         out = self._tail_of("normed", hidden)
         return super().normed(hidden) if out is None else out
 
     def unembed(self, normed: torch.Tensor) -> torch.Tensor:
-        """Logits (1, n, V) in FP32 from what ``normed`` returns."""
+        """Return the logits ``(1, n, V)`` in FP32 of what ``normed`` returns."""
         out = self._tail_of("unembed", normed)
         return super().unembed(normed) if out is None else out
 
     def logits(self, hidden: torch.Tensor, start: int = 0) -> torch.Tensor:
-        """The model's own logits (1, n, V) in FP32 from hidden states (1, n, d) at depth L."""
+        """Return the model's own logits ``(1, n, V)`` in FP32; see `SegmentedModel`."""
         out = self._tail_of("logits", hidden)
         return (
             SegmentedModel.unembed(self, SegmentedModel.normed(self, hidden))
@@ -102,6 +125,7 @@ class CompiledModel(StaticModel):
         )
 
     def _tail_of(self, what: str, hidden: torch.Tensor) -> torch.Tensor | None:
+        """Return what follows the layers by its compiled function; None where there is none."""
         n = hidden.shape[1]
         if self.compiler is None or n > SIZES[-1]:
             return None
@@ -110,12 +134,16 @@ class CompiledModel(StaticModel):
 
 
 class CapturedModel(CompiledModel):
-    """One CUDA graph for each (segment, rows, bucket), captured when first needed, all numbers of rows at once, the largest first; others for what follows the layers.
+    """One CUDA graph for each segment, number of rows and bucket, captured when first needed.
 
-    Where layers are timed, the segment is one graph all the same, another one, with events before the first layer and after each; where a graph can hold
-    no events, each layer is a graph of its own and the marks stand between them. Graphs of segments live as long as the buffers they work on, those of exit
-    heads as long as the heads. Each such group shares a memory pool: all that outlives a replay lies outside it. A capture that fails ends capturing, of its kind or
-    altogether, with a message.
+    All numbers of rows are captured at once, the largest first, and further graphs for what follows
+    the layers. Where layers are timed, the segment is one graph all the same: another one, with
+    events before the first layer and after each. Where a graph can hold no events, each layer is a
+    graph of its own and the marks stand between them.
+
+    Graphs of segments live as long as the buffers they work on, those of exit heads as long as the
+    heads. Each such group shares a memory pool: all that outlives a replay lies outside it. A
+    capture that fails ends capturing, of its kind or altogether, with a message.
     """
 
     doubling = True
@@ -134,7 +162,7 @@ class CapturedModel(CompiledModel):
 
     @property
     def graphs_bytes(self) -> int:
-        """Bytes in the memory pools of all graphs there are."""
+        """Bytes in the memory pools of all graphs."""
         return sum(group.nbytes for group in self._groups.values())
 
     @property
@@ -145,18 +173,23 @@ class CapturedModel(CompiledModel):
         )
 
     def capacity_for(self, capacity: int) -> int:
-        """Rooms are so large that they are seldom outgrown: with a room, its graphs go."""
+        """Return the positions that a new room gets.
+
+        It is seldom outgrown: with a room go its graphs.
+        """
         if not self.static:
             return super().capacity_for(capacity)
-        rounded = min([roomy(capacity), *(limit - 1 for limit in self.limits if limit >= capacity)])
+        rounded = min(
+            [room_size(capacity), *(limit - 1 for limit in self.limits if limit >= capacity)]
+        )
         return super().capacity_for(max(capacity, rounded))
 
-    # -- layers ------------------------------------------------------------------------------------------------------
+    # -- layers --------------------
 
     def run_padded(
         self, first: int, last: int, hidden: torch.Tensor, start: int, clock: Clock | None
     ) -> torch.Tensor:
-        """Layers [first, last) on hidden (1, N, d), N one of SIZES."""
+        """Run layers [first, last) on hidden states ``(1, N, d)``, N one of `SIZES`."""
         if clock is None:
             return self._segment(first, last, hidden, start, sizes=SIZES[::-1])
         timed = self._timed(first, last, hidden, start)
@@ -171,7 +204,7 @@ class CapturedModel(CompiledModel):
     def _segment(
         self, first: int, last: int, hidden: torch.Tensor, start: int, sizes: Sequence[int]
     ) -> torch.Tensor:
-        """A segment by its graph, which is captured for these numbers of rows where there is none yet."""
+        """Run a segment by its graph, captured for these numbers of rows if need be."""
         size = hidden.shape[1]
         bucket = bucket_of(start + size, self.kv.slots, doubling=True)
         held = self._group(self.kv).held
@@ -204,7 +237,7 @@ class CapturedModel(CompiledModel):
     def _timed(
         self, first: int, last: int, hidden: torch.Tensor, start: int
     ) -> TimedCapture | None:
-        """A segment's graph with events in it, captured where there is none yet; None where it cannot be."""
+        """Return a segment's graph with events in it; None where it cannot be captured."""
         size = hidden.shape[1]
         bucket = bucket_of(start + size, self.kv.slots, doubling=True)
         self._start.fill_(start)
@@ -232,7 +265,15 @@ class CapturedModel(CompiledModel):
     def _layers(
         self, first: int, last: int, bucket: int, hidden: torch.Tensor, events: Sequence[Any] = ()
     ) -> torch.Tensor:
-        """What is captured: the pass from the position in ``_start`` on. events: recorded before the first layer and after each."""
+        """Run what is captured: the pass from the position in ``_start`` on.
+
+        Args:
+            first: The first layer.
+            last: The layer after the last one.
+            bucket: How many slots are attended over.
+            hidden: Hidden states ``(1, N, d)``.
+            events: Recorded before the first layer and after each.
+        """
         stream = torch.cuda.current_stream(self.device)
         step = self.step_at(self._start + self._offsets[hidden.shape[1]], bucket)
         for event in events[:1]:
@@ -243,10 +284,10 @@ class CapturedModel(CompiledModel):
                 event.record(stream)
         return hidden
 
-    # -- after the layers --------------------------------------------------------------------------------------------
+    # -- after the layers --------------------
 
-    def read(self, work: Work, hidden: torch.Tensor, owner: object, name: str) -> list[Any]:
-        """Numbers that ``work`` makes of hidden (1, n, d), by one graph and one read; see `SegmentedModel.read`."""
+    def read(self, work: Computation, hidden: torch.Tensor, owner: object, name: str) -> list[Any]:
+        """Return numbers by one graph and one read; see `SegmentedModel.read`."""
         n = hidden.shape[1]
         if n > SIZES[-1]:
             return super().read(work, hidden, owner, name)
@@ -257,6 +298,7 @@ class CapturedModel(CompiledModel):
         return super().read(work, hidden, owner, name) if found is None else found.read(given)[:n]
 
     def _tail_of(self, what: str, hidden: torch.Tensor) -> torch.Tensor | None:
+        """Return what follows the layers by its graph, or by the compiled function."""
         n = hidden.shape[1]
         if self._within or n > SIZES[-1]:
             return super()._tail_of(what, hidden)
@@ -265,6 +307,7 @@ class CapturedModel(CompiledModel):
         return super()._tail_of(what, hidden) if found is None else found.replay(given)[:, :n]
 
     def _uncaptured(self, what: str, hidden: torch.Tensor) -> torch.Tensor:
+        """Return what follows the layers, compiled where that is possible."""
         out = super()._tail_of(what, hidden)
         if out is not None:
             return out
@@ -276,54 +319,70 @@ class CapturedModel(CompiledModel):
             else SegmentedModel.unembed(self, hidden)
         )
 
-    # -- graphs ------------------------------------------------------------------------------------------------------
+    # -- graphs --------------------
 
     def _group(self, owner: object) -> Graphs:
-        """The graphs that live as long as ``owner``."""
+        """Return the graphs that live as long as ``owner``."""
         found = self._groups.get(owner)
         if found is None:
             found = self._groups[owner] = Graphs(pool=torch.cuda.graph_pool_handle())
         return found
 
     def _graph(
-        self, owner: object, key: Hashable, work: Work, example: torch.Tensor, what: str
+        self, owner: object, key: Hashable, work: Computation, example: torch.Tensor, what: str
     ) -> Capture | None:
-        """The graph of a piece of work, captured where there is none yet; None where it cannot be."""
+        """Return the graph of a computation, captured where needed; None where it cannot be."""
         return self._made(owner, key, partial(self._capture, owner, work, example), what, "any")
 
     def _made(
         self, owner: object, key: Hashable, make: Callable[[], Capture], what: str, kind: str
     ) -> Capture | None:
-        """A graph of this kind (of `_THEN`), made where there is none yet; None where it cannot be: the first that fails is the last one tried."""
+        """Return a graph, made where there is none yet; None where it cannot be.
+
+        The first graph of a kind that fails is the last one of it that is tried.
+
+        Args:
+            owner: The graph lives as long as it.
+            key: Tells it from the owner's other graphs.
+            make: Makes it.
+            what: What is captured, for the message.
+            kind: A key of `_THEN`.
+        """
         held = self._group(owner).held
         if key not in held and self.capturing and kind not in self._ended:
             try:
                 held[key] = make()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 -- whatever it is, it becomes a fallback
                 self._ended.add(kind)
                 self.capturing = kind != "any"
                 # a broken capture may leave the pool as if it were still under way
                 self._group(owner).pool = torch.cuda.graph_pool_handle()
                 self.fall_back(
-                    f"{what} of {self.name} could not be captured as a CUDA graph ({reason_of(error)}): {_THEN[kind]}"
+                    f"{what} of {self.name} could not be captured as a CUDA graph "
+                    f"({reason_of(error)}): {_THEN[kind]}"
                 )
         return held.get(key)
 
-    def _capture(self, owner: object, work: Work, example: torch.Tensor) -> Capture:
-        """What is called within the work is part of this graph, and replays none of its own."""
+    def _capture(self, owner: object, work: Computation, example: torch.Tensor) -> Capture:
+        """Capture a computation, within which no other graph is replayed."""
         self._within = True
         try:
-            return captured(work, example, pool=self._group(owner).pool, side=self._side)
+            return capture(work, example, pool=self._group(owner).pool, side=self._side)
         finally:
             self._within = False
 
 
 _THEN = {
-    "any": "this and all that is not captured yet runs without; where memory ran out, ask for fewer tokens or shorter prompts",
+    "any": "this and all that is not captured yet runs without; where memory ran out, ask for "
+    "fewer tokens or shorter prompts",
     "timed": "from here on layers are timed in graphs of single layers, with events between them",
-    "read": "from here on what follows the layers is several graphs, and what lies between them runs without",
+    "read": "from here on what follows the layers is several graphs, and what lies between them "
+    "runs without",
 }
-"""What is done where graphs of a kind cannot be captured: those with events in them, those whose output is read at once, all."""
+"""What is done where graphs of a kind cannot be captured.
+
+The kinds: all graphs, those with events in them, those whose output is read at once.
+"""
 
 
 def _named(first: int, last: int) -> str:

@@ -1,4 +1,4 @@
-"""Work captured as a CUDA graph, plain or with events within it, and the graphs that share a memory pool."""
+"""Computations captured as CUDA graphs, plain or with events within them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ import torch
 
 from adadecode.engine.runtime.timer import Clock
 
-Work = Callable[[torch.Tensor], torch.Tensor]
+Computation = Callable[[torch.Tensor], torch.Tensor]
+"""Takes a tensor and returns another."""
 
 
 @dataclass(kw_only=True, eq=False)
 class Capture:
-    """One CUDA graph. given, out: its input and output, outside the graphs' memory pool. taken: bytes that the pool grew by. host: where ``read`` puts the output."""
+    """One CUDA graph.
+
+    Attributes:
+        graph: The graph.
+        given: Its input, outside the graphs' memory pool.
+        out: Its output, outside the pool too.
+        taken: Bytes that the pool grew by.
+        host: Where ``read`` puts the output.
+    """
 
     graph: Any
     given: torch.Tensor
@@ -26,13 +35,13 @@ class Capture:
     host: torch.Tensor | None = None
 
     def replay(self, given: torch.Tensor) -> torch.Tensor:
-        """Its output for this input: a copy, since the next replay overwrites it."""
+        """Return the output for this input, as a copy, because the next replay overwrites it."""
         self.given.copy_(given)
         self.graph.replay()
         return self.out.clone()
 
     def read(self, given: torch.Tensor) -> list[Any]:
-        """Its output for this input, as numbers. Waits for the device once."""
+        """Return the output for this input as numbers, waiting for the device once."""
         if self.host is None:
             self.host = torch.empty(
                 self.out.shape, dtype=self.out.dtype, pin_memory=self.out.is_cuda
@@ -47,14 +56,24 @@ class Capture:
 
 @dataclass(kw_only=True, eq=False)
 class TimedCapture(Capture):
-    """One with events within it. clock: whose marks the next replay overwrites."""
+    """A CUDA graph with events within it.
+
+    Attributes:
+        events: The events, in order.
+        clock: The clock whose marks the next replay overwrites.
+    """
 
     events: Sequence[Any]
     clock: Clock | None = None
 
     @classmethod
     def of(cls, made: Capture, events: Sequence[Any]) -> TimedCapture:
-        """From one with these events, tried: raises whatever refuses to tell their times."""
+        """Return a capture with these events, after a trial.
+
+        Raises:
+            RuntimeError: The events do not come in order.
+            Exception: Whatever else refuses to give their times.
+        """
         made.graph.replay()
         torch.cuda.synchronize(made.given.device)
         times = [a.elapsed_time(b) for a, b in pairwise(events)]
@@ -65,7 +84,7 @@ class TimedCapture(Capture):
         )
 
     def timed(self, given: torch.Tensor, clock: Clock) -> torch.Tensor:
-        """Its output for this input; its events are the clock's next marks."""
+        """Return the output for this input; its events are the clock's next marks."""
         if self.clock is not None:
             self.clock.settle()
         out = self.replay(given)
@@ -83,12 +102,22 @@ class Graphs:
 
     @property
     def nbytes(self) -> int:
-        """What the pool holds."""
+        """Bytes that the pool holds."""
         return sum(made.taken for made in self.held.values())
 
 
-def captured(work: Work, example: torch.Tensor, *, pool: Any, side: Any) -> Capture:
-    """The graph of a piece of work on inputs like ``example``, which is done twice before. side: the stream it is done in. Raises whatever a capture meets."""
+def capture(work: Computation, example: torch.Tensor, *, pool: Any, side: Any) -> Capture:
+    """Capture a computation, which is done twice before.
+
+    Args:
+        work: The computation.
+        example: An input like those to come.
+        pool: The memory pool.
+        side: The stream it is done in.
+
+    Raises:
+        Exception: Whatever a capture meets.
+    """
     device = example.device
     given = example.clone()
     side.wait_stream(torch.cuda.current_stream(device))
@@ -115,17 +144,18 @@ def captured(work: Work, example: torch.Tensor, *, pool: Any, side: Any) -> Capt
             taken = torch.cuda.memory_reserved(device) - before
     except Exception:
         if failed:
-            raise failed[0]
+            raise failed[0] from None
         raise
     return Capture(graph=graph, given=given, out=out, taken=taken)
 
 
 @contextmanager
 def _own_workspaces() -> Iterator[None]:
-    """Within: matrix products make their workspaces anew, so that a graph's lies in its own pool.
+    """Make matrix products make their workspaces anew, so that a graph's lies in its own pool.
 
-    One made before would be baked into the graph and belong to nobody that the graph keeps alive: torch frees them all where its own compiler captures graphs,
-    and one stream's where a graph of it goes.
+    One made before would be baked into the graph and belong to nobody that the graph keeps alive:
+    torch frees them all where its own compiler captures graphs, and one stream's where a graph of
+    it goes.
     """
     clear: Callable[[], None] = getattr(
         torch._C, "_cuda_clearCublasWorkspaces", lambda: None

@@ -1,4 +1,4 @@
-"""Arguments of the layers at some positions, cut from those that were recorded for all positions."""
+"""Arguments of layers at some positions, cut from those recorded for all positions."""
 
 from __future__ import annotations
 

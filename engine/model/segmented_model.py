@@ -69,7 +69,7 @@ class SegmentedModel(ModelAnatomy):
             device: held / self.kv.capacity for device, held in _bytes_by_device(self.kv).items()
         }
 
-    # -- room for positions ----------------------------------------------------------------------
+    # -- room for positions --------------------
 
     def allocate(self, capacity: int) -> None:
         """Make room for ``capacity`` positions.
@@ -250,7 +250,7 @@ class SegmentedModel(ModelAnatomy):
         return torch.cat(got)
 
     def _check_windows(self) -> None:
-        """Raise UnsupportedModel where a layer slides and its attention was not given the window."""
+        """Raise UnsupportedModel where a layer's window is hidden from its attention."""
         types = getattr(self.config, "layer_types", None) or []
         slides = getattr(self.config, "use_sliding_window", not types) and getattr(
             self.config, "sliding_window", None
@@ -265,7 +265,7 @@ class SegmentedModel(ModelAnatomy):
                 "its layers see only a window of the text, which their attention is not given"
             )
 
-    # -- the parts -------------------------------------------------------------------------------
+    # -- the parts --------------------
 
     @contextmanager
     def session(self) -> Iterator[None]:

@@ -1,9 +1,10 @@
-"""Segments in static shapes: what a CUDA graph captures and a compiler compiles, and the same path without either.
+"""Segments in static shapes: what a CUDA graph captures and a compiler compiles, or runs eagerly.
 
-A batch of n <= 8 tokens is padded to 1, 2, 4 or 8 rows. Positions come as tensors: keys and values are written by index, layer arguments gathered by
-index, and every row attends over one length bucket under a mask made from the positions. Padding rows write into slots beyond the batch, which
-causality hides and later tokens overwrite before reading; the buffers have spare slots, so that they may do so at the very end. Prompts and larger
-batches run eagerly, the latter with a message.
+A batch of n <= 8 tokens is padded to 1, 2, 4 or 8 rows. Positions come as tensors: keys and values
+are written by index, layer arguments gathered by index, and every row attends over one length
+bucket under a mask made from the positions. Padding rows write into slots beyond the batch, which
+causality hides and later tokens overwrite before reading. The buffers have spare slots, so that
+they may do so at the very end. Prompts and larger batches run eagerly, the latter with a message.
 """
 
 from __future__ import annotations
@@ -12,145 +13,37 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch.nn import functional as F
-from torch.utils import _pytree as pytree
 from transformers import AttentionInterface, PreTrainedModel
 
 from adadecode.engine.model.attention import KeyValues, attend_packed, implemented
+from adadecode.engine.model.padding import SIZES, SPARE, bucket_of, padded
 from adadecode.engine.model.segmented_model import Follow, Room, SegmentedModel
-from adadecode.engine.model.stand_in import Call
+from adadecode.engine.model.static_pass import LayerArguments, StaticPass
 from adadecode.engine.runtime.timer import Clock
-
-SIZES = (1, 2, 4, 8)
-"""Rows of a static pass."""
-SPARE = SIZES[-1] - 1
-"""Slots beyond the last position, for padding rows."""
 
 _NAME = "adadecode-static"
 
 
-def size_of(n: int) -> int:
-    """The rows that n <= 8 tokens are padded to."""
-    return next(size for size in SIZES if size >= n)
-
-
-def padded(hidden: torch.Tensor) -> torch.Tensor:
-    """Hidden (1, n, d), n <= 8, with as many rows as its pass has."""
-    n = hidden.shape[1]
-    return hidden if size_of(n) == n else F.pad(hidden, (0, 0, 0, size_of(n) - n))
-
-
-def bucket_of(stop: int, slots: int, *, doubling: bool) -> int:
-    """The slots that are attended over where the first ``stop`` are needed, of ``slots`` there are: a multiple of 64, or a power of two from 128 on."""
-    if doubling:
-        return min(slots, max(128, 1 << (stop - 1).bit_length()))
-    return min(slots, -(-stop // 64) * 64)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Step:
-    """One static pass.
-
-    slots (N,): where keys and values go. masks: by window, what is added to the scores of each row (N, bucket): 0 where it sees a slot, minus infinity
-    elsewhere; a bool mask would be made into one by every layer. leaves: the distinct tensors among the layers' arguments, at these positions. keys,
-    values: by layer (1, kv_heads, slots, head_dim).
-    """
-
-    slots: torch.Tensor
-    masks: dict[int | None, torch.Tensor]
-    leaves: Sequence[torch.Tensor]
-    keys: Sequence[torch.Tensor | None] | dict[int, torch.Tensor]
-    values: Sequence[torch.Tensor | None] | dict[int, torch.Tensor]
-    _repeated: dict[tuple[int | None, int, torch.dtype], torch.Tensor] = field(default_factory=dict)
-
-    @property
-    def bucket(self) -> int:
-        """Slots that are attended over."""
-        return next(iter(self.masks.values())).shape[-1]
-
-    def mask(self, window: int | None, groups: int, dtype: torch.dtype) -> torch.Tensor:
-        """The mask for query heads of this dtype packed by ``groups``: (groups * N, bucket), shared by the layers."""
-        found = self._repeated.get((window, groups, dtype))
-        if found is None:
-            found = self._repeated[window, groups, dtype] = (
-                self.masks[window].to(dtype).repeat(groups, 1)
-            )
-        return found
-
-
-@dataclass(frozen=True, eq=False)
-class Argument:
-    """Stands for a tensor among a layer's arguments: number ``index`` of the distinct ones."""
-
-    index: int
-
-
-class Arguments:
-    """The recorded layer arguments of one room, ready to be gathered by position."""
-
-    def __init__(self, calls: Sequence[Call], capacity: int) -> None:
-        self.tensors: list[torch.Tensor] = []
-        self.axes: list[list[int]] = []
-        numbers: dict[int, int] = {}
-        self.layers: list[Any] = []
-        seen: dict[tuple[int, ...], Any] = {}
-        for args, kwargs in calls:
-            key = (*map(id, args), *map(id, kwargs.values()))
-            if key not in seen:
-                leaves, spec = pytree.tree_flatten((args, kwargs))
-                for at, leaf in enumerate(leaves):
-                    if isinstance(leaf, torch.Tensor):
-                        if id(leaf) not in numbers:
-                            numbers[id(leaf)] = len(self.tensors)
-                            self.tensors.append(leaf)
-                            self.axes.append(
-                                [axis for axis, size in enumerate(leaf.shape) if size == capacity]
-                            )
-                        leaves[at] = Argument(numbers[id(leaf)])
-                seen[key] = (leaves, spec)
-            self.layers.append(seen[key])
-
-    def gather(self, positions: torch.Tensor) -> list[torch.Tensor]:
-        """The distinct tensors at these positions (N,)."""
-        found = []
-        for tensor, axes in zip(self.tensors, self.axes, strict=True):
-            cut = tensor
-            for axis in axes:
-                cut = cut.index_select(axis, positions)
-            found.append(cut)
-        return found
-
-    def used(self, layer: int) -> list[int]:
-        """The numbers of the tensors that a layer is given, in order, each once."""
-        leaves, _ = self.layers[layer]
-        return list(dict.fromkeys(leaf.index for leaf in leaves if isinstance(leaf, Argument)))
-
-    def call(self, layer: int, gathered: Sequence[torch.Tensor] | dict[int, torch.Tensor]) -> Call:
-        """A layer's arguments, from what ``gather`` returned."""
-        leaves, spec = self.layers[layer]
-        return pytree.tree_unflatten(
-            [gathered[leaf.index] if isinstance(leaf, Argument) else leaf for leaf in leaves], spec
-        )
-
-
 class StaticModel(SegmentedModel):
-    """A causal LM taken apart whose decode steps have static shapes. Raises UnsupportedModel.
+    """A causal LM taken apart whose decode steps have static shapes.
 
-    fallbacks: each is told once as a warning.
+    Each of its ``fallbacks`` is a warning too, once.
+
+    Raises:
+        UnsupportedModel: The model cannot be taken apart exactly; the message names it.
     """
 
     doubling = False
-    """Whether buckets are few (powers of two): each is captured by itself."""
+    """Whether buckets are few (powers of two), because each is captured by itself."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.static = False
-        self._arguments_of: WeakKeyDictionary[KeyValues, Arguments] = WeakKeyDictionary()
-        self._latest: tuple[KeyValues, int, int, Step] | None = None
+        self._arguments_of: WeakKeyDictionary[KeyValues, LayerArguments] = WeakKeyDictionary()
+        self._latest: tuple[KeyValues, int, int, StaticPass] | None = None
         super().__init__(model)
         self._shapes = [
             None
@@ -171,20 +64,20 @@ class StaticModel(SegmentedModel):
         self.windows_seen = sorted(set(self.windows.values()), key=lambda w: w or 0)
 
     def fall_back(self, why: str) -> None:
-        """Tell once that something runs in another way than was asked for."""
+        """Warn once that something runs in another way than was asked for."""
         if why not in self.fallbacks:
             self.fallbacks.append(why)
             warnings.warn(why, stacklevel=2)
 
     def buffers(self, capacity: int) -> KeyValues:
-        """Keys and values of ``capacity`` positions, and spare slots for padding rows."""
+        """Return buffers of ``capacity`` positions, with spare slots for padding rows."""
         kv = super().buffers(capacity)
         if self.static:
             kv.reserve(self._shapes, SPARE)  # type: ignore[arg-type]
         return kv
 
     def detach(self) -> Room:
-        """Hand out the buffers and their arguments; the next ``allocate`` finds or makes others."""
+        """Hand out the room in use; the next ``allocate`` finds or makes another."""
         self.forget()
         return super().detach()
 
@@ -192,15 +85,15 @@ class StaticModel(SegmentedModel):
         """Drop the latest pass: positions, masks and gathered arguments."""
         self._latest = None
 
-    def arguments_of(self, kv: KeyValues) -> Arguments:
-        """The recorded arguments that belong to these buffers, which must be the present ones."""
+    def arguments_of(self, kv: KeyValues) -> LayerArguments:
+        """Return the recorded arguments that belong to these buffers, those in use."""
         found = self._arguments_of.get(kv)
         if found is None:
-            found = self._arguments_of[kv] = Arguments(self._calls, kv.capacity)
+            found = self._arguments_of[kv] = LayerArguments(self._calls, kv.capacity)
         return found
 
-    def step(self, start: int, size: int) -> Step:
-        """The pass over positions [start, start + size)."""
+    def step(self, start: int, size: int) -> StaticPass:
+        """Return the pass over positions [start, start + size)."""
         kv, latest = self.kv, self._latest
         if latest is not None and latest[0] is kv and latest[1:3] == (start, size):
             return latest[3]
@@ -209,8 +102,8 @@ class StaticModel(SegmentedModel):
         self._latest = (kv, start, size, made)
         return made
 
-    def step_at(self, slots: torch.Tensor, bucket: int) -> Step:
-        """The pass over the positions ``slots`` (N,), a tensor, attending over ``bucket`` slots."""
+    def step_at(self, slots: torch.Tensor, bucket: int) -> StaticPass:
+        """Return the pass over positions ``(N,)`` that attends over ``bucket`` slots."""
         kv = self.kv
         seen = torch.arange(bucket, device=slots.device)[None]
         query = slots[:, None]
@@ -221,10 +114,13 @@ class StaticModel(SegmentedModel):
         }
         masks = {window: _additive(mask, self.dtype) for window, mask in visible.items()}
         leaves = self.arguments_of(kv).gather(slots.clamp(max=kv.capacity - 1))
-        return Step(slots=slots, masks=masks, leaves=leaves, keys=kv.keys, values=kv.values)
+        return StaticPass(slots=slots, masks=masks, leaves=leaves, keys=kv.keys, values=kv.values)
 
     def prepare(self, segments: Sequence[tuple[int, int]], longest: int, follow: Follow) -> None:
-        """Run these segments and what follows them once at every size and, where that matters, bucket. There must be room; slots are overwritten."""
+        """Run segments and what follows them once at every size and, where that matters, bucket.
+
+        Slots are overwritten. Arguments are those of `SegmentedModel.prepare`.
+        """
         if not self.static:
             return
         passes = {
@@ -239,7 +135,10 @@ class StaticModel(SegmentedModel):
                     follow(last, self.run(first, last, hidden, stop - size))
 
     def _stops(self, longest: int, size: int) -> list[int]:
-        """Where passes of so many rows end at the latest, padding rows beyond ``longest`` included, and in every shorter bucket."""
+        """Return where passes of ``size`` rows end at the latest, in every bucket.
+
+        Padding rows that lie beyond ``longest`` are included.
+        """
         last = longest + max(
             0, size // 2 - 1
         )  # size // 2 + 1 tokens are the fewest that are padded to it
@@ -252,12 +151,16 @@ class StaticModel(SegmentedModel):
     def run(
         self, first: int, last: int, hidden: torch.Tensor, start: int, clock: Clock | None = None
     ) -> torch.Tensor:
-        """Layers [first, last) on hidden (1, n, d) of positions start.. ; a start of 0 is a prompt's, and runs eagerly."""
+        """Run layers [first, last); see `SegmentedModel.run`.
+
+        A start of 0 is a prompt's: it runs eagerly.
+        """
         n = hidden.shape[1]
         if not self.static or start == 0 or n > SIZES[-1]:
             if self.static and start > 0:
                 self.fall_back(
-                    f"batches of more than {SIZES[-1]} tokens of {self.name} run eagerly, their layers and what follows them: a cap of"
+                    f"batches of more than {SIZES[-1]} tokens of {self.name} run eagerly, their "
+                    "layers and what follows them: a cap of"
                     f" {SIZES[-1] - 1} drafts or less has none"
                 )
             return super().run(first, last, hidden, start, clock)
@@ -267,7 +170,7 @@ class StaticModel(SegmentedModel):
     def run_padded(
         self, first: int, last: int, hidden: torch.Tensor, start: int, clock: Clock | None
     ) -> torch.Tensor:
-        """Layers [first, last) on hidden (1, N, d), N one of SIZES."""
+        """Run layers [first, last) on hidden states ``(1, N, d)``, N one of `SIZES`."""
         step = self.step(start, hidden.shape[1])
         if clock is not None:
             clock.mark()
@@ -277,31 +180,31 @@ class StaticModel(SegmentedModel):
                 clock.mark()
         return hidden
 
-    def layer(self, index: int, hidden: torch.Tensor, step: Step) -> torch.Tensor:
-        """One layer on hidden (1, N, d)."""
+    def layer(self, index: int, hidden: torch.Tensor, step: StaticPass) -> torch.Tensor:
+        """Run one layer on hidden states ``(1, N, d)``."""
         args, kwargs = self.arguments_of(self.kv).call(index, step.leaves)
         return self.call_layer(index, hidden, step, args, kwargs)
 
     def call_layer(
-        self, index: int, hidden: torch.Tensor, step: Step, args: Any, kwargs: Any
+        self, index: int, hidden: torch.Tensor, step: StaticPass, args: Any, kwargs: Any
     ) -> torch.Tensor:
-        """One layer as the model has it. Use within ``in_static_shapes``."""
+        """Run one layer as the model has it. Use it within ``in_static_shapes``."""
         with passing(step):
             out = self.layers[index](hidden, *args, **kwargs)
         return out[0] if isinstance(out, tuple) else out
 
 
 def _additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """0 where a bool mask holds, minus infinity elsewhere."""
+    """Return 0 where a boolean mask holds and minus infinity elsewhere."""
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -math.inf)
 
 
-_passing: list[Step] = []
+_passing: list[StaticPass] = []
 
 
 @contextmanager
-def passing(step: Step) -> Iterator[None]:
-    """Within: layers that are called compute this pass."""
+def passing(step: StaticPass) -> Iterator[None]:
+    """Let layers that are called compute this pass."""
     _passing.append(step)
     try:
         yield
@@ -311,7 +214,7 @@ def passing(step: Step) -> Iterator[None]:
 
 @contextmanager
 def in_static_shapes(config: Any) -> Iterator[None]:
-    """Within: the layers of a model with this configuration attend in static shapes."""
+    """Let the layers of models with this configuration attend in static shapes."""
     with implemented(config, _NAME):
         yield
 
@@ -329,7 +232,13 @@ def attend_static(
     s_aux: torch.Tensor | None = None,
     **unused: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of one static pass. query (1, heads, N, d), key and value (1, kv_heads, N, d); returns (1, N, heads, d)."""
+    """Attend in one static pass.
+
+    Arguments are those of `adadecode.engine.model.attention.attend`.
+
+    Returns:
+        The output, shape ``(1, N, heads, d)``, and no weights.
+    """
     step, layer = _passing[-1], int(module.layer_idx)  # type: ignore[arg-type]
     keys, values = step.keys[layer], step.values[layer]
     assert keys is not None

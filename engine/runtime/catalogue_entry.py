@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from adadecode.engine.runtime.device_benchmark import BEYOND_CACHE, BYTES, FLOPS, Bench, Place
+from adadecode.engine.runtime.device_benchmark import BEYOND_CACHE, BYTES, FLOPS, Bench, BenchmarkDevice
 from adadecode.profiles.catalog.devices import Device, read_devices
 from adadecode.profiles.errors import DeviceError
 
@@ -23,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class DatasheetFigures:
     """What the user knows from a datasheet: bytes/s, FLOP/s by dtype, watts, GiB as marketed; None and absent where not. datasheet: its source."""
 
     bandwidth: float | None = None
@@ -61,7 +61,7 @@ def fastest(benches: Iterable[Bench]) -> dict[str, Bench]:
     return best
 
 
-def entry(name: str, place: Place, benches: Sequence[Bench], given: Given) -> str:
+def entry(name: str, place: BenchmarkDevice, benches: Sequence[Bench], given: DatasheetFigures) -> str:
     """The TOML text. Where the datasheet's figure is not given, the measured one stands for it, and ``datasheet`` says so."""
     best = fastest(benches)
     matmuls = {what: bench for what, bench in best.items() if bench.unit == FLOPS}
@@ -89,7 +89,7 @@ def entry(name: str, place: Place, benches: Sequence[Bench], given: Given) -> st
     return "\n".join(lines) + "\n"
 
 
-def doubtful(benches: Sequence[Bench], given: Given) -> list[str]:
+def doubtful_peaks(benches: Sequence[Bench], given: DatasheetFigures) -> list[str]:
     """Dtypes whose given peak is so far above what was measured that it is likely to be the one with sparsity; FP32 has none."""
     best = fastest(benches)
     asked = [dtype for dtype in given.peaks if dtype != "fp32" and dtype in best]
@@ -116,7 +116,7 @@ def write_entry(text: str, name: str, out: Path) -> Device:
     return device
 
 
-def _origin(place: Place, given: Given, measured: Sequence[str]) -> str:
+def _origin(place: BenchmarkDevice, given: DatasheetFigures, measured: Sequence[str]) -> str:
     """Where the datasheet's figures are from, and which are none."""
     words = (
         [given.datasheet]
@@ -139,7 +139,7 @@ def _origin(place: Place, given: Given, measured: Sequence[str]) -> str:
     return "; ".join([*words, f"memory {memory}"])
 
 
-def _measured(place: Place, bench: Bench) -> str:
+def _measured(place: BenchmarkDevice, bench: Bench) -> str:
     """A figure with how it came about."""
     threads = (
         f", {(n := torch.get_num_threads())} thread{'s' if n > 1 else ''}"

@@ -46,7 +46,7 @@ DTYPES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class BenchmarkDevice:
     """Where to measure. cache_bytes: the last-level cache, all of them together, None where unknown. free_bytes: of memory, now."""
 
     device: torch.device
@@ -83,16 +83,16 @@ class Bench:
         return (max(self.rates) - min(self.rates)) / self.median
 
 
-def find_place(name: str) -> Place:
+def find_device(name: str) -> BenchmarkDevice:
     """The device of this name: auto (a GPU where there is one), cpu, cuda or cuda:N. Raises InputError."""
     device = torch_device(name)
     return _cpu() if device.type == "cpu" else _gpu(device)
 
 
-def _gpu(device: torch.device) -> Place:
+def _gpu(device: torch.device) -> BenchmarkDevice:
     properties = torch.cuda.get_device_properties(device)
     free, total = torch.cuda.mem_get_info(device)
-    return Place(
+    return BenchmarkDevice(
         device=device,
         title=properties.name,
         memory_bytes=total,
@@ -101,7 +101,7 @@ def _gpu(device: torch.device) -> Place:
     )
 
 
-def _cpu() -> Place:
+def _cpu() -> BenchmarkDevice:
     host = describe_host()
     free = free_memory()
     if host["memory_bytes"] is None or free is None:
@@ -110,7 +110,7 @@ def _cpu() -> Place:
         )
     last = max((cache["level"] for cache in host["caches"]), default=0)
     caches = [cache["bytes"] * cache["count"] for cache in host["caches"] if cache["level"] == last]
-    return Place(
+    return BenchmarkDevice(
         device=torch.device("cpu"),
         title=host["cpu"] or host["architecture"],
         memory_bytes=host["memory_bytes"],
@@ -119,7 +119,7 @@ def _cpu() -> Place:
     )
 
 
-def array_size(place: Place, wanted: int | None = None) -> int:
+def array_size(place: BenchmarkDevice, wanted: int | None = None) -> int:
     """Bytes of one array of the bandwidth benchmarks, three of which are held at once; ``wanted`` where given.
 
     Far beyond the caches, and within what may be taken. Raises DeviceError where that cannot be had.
@@ -134,7 +134,7 @@ def array_size(place: Place, wanted: int | None = None) -> int:
     return size
 
 
-def bandwidth_benches(place: Place, size: int) -> list[Bench]:
+def bandwidth_benches(place: BenchmarkDevice, size: int) -> list[Bench]:
     """Read, copy and triad (a = b + s c) of FP32 arrays of ``size`` bytes. Bytes are counted as STREAM does: what the program reads and writes."""
     n, device = max(1, size // 4), place.device
 
@@ -160,7 +160,7 @@ def bandwidth_benches(place: Place, size: int) -> list[Bench]:
     ]
 
 
-def matmul_benches(place: Place, dtype: str, sizes: Sequence[int]) -> list[Bench]:
+def matmul_benches(place: BenchmarkDevice, dtype: str, sizes: Sequence[int]) -> list[Bench]:
     """Square matmuls of these sizes, random numbers, as far as memory and `LONGEST_LAP_S` allow. Raises RuntimeError where torch has none for the dtype."""
 
     def bench(n: int) -> Bench:
@@ -200,7 +200,7 @@ def _matmul(device: torch.device, dtype: str, n: int) -> Lap:
     return partial(torch.mm, left, right, out=torch.empty(n, n, dtype=kind, device=device))
 
 
-def usual_dtypes(place: Place) -> tuple[str, ...]:
+def usual_dtypes(place: BenchmarkDevice) -> tuple[str, ...]:
     """What is worth measuring there: 8-bit types on a GPU alone, and on one BF16 only where the hardware has it."""
     if place.device.type == "cpu":
         return ("fp32", "fp16", "bf16")
@@ -210,7 +210,7 @@ def usual_dtypes(place: Place) -> tuple[str, ...]:
 
 
 def measure(
-    place: Place, benches: Sequence[Bench], repeats: int, tick: Callable[[], None] = lambda: None
+    place: BenchmarkDevice, benches: Sequence[Bench], repeats: int, tick: Callable[[], None] = lambda: None
 ) -> None:
     """Run every benchmark ``repeats`` times in turn, so that what disturbs the machine disturbs all of them; the rates go into each.
 

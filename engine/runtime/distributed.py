@@ -105,7 +105,7 @@ def leave() -> None:
         distributed.destroy_process_group()
 
 
-def decided(work: Callable[[], T]) -> T:
+def decide_together(work: Callable[[], T]) -> T:
     """What the first process finds, in all of them. All must ask.
 
     Where it fails, it raises its own error, whatever that is, and the others an InputError that says the same: nobody is left waiting.

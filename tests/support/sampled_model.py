@@ -13,7 +13,7 @@ import torch
 from scipy import stats
 from transformers import PreTrainedModel
 
-from adadecode.engine.decoding.sampling import Sampler, Sampling, draw, judge
+from adadecode.engine.decoding.sampling import Sampler, Sampling, draw, rejection_sample
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.sim.core.design import Design
@@ -162,7 +162,7 @@ class Decodes:
         def verify(p: torch.Tensor, q: torch.Tensor, drafts: Text, n: float) -> Split:
             uniform = torch.from_numpy(random.random((int(n), len(drafts) + 1)))
             rows = torch.tensor(drafts, dtype=torch.long).expand(int(n), len(drafts))
-            both = judge(p.expand(int(n), *p.shape), q.expand(int(n), *q.shape), rows, uniform)
+            both = rejection_sample(p.expand(int(n), *p.shape), q.expand(int(n), *q.shape), rows, uniform)
             yield from Counter(
                 starmap(Verdict, zip(*(x.tolist() for x in both), strict=True))
             ).items()

@@ -20,12 +20,12 @@ from adadecode.engine.baselines import generate
 from adadecode.engine.baselines.factory import DraftModel, make_baselines
 from adadecode.engine.baselines.generate import (
     FirstStep,
-    Generated,
-    Ours,
-    Timed,
+    GenerateBaseline,
+    DesignBaseline,
+    TimedRun,
     attempt,
     n_same,
-    static_cache,
+    static_cache_baseline,
 )
 from adadecode.engine.cli.profile import app
 from adadecode.engine.cli.tables import baseline_tables
@@ -33,9 +33,9 @@ from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling import baseline_runs
-from adadecode.engine.profiling.piece_store import Parts
+from adadecode.engine.profiling.piece_store import PieceStore
 from adadecode.engine.profiling.plan import RecordingPlan
-from adadecode.engine.profiling.recorder import Recorder, piece_name, record
+from adadecode.engine.profiling.recorder import Recorder, piece_name, record_plan
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.core.design import Design
@@ -84,7 +84,7 @@ def text(decoder: AdaDecoder) -> list[int]:
     return greedy_text(decoder.parts.model, PROMPT, NEW, eos=sorted(decoder.eos))
 
 
-# -- their texts and their times -------------------------------------------------------------------------------------------
+# -- their texts and their times --------------------
 
 
 @pytest.mark.parametrize("name", ["generate", "lookup:10", "early-exit:1", "early-exit:4", "draft"])
@@ -106,7 +106,7 @@ def test_our_designs_run_in_the_same_harness(
     decoder: AdaDecoder, text: list[int], design: Design
 ) -> None:
     """They give one token in the first step."""
-    done = Ours(decoder=decoder, design=design).run(PROMPT, NEW)
+    done = DesignBaseline(decoder=decoder, design=design).run(PROMPT, NEW)
     assert (done.tokens, done.n_first) == (text, 1)
 
 
@@ -145,7 +145,7 @@ def test_a_failing_drafter_is_told_and_leaves_the_model_whole() -> None:
 def test_a_compiled_baseline_tells_compilation_apart(text: list[int]) -> None:
     """The run that is timed compiled nothing; a second call has nothing left to compile."""
     own = decoding(tiny_model("llama", torch.float32))
-    static = static_cache(own, 32, backend="eager")
+    static = static_cache_baseline(own, 32, backend="eager")
     first, second = static.run(PROMPT, NEW), static.run(PROMPT, NEW)
     assert first.tokens == second.tokens == text
     assert first.compile_s > 0 == second.compile_s
@@ -153,12 +153,12 @@ def test_a_compiled_baseline_tells_compilation_apart(text: list[int]) -> None:
 
 def uncompiled(
     monkeypatch: pytest.MonkeyPatch, decoder: AdaDecoder, seconds: list[float]
-) -> generate.Static:
+) -> generate.StaticCacheBaseline:
     """Runs as transformers does where it compiles, without the wait; compiling is said to take these seconds, run by run, then none."""
     clock = accumulate(chain.from_iterable((0.0, spent) for spent in chain(seconds, repeat(0.0))))
     monkeypatch.setattr(generate, "compiling_seconds", lambda: next(clock))
     monkeypatch.setattr(decoder.parts.model, "_compiled_call", None, raising=False)
-    static = static_cache(decoder, 32)
+    static = static_cache_baseline(decoder, 32)
     static.options["compile_config"]._compile_all_devices = False
     return static
 
@@ -201,7 +201,7 @@ def test_two_runs_after_compiling_are_not_counted(
 
 
 def test_a_static_cache_tells_how_it_is_kept(decoder: AdaDecoder) -> None:
-    told = static_cache(decoder, 32).about()
+    told = static_cache_baseline(decoder, 32).about()
     assert (told["cache"], told["max_cache_len"]) == (
         "one StaticCache, emptied before each run",
         32,
@@ -211,13 +211,13 @@ def test_a_static_cache_tells_how_it_is_kept(decoder: AdaDecoder) -> None:
 
 def test_a_text_that_a_static_cache_cannot_hold_is_told(decoder: AdaDecoder) -> None:
     """Before anything is run."""
-    assert "a static cache of 20 positions" in str(attempt(static_cache(decoder, 20), PROMPT, NEW))
+    assert "a static cache of 20 positions" in str(attempt(static_cache_baseline(decoder, 20), PROMPT, NEW))
 
 
-class Full(Generated):
+class Full(GenerateBaseline):
     """Runs out of memory."""
 
-    def run(self, ids: torch.Tensor, max_new_tokens: int) -> Timed:
+    def run(self, ids: torch.Tensor, max_new_tokens: int) -> TimedRun:
         raise RuntimeError("CUDA error: out of memory")
 
 
@@ -226,15 +226,15 @@ def test_memory_that_runs_out_is_no_result(decoder: AdaDecoder, tmp_path: Path) 
     plan, out = plan_of(), tmp_path / "p"
     full = Full(name="lookup:10", model=decoder.parts.model, eos=decoder.eos)
     with pytest.raises(RuntimeError, match="out of memory"):
-        record(
+        record_plan(
             decoder,
             plan,
             out,
             resume=False,
             baselines=(*make_baselines("generate", decoder, longest=32), full),
         )
-    assert Parts(out).has(piece_name("trace", "0001"))
-    assert not Parts(out).has(piece_name("baselines", "0000"))
+    assert PieceStore(out).has(piece_name("trace", "0001"))
+    assert not PieceStore(out).has(piece_name("baselines", "0000"))
 
 
 def test_what_fails_in_our_own_design_is_raised(
@@ -247,12 +247,12 @@ def test_what_fails_in_our_own_design_is_raised(
 
     monkeypatch.setattr(AdaDecoder, "start", failing)
     with pytest.raises(ValueError, match="a fault"):
-        attempt(Ours(decoder=decoder, design=DESIGNS[0]), PROMPT, NEW)
+        attempt(DesignBaseline(decoder=decoder, design=DESIGNS[0]), PROMPT, NEW)
 
 
 def test_a_model_that_is_not_compiled_is_told(decoder: AdaDecoder) -> None:
     """transformers goes on without compiling, with no more than a warning."""
-    static = static_cache(decoder, 32)
+    static = static_cache_baseline(decoder, 32)
     static.options["compile_config"]._compile_all_devices = False
     assert "without compiling" in str(attempt(static, PROMPT, NEW))
 
@@ -264,7 +264,7 @@ def test_a_model_that_compiles_in_every_run_is_told(
     clock = iter(range(100))
     monkeypatch.setattr(generate, "compiling_seconds", lambda: float(next(clock)))
     monkeypatch.setattr(decoder.parts.model, "_compiled_call", None, raising=False)
-    static = static_cache(decoder, 32)
+    static = static_cache_baseline(decoder, 32)
     static.options["compile_config"]._compile_all_devices = False
     assert "compiled anew in each of 4 runs" in str(attempt(static, PROMPT, NEW))
 
@@ -286,7 +286,7 @@ def test_prefill_and_decode_are_told_apart_by_the_clock(
     """Begin, first step, end: no other moment counts."""
     clock = iter([10.0, 11.5, 15.0])
     monkeypatch.setattr(generate, "synchronized_now", lambda _device: next(clock))
-    done = Generated(name="generate", model=decoder.parts.model, eos=decoder.eos).run(PROMPT, 4)
+    done = GenerateBaseline(name="generate", model=decoder.parts.model, eos=decoder.eos).run(PROMPT, 4)
     assert (done.prefill_s, done.decode_s, done.n_first) == (1.5, 3.5, 1)
 
 
@@ -316,7 +316,7 @@ def test_tokens_until_the_first_difference(tokens: list[int], same: int) -> None
     assert n_same(tokens, [1, 2, 3]) == same
 
 
-# -- naming them ----------------------------------------------------------------------------------------------------------
+# -- naming them --------------------
 
 
 def test_all_names_every_baseline(decoder: AdaDecoder) -> None:
@@ -375,7 +375,7 @@ def test_a_draft_model_that_generate_does_not_go_with_is_refused(decoder: AdaDec
         make_baselines("draft", decoder, longest=32, draft=drafter(vocab_size=150))
 
 
-# -- recording them --------------------------------------------------------------------------------------------------------
+# -- recording them --------------------
 
 
 def plan_of(settings: dict[str, Any] | None = None) -> RecordingPlan:
@@ -395,8 +395,8 @@ def plan_of(settings: dict[str, Any] | None = None) -> RecordingPlan:
     )
 
 
-def beside(decoder: AdaDecoder) -> tuple[Generated, ...]:
-    broken = Generated(
+def beside(decoder: AdaDecoder) -> tuple[GenerateBaseline, ...]:
+    broken = GenerateBaseline(
         name="broken", model=decoder.parts.model, eos=decoder.eos, options={"no_such_option": 1}
     )
     return (*make_baselines("lookup,early-exit:2", decoder, longest=32), broken)
@@ -404,7 +404,7 @@ def beside(decoder: AdaDecoder) -> tuple[Generated, ...]:
 
 @pytest.fixture(scope="module")
 def recorded(decoder: AdaDecoder, tmp_path_factory: pytest.TempPathFactory) -> Profile:
-    return record(
+    return record_plan(
         decoder,
         plan_of(),
         tmp_path_factory.mktemp("beside") / "p",
@@ -447,11 +447,11 @@ def test_an_interrupted_recording_resumes_with_its_baselines(
     """Everything but the seconds is as without the interruption."""
     plan = plan_of()
     steps = Recorder(
-        decoder, plan, Parts.open(tmp_path / "p", plan.settings, resume=False), beside(decoder)
+        decoder, plan, PieceStore.open(tmp_path / "p", plan.settings, resume=False), beside(decoder)
     ).run()
     for _ in range(6):
         next(steps)
-    again = record(decoder, plan, tmp_path / "p", resume=True, baselines=beside(decoder))
+    again = record_plan(decoder, plan, tmp_path / "p", resume=True, baselines=beside(decoder))
     whole, resumed = (profile.baselines.drop(columns=TIMINGS) for profile in (recorded, again))
     sort = ["name", "prompt", "repeat"]
     pd.testing.assert_frame_equal(
@@ -462,16 +462,16 @@ def test_an_interrupted_recording_resumes_with_its_baselines(
 def test_other_text_is_counted_until_it_differs(decoder: AdaDecoder) -> None:
     """A baseline that is not lossless."""
 
-    class Wrong(Generated):
-        def run(self, ids: torch.Tensor, max_new_tokens: int) -> Timed:
+    class Wrong(GenerateBaseline):
+        def run(self, ids: torch.Tensor, max_new_tokens: int) -> TimedRun:
             done = super().run(ids, max_new_tokens)
             done.tokens[5] += 1
             return done
 
-    plain = Generated(name="generate", model=decoder.parts.model, eos=decoder.eos)
+    plain = GenerateBaseline(name="generate", model=decoder.parts.model, eos=decoder.eos)
     wrong = Wrong(name="wrong", model=decoder.parts.model, eos=decoder.eos)
     fight = baseline_runs.Contest(
-        decoder, (plain, wrong), (), Recorder(decoder, plan_of(), Parts(Path("unused"))).meter
+        decoder, (plain, wrong), (), Recorder(decoder, plan_of(), PieceStore(Path("unused"))).meter
     )
     rows = {row["name"]: row for row in fight.check(0, PROMPT, NEW)}
     assert (rows["generate"]["exact"], rows["wrong"]["exact"], rows["wrong"]["n_same"]) == (
@@ -484,11 +484,11 @@ def test_other_text_is_counted_until_it_differs(decoder: AdaDecoder) -> None:
 
 def test_a_recording_says_if_generate_itself_fails(decoder: AdaDecoder, tmp_path: Path) -> None:
     """There is no text to hold anything against."""
-    broken = Generated(
+    broken = GenerateBaseline(
         name="generate", model=decoder.parts.model, eos=decoder.eos, options={"no_such_option": 1}
     )
     with pytest.raises(InputError, match="record without --baselines"):
-        record(decoder, plan_of(), tmp_path / "p", resume=False, baselines=(broken,))
+        record_plan(decoder, plan_of(), tmp_path / "p", resume=False, baselines=(broken,))
 
 
 def test_the_table_that_ends_a_recording_has_them(recorded: Profile) -> None:
@@ -503,7 +503,7 @@ def test_the_table_that_ends_a_recording_has_them(recorded: Profile) -> None:
     assert "broken did not run: " in str(table.caption)
 
 
-# -- the command ----------------------------------------------------------------------------------------------------------
+# -- the command --------------------
 
 
 @pytest.fixture(scope="module")
@@ -570,7 +570,7 @@ def test_a_resumed_recording_keeps_its_draft_model(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Parts, "write", stopping)
+        patch.setattr(PieceStore, "write", stopping)
         named = ["--baselines", "draft", "--draft-model", str(saved / "draft")]
         assert CliRunner().invoke(app, [*options(saved, tmp_path / "p"), *named]).exit_code == 130
     refused = CliRunner().invoke(
@@ -601,12 +601,12 @@ def test_bad_options_are_refused(
     assert not (tmp_path / "p").exists()
 
 
-# -- the benchmark --------------------------------------------------------------------------------------------------------
+# -- the benchmark --------------------
 
 
 def test_the_benchmark_compares_all_and_tells_failures(decoder: AdaDecoder) -> None:
     """Ratios are taken repeat by repeat; a method over itself is 1."""
-    ours = [Ours(decoder=decoder, design=design) for design in DESIGNS]
+    ours = [DesignBaseline(decoder=decoder, design=design) for design in DESIGNS]
     told = benchmark.compare(
         "d", [*beside(decoder), *ours], [(PROMPT, NEW), (random_prompt(5), NEW)], repeats=2
     )

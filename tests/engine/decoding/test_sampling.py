@@ -19,7 +19,7 @@ from transformers.generation.logits_process import (
 )
 
 from adadecode.engine.decoding.decoder import AdaDecoder
-from adadecode.engine.decoding.sampling import Greedy, Sampler, Sampling, draw, judge
+from adadecode.engine.decoding.sampling import Greedy, Sampler, Sampling, draw, rejection_sample
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.profiles.errors import SamplingError
 from adadecode.sim.core.design import Design
@@ -197,13 +197,13 @@ def test_drafts_are_judged_in_order(
     drafts: tuple[int, ...], uniform: tuple[float, ...], wanted: tuple[int, int]
 ) -> None:
     """By hand: the first that does not hold ends the round."""
-    accepted, token = judge(P, Q, torch.tensor(drafts), torch.tensor(uniform, dtype=torch.float64))
+    accepted, token = rejection_sample(P, Q, torch.tensor(drafts), torch.tensor(uniform, dtype=torch.float64))
     assert (int(accepted), int(token)) == wanted
 
 
 def test_a_draft_that_the_last_layer_never_says_does_not_hold() -> None:
     """Not even for the number 0."""
-    accepted, token = judge(
+    accepted, token = rejection_sample(
         P[2:],
         torch.tensor([[0.5, 0.5, 0.0]], dtype=torch.float64),
         torch.tensor([1]),
@@ -214,7 +214,7 @@ def test_a_draft_that_the_last_layer_never_says_does_not_hold() -> None:
 
 def test_equal_distributions_always_hold() -> None:
     """For the largest number too; nothing would be left to draw from."""
-    accepted, token = judge(
+    accepted, token = rejection_sample(
         P[:2], P[:1], torch.tensor([1]), torch.tensor([ALMOST_ONE, 0.0], dtype=torch.float64)
     )
     assert (int(accepted), int(token)) == (1, 0)
@@ -225,7 +225,7 @@ def test_a_draft_behind_the_last_row_is_judged_like_the_others(
     number: float, wanted: tuple[int, int]
 ) -> None:
     """Where it holds, it is the token itself; where not, the token is drawn from the rest of its row."""
-    accepted, token = judge(
+    accepted, token = rejection_sample(
         P[:2], Q, torch.tensor([0, 1]), torch.tensor([0.0, number, 0.0], dtype=torch.float64)
     )
     assert (int(accepted), int(token)) == wanted
@@ -412,5 +412,5 @@ def test_what_makes_no_sense_is_refused(
 
 
 def test_a_seed_without_a_temperature_is_refused() -> None:
-    with pytest.raises(SamplingError, match="a seed is of what is sampled"):
+    with pytest.raises(SamplingError, match="a seed belongs to a sampled text"):
         Sampling.of(seed=3)

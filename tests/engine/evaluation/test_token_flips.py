@@ -16,7 +16,7 @@ from adadecode.engine.cli.entry_points import flips_main, train_main
 from adadecode.engine.cli.tables import tables
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.evaluation import token_flips
-from adadecode.engine.evaluation.token_flips import EDGES, flip_report, judge
+from adadecode.engine.evaluation.token_flips import EDGES, flip_report, force_text
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.quantization import weight_config
 from adadecode.engine.model.segmented_model import SegmentedModel
@@ -80,7 +80,7 @@ def test_a_text_is_judged_by_what_the_model_says_there() -> None:
         )
     best = logs.topk(2).values
     for rows in (1, 3, 100):
-        judged = judge(parts, prompt, tokens, rows)
+        judged = force_text(parts, prompt, tokens, rows)
         assert judged.own.tolist() == logs.argmax(-1).tolist()
         np.testing.assert_allclose(judged.margin, best[:, 0] - best[:, 1], atol=1e-5)
         np.testing.assert_allclose(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,17 @@ from transformers import PreTrainedModel
 
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.hidden_states import Continuation
-from adadecode.engine.evaluation.head_coverage import Coverage, coverage
+from adadecode.engine.evaluation.head_coverage import HeadCoverage, measure_coverage
 from adadecode.engine.heads import int8
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.heads.heads_file import CONFIG
 from adadecode.engine.heads.int8 import Int8Matrix
 from adadecode.engine.heads.token_frequency import by_frequency, frequent_in
 from adadecode.engine.loading.prompts import Prompt
-from adadecode.engine.profiling.options import check_form
-from adadecode.engine.profiling.setup import formed
+from adadecode.engine.runtime.choices import GraphMode
+from adadecode.engine.profiling.head_forms import form_heads
+from adadecode.engine.profiling.options import RecordingOptions
+from adadecode.engine.profiling.request import RecordingRequest
 from adadecode.engine.training.pipeline import train_heads
 from adadecode.profiles.errors import HeadsError, InputError
 from adadecode.sim.cli.tables.heads import coverage_table
@@ -79,7 +82,7 @@ def said(decoder: AdaDecoder, heads: ExitHeads, normed: torch.Tensor) -> torch.T
         return heads.logits(decoder.parts, 3, normed)
 
 
-# -- what they say -------------------------------------------------------------------------------------------------------
+# -- what they say --------------------
 
 
 def test_a_full_head_is_the_papers(decoder: AdaDecoder) -> None:
@@ -136,7 +139,7 @@ def test_biases_caps_and_factors_apply_to_rows_too(architecture: str, dtype: tor
         assert (short - full[..., held]).abs().max() < off * full.abs().max()
 
 
-# -- losslessness --------------------------------------------------------------------------------------------------------
+# -- losslessness --------------------
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: HeadForm(**form).label)
@@ -188,7 +191,7 @@ def test_sampling_with_a_shortlist_runs_and_repeats(decoder: AdaDecoder) -> None
     assert not set(text) <= set(FREQUENT[:20])
 
 
-# -- int8 ----------------------------------------------------------------------------------------------------------------
+# -- int8 --------------------
 
 
 @examples(40)
@@ -284,7 +287,7 @@ def test_without_a_product_heads_stay_wide_and_say_so(
     )
 
 
-# -- forms, files, fingerprints ------------------------------------------------------------------------------------------
+# -- forms, files, fingerprints --------------------
 
 
 def test_forms_have_names() -> None:
@@ -365,7 +368,7 @@ def test_an_lm_head_that_is_no_plain_matrix_has_no_rows() -> None:
         ExitHeads.identity(model, [3]).shaped(model, shortlist=5, frequent=FREQUENT)
 
 
-# -- which tokens --------------------------------------------------------------------------------------------------------
+# -- which tokens --------------------
 
 
 def test_ends_come_first_then_by_count_then_by_id() -> None:
@@ -390,7 +393,7 @@ def test_tokens_are_counted_in_a_file_of_texts(tmp_path: Path) -> None:
     assert frequent_in(str(tmp_path / "texts.txt"), tokenizer) == (2, a, b, c)
 
 
-# -- what they lose ------------------------------------------------------------------------------------------------------
+# -- what they lose --------------------
 
 
 def texts_of(model: PreTrainedModel) -> list[Continuation]:
@@ -406,7 +409,7 @@ def test_coverage_counts_outputs_outside_and_agreement_by_depth(decoder: AdaDeco
     """By hand: what each head says of each output, one position at a time."""
     model, heads = decoder.parts.model, of_form(decoder, shortlist=20)
     texts = texts_of(model)
-    found = coverage(decoder.parts, model, heads, texts)
+    found = measure_coverage(decoder.parts, model, heads, texts)
     assert found is not None
     later = [token for text in texts for token in text.output[1:]]
     assert (found.outputs, found.outside) == (
@@ -429,10 +432,10 @@ def test_coverage_counts_outputs_outside_and_agreement_by_depth(decoder: AdaDeco
 
 
 def test_full_heads_lose_nothing(decoder: AdaDecoder) -> None:
-    found = coverage(
+    found = measure_coverage(
         decoder.parts, decoder.parts.model, decoder.heads, texts_of(decoder.parts.model)
     )
-    assert isinstance(found, Coverage)
+    assert isinstance(found, HeadCoverage)
     assert (found.outside, found.full, found.same) == (
         0.0,
         found.formed,
@@ -442,7 +445,7 @@ def test_full_heads_lose_nothing(decoder: AdaDecoder) -> None:
 
 def test_texts_of_one_token_tell_nothing(decoder: AdaDecoder) -> None:
     assert (
-        coverage(
+        measure_coverage(
             decoder.parts,
             decoder.parts.model,
             decoder.heads,
@@ -479,66 +482,71 @@ def test_training_counts_tokens_and_saves_the_form(tmp_path: Path, model: PreTra
         train_heads(model, letter_tokenizer(), PROMPTS, DEPTHS, tmp_path / "a", **options)
 
 
-# -- options -------------------------------------------------------------------------------------------------------------
-
-
-def chosen(**options: Any) -> dict[str, Any]:
-    return {"shortlist": None, "head_dtype": None, "shortlist_from": None, **options}
+# -- options --------------------
 
 
 def test_options_give_heads_another_form_and_back(decoder: AdaDecoder) -> None:
     """0 and own undo what they were saved with."""
-    model, console = decoder.parts.model, Console(quiet=True)
-    take = partial(formed, model=model, tokenizer=letter_tokenizer(), prompts=[], console=console)
+
+    def take(heads: ExitHeads, **options: Any) -> ExitHeads:
+        return form_heads(
+            heads,
+            decoder.parts.model,
+            letter_tokenizer(),
+            [],
+            options=RecordingOptions(**options),
+            notice=lambda _: None,
+        )
+
     short = of_form(decoder, shortlist=20)
-    assert take(short, chosen=chosen()) is short
-    both = take(short, chosen=chosen(head_dtype="int8"))
+    assert take(short) is short
+    both = take(short, head_dtype="int8")
     assert both.form == HeadForm(shortlist=20, dtype="int8")
-    assert take(both, chosen=chosen(shortlist=0, head_dtype="own")).form == FULL
+    assert take(both, shortlist=0, head_dtype="own").form == FULL
+
+
+def notices_of(
+    decoder: AdaDecoder, prompts: Sequence[Prompt], shortlist: int, counted_in: Path
+) -> str:
+    """What forming the heads tells the user."""
+    notices: list[str] = []
+    form_heads(
+        decoder.heads,
+        decoder.parts.model,
+        letter_tokenizer(),
+        prompts,
+        options=RecordingOptions(shortlist=shortlist),
+        shortlist_from=str(counted_in),
+        notice=notices.append,
+    )
+    return "\n".join(notices)
 
 
 @pytest.mark.parametrize(
     ("texts", "own"), [(("0", "2", "no such text"), 2), (("no such text",), 0)]
 )
 def test_a_shortlist_counted_on_the_prompts_themselves_is_told(
-    decoder: AdaDecoder,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    texts: tuple[str, ...],
-    own: int,
+    decoder: AdaDecoder, tmp_path: Path, texts: tuple[str, ...], own: int
 ) -> None:
     """A synthetic profile's texts are its prompts' numbers."""
     synthetic_profile(tmp_path / "p")
-    source, console = str(tmp_path / "p"), Console(width=200)
-    prompts = [Prompt(text=text) for text in texts]
-    formed(
-        decoder.heads,
-        decoder.parts.model,
-        letter_tokenizer(),
-        prompts,
-        chosen(shortlist=20, shortlist_from=source),
-        console,
-    )
-    out = capsys.readouterr().out
-    assert ("of these prompts themselves" in out) == bool(own)
-    assert (f"counted on {own} of these prompts themselves" in out) == bool(own)
+    notices = notices_of(decoder, [Prompt(text=text) for text in texts], 20, tmp_path / "p")
+    assert ("of these prompts themselves" in notices) == bool(own)
+    assert (f"counted on {own} of these prompts themselves" in notices) == bool(own)
 
 
-def test_a_shortlist_shorter_than_asked_for_is_told(
-    decoder: AdaDecoder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_shortlist_shorter_than_asked_for_is_told(decoder: AdaDecoder, tmp_path: Path) -> None:
     synthetic_profile(tmp_path / "p")
-    asked = chosen(shortlist=90, shortlist_from=str(tmp_path / "p"))
-    formed(decoder.heads, decoder.parts.model, letter_tokenizer(), [], asked, Console(width=200))
     assert (
         "different tokens were counted, so the shortlist holds these, and not 90"
-        in capsys.readouterr().out
+        in notices_of(decoder, [], 90, tmp_path / "p")
     )
 
 
 def test_a_source_without_a_shortlist_is_refused() -> None:
-    with pytest.raises(InputError, match="say how many tokens it holds with --shortlist"):
-        check_form(chosen(shortlist_from="x"))
+    request = RecordingRequest.from_settings({"demo": True, "shortlist_from": "x"})
+    with pytest.raises(InputError, match="name the number of its tokens with --shortlist"):
+        request.with_graphs(GraphMode.EAGER).check()
 
 
 def test_heads_of_which_one_cannot_be_quantised_all_stay_wide(

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from adadecode.engine.loading import memory_check
-from adadecode.engine.loading.memory_check import Checkpoint, Exits, check_checkpoint
+from adadecode.engine.loading.memory_check import Checkpoint, HeadsToLoad, check_checkpoint
 from adadecode.engine.loading.model_loader import load_model
 from adadecode.engine.profiling.execution_options import exits_of, room_for
+from adadecode.engine.profiling.options import RecordingOptions
 from adadecode.profiles.errors import InputError
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.memory import GIB, RESERVE
@@ -82,7 +83,7 @@ def test_exit_heads_are_counted(
 ) -> None:
     """On a CPU with the matrices as they were read, where these are not what is multiplied; a form has rows of the LM head beside."""
     weights = sum(weight.numel() for weight in tiny_model("llama").parameters()) * dtype.itemsize
-    exits = Exits(matrices=2, form=HeadForm(**form))
+    exits = HeadsToLoad(matrices=2, form=HeadForm(**form))
     needed = (weights + bytes_) / GIB
     free(needed + 1e-9, monkeypatch)
     check_checkpoint(saved, dtype, None, CPU, exits=exits)
@@ -93,20 +94,22 @@ def test_exit_heads_are_counted(
 
 def test_heads_are_known_by_their_description(tmp_path: Path) -> None:
     """Identities have no matrix; options change the form; a folder that tells nothing has none."""
-    none = {"shortlist": None, "head_dtype": None}
+    none = RecordingOptions()
     (tmp_path / "heads.json").write_text(
         json.dumps(
             {"depths": [2, 3, 4], "identity": [3], "form": {"shortlist": 9, "dtype": "int8"}}
         )
     )
-    assert exits_of(str(tmp_path), none) == Exits(
+    assert exits_of(str(tmp_path), none) == HeadsToLoad(
         matrices=2, form=HeadForm(shortlist=9, dtype="int8")
     )
-    assert exits_of(str(tmp_path), {"shortlist": 0, "head_dtype": "own"}) == Exits(matrices=2)
-    assert exits_of("identity:2,4", {"shortlist": 20, "head_dtype": None}) == Exits(
+    assert exits_of(str(tmp_path), RecordingOptions(shortlist=0, head_dtype="own")) == HeadsToLoad(
+        matrices=2
+    )
+    assert exits_of("identity:2,4", RecordingOptions(shortlist=20)) == HeadsToLoad(
         form=HeadForm(shortlist=20)
     )
-    assert exits_of(str(tmp_path / "nowhere"), none) == Exits()
+    assert exits_of(str(tmp_path / "nowhere"), none) == HeadsToLoad()
 
 
 @pytest.mark.parametrize(

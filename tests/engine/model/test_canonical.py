@@ -13,7 +13,7 @@ from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.evaluation.bitwise import fingerprint
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model import canonical as numerics
-from adadecode.engine.model.canonical import ROWS, CanonicalModel, Pass
+from adadecode.engine.model.canonical import ROWS, CanonicalModel, CanonicalPass
 from adadecode.profiles.errors import InputError, UnsupportedModel
 from adadecode.sim.core.design import Design, Policy
 from tests.support.models import N_LAYERS, greedy_text, random_heads, random_prompt, tiny_model
@@ -98,7 +98,7 @@ def test_natively_the_bits_do_depend_on_the_batch() -> None:
 @given(start=st.integers(0, 300), n=st.integers(1, ROWS), spare=st.integers(0, ROWS))
 @examples(200)
 def test_a_position_has_its_row_whatever_the_pass(start: int, n: int, spare: int) -> None:
-    now = Pass.of(
+    now = CanonicalPass.of(
         start,
         start + n,
         start + n - 1 + spare,

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from adadecode.engine.baselines.generate import static_cache
+from adadecode.engine.baselines.generate import static_cache_baseline
 from adadecode.engine.decoding.decoder import AdaDecoder
-from adadecode.engine.decoding.sequence import greedy_draft, head_logits
 from adadecode.engine.decoding.sampling import packed_draft, read_draft
+from adadecode.engine.decoding.sequence import greedy_draft, head_logits
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.cuda_graphs import CapturedModel
-from adadecode.engine.model.static_shapes import StaticModel, Step
+from adadecode.engine.model.static_pass import StaticPass
+from adadecode.engine.model.static_shapes import StaticModel
 from adadecode.engine.runtime.timer import Clock
 from tests.support.models import (
     N_LAYERS,
@@ -136,7 +137,7 @@ def test_a_capture_that_fails_on_its_way_falls_back_with_a_message(
 
     layer, begun, stream = StaticModel.layer, [], torch.cuda.current_stream()
 
-    def breaking(self: StaticModel, index: int, hidden: torch.Tensor, step: Step) -> torch.Tensor:
+    def breaking(self: StaticModel, index: int, hidden: torch.Tensor, step: StaticPass) -> torch.Tensor:
         if torch.cuda.is_current_stream_capturing():
             begun.append(index)
             if len(begun) == N_LAYERS + 3:
@@ -218,7 +219,7 @@ def test_a_compiled_generate_between_two_texts_changes_none() -> None:
     decoder = AdaDecoder(model, ExitHeads.identity(model, range(1, N_LAYERS)), graphs="cuda")
     prompt = random_prompt(13).to("cuda")
     before = [decoder.generate(prompt, 16, **design).tokens for design in DESIGNS]
-    assert static_cache(decoder, 64).run(prompt, 16).tokens == before[0]
+    assert static_cache_baseline(decoder, 64).run(prompt, 16).tokens == before[0]
     assert [decoder.generate(prompt, 16, **design).tokens for design in DESIGNS] == before
     assert decoder.parts.fallbacks == []
 

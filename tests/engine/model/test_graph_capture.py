@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from adadecode.engine.decoding.decoder import AdaDecoder
-from adadecode.engine.decoding.sequence import greedy_draft, head_logits
 from adadecode.engine.decoding.sampling import Sampler, Sampling, read_draft
+from adadecode.engine.decoding.sequence import greedy_draft, head_logits
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.cuda_graphs import CapturedModel
-from adadecode.engine.model.graph_capture import captured as capture
+from adadecode.engine.model.graph_capture import capture
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.model.static_shapes import StaticModel
 from adadecode.engine.profiling.latency_walks import host_seconds, walk
@@ -32,7 +32,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
     return stand_in(monkeypatch)
 
 
-def captured(**config: Any) -> tuple[AdaDecoder, CapturedModel]:
+def captured_decoder(**config: Any) -> tuple[AdaDecoder, CapturedModel]:
     model = tiny_model("llama", **config)
     decoder = AdaDecoder(model, ExitHeads.identity(model, range(1, N_LAYERS)))
     parts = CapturedModel(model, compiling=False)
@@ -51,7 +51,7 @@ def held(parts: CapturedModel) -> Counter[str]:
 
 def test_the_text_is_the_models_own_and_each_graph_is_captured_once(device: Device) -> None:
     """Replayed at other positions than it was captured at, drafts rolled back in between; again without any capture."""
-    decoder, parts = captured()
+    decoder, parts = captured_decoder()
     prompt = random_prompt(13)
     text = greedy_text(parts.model, prompt, 14)
     for design in DESIGNS:
@@ -65,7 +65,7 @@ def test_the_text_is_the_models_own_and_each_graph_is_captured_once(device: Devi
 
 def test_one_stream_captures_all_and_the_pools_are_counted(device: Device) -> None:
     """By what they grew within captures alone; one of the buffers, one of the model, one of the heads."""
-    decoder, parts = captured()
+    decoder, parts = captured_decoder()
     decoder.generate(random_prompt(13), 4, gamma=0.0, placement=(2,), eos_token_id=())
     assert len(device.streams) == 1
     assert len(device.used) == len(device.graphs) > 1
@@ -77,7 +77,7 @@ def test_a_capture_that_fails_on_its_way_falls_back_with_a_message(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A layer breaks within the third capture: what was captured before is replayed, the rest runs without."""
-    decoder, parts = captured()
+    decoder, parts = captured_decoder()
     prompt = random_prompt(7)
     text = greedy_text(parts.model, prompt, 8)
     layer = StaticModel.layer
@@ -99,7 +99,7 @@ def test_a_capture_that_fails_on_its_way_falls_back_with_a_message(
 
 def test_all_that_runs_need_is_prepared(device: Device) -> None:
     """Greedy and sampled: a run captures nothing."""
-    decoder, parts = captured()
+    decoder, parts = captured_decoder()
     prompt = random_prompt(13)
     with torch.inference_mode():
         parts.allocate(27)
@@ -129,7 +129,7 @@ def test_a_broken_capture_says_why_and_its_pool_is_left(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not what its end says; what is captured from then on gets memory of its own."""
-    decoder, parts = captured()
+    decoder, parts = captured_decoder()
     device.breaking = True
     monkeypatch.setattr(SegmentedModel, "unembed", _refusing_within(device))
     prompt = random_prompt(7)
@@ -178,7 +178,7 @@ def test_a_token_is_embedded_without_a_copy_from_the_host(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Which would wait for the device; nor is the number that a draft is drawn by copied."""
-    decoder, parts = captured()
+    decoder, parts = captured_decoder()
     decoding = decoder.start(
         random_prompt(9), Design.of(gamma=0.0, placement=(2,)), max_new_tokens=9, eos_token_id=()
     )
@@ -193,7 +193,7 @@ def test_a_token_is_embedded_without_a_copy_from_the_host(
 
 
 def test_a_check_and_a_verification_are_one_graph_and_one_wait_each(device: Device) -> None:
-    decoder, parts = captured()
+    decoder, parts = captured_decoder()
     prompt = random_prompt(13)
     design = Design.of(gamma=0.0, placement=(2, 4))
     decoder.generate(prompt, 14, gamma=0.0, placement=(2, 4), eos_token_id=())
@@ -211,7 +211,7 @@ def test_a_check_and_a_verification_are_one_graph_and_one_wait_each(device: Devi
 @pytest.mark.filterwarnings("ignore:no int8 heads")
 def test_a_captured_head_says_what_it_says_eagerly(device: Device, form: dict[str, Any]) -> None:
     """Of every form, at hidden states it was not captured with."""
-    decoder, parts = captured()
+    decoder, parts = captured_decoder()
     model = parts.model
     generator = torch.Generator().manual_seed(3)
     matrix = (
@@ -234,7 +234,7 @@ def test_a_head_that_cannot_be_captured_whole_runs_in_parts(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its norm and LM head in graphs, and segments as before; told once."""
-    decoder, parts = captured()
+    decoder, parts = captured_decoder()
     prompt = random_prompt(9)
     text = greedy_text(parts.model, prompt, 8)
     apply = ExitHeads.apply
@@ -260,7 +260,7 @@ def test_a_head_that_cannot_be_captured_whole_runs_in_parts(
 
 def test_the_lowest_of_equal_tokens_is_taken(device: Device) -> None:
     """By heads and by the last layer, captured and not."""
-    decoder, parts = captured()
+    decoder, parts = captured_decoder()
     with torch.no_grad():
         parts.lm_head.weight[:] = 0
     for _ in range(2):
@@ -272,7 +272,7 @@ def test_the_lowest_of_equal_tokens_is_taken(device: Device) -> None:
 
 
 def test_sampled_texts_are_those_of_the_eager_model(device: Device) -> None:
-    decoder, parts = captured()
+    decoder, parts = captured_decoder()
     eager = AdaDecoder(parts.model, decoder.heads)
     texts = [
         each.generate(
@@ -292,7 +292,7 @@ def test_sampled_texts_are_those_of_the_eager_model(device: Device) -> None:
 
 
 def test_graphs_of_heads_go_with_them(device: Device) -> None:
-    decoder, parts = captured()
+    decoder, parts = captured_decoder()
     decoder.generate(random_prompt(5), 6, gamma=0.0, placement=(2,), eos_token_id=())
     before = parts.graphs_bytes
     decoder.heads = ExitHeads.identity(parts.model, (3,))
@@ -312,7 +312,7 @@ def ready(parts: CapturedModel) -> torch.Tensor:
 
 def test_marks_within_replays_come_in_order_and_none_is_lost(device: Device) -> None:
     """Two laps of three layers, by the k * k of the stand-in: marks 1, 2 to 5; read from 6 to 7; then 8 to 11, and 12."""
-    _, parts = captured()
+    _, parts = captured_decoder()
     hidden = ready(parts)
     with parts.session():
         parts.run(0, 3, hidden, 5, Clock(torch.device("cuda")))  # the capture
@@ -330,7 +330,7 @@ def test_marks_within_replays_come_in_order_and_none_is_lost(device: Device) -> 
 
 
 def test_another_clocks_marks_are_read_before_they_are_overwritten(device: Device) -> None:
-    _, parts = captured()
+    _, parts = captured_decoder()
     hidden = ready(parts)
     clocks = [Clock(torch.device("cuda")) for _ in range(3)]
     with parts.session():
@@ -346,7 +346,7 @@ def test_where_graphs_take_no_events_layers_are_timed_between_graphs(
     device: Device, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     """As many intervals; told once; all else is captured as before."""
-    _, parts = captured()
+    _, parts = captured_decoder()
     hidden = ready(parts)
     if fault == "refused":
         device.refusing = True
@@ -372,7 +372,7 @@ def test_where_graphs_take_no_events_layers_are_timed_between_graphs(
 
 def test_an_instrumented_text_is_the_same(device: Device) -> None:
     """And graphs with events are captured for it alone: as many marks as eagerly."""
-    decoder, parts = captured()
+    decoder, parts = captured_decoder()
     prompt = random_prompt(13)
     counts = []
     for each, place in ((decoder, "cuda"), (AdaDecoder(parts.model, decoder.heads), "cpu")):
@@ -412,7 +412,7 @@ def test_walks_are_timed_in_graphs(
         "adadecode.engine.profiling.latency_walks.Clock",
         lambda _device: Clock(torch.device("cuda")),
     )
-    decoder, parts = captured()
+    decoder, parts = captured_decoder()
     ready(parts)
     with parts.session():
         rows = list(walk(decoder, depth, (5, 6, 7)[:n_tokens], 9, 3, 17))
@@ -433,7 +433,7 @@ def test_host_time_holds_no_capture(device: Device, monkeypatch: pytest.MonkeyPa
         return Clock(torch.device("cuda"))
 
     monkeypatch.setattr("adadecode.engine.profiling.latency_walks.Clock", clock)
-    decoder, parts = captured()
+    decoder, parts = captured_decoder()
     ready(parts)
     with parts.session():
         host_seconds(decoder, 4, context=1, rounds=2)
@@ -451,7 +451,7 @@ def stream(decoder: AdaDecoder, length: int = 9, new: int = 6) -> Any:
 
 def test_a_stream_that_ended_leaves_its_graphs_to_the_next(device: Device) -> None:
     """Whether it came to its end or was closed."""
-    decoder, parts = captured()
+    decoder, parts = captured_decoder()
     text = greedy_text(parts.model, random_prompt(9), 6)
     assert list(stream(decoder)) == text
     captures = len(device.graphs)
@@ -465,7 +465,7 @@ def test_a_stream_that_ended_leaves_its_graphs_to_the_next(device: Device) -> No
 
 def test_two_streams_at_once_have_graphs_of_their_own(device: Device) -> None:
     """And the next two have them too."""
-    decoder, parts = captured()
+    decoder, parts = captured_decoder()
     text = greedy_text(parts.model, random_prompt(9), 6)
     captures = []
     for _ in range(2):
@@ -477,7 +477,7 @@ def test_two_streams_at_once_have_graphs_of_their_own(device: Device) -> None:
 
 
 def test_a_room_is_seldom_outgrown_and_then_takes_its_graphs_along(device: Device) -> None:
-    decoder, parts = captured(max_position_embeddings=2048)
+    decoder, parts = captured_decoder(max_position_embeddings=2048)
     decoder.generate(random_prompt(9), 6, policy="vanilla", eos_token_id=())
     assert parts.kv.capacity == 257
     small = parts.graphs_bytes
@@ -499,5 +499,5 @@ def test_a_room_is_as_large_as_the_model_allows(
     device: Device, limit: int, wanted: int, capacity: int
 ) -> None:
     """Powers of two, and multiples of 2048 from there on; below what changes the model."""
-    _, parts = captured(max_position_embeddings=limit)
+    _, parts = captured_decoder(max_position_embeddings=limit)
     assert parts.capacity_for(wanted) == capacity

@@ -13,9 +13,11 @@ import adadecode.engine.model.static_shapes
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.cuda_graphs import CompiledModel, take_apart_static
-from adadecode.engine.model.inductor import _traced, why_not
+from adadecode.engine.model.inductor import why_uncompilable
+from adadecode.engine.model.padding import SIZES, SPARE, bucket_of, size_of
 from adadecode.engine.model.segmented_model import SegmentedModel
-from adadecode.engine.model.static_shapes import SIZES, SPARE, StaticModel, bucket_of, size_of
+from adadecode.engine.model.static_shapes import StaticModel
+from adadecode.engine.model.tracing import trace
 from adadecode.engine.runtime.timer import Clock
 from adadecode.profiles.errors import InputError
 from tests.support.models import (
@@ -36,8 +38,8 @@ DESIGNS: list[dict[str, Any]] = [
     {"policy": "fixed", "placement": (4,), "cap": 3},
 ]
 needs_compiler = pytest.mark.skipif(
-    why_not(torch.device("cpu")) is not None,
-    reason=f"needs a C++ compiler: {why_not(torch.device('cpu'))}",
+    why_uncompilable(torch.device("cpu")) is not None,
+    reason=f"needs a C++ compiler: {why_uncompilable(torch.device('cpu'))}",
 )
 
 
@@ -236,7 +238,7 @@ def test_without_a_compiler_it_says_so_and_decodes_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        "adadecode.engine.model.cuda_graphs.why_not",
+        "adadecode.engine.model.cuda_graphs.why_uncompilable",
         lambda device: "no C++ compiler was found: install g++",
     )
     model, prompt = tiny_model("llama"), random_prompt(5)
@@ -250,7 +252,7 @@ def test_a_missing_compiler_is_noticed() -> None:
     from torch._inductor import config
 
     with config.patch({"cpp.cxx": ("no-such-compiler",)}):
-        why = why_not(torch.device("cpu"))
+        why = why_uncompilable(torch.device("cpu"))
     assert why is not None
     assert "install g++" in why
     assert shutil.which("no-such-compiler") is None
@@ -258,13 +260,13 @@ def test_a_missing_compiler_is_noticed() -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    ["adadecode.engine.model.inductor._traced", "adadecode.engine.model.inductor._compiled"],
+    ["adadecode.engine.model.inductor.trace", "adadecode.engine.model.inductor.compile_trace"],
 )
 def test_what_fails_to_compile_runs_as_it_is(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("it broke")
 
-    monkeypatch.setattr("adadecode.engine.model.cuda_graphs.why_not", lambda device: None)
+    monkeypatch.setattr("adadecode.engine.model.cuda_graphs.why_uncompilable", lambda device: None)
     monkeypatch.setattr(fault, fail)
     model, prompt = tiny_model("llama"), random_prompt(5)
     text = greedy_text(model, prompt, 6)
@@ -281,7 +283,7 @@ def test_experts_chosen_by_token_are_not_compiled(monkeypatch: pytest.MonkeyPatc
     """The router's choice decides what is computed: no trace holds that."""
     model, prompt = tiny_model("mixtral", torch.float32), random_prompt(5)
     monkeypatch.setattr(
-        "adadecode.engine.model.inductor._compiled",
+        "adadecode.engine.model.inductor.compile_trace",
         lambda graph, examples: pytest.fail("an expert layer was traced"),
     )
     parts = CompiledModel(model)
@@ -359,9 +361,9 @@ def test_weights_are_read_once_for_all_rows(
 ) -> None:
     """On a CPU no trace leaves a product to a library; attention has its own."""
     traces: list[Any] = []
-    monkeypatch.setattr("adadecode.engine.model.cuda_graphs.why_not", lambda device: None)
+    monkeypatch.setattr("adadecode.engine.model.cuda_graphs.why_uncompilable", lambda device: None)
     monkeypatch.setattr(
-        "adadecode.engine.model.inductor._compiled",
+        "adadecode.engine.model.inductor.compile_trace",
         lambda graph, examples: traces.append(graph) or (lambda inputs: graph(*inputs)),
     )
     parts, prompt = CompiledModel(tiny_model("llama", dtype)), random_prompt(16)
@@ -375,9 +377,9 @@ def test_weights_are_read_once_for_all_rows(
 def test_a_trace_for_one_length_alone_is_refused() -> None:
     """Else it would be held against the layer at that length, and fail at the next."""
     given, lengths = [torch.zeros(2, 5)], {0: {1: 192}}
-    assert len(_traced(lambda x: (x + 1,), given, lengths)[1]) == 1
+    assert len(trace(lambda x: (x + 1,), given, lengths)[1]) == 1
     with pytest.raises(ValueError, match="one length"):
-        _traced(lambda x: (x + int(x.shape[1]),), given, lengths)
+        trace(lambda x: (x + int(x.shape[1]),), given, lengths)
 
 
 @pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - BY_TOKEN))
@@ -385,9 +387,9 @@ def test_what_is_compiled_computes_what_the_layers_do(
     architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The traces themselves, run uncompiled: drafts and a catch-up of 3, of every kind of layer, and all that follows them."""
-    monkeypatch.setattr("adadecode.engine.model.cuda_graphs.why_not", lambda device: None)
+    monkeypatch.setattr("adadecode.engine.model.cuda_graphs.why_uncompilable", lambda device: None)
     monkeypatch.setattr(
-        "adadecode.engine.model.inductor._compiled",
+        "adadecode.engine.model.inductor.compile_trace",
         lambda graph, examples: lambda inputs: graph(*inputs),
     )
     model, prompt = tiny_model(architecture), random_prompt(9)

@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from adadecode.engine.runtime.catalogue_entry import (
-    Given,
+    DatasheetFigures,
     check_target,
-    doubtful,
+    doubtful_peaks,
     entry,
     write_entry,
 )
-from adadecode.engine.runtime.device_benchmark import BYTES, FLOPS, Bench, Place
+from adadecode.engine.runtime.device_benchmark import BYTES, FLOPS, Bench, BenchmarkDevice
 from adadecode.profiles.catalog.devices import Device, find_device
 from adadecode.profiles.errors import DeviceError
 
-PLACE = Place(
+PLACE = BenchmarkDevice(
     device=torch.device("cpu"),
     title='ACME "Anvil" 9',
     memory_bytes=12 * 2**30,
@@ -48,10 +48,10 @@ BENCHES = [
 
 
 def written(
-    tmp_path: Path, given: Given | None = None, place: Place = PLACE, name: str = "anvil"
+    tmp_path: Path, given: DatasheetFigures | None = None, place: BenchmarkDevice = PLACE, name: str = "anvil"
 ) -> Device:
     out = tmp_path / "mine.toml"
-    assert write_entry(entry(name, place, BENCHES, given or Given()), name, out) == find_device(out)
+    assert write_entry(entry(name, place, BENCHES, given or DatasheetFigures()), name, out) == find_device(out)
     return find_device(out)
 
 
@@ -74,7 +74,7 @@ def test_what_was_measured_stands_for_a_datasheet_that_nobody_gave(tmp_path: Pat
 
 
 def test_figures_of_a_datasheet_stand_beside_what_was_measured(tmp_path: Path) -> None:
-    given = Given(
+    given = DatasheetFigures(
         bandwidth=1.2e11,
         peaks={"fp32": 3e12, "bf16": 6e12},
         watts=75.0,
@@ -99,7 +99,7 @@ def test_a_measurement_within_the_caches_says_so(tmp_path: Path) -> None:
 
 
 def test_names_and_titles_are_quoted_where_toml_asks_for_it(tmp_path: Path) -> None:
-    device = written(tmp_path, Given(title="Über\n\x7f😀 \\ 1"), name="gpu-2.5")
+    device = written(tmp_path, DatasheetFigures(title="Über\n\x7f😀 \\ 1"), name="gpu-2.5")
     assert (device.name, device.title) == ("gpu-2.5", "Über😀 \\ 1")
 
 
@@ -107,7 +107,7 @@ def test_a_datasheet_below_what_was_measured_is_refused_and_nothing_is_written(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "mine.toml"
-    text = entry("anvil", PLACE, BENCHES, Given(bandwidth=3e10))
+    text = entry("anvil", PLACE, BENCHES, DatasheetFigures(bandwidth=3e10))
     with pytest.raises(
         DeviceError, match=r"anvil.sustained.bandwidth is 1e\+11, above the datasheet's 3e\+10"
     ):
@@ -118,13 +118,13 @@ def test_a_datasheet_below_what_was_measured_is_refused_and_nothing_is_written(
 def test_a_sparse_peak_is_suspected() -> None:
     """Twice the dense one, of which large matmuls reach six tenths at least; FP32 has no sparse one."""
     matmuls = [bench("fp16", FLOPS, 7e14), bench("fp32", FLOPS, 1e12)]
-    assert doubtful(matmuls, Given(peaks={"fp16": 1979e12, "fp32": 9e12})) == ["fp16"]
-    assert doubtful(matmuls, Given(peaks={"fp16": 989e12})) == []
+    assert doubtful_peaks(matmuls, DatasheetFigures(peaks={"fp16": 1979e12, "fp32": 9e12})) == ["fp16"]
+    assert doubtful_peaks(matmuls, DatasheetFigures(peaks={"fp16": 989e12})) == []
 
 
 def test_without_a_matmul_there_is_no_entry() -> None:
     with pytest.raises(DeviceError, match="nothing was measured on ACME"):
-        entry("anvil", PLACE, BENCHES[:2], Given())
+        entry("anvil", PLACE, BENCHES[:2], DatasheetFigures())
 
 
 @pytest.mark.parametrize(
@@ -149,5 +149,5 @@ def test_a_file_that_came_up_in_the_meantime_stays(tmp_path: Path) -> None:
     out = tmp_path / "mine.toml"
     out.write_text("theirs")
     with pytest.raises(DeviceError, match="exists and is not overwritten"):
-        write_entry(entry("anvil", PLACE, BENCHES, Given()), "anvil", out)
+        write_entry(entry("anvil", PLACE, BENCHES, DatasheetFigures()), "anvil", out)
     assert out.read_text() == "theirs"

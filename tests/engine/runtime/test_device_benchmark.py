@@ -14,10 +14,10 @@ from adadecode.engine.runtime.device_benchmark import (
     FLOPS,
     Bench,
     Lap,
-    Place,
+    BenchmarkDevice,
     array_size,
     bandwidth_benches,
-    find_place,
+    find_device,
     matmul_benches,
     measure,
     usual_dtypes,
@@ -25,7 +25,7 @@ from adadecode.engine.runtime.device_benchmark import (
 from adadecode.profiles.errors import DeviceError, InputError
 
 MIB = 2**20
-CPU = Place(
+CPU = BenchmarkDevice(
     device=torch.device("cpu"),
     title="a CPU",
     memory_bytes=8 * 2**30,
@@ -49,7 +49,7 @@ def counting(name: str, done: list[str]) -> Bench:
 
 
 def test_the_cpu_tells_its_memory_and_its_name() -> None:
-    place = find_place("cpu")
+    place = find_device("cpu")
     assert 0 < place.free_bytes <= place.memory_bytes
     assert place.title
     assert place.room <= place.free_bytes // 2
@@ -66,7 +66,7 @@ def test_the_cpu_tells_its_memory_and_its_name() -> None:
 )
 def test_a_device_that_is_not_there_is_refused(name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        find_place(name)
+        find_device(name)
 
 
 def test_arrays_lie_far_beyond_the_caches() -> None:
@@ -176,7 +176,7 @@ def test_torchs_precision_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.gpu
 def test_a_gpu_is_measured_in_every_dtype_it_has() -> None:
-    place = find_place("cuda")
+    place = find_device("cuda")
     benches = bandwidth_benches(place, 16 * MIB) + [
         bench for dtype in ("fp32", "fp16") for bench in matmul_benches(place, dtype, [256])
     ]

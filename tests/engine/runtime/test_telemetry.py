@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from adadecode.engine.cli.profile import app
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.profiling import recorder
-from adadecode.engine.profiling.piece_store import Parts
+from adadecode.engine.profiling.piece_store import PieceStore
 from adadecode.engine.runtime import telemetry
 from adadecode.engine.runtime.telemetry import Conditions
 from adadecode.profiles.store import read_profile
@@ -109,18 +109,18 @@ def test_a_recording_tells_how_it_was_timed_in_every_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that was stopped and resumed where layers are timed in another way."""
-    model, write = saved_model(tmp_path / "model"), Parts.write
+    model, write = saved_model(tmp_path / "model"), PieceStore.write
 
-    def stopping(self: Parts, piece: str, tables: dict[str, Any]) -> None:
+    def stopping(self: PieceStore, piece: str, tables: dict[str, Any]) -> None:
         if "latency-000001" in piece:
             raise KeyboardInterrupt
         write(self, piece, tables)
 
     monkeypatch.setattr(SegmentedModel, "timing", "in one way", raising=False)
-    monkeypatch.setattr(Parts, "write", stopping)
+    monkeypatch.setattr(PieceStore, "write", stopping)
     assert CliRunner().invoke(app, options(model, tmp_path / "p")).exit_code == 130
     monkeypatch.setattr(SegmentedModel, "timing", "in another", raising=False)
-    monkeypatch.setattr(Parts, "write", write)
+    monkeypatch.setattr(PieceStore, "write", write)
     assert CliRunner().invoke(app, ["--out", str(tmp_path / "p"), "--resume"]).exit_code == 0
     assert read_profile(tmp_path / "p").manifest["timing"] == "in one way, in another"
 

@@ -1,0 +1,50 @@
+"""What can be asked of a model's layers, weights and heads by name."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class GraphMode(StrEnum):
+    """How layers are run (see `adadecode.engine.model.cuda_graphs`)."""
+
+    AUTO = "auto"
+    """CUDA graphs where one process runs a model in native numerics on one CUDA device, else
+    eager."""
+    EAGER = "eager"
+    STATIC = "static"
+    COMPILE = "compile"
+    CUDA = "cuda"
+    CUDA_COMPILE = "cuda+compile"
+
+
+class Numerics(StrEnum):
+    """Whether all designs agree bit for bit (see `adadecode.engine.model.canonical`)."""
+
+    NATIVE = "native"
+    CANONICAL = "canonical"
+
+
+class Dtype(StrEnum):
+    """The format a model is loaded in; ``auto`` is the checkpoint's own on a GPU, else float32."""
+
+    AUTO = "auto"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+class PackedWeights(StrEnum):
+    """Formats that the layers' matrices can be packed in as a checkpoint is loaded."""
+
+    INT8 = "int8"
+    INT4 = "int4"
+
+
+class HeadDtype(StrEnum):
+    """Formats of heads."""
+
+    INT8 = "int8"
+    OWN = "own"
+    """The model's own format, whatever the heads were saved with."""

@@ -1,0 +1,71 @@
+"""How lists of options are written as text, on a command line and in a manifest."""
+
+from __future__ import annotations
+
+from adadecode.engine.runtime.option_fields import Notation
+from adadecode.profiles.errors import DesignError, InputError
+from adadecode.sim.core import parsing
+
+
+def number_text(value: float) -> str:
+    """Return the shortest text that reads back as the same number."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
+def _thresholds(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise DesignError(
+            f"wanted {option} as numbers in [0, 1], like 0.5,0.75, got {text!r}"
+        ) from None
+
+
+def _placements(option: str, text: str) -> tuple[tuple[int, ...], ...]:
+    return tuple(parsing.rising_integers(option, part) for part in text.split(";"))
+
+
+def _words(_option: str, text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(","))
+
+
+def _head_map(_option: str, text: str) -> tuple[tuple[int, int], ...]:
+    return tuple(parsing.parse_head_map(text).items())
+
+
+THRESHOLDS = Notation(parse=_thresholds, write=lambda values: ",".join(map(number_text, values)))
+"""Numbers between commas: ``0.5,0.75``."""
+
+INTEGERS = Notation(parse=parsing.rising_integers, write=lambda values: ",".join(map(str, values)))
+"""Whole numbers from 1 on, between commas, rising: ``4,8``."""
+
+PLACEMENTS = Notation(
+    parse=_placements, write=lambda value: ";".join(map(INTEGERS.write, value))
+)
+"""Lists of depths between semicolons: ``4;8;4,8``."""
+
+WORDS = Notation(parse=_words, write=",".join)
+"""Words between commas."""
+
+HEAD_MAP = Notation(
+    parse=_head_map,
+    write=lambda pairs: ",".join(f"{depth}:{place}" for depth, place in pairs),
+)
+"""Depths of heads and where they stand in another model: ``3:6,7:14``."""
+
+
+def _depths(option: str, text: str) -> tuple[int, ...] | str:
+    if text.strip() == "all":
+        return "all"
+    try:
+        return tuple(sorted({int(word) for word in text.split(",")}))
+    except ValueError:
+        raise InputError(f"wanted {option} such as 4,8,12, or all, got {text!r}") from None
+
+
+DEPTHS = Notation(
+    parse=_depths,
+    write=lambda value: value if isinstance(value, str) else ",".join(map(str, value)),
+)
+"""Depths between commas, in any order, or ``all``."""

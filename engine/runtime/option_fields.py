@@ -1,0 +1,199 @@
+"""Fields of dataclasses that hold options: their help, and how their values are written as text.
+
+The command line of `adadecode.engine.cli.derived_options` and the settings in a recording's
+manifest are both derived from these fields, so that an option is declared in one place.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, get_type_hints
+
+from adadecode.profiles.errors import InputError
+
+KEY = "adadecode option"
+"""The key of an `OptionField` in the metadata of a dataclass field."""
+
+
+class OptionSet(Protocol):
+    """A dataclass whose fields are made by `option`."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Options = TypeVar("Options", bound=OptionSet)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notation:
+    """How a value is written as text.
+
+    Args:
+        parse: Takes the option's name and the text, returns the value. Raises InputError.
+        write: Takes the value, returns text that ``parse`` reads back as the same value.
+    """
+
+    parse: Callable[[str, str], Any]
+    write: Callable[[Any], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionField:
+    """What a command line has to know of a field.
+
+    Args:
+        help: One sentence for ``--help``.
+        flag: The name on the command line, like ``--map``.
+        default: How ``--help`` describes the default; None where the help says it.
+        panel: The heading under which ``--help`` lists the option.
+        notation: How the value is written as text; None for numbers, words and switches.
+    """
+
+    help: str
+    flag: str
+    default: str | None
+    panel: str
+    notation: Notation | None
+
+
+def option(
+    help: str,  # noqa: A002  # the word that every command-line library uses
+    *,
+    default: Any = None,
+    flag: str | None = None,
+    shown: str | None = None,
+    panel: str = "Options",
+    notation: Notation | None = None,
+) -> Any:
+    """Return a dataclass field that describes an option.
+
+    Args:
+        help: One sentence for ``--help``.
+        default: The value where the option is left out.
+        flag: The name on the command line; by default the field's own.
+        shown: How ``--help`` describes the default; by default the value, and nothing for None.
+        panel: The heading under which ``--help`` lists the option.
+        notation: How the value is written as text, for values that are no plain number or word.
+    """
+    if shown is None and default is not None and default is not False:
+        shown = str(default) if notation is None else notation.write(default)
+    about = OptionField(help=help, flag=flag or "", default=shown, panel=panel, notation=notation)
+    return field(default=default, metadata={KEY: about})
+
+
+def described(owner: type[OptionSet] | OptionSet) -> dict[str, OptionField]:
+    """Return the options of a dataclass by the names of their fields."""
+    found = {}
+    for one in fields(owner):
+        about: OptionField = one.metadata[KEY]
+        found[one.name] = OptionField(
+            help=about.help,
+            flag=about.flag or _flag(one),
+            default=about.default,
+            panel=about.panel,
+            notation=about.notation,
+        )
+    return found
+
+
+def _flag(one: Field[Any]) -> str:
+    return f"--{one.name.replace('_', '-')}"
+
+
+def plain_type(owner: type[OptionSet], name: str) -> Any:
+    """Return the type of a field without its ``| None``."""
+    hint = get_type_hints(owner)[name]
+    if get_origin(hint) is types.UnionType:
+        members = [one for one in get_args(hint) if one is not type(None)]
+        return members[0] if len(members) == 1 else hint
+    return hint
+
+
+def to_settings(options: OptionSet) -> dict[str, Any]:
+    """Return the options as JSON can hold them, by the names of their fields."""
+    settings: dict[str, Any] = {}
+    for name, about in described(options).items():
+        value = getattr(options, name)
+        if value is not None and about.notation is not None:
+            value = about.notation.write(value)
+        settings[name] = value.value if isinstance(value, StrEnum) else value
+    return settings
+
+
+def from_settings(owner: type[Options], settings: Mapping[str, Any]) -> Options:
+    """Return the options that `to_settings` wrote.
+
+    Args:
+        owner: The dataclass of the options.
+        settings: By the names of fields. Other entries are ignored; what is missing, None or an
+            empty text takes its default.
+
+    Raises:
+        InputError: A value is not one of this option.
+    """
+    return owner(**parsed_values(owner, settings))
+
+
+def parsed_values(owner: type[OptionSet], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that ``settings`` gives for fields of ``owner``, as their types want them.
+
+    Raises:
+        InputError: A value is not one of this option.
+    """
+    values: dict[str, Any] = {}
+    defaults = {one.name: one.default for one in fields(owner)}
+    for name, about in described(owner).items():
+        value = settings.get(name)
+        if value is None or (value == "" and defaults[name] is None):
+            continue
+        if about.notation is not None and isinstance(value, str):
+            value = about.notation.parse(about.flag, value) if value.strip() else ()
+        elif about.notation is None and not _fits(value, plain_type(owner, name)):
+            raise InputError(f"wanted {about.flag} as {plain_type(owner, name)}, got {value!r}")
+        values[name] = value
+    return values
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    """Whether a value from JSON is of the type of a field."""
+    if isinstance(wanted, type) and issubclass(wanted, StrEnum):
+        return isinstance(value, str)
+    if wanted is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if wanted is int and isinstance(value, bool):
+        return False
+    return isinstance(value, wanted)
+
+
+def settle_choices(options: OptionSet) -> None:
+    """Turn the words of a frozen dataclass's enumerated options into members, in place.
+
+    Raises:
+        InputError: A word is none of the choices.
+    """
+    for name, about in described(options).items():
+        value, wanted = getattr(options, name), plain_type(type(options), name)
+        if value is None or not (isinstance(wanted, type) and issubclass(wanted, StrEnum)):
+            continue
+        if value not in list(wanted):
+            raise InputError(f"wanted {about.flag} as one of {', '.join(wanted)}, got {value!r}")
+        object.__setattr__(options, name, wanted(value))
+
+
+def check_counts(options: OptionSet, *names: str) -> None:
+    """Check that these options are whole numbers of at least 1, or None.
+
+    Raises:
+        InputError: One is not.
+    """
+    for name in names:
+        value, flag = getattr(options, name), described(options)[name].flag
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InputError(f"wanted {flag} as a whole number, got {value!r}")
+        if value < 1:
+            raise InputError(f"wanted {flag} of at least 1, got {value}")
