@@ -1,21 +1,21 @@
-"""Every exception this project raises on purpose.
+"""Every exception that this project raises on purpose.
 
 ::
 
     AdaDecodeError
-    └── InputError              what the user gave cannot be used; command-line tools exit with code 2
-        ├── DesignError         a policy, gamma, placement or cap that makes no sense
-        ├── SamplingError       a temperature, top-k, top-p or seed that makes no sense
-        ├── ProfileError        a profile that is damaged, incomplete, newer than this program, or holds absurd numbers
-        ├── LatencyError        a latency was asked for that was not measured
-        ├── PromptError         an empty or malformed prompt file
-        ├── HeadsError          exit heads that are missing, damaged, or belong to another model
-        ├── DeviceError         a device that is unknown, or described with missing or absurd figures
-        ├── ShapeError          a model whose shape is unknown, incomplete or impossible
-        └── UnsupportedModel    a model the engine cannot serve
+    └── InputError              the user gave something unusable; commands exit with code 2
+        ├── DesignError         a policy, gamma, placement or cap makes no sense
+        ├── SamplingError       a temperature, top-k, top-p or seed makes no sense
+        ├── ProfileError        a profile is damaged, incomplete, too new, or holds absurd numbers
+        ├── LatencyError        a latency is needed that was not measured
+        ├── PromptError         a prompt file is empty or malformed
+        ├── HeadsError          exit heads are missing, damaged, or of another model
+        ├── DeviceError         a device is unknown, or its figures are missing or absurd
+        ├── ShapeError          the shape of a model is unknown, incomplete or impossible
+        └── UnsupportedModel    the engine cannot serve a model
 
-A message says what was wanted, what was got, and what to do. Arguments are positional, because SimPy rebuilds exceptions
-as ``type(e)(*e.args)``.
+A message says what was wanted, what was got, and what to do. Arguments are positional, because
+SimPy rebuilds exceptions as ``type(e)(*e.args)``.
 """
 
 from __future__ import annotations
@@ -29,48 +29,58 @@ class AdaDecodeError(Exception):
 
 
 class InputError(AdaDecodeError):
-    """What the user gave cannot be used."""
+    """Raised when something that the user gave cannot be used."""
 
 
 class DesignError(InputError):
-    """A policy, gamma, placement or cap that makes no sense."""
+    """Raised for a policy, gamma, placement or cap that makes no sense."""
 
 
 class SamplingError(InputError):
-    """A temperature, top-k, top-p or seed that makes no sense."""
+    """Raised for a temperature, top-k, top-p or seed that makes no sense."""
 
 
 class ProfileError(InputError):
-    """A profile that is damaged, incomplete, newer than this program, or holds absurd numbers."""
+    """Raised for a profile that is damaged, incomplete, too new, or holds absurd numbers."""
 
 
 class LatencyError(InputError):
-    """A latency was asked for that was not measured."""
+    """Raised when a latency is needed that was not measured."""
 
 
 class PromptError(InputError):
-    """An empty or malformed prompt file."""
+    """Raised for an empty or malformed prompt file."""
 
 
 class HeadsError(InputError):
-    """Exit heads that are missing, damaged, or belong to another model."""
+    """Raised for exit heads that are missing, damaged, or of another model."""
 
 
 class DeviceError(InputError):
-    """A device that is unknown, or described with missing or absurd figures."""
+    """Raised for a device that is unknown, or whose figures are missing or absurd."""
 
 
 class ShapeError(InputError):
-    """A model whose shape is unknown, incomplete or impossible."""
+    """Raised for a model whose shape is unknown, incomplete or impossible."""
 
 
 class UnsupportedModel(InputError):
-    """A model the engine cannot serve."""
+    """Raised for a model that the engine cannot serve."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known names most like ``name``, for a message: those that contain it first, else every one where none is like it."""
+    """Return the known names most like ``name``, as a phrase for a message.
+
+    Names that contain it come first. Where none is like it, the phrase lists all of them.
+    """
+    names = sorted(known)
+    near = similar(name, names)
+    return f"the nearest are {', '.join(near)}" if near else f"known are {', '.join(names)}"
+
+
+def similar(name: str, known: Iterable[str]) -> list[str]:
+    """Return up to five known names that are much like ``name``; none where none is."""
     names = sorted(known)
     containing = [one for one in names if name and name in one]
-    near = list(dict.fromkeys([*containing, *get_close_matches(name, names, n=3, cutoff=0.5)]))
-    return f"the nearest are {', '.join(near[:5])}" if near else f"known are {', '.join(names)}"
+    near = dict.fromkeys([*containing, *get_close_matches(name, names, n=3, cutoff=0.6)])
+    return list(near)[:5]

@@ -1,4 +1,4 @@
-"""What machine this is, as far as it tells without torch. The engine adds what it knows of the GPU."""
+"""Describe the machine this runs on, without torch. The engine adds what it knows of the GPU."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ _UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 
 
 def describe_host(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> dict[str, Any]:
-    """CPU, memory and system of this machine, ready for a manifest; None for what the machine does not tell.
+    """Return the CPU, memory and system of this machine, ready for a manifest.
 
-    cpu: model name. architecture. cores: physical. threads: logical. usable_threads: that this process may run on.
-    memory_bytes. caches: one ``{level, kind, bytes, count}`` per size and kind, bytes of each one. os. python.
+    Args:
+        proc: Where the system describes its processes.
+        sys: Where it describes its hardware.
+
+    Returns:
+        ``cpu`` (model name), ``architecture``, ``cores`` (physical), ``threads`` (logical),
+        ``usable_threads`` (that this process may run on), ``memory_bytes``, ``caches`` (a
+        ``{level, kind, bytes, count}`` for each size and kind, bytes of each one), ``os`` and
+        ``python``. None for what the machine does not tell.
     """
     info = _cpuinfo(proc / "cpuinfo")
     return {
@@ -41,11 +48,17 @@ _CONTAINERS = (
         "total_inactive_file",
     ),
 )
-"""Of both generations of cgroups: the limit, what is taken, and of that the file cache, which the kernel gives back before it refuses memory."""
+"""Files of both generations of cgroups: the limit, what is taken, and its file cache.
+
+The kernel gives the file cache back before it refuses memory.
+"""
 
 
 def free_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes that a program can still take: what the machine has, or what its container may. None where nothing tells."""
+    """Return the bytes that a program can still take, of the machine or of its container.
+
+    None where nothing tells.
+    """
     free = _pairs(proc / "meminfo").get("MemAvailable:")
     if free is not None:
         free *= 1024
@@ -64,20 +77,20 @@ def free_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup"
 
 
 def _pairs(path: Path) -> dict[str, int]:
-    """The lines ``NAME NUMBER ...`` of a file."""
+    """Return the numbers of a file with lines ``NAME NUMBER ...``, by name."""
     words = (line.split() for line in _text(path).splitlines())
     return {found[0]: int(found[1]) for found in words if len(found) > 1 and found[1].isdecimal()}
 
 
 def _cpuinfo(path: Path) -> dict[str, str]:
-    """The first processor of /proc/cpuinfo, empty where there is none."""
+    """Return the first processor of /proc/cpuinfo; empty where there is none."""
     first = _text(path).split("\n\n")[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _memory_bytes(path: Path) -> int | None:
-    """MemTotal of /proc/meminfo; elsewhere psutil's answer, if it is installed."""
+    """Return MemTotal of /proc/meminfo; elsewhere the answer of psutil, if it is installed."""
     total = _pairs(path).get("MemTotal:")
     if total is not None:
         return total * 1024
@@ -89,7 +102,7 @@ def _memory_bytes(path: Path) -> int | None:
 
 
 def _cores(sys: Path) -> int | None:
-    """Physical cores: logical ones that share a core list the same siblings."""
+    """Count the physical cores: logical ones that share a core list the same siblings."""
     siblings = {
         _text(path)
         for path in (sys / "devices/system/cpu").glob("cpu[0-9]*/topology/thread_siblings_list")
@@ -98,7 +111,7 @@ def _cores(sys: Path) -> int | None:
 
 
 def _caches(sys: Path) -> list[dict[str, Any]]:
-    """The distinct caches of all cores, inner ones first."""
+    """Return the distinct caches of all cores, inner ones first."""
     found: set[tuple[int, str, int, str]] = set()
     for index in (sys / "devices/system/cpu").glob("cpu[0-9]*/cache/index*"):
         level, kind, size, shared = (

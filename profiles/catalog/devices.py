@@ -1,6 +1,7 @@
-"""The hardware catalogue (hardware.toml): what a device can do by its datasheet, and apart from it what public micro-benchmarks measured.
+"""The hardware catalogue (hardware.toml): what devices can do.
 
-A user's own file has the same form and passes the same checks.
+The figures of a datasheet and those that public micro-benchmarks measured are kept apart. A user's
+own file has the same form and passes the same checks.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from adadecode.profiles.catalog.toml_tables import file_and_name, pick, read_tables
-from adadecode.profiles.errors import DeviceError, nearest
+from adadecode.profiles.errors import DeviceError, similar
 
 CATALOGUE = Path(__file__).with_name("hardware.toml")
 DTYPES = ("fp32", "fp16", "fp16_acc16", "bf16", "fp8", "int8")
 ALIKE = ("lbm_bandwidth", "read_bandwidth", "dot_bandwidth")
-"""Bandwidths that were each measured by one benchmark wherever they were measured."""
+"""Bandwidths that one benchmark measured on every device that has them."""
 
 TEMPLATE = """[my-gpu]
 title = "My GPU"
@@ -38,14 +39,20 @@ _OPTIONAL = ("sm_count", "clock_hz", "l2_mib", "tdp_w", "sustained")
 
 # Memory never beats its datasheet; the margin is for a rounded one.
 _BANDWIDTH_MARGIN = 1.02
-# Matmuls do, where a card boosts beyond the clock of its datasheet: 15 % on an RTX 5090, 8 % on an RTX 3090. A sparse peak is 100 % away.
+# Matmuls do, where a card boosts beyond the clock of its datasheet: 15 % on an RTX 5090, 8 % on an
+# RTX 3090. A sparse peak is 100 % away.
 _FLOPS_MARGIN = 1.2
 _CLOCK_MARGIN = 0.1
 _RATIO_MARGIN = 0.05
 
 
 class _Rates(NamedTuple):
-    """Dense FLOPs per multiprocessor and cycle: FP16 on tensor cores, adding up in FP32, and FP32 without them."""
+    """Dense FLOPs per multiprocessor and cycle.
+
+    Attributes:
+        tensor: FP16 on tensor cores, adding up in FP32.
+        vector: FP32 without tensor cores.
+    """
 
     tensor: int
     vector: int
@@ -70,7 +77,7 @@ _WITHOUT_BF16 = ("volta", "turing")
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A figure that somebody measured, in bytes/s or FLOP/s, and where it is published."""
+    """A figure that was measured, in bytes/s or FLOP/s, and where it is published."""
 
     value: float
     source: str
@@ -78,17 +85,33 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """One accelerator: datasheet figures, and what was measured on it.
+    """One accelerator: the figures of its datasheet, and what was measured on it.
 
-    memory_bytes: capacity as marketed, a "GB" taken as 2**30; the driver keeps a few percent of it. bandwidth: bytes/s. peak_flops: dtype
-    (of ``DTYPES``) to dense FLOP/s. clock_hz: boost clock. datasheet: source of all these. sustained_bandwidth (bytes/s, of
-    whichever benchmark was found) and sustained_flops (dtype to FLOP/s, large dense matmuls): None and absent where no measurement was found.
+    Attributes:
+        name: Its name in the catalogue.
+        title: Its name as the vendor writes it.
+        vendor: Who makes it.
+        architecture: What a multiprocessor does per cycle, for the check of the peaks.
+        memory_bytes: Capacity as marketed, a "GB" taken as 2**30. The driver keeps a few percent.
+        bandwidth: Memory bandwidth in bytes/s.
+        peak_flops: Dense FLOP/s by dtype (of ``DTYPES``). ``fp32`` is the rate without tensor
+            cores, hence without TF32.
+        datasheet: Source of all these.
+        sm_count: Multiprocessors, compute units and the like.
+        clock_hz: Boost clock.
+        l2_bytes: Size of the L2 cache.
+        tdp_watts: Power limit.
+        sustained_bandwidth: Bytes/s in some benchmark; None where none was found.
+        lbm_bandwidth: Bytes/s of lattice Boltzmann streaming: lower than a plain read, but measured
+            the same way on most devices, so that ratios between devices mean something.
+        read_bandwidth: Bytes/s of a plain read in one benchmark, on fewer devices.
+        dot_bandwidth: Bytes/s of a dot product of two long vectors, which only reads, on fewer
+            still.
+        sustained_flops: FLOP/s of large dense matmuls by dtype, where they were measured.
 
-    lbm_bandwidth, read_bandwidth and dot_bandwidth (bytes/s, or None): each of one benchmark on every device that has it, so that ratios between
-    devices mean something. lbm_bandwidth: lattice Boltzmann streaming, lower than a plain read but measured the same way everywhere.
-    read_bandwidth: a plain read, on fewer devices. dot_bandwidth: a dot product of two long vectors, which only reads, on fewer still.
-
-    Raises DeviceError for a figure that is missing, absurd, or a sparse or non-tensor peak in the place of a dense tensor peak.
+    Raises:
+        DeviceError: If a figure is missing or absurd, or a sparse or non-tensor peak stands in the
+            place of a dense tensor peak.
     """
 
     name: str
@@ -115,24 +138,34 @@ class Device:
         _check_peaks(self)
 
     def peak(self, dtype: str) -> float:
-        """Dense datasheet FLOP/s in this dtype. Raises DeviceError where the datasheet gives none."""
+        """Return the dense datasheet FLOP/s in this dtype.
+
+        Raises:
+            DeviceError: If the datasheet gives none.
+        """
         if dtype not in self.peak_flops:
             raise DeviceError(
-                f"{self.name} has no {dtype} peak (it has {', '.join(self.peak_flops)}): choose one of these with --dtype"
+                f"{self.name} has no {dtype} peak (it has {', '.join(self.peak_flops)}): "
+                "choose one of these with --dtype"
             )
         return self.peak_flops[dtype]
 
 
 @cache
 def catalogue() -> dict[str, Device]:
-    """Every device of hardware.toml by name, in its order."""
+    """Return every device of hardware.toml by name, in its order."""
     return read_devices(CATALOGUE)
 
 
 def find_device(name_or_path: str | Path) -> Device:
-    """The device of this name in the catalogue, or the one in a TOML file of the same form: ``FILE.toml``, ``FILE.toml:NAME`` for one of several.
+    """Return a device of the catalogue, or of a TOML file in the same form.
 
-    Raises DeviceError for an unknown name, with the nearest ones and a template of a file.
+    Args:
+        name_or_path: A name of the catalogue; ``FILE.toml``, or ``FILE.toml:NAME`` for one of
+            several devices in a file.
+
+    Raises:
+        DeviceError: If the name is unknown, or the file cannot be read or holds absurd figures.
     """
     text = str(name_or_path)
     if filed := file_and_name(text):
@@ -141,15 +174,25 @@ def find_device(name_or_path: str | Path) -> Device:
     known = catalogue()
     wanted = text.strip().lower()
     if wanted not in known:
+        near = similar(wanted, known)
+        hint = f", the nearest are {', '.join(near)}" if near else ""
         raise DeviceError(
-            f"no device {text!r} in the catalogue, {nearest(wanted, known)}; describe another one in a file and give its path, FILE.toml:\n\n{TEMPLATE}"
+            f"no device {text!r} in the catalogue{hint}: `adadecode-sim devices` lists them; "
+            "for another one give a file, FILE.toml (`adadecode-sim devices --template` prints one)"
         )
     return known[wanted]
 
 
 def read_devices(path: Path) -> dict[str, Device]:
-    """Every device of a TOML file by name. Raises DeviceError for a file that cannot be read and for whatever fails a check."""
-    missing = f"give the name of a device of the catalogue, or the path of a TOML file such as\n\n{TEMPLATE}"
+    """Return every device of a TOML file by name.
+
+    Raises:
+        DeviceError: If the file cannot be read, or a device fails a check.
+    """
+    missing = (
+        "give the name of a device of the catalogue, or the path of a TOML file such as\n\n"
+        f"{TEMPLATE}"
+    )
     tables = read_tables(path, missing, DeviceError)
     sources = tables.pop("sources", {})
     if not isinstance(sources, dict):
@@ -160,7 +203,7 @@ def read_devices(path: Path) -> dict[str, Device]:
 
 
 def _device(name: str, entry: object, sources: Mapping[str, str]) -> Device:
-    """One table of a file as a Device."""
+    """Return the device that one table of a file describes."""
     table = _checked_table(name, entry)
     sustained = {
         figure: _measured(f"{name}.sustained.{figure}", one, sources)
@@ -188,7 +231,7 @@ def _device(name: str, entry: object, sources: Mapping[str, str]) -> Device:
 
 
 def _checked_table(name: str, table: object) -> dict[str, Any]:
-    """The table, once it has the keys that a device needs, and no other."""
+    """Return the table, once it has the keys that a device needs, and no other."""
     if not isinstance(table, dict):
         raise DeviceError(f"{name} = {table!r} is no device: wanted a table such as\n\n{TEMPLATE}")
     missing = [key for key in _REQUIRED if key not in table]
@@ -199,12 +242,14 @@ def _checked_table(name: str, table: object) -> dict[str, Any]:
         )
     if unknown:
         raise DeviceError(
-            f"device {name} has {', '.join(unknown)}, which means nothing here: wanted only {', '.join((*_REQUIRED, *_OPTIONAL))}"
+            f"device {name} has {', '.join(unknown)}, which means nothing here: "
+            f"wanted only {', '.join((*_REQUIRED, *_OPTIONAL))}"
         )
     for key in ("peak", "sustained"):
         if not isinstance(table.get(key, {}), dict):
             raise DeviceError(
-                f"{name}.{key} is {table[key]!r}: wanted a table of figures by dtype, as in\n\n{TEMPLATE}"
+                f"{name}.{key} is {table[key]!r}: wanted a table of figures by dtype, as in\n\n"
+                f"{TEMPLATE}"
             )
     return table
 
@@ -212,13 +257,14 @@ def _checked_table(name: str, table: object) -> dict[str, Any]:
 def _measured(figure: str, entry: object, sources: Mapping[str, str]) -> Measured:
     if not isinstance(entry, dict) or set(entry) != {"value", "source"}:
         raise DeviceError(
-            f"{figure} is {entry!r}: wanted {{ value = NUMBER, source = TEXT }}, for a figure nobody can look up is a guess"
+            f"{figure} is {entry!r}: wanted {{ value = NUMBER, source = TEXT }}, "
+            "because a figure that nobody can look up is a guess"
         )
     return Measured(value=entry["value"], source=_source(figure, entry["source"], sources))
 
 
 def _source(figure: str, text: object, sources: Mapping[str, str]) -> str:
-    """Where a figure is from: the text itself, or what the file's [sources] has under it."""
+    """Return where a figure is from: the text itself, or the entry of [sources] with this name."""
     return _checked_text(
         f"the source of {figure}", sources.get(text, text) if isinstance(text, str) else text
     )
@@ -246,13 +292,14 @@ def _check_positive(figure: str, value: object) -> None:
 
 
 def _check_figures(device: Device) -> None:
-    """Texts that say something, dtypes that are known, and numbers that are positive and finite."""
+    """Raise DeviceError for an empty text, an unknown dtype, or a number that is not above 0."""
     for key in ("title", "vendor", "datasheet"):
         _checked_text(f"{device.name}.{key}", getattr(device, key))
     if device.architecture not in (*_ARCHITECTURES, *_UNCHECKED):
         names = ", ".join((*_ARCHITECTURES, *_UNCHECKED))
         raise DeviceError(
-            f"{device.name}: architecture {device.architecture!r} is none of {names}: take 'other' if it is another one"
+            f"{device.name}: architecture {device.architecture!r} is none of {names}: "
+            "take 'other' if it is another one"
         )
     if not device.peak_flops:
         raise DeviceError(
@@ -273,7 +320,7 @@ def _check_figures(device: Device) -> None:
 
 
 def _check_sustained(device: Device) -> None:
-    """What was measured has a source and stays near or below the datasheet."""
+    """Raise DeviceError for a measured figure without a source, or above the datasheet."""
     bandwidths = {"bandwidth": device.sustained_bandwidth} | {
         name: getattr(device, name) for name in ALIKE
     }
@@ -290,18 +337,23 @@ def _check_sustained(device: Device) -> None:
         _checked_text(f"the source of {figure}", measured.source)
         if measured.value > margin * ceiling:
             raise DeviceError(
-                f"{figure} is {measured.value:.4g}, above the datasheet's {ceiling:.4g}: check the units and the datasheet figure"
+                f"{figure} is {measured.value:.4g}, above the datasheet's {ceiling:.4g}: "
+                "check the units and the datasheet figure"
             )
 
 
 def _check_peaks(device: Device) -> None:
-    """No sparse peak stands as a dense one, and no peak without tensor cores as one with them: multiprocessors x clock x rate tells."""
+    """Raise DeviceError for a sparse peak in the place of a dense one, or one without tensor cores.
+
+    The product of multiprocessors, clock and FLOPs per cycle tells.
+    """
     rates = _ARCHITECTURES.get(device.architecture)
     if rates is None:
         return
     if device.sm_count is None or device.clock_hz is None:
         raise DeviceError(
-            f"{device.name} lacks sm_count or clock_hz: with architecture {device.architecture!r} its peaks are checked against them"
+            f"{device.name} lacks sm_count or clock_hz: "
+            f"with architecture {device.architecture!r} its peaks are checked against them"
         )
     cycles = device.sm_count * device.clock_hz
     for dtype in ("fp16", "bf16"):
@@ -321,7 +373,8 @@ def _check_peaks(device: Device) -> None:
     )
     if "bf16" in device.peak_flops and device.architecture in _WITHOUT_BF16:
         raise DeviceError(
-            f"{device.name} is given a bf16 peak, but {device.architecture} has no bf16 tensor cores: leave it out"
+            f"{device.name} is given a bf16 peak, but {device.architecture} has no bf16 tensor "
+            "cores: leave it out"
         )
     known = next((dtype for dtype in ("fp16", "bf16") if dtype in device.peak_flops), None)
     if known is None:
@@ -344,9 +397,13 @@ def _check_near(device: Device, dtype: str, wanted: float, margin: float, why: s
         return
     hint = "check it"
     if got > 1.7 * wanted:
-        hint = "this looks like the peak with sparsity, or of FP16 sums (which is fp16_acc16): give the dense one of FP32 sums"
+        hint = (
+            "this looks like the peak with sparsity, or of FP16 sums (which is fp16_acc16): "
+            "give the dense one of FP32 sums"
+        )
     elif got < 0.6 * wanted:
         hint = "this looks like the peak without tensor cores"
     raise DeviceError(
-        f"{device.name}: {dtype} peak is {got:.4g} FLOP/s, wanted about {wanted:.4g} ({why}): {hint}"
+        f"{device.name}: {dtype} peak is {got:.4g} FLOP/s, wanted about {wanted:.4g} ({why}): "
+        f"{hint}"
     )

@@ -1,9 +1,13 @@
-"""Hugging Face configs read as shapes. What transformers assumes for a key that a config leaves out stands here, per model_type; sizes are never guessed."""
+"""Read the shape of a model from its Hugging Face config.
+
+What transformers assumes for a key that a config leaves out is kept here for each model_type. Sizes
+are never guessed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adadecode.profiles.catalog.model_shape import (
@@ -14,7 +18,7 @@ from adadecode.profiles.catalog.model_shape import (
 )
 from adadecode.profiles.errors import ShapeError, nearest
 
-# What configs call what we count.
+# Keys that configs use for each of our sizes.
 _SPELLINGS = {
     "n_layers": ("num_hidden_layers", "n_layer"),
     "hidden_size": ("hidden_size", "n_embd"),
@@ -32,9 +36,19 @@ _SPELLINGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Family:
-    """How the layers of one model_type are built. A bias is there, is not there, or is what the named key says.
+    """How the layers of one model_type are built.
 
-    defaults: what a config of this type means by a key it leaves out. slides: every layer is limited to the sliding window, if there is one.
+    Attributes:
+        qkv_bias: Whether queries, keys and values have a bias, or the key of the config that says.
+        out_bias: The same for the output of attention.
+        mlp_bias: The same for the MLP.
+        gated_mlp: Whether the MLP has three matrices instead of two.
+        norms_per_layer: Norms over the hidden state in a layer.
+        norm_bias: Whether norms have a bias.
+        qk_norm: Norms of queries and keys, as in `ModelShape`.
+        learned_positions: Whether positions are learned.
+        slides: Whether every layer is limited to the sliding window, where there is one.
+        defaults: What a config of this type means by a key that it leaves out.
     """
 
     qkv_bias: bool | str = False
@@ -49,7 +63,7 @@ class _Family:
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _llama(**defaults: Any) -> _Family:
+def _llama(**defaults: object) -> _Family:
     biases = {"attention_bias": False, "mlp_bias": False}
     return _Family(
         qkv_bias="attention_bias",
@@ -59,7 +73,7 @@ def _llama(**defaults: Any) -> _Family:
     )
 
 
-def _qwen3(**defaults: Any) -> _Family:
+def _qwen3(**defaults: object) -> _Family:
     return _Family(
         qkv_bias="attention_bias",
         out_bias="attention_bias",
@@ -68,20 +82,13 @@ def _qwen3(**defaults: Any) -> _Family:
     )
 
 
-def _biased(**different: Any) -> _Family:
-    """LayerNorm, two matrices and biases wherever they can be: GPT-2 and its heirs."""
-    usual: dict[str, Any] = {
-        "qkv_bias": True,
-        "out_bias": True,
-        "mlp_bias": True,
-        "gated_mlp": False,
-        "norm_bias": True,
-    }
-    return _Family(**usual | different)
+_BIASED = _Family(qkv_bias=True, out_bias=True, mlp_bias=True, gated_mlp=False, norm_bias=True)
+"""LayerNorm, two matrices, and biases wherever they can be: GPT-2 and its heirs."""
 
 
 _FAMILIES = {
-    "falcon": _biased(
+    "falcon": replace(
+        _BIASED,
         qkv_bias="bias",
         out_bias="bias",
         mlp_bias="bias",
@@ -99,10 +106,13 @@ _FAMILIES = {
             "tie_word_embeddings": True,
         },
     ),
-    "gpt2": _biased(learned_positions=True, defaults={"tie_word_embeddings": True}),
-    "gpt_bigcode": _biased(learned_positions=True, defaults={"tie_word_embeddings": True}),
-    "gpt_neox": _biased(
-        qkv_bias="attention_bias", out_bias="attention_bias", defaults={"attention_bias": True}
+    "gpt2": replace(_BIASED, learned_positions=True, defaults={"tie_word_embeddings": True}),
+    "gpt_bigcode": replace(_BIASED, learned_positions=True, defaults={"tie_word_embeddings": True}),
+    "gpt_neox": replace(
+        _BIASED,
+        qkv_bias="attention_bias",
+        out_bias="attention_bias",
+        defaults={"attention_bias": True},
     ),
     "granite": _llama(),
     "internlm": _Family(qkv_bias="bias", out_bias="bias", defaults={"bias": True}),
@@ -127,7 +137,8 @@ _FAMILIES = {
         head_dim=None, num_key_value_heads=4, num_experts=128, num_experts_per_tok=8
     ),
     "smollm3": _llama(num_key_value_heads=4, tie_word_embeddings=True),
-    "starcoder2": _biased(
+    "starcoder2": replace(
+        _BIASED,
         qkv_bias="use_bias",
         out_bias="use_bias",
         mlp_bias="use_bias",
@@ -138,35 +149,51 @@ _FAMILIES = {
 
 
 def shape_from_config(config: Mapping[str, Any], name: str | None = None) -> ModelShape:
-    """The shape that a Hugging Face config describes, as read from config.json or kept in a profile's manifest.
+    """Return the shape that a Hugging Face config describes.
 
-    Raises ShapeError for a model_type whose layers are not known here, for a missing size, for an unusual layout, and for a value of the wrong kind.
+    Args:
+        config: The config, as read from config.json or kept in the manifest of a profile.
+        name: Name of the model; by default the one in the config.
+
+    Raises:
+        ShapeError: If the layers of its model_type are not known here, a size is missing, the
+            layout is unusual, or a value has the wrong type.
     """
     inner = config.get("text_config")
     if inner is not None:
         if not isinstance(inner, Mapping):
             raise ShapeError(
-                f"{name or 'this config'}: text_config is {inner!r}: wanted the object of a config.json"
+                f"{name or 'this config'}: text_config is {inner!r}: "
+                "wanted the object of a config.json"
             )
         config = inner
     kind = config.get("model_type")
-    label = str(name or config.get("_name_or_path") or f"{kind} model")
+    label = str(name or config.get("_name_or_path") or (f"{kind} model" if kind else "the model"))
+    todo = "describe the model in a TOML file in the form of profiles/catalog/models.toml"
+    if kind is None:
+        raise ShapeError(
+            f"{label}: its config has no model_type, so its layers are unknown: {todo}"
+        )
     if not isinstance(kind, str) or kind not in _FAMILIES:
         raise ShapeError(
-            f"{label}: model_type {kind!r} is none whose layers are known here, {nearest(str(kind), _FAMILIES)}: "
-            "describe the model in a TOML file in the form of profiles/catalog/models.toml"
+            f"{label}: model_type {kind!r} is none whose layers are known here, "
+            f"{nearest(str(kind), _FAMILIES)}: {todo}"
         )
     family = _FAMILIES[kind]
     return _Reader(label, {**family.defaults, **config}, kind, family).shape()
 
 
 class _Reader:
-    """One config with its family's defaults filled in. A key set to null stays null: ``"sliding_window": null`` says that there is none."""
+    """Reads the shape from one config, with the defaults of its family filled in.
+
+    A key set to null stays null: ``"sliding_window": null`` says that there is no window.
+    """
 
     def __init__(self, name: str, config: Mapping[str, Any], kind: str, family: _Family) -> None:
         self.name, self.config, self.kind, self.family = name, config, kind, family
 
     def shape(self) -> ModelShape:
+        """Return the shape."""
         self._refuse_the_unusual()
         hidden_size, n_heads = self._size("hidden_size"), self._size("n_heads")
         head_dim, n_experts, experts_per_token = (
@@ -187,9 +214,9 @@ class _Reader:
             n_experts=1 if n_experts is None else n_experts,
             experts_per_token=1 if experts_per_token is None else experts_per_token,
             gated_mlp=self.family.gated_mlp,
-            qkv_bias=self._has(self.family.qkv_bias),
-            out_bias=self._has(self.family.out_bias),
-            mlp_bias=self._has(self.family.mlp_bias),
+            qkv_bias=self._has(bias=self.family.qkv_bias),
+            out_bias=self._has(bias=self.family.out_bias),
+            mlp_bias=self._has(bias=self.family.mlp_bias),
             norms_per_layer=self._norms_per_layer(),
             norm_bias=self.family.norm_bias,
             qk_norm=self.family.qk_norm,
@@ -200,17 +227,17 @@ class _Reader:
         )
 
     def _whole(self, key: str) -> int | None:
-        """The number under this key, None where there is none."""
+        """Return the whole number under this key; None where there is none."""
         value = self.config.get(key)
         return None if value is None else checked_size(self.name, key, value)
 
     def _flag(self, key: str, *, default: bool) -> bool:
-        """The boolean under this key; null is no."""
+        """Return the boolean under this key; null is no."""
         value = self.config.get(key, default)
         return value is not None and checked_flag(self.name, key, value)
 
     def _found(self, what: str) -> int | None:
-        """What the config has under any of the spellings, None where it has nothing."""
+        """Return the size under any of its keys; None where the config has none."""
         return next(
             (size for key in _SPELLINGS[what] if (size := self._whole(key)) is not None), None
         )
@@ -219,11 +246,12 @@ class _Reader:
         size = self._found(what)
         if size is None:
             raise ShapeError(
-                f"{self.name}: the config has no {' or '.join(_SPELLINGS[what])}: add it, as no size is guessed"
+                f"{self.name}: the config has no {' or '.join(_SPELLINGS[what])}: "
+                "add it, as no size is guessed"
             )
         return size
 
-    def _has(self, bias: bool | str) -> bool:
+    def _has(self, *, bias: bool | str) -> bool:
         return self._flag(bias, default=False) if isinstance(bias, str) else bias
 
     def _intermediate_size(self, hidden_size: int) -> int:
@@ -231,19 +259,15 @@ class _Reader:
             return self._size("intermediate_size") // 2
         if self.kind == "qwen3_moe":
             return self._size("expert_size")
-        if self.kind in (
-            "gpt2",
-            "gpt_bigcode",
-            "falcon",
-        ):  # whose MLP is four times as wide unless a key of their own says something else
+        if self.kind in ("gpt2", "gpt_bigcode", "falcon"):
+            # Their MLP is four times as wide unless a key of their own says something else.
             own = self._whole("ffn_hidden_size" if self.kind == "falcon" else "n_inner")
             return 4 * hidden_size if own is None else own
         return self._size("intermediate_size")
 
     def _n_kv_heads(self, n_heads: int) -> int:
-        grouped = self._flag(
-            "new_decoder_architecture", default=False
-        )  # falcon's newer layout, which may share keys in groups
+        # The newer layout of falcon, which may share keys in groups.
+        grouped = self._flag("new_decoder_architecture", default=False)
         if self.kind in ("falcon", "gpt_bigcode") and not grouped:
             return 1 if self._flag("multi_query", default=True) else n_heads
         if self.kind in ("gpt2", "gpt_neox"):  # which have no such key
@@ -260,7 +284,7 @@ class _Reader:
         return 1 if self._flag("parallel_attn", default=True) else 2
 
     def _sliding_window(self) -> int | None:
-        """The window if it binds every layer."""
+        """Return the window if it binds every layer."""
         kinds = self.config.get("layer_types")
         if kinds is not None and not (
             isinstance(kinds, (list, tuple)) and all(isinstance(kind, str) for kind in kinds)
@@ -276,7 +300,8 @@ class _Reader:
             "mlp_only_layers"
         ):
             raise ShapeError(
-                f"{self.name}: some layers are a mixture of experts and some are not: wanted all layers alike"
+                f"{self.name}: some layers are a mixture of experts and some are not: "
+                "wanted all layers alike"
             )
         if self.kind == "qwen" and not self._flag("no_bias", default=True):
             raise ShapeError(

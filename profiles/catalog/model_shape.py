@@ -1,4 +1,4 @@
-"""The shape of a language model: what bytes and FLOPs are counted from."""
+"""The shape of a language model, from which bytes and FLOPs are counted."""
 
 from __future__ import annotations
 
@@ -30,14 +30,36 @@ _FLAGS = (
 class ModelShape:
     """A decoder-only transformer, as far as its weights, its keys and values, and its matmuls go.
 
-    intermediate_size: width of the MLP, of one expert in a mixture. n_kv_heads: below n_heads where queries share keys and values.
-    n_experts and experts_per_token: 1 and 1 where there is no mixture. gated_mlp: three matrices instead of two. qkv_bias, out_bias, mlp_bias:
-    which matrices add a vector. norms_per_layer over hidden_size, with biases where norm_bias. qk_norm: "head" for norms of one head's
-    width on queries and keys, "full" for norms over all heads. sliding_window: positions that *every* layer is limited to, else None.
-    max_positions: None where the config does not say. source: where the shape is from.
+    All counts of parameters are exact, except for what an architecture adds of its own, such as a
+    bias of the LM head.
 
-    All counts of parameters are exact but for what an architecture adds of its own (a bias of the LM head, say). Raises ShapeError for an
-    impossible shape.
+    Attributes:
+        name: Name of the model.
+        n_layers: Decoder layers.
+        hidden_size: Width of the hidden state.
+        intermediate_size: Width of the MLP; of one expert in a mixture.
+        n_heads: Attention heads.
+        n_kv_heads: Heads of keys and values; below ``n_heads`` where queries share them.
+        head_dim: Width of one attention head.
+        vocab_size: Tokens of the vocabulary.
+        tied_embeddings: Whether the LM head shares the matrix of the embedding.
+        n_experts: Experts of a layer; 1 where there is no mixture.
+        experts_per_token: Experts that one token uses; 1 where there is no mixture.
+        gated_mlp: Whether the MLP has three matrices instead of two.
+        qkv_bias: Whether queries, keys and values have a bias.
+        out_bias: Whether the output of attention has one.
+        mlp_bias: Whether the MLP has one.
+        norms_per_layer: Norms over ``hidden_size`` in a layer.
+        norm_bias: Whether norms have a bias.
+        qk_norm: Norms of queries and keys: ``head`` over one head's width, ``full`` over all heads,
+            or ``none``.
+        learned_positions: Whether positions are learned.
+        sliding_window: Positions that *every* layer is limited to, or None.
+        max_positions: Most positions; None where the config does not say.
+        source: Where the shape is from.
+
+    Raises:
+        ShapeError: If the shape is impossible.
     """
 
     name: str
@@ -73,26 +95,34 @@ class ModelShape:
             checked_flag(self.name, key, getattr(self, key))
         if not isinstance(self.source, str):
             raise ShapeError(
-                f"{self.name}: source is {self.source!r}: wanted a text that says where the shape is from"
+                f"{self.name}: source is {self.source!r}: "
+                "wanted a text that says where the shape is from"
             )
         if self.n_heads % self.n_kv_heads:
             raise ShapeError(
-                f"{self.name}: n_heads {self.n_heads} is no multiple of n_kv_heads {self.n_kv_heads}: check both"
+                f"{self.name}: n_heads {self.n_heads} is no multiple of n_kv_heads "
+                f"{self.n_kv_heads}: check both"
             )
         if self.experts_per_token > self.n_experts:
             raise ShapeError(
-                f"{self.name}: experts_per_token {self.experts_per_token} of n_experts {self.n_experts}: check both"
+                f"{self.name}: experts_per_token {self.experts_per_token} of n_experts "
+                f"{self.n_experts}: check both"
             )
         if self.qk_norm not in ("none", "head", "full"):
             raise ShapeError(f"{self.name}: qk_norm is {self.qk_norm!r}: wanted none, head or full")
         if self.learned_positions and self.max_positions is None:
             raise ShapeError(
-                f"{self.name} learns its positions, but max_positions is missing: say how many there are"
+                f"{self.name} learns its positions, but max_positions is missing: "
+                "give how many there are"
             )
 
     @property
     def attention_parameters(self) -> int:
-        """Of one layer: the matrices of queries, keys, values and output, their biases, and norms of queries and keys."""
+        """Parameters of one layer's attention.
+
+        The matrices of queries, keys, values and output, their biases, and the norms of queries and
+        keys.
+        """
         queries, keys = self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim
         biases = self.qkv_bias * (queries + 2 * keys) + self.out_bias * self.hidden_size
         norms = {"none": 0, "head": 2 * self.head_dim, "full": queries + keys}[self.qk_norm]
@@ -100,59 +130,68 @@ class ModelShape:
 
     @property
     def expert_parameters(self) -> int:
-        """Of one layer's MLP, or of one of its experts."""
+        """Parameters of one layer's MLP, or of one of its experts."""
         inward = 2 if self.gated_mlp else 1
         biases = self.mlp_bias * (inward * self.intermediate_size + self.hidden_size)
         return (inward + 1) * self.hidden_size * self.intermediate_size + biases
 
     @property
     def router_parameters(self) -> int:
-        """Of one layer: what picks the experts, 0 where there is no mixture."""
+        """Parameters of one layer's router, which picks experts; 0 where there is no mixture."""
         return self.hidden_size * self.n_experts if self.n_experts > 1 else 0
 
     @property
     def mlp_parameters(self) -> int:
-        """Of one layer: the MLP, or all experts and their router."""
+        """Parameters of one layer's MLP, or of all its experts and their router."""
         return self.n_experts * self.expert_parameters + self.router_parameters
 
     @property
     def norm_parameters(self) -> int:
-        """Of one layer: its norms over the hidden state."""
+        """Parameters of one layer's norms over the hidden state."""
         return self.norms_per_layer * self._final_norm
 
     @property
     def layer_parameters(self) -> int:
-        """Of one layer, all experts counted."""
+        """Parameters of one layer, all experts counted."""
         return self.attention_parameters + self.mlp_parameters + self.norm_parameters
 
     def experts_touched(self, n_tokens: int) -> float:
-        """Expected number of a layer's experts that ``n_tokens`` tokens use together, each choosing at random: E (1 - (1 - k/E)^n)."""
+        """Return the expected number of a layer's experts that some tokens use together.
+
+        Each token chooses k of E experts at random: E (1 - (1 - k/E)^n).
+        """
         return self.n_experts * (1 - (1 - self.experts_per_token / self.n_experts) ** n_tokens)
 
     def active_layer_parameters(self, n_tokens: int) -> float:
-        """Of one layer: what a batch of ``n_tokens`` tokens reads, expected over the choice of experts; layer_parameters where there is no mixture."""
+        """Return the parameters of one layer that a batch reads, expected over its experts.
+
+        Without a mixture these are all of ``layer_parameters``.
+        """
         fixed = self.attention_parameters + self.router_parameters + self.norm_parameters
         return fixed + self.experts_touched(n_tokens) * self.expert_parameters
 
     @property
     def embedding_parameters(self) -> int:
-        """Of the token embedding, and of the positions where they are learned."""
+        """Parameters of the token embedding, and of the positions where they are learned."""
         positions = self.max_positions if self.learned_positions and self.max_positions else 0
         return (self.vocab_size + positions) * self.hidden_size
 
     @property
     def lm_head_parameters(self) -> int:
-        """What the LM head multiplies with, whether it has a matrix of its own or shares the embedding's."""
+        """Parameters that the LM head multiplies with, its own or those of the embedding."""
         return self.vocab_size * self.hidden_size
 
     @property
     def head_parameters(self) -> int:
-        """Of an exit head's own matrix T (hidden_size, hidden_size); its LM head is the model's (paper, section 2.2)."""
+        """Parameters of an exit head's own matrix T, of (hidden_size, hidden_size).
+
+        The LM head that it uses is the model's (paper, section 2.2).
+        """
         return self.hidden_size**2
 
     @property
     def total_parameters(self) -> int:
-        """Of the whole model, a shared embedding counted once; exit heads not counted."""
+        """Parameters of the whole model without exit heads; a shared embedding is counted once."""
         lm_head = 0 if self.tied_embeddings else self.lm_head_parameters
         return (
             self.embedding_parameters
@@ -167,27 +206,55 @@ class ModelShape:
 
 
 def checked_size(name: str, key: str, value: object) -> int:
-    """The value, once it is a whole number above 0. Raises ShapeError else; ``name`` and ``key`` are for the message."""
+    """Return the value, once it is a whole number above 0.
+
+    Args:
+        name: Name of the model, for the message.
+        key: Name of the value, for the message.
+        value: The value.
+
+    Raises:
+        ShapeError: If it is anything else.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ShapeError(f"{name}: {key} is {value!r}: wanted a whole number, 1 or more")
     return value
 
 
 def checked_flag(name: str, key: str, value: object) -> bool:
-    """The value, once it is true or false: a text is neither, whatever it says. Raises ShapeError else."""
+    """Return the value, once it is true or false. A text is neither, whatever it says.
+
+    Args:
+        name: Name of the model, for the message.
+        key: Name of the value, for the message.
+        value: The value.
+
+    Raises:
+        ShapeError: If it is anything else.
+    """
     if not isinstance(value, bool):
         raise ShapeError(f"{name}: {key} is {value!r}: wanted true or false")
     return value
 
 
 def default_head_dim(name: str, hidden_size: object, n_heads: object) -> int:
-    """hidden_size / n_heads, where a description leaves head_dim out. Raises ShapeError where they do not divide."""
+    """Return hidden_size / n_heads, for a description that leaves head_dim out.
+
+    Args:
+        name: Name of the model, for the message.
+        hidden_size: Width of the hidden state.
+        n_heads: Attention heads.
+
+    Raises:
+        ShapeError: If one does not divide the other.
+    """
     width, heads = (
         checked_size(name, "hidden_size", hidden_size),
         checked_size(name, "n_heads", n_heads),
     )
     if width % heads:
         raise ShapeError(
-            f"{name}: hidden_size {width} is no multiple of n_heads {heads}: check both, or give head_dim"
+            f"{name}: hidden_size {width} is no multiple of n_heads {heads}: "
+            "check both, or give head_dim"
         )
     return width // heads

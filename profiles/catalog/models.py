@@ -1,4 +1,4 @@
-"""Shapes of language models by name (models.toml), from a Hugging Face config.json, or from its dict."""
+"""The model catalogue (models.toml), and the shapes of models by name or by their config."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from adadecode.profiles.catalog.hf_config import shape_from_config
 from adadecode.profiles.catalog.model_shape import ModelShape, default_head_dim
 from adadecode.profiles.catalog.toml_tables import file_and_name, pick, read_tables
-from adadecode.profiles.errors import ShapeError, nearest
+from adadecode.profiles.errors import ShapeError, similar
 
 __all__ = ["CATALOGUE", "ModelShape", "find_model", "read_shapes", "shape_from_config", "shapes"]
 
@@ -30,17 +30,21 @@ _REQUIRED = {one.name for one in fields(ModelShape) if one.default is MISSING} -
 
 @cache
 def shapes() -> dict[str, ModelShape]:
-    """Every model of models.toml by name, in its order."""
+    """Return every model of models.toml by name, in its order."""
     return read_shapes(CATALOGUE)
 
 
 def find_model(wanted: str | Path | Mapping[str, Any]) -> ModelShape:
-    """The shape of a model.
+    """Return the shape of a model.
 
-    wanted: a name of the catalogue (a hub name such as ``meta-llama/Llama-2-7b-hf`` is recognised); a ``config.json`` or the folder it
-    lies in; ``FILE.toml`` or ``FILE.toml:NAME`` in the form of models.toml; or the dict of a config, as a profile's manifest holds it.
+    Args:
+        wanted: A name of the catalogue (a hub name such as ``meta-llama/Llama-2-7b-hf`` is
+            recognised); a ``config.json`` or the folder it lies in; ``FILE.toml`` or
+            ``FILE.toml:NAME`` in the form of models.toml; or the dict of a config, as the manifest
+            of a profile holds it.
 
-    Raises ShapeError for an unknown name, with the nearest ones, and for a config that lacks what is needed.
+    Raises:
+        ShapeError: If the name is unknown, or a config lacks what is needed.
     """
     if isinstance(wanted, Mapping):
         return shape_from_config(wanted)
@@ -56,8 +60,11 @@ def find_model(wanted: str | Path | Mapping[str, Any]) -> ModelShape:
         r"(-(hf|chat|instruct))+$", "", text.strip().lower().rpartition("/")[2]
     ).removeprefix("meta-")
     if short not in known:
+        near = similar(short, known)
+        hint = f", the nearest are {', '.join(near)}" if near else ""
         raise ShapeError(
-            f"no model {text!r} in the catalogue, {nearest(short, known)}; for another one give the path of its config.json"
+            f"no model {text!r} in the catalogue{hint}: `adadecode-sim models` lists them; "
+            "for another one give the path of its config.json"
         )
     return known[short]
 
@@ -67,7 +74,8 @@ def _read_json(path: Path) -> Mapping[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ShapeError(
-            f"no file {path}: give the path of a model's config.json, or one of the names {', '.join(shapes())}"
+            f"no file {path}: give the path of a model's config.json, or a name that "
+            "`adadecode-sim models` lists"
         ) from None
     except (OSError, ValueError) as error:
         raise ShapeError(f"cannot read {path} as JSON: {error}") from error
@@ -79,18 +87,26 @@ def _read_json(path: Path) -> Mapping[str, Any]:
 
 
 def read_shapes(path: Path) -> dict[str, ModelShape]:
-    """Every model of a TOML file by name. Raises ShapeError for a file that cannot be read and for a shape that fails a check."""
-    missing = "give the name of a model of the catalogue, the path of its config.json, or the path of a TOML file in the form of profiles/catalog/models.toml"
+    """Return every model of a TOML file by name.
+
+    Raises:
+        ShapeError: If the file cannot be read, or a shape fails a check.
+    """
+    missing = (
+        "give the name of a model of the catalogue, the path of its config.json, or the path of a "
+        "TOML file in the form of profiles/catalog/models.toml"
+    )
     tables = read_tables(path, missing, ShapeError)
     if not tables:
         raise ShapeError(
-            f"no model in {path}: wanted one or more tables in the form of profiles/catalog/models.toml"
+            f"no model in {path}: "
+            "wanted one or more tables in the form of profiles/catalog/models.toml"
         )
     return {name: _shape(name, table) for name, table in tables.items()}
 
 
 def _shape(name: str, table: object) -> ModelShape:
-    """One table of a file as a shape, its parameters held against the published count where that is given."""
+    """Return the shape in one table of a file, once its parameters match the published count."""
     if not isinstance(table, dict):
         raise ShapeError(
             f"{name} = {table!r} is no model: wanted a table with {', '.join(sorted(_REQUIRED))}"
@@ -104,7 +120,8 @@ def _shape(name: str, table: object) -> ModelShape:
         )
     if unknown:
         raise ShapeError(
-            f"model {name} has {', '.join(unknown)}, which means nothing here: wanted only {', '.join(sorted(_FIELDS))}, parameters"
+            f"model {name} has {', '.join(unknown)}, which means nothing here: "
+            f"wanted only {', '.join(sorted(_FIELDS))}, parameters"
         )
     if not isinstance(given["source"], str) or not given["source"].strip():
         raise ShapeError(
@@ -126,7 +143,8 @@ def _check_count(shape: ModelShape, published: object) -> None:
         or not 0 < published <= sys.float_info.max
     ):
         raise ShapeError(
-            f"{shape.name}: parameters is {published!r}: wanted a finite number above 0, or leave it out"
+            f"{shape.name}: parameters is {published!r}: "
+            "wanted a finite number above 0, or leave it out"
         )
     if (
         not (1 - _COUNT_MARGIN) * published
@@ -134,5 +152,6 @@ def _check_count(shape: ModelShape, published: object) -> None:
         <= (1 + _COUNT_MARGIN) * published
     ):
         raise ShapeError(
-            f"model {shape.name} comes to {shape.total_parameters} parameters, published are {published}: check its sizes"
+            f"model {shape.name} comes to {shape.total_parameters} parameters, "
+            f"published are {published}: check its sizes"
         )

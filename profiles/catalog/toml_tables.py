@@ -1,4 +1,4 @@
-"""Named tables in TOML files: the catalogues of devices and of models, and the users' own files in the same form."""
+"""Read named tables from TOML files: the catalogues, and users' own files in the same form."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import Any, TypeVar
 
 from adadecode.profiles.errors import InputError
 
-_Thing = TypeVar("_Thing")
+_Entry = TypeVar("_Entry")
 
 
 def file_and_name(text: str) -> tuple[Path, str] | None:
-    """Of ``FILE.toml`` or ``FILE.toml:NAME`` the file and the name, empty where none is given; None of anything else."""
+    """Split ``FILE.toml`` or ``FILE.toml:NAME`` into the file and the name.
+
+    The name is empty where none is given. Return None for any other text.
+    """
     file, _, name = text.partition(".toml:")
     return (
         (Path(f"{file.removesuffix('.toml')}.toml"), name)
@@ -23,7 +26,16 @@ def file_and_name(text: str) -> tuple[Path, str] | None:
 
 
 def read_tables(path: Path, missing: str, error: type[InputError]) -> dict[str, Any]:
-    """The tables of a file by name. Raises ``error``, for a file that is not there with ``missing``: what to give instead."""
+    """Return the tables of a file by name.
+
+    Args:
+        path: The file.
+        missing: What to give instead, for the message where the file does not exist.
+        error: The exception to raise.
+
+    Raises:
+        InputError: As ``error``, if the file is missing or holds no TOML.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -33,9 +45,20 @@ def read_tables(path: Path, missing: str, error: type[InputError]) -> dict[str, 
 
 
 def pick(
-    found: Mapping[str, _Thing], path: Path, name: str, what: str, error: type[InputError]
-) -> _Thing:
-    """The thing ``name`` of what was found in a file, or its only one. Raises ``error``; what: "device", say."""
+    found: Mapping[str, _Entry], path: Path, name: str, what: str, error: type[InputError]
+) -> _Entry:
+    """Return the entry with this name, or the only entry of a file.
+
+    Args:
+        found: The entries of the file by name.
+        path: The file, for the message.
+        name: The wanted name; empty for the only entry.
+        what: What an entry is, such as "device", for the message.
+        error: The exception to raise.
+
+    Raises:
+        InputError: As ``error``, if there is no such entry, or none is named among several.
+    """
     if not name and len(found) == 1:
         return next(iter(found.values()))
     if name not in found:

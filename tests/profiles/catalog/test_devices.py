@@ -226,11 +226,21 @@ def test_absurd_figures_are_refused(changed: dict[str, object], message: str) ->
         Device(**figures("l4", **changed))
 
 
-def test_an_unknown_device_is_an_error_with_the_nearest_names_and_a_template() -> None:
+def test_an_unknown_device_is_an_error_with_the_nearest_names_and_where_to_look() -> None:
+    """In one line: the template of a file is printed on request."""
     with pytest.raises(DeviceError) as caught:
         find_device("rtx4090")
-    assert "no device 'rtx4090' in the catalogue, the nearest are rtx-4090" in str(caught.value)
-    assert TEMPLATE in str(caught.value)
+    message = str(caught.value)
+    assert "no device 'rtx4090' in the catalogue, the nearest are rtx-4090" in message
+    assert "`adadecode-sim devices` lists them" in message
+    assert "`adadecode-sim devices --template`" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["list", "all", "?", ""])
+def test_a_word_that_is_like_no_device_gets_no_guess(name: str) -> None:
+    with pytest.raises(DeviceError, match="in the catalogue: `adadecode-sim devices` lists them"):
+        find_device(name)
 
 
 def test_the_template_is_itself_a_device(tmp_path: Path) -> None:

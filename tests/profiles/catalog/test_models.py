@@ -314,7 +314,7 @@ def test_no_size_of_zero_becomes_a_default_and_null_does() -> None:
             LLAMA | {"model_type": "llama5"},
             "model_type 'llama5' is none whose layers are known here, the nearest are llama",
         ),
-        ({"hidden_size": 64}, "model_type None is none whose layers are known here"),
+        ({"hidden_size": 64}, "its config has no model_type, so its layers are unknown"),
         (
             LLAMA
             | {"model_type": "qwen3_moe", "moe_intermediate_size": 32, "mlp_only_layers": [0]},
@@ -372,7 +372,8 @@ def test_a_config_that_says_too_little_or_nonsense_is_refused(
 def test_an_unknown_model_is_an_error_with_the_nearest_names() -> None:
     with pytest.raises(
         ShapeError,
-        match=r"no model 'llama-3.1-9b' in the catalogue, the nearest are llama-3.1-8b.*give the path of its config.json",
+        match=r"no model 'llama-3.1-9b' in the catalogue, the nearest are llama-3.1-8b.*"
+        r"`adadecode-sim models` lists them; for another one give the path of its config.json",
     ):
         find_model("llama-3.1-9b")
 
@@ -380,7 +381,7 @@ def test_an_unknown_model_is_an_error_with_the_nearest_names() -> None:
 def test_a_config_that_is_not_there_or_is_no_config(tmp_path: Path) -> None:
     with pytest.raises(
         ShapeError,
-        match=r"no file .*config.json: give the path of a model's config.json, or one of the names",
+        match=r"no file .*config.json: give the path of a model's config.json, or a name that",
     ):
         find_model(tmp_path / "config.json")
     (tmp_path / "config.json").write_text("[]")
