@@ -1,0 +1,11 @@
+from adadecode.engine import RecordingOptions, load_demo, record
+
+demo = load_demo()  # of your own: a model, its tokenizer, ExitHeads.load("heads/", model), prompts
+prompts = [prompt for domain in ("arithmetic", "code") for prompt in demo.of(domain)[:1]]
+options = RecordingOptions(
+    placements=((3, 7),), gammas=(0.75,), repeats=2, max_new_tokens=16, fixed_drafts=0
+)
+profile = record(
+    demo.model, demo.tokenizer, prompts, heads=demo.heads, out="out/my-profile", options=options
+)
+print(profile.runs_frame()[["design", "prompt", "repeat", "n_tokens", "decode_s"]])

@@ -1,0 +1,23 @@
+"""The page of all exceptions, from their classes."""
+
+from __future__ import annotations
+
+import inspect
+
+from adadecode.profiles import errors
+
+
+def error_reference() -> str:
+    """Return a nested list of all exceptions, each with the first sentence of its docstring."""
+    return "\n".join(lines_of(errors.AdaDecodeError, indent=0))
+
+
+def lines_of(error: type[Exception], *, indent: int) -> list[str]:
+    """Return the list entry of one exception, and below it those of its subclasses."""
+    summary = " ".join((inspect.getdoc(error) or "").split("\n\n")[0].split())
+    line = f"{' ' * indent}- **`{error.__name__}`** (`{error.__module__}`): {summary}"
+    subclasses = sorted(error.__subclasses__(), key=lambda subclass: subclass.__name__)
+    return [
+        line,
+        *(text for subclass in subclasses for text in lines_of(subclass, indent=indent + 4)),
+    ]

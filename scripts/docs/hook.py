@@ -1,0 +1,77 @@
+"""Fill the generated parts of the pages while MkDocs builds the site.
+
+A page marks a generated part by a line such as ``<!-- generated: errors -->``. The pages of the
+notebooks are generated whole. Nothing that is generated here is committed.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "src")) if path not in sys.path]
+
+from scripts.docs.command_reference import command_reference  # noqa: E402 - after the path is set
+from scripts.docs.decision_list import decision_list  # noqa: E402 - after the path is set
+from scripts.docs.error_reference import error_reference  # noqa: E402 - after the path is set
+from scripts.docs.notebook_pages import notebook_pages  # noqa: E402 - after the path is set
+from scripts.docs.profile_tables import profile_tables  # noqa: E402 - after the path is set
+from scripts.docs.results import results_table  # noqa: E402 - after the path is set
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+
+MARKER = re.compile(r"^<!-- generated: (?P<name>[a-z-]+) -->$", re.MULTILINE)
+
+
+def changelog() -> str:
+    """Return the changelog without its title."""
+    return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n", 1)[1]
+
+
+def gpu_run() -> str:
+    """Return the section of ``scripts/README.md`` on GPU runs, its links made to fit the site."""
+    text = (ROOT / "scripts" / "README.md").read_text(encoding="utf-8")
+    section = text.split("\n## A GPU run\n", 1)[1]
+    return section.replace("\n### ", "\n## ").replace(
+        "(../docs/decisions)", "(../decisions/README.md)"
+    )
+
+
+GENERATORS: dict[str, Callable[[], str]] = {
+    "changelog": changelog,
+    "commands": command_reference,
+    "decisions": decision_list,
+    "errors": error_reference,
+    "gpu-run": gpu_run,
+    "profile-tables": profile_tables,
+    "results-table": lambda: results_table("results/"),
+}
+
+
+def fill_markers(markdown: str) -> str:
+    """Replace every marker by what its generator returns.
+
+    Raises:
+        KeyError: for a marker without a generator.
+    """
+    return MARKER.sub(lambda match: GENERATORS[match["name"]](), markdown)
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Fill the markers of one page (called by MkDocs)."""
+    return fill_markers(markdown)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages of the notebooks and their pictures (called by MkDocs)."""
+    from mkdocs.structure.files import File
+
+    for path, content in notebook_pages(ROOT / "notebooks").items():
+        files.append(File.generated(config, f"notebooks/{path}", content=content))
+    return files
