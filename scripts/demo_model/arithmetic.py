@@ -1,7 +1,8 @@
-"""Step-by-step arithmetic word problems: the demo model's main domain (GSM8K in small).
+"""Step-by-step arithmetic word problems, the demo model's main domain (a small GSM8K).
 
-A problem is a story about one kind of object and a chain of events; its answer quotes the story one sentence at a time,
-each followed by its sum. Every number stays in 1..199, so that a small model can learn the arithmetic.
+A problem is a story about one kind of object and a chain of events. Its answer repeats the story a
+sentence at a time, each followed by its sum. Every number stays in 1..199, so that a small model
+can learn the arithmetic.
 """
 
 from __future__ import annotations
@@ -10,12 +11,18 @@ import random
 from dataclasses import dataclass
 
 NAMES: dict[str, list[str]] = {
-    "she": "Anna Maria Lucy Emma Nora Clara Julia Sarah Grace Helen Ruth Alice Diana Irene Laura Molly Paula Rosa Tina Vera".split(),
-    "he": "Tom Omar Ben Carl David Frank George Henry Ivan Jack Kevin Leo Mark Noah Oscar Peter Ryan Simon Victor Walter".split(),
+    "she": (
+        "Anna Maria Lucy Emma Nora Clara Julia Sarah Grace Helen "
+        "Ruth Alice Diana Irene Laura Molly Paula Rosa Tina Vera"
+    ).split(),
+    "he": (
+        "Tom Omar Ben Carl David Frank George Henry Ivan Jack "
+        "Kevin Leo Mark Noah Oscar Peter Ryan Simon Victor Walter"
+    ).split(),
 }
 OBJECTS = (
-    "apples pencils books marbles coins stamps cards cookies eggs oranges shells buttons tickets roses candles bottles "
-    "stickers toys cups lemons stones beads plums ribbons maps"
+    "apples pencils books marbles coins stamps cards cookies eggs oranges shells buttons tickets "
+    "roses candles bottles stickers toys cups lemons stones beads plums ribbons maps"
 ).split()
 PLACES = "market shop school park library station farm garden beach museum office harbor".split()
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
@@ -26,7 +33,13 @@ LARGEST = 199
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A word problem: the question as the prompt states it, its worked answer, and the final number."""
+    """A word problem.
+
+    Attributes:
+        question: As the prompt states it.
+        working: The worked answer.
+        result: The final number.
+    """
 
     question: str
     working: str
@@ -34,17 +47,21 @@ class Problem:
 
     @property
     def prompt(self) -> str:
-        """What the model is given; the worked answer follows."""
+        """The text before the worked answer."""
         return f"Question: {self.question}\nAnswer:"
 
     @property
     def document(self) -> str:
-        """Prompt and worked answer, as trained on."""
+        """Prompt and worked answer, as the model is trained on them."""
         return f"{self.prompt} {self.working}\n"
 
 
-def _gain(rng: random.Random, have: int) -> tuple[str, str, int] | None:
-    """(story sentence without its subject, its sum, new total), or None where it would leave the range."""
+Event = tuple[str, str, int]
+"""A sentence of the story without its subject, its sum, and the new total."""
+
+
+def _gain(rng: random.Random, have: int) -> Event | None:
+    """Draw an event after which there are more, or None where the total would leave the range."""
     n = rng.randint(2, 30)
     if have + n > LARGEST:
         return None
@@ -60,7 +77,8 @@ def _gain(rng: random.Random, have: int) -> tuple[str, str, int] | None:
     return story, f"{have} + {n} = {have + n}", have + n
 
 
-def _loss(rng: random.Random, have: int) -> tuple[str, str, int] | None:
+def _loss(rng: random.Random, have: int) -> Event | None:
+    """Draw an event after which there are fewer, or None where there are too few already."""
     if have < 4:
         return None
     n = rng.randint(2, min(30, have - 1))
@@ -76,7 +94,8 @@ def _loss(rng: random.Random, have: int) -> tuple[str, str, int] | None:
     return story, f"{have} - {n} = {have - n}", have - n
 
 
-def _multiply(rng: random.Random, have: int) -> tuple[str, str, int] | None:
+def _multiply(rng: random.Random, have: int) -> Event | None:
+    """Draw a doubling or tripling, or None where the total would have three digits."""
     k = rng.choice([2, 2, 3])
     if have * k > 99:
         return None
@@ -84,7 +103,8 @@ def _multiply(rng: random.Random, have: int) -> tuple[str, str, int] | None:
     return f"{word} the number of {{obj}}", f"{have} * {k} = {have * k}", have * k
 
 
-def _share(rng: random.Random, have: int) -> tuple[str, str, int] | None:
+def _share(rng: random.Random, have: int) -> Event | None:
+    """Draw a division into equal parts, or None where it does not come out even."""
     k = rng.choice([2, 3, 4, 5])
     if have % k or have // k < 3:
         return None
@@ -99,7 +119,12 @@ _EVENTS = (_gain, _gain, _gain, _loss, _loss, _loss, _multiply, _share, _share)
 
 
 def make_problem(rng: random.Random, *, events: tuple[int, int] = (2, 6)) -> Problem:
-    """Draw one problem with a number of events between the two bounds, both included."""
+    """Draw one problem.
+
+    Args:
+        rng: Where to draw from.
+        events: The least and the most number of events, both included.
+    """
     pro = rng.choice(["she", "he"])
     name = rng.choice(NAMES[pro])
     friend = rng.choice([n for n in NAMES["she"] + NAMES["he"] if n != name])
@@ -113,11 +138,11 @@ def make_problem(rng: random.Random, *, events: tuple[int, int] = (2, 6)) -> Pro
         event = rng.choice(_EVENTS)(rng, have)
         if event is None:
             continue
-        told, worked, have = event
+        action, sum_, have = event
         opening = rng.choice([f"Then {pro}", pro.capitalize(), f"Later {pro}", f"After that {pro}"])
-        sentence = f"{opening} {told.format(**words)}"
+        sentence = f"{opening} {action.format(**words)}"
         story.append(f"{sentence}.")
-        working.append(f"{sentence}: {worked}.")
+        working.append(f"{sentence}: {sum_}.")
     story.append(
         rng.choice(
             [
@@ -132,7 +157,7 @@ def make_problem(rng: random.Random, *, events: tuple[int, int] = (2, 6)) -> Pro
 
 
 def final_number(text: str) -> int | None:
-    """The number after the last "The answer is", or None where the text never gets there."""
+    """Return the number after the last "The answer is", or None where there is none."""
     _, found, tail = text.rpartition("The answer is ")
     digits = tail.split(".")[0].strip()
     return int(digits) if found and digits.isdigit() else None

@@ -1,4 +1,7 @@
-"""The demo model's text: arithmetic word problems and the Python standard library, tokenized and kept apart from the held-out part."""
+"""The demo model's texts: arithmetic word problems and the Python standard library.
+
+Texts to train on and held-out texts are kept apart by hash.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +29,16 @@ _GENERATED = {
     "ensurepip",
     "__pycache__",
 }
-"""Folders of tables, tests and vendored files: text nobody writes by hand."""
+"""Folders of tables, tests and vendored files, which nobody writes by hand."""
 
 
 def is_held_out(key: str) -> bool:
-    """A stable one in sixteen, by hash: held out of every training step."""
+    """Whether a text is held out of all training: one in sixteen, by the hash of its key."""
     return hashlib.sha256(key.encode()).digest()[0] % 16 == 0
 
 
 def python_files(*, held_out: bool) -> list[str]:
-    """The texts of the standard library's hand-written modules, in name order."""
+    """Return the texts of the standard library's hand-written modules, in the order of names."""
     root = Path(sysconfig.get_paths()["stdlib"])
     texts = []
     for path in sorted(root.rglob("*.py")):
@@ -49,7 +52,7 @@ def python_files(*, held_out: bool) -> list[str]:
 
 
 def problems(seed: int, *, held_out: bool, events: tuple[int, int] = (2, 6)) -> Iterator[Problem]:
-    """An endless stream of word problems; training and held-out streams share no question."""
+    """Yield word problems without end; training and held-out problems share no question."""
     rng = random.Random(seed)
     while True:
         problem = make_problem(rng, events=events)
@@ -58,7 +61,7 @@ def problems(seed: int, *, held_out: bool, events: tuple[int, int] = (2, 6)) -> 
 
 
 def train_tokenizer(texts: Iterator[str]) -> Tokenizer:
-    """Byte-level BPE with every digit a token of its own; ``<s>`` opens every text."""
+    """Train a byte-level BPE in which every digit is a token and ``<s>`` begins every text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

@@ -1,6 +1,9 @@
-"""Count anew which tokens are frequent where the shipped heads were trained: ``python -m scripts.demo_model.count_tokens --work DIR``. Their matrices stay as they are.
+"""Count which tokens are frequent where the shipped heads were trained, without changing the heads.
 
-What is counted are continuations, which depend neither on the heads nor on how long they are trained: so one head is trained for one epoch, and left in DIR.
+    python -m scripts.demo_model.count_tokens --work DIR
+
+What is counted are continuations, which depend neither on the heads nor on how long they are
+trained. One head is therefore trained for one epoch, and left in DIR.
 """
 
 from __future__ import annotations
@@ -17,31 +20,38 @@ from scripts.demo_model.prompt_sets import NEW_TOKENS
 
 
 def main() -> None:
-    """Put the counted tokens beside the shipped heads."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    args = parser.parse_args()
+    """Save the shipped heads with the tokens counted."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--work", type=Path, required=True, help="folder of the trained head")
+    options = parser.parse_args()
     demo, console = load_demo(), Console()
-    told = train_heads(
+    heads = train_heads(
         demo.model,
         demo.tokenizer,
         head_prompts(ARITHMETIC, CODE),
         demo.heads.depths[-1:],
-        args.work,
+        options.work,
         max_new_tokens=NEW_TOKENS,
         epochs=1,
         console=console,
     )
-    (again,), shipped = told.metrics, demo.heads.metrics[-1]
-    if differing := [
-        name for name in ("positions", "agreement_identity") if again[name] != shipped[name]
-    ]:
-        found = ", ".join(f"{name} {again[name]} and not {shipped[name]}" for name in differing)
+    (trained,), shipped = heads.metrics, demo.heads.metrics[-1]
+    differences = [
+        f"{name} {trained[name]} and not {shipped[name]}"
+        for name in ("positions", "agreement_identity")
+        if trained[name] != shipped[name]
+    ]
+    if differences:
         raise SystemExit(
-            f"error: these are other texts than the shipped heads were trained on ({found}): use the Python they were made with"
+            "error: these are other texts than the shipped heads were trained on "
+            f"({', '.join(differences)}): use the Python they were made with"
         )
-    demo.heads.shaped(demo.model, frequent=told.frequent).save(MODEL)
-    console.print(f"{len(told.frequent)} different tokens counted; the demo's heads are in {MODEL}")
+    demo.heads.shaped(demo.model, frequent=heads.frequent).save(MODEL)
+    console.print(
+        f"{len(heads.frequent)} different tokens counted; the demo's heads are in {MODEL}"
+    )
 
 
 if __name__ == "__main__":

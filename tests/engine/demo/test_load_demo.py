@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from adadecode.engine import AdaDecoder, Demo, load_demo
-from adadecode.engine.cli.demo import OPTIONS, remove_earlier
+from adadecode.engine.cli.demo import SOURCE, remove_earlier
 from adadecode.engine.demo import MODEL
 from adadecode.engine.loading.prompts import Prompt, encode
 from adadecode.profiles.store import read_profile
 from scripts.demo_model.arithmetic import LARGEST, final_number, make_problem
 from scripts.demo_model.corpus import is_held_out, problems
-from scripts.demo_model.prompt_sets import COUNT, NEW_TOKENS, distinct_4grams, fresh_length
+from scripts.demo_model.prompt_sets import COUNT, NEW_TOKENS, distinct_4grams, length_without_loop
 from tests.support.models import greedy_text
 from tests.support.paths import DEMO_PROFILE
 
@@ -120,8 +120,8 @@ def test_a_problems_sums_are_right() -> None:
 
 def test_a_text_is_fresh_until_it_loops() -> None:
     """A hundred different tokens, then a loop that soon weighs more than 15 %."""
-    assert fresh_length(range(100)) == 100
-    assert 100 < fresh_length([*range(100), *[1, 2] * 50]) < 130
+    assert length_without_loop(range(100)) == 100
+    assert 100 < length_without_loop([*range(100), *[1, 2] * 50]) < 130
 
 
 def test_its_lengths_keep_out_of_loops(demo: Demo) -> None:
@@ -156,7 +156,7 @@ def test_its_text_is_the_models_own(domain: str) -> None:
 def test_a_new_demo_removes_only_what_an_earlier_one_recorded(tmp_path: Path) -> None:
     """Its own tables go; anybody else's file stays, and so does another recording."""
     for name, settings in (
-        ("own", {"heads": OPTIONS["heads"], "model": OPTIONS["model"]}),
+        ("own", {"heads": SOURCE.heads, "model": SOURCE.model}),
         ("other", {"heads": "h", "model": "m"}),
     ):
         (tmp_path / name).mkdir()
