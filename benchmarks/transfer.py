@@ -21,7 +21,7 @@ from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.errors import ShapeError
 from adadecode.profiles.latency import LatencyTable
 from adadecode.profiles.store import Profile
-from adadecode.sim.cli.transfer import layer_rows, summary
+from adadecode.sim.hardware.layer_transfer import layer_rows, summary
 from adadecode.sim.hardware.importers.vidur import import_vidur
 from adadecode.sim.hardware.provenance import device_of, precision_of, shape_of
 from adadecode.sim.hardware.roofline import estimate

@@ -1,46 +1,157 @@
-"""``adadecode-sim``: what-ifs from a recorded profile. No model, no GPU."""
+"""``adadecode-sim``: predict early-exit decoding from a recorded profile. No model, no GPU."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from adadecode.profiles.errors import InputError
-from adadecode.sim.cli.acceptance import acceptance
-from adadecode.sim.cli.account import account
-from adadecode.sim.cli.limits import limits
-from adadecode.sim.cli.memory import memory
-from adadecode.sim.cli.predict import predict
-from adadecode.sim.cli.report import report
-from adadecode.sim.cli.sweep import sweep
-from adadecode.sim.cli.synthesize import synthesize
-from adadecode.sim.cli.timeline import timeline_command
-from adadecode.sim.cli.transfer import imports, transfer
-from adadecode.sim.cli.validate import validate_command
+from adadecode.sim.cli.lazy_group import INTERRUPTED, NOTHING_KEPT, CommandEntry, LazyGroup
+
+PREDICT = "Predict and compare"
+DESIGN = "Look into one design"
+HARDWARE = "Models and devices"
+OTHER = "Profiles from elsewhere"
+
+
+class Commands(LazyGroup):
+    """The commands of ``adadecode-sim``, in the order in which they are listed."""
+
+    entries = {
+        "predict": CommandEntry(
+            module="adadecode.sim.cli.predict",
+            function="predict",
+            summary="Predict the speed and the speedup of one design.",
+            panel=PREDICT,
+        ),
+        "sweep": CommandEntry(
+            module="adadecode.sim.cli.sweep",
+            function="sweep",
+            summary="Predict a whole design space and find the best design on each device.",
+            panel=PREDICT,
+        ),
+        "report": CommandEntry(
+            module="adadecode.sim.cli.report",
+            function="report",
+            summary="Write a report on a sweep or a profile, as one HTML page.",
+            panel=PREDICT,
+        ),
+        "validate": CommandEntry(
+            module="adadecode.sim.cli.validate",
+            function="validate",
+            summary="Compare the simulator with the runs that a profile measured.",
+            panel=PREDICT,
+        ),
+        "limits": CommandEntry(
+            module="adadecode.sim.cli.limits",
+            function="limits",
+            summary="Find where one design stops paying, and what the answer depends on.",
+            panel=DESIGN,
+        ),
+        "account": CommandEntry(
+            module="adadecode.sim.cli.account",
+            function="account",
+            summary="Count the FLOPs, bytes and joules of an output token, and the wasted part.",
+            panel=DESIGN,
+        ),
+        "timeline": CommandEntry(
+            module="adadecode.sim.cli.timeline",
+            function="timeline",
+            summary="Write the schedule of one prompt as a Chrome trace and as a picture.",
+            panel=DESIGN,
+        ),
+        "memory": CommandEntry(
+            module="adadecode.sim.cli.memory",
+            function="memory",
+            summary="Find whether a model with exit heads fits on a device.",
+            panel=HARDWARE,
+        ),
+        "transfer": CommandEntry(
+            module="adadecode.sim.cli.transfer",
+            function="transfer",
+            summary="Carry the measured time of a decoder layer to another device.",
+            panel=HARDWARE,
+        ),
+        "devices": CommandEntry(
+            module="adadecode.sim.cli.devices",
+            function="devices",
+            summary="List the devices of the catalogue.",
+            panel=HARDWARE,
+        ),
+        "models": CommandEntry(
+            module="adadecode.sim.cli.models",
+            function="models",
+            summary="List the models of the catalogue.",
+            panel=HARDWARE,
+        ),
+        "import": CommandEntry(
+            module="adadecode.sim.cli.import_latencies",
+            function="imports",
+            summary="Make a profile of latencies that other programs recorded.",
+            panel=OTHER,
+        ),
+        "synthesize": CommandEntry(
+            module="adadecode.sim.cli.synthesize",
+            function="synthesize",
+            summary="Write a synthetic text, drawn from a few rates or like a recorded one.",
+            panel=OTHER,
+        ),
+        "acceptance": CommandEntry(
+            module="adadecode.sim.cli.acceptance",
+            function="acceptance",
+            summary="Find the agreement of the heads that a speedup needs.",
+            panel=OTHER,
+        ),
+    }
+
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__
+    cls=Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Predict what early-exit decoding gives, from a recorded profile. No model, no GPU.",
 )
-app.add_typer(imports, name="import")
-app.command()(transfer)
-app.command()(report)
-app.command()(memory)
-app.command()(account)
-app.command()(predict)
-app.command()(limits)
-app.command()(synthesize)
-app.command()(acceptance)
-app.command()(sweep)
-app.command("validate")(validate_command)
-app.command("timeline")(timeline_command)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001  typer calls it with the flag
+    if wanted:
+        import adadecode
+
+        print(f"adadecode-sim {adadecode.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line. What the user gave and cannot be used: a message on stderr and exit code 2."""
+    """Run the command line.
+
+    What the user gave and cannot be used is a message on stderr and exit code 2; Ctrl-C is a
+    message and exit code 130.
+
+    Args:
+        arguments: The words after the program's name; those of the process by default.
+    """
     try:
         app(None if arguments is None else list(arguments))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt as interrupt:  # before or after a command
+        print(f"interrupted: {interrupt or NOTHING_KEPT}", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None

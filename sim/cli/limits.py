@@ -1,84 +1,63 @@
-"""``adadecode-sim limits``: where a design stops paying, how bad it may get, and what its answer hangs on."""
+"""``adadecode-sim limits``: where a design stops paying, and what its answer depends on."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-from rich.console import Console
-
-from adadecode.profiles.store import read_profile
-from adadecode.sim.cli.options import (
-    CapOption,
-    DomainsOption,
-    DtypeOption,
-    FromOption,
-    GammaOption,
-    HeadsOption,
-    JsonOption,
-    LatencyArgument,
-    MapOption,
-    ModelOption,
-    PolicyOption,
-    ToOption,
-    TraceOption,
-    design_of,
-    print_json,
+from adadecode.sim.cli.options.design import DesignOptions
+from adadecode.sim.cli.options.grouping import takes_option_sets
+from adadecode.sim.cli.options.inspection import Change
+from adadecode.sim.cli.options.output import Json
+from adadecode.sim.cli.options.scenario import (
+    ProfileOrDatasheet,
+    ScenarioArguments,
+    read_latencies,
 )
-from adadecode.sim.cli.tables.limits import limits_tables
-from adadecode.sim.core.design import DEFAULT_CAP, Policy
-from adadecode.sim.core.parsing import parse_head_map
+from adadecode.sim.cli.print_json import print_json
 from adadecode.sim.limits.analysis import Bandwidths, Fitted, Limits, find_limits
 from adadecode.sim.limits.sensitivity import tornado, turns
 from adadecode.sim.prediction.predictor import Predictor
-from adadecode.sim.prediction.scenario import DATASHEET, ScenarioOptions, find_scenario
+from adadecode.sim.prediction.scenario import find_scenario
 
 
+@takes_option_sets
 def limits(
-    latency: LatencyArgument,
+    path: ProfileOrDatasheet,
     *,
-    policy: PolicyOption = Policy.ADADECODE.value,
-    gamma: GammaOption = "0.75",
-    heads: HeadsOption = None,
-    cap: CapOption = DEFAULT_CAP,
-    change: Annotated[
-        float, typer.Option("--change", help="How far off each assumption may be, either way.")
-    ] = 0.1,
-    domain: DomainsOption = None,
-    trace: TraceOption = None,
-    to: ToOption = None,
-    source: FromOption = None,
-    model: ModelOption = None,
-    dtype: DtypeOption = None,
-    mapping: MapOption = None,
-    as_json: JsonOption = False,
+    design: DesignOptions,
+    on: ScenarioArguments,
+    change: Change = 0.1,
+    as_json: Json = False,
 ) -> None:
-    """Say where one design stops paying: in head cost, acceptance, batch and bandwidth; how bad it may get; and what its answer hangs on."""
-    options = ScenarioOptions(device=to, source=source, model=model, dtype=dtype)
+    """Find where one design stops paying, and what the answer depends on.
+
+    Where it stops paying in head cost, acceptance, batch size and bandwidth; how bad it can get;
+    and how much the speedup changes with each assumption.
+    """
     scenario = find_scenario(
-        None if latency == DATASHEET else read_profile(latency),
-        options,
-        trace=None if trace is None else read_profile(trace),
-        heads_at=None if mapping is None else parse_head_map(mapping),
-        cap=cap,
+        read_latencies(path),
+        on.options(),
+        trace=on.read_trace(),
+        heads_at=on.head_map,
+        cap=design.cap,
     )
-    design = design_of(
-        scenario.trace.depths, policy=policy, gamma=gamma, heads=heads, cap=cap, verify=True
-    )
-    scenario.check_fits(design.placement)
-    prompts = Predictor(trace=scenario.trace, latency=scenario.latencies.middle).prompts(domain)
-    found = find_limits(scenario, design, prompts, change=change)
+    chosen = design.design(scenario.trace.depths)
+    scenario.check_fits(chosen.placement)
+    prompts = Predictor(trace=scenario.trace, latency=scenario.latencies.middle).prompts(on.domain)
+    found = find_limits(scenario, chosen, prompts, change=change)
     if as_json:
         print_json(limits_dict(found))
         return
-    console = Console()
-    for shown in limits_tables(found):
-        console.print(shown)
+    from adadecode.sim.cli.tables.layout import console
+    from adadecode.sim.cli.tables.limits import limits_tables
+
+    for part in limits_tables(found):
+        console().print(part)
 
 
 def limits_dict(limits: Limits) -> dict[str, Any]:
-    """For programs."""
+    """Return what ``--json`` prints."""
     scenario = limits.scenario
     vanilla, ours = limits.bill.tpots[:2].tolist()
     return {
@@ -93,15 +72,7 @@ def limits_dict(limits: Limits) -> dict[str, Any]:
         "speedup": limits.speedup,
         "cost": [asdict(cost) for cost in limits.costs],
         "acceptance": {"recorded": _recorded(limits), "fitted": _fitted(limits.fitted)},
-        "batch": {
-            "rows": [asdict(row) for row in limits.batches.rows],
-            "largest_batch": limits.batches.largest,
-            "pays_up_to": {
-                bound: limits.batches.pays_up_to(bound) for bound in ("together", "alone")
-            },
-            "stops_at": limits.batches.stops_at,
-            "notes": list(limits.batches.notes),
-        },
+        "batch": _batch(limits),
         "bandwidth": _bandwidth(limits.bandwidths),
         "worst": asdict(limits.worst),
         "sensitivity": _sensitivity(limits),
@@ -110,14 +81,16 @@ def limits_dict(limits: Limits) -> dict[str, Any]:
 
 
 def _recorded(limits: Limits) -> dict[str, Any]:
-    told = asdict(limits.unaware)
-    told["now"]["discarded"] = limits.unaware.now.discarded
+    """Return the break-even by answers of the heads that go wrong or right, as sure as before."""
+    document = asdict(limits.unaware)
+    document["now"]["discarded"] = limits.unaware.now.discarded
     if limits.unaware.then is not None:
-        told["then"]["discarded"] = limits.unaware.then.discarded
-    return told
+        document["then"]["discarded"] = limits.unaware.then.discarded
+    return document
 
 
 def _fitted(fitted: Fitted | str) -> dict[str, Any]:
+    """Return the break-even by agreement of fitted heads, or why none could be fitted."""
     if isinstance(fitted, str):
         return {"unknown": fitted}
     needed = fitted.needed
@@ -132,7 +105,20 @@ def _fitted(fitted: Fitted | str) -> dict[str, Any]:
     }
 
 
+def _batch(limits: Limits) -> dict[str, Any]:
+    """Return the speedup for several users at once."""
+    batches = limits.batches
+    return {
+        "rows": [asdict(row) for row in batches.rows],
+        "largest_batch": batches.largest,
+        "pays_up_to": {bound: batches.pays_up_to(bound) for bound in ("together", "alone")},
+        "stops_at": batches.stops_at,
+        "notes": list(batches.notes),
+    }
+
+
 def _bandwidth(found: Bandwidths | str) -> dict[str, Any]:
+    """Return the speedup by bandwidth, or why it is not known."""
     if isinstance(found, str):
         return {"unknown": found}
     rows = [{"factor": factor, "speedup": speedup} for factor, speedup in found.speedups.items()]
@@ -140,6 +126,7 @@ def _bandwidth(found: Bandwidths | str) -> dict[str, Any]:
 
 
 def _sensitivity(limits: Limits) -> dict[str, Any]:
+    """Return how the speedup and the best design change with each assumption."""
     now = limits.bill.speedups()
     best, found = turns(limits.designs, now, limits.cases)
     return {

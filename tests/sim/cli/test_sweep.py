@@ -48,7 +48,7 @@ def test_several_prompts_give_an_interval(
 
 @pytest.mark.parametrize(
     ("out", "message"),
-    [("/proc/sw", "cannot write a sweep in /proc/sw"), ("", "wanted a path to write to")],
+    [("/proc/sw", "cannot write /proc/sw"), ("", "wanted the name of a directory as --out")],
 )
 def test_a_directory_that_cannot_be_made_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str, message: str

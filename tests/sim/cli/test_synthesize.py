@@ -121,8 +121,8 @@ def test_synthesize_draws_a_table_for_people(
     assert run("synthesize", "--out", "p", *HEADS, *SMALL) == 0
     out = capsys.readouterr().out
     for words in (
-        "p: 2 prompts, 120 outputs",
-        "asked / drawn",
+        "p: 2 prompts, 120 output tokens",
+        "wanted / drawn",
         "agreement",
         "confidence, wrong",
         "0.700 / 0.",
@@ -383,7 +383,7 @@ def test_what_a_fit_proves_is_told_before_the_answer(capsys: pytest.CaptureFixtu
         (["--layers", "8"], "wanted --layers and --depths"),
         (
             ["--layers", "8", "--depths", "2,x", "--agreement", "0.5"],
-            "wanted --depths as whole numbers separated by commas, got '2,x'",
+            "wanted --depths as whole numbers separated by commas, like 4,8, got '2,x'",
         ),
         (
             ["--layers", "8", "--depths", "", "--agreement", "0.5"],
@@ -412,11 +412,11 @@ def test_what_a_fit_proves_is_told_before_the_answer(capsys: pytest.CaptureFixtu
         ),
         (
             ["--layers", "8", "--depths", "2", "--agreement", "0.5", "--concentration", "0"],
-            "a concentration is a number above 0, got 0",
+            "wanted --concentration as a number above 0, got 0",
         ),
         (
             ["--layers", "8", "--depths", "2", "--agreement", "0.5", "--along-text", "1"],
-            "along_text is a correlation in 0..1 and below 1",
+            "wanted --along-text as a number below 1, got 1",
         ),
         (
             ["--layers", "8", "--depths", "2", "--agreement", "0.5", "--confidence-right", "0.8"],
@@ -528,7 +528,7 @@ def test_a_directory_in_use_is_refused(timed: Profile, capsys: pytest.CaptureFix
     [
         ([], "wanted what a head costs: --head-cost 0.7 (in layers), or --latency PROFILE"),
         (["--verify-cost", "1"], "wanted what a head costs"),
-        (["--head-cost", "-1"], "the cost of a head is 0 layers or more, got -1"),
+        (["--head-cost", "-1"], "wanted --head-cost as a finite number from 0 on, got -1"),
         (
             ["--head-cost", "0.5", "--latency", "TIMED"],
             "--head-cost and --verify-cost stand for latencies",
@@ -547,7 +547,7 @@ def test_a_directory_in_use_is_refused(timed: Profile, capsys: pytest.CaptureFix
         ),
         (["--head-cost", "0.5", "--gammas", "2"], "gamma is a probability in [0, 1], got 2"),
         (["--head-cost", "0.5", "--cap", "0"], "the cap is at least 1 draft a round, got 0"),
-        (["--head-cost", "0.5", "--speedup", "-1"], "a speedup is a number above 0, got -1"),
+        (["--head-cost", "0.5", "--speedup", "-1"], "wanted --speedup as a number above 0, got -1"),
     ],
 )
 def test_what_has_no_answer_is_refused(

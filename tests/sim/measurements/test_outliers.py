@@ -11,7 +11,7 @@ from rich.console import Console
 
 from adadecode.profiles.schema import LATENCY_KINDS, TABLES
 from adadecode.profiles.store import read_profile
-from adadecode.sim.cli.tables import outlier_table
+from adadecode.sim.cli.tables.outliers import outlier_table
 from adadecode.sim.measurements.outliers import outliers
 from tests.support.paths import DEMO_PROFILE
 from tests.support.sim_command import run_json

@@ -1,0 +1,93 @@
+"""A group of commands that imports the module of a command only when that command runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandEntry:
+    """What is known of a command without importing it.
+
+    Args:
+        module: Where its function is.
+        function: The name of the function in that module.
+        summary: Its line in the list of commands, equal to the first line of its docstring.
+        panel: The heading that it stands under in the list of commands.
+    """
+
+    module: str
+    function: str
+    summary: str
+    panel: str
+
+
+class LazyGroup(TyperGroup):
+    """A typer group whose commands are imported when they run.
+
+    `get_command` imports; the list of commands and the search for a mistyped name do not.
+    """
+
+    entries: Mapping[str, CommandEntry] = {}
+    """The commands by name, in the order in which they are listed."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        # Typer looks a mistyped name up in the keys; the values are not used before a command runs.
+        self.commands = {
+            name: TyperCommand(name, help=entry.summary, rich_help_panel=entry.panel)
+            for name, entry in self.entries.items()
+        }
+        self._loaded: dict[str, Any] = {}
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import a command and return it; None where there is none of this name."""
+        if cmd_name in self.entries and cmd_name not in self._loaded:
+            self._loaded[cmd_name] = _load(cmd_name, self.entries[cmd_name])
+        return self._loaded.get(cmd_name)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help of the group from the summaries, without importing a command."""
+        listing = TyperGroup(
+            name=self.name,
+            commands=self.commands,
+            help=self.help,
+            epilog=self.epilog,
+            params=self.params,
+            rich_markup_mode=self.rich_markup_mode,
+            subcommand_metavar=self.subcommand_metavar,
+        )
+        listing.format_help(ctx, formatter)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; say in one line what became of it where the user interrupts it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            print(f"interrupted: {interrupt or NOTHING_KEPT}", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended, as shells have it."""
+
+NOTHING_KEPT = "nothing was written; run the same command again to start over"
+
+
+def _load(name: str, entry: CommandEntry) -> Any:
+    """Make the command, or the group of commands, that an entry names."""
+    found = getattr(import_module(entry.module), entry.function)
+    if isinstance(found, typer.Typer):
+        group = typer.main.get_group(found)
+        group.name = name
+        return group
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command(name)(found)
+    return typer.main.get_command(single)

@@ -1,0 +1,246 @@
+"""Dataclasses as parameters of a command: each field becomes an option of its own.
+
+A command that takes many options names frozen dataclasses instead::
+
+    @dataclass(frozen=True, kw_only=True)
+    class DesignOptions:
+        cap: Annotated[int, typer.Option(help="Most drafts in a round."), at_least(1)] = 5
+        gammas: Annotated[tuple[float, ...], typer.Option("--gamma"), text(probabilities)] = (0.75,)
+
+    @takes_option_sets
+    def predict(profile: Path, *, design: DesignOptions) -> None: ...
+
+`takes_option_sets` gives typer the flat signature, turns what the user typed into the field's own
+type, and calls the command with the dataclasses. All values are checked before the command begins.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import Enum
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from typer.models import ArgumentInfo, OptionInfo
+
+from adadecode.profiles.errors import InputError
+from adadecode.sim.core.parsing import finite
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of a value that typer has parsed.
+
+    Args:
+        function: Takes the name of the option and the value; returns the value to use. Raises
+            InputError. It is not called for None, which stands for an option that was left out.
+    """
+
+    function: Callable[[str, Any], Any]
+
+
+@dataclass(frozen=True)
+class Text(Check):
+    """A value that typer takes as text and ``function`` makes a value of the field's type.
+
+    Args:
+        function: As for `Check`; takes the text that the user typed.
+        shown: The default as the user would type it; by default the value itself, in which the
+            items of a tuple are separated by commas.
+    """
+
+    shown: str | None = None
+
+
+def text(
+    parse: Callable[[str, str], Any] | Callable[[str], Any],
+    *,
+    named: bool = True,
+    shown: str | None = None,
+) -> Text:
+    """Make a `Text` of a parser.
+
+    Args:
+        parse: Takes the name of the option and the text, or the text alone.
+        named: Whether ``parse`` takes the name of the option.
+        shown: The default as a user would type it.
+    """
+    if named:
+        return Text(parse, shown)  # type: ignore[arg-type]
+    return Text(lambda _option, typed: parse(typed), shown)  # type: ignore[call-arg, arg-type]
+
+
+def at_least(low: int, high: int | None = None) -> Check:
+    """Check that a whole number lies in a range, both ends included."""
+
+    def check(option: str, value: int) -> int:
+        if value < low or (high is not None and value > high):
+            bounds = f"from {low} on" if high is None else f"in [{low}, {high}]"
+            raise InputError(f"wanted {option} as a whole number {bounds}, got {value}")
+        return value
+
+    return Check(check)
+
+
+def number(
+    *,
+    above: float | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    below: float | None = None,
+) -> Check:
+    """Check that a number is finite and lies in a range; ``above`` and ``below`` exclude the end."""
+
+    def check(option: str, value: float) -> float:
+        finite(option, value, low=low, high=high)
+        if above is not None and not value > above:
+            raise InputError(f"wanted {option} as a number above {above:g}, got {value:g}")
+        if below is not None and not value < below:
+            raise InputError(f"wanted {option} as a number below {below:g}, got {value:g}")
+        return value
+
+    return Check(check)
+
+
+def takes_option_sets(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flat signature that typer reads, and call it with its dataclasses.
+
+    Args:
+        command: A function whose parameters are typer's, or frozen dataclasses whose fields are.
+
+    Returns:
+        The function for typer. Its parameters stand in the order of ``command``, those of a
+        dataclass in the order of its fields; those without a default come first.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    flat: list[_Parameter] = []
+    groups: dict[str, tuple[type, list[_Parameter]]] = {}
+    for name, declared in inspect.signature(command).parameters.items():
+        if is_dataclass(kind := hints[name]) and isinstance(kind, type):
+            members = _fields(kind, name)
+            groups[name] = kind, members
+            flat += members
+        else:
+            flat.append(_Parameter.of(name, hints[name], declared.default))
+    options = [one.option for one in flat]
+    if twice := sorted({option for option in options if options.count(option) > 1}):
+        raise TypeError(f"{command.__name__} declares {', '.join(twice)} more than once")
+
+    @functools.wraps(command)
+    def call(**typed: Any) -> None:
+        values = {one.name: one.value(typed[one.name]) for one in flat}
+        made = {
+            name: kind(**{one.field: values.pop(one.name) for one in members})
+            for name, (kind, members) in groups.items()
+        }
+        command(**values, **made)
+
+    parameters = [one.for_typer() for one in flat]
+    parameters.sort(key=lambda one: one.default is not inspect.Parameter.empty)
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": None}
+    return call
+
+
+@dataclass(frozen=True)
+class _Parameter:
+    """A parameter of a command: its own type, what typer is told, and what is checked.
+
+    ``group`` is the parameter of the command that holds the dataclass, if it is of one.
+    """
+
+    field: str
+    group: str
+    kind: Any
+    info: OptionInfo | ArgumentInfo
+    checks: tuple[Check, ...]
+    default: Any
+
+    @classmethod
+    def of(cls, field: str, annotation: Any, default: Any, group: str = "") -> _Parameter:
+        if get_origin(annotation) is not Annotated:
+            raise TypeError(f"{field} is declared without typer.Option or typer.Argument")
+        kind, *extras = get_args(annotation)
+        (info,) = (one for one in extras if isinstance(one, (OptionInfo, ArgumentInfo)))
+        checks = tuple(one for one in extras if isinstance(one, Check))
+        return cls(field, group, kind, info, checks, default)
+
+    @property
+    def name(self) -> str:
+        """The name of the parameter that typer sees, unique within the command."""
+        return f"{self.group}_{self.field}" if self.group else self.field
+
+    @property
+    def option(self) -> str:
+        """The name that messages call the parameter by: ``--heads``, ``PROFILE``."""
+        if isinstance(self.info, ArgumentInfo):
+            return self.info.metavar or self.name.upper()
+        declared = [one for one in (self.info.default, *(self.info.param_decls or ())) if one]
+        named = [one.partition("/")[0] for one in declared if str(one).startswith("--")]
+        if not named:
+            raise TypeError(f"{self.field} is declared without the name of its option")
+        return named[0]
+
+    def for_typer(self) -> inspect.Parameter:
+        """Return the parameter as typer is to see it."""
+        kind, default = self.kind, self.default
+        for check in self.checks:
+            if isinstance(check, Text):
+                many, optional = _nature(kind)
+                kind = list[str] if many else str
+                kind = kind | None if optional else kind
+                default = default if default is inspect.Parameter.empty else _shown(default, check)
+        return inspect.Parameter(
+            self.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=Annotated[kind, self.info],
+        )
+
+    def value(self, typed: Any) -> Any:
+        """Return the checked value of what typer got. Raises InputError."""
+        for check in self.checks:
+            if isinstance(typed, list):
+                typed = tuple(check.function(self.option, one) for one in typed)
+            elif typed is not None:
+                typed = check.function(self.option, typed)
+        return tuple(typed) if isinstance(typed, list) else typed
+
+
+def _fields(kind: type, group: str) -> list[_Parameter]:
+    hints = get_type_hints(kind, include_extras=True)
+    return [
+        _Parameter.of(
+            one.name,
+            hints[one.name],
+            inspect.Parameter.empty if one.default is MISSING else one.default,
+            group,
+        )
+        for one in fields(kind)
+        if one.init
+    ]
+
+
+def _nature(kind: Any) -> tuple[bool, bool]:
+    """Return whether an option may be repeated, and whether it may be left out."""
+    parts = get_args(kind)
+    optional = type(None) in parts
+    inner = next((one for one in parts if one is not type(None)), kind) if optional else kind
+    return get_origin(inner) is list, optional
+
+
+def _shown(default: Any, check: Text) -> str | None:
+    """Return a default as the user would type it."""
+    if default is None or check.shown is not None:
+        return check.shown
+    items = default if isinstance(default, tuple) else (default,)
+    return ",".join(
+        str(one.value)
+        if isinstance(one, Enum)
+        else f"{one:g}"
+        if isinstance(one, float)
+        else str(one)
+        for one in items
+    )

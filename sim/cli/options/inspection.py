@@ -1,0 +1,79 @@
+"""Options of the commands that look at one recording: validate, report, timeline and limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adadecode.sim.cli.options.grouping import Text, at_least, number
+from adadecode.sim.core.parsing import percentage
+
+FailOver = Annotated[
+    float | None,
+    typer.Option(
+        "--fail-over",
+        metavar="PERCENT",
+        help="Exit with code 1 where a structure differs or the median error of the predicted "
+        "time exceeds this percentage, like 5%.",
+        show_default=False,
+    ),
+    Text(percentage),
+]
+
+SweepOrProfile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SWEEP_OR_PROFILE",
+        help="A directory that `adadecode-sim sweep` or adadecode-profile wrote.",
+        show_default=False,
+    ),
+]
+
+ProfileOfSweep = Annotated[
+    Path | None,
+    typer.Option(
+        "--profile",
+        metavar="PROFILE",
+        help="Where the profile of the sweep is now, if it was moved.",
+        show_default=False,
+    ),
+]
+
+Prompt = Annotated[
+    int | None,
+    typer.Option(
+        "--prompt",
+        help="Number of the prompt, from 0 on. By default the first.",
+        show_default=False,
+    ),
+    at_least(0),
+]
+
+Measured = Annotated[
+    bool,
+    typer.Option("--measured", help="Add the instrumented run of this design on this prompt."),
+]
+
+Rounds = Annotated[
+    int,
+    typer.Option("--rounds", help="Rounds to draw."),
+    at_least(1),
+]
+
+Change = Annotated[
+    float,
+    typer.Option(
+        "--change",
+        help="How much each assumption is changed, up and down, as a share: 0.1 is 10 %.",
+    ),
+    number(above=0, below=1),
+]
+
+Template = Annotated[
+    bool,
+    typer.Option(
+        "--template", help="Print a TOML file that describes a device, to copy and fill in."
+    ),
+]

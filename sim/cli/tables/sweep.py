@@ -1,0 +1,181 @@
+"""The best designs of a sweep, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich.console import Group, RenderableType
+
+from adadecode.sim.cli.tables.layout import BASIS_WORDS, notes, table, titled
+from adadecode.sim.cli.tables.numbers import UNKNOWN, Scale
+from adadecode.sim.cli.tables.prediction import INTERVAL_WORDS
+from adadecode.sim.prediction.caveats import ONE_PROMPT
+from adadecode.sim.sweep.store import Sweep
+
+MOST_OF_FRONT = 10
+"""Designs of a Pareto front that are listed; the report shows all."""
+
+_UNITS = {
+    "memory": ("memory_bytes", "B"),
+    "flops": ("flops_per_token", "FLOP"),
+    "bytes": ("bytes_per_token", "B"),
+    "energy": ("energy_j_per_token", "J"),
+}
+"""The objectives that have a column of their own: where the figure is, and its plain unit."""
+
+_HEADINGS = {"memory": "memory", "flops": "a token", "bytes": "moved a token", "energy": "a token"}
+
+
+def sweep_tables(sweep: Sweep) -> Iterator[RenderableType]:
+    """Yield the best design on each device, Pareto fronts, and what is to be said of both."""
+    yield _best(sweep)
+    if len(sweep.about["objectives"]) > 1:
+        for device in sweep.about["best"]:
+            yield _front(sweep, device)
+    yield from notes(_notes(sweep))
+
+
+def _best(sweep: Sweep) -> Group:
+    about, rows = sweep.about, list(sweep.about["best"].values())
+    objectives = _Objectives.of(about["objectives"], rows)
+    body = table(
+        "device",
+        "best design",
+        "speedup",
+        "interval",
+        "ms a token",
+        *objectives.headings,
+        texts=("best design",),
+    )
+    bases = _bases(about)
+    for device, best in about["best"].items():
+        body.add_row(
+            f"{device}{BASIS_WORDS[bases[device]]}",
+            best["design"],
+            f"{best['speedup']:.2f} x",
+            _interval(best),
+            f"{best['tpot_s'] * 1e3:.3f}",
+            *objectives.cells(best),
+        )
+    how = (
+        "every design of the space was tried"
+        if about["optimal"]
+        else "a search, so that a better one may be left"
+    )
+    return titled(
+        f"best by {about['objectives'][0]} of {about['designs']:,} designs ({how})",
+        body,
+        [INTERVAL_WORDS[basis] for basis in dict.fromkeys(bases.values())],
+        hypothetical=bool(about["hypothetical"]),
+    )
+
+
+def _front(sweep: Sweep, device: str) -> Group:
+    """Return the designs of a device of which none is worse in every objective."""
+    rows = sweep.designs
+    front = rows[(rows["device"] == device) & rows["pareto"].astype(bool)]
+    front = front.sort_values("tpot_s").to_dict("records")
+    objectives = _Objectives.of(sweep.about["objectives"], front)
+    body = table("design", "speedup", "ms a token", *objectives.headings, names=True)
+    for row in front[:MOST_OF_FRONT]:
+        body.add_row(
+            row["design"],
+            f"{row['speedup']:.2f} x",
+            f"{row['tpot_s'] * 1e3:.3f}",
+            *objectives.cells(row),
+        )
+    captions = []
+    if len(front) > MOST_OF_FRONT:
+        captions.append(
+            f"the fastest {MOST_OF_FRONT} of {len(front)} designs; the report shows all"
+        )
+    names = ", ".join(sweep.about["objectives"])
+    return titled(f"Pareto front on {device} by {names}", body, captions)
+
+
+class _Objectives:
+    """The columns of the objectives besides time, each in one unit."""
+
+    def __init__(self, names: Sequence[str], scales: Mapping[str, Scale | None]) -> None:
+        self.names, self.scales = names, scales
+
+    @classmethod
+    def of(cls, objectives: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> _Objectives:
+        names = [name for name in objectives if name in _UNITS]
+        return cls(names, {name: _scale(name, rows) for name in names})
+
+    @property
+    def headings(self) -> list[str]:
+        units = {name: scale.unit if scale else "" for name, scale in self.scales.items()}
+        return [f"{units[name]} {_HEADINGS[name]}".strip() for name in self.names]
+
+    def cells(self, row: Mapping[str, Any]) -> list[str]:
+        cells = []
+        for name in self.names:
+            figure, scale = row[_UNITS[name][0]], self.scales[name]
+            known = scale is not None and figure is not None and not pd.isna(figure)
+            cells.append(scale.text(figure) if scale is not None and known else UNKNOWN)
+        return cells
+
+
+def _scale(name: str, rows: Sequence[Mapping[str, Any]]) -> Scale | None:
+    """Return the unit for a figure of all rows; None where no row knows it."""
+    column, unit = _UNITS[name]
+    known = [row[column] for row in rows if row[column] is not None and not pd.isna(row[column])]
+    return Scale.of(max(known), unit) if known else None
+
+
+def _bases(about: Mapping[str, Any]) -> dict[str, str]:
+    """Return where the latencies of each device are from, for the format of its best heads."""
+    bases: dict[str, str] = {}
+    for device, best in about["best"].items():
+        there = [one for one in about["devices"] if one["device"] == device]
+        same = [one for one in there if one.get("form") == best.get("form")]
+        bases[device] = str((same or there)[0]["basis"])
+    return bases
+
+
+def _interval(best: Mapping[str, Any]) -> str:
+    low, high = best["speedup_low"], best["speedup_high"]
+    return UNKNOWN if low is None or high is None else f"{low:.2f} .. {high:.2f}"
+
+
+def _notes(sweep: Sweep) -> Iterator[str]:
+    about = sweep.about
+    of_devices = {note for one in about["devices"] for note in one["notes"]}
+    yield from (note for note in about["notes"] if note not in of_devices)
+    for device, best in about["best"].items():
+        yield f"{device}: {'; '.join(_best_notes(best, optimal=about['optimal']))}"
+
+
+def _best_notes(best: Mapping[str, Any], *, optimal: bool) -> Iterator[str]:
+    """Yield what is to be said of the best design on a device."""
+    yield _other_prompts(best["prompts"])
+    if refined := best["refined_from"]:
+        proof = "proven the best of the space" if optimal else "the best found"
+        yield (
+            f"{refined} is {proof} ({best['unrefined_speedup']:.2f} x), its thresholds were then "
+            "changed one at a time"
+        )
+    elif optimal:
+        yield "proven the best of the space"
+    if forms := best.get("forms"):
+        each = ", ".join(f"{form} {one['speedup']:.2f} x" for form, one in forms.items())
+        yield f"the best with each form of heads: {each}"
+    if ceiling := best["oracle"].get("same_heads"):
+        yield f"an oracle on the same heads {ceiling['speedup']:.2f} x"
+    if held := best["held_out"]:
+        yield (
+            f"chosen on half of the prompts {held['chosen']:.2f} x, the same on the other half "
+            f"{held['elsewhere']:.2f} x"
+        )
+
+
+def _other_prompts(prompts: Mapping[str, Any]) -> str:
+    """Return how far the speedup would differ with other prompts."""
+    if prompts["count"] < 2:
+        return ONE_PROMPT
+    low, high = prompts["speedup_low"], prompts["speedup_high"]
+    return f"other prompts like these would give {low:.2f} .. {high:.2f} x"
