@@ -1,4 +1,7 @@
-"""What the values in a profile's tables must be. Absurd numbers are refused here, once, and nowhere replaced."""
+"""Check the values in the tables of a profile.
+
+Absurd numbers are refused here, once, and replaced nowhere.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ AGAIN = "record it again with `adadecode-profile`"
 """What to do about most of what can be wrong with a recording."""
 
 POLICIES = ("vanilla", "adadecode", "fixed")
-"""What a design may be called; `adadecode.sim.core.design.Policy` says what each does."""
+"""Policies that a recording may hold; `adadecode.sim.core.design.Policy` describes them."""
 
 PAIRS = {
     "runs": [("placement", "gammas")],
@@ -26,16 +29,26 @@ PAIRS = {
     "works": [("placement", "gammas")],
     "draws": [("placement", "gammas")],
 }
-"""By table: columns of lists that have an item each for the same thing."""
+"""By table, pairs of list columns whose items belong together."""
 
 ROUNDING = 1e-5
 """An acceptance is a sum of many FP32 probabilities: it may pass 1 by this much."""
+
+_PROBABILITY = "a probability", 0, 1
+_TOKENS = "a number of tokens"
 
 _Array = NDArray[Any]
 
 
 class _Rule(NamedTuple):
-    """A test that the values of a column must pass (each item, where the column holds lists), in the rows that ``rows`` marks."""
+    """A test that the values of a column must pass: each item, where the column holds lists.
+
+    Attributes:
+        column: Name of the column.
+        wanted: What its values must be, for the message.
+        fine: Returns for each value whether it passes.
+        rows: Marks the rows that are tested; all by default.
+    """
 
     column: str
     wanted: str
@@ -44,7 +57,17 @@ class _Rule(NamedTuple):
 
 
 def check_values(name: str, frame: pd.DataFrame, n_layers: int | None, where: str) -> None:
-    """Refuse a table with an absurd value, naming its row. n_layers: L, or None to leave depths unbounded. Raises ProfileError."""
+    """Refuse a table with an absurd value, naming its row.
+
+    Args:
+        name: Name of the table.
+        frame: The table.
+        n_layers: L, or None to leave depths unbounded.
+        where: What the table is, for the message.
+
+    Raises:
+        ProfileError: If a value is absurd.
+    """
     for rule in _rules(name, n_layers):
         column = frame[rule.column]
         rows: _Array = (
@@ -61,7 +84,8 @@ def check_values(name: str, frame: pd.DataFrame, n_layers: int | None, where: st
             row = frame.iloc[int(wrong[0])]
             others = ", ".join(f"{key} {value}" for key, value in row.items() if key != rule.column)
             raise ProfileError(
-                f"wanted {rule.wanted} as {rule.column} in row {wrong[0]} of {where}, got {row[rule.column]} ({others}): {AGAIN}"
+                f"wanted {rule.wanted} as {rule.column} in row {wrong[0]} of {where}, "
+                f"got {row[rule.column]} ({others}): {AGAIN}"
             )
     for one, other in PAIRS.get(name, ()):
         wanted, got = (np.array(list(map(len, frame[name].tolist()))) for name in (one, other))
@@ -69,16 +93,27 @@ def check_values(name: str, frame: pd.DataFrame, n_layers: int | None, where: st
         if wrong.size:
             k = int(wrong[0])
             raise ProfileError(
-                f"wanted {wanted[k]} {other}, one for each of {one}, in row {k} of {where}, got {got[k]}: {AGAIN}"
+                f"wanted {wanted[k]} {other}, one for each of {one}, in row {k} of {where}, "
+                f"got {got[k]}: {AGAIN}"
             )
 
 
 def check_prompts(frames: Mapping[str, pd.DataFrame], where: str) -> None:
-    """Refuse a prompt listed twice, and rows about prompts that are not listed. Raises ProfileError."""
+    """Refuse a prompt listed twice, and rows about prompts that are not listed.
+
+    Args:
+        frames: The tables of a profile by name.
+        where: What the profile is, for the message.
+
+    Raises:
+        ProfileError: If the tables contradict each other.
+    """
     listed = frames["prompts"]["prompt"]
     if listed.duplicated().any():
+        twice = listed[listed.duplicated()].iloc[0]
         raise ProfileError(
-            f"wanted each prompt once in the table prompts of {where}, got prompt {listed[listed.duplicated()].iloc[0]} twice: {AGAIN}"
+            f"wanted each prompt once in the table prompts of {where}, got prompt {twice} twice: "
+            f"{AGAIN}"
         )
     about = frames["prompts"]
     filled = about["n_output"] == about["max_new_tokens"]
@@ -88,111 +123,119 @@ def check_prompts(frames: Mapping[str, pd.DataFrame], where: str) -> None:
     if len(wrong):
         row = wrong.iloc[0]
         raise ProfileError(
-            f"wanted a text that fills its max_new_tokens or ended before, got {row['n_output']} of {row['max_new_tokens']} tokens for prompt"
-            f" {row['prompt']} in the table prompts of {where}: {AGAIN}"
+            f"wanted a text that fills its max_new_tokens or ended before, got {row['n_output']} "
+            f"of {row['max_new_tokens']} tokens for prompt {row['prompt']} in the table prompts of "
+            f"{where}: {AGAIN}"
         )
     for name in sorted(frames.keys() - {"latency", "prompts"}):
         strange = frames[name]["prompt"][~frames[name]["prompt"].isin(listed)]
         if len(strange):
             raise ProfileError(
-                f"wanted prompts of the table prompts in {name} of {where}, got prompt {strange.iloc[0]} in row {strange.index[0]}: {AGAIN}"
+                f"wanted prompts of the table prompts in {name} of {where}, got prompt "
+                f"{strange.iloc[0]} in row {strange.index[0]}: {AGAIN}"
             )
 
 
 def _rules(name: str, n_layers: int | None) -> list[_Rule]:
-    """The rules of one table, for a model of n_layers."""
-    last = None if n_layers is None else n_layers - 1
-    head = "a depth between the layers", 1, last
-    depth = "a depth", 1, n_layers
-    probability = "a probability", 0, 1
-    design = [
+    """Return the rules of one table, for a model of n_layers."""
+    if name == "latency":
+        return _latency_rules(n_layers)
+    if name in {"prompts", "trace", "branches"}:
+        return _text_rules(n_layers)[name]
+    if name == "baselines":
+        return _baseline_rules()
+    return [*_design_rules(n_layers), *_run_rules(n_layers)[name]]
+
+
+def _head(n_layers: int | None) -> tuple[str, int, int | None]:
+    """Return what a depth of a head must be, with its bounds."""
+    return "a depth between the layers", 1, None if n_layers is None else n_layers - 1
+
+
+def _design_rules(n_layers: int | None) -> list[_Rule]:
+    return [
         _among("policy", POLICIES),
-        _within("placement", *head),
-        _within("gammas", *probability),
+        _within("placement", *_head(n_layers)),
+        _within("gammas", *_PROBABILITY),
         _within("cap", "a number of drafts", 1),
     ]
-    tokens = "a number of tokens"
-    rules = {
-        "latency": [
-            _among("kind", LATENCY_KINDS),
-            _within("layer", "a layer", 0, last)._replace(
-                rows=lambda frame: frame["kind"] == "layer"
-            ),
-            _within("layer", *depth)._replace(rows=lambda frame: frame["kind"] == "head"),
-            _within("n_tokens", tokens, 1),
-            *(_within(column, "a count", 0) for column in ("context", "reuse", "repeat")),
-            _seconds("seconds"),
-        ],
+
+
+def _latency_rules(n_layers: int | None) -> list[_Rule]:
+    last = None if n_layers is None else n_layers - 1
+    return [
+        _among("kind", LATENCY_KINDS),
+        _within("layer", "a layer", 0, last)._replace(rows=lambda frame: frame["kind"] == "layer"),
+        _within("layer", "a depth", 1, n_layers)._replace(
+            rows=lambda frame: frame["kind"] == "head"
+        ),
+        _within("n_tokens", _TOKENS, 1),
+        *(_within(column, "a count", 0) for column in ("context", "reuse", "repeat")),
+        _seconds("seconds"),
+    ]
+
+
+def _text_rules(n_layers: int | None) -> dict[str, list[_Rule]]:
+    heads = [
+        _within("output", "an output", 1),
+        _within("depth", "a depth", 1, n_layers),
+        _within("confidence", *_PROBABILITY),
+    ]
+    return {
         "prompts": [
-            _within(column, tokens, 1) for column in ("n_prompt", "n_output", "max_new_tokens")
+            _within(column, _TOKENS, 1) for column in ("n_prompt", "n_output", "max_new_tokens")
         ],
-        "trace": [
-            _within("output", "an output", 1),
-            _within("depth", *depth),
-            _within("confidence", *probability),
-            _within("acceptance", "a probability", 0, 1 + ROUNDING),
-        ],
-        "branches": [
-            _within("output", "an output", 1),
-            _within("depth", *depth),
-            _within("confidence", *probability),
-        ],
+        "trace": [*heads, _within("acceptance", "a probability", 0, 1 + ROUNDING)],
+        "branches": heads,
+    }
+
+
+def _run_rules(n_layers: int | None) -> dict[str, list[_Rule]]:
+    head = _head(n_layers)
+    return {
         "runs": [
-            *design,
-            _within("n_tokens", tokens, 1),
+            _within("n_tokens", _TOKENS, 1),
             _seconds("prefill_s"),
             _seconds("decode_s")._replace(rows=lambda frame: frame["n_tokens"] > 1),
-            _Rule(
-                "decode_s", "a finite number of seconds", lambda x: np.isfinite(x) & (x >= 0)
-            ),  # 0 where the prefill's token was all
-            _Rule(
-                "energy_j",
-                "a finite number of joules, or NaN",
-                lambda x: np.isnan(x) | (np.isfinite(x) & (x >= 0)),
-            ),
+            _duration("decode_s"),  # 0 where the prefill's token was all
+            _energy("energy_j"),
         ],
         "rounds": [
-            *design,
             _within("start", "a position", 0),
             _within("exits", *head),
             _within("checks", *head),
             _within("segments", "a segment", 0),
-            _within("batches", tokens, 1),
+            _within("batches", _TOKENS, 1),
             _within("accepted", "a number of drafts", 0),
-            _within("committed", tokens, 1),
+            _within("committed", _TOKENS, 1),
         ],
-        "works": [*design, _among("kind", ("run", "check", "verify")), _seconds("seconds")],
-        "baselines": [
-            _within("repeat", "a repeat, or -1 for a check,", -1),
-            *(_within(column, "a count", 0) for column in ("n_tokens", "n_same", "n_first")),
-            *(_within(column, tokens, 1)._replace(rows=_ran) for column in ("n_tokens", "n_first")),
-            _seconds("prefill_s")._replace(rows=_ran),
-            _Rule(
-                "decode_s", "a finite number of seconds", lambda x: np.isfinite(x) & (x >= 0), _ran
-            ),
-            _Rule("compile_s", "a finite number of seconds", lambda x: np.isfinite(x) & (x >= 0)),
-            _Rule(
-                "energy_j",
-                "a finite number of joules, or NaN",
-                lambda x: np.isnan(x) | (np.isfinite(x) & (x >= 0)),
-            ),
-        ],
+        "works": [_among("kind", ("run", "check", "verify")), _seconds("seconds")],
         "draws": [
-            *design,
             _within("index", "a count", 0),
             _among("kind", ("check", "verify")),
-            _within("confidence", *probability)._replace(
+            _within("confidence", *_PROBABILITY)._replace(
                 rows=lambda frame: frame["kind"] == "check"
             ),
             _within("token", "a token", 0),
             _within("accepted", "a number of drafts", 0),
         ],
     }
-    return rules[name]
+
+
+def _baseline_rules() -> list[_Rule]:
+    return [
+        _within("repeat", "a repeat, or -1 for a check,", -1),
+        *(_within(column, "a count", 0) for column in ("n_tokens", "n_same", "n_first")),
+        *(_within(column, _TOKENS, 1)._replace(rows=_ran) for column in ("n_tokens", "n_first")),
+        _seconds("prefill_s")._replace(rows=_ran),
+        _duration("decode_s")._replace(rows=_ran),
+        _duration("compile_s"),
+        _energy("energy_j"),
+    ]
 
 
 def _ran(frame: pd.DataFrame) -> pd.Series[bool]:
-    """The rows of baselines that ran."""
+    """Mark the rows of baselines that ran."""
     return frame["error"] == ""
 
 
@@ -200,8 +243,20 @@ def _seconds(column: str) -> _Rule:
     return _Rule(column, "a finite number of seconds above 0", lambda x: np.isfinite(x) & (x > 0))
 
 
+def _duration(column: str) -> _Rule:
+    return _Rule(column, "a finite number of seconds", lambda x: np.isfinite(x) & (x >= 0))
+
+
+def _energy(column: str) -> _Rule:
+    return _Rule(
+        column,
+        "a finite number of joules, or NaN",
+        lambda x: np.isnan(x) | (np.isfinite(x) & (x >= 0)),
+    )
+
+
 def _within(column: str, what: str, low: float, high: float | None = None) -> _Rule:
-    """From low to high, both included; NaN is neither."""
+    """Return the rule that values lie in low..high, ends included; NaN does not."""
     if high is None:
         return _Rule(column, f"{what} of {low:g} or more", lambda x: x >= low)
     return _Rule(column, f"{what} in {low:g}..{high:g}", lambda x: (x >= low) & (x <= high))

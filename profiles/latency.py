@@ -1,7 +1,8 @@
 """How long each piece of work takes, from raw samples.
 
-A measured point is returned exactly; between measured points the time is linear in each of n_tokens, context and reuse; beyond
-them there is no answer but an error that says what to measure. The one exception is ``reuse``: see `LatencyTable.layers`.
+A measured point is returned exactly. Between measured points the time is linear in each of
+n_tokens, context and reuse. Beyond them there is no answer but an error that says what to measure.
+The one exception is ``reuse``: see `LatencyTable.layers`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _MEANINGLESS: dict[str, dict[str, int]] = {
     "prefill": {"layer": -1, "context": 0, "reuse": 0},
     "host": {"layer": -1, "n_tokens": 1, "context": 0, "reuse": 0},
 }
-"""By kind, the axes on which its time does not depend, and what stands there."""
+"""For each kind, the axes that its time does not depend on, and their values in a table."""
 
 _FLAGS = {
     "embed": "--max-tokens {}",
@@ -37,7 +38,7 @@ _FLAGS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Line:
-    """Seconds along one axis, linear between rising measured points, held beyond the ends."""
+    """Seconds along one axis: linear between rising measured points, held beyond the ends."""
 
     marks: tuple[int, ...]
     seconds: tuple[float, ...]
@@ -61,15 +62,19 @@ class _Line:
 
 
 _Grid = dict[int, dict[int, _Line]]
-"""Of one layer: reuse -> n_tokens -> seconds along context. Need not be rectangular: runs do not visit every corner."""
+"""One layer's seconds along context, by reuse and n_tokens. Runs do not visit every corner."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LatencyTable:
-    """Seconds for each piece of work of one model on one device. Build with `from_samples`.
+    """Seconds for each piece of work of one model on one device. Build it with `from_samples`.
 
-    points: one row per measured point (kind, layer, n_tokens, context, reuse, seconds, samples); axes on which the time of a kind
-    does not depend hold -1, 1, 0 and 0. Every method raises LatencyError for what was not measured, naming what was.
+    Every method raises `LatencyError` for what was not measured, and names what was.
+
+    Attributes:
+        n_layers: L, the layers of the model.
+        points: One row per measured point: kind, layer, n_tokens, context, reuse, seconds, samples.
+            Axes that the time of a kind does not depend on hold -1, 1, 0 and 0.
     """
 
     n_layers: int
@@ -83,9 +88,18 @@ class LatencyTable:
 
     @classmethod
     def from_samples(cls, latency: pd.DataFrame, n_layers: int) -> LatencyTable:
-        """From a ``latency`` table: a point's seconds are the mean of its samples in the usual visits (`adadecode.profiles.trimming`, decision 0012).
+        """Make the table from the samples of a profile.
 
-        A table without the column ``repeat``, like ``points``, is one visit. Raises ProfileError for seconds, kinds or layers that make no sense.
+        The seconds of a point are the mean of its samples in the usual visits
+        (`adadecode.profiles.trimming`, decision 0012).
+
+        Args:
+            latency: The table ``latency`` of a profile. Without the column ``repeat``, as in
+                ``points``, it counts as one visit.
+            n_layers: L, the layers of the model.
+
+        Raises:
+            ProfileError: If seconds, kinds or layers make no sense.
         """
         points = _points(latency)
         grids: dict[int, dict[int, dict[int, dict[int, float]]]] = {}
@@ -104,7 +118,8 @@ class LatencyTable:
                 rows.setdefault(kind, {})[n_tokens] = seconds
         if strange := [layer for layer in grids if not 0 <= layer < n_layers]:
             raise ProfileError(
-                f"wanted layers 0..{n_layers - 1} in the latency table, got layer {strange[0]}: give the layers of the model it was recorded on"
+                f"wanted layers 0..{n_layers - 1} in the latency table, got layer {strange[0]}: "
+                "give the layers of the model it was recorded on"
             )
         return cls(
             n_layers=n_layers,
@@ -122,25 +137,35 @@ class LatencyTable:
 
     @cached_property
     def contexts(self) -> tuple[int, ...]:
-        """Every context at which layers were measured: seconds are linear in between."""
+        """Every context at which layers were measured; seconds are linear in between."""
         return tuple(sorted(set(self.points.loc[self.points["kind"] == "layer", "context"])))
 
     @cached_property
     def reuses(self) -> tuple[int, ...]:
-        """Every reuse at which layers were measured; below the smallest and above the largest, seconds are the same."""
+        """Every reuse at which layers were measured; beyond either end seconds stay the same."""
         return tuple(sorted(set(self.points.loc[self.points["kind"] == "layer", "reuse"])))
 
     def layer(self, layer: int, n_tokens: int, context: int, reuse: int) -> float:
-        """Seconds for decoder layer ``layer`` (0-based) on n_tokens at once, the last at position ``context`` - 1. ``reuse`` as in `layers`."""
+        """Return the seconds of one decoder layer; see `layers`."""
         return self.layers(layer, layer + 1, n_tokens, context, reuse)
 
     def layers(self, start: int, stop: int, n_tokens: int, context: int, reuse: int) -> float:
-        """Seconds for layers start..stop-1, one after the other, on n_tokens at once, the last at position ``context`` - 1.
+        """Return the seconds of layers start..stop-1, run one after the other.
 
-        reuse: layers run since this layer last ran, itself included. It alone is held beyond what was measured. Above the largest,
-        which is always a walk of the whole stack, every cache has already given the layer up. Below the smallest nothing is asked
-        for in earnest: a schedule walks from layer 0, so layer l is not run again before l + 1 layers have been, and the smallest
-        reuse recorded is the shallowest exit that can bring the walk back.
+        Args:
+            start: First layer, counted from 0.
+            stop: Layer after the last.
+            n_tokens: Tokens computed at once.
+            context: Positions that the last of them attends to, itself included.
+            reuse: Layers run since this layer last ran, itself included. It alone is held beyond
+                what was measured. Above the largest, which is always a walk of the whole stack,
+                every cache has already given the layer up. Below the smallest nothing is needed in
+                earnest: a schedule walks from layer 0, so layer l does not run again before l + 1
+                layers have run, and the smallest reuse recorded is the shallowest exit that can
+                bring the walk back.
+
+        Raises:
+            LatencyError: If n_tokens or context lies beyond what was measured.
         """
         curve = self._curves.get((start, stop, n_tokens, reuse)) or self._curve(
             start, stop, n_tokens, reuse
@@ -149,53 +174,59 @@ class LatencyTable:
             where = f"layer {start}" if stop == start + 1 else f"layers {start}..{stop - 1}"
             measured = f"{curve.marks[0]}..{curve.marks[-1]} at n_tokens={n_tokens}"
             raise LatencyError(
-                f"no latency for {where} at context={context} (measured {measured}): profile with --contexts {context}"
+                f"no latency for {where} at context={context} (measured {measured}): "
+                f"profile with --contexts {context}"
             )
         return curve.value(context)
 
     def head(self, depth: int, reuse: int) -> float:
-        """Seconds for one check of the head at ``depth``; reuse as in `layers`."""
+        """Return the seconds of one check of the head at ``depth``; reuse as in `layers`."""
         if depth not in self._heads:
             measured = ", ".join(map(str, sorted(self._heads))) or "none"
             raise LatencyError(
-                f"no latency for the head at depth {depth} (measured {measured}): train a head there and profile again"
+                f"no latency for the head at depth {depth} (measured {measured}): "
+                "train a head there and profile again"
             )
         return self._heads[depth].value(reuse)
 
     def verify(self, n_tokens: int) -> float:
-        """Seconds for final norm, LM head and argmax over n_tokens rows."""
+        """Return the seconds of final norm, LM head and argmax over n_tokens rows."""
         return self._row("verify", n_tokens)
 
     def embed(self, n_tokens: int) -> float:
-        """Seconds for the token embedding of n_tokens."""
+        """Return the seconds of the token embedding of n_tokens."""
         return self._row("embed", n_tokens)
 
     def prefill(self, n_tokens: int) -> float:
-        """Seconds from a prompt of n_tokens to its first token."""
+        """Return the seconds from a prompt of n_tokens to its first token."""
         return self._row("prefill", n_tokens)
 
     def host(self) -> float:
-        """Seconds that one piece of work costs outside the model."""
+        """Return the seconds that one piece of work costs outside the model."""
         return self._row("host", 1)
 
     def _row(self, kind: str, n_tokens: int) -> float:
         line = self._rows.get(kind)
         if line is None:
-            raise LatencyError(
-                f"no latency of kind {kind} (measured {', '.join(sorted(set(self.points['kind']))) or 'nothing'}): profile again"
-            )
+            measured = ", ".join(sorted(set(self.points["kind"]))) or "nothing"
+            raise LatencyError(f"no latency of kind {kind} (measured {measured}): profile again")
         if not line.covers(n_tokens):
             todo = _FLAGS[kind].format(n_tokens) if kind in _FLAGS else "the same again"
             raise LatencyError(
-                f"no latency for {kind} at n_tokens={n_tokens} (measured {line.marks[0]}..{line.marks[-1]}): profile with {todo}"
+                f"no latency for {kind} at n_tokens={n_tokens} "
+                f"(measured {line.marks[0]}..{line.marks[-1]}): profile with {todo}"
             )
         return line.value(n_tokens)
 
     def _curve(self, start: int, stop: int, n_tokens: int, reuse: int) -> _Line:
-        """Seconds of all these layers along context, kept: a sum of piecewise linear lines is linear between the union of their points."""
+        """Return the seconds of all these layers along context, and keep them.
+
+        A sum of piecewise linear lines is linear between the union of their points.
+        """
         if not 0 <= start < stop <= self.n_layers:
             raise LatencyError(
-                f"no layers {start}..{stop - 1} in a model with {self.n_layers}: layers run from 0 to {self.n_layers - 1}"
+                f"no layers {start}..{stop - 1} in a model with {self.n_layers}: "
+                f"layers run from 0 to {self.n_layers - 1}"
             )
         if stop == start + 1:
             curve = self._layer_curve(start, n_tokens, reuse)
@@ -205,7 +236,8 @@ class LatencyTable:
             low, high = max(line.marks[0] for line in lines), min(line.marks[-1] for line in lines)
             if low > high:
                 raise LatencyError(
-                    f"no context at which all layers {start}..{stop - 1} were measured at n_tokens={n_tokens}: profile again"
+                    f"no context at which all layers {start}..{stop - 1} were measured at "
+                    f"n_tokens={n_tokens}: profile again"
                 )
             contexts = {
                 context for line in lines for context in line.marks if low <= context <= high
@@ -217,7 +249,10 @@ class LatencyTable:
         return curve
 
     def _layer_curve(self, layer: int, n_tokens: int, reuse: int) -> _Line:
-        """Seconds of one layer along context, at every measured context where n_tokens lies within what was measured."""
+        """Return the seconds of one layer along context.
+
+        The line has a point at every measured context where n_tokens lies within what was measured.
+        """
         if layer not in self._grids:
             measured = ", ".join(map(str, sorted(self._grids))) or "none"
             raise LatencyError(f"no latency for layer {layer} (measured {measured}): profile again")
@@ -241,24 +276,30 @@ class LatencyTable:
                 f" and reuse={reuse}" if tokens[0] <= n_tokens <= tokens[-1] else ""
             )
             raise LatencyError(
-                f"no latency for layer {layer} at {where} (measured {tokens[0]}..{tokens[-1]}): profile with --max-tokens {n_tokens}"
+                f"no latency for layer {layer} at {where} (measured {tokens[0]}..{tokens[-1]}): "
+                f"profile with --max-tokens {n_tokens}"
             )
         return _Line.through(points)
 
 
 def _points(latency: pd.DataFrame) -> pd.DataFrame:
-    """One row per measured point: the mean of its samples in the usual visits, and how many these are."""
+    """Return one row per measured point: the mean of its usual samples, and how many they are.
+
+    Raises:
+        ProfileError: If there are no samples, or they have absurd seconds or unknown kinds.
+    """
     if latency.empty:
         raise ProfileError(
-            "wanted latencies, the table holds none: give a profile that adadecode-profile recorded, and a text alone as --trace"
+            "wanted latencies, the table holds none: give a profile that adadecode-profile "
+            "recorded, and a text alone as --trace"
         )
     seconds = latency["seconds"].to_numpy(dtype=np.float64)
-    enough = (seconds > 0) | (
-        (seconds == 0) & (latency["kind"] == "host").to_numpy()
-    )  # a host may cost nothing, where all is estimated
+    # A host may cost nothing, where everything is estimated.
+    enough = (seconds > 0) | ((seconds == 0) & (latency["kind"] == "host").to_numpy())
     if wrong := np.flatnonzero(~(np.isfinite(seconds) & enough)).tolist():
         raise ProfileError(
-            f"wanted finite seconds above 0 in the latency table, got {seconds[wrong[0]]} in row {wrong[0]}: record it again"
+            f"wanted finite seconds above 0 in the latency table, got {seconds[wrong[0]]} in row "
+            f"{wrong[0]}: record it again"
         )
     if unknown := set(latency["kind"].unique()) - set(_MEANINGLESS):
         raise ProfileError(
@@ -282,9 +323,10 @@ def _points(latency: pd.DataFrame) -> pd.DataFrame:
 
 
 def _at(grid: _Grid, n_tokens: int, context: int, reuse: int) -> float | None:
-    """Seconds at one context, from whatever was measured around it; None where n_tokens lies outside that.
+    """Return the seconds at one context, from what was measured around it.
 
-    Where a walk that comes back soon was not measured, the next longer one stands for it, never a shorter one for a longer.
+    Where a walk that comes back soon was not measured, the next longer one stands for it, never a
+    shorter one for a longer. Return None where n_tokens lies outside what was measured.
     """
     by_reuse = {}
     for measured, lines in grid.items():

@@ -1,4 +1,4 @@
-"""The manifest: what a profile says of itself, and the digest that seals it."""
+"""The manifest of a profile: what it says of itself, and the digest that seals it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ from adadecode.profiles.schema import (
 
 
 def manifest_digest(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of the canonical JSON of everything in the manifest but its own digest. Raises ProfileError for what JSON cannot carry."""
+    """Return the SHA-256 (hex) of the canonical JSON of a manifest, its own digest left out.
+
+    Raises:
+        ProfileError: If the manifest holds something that JSON cannot carry.
+    """
     rest = {key: value for key, value in manifest.items() if key != "digest"}
     try:
         text = json.dumps(
@@ -30,25 +34,36 @@ def manifest_digest(manifest: Mapping[str, Any]) -> str:
         return hashlib.sha256(text.encode()).hexdigest()
     except (TypeError, ValueError) as error:
         raise ProfileError(
-            f"wanted text and finite numbers in a manifest, got something JSON cannot carry ({error}): use null or plain numbers"
+            "wanted text and finite numbers in a manifest, got something JSON cannot carry "
+            f"({error}): use null or plain numbers"
         ) from None
 
 
 def tables_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    """The tables that a profile with this manifest must have; it may have those of OPTIONAL_TABLES besides."""
+    """Return the tables that a profile with this manifest must have, optional ones left out."""
     return (*TABLES, *(SAMPLED_TABLES if manifest.get("sampling") is not None else ()))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest in ``folder``, of this schema and version and with the digest it claims. Raises ProfileError."""
+    """Read the manifest of a profile.
+
+    Args:
+        folder: The directory of the profile.
+
+    Raises:
+        ProfileError: If it is missing or unreadable, has another schema or a newer version, or does
+            not have the digest that it claims.
+    """
     path = folder / MANIFEST
     if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
         raise ProfileError(
-            f"a profile is a directory, {folder} {'is a file' if folder.exists() else 'does not exist'}: name the directory recorded into"
+            f"a profile is a directory, {folder} {what}: name the directory recorded into"
         )
     if not path.exists():
         raise ProfileError(
-            f"{folder} has no {MANIFEST}: an unfinished recording, or no profile; finish it with `adadecode-profile --resume`"
+            f"{folder} has no {MANIFEST}: an unfinished recording, or no profile; "
+            "finish it with `adadecode-profile --resume`"
         )
     try:
         manifest = json.loads(path.read_bytes())
@@ -59,26 +74,38 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         got = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
         raise ProfileError(
-            f"wanted a manifest with schema {SCHEMA!r} in {path}, got {got!r}: name a directory that `adadecode-profile` wrote"
+            f"wanted a manifest with schema {SCHEMA!r} in {path}, got {got!r}: "
+            "name a directory that `adadecode-profile` wrote"
         )
     version = manifest.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise ProfileError(
-            f"{folder} has schema version {version}, this program reads up to {SCHEMA_VERSION}: upgrade adadecode"
+            f"{folder} has schema version {version}, this program reads up to {SCHEMA_VERSION}: "
+            "upgrade adadecode"
         )
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ProfileError(
-            f"wanted schema version {SCHEMA_VERSION} or an earlier one in {path}, got {version!r}: {AGAIN}"
+            f"wanted schema version {SCHEMA_VERSION} or an earlier one in {path}, "
+            f"got {version!r}: {AGAIN}"
         )
     if manifest.get("digest") != (digest := manifest_digest(manifest)):
         raise ProfileError(
-            f"{path} was edited: its digest is {digest}, it claims {manifest.get('digest')}: restore the original, or {AGAIN}"
+            f"{path} was edited: its digest is {digest}, it claims {manifest.get('digest')}: "
+            f"restore the original, or {AGAIN}"
         )
     return manifest
 
 
 def check_manifest(manifest: Mapping[str, Any], where: str) -> int:
-    """Refuse a manifest without its required keys, layers or head depths; returns L. Raises ProfileError."""
+    """Return L, once the manifest has its required keys, layers and head depths.
+
+    Args:
+        manifest: The manifest.
+        where: What it is, for the message.
+
+    Raises:
+        ProfileError: If something is missing or makes no sense.
+    """
     if missing := [key for key in REQUIRED_MANIFEST if key not in manifest]:
         raise ProfileError(f"{where} lacks {', '.join(missing)}: {AGAIN}")
     model, heads = manifest["model"], manifest["heads"]
@@ -94,6 +121,7 @@ def check_manifest(manifest: Mapping[str, Any], where: str) -> int:
         or depths != sorted(set(depths))
     ):
         raise ProfileError(
-            f"wanted heads.depths rising within 1..{n_layers - 1} in {where}, got {depths!r}: {AGAIN}"
+            f"wanted heads.depths rising within 1..{n_layers - 1} in {where}, got {depths!r}: "
+            f"{AGAIN}"
         )
     return n_layers

@@ -1,8 +1,10 @@
-"""Which visits of a recording show the machine as it mostly is.
+"""Find the visits of a recording that show the machine as it usually is.
 
-A recording comes back to the points of the latency table in many visits (the column ``repeat``), each about as long as a short run. A
-run's time is a sum, and only means add up; but what disturbs a shared machine lasts longer than one piece of work: it slows a
-visit, or a run, as a whole. So visits are kept or dropped as a whole, and the samples of those that are kept are averaged.
+A recording comes back to the points of the latency table in many visits (the column ``repeat``),
+each about as long as a short run. The time of a run is a sum, and only means add up. But what
+disturbs a shared machine lasts longer than one piece of work: it slows a visit, or a run, as a
+whole. So visits are kept or dropped as a whole, and the samples of those that are kept are
+averaged.
 """
 
 from __future__ import annotations
@@ -15,10 +17,18 @@ from numpy.typing import NDArray
 
 
 def usual_visits(latency: pd.DataFrame, points: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-    """Which rows of a ``latency`` table belong to the middle half of the visits, by how long a visit took for what it measured.
+    """Return which samples belong to the middle half of the visits.
 
-    points: the number of the point that each row is a sample of. Visits are compared with those at the same contexts. A point that
-    only dropped visits came to keeps all its samples; fewer than four visits are all kept.
+    Visits are ordered by how long they took for what they measured, among those at the same
+    contexts. A point that only dropped visits measured keeps all its samples. Fewer than four
+    visits are all kept.
+
+    Args:
+        latency: The table ``latency`` of a profile.
+        points: For each row, the number of the point that it is a sample of.
+
+    Returns:
+        For each row, whether it is kept.
     """
     seconds = latency["seconds"]
     usual = seconds.groupby(points).transform("mean")

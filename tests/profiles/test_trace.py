@@ -239,7 +239,7 @@ def test_a_trace_with_gaps_is_refused(
 def test_agreement_that_contradicts_the_tokens_is_refused() -> None:
     """Tokens 3 and 4 do not agree."""
     with pytest.raises(
-        ProfileError, match="wanted agrees to say whether a head's token is the last layer's"
+        ProfileError, match="wanted agrees to hold where a head's token is the last layer's"
     ):
         by_hand([(*ROWS[0][:5], True, 0.6), *ROWS[1:]])
 
