@@ -26,69 +26,6 @@ RECORDED = "recorded"
 """Names the machine of the profile among the devices."""
 
 
-def evaluator_of(
-    scenarios: Sequence[Scenario],
-    domain: str | None,
-    cap: int,
-    shape: ModelShape | None,
-    replay: CompiledReplay | None = None,
-) -> Evaluator:
-    """All devices on one text. shape: of the model, for FLOPs, bytes and memory; None where it is not known. replay: of the text, where it was compiled already.
-
-    Raises ProfileError, LatencyError.
-    """
-    replay = replay or CompiledReplay.of(scenarios[0].trace)
-    measured = next((one.measured for one in scenarios if one.measured is not None), None)
-    miss = None if measured is None else MeasuredMisses.of(measured).speedup
-    watts = list(measured_power(measured).values()) if measured is not None else []
-    costs = runs = None
-    if shape is not None:
-        costs = [one.precision.cost(shape, one.form) for one in scenarios]
-        runs = [
-            one.deployment
-            or Deployment(
-                shape=shape, dtype=one.precision.weights, context=replay.contexts[1], form=one.form
-            )
-            for one in scenarios
-        ]
-    return Evaluator.of(
-        replay,
-        [one.latencies for one in scenarios],
-        prompts=replay.of_domain(domain),
-        max_tokens=cap + 1,
-        costs=costs,
-        runs=runs,
-        known=_known(scenarios),
-        spread=float("nan") if miss is None else miss,
-        watts=sum(watts) / len(watts) if watts else None,
-    )
-
-
-def make_evaluator(
-    by_form: Sequence[Sequence[Scenario]], domain: str | None, cap: int, shape: ModelShape | None
-) -> AnyEvaluator:
-    """As `evaluator_of`, for each form of the heads where there are several; heads with the same shortlist say the same."""
-    if len(by_form) == 1:
-        return evaluator_of(by_form[0], domain, cap, shape)
-    replays: dict[int | None, CompiledReplay] = {}
-    evaluators: dict[HeadForm, Evaluator] = {}
-    for scenarios in by_form:
-        form = scenarios[0].form
-        if form.shortlist not in replays:
-            replays[form.shortlist] = CompiledReplay.of(scenarios[0].trace)
-        evaluators[form] = evaluator_of(scenarios, domain, cap, shape, replays[form.shortlist])
-    return FormedEvaluator(evaluators=evaluators)
-
-
-def _known(scenarios: Sequence[Scenario]) -> dict[str, Device]:
-    """The devices of which a catalogue tells."""
-    known = {}
-    for one in scenarios:
-        with suppress(DeviceError):
-            known[one.latencies.device] = one.device or find_device(one.latencies.device)
-    return known
-
-
 def device_scenario(
     profile: Profile | None,
     options: ScenarioOptions,
@@ -150,11 +87,99 @@ def _is_known(profile: Profile) -> bool:
     return True
 
 
-def scenario_shape(first: Scenario, text: Profile, model: str | None) -> ModelShape | None:
-    """The model whose layers run; None where nothing tells its shape."""
+def scenario_shape(scenario: Scenario, text: Profile, model: str | None) -> ModelShape | None:
+    """Return the shape of the model whose layers run; None where nothing tells it."""
     with suppress(ShapeError):
         if model is not None:
             return find_model(model)
-        shape = find_model(first.model) if first.hypothetical else shape_of(text)
-        return shape if shape.n_layers == first.trace.n_layers else None
+        shape = find_model(scenario.model) if scenario.hypothetical else shape_of(text)
+        return shape if shape.n_layers == scenario.trace.n_layers else None
     return None
+
+
+def make_evaluator(
+    by_form: Sequence[Sequence[Scenario]], domain: str | None, cap: int, shape: ModelShape | None
+) -> AnyEvaluator:
+    """Make the evaluator of a sweep, with one for each form of the heads where there are several.
+
+    Args:
+        by_form: The scenarios of all devices, for each form of the heads.
+        domain: As for `evaluator_of`, like the others.
+        cap: See `evaluator_of`.
+        shape: See `evaluator_of`.
+    """
+    if len(by_form) == 1:
+        return evaluator_of(by_form[0], domain, cap, shape)
+    replays: dict[int | None, CompiledReplay] = {}  # heads with the same shortlist say the same
+    evaluators: dict[HeadForm, Evaluator] = {}
+    for scenarios in by_form:
+        form = scenarios[0].form
+        if form.shortlist not in replays:
+            replays[form.shortlist] = CompiledReplay.of(scenarios[0].trace)
+        evaluators[form] = evaluator_of(scenarios, domain, cap, shape, replays[form.shortlist])
+    return FormedEvaluator(evaluators=evaluators)
+
+
+def evaluator_of(
+    scenarios: Sequence[Scenario],
+    domain: str | None,
+    cap: int,
+    shape: ModelShape | None,
+    replay: CompiledReplay | None = None,
+) -> Evaluator:
+    """Make an evaluator of several devices on one text.
+
+    Args:
+        scenarios: One for each device, all with the same text and heads.
+        domain: Replay only the prompts of this domain; by default all.
+        cap: The largest cap of the designs.
+        shape: Of the model, for FLOPs, bytes and memory; None where it is not known.
+        replay: Of the text, where it was compiled already.
+
+    Raises:
+        ProfileError: If no prompt has a second output token, or the domain has no prompts.
+        LatencyError: If vanilla cannot be priced.
+    """
+    replay = replay or CompiledReplay.of(scenarios[0].trace)
+    measured = next((one.measured for one in scenarios if one.measured is not None), None)
+    miss = None if measured is None else MeasuredMisses.of(measured).speedup
+    costs = runs = None
+    if shape is not None:
+        costs = [one.precision.cost(shape, one.form) for one in scenarios]
+        runs = [one.deployment or _deployment(one, shape, replay) for one in scenarios]
+    return Evaluator.of(
+        replay,
+        [one.latencies for one in scenarios],
+        prompts=replay.of_domain(domain),
+        max_tokens=cap + 1,
+        costs=costs,
+        runs=runs,
+        known=_catalogue_entries(scenarios),
+        spread=float("nan") if miss is None else miss,
+        watts=None if measured is None else _mean_watts(measured),
+    )
+
+
+def _deployment(scenario: Scenario, shape: ModelShape, replay: CompiledReplay) -> Deployment:
+    """Return what has to fit on a device where the model was run."""
+    return Deployment(
+        shape=shape,
+        dtype=scenario.precision.weights,
+        context=replay.contexts[1],
+        form=scenario.form,
+    )
+
+
+def _mean_watts(measured: Profile) -> float | None:
+    """Return the mean power over the designs that were run; None where it was not measured."""
+    watts = list(measured_power(measured).values())
+    return sum(watts) / len(watts) if watts else None
+
+
+def _catalogue_entries(scenarios: Sequence[Scenario]) -> dict[str, Device]:
+    """Return the devices that the catalogue knows, by name."""
+    known = {}
+    for one in scenarios:
+        with suppress(DeviceError):
+            known[one.latencies.device] = one.device or find_device(one.latencies.device)
+    return known

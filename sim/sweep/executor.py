@@ -1,4 +1,4 @@
-"""Where parts of a sweep are evaluated: threads of this process, or the workers of a Dask cluster."""
+"""Where parts of a sweep are evaluated: threads of this process, or a Dask cluster."""
 
 from __future__ import annotations
 
@@ -21,43 +21,44 @@ RETRIES = 3
 """How often Dask gives a part that failed with its worker to another one."""
 
 SECONDS_TO_CONNECT = 15
+"""How long a Dask scheduler has to answer."""
 
 WAITING = 16
-"""How many threads wait for parts that a cluster evaluates; the cluster has all of them at once."""
+"""Threads that wait for parts that a cluster evaluates; the cluster has all of them at once."""
 
 
 @contextmanager
 def workers(
     evaluator: AnyEvaluator, scheduler: str | None = None, threads: int | None = None
 ) -> Iterator[Submit]:
-    """Somewhere to evaluate: ``threads`` of this process (one a core, by default), or the cluster of a Dask scheduler at ``tcp://host:port``.
+    """Start workers, and stop them at the end; parts that have not begun are cancelled.
 
-    The compiled loops hold no lock, so threads are as good as processes. Raises InputError where the scheduler does not answer.
+    Args:
+        evaluator: What evaluates the designs.
+        scheduler: A Dask scheduler at ``tcp://host:port``; threads of this process without one.
+        threads: How many threads; by default one a core. The compiled loops hold no lock, so that
+            threads are as good as processes.
+
+    Raises:
+        InputError: If the scheduler does not answer, or Dask is not installed.
     """
-    if scheduler is None:
-        with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-            try:
-                yield lambda designs: pool.submit(evaluate_part, evaluator, designs)
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+    if scheduler is not None:
+        with _on_cluster(evaluator, scheduler) as submit:
+            yield submit
         return
-    try:
-        from distributed import Client
-    except ImportError:
-        raise InputError(
-            "a sweep on a cluster needs Dask: pip install 'adadecode[sweep]', or leave --scheduler out"
-        ) from None
-    try:
-        client: Any = Client(scheduler, timeout=SECONDS_TO_CONNECT, set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, TimeoutError) as error:
-        raise InputError(
-            f"no Dask scheduler answers at {scheduler} ({error}): wanted tcp://host:port of a running `dask scheduler`"
-        ) from None
-    with (
-        client,
-        ThreadPoolExecutor(WAITING) as pool,
-    ):  # Dask's own executor fails where a part is lost with its worker while it is fetched
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        try:
+            yield lambda designs: pool.submit(evaluate_part, evaluator, designs)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+@contextmanager
+def _on_cluster(evaluator: AnyEvaluator, scheduler: str) -> Iterator[Submit]:
+    client = _connect(scheduler)
+    # Dask's own executor fails where a part is lost with its worker while it is fetched.
+    with client, ThreadPoolExecutor(WAITING) as pool:
         shared = client.scatter(evaluator, broadcast=True, hash=False)
         try:
             yield lambda designs: pool.submit(
@@ -69,6 +70,23 @@ def workers(
             raise
 
 
+def _connect(scheduler: str) -> Any:  # noqa: ANN401 - distributed.Client is not typed
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError(
+            "a sweep on a cluster needs Dask: pip install 'adadecode[sweep]', or leave "
+            "--scheduler out"
+        ) from None
+    try:
+        return Client(scheduler, timeout=SECONDS_TO_CONNECT, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, TimeoutError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at {scheduler} ({error}): wanted tcp://host:port of a "
+            "running `dask scheduler`"
+        ) from None
+
+
 def evaluate_part(evaluator: AnyEvaluator, designs: Sequence[Design]) -> pd.DataFrame:
-    """What a worker does."""
+    """Evaluate designs; a function of its own, so that it can be sent to a worker."""
     return evaluator.evaluate(designs)

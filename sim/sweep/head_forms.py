@@ -1,4 +1,4 @@
-"""The form of the heads as a choice among several: designs that name one, and what evaluates them."""
+"""The form of the heads as a choice among several: designs that name one, and their evaluator."""
 
 from __future__ import annotations
 
@@ -16,100 +16,109 @@ from adadecode.sim.prediction.evaluator import Evaluator, PricedDevice
 from adadecode.sim.replay.work_histogram import WorkHistogram
 
 NO_HEADS = "none"
-"""In place of a form, of a design without heads."""
+"""In the place of a form, for a design without heads."""
 
 _FORM = re.compile(rf"shortlist:(\d+)(?:[ +]({'|'.join(DTYPES)}))?|({'|'.join(DTYPES)})")
+
+_WorkKey = tuple[int | None, tuple[int, ...]]
+"""Shortlist and contexts: forms with the same ones do the same work, counted alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FormedDesign(Design):
-    """A design with heads of this form, where there are several to choose from."""
+    """A design with heads of this form, where there are several forms to choose from."""
 
     form: HeadForm
 
     @property
     def label(self) -> str:
-        """Like ``adadecode 4/8 gamma 0.75 heads int8``."""
+        """A label like ``adadecode 4/8 gamma 0.75 heads int8``."""
         return label_in(super().label, self.form.label)
 
 
 def label_in(design: str, form: str) -> str:
-    """The label of a design with heads of a form, from the labels of both."""
+    """Return the label of a design with heads of a form, from the labels of both."""
     return f"{design} heads {form}"
 
 
 def in_forms(design: Design, forms: Sequence[HeadForm]) -> Iterator[Design]:
-    """The design with heads of each form; as it is where there are none to choose from, or no heads."""
+    """Yield the design with heads of each form.
+
+    A design is yielded as it is where there are no forms to choose from, or no heads.
+    """
     if not forms or not design.placement:
         yield design
     else:
-        yield from (FormedDesign(**_fields(design), form=form) for form in forms)
+        yield from (FormedDesign(**_design_fields(design), form=form) for form in forms)
 
 
 def form_named(name: str) -> HeadForm:
-    """The form of a `HeadForm.label`, in which ``+`` may stand for the space. Raises HeadsError."""
+    """Return the form of a `HeadForm.label`, in which ``+`` may stand for the space.
+
+    Raises:
+        HeadsError: If the name is not that of a form.
+    """
     if name == FULL.label:
         return FULL
     found = _FORM.fullmatch(name)
     if found is None:
         raise HeadsError(
-            f"wanted a form of heads like full, int8, shortlist:4096 or shortlist:4096+int8, got {name!r}"
+            "wanted a form of heads like full, int8, shortlist:4096 or shortlist:4096+int8, got "
+            f"{name!r}"
         )
-    size, beside, alone = found.groups()
-    return HeadForm(shortlist=None if size is None else int(size), dtype=beside or alone)
+    size, dtype_of_shortlist, dtype = found.groups()
+    return HeadForm(
+        shortlist=None if size is None else int(size), dtype=dtype_of_shortlist or dtype
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FormedEvaluator:
-    """Evaluates `FormedDesign`s: an evaluator for each form, all of the same prompts and devices. Designs without heads are the first one's."""
+    """Evaluates `FormedDesign`s by an evaluator for each form.
+
+    Attributes:
+        evaluators: All of the same prompts and devices. Designs without heads go to the first.
+    """
 
     evaluators: Mapping[HeadForm, Evaluator]
 
     @property
     def prompts(self) -> tuple[int, ...]:
-        """The prompts chosen."""
+        """The prompts that are replayed."""
         return self._first.prompts
 
     @property
     def devices(self) -> tuple[PricedDevice, ...]:
-        """As the first form has them."""
+        """The devices, priced with heads of the first form."""
         return self._first.devices
 
     def evaluate(self, designs: Sequence[Design]) -> pd.DataFrame:
-        """As `Evaluator.evaluate`, and beside the design its form. What heads with the same shortlist do is counted once, whatever their format."""
-        bare = [Design(**_fields(design)) for design in designs]
-        asked: dict[HeadForm, list[int]] = {}
+        """Evaluate designs as `Evaluator.evaluate` does, with the column ``form`` after ``design``.
+
+        What heads with the same shortlist do is counted once, whatever their number format.
+        """
+        bare = [Design(**_design_fields(design)) for design in designs]
+        places: dict[HeadForm, list[int]] = {}
         for place, design in enumerate(designs):
-            asked.setdefault(self._form(design), []).append(place)
-        alike: dict[tuple[int | None, tuple[int, ...]], list[int]] = {}
-        for form, places in asked.items():
-            alike.setdefault(self._counted_as(form), []).extend(places)
-        counted: dict[tuple[int | None, tuple[int, ...]], tuple[WorkHistogram, WorkHistogram]] = {}
+            places.setdefault(self._form(design), []).append(place)
+        counted = self._count(bare, places)
         parts = []
-        for form, places in asked.items():
-            one, key = self.evaluators[form], self._counted_as(form)
-            if key not in counted:
-                counted[key] = one.halves(list(dict.fromkeys(bare[place] for place in alike[key])))
-            row = {design: number for number, design in enumerate(counted[key][0].designs)}
-            wanted = [(device, place) for device in range(len(one.devices)) for place in places]
-            rows = one.priced(counted[key]).iloc[
-                [device * len(row) + row[bare[place]] for device, place in wanted]
-            ]
-            rows = rows.assign(design=[designs[place].label for _, place in wanted])
-            rows.insert(
-                1,
-                "form",
-                [form.label if bare[place].placement else NO_HEADS for _, place in wanted],
-            )
-            parts.append(rows.set_axis(pd.MultiIndex.from_tuples(wanted)))
+        for form, wanted in places.items():
+            halves = counted[self._work_key(form)]
+            rows, order = self._price(form, halves, [bare[place] for place in wanted])
+            index = [(device, wanted[number]) for device, number in order]
+            rows = rows.assign(design=[designs[place].label for _, place in index])
+            labels = [form.label if bare[place].placement else NO_HEADS for _, place in index]
+            rows.insert(1, "form", labels)
+            parts.append(rows.set_axis(pd.MultiIndex.from_tuples(index)))
         return pd.concat(parts).sort_index().reset_index(drop=True)
 
     def details(self, design: Design, device: str) -> dict[str, Any]:
-        """As `Evaluator.details`."""
+        """Return the details of one design, as `Evaluator.details` does."""
         return self.evaluators[self._form(design)].details(design, device)
 
     def over_prompts(self, design: Design, device: str) -> dict[str, float | None]:
-        """As `Evaluator.over_prompts`."""
+        """Return how far other prompts would differ, as `Evaluator.over_prompts` does."""
         return self.evaluators[self._form(design)].over_prompts(design, device)
 
     @property
@@ -119,14 +128,47 @@ class FormedEvaluator:
     def _form(self, design: Design) -> HeadForm:
         return design.form if isinstance(design, FormedDesign) else next(iter(self.evaluators))
 
-    def _counted_as(self, form: HeadForm) -> tuple[int | None, tuple[int, ...]]:
-        """Forms of which this is the same do the same work, counted at the same contexts."""
+    def _work_key(self, form: HeadForm) -> _WorkKey:
         return form.shortlist, self.evaluators[form].contexts
+
+    def _count(
+        self, bare: Sequence[Design], places: Mapping[HeadForm, Sequence[int]]
+    ) -> dict[_WorkKey, tuple[WorkHistogram, WorkHistogram]]:
+        """Count the work of the designs, once for all forms that do the same work."""
+        alike: dict[_WorkKey, list[HeadForm]] = {}
+        for form in places:
+            alike.setdefault(self._work_key(form), []).append(form)
+        counted = {}
+        for key, forms in alike.items():
+            designs = dict.fromkeys(bare[place] for form in forms for place in places[form])
+            counted[key] = self.evaluators[forms[0]].halves(list(designs))
+        return counted
+
+    def _price(
+        self,
+        form: HeadForm,
+        halves: tuple[WorkHistogram, WorkHistogram],
+        designs: Sequence[Design],
+    ) -> tuple[pd.DataFrame, list[tuple[int, int]]]:
+        """Price counted work with heads of one form.
+
+        Returns:
+            The rows, device by device, and for each the numbers of its device and its design.
+        """
+        evaluator = self.evaluators[form]
+        row_of = {design: number for number, design in enumerate(halves[0].designs)}
+        order = [
+            (device, number)
+            for device in range(len(evaluator.devices))
+            for number in range(len(designs))
+        ]
+        rows = [device * len(row_of) + row_of[designs[number]] for device, number in order]
+        return evaluator.priced(halves).iloc[rows], order
 
 
 AnyEvaluator = Evaluator | FormedEvaluator
 
 
-def _fields(design: Design) -> dict[str, Any]:
-    """Of a `Design`, whatever else this one has."""
+def _design_fields(design: Design) -> dict[str, Any]:
+    """Return the fields of a `Design`, without those that a subclass adds."""
     return {one.name: getattr(design, one.name) for one in fields(Design)}

@@ -1,8 +1,9 @@
-"""What a sweep is to make small."""
+"""The objectives of a sweep: what makes one design better than another."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -10,19 +11,41 @@ from numpy.typing import NDArray
 
 from adadecode.profiles.errors import DesignError
 
+
+@dataclass(frozen=True)
+class Objective:
+    """A column of `adadecode.sim.prediction.evaluator.COLUMNS` that a sweep optimises.
+
+    Attributes:
+        column: Name of the column.
+        title: What people read.
+        unit: Unit of the column; empty for a ratio.
+        more_is_better: Whether a larger number is better.
+    """
+
+    column: str
+    title: str
+    unit: str
+    more_is_better: bool = False
+
+
 OBJECTIVES = {
-    "tpot": ("tpot_s", 1),
-    "speedup": ("speedup", -1),
-    "memory": ("memory_bytes", 1),
-    "flops": ("flops_per_token", 1),
-    "bytes": ("bytes_per_token", 1),
-    "energy": ("energy_j_per_token", 1),
+    "tpot": Objective("tpot_s", "time per output token", "s"),
+    "speedup": Objective("speedup", "speedup over vanilla", "", more_is_better=True),
+    "memory": Objective("memory_bytes", "peak memory", "bytes"),
+    "flops": Objective("flops_per_token", "FLOPs per output token", "FLOP"),
+    "bytes": Objective("bytes_per_token", "bytes moved per output token", "bytes"),
+    "energy": Objective("energy_j_per_token", "energy per output token", "J"),
 }
-"""By name: the column, and 1 for less is better, -1 for more."""
+"""The objectives by the names that users give."""
 
 
 def checked_objectives(names: Iterable[str]) -> tuple[str, ...]:
-    """The names, each once. Raises DesignError for one that is not known."""
+    """Return the names, each once.
+
+    Raises:
+        DesignError: If a name is not known, or there is none.
+    """
     wanted = tuple(dict.fromkeys(names))
     if strange := [name for name in wanted if name not in OBJECTIVES]:
         raise DesignError(f"unknown objective {strange[0]!r}: known are {', '.join(OBJECTIVES)}")
@@ -34,14 +57,19 @@ def checked_objectives(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def costs(designs: pd.DataFrame, objectives: Sequence[str]) -> NDArray[np.float64]:
-    """[rows, objectives] less is better. Raises DesignError for an objective of which nothing is known."""
+    """Return what is to be made small, shape ``(rows, objectives)``.
+
+    Raises:
+        DesignError: If nothing is known of an objective.
+    """
     for name in objectives:
-        if designs[OBJECTIVES[name][0]].isna().all():
+        if designs[OBJECTIVES[name].column].isna().all():
             raise DesignError(
-                f"nothing is known of the objective {name} here: FLOPs, bytes and memory need the shape of the model (--model), joules a device with watts"
+                f"nothing is known of the objective {name} here: FLOPs, bytes and memory need the "
+                "shape of the model (--model), joules a device with watts"
             )
-    columns = [
-        designs[column].to_numpy(dtype=np.float64) * sign
-        for column, sign in map(OBJECTIVES.__getitem__, objectives)
-    ]
+    columns = []
+    for name in objectives:
+        values = designs[OBJECTIVES[name].column].to_numpy(dtype=np.float64)
+        columns.append(-values if OBJECTIVES[name].more_is_better else values)
     return np.stack(columns, axis=1)

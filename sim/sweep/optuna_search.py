@@ -1,4 +1,4 @@
-"""Search where a design space is too large to go through: Optuna proposes, the compiled replay evaluates.
+"""Search where a design space is too large to go through: Optuna proposes designs.
 
 And what an exhaustive sweep leaves open: one threshold per head, refined around its best design.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -21,57 +21,68 @@ from adadecode.sim.sweep.objective import costs
 from adadecode.sim.sweep.space import Space, schedule
 
 BATCH = 64
-"""Designs that Optuna proposes before it hears of the first: a call of the compiled replay costs as much as a few of them."""
+"""Designs that Optuna proposes before it hears of the first.
+
+A call of the compiled replay costs as much as a few of them.
+"""
 
 PART = 16
-"""Of these, so many go to one worker."""
+"""Designs of a batch that go to one worker."""
 
 SEED = 0
 
 
-def optuna_search(
-    evaluator: AnyEvaluator,
-    space: Space,
-    *,
-    submit: Submit,
-    objectives: Sequence[str],
-    trials: int,
-    journal: Path,
-    done: Callable[[int], None],
-) -> Iterator[pd.DataFrame]:
-    """Rows of `Evaluator.evaluate`, evaluated by ``submit``, a batch at a time, of ``trials`` designs that Optuna chose; those of an interrupted search first.
+class _Trial(Protocol):
+    """What is used of an Optuna trial."""
 
-    The objectives are those of the evaluator's first device. Thresholds are continuous, one per head, between the smallest and the largest gamma of
-    the space. One objective: TPE; several: NSGA-II. journal: where trials are kept. done: told how many designs are finished.
+    def suggest_categorical(self, name: str, choices: Any) -> Any: ...  # noqa: ANN401
+    def suggest_int(self, name: str, low: int, high: int) -> int: ...
+    def suggest_float(self, name: str, low: float, high: float) -> float: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """A search of a space.
+
+    Thresholds are continuous, one per head, between the smallest and the largest gamma of the
+    space. One objective is searched by TPE, several by NSGA-II.
+
+    Attributes:
+        space: The designs.
+        objectives: What is made good, on the evaluator's first device.
+        trials: Designs to try.
+        journal: File that keeps the trials, so that an interrupted search goes on.
     """
-    try:
-        import optuna
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
-    except ImportError:
-        raise InputError(
-            "a search needs Optuna: pip install 'adadecode[sweep]', or make the space smaller for an exhaustive sweep"
-        ) from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        samplers = optuna.samplers
-        sampler: Any = (
-            samplers.TPESampler(seed=SEED, constant_liar=True)
-            if len(objectives) == 1
-            else samplers.NSGAIISampler(seed=SEED)
-        )
-        study = optuna.create_study(
-            study_name="sweep",
-            directions=["minimize"] * len(objectives),
-            sampler=sampler,
-            storage=JournalStorage(JournalFileBackend(str(journal))),
-            load_if_exists=True,
-        )
+
+    space: Space
+    objectives: Sequence[str]
+    trials: int
+    journal: Path
+
+
+def optuna_search(
+    search: Search, evaluator: AnyEvaluator, submit: Submit, progress: Callable[[int], None]
+) -> Iterator[pd.DataFrame]:
+    """Yield rows of the designs that Optuna chose, a batch at a time.
+
+    Args:
+        search: What is searched.
+        evaluator: What the designs are evaluated by; its first device decides.
+        submit: Starts an evaluation.
+        progress: Called with the number of designs that are finished.
+
+    Yields:
+        Rows as `adadecode.sim.prediction.evaluator.Evaluator.evaluate` returns them; those of an
+        interrupted search first.
+
+    Raises:
+        InputError: If Optuna is not installed.
+    """
+    study = _study(search)
     first_device = evaluator.devices[0].latencies.device
 
-    def evaluated(trials: Sequence[Any]) -> pd.DataFrame:
-        designs = [_design(space, trial) for trial in trials]
+    def evaluated(trials: Sequence[_Trial]) -> pd.DataFrame:
+        designs = [_design(search.space, trial) for trial in trials]
         parts = [submit(designs[at : at + PART]) for at in range(0, len(designs), PART)]
         return pd.concat([part.result() for part in parts], ignore_index=True)
 
@@ -79,45 +90,79 @@ def optuna_search(
     for first in range(0, len(finished), BATCH):
         yield evaluated(finished[first : first + BATCH])
     count = len(finished)
-    while count < trials:
-        asked = [study.ask() for _ in range(min(BATCH, trials - count))]
-        rows = evaluated(asked)
-        values = costs(rows[rows["device"] == first_device], objectives)
-        for trial, cost in zip(asked, values.tolist(), strict=True):
+    while count < search.trials:
+        batch = [study.ask() for _ in range(min(BATCH, search.trials - count))]
+        rows = evaluated(batch)
+        values = costs(rows[rows["device"] == first_device], search.objectives)
+        for trial, cost in zip(batch, values.tolist(), strict=True):
             study.tell(trial, cost)
-        count += len(asked)
-        done(count)
+        count += len(batch)
+        progress(count)
         yield rows
 
 
-def _design(space: Space, trial: Any) -> Design:
-    """The design that a trial names."""
-    bare = _bare(space, trial)
-    chosen = space.forms
-    if chosen and bare.placement:
-        chosen = (form_named(trial.suggest_categorical("form", [form.label for form in chosen])),)
-    return next(in_forms(bare, chosen))
+def _study(search: Search) -> Any:  # noqa: ANN401 - Optuna is optional
+    """Open the study in the journal, or make it."""
+    try:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+    except ImportError:
+        raise InputError(
+            "a search needs Optuna: pip install 'adadecode[sweep]', or make the space smaller for "
+            "an exhaustive sweep"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler: Any = (
+            optuna.samplers.TPESampler(seed=SEED, constant_liar=True)
+            if len(search.objectives) == 1
+            else optuna.samplers.NSGAIISampler(seed=SEED)
+        )
+        return optuna.create_study(
+            study_name="sweep",
+            directions=["minimize"] * len(search.objectives),
+            sampler=sampler,
+            storage=JournalStorage(JournalFileBackend(str(search.journal))),
+            load_if_exists=True,
+        )
 
 
-def _bare(space: Space, trial: Any) -> Design:
-    """How many heads, which, each with its threshold, which cap; whatever their form."""
+def _design(space: Space, trial: _Trial) -> Design:
+    """Return the design that a trial names."""
+    bare = _bare_design(space, trial)
+    forms = space.forms
+    if forms and bare.placement:
+        forms = (form_named(trial.suggest_categorical("form", [form.label for form in forms])),)
+    return next(in_forms(bare, forms))
+
+
+def _bare_design(space: Space, trial: _Trial) -> Design:
+    """Return what a trial names: policy, cap, heads and thresholds, whatever the heads' form."""
     policy = Policy(trial.suggest_categorical("policy", [str(policy) for policy in space.policies]))
     if policy is Policy.VANILLA:
         return Design(policy=policy)
     cap = trial.suggest_categorical("cap", list(space.caps))
-    most = 1 if policy is Policy.FIXED else trial.suggest_int("heads", 1, space.most)
-    left = list(space.depths)
-    placement = []
-    for head in range(most):
-        last = len(left) - (most - head)  # so that the heads after it find a place
-        at = round(trial.suggest_float(f"depth_{head}", 0.0, 1.0) * last)
-        placement.append(left[at])
-        left = left[at + 1 :]
+    heads = 1 if policy is Policy.FIXED else trial.suggest_int("heads", 1, space.most)
+    placement = _placement(space, trial, heads)
     if policy is not Policy.ADADECODE:
         return Design.of(policy, placement=placement, cap=cap)
     low, high = min(space.gammas), max(space.gammas)
-    gammas = tuple(trial.suggest_float(f"gamma_{head}", low, high) for head in range(most))
+    gammas = tuple(trial.suggest_float(f"gamma_{head}", low, high) for head in range(heads))
     return Design.of(policy, placement=placement, gamma=gammas, cap=cap)
+
+
+def _placement(space: Space, trial: _Trial, heads: int) -> list[int]:
+    """Return rising depths: each head takes one of those that leave room for the heads after it."""
+    left = list(space.depths)
+    placement = []
+    for head in range(heads):
+        last = len(left) - (heads - head)
+        at = round(trial.suggest_float(f"depth_{head}", 0.0, 1.0) * last)
+        placement.append(left[at])
+        left = left[at + 1 :]
+    return placement
 
 
 def refine(
@@ -127,39 +172,48 @@ def refine(
     objective: str,
     device: str,
 ) -> Iterator[pd.DataFrame]:
-    """Rows of designs with one threshold per head, around ``best``: head by head, as long as one of the space's gammas or their neighbours helps.
+    """Yield rows of designs with one threshold per head, around the best design.
 
-    Ends at a design that no change of a single threshold betters; another one may still be better.
+    One threshold at a time is changed, to one of the space's gammas or what its schedules make of
+    them, as long as that helps. It ends at a design that no change of a single threshold betters;
+    another one may still be better.
+
+    Args:
+        evaluate: Evaluates designs.
+        space: The designs that ``best`` is from.
+        best: Where to begin. Only adadecode with two heads or more has anything to refine.
+        objective: What is made good.
+        device: The device on which it is.
     """
     if best.policy is not Policy.ADADECODE or len(best.placement) < 2:
         return
-    choices = sorted(
-        {
-            *space.gammas,
-            *(
-                gamma
-                for g in space.gammas
-                for s in space.slopes
-                for gamma in schedule(g, s, best.placement, space.n_layers)
-            ),
-        }
-    )
+    choices = _threshold_choices(space, best.placement)
     now, least, seen = best, float("inf"), {best}
     while True:
-        tried = [
+        changed = [
             replace(now, gammas=(*now.gammas[:head], gamma, *now.gammas[head + 1 :]))
             for head in range(len(now.placement))
             for gamma in choices
         ]
-        fresh = [design for design in dict.fromkeys(tried) if design not in seen]
+        fresh = [design for design in dict.fromkeys(changed) if design not in seen]
         if not fresh:
             return
         seen.update(fresh)
         rows = evaluate([now, *fresh])
-        mine = rows[rows["device"] == device]
-        cost = costs(mine, [objective])[:, 0]
+        cost = costs(rows[rows["device"] == device], [objective])[:, 0]
         least = min(least, float(cost[0]))
         yield rows[rows["design"] != now.label]
         if not cost[1:].min() < least:
             return
         now, least = fresh[int(cost[1:].argmin())], float(cost[1:].min())
+
+
+def _threshold_choices(space: Space, placement: Sequence[int]) -> list[float]:
+    """Return the space's gammas, and the thresholds that its schedules give these heads."""
+    scheduled = {
+        threshold
+        for gamma in space.gammas
+        for slope in space.slopes
+        for threshold in schedule(gamma, slope, placement, space.n_layers)
+    }
+    return sorted({*space.gammas, *scheduled})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -15,21 +15,38 @@ from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.sweep.head_forms import in_forms
 
 GAMMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
-"""Closer together where heads are sure: what they say between 0.9 and 1 differs more than between 0.1 and 0.2."""
+"""Thresholds to try, closer together where heads are confident.
+
+What heads say between 0.9 and 1 differs more than between 0.1 and 0.2.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """Every combination of these.
+    """Every combination of depths, thresholds, schedules, caps and policies.
 
-    depths: of the heads to choose from. gammas: thresholds, one for all heads of a design. slopes: how much surer a
-    shallow head must be than a deep one, 0 for not at all, see `schedule`. max_heads: largest placement. forms: of the heads, where there are
-    several to choose from. The policies fixed (one head, no gamma), oracle (no gamma) and vanilla (neither) take what means something to them.
-    Raises DesignError.
+    The policies fixed (one head, no gamma), oracle (no gamma) and vanilla (neither) take what means
+    something to them. A space without ``n_layers`` is not bound to a model yet: a sweep binds it to
+    the heads of its text.
+
+    Attributes:
+        n_layers: Layers of the model; 0 before the space is bound.
+        depths: Depths of the heads to choose from; before the space is bound, none stands for all
+            trained ones.
+        policies: Decoding policies.
+        gammas: Thresholds, each the same for all heads of a design.
+        slopes: How much more confident shallow heads must be than deep ones, 0 for not at all; see
+            `schedule`.
+        caps: Most drafts in a round.
+        max_heads: Heads of the largest placement.
+        forms: Forms of the heads, where there are several to choose from.
+
+    Raises:
+        DesignError: If there is nothing to choose from, or something that no design can have.
     """
 
-    n_layers: int
-    depths: tuple[int, ...]
+    n_layers: int = 0
+    depths: tuple[int, ...] = ()
     policies: tuple[Policy, ...] = (Policy.ADADECODE,)
     gammas: tuple[float, ...] = GAMMAS
     slopes: tuple[float, ...] = (0.0,)
@@ -38,16 +55,17 @@ class Space:
     forms: tuple[HeadForm, ...] = ()
 
     def __post_init__(self) -> None:
+        optional = set()
+        if not self.is_bound or not set(self.policies) - {Policy.VANILLA}:
+            optional.add("depths")
         for name in ("depths", "policies", "gammas", "slopes", "caps"):
-            if not getattr(self, name) and (
-                name != "depths" or set(self.policies) - {Policy.VANILLA}
-            ):
+            if not getattr(self, name) and name not in optional:
                 raise DesignError(f"wanted one or more {name} to go through, got none")
         if self.max_heads < 1:
             raise DesignError(f"wanted placements of 1 head or more, got at most {self.max_heads}")
-        if strange := [slope for slope in self.slopes if not (math.isfinite(slope) and slope >= 0)]:
+        if wrong := [slope for slope in self.slopes if not (math.isfinite(slope) and slope >= 0)]:
             raise DesignError(
-                f"a slope is 0 or more, got {strange[0]}: 0 asks every head for the same confidence"
+                f"a slope is 0 or more, got {wrong[0]}: 0 asks every head for the same confidence"
             )
         for gamma in self.gammas:
             for cap in self.caps:
@@ -60,21 +78,77 @@ class Space:
         n_layers: int,
         *,
         depths: Sequence[int] | None = None,
-        **given: Any,
+        policies: tuple[Policy, ...] = (Policy.ADADECODE,),
+        gammas: tuple[float, ...] = GAMMAS,
+        slopes: tuple[float, ...] = (0.0,),
+        caps: tuple[int, ...] = (DEFAULT_CAP,),
+        max_heads: int = 3,
+        forms: tuple[HeadForm, ...] = (),
     ) -> Space:
-        """Of the trained heads, all or those at ``depths``. Raises DesignError for one that was not trained."""
+        """Make a space of trained heads.
+
+        Args:
+            trained: Depths of the heads there are.
+            n_layers: Layers of the model.
+            depths: Depths to choose from; by default all.
+            policies: See the class, as for the others.
+            gammas: See the class.
+            slopes: See the class.
+            caps: See the class.
+            max_heads: See the class.
+            forms: See the class.
+
+        Raises:
+            DesignError: If a depth has no trained head.
+        """
         chosen = tuple(sorted(set(trained if depths is None else depths)))
         require_heads(chosen, trained)
-        return cls(n_layers=n_layers, depths=chosen, **given)
+        return cls(
+            n_layers=n_layers,
+            depths=chosen,
+            policies=policies,
+            gammas=gammas,
+            slopes=slopes,
+            caps=caps,
+            max_heads=max_heads,
+            forms=forms,
+        )
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the space knows the layers of its model."""
+        return self.n_layers > 0
+
+    def bound(self, trained: Sequence[int], n_layers: int) -> Space:
+        """Return the space for these heads, at the depths it names or at all.
+
+        Args:
+            trained: Depths of the heads there are.
+            n_layers: Layers of the model.
+
+        Raises:
+            DesignError: If a depth has no trained head, or the space is bound to another model.
+        """
+        if self.is_bound and self.n_layers != n_layers:
+            raise DesignError(
+                f"the space is of a model with {self.n_layers} layers, the text's heads stand in "
+                f"one with {n_layers}: leave n_layers out"
+            )
+        depths = tuple(sorted(set(self.depths or trained)))
+        require_heads(depths, trained)
+        return replace(self, n_layers=n_layers, depths=depths)
 
     @property
     def most(self) -> int:
-        """Heads of the largest placement."""
+        """Heads of the largest placement that there is."""
         return min(self.max_heads, len(self.depths))
 
     @property
     def size(self) -> int:
-        """How many designs there are; where a schedule asks for nothing new, a design may be there twice."""
+        """Number of designs.
+
+        Where a schedule asks for nothing new, a design may be there twice.
+        """
         placements = sum(math.comb(len(self.depths), heads) for heads in range(1, self.most + 1))
         counts = {
             Policy.VANILLA: 1,
@@ -94,53 +168,48 @@ class Space:
             yield from combinations(self.depths, heads)
 
     def designs(self) -> Iterator[Design]:
-        """All of them, in an order that never changes."""
-        for design in self._bare():
-            yield from in_forms(design, self.forms)
-
-    def _bare(self) -> Iterator[Design]:
-        """Whatever the form of their heads."""
+        """Yield all designs, in an order that never changes."""
         for policy in self.policies:
-            if policy is Policy.VANILLA:
-                yield Design(policy=policy)
-            elif policy is Policy.FIXED:
-                yield from (
-                    Design.of(policy, placement=(depth,), cap=cap)
-                    for depth in self.depths
-                    for cap in self.caps
-                )
-            elif policy is Policy.ORACLE:
-                yield from (
-                    Design.of(policy, placement=placement, cap=cap)
-                    for placement in self.placements
-                    for cap in self.caps
-                )
-            else:
-                for placement in self.placements:
-                    for cap in self.caps:
-                        for slope in self.slopes:
-                            for gamma in self.gammas:
-                                yield Design.of(
-                                    policy,
-                                    placement=placement,
-                                    gamma=schedule(gamma, slope, placement, self.n_layers),
-                                    cap=cap,
-                                )
+            for design in self._designs_of(policy):
+                yield from in_forms(design, self.forms)
+
+    def _designs_of(self, policy: Policy) -> Iterator[Design]:
+        """Yield the designs of one policy, whatever the form of their heads."""
+        if policy is Policy.VANILLA:
+            yield Design(policy=policy)
+        elif policy is Policy.FIXED:
+            for depth in self.depths:
+                for cap in self.caps:
+                    yield Design.of(policy, placement=(depth,), cap=cap)
+        else:
+            for placement in self.placements:
+                for cap in self.caps:
+                    if policy is Policy.ORACLE:
+                        yield Design.of(policy, placement=placement, cap=cap)
+                    else:
+                        yield from self._thresholds_of(placement, cap)
+
+    def _thresholds_of(self, placement: tuple[int, ...], cap: int) -> Iterator[Design]:
+        for slope in self.slopes:
+            for gamma in self.gammas:
+                gammas = schedule(gamma, slope, placement, self.n_layers)
+                yield Design.of(Policy.ADADECODE, placement=placement, gamma=gammas, cap=cap)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; without forms where there are none to choose from."""
-        told = {**asdict(self), "policies": list(map(str, self.policies)), "designs": self.size}
-        del told["forms"]
-        return {**told, "forms": [form.label for form in self.forms]} if self.forms else told
+        """Return the space as JSON holds it; without forms where there is no choice of them."""
+        parts = {**asdict(self), "policies": list(map(str, self.policies)), "designs": self.size}
+        del parts["forms"]
+        return {**parts, "forms": [form.label for form in self.forms]} if self.forms else parts
 
 
 def schedule(
     gamma: float, slope: float, placement: Sequence[int], n_layers: int
 ) -> tuple[float, ...]:
-    """One threshold per head: 1 - (1 - gamma) / (1 + slope (1 - d/L)).
+    """Return one threshold per head: 1 - (1 - gamma) / (1 + slope (1 - d/L)).
 
-    SpecBound (arXiv 2604.12247) divides the logits of shallow heads by 1 + a (1 - d/L), so that the shallower a head is, the surer it must be. A trace holds
-    probabilities; here the doubt that is left, 1 - gamma, is divided instead.
+    SpecBound (arXiv 2604.12247) divides the logits of shallow heads by 1 + a (1 - d/L), so that the
+    shallower a head is, the more confident it must be. A trace holds probabilities; here the doubt
+    that is left, 1 - gamma, is divided instead.
     """
     return tuple(
         1 - (1 - gamma) / (1 + slope * (1 - depth / n_layers)) if slope else gamma

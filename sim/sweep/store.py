@@ -1,10 +1,16 @@
-"""A sweep on disk: its plan, its parts and its tables, written whole and read back checked."""
+"""A sweep on disk: its plan and parts while it runs, its table at the end.
+
+A directory holds ``designs.parquet``, a row for each design on each device, and ``sweep.json``,
+written last, which holds what was swept and how. While the sweep runs there are ``plan.json`` and
+``parts/`` instead.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,127 +19,253 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from adadecode.profiles.atomic_write import write_bytes, write_json, write_text
 from adadecode.profiles.errors import InputError, ProfileError
+from adadecode.profiles.folder_lock import LOCK_FILE
+from adadecode.sim.sweep.objective import OBJECTIVES
+from adadecode.sim.sweep.plan import SCHEMA_VERSION, SweepPlan
 
-SCHEMA, SCHEMA_VERSION = "adadecode-sweep", 1
-
+SCHEMA = "adadecode-sweep"
 
 ABOUT, PLAN, PARTS, TABLE = "sweep.json", "plan.json", "parts", "designs.parquet"
 
-
 _NUMBER = pa.float64()
-
 
 _LISTS = {"placement": pa.list_(pa.int32()), "gammas": pa.list_(_NUMBER)}
 
-
 _TEXTS = dict.fromkeys(("design", "form", "policy", "device"), pa.string())
 
+_FLAGS = dict.fromkeys(("verify", "fits", "pareto"), pa.bool_())
 
-_TYPES = {**_TEXTS, **_LISTS, "cap": pa.int32(), "verify": pa.bool_(), "fits": pa.bool_()}
+_TYPES = {**_TEXTS, **_LISTS, **_FLAGS, "cap": pa.int32()}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Sweep:
     """A finished sweep.
 
-    about: what sweep.json holds. designs: `adadecode.sim.prediction.evaluator.COLUMNS`, whether a design is on its device's Pareto front, and the form of its heads
-    where there were several to choose from.
+    Attributes:
+        path: The directory it was written to; None where it was kept in memory.
+        about: What ``sweep.json`` holds: what was swept, how, and the best design of each device.
+        designs: One row per design and device, with the columns of
+            `adadecode.sim.prediction.evaluator.COLUMNS`, ``pareto`` (whether the design is on its
+            device's front), and ``form`` where there were several forms of the heads.
     """
 
-    path: Path
+    path: Path | None
     about: dict[str, Any]
     designs: pd.DataFrame
 
-    def best(self, device: str) -> dict[str, Any]:
-        """The best design on a device, a row as a dict, and what was worked out about it. Raises ProfileError."""
-        if device not in self.about["best"]:
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Names of the objectives; the first decides which design is best."""
+        return tuple(self.about["objectives"])
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the devices."""
+        return tuple(self.about["best"])
+
+    def best(self, device: str | None = None) -> dict[str, Any]:
+        """Return the best design on a device.
+
+        Args:
+            device: Name of the device; by default the first.
+
+        Returns:
+            The design's row as a dict, with every figure that is known (so also those of all
+            objectives, see `objective_figures`), and what was worked out about it.
+
+        Raises:
+            ProfileError: If the sweep does not hold the device.
+        """
+        return self._of_device(device)[1]
+
+    def front(self, device: str | None = None) -> pd.DataFrame:
+        """Return the rows on a device's Pareto front, the best by the first objective first.
+
+        Args:
+            device: Name of the device; by default the first.
+
+        Raises:
+            ProfileError: If the sweep does not hold the device.
+        """
+        name, _ = self._of_device(device)
+        first = OBJECTIVES[self.objectives[0]]
+        rows = self.designs[(self.designs["device"] == name) & self.designs["pareto"]]
+        return rows.sort_values(
+            first.column, ascending=not first.more_is_better, kind="stable", ignore_index=True
+        )
+
+    def objective_figures(self, device: str | None = None) -> dict[str, float | None]:
+        """Return the best design's figure for each objective, by its name; None where unknown.
+
+        Args:
+            device: Name of the device; by default the first.
+
+        Raises:
+            ProfileError: If the sweep does not hold the device.
+        """
+        best = self.best(device)
+        return {name: best[OBJECTIVES[name].column] for name in self.objectives}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per design and device; the columns are those of `designs`."""
+        return self.designs.copy()
+
+    def _of_device(self, device: str | None) -> tuple[str, dict[str, Any]]:
+        bests: dict[str, dict[str, Any]] = self.about["best"]
+        name = next(iter(bests)) if device is None else device
+        if name not in bests:
+            raise ProfileError(f"no device {name!r} in the sweep: it holds {', '.join(bests)}")
+        return name, bests[name]
+
+
+def is_finished(plan: SweepPlan, out: Path) -> bool:
+    """Return whether a directory holds this sweep, finished; it may also be missing or empty.
+
+    Raises:
+        ProfileError: If something else is there.
+    """
+    if out.exists() and not out.is_dir():
+        raise ProfileError(
+            f"wanted a directory to write a sweep in, {out} is a file: name another with --out"
+        )
+    for name, key in ((ABOUT, "plan"), (PLAN, "digest")):
+        if (out / name).is_file():
+            if _value(out / name, key) == plan.digest:
+                return name == ABOUT
             raise ProfileError(
-                f"no device {device!r} in the sweep: it holds {', '.join(self.about['best'])}"
+                f"{out} holds a sweep of other settings or another profile: name another directory "
+                "with --out"
             )
-        found: dict[str, Any] = self.about["best"][device]
-        return found
+    if out.is_dir() and any(path.name != LOCK_FILE for path in out.iterdir()):
+        raise ProfileError(f"{out} exists and is not empty: name another directory with --out")
+    return False
+
+
+def begin(plan: SweepPlan, out: Path) -> None:
+    """Make the directory of an unfinished sweep, where it is not there yet.
+
+    Raises:
+        InputError: If it cannot be made.
+    """
+    if (out / PLAN).is_file():
+        return
+    try:
+        (out / PARTS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot write a sweep in {out} ({error.strerror}): name another directory with --out"
+        ) from None
+    write_json(out / PLAN, {"digest": plan.digest, **plan.to_dict()})
+
+
+def finish(out: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None:
+    """Write the table and then ``sweep.json``, and remove what an unfinished sweep holds.
+
+    Args:
+        out: The directory.
+        about: What ``sweep.json`` is to hold, besides the table's SHA-256.
+        rows: The table.
+    """
+    digest = hashlib.sha256(write_table(out / TABLE, rows)).hexdigest()
+    document = {**about, "sha256": digest}
+    write_text(out / ABOUT, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    shutil.rmtree(out / PARTS)
+    (out / PLAN).unlink()
+
+
+def part_path(out: Path, index: int) -> Path:
+    """Return where a part of an unfinished sweep is kept."""
+    return out / PARTS / f"{index:06d}.parquet"
+
+
+def write_table(path: Path, rows: pd.DataFrame) -> bytes:
+    """Write rows as Parquet, whole or not at all; return the bytes."""
+    columns = {
+        name: pa.array(rows[name].tolist(), _TYPES.get(name, _NUMBER)) for name in rows.columns
+    }
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink, compression="zstd")
+    data: bytes = sink.getvalue().to_pybytes()
+    write_bytes(path, data)
+    return data
+
+
+def read_part(path: Path) -> pd.DataFrame:
+    """Read a part of an unfinished sweep. Raises ProfileError where it is damaged."""
+    try:
+        return _frame(path.read_bytes())
+    except (OSError, pa.ArrowException) as error:
+        raise ProfileError(
+            f"cannot read {path} ({error}): remove it and sweep again as before"
+        ) from error
 
 
 def read_sweep(path: str | Path) -> Sweep:
-    """Raises ProfileError where it is unfinished, damaged, or of a newer program."""
+    """Read a finished sweep.
+
+    Raises:
+        ProfileError: If it is unfinished, damaged, or of a newer program.
+    """
     folder = Path(path)
+    about = _read_about(folder)
+    try:
+        data = (folder / TABLE).read_bytes()
+        if hashlib.sha256(data).hexdigest() != about.get("sha256"):
+            raise ProfileError(
+                f"{folder / TABLE} is truncated or was changed: restore it, or sweep again into "
+                "another directory"
+            )
+        designs = _frame(data)
+    except (OSError, pa.ArrowException) as error:
+        raise ProfileError(
+            f"wanted a Parquet table in {folder / TABLE}, got something unreadable ({error}): "
+            "sweep again"
+        ) from error
+    return Sweep(path=folder, about=about, designs=designs)
+
+
+def _read_about(folder: Path) -> dict[str, Any]:
     try:
         about = json.loads((folder / ABOUT).read_bytes())
     except FileNotFoundError:
-        unfinished = (folder / PLAN).is_file()
-        todo = (
-            "finish it by calling `adadecode-sim sweep` again as before"
-            if unfinished
-            else "give a directory that `adadecode-sim sweep` wrote"
-        )
-        raise ProfileError(
-            f"wanted a sweep in {folder}, got {'an unfinished one' if unfinished else 'no ' + ABOUT}: {todo}"
-        ) from None
+        found, todo = f"no {ABOUT}", "give a directory that `adadecode-sim sweep` wrote"
+        if (folder / PLAN).is_file():
+            found = "an unfinished one"
+            todo = "finish it by calling `adadecode-sim sweep` again as before"
+        raise ProfileError(f"wanted a sweep in {folder}, got {found}: {todo}") from None
     except (OSError, ValueError) as error:
         raise ProfileError(
             f"cannot read {folder / ABOUT} ({error}): sweep again into another directory"
         ) from error
     if not isinstance(about, dict) or about.get("schema") != SCHEMA:
         raise ProfileError(
-            f"{folder / ABOUT} is not about a sweep: give a directory that `adadecode-sim sweep` wrote"
+            f"{folder / ABOUT} is not about a sweep: give a directory that `adadecode-sim sweep` "
+            "wrote"
         )
     if about.get("schema_version") != SCHEMA_VERSION:
         raise ProfileError(
-            f"{folder} is of schema version {about.get('schema_version')}, this program reads {SCHEMA_VERSION}: sweep again"
+            f"{folder} is of schema version {about.get('schema_version')}, this program reads "
+            f"{SCHEMA_VERSION}: sweep again"
         )
+    return about
+
+
+def _value(path: Path, key: str) -> object:
+    """Return a value of a JSON file; None where it is damaged."""
     try:
-        data = (folder / TABLE).read_bytes()
-        if hashlib.sha256(data).hexdigest() != about.get("sha256"):
-            raise ProfileError(
-                f"{folder / TABLE} is truncated or was changed: restore it, or sweep again into another directory"
-            )
-        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise ProfileError(
-            f"wanted a Parquet table in {folder / TABLE}, got something unreadable ({error}): sweep again"
-        ) from error
-    return Sweep(path=folder, about=about, designs=_frame(table))
+        found: object = json.loads(path.read_bytes())[key]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found
 
 
-def _write_table(path: Path, rows: pd.DataFrame) -> None:
-    types = {
-        name: _TYPES.get(name, pa.bool_() if name == "pareto" else _NUMBER) for name in rows.columns
-    }
-    table = pa.table({name: pa.array(rows[name].tolist(), kind) for name, kind in types.items()})
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    _write(path, sink.getvalue().to_pybytes())
-
-
-def _read_part(path: Path) -> pd.DataFrame:
-    try:
-        table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise ProfileError(
-            f"cannot read {path} ({error}): remove it and sweep again as before"
-        ) from error
-    return _frame(table)
-
-
-def _frame(table: pa.Table) -> pd.DataFrame:
-    """Lists as tuples, to be compared."""
+def _frame(data: bytes) -> pd.DataFrame:
+    """Read a Parquet table; its lists become tuples, to be compared."""
+    table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
     rows: pd.DataFrame = table.to_pandas()
     for name in _LISTS:
         rows[name] = [tuple(row) for row in table[name].to_pylist()]
     return rows
-
-
-def _write(path: Path, data: bytes) -> None:
-    """All of it or nothing."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {path} ({error.strerror}): make room, or name another directory with --out"
-        ) from None

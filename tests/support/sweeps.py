@@ -19,7 +19,8 @@ from adadecode.sim.hardware.latency_points import CORNERS
 from adadecode.sim.hardware.memory import Deployment
 from adadecode.sim.prediction.evaluator import Evaluator
 from adadecode.sim.replay.compiled import CompiledReplay
-from adadecode.sim.sweep.runner import SweepPlan, run_sweep
+from adadecode.sim.sweep.plan import SweepPlan
+from adadecode.sim.sweep.runner import run_sweep
 from adadecode.sim.sweep.space import Space
 from adadecode.sim.sweep.store import Sweep
 

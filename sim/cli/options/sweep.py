@@ -18,16 +18,8 @@ from adadecode.sim.core.parsing import finite, integers, numbers
 from adadecode.sim.sweep.devices import RECORDED
 from adadecode.sim.sweep.head_forms import form_named
 from adadecode.sim.sweep.objective import OBJECTIVES, checked_objectives
-from adadecode.sim.sweep.space import GAMMAS
-
-EXHAUSTIVE_LIMIT = 100_000
-"""Designs up to which ``--method auto`` goes through a whole space. It takes half a minute on two
-cores for the text of the demo profile. A larger space is searched."""
-
-TRIALS = 2000
-"""Designs that a search tries."""
-
-METHODS = ("auto", "exhaustive", "optuna")
+from adadecode.sim.sweep.plan import EXHAUSTIVE_LIMIT, METHODS, TRIALS
+from adadecode.sim.sweep.space import GAMMAS, Space
 
 
 def slopes(option: str, typed: str) -> tuple[float, ...]:
@@ -162,6 +154,18 @@ class SpaceOptions:
         Text(forms),
     ] = None
 
+    def space(self) -> Space:
+        """Return the space, which the sweep binds to the heads of its text. Raises DesignError."""
+        return Space(
+            depths=self.heads or (),
+            policies=self.policies,
+            gammas=self.gammas,
+            slopes=self.slopes,
+            caps=self.caps,
+            max_heads=self.max_heads,
+            forms=self.forms or (),
+        )
+
     def check_forms(self, single: HeadForm | None) -> None:
         """Refuse a single format beside several to choose from.
 
@@ -244,12 +248,6 @@ class SearchOptions:
         ),
         at_least(1),
     ] = None
-
-    def trials_for(self, size: int) -> int:
-        """Return how many designs of a space of this size to try; 0 for all of them."""
-        if self.method == "optuna" or (self.method == "auto" and size > EXHAUSTIVE_LIMIT):
-            return self.trials
-        return 0
 
 
 Domain = Annotated[

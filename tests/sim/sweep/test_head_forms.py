@@ -19,9 +19,10 @@ from adadecode.sim.prediction.evaluator import Evaluator
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.prediction.scenario import ScenarioOptions, find_scenario
 from adadecode.sim.replay.compiled import CompiledReplay
-from adadecode.sim.report.sweep_report import sweep_report
+from adadecode.sim.report.sweep.sweep_report import sweep_report
 from adadecode.sim.sweep import runner
 from adadecode.sim.sweep.devices import evaluator_of
+from adadecode.sim.sweep.best_design import design_of
 from adadecode.sim.sweep.executor import workers
 from adadecode.sim.sweep.head_forms import (
     NO_HEADS,
@@ -32,7 +33,8 @@ from adadecode.sim.sweep.head_forms import (
     label_in,
 )
 from adadecode.sim.sweep.pareto import pareto_front
-from adadecode.sim.sweep.runner import SweepPlan, design_of, run_sweep
+from adadecode.sim.sweep.plan import SweepPlan
+from adadecode.sim.sweep.runner import run_sweep
 from adadecode.sim.sweep.space import Space
 from adadecode.sim.sweep.store import Sweep, read_sweep
 from tests.support.recordings import about, on_a100

@@ -19,9 +19,11 @@ from adadecode.sim.prediction.evaluator import Evaluator
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.sweep import runner
+from adadecode.sim.sweep.best_design import design_of
 from adadecode.sim.sweep.executor import workers
 from adadecode.sim.sweep.pareto import pareto_front
-from adadecode.sim.sweep.runner import SweepPlan, design_of, run_sweep
+from adadecode.sim.sweep.plan import SweepPlan
+from adadecode.sim.sweep.runner import run_sweep
 from adadecode.sim.sweep.space import Space
 from adadecode.sim.sweep.store import Sweep, read_sweep
 from tests.support.synthetic_profile import synthetic_profile
