@@ -1,1 +1,4 @@
-"""Reports: one page, Markdown and CSV from a sweep or a profile. Needs the extra ``report``; importing it does not."""
+"""Reports on a sweep or a profile: one HTML page, Markdown and CSV.
+
+Writing a page needs plotly and jinja2 (the extra ``report``); importing this package does not.
+"""

@@ -1,4 +1,7 @@
-"""What a report holds, whatever it is written as: sections of text, tables and figures with choices. All text is plain, none is markup."""
+"""The contents of a report, whatever it is written as: sections of text, tables and figures.
+
+All text is plain. None of it is markup.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +30,18 @@ FORMATS: dict[str, Callable[[Any], str]] = {
         f"{formatting.significant(number)} J" if formatting.known(number) else formatting.NOTHING
     ),
 }
-"""How a column is written for people."""
+"""How the cells of a column are written for people, by the name of the format."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A drop-down. dimension: what it chooses; drop-downs of one dimension move together on the whole page. options: the first is chosen."""
+    """A drop-down above a figure.
+
+    Attributes:
+        dimension: What it chooses. Drop-downs of one dimension move together on the whole page.
+        label: Its label.
+        options: What can be chosen; the first option is chosen at first.
+    """
 
     dimension: str
     label: str
@@ -41,17 +50,29 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """One figure for one choice. says: what it shows, in a sentence."""
+    """A figure as it is drawn for one combination of options.
+
+    Attributes:
+        figure: The plot.
+        summary: One sentence on what it shows.
+    """
 
     figure: go.Figure
-    says: str = ""
+    summary: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A figure. name: unique, of letters and hyphens. caption: how to read it, and how sure it is. drawings: one for each combination of options.
+    """A figure with its drop-downs.
 
-    Combinations without a drawing are said to have nothing to show. half: narrow enough to stand beside another.
+    Attributes:
+        name: A unique name of letters and hyphens.
+        title: The title.
+        caption: How to read it, and how certain it is.
+        drawings: A drawing for each combination of options. For a combination without one, the
+            page says that there is nothing to show.
+        choices: The drop-downs, in the order of the options of a combination.
+        half: Whether it is narrow enough to stand beside another figure.
     """
 
     name: str
@@ -64,7 +85,16 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table. frame: plain numbers, for CSV. columns: those shown, each with its heading and its format (see FORMATS). folded: shown on demand."""
+    """A table.
+
+    Attributes:
+        name: A unique name of letters and hyphens.
+        title: The title.
+        frame: Plain numbers (seconds, bytes, shares), as they are written to CSV.
+        columns: The columns to show: the heading and the format (see `FORMATS`) of each.
+        caption: How to read it.
+        folded: Whether the page shows it on demand only.
+    """
 
     name: str
     title: str
@@ -74,22 +104,30 @@ class Table:
     folded: bool = False
 
     def cells(self) -> list[list[str]]:
-        """The rows for people."""
-        shown = [
+        """Return the rows as text for people."""
+        columns = [
             map(FORMATS[kind], self.frame[name].tolist())
             for name, (_, kind) in self.columns.items()
         ]
-        return [list(row) for row in zip(*shown, strict=True)]
+        return [list(row) for row in zip(*columns, strict=True)]
 
     @property
     def headings(self) -> list[tuple[str, bool]]:
-        """Each heading, and whether the column holds numbers."""
+        """Each heading, and whether its column holds numbers."""
         return [(heading, kind != "text") for heading, kind in self.columns.values()]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of the report. notes: said one by one, below."""
+    """A section of the report.
+
+    Attributes:
+        name: A unique name of letters and hyphens.
+        title: The title.
+        lead: A sentence or two below the title.
+        items: The figures and tables, in order.
+        notes: A list below them.
+    """
 
     name: str
     title: str
@@ -99,26 +137,28 @@ class Section:
 
     @property
     def blocks(self) -> list[list[Figure | Table]]:
-        """The items, two narrow figures side by side."""
+        """The items by row: two narrow figures that follow each other share a row."""
         rows: list[list[Figure | Table]] = []
+        room = False  # beside the narrow figure of the last row
         for item in self.items:
             narrow = isinstance(item, Figure) and item.half
-            if (
-                narrow
-                and rows
-                and len(rows[-1]) == 1
-                and isinstance(rows[-1][0], Figure)
-                and rows[-1][0].half
-            ):
+            if narrow and room:
                 rows[-1].append(item)
             else:
                 rows.append([item])
+            room = narrow and not room
         return rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """A number to read first. note: how sure it is, or of what."""
+    """A number to read first.
+
+    Attributes:
+        label: What it is.
+        value: The number, written for people.
+        note: What it is of, or how certain it is.
+    """
 
     label: str
     value: str
@@ -126,8 +166,35 @@ class Fact:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Whether the numbers of a report can be relied on.
+
+    Attributes:
+        trusted: The verdict.
+        answer: The verdict in words: ``Trust this recording: yes``.
+        reasons: The sentences that it rests on.
+    """
+
+    trusted: bool
+    answer: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
-    """A whole report. kicker: what was looked at. headline: the answer. frames: tables for CSV that are too long to show."""
+    """A whole report.
+
+    Attributes:
+        title: The title of the page.
+        kicker: A line above the headline: what was recorded or swept.
+        headline: The answer, in one sentence.
+        lead: The sentences below the headline.
+        facts: The numbers to read first.
+        sections: The sections, in order.
+        created: When it was made, in words.
+        verdict: Whether to trust the recording behind it; None where there is none.
+        frames: Tables that are too long to show and are written to CSV only, by name.
+    """
 
     title: str
     kicker: str
@@ -136,6 +203,7 @@ class Report:
     facts: tuple[Fact, ...]
     sections: tuple[Section, ...]
     created: str
+    verdict: Verdict | None = None
     frames: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
@@ -153,10 +221,10 @@ class Report:
         ]
 
 
-def listing(
+def fact_table(
     name: str, title: str, facts: Mapping[str, Any], *, caption: str = "", folded: bool = False
 ) -> Table:
-    """A table of two columns: what, and what it is."""
+    """Return a table of two columns, without headings: the names of the facts, and the facts."""
     frame = pd.DataFrame(
         {"what": list(facts), "value": [str(value) for value in facts.values()]}, dtype=str
     )
@@ -171,4 +239,8 @@ def listing(
 
 
 class ReportError(InputError):
-    """A package that is not installed, a sweep and a profile that do not belong together, or a file that cannot be written."""
+    """Raised when a report cannot be made.
+
+    A package is not installed, a sweep and a profile do not belong together, or a file cannot be
+    written.
+    """

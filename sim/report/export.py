@@ -6,26 +6,28 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from adadecode.sim.report.document import Figure, Report, Table
-from adadecode.sim.report.formatting import in_markdown, safe_csv
+from adadecode.sim.report.document import Fact, Figure, Report, Table
+from adadecode.sim.report.formatting import in_markdown, safe_csv, sentence
 
 MOST_ROWS = 60
-"""Rows of a folded table that Markdown still shows; the whole is in the CSV."""
+"""Rows of a folded table that Markdown still shows; the whole table is in the CSV."""
 
 
 def markdown(report: Report) -> str:
-    """The text and the tables; of figures, what they show in a sentence for the first choice. No line of it is anything but what it says."""
+    """Return the text and the tables of a report as Markdown.
+
+    Of a figure it holds the sentence that describes its first choice. Foreign text is escaped, so
+    that no line of it becomes markup.
+    """
     parts = [f"# {in_markdown(report.headline)}", in_markdown(report.lead)]
-    parts.append(
-        "\n".join(
-            f"- {in_markdown(fact.label)}: **{in_markdown(fact.value)}** {in_markdown(fact.note)}".rstrip()
-            for fact in report.facts
-        )
-    )
+    if report.verdict is not None:
+        parts.append(f"**{in_markdown(report.verdict.answer)}**")
+        parts.append("\n".join(f"- {in_markdown(reason)}" for reason in report.verdict.reasons))
+    parts.append("\n".join(map(_fact_line, report.facts)))
     for section in report.sections:
         parts += [f"## {in_markdown(section.title)}", in_markdown(section.lead)]
         for item in section.items:
-            parts += _figure(item) if isinstance(item, Figure) else _table(item)
+            parts += _figure_lines(item) if isinstance(item, Figure) else _table_lines(item)
         parts.append("\n".join(f"- {in_markdown(note)}" for note in section.notes))
     parts.append(
         f"{in_markdown(report.kicker)}. Written by adadecode, {in_markdown(report.created)}."
@@ -33,12 +35,19 @@ def markdown(report: Report) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _figure(figure: Figure) -> list[str]:
-    says = next(iter(figure.drawings.values())).says if figure.drawings else ""
-    return [f"**{in_markdown(figure.title)}.** {in_markdown(says)}".strip()] if says else []
+def _fact_line(fact: Fact) -> str:
+    label, value, note = map(in_markdown, (fact.label, fact.value, fact.note))
+    return f"- {label}: **{value}** {note}".rstrip()
 
 
-def _table(table: Table) -> list[str]:
+def _figure_lines(figure: Figure) -> list[str]:
+    summary = next(iter(figure.drawings.values())).summary if figure.drawings else ""
+    if not summary:
+        return []
+    return [f"**{in_markdown(sentence(figure.title))}** {in_markdown(summary)}"]
+
+
+def _table_lines(table: Table) -> list[str]:
     rows = [[in_markdown(cell) for cell in row] for row in table.cells()]
     shown = rows[:MOST_ROWS] if table.folded else rows
     headings = [in_markdown(heading) for heading, _ in table.headings]
@@ -50,7 +59,10 @@ def _table(table: Table) -> list[str]:
 
 
 def csv_files(report: Report) -> Mapping[str, str]:
-    """Every table with plain numbers (seconds, bytes, shares), by file name. No cell of it is taken for a formula."""
+    """Return every table with plain numbers (seconds, bytes, shares), by file name.
+
+    No spreadsheet takes a cell of it for a formula.
+    """
     frames: dict[str, pd.DataFrame] = {
         table.name.removesuffix("-table"): table.frame for table in report.tables
     }

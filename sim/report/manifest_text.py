@@ -1,18 +1,30 @@
-"""What a manifest says of where its numbers come from, in words: model, heads, machine, software, text, settings."""
+"""What a manifest holds on where its numbers come from, in words.
+
+Model, heads, machine, software, text and settings.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from adadecode.profiles.store import Profile
-from adadecode.sim.hardware.provenance import form_of, sampling_of, script_of
+from adadecode.sim.core.head_form import HeadForm
+from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.measurements.head_coverage import coverage_of, coverage_words
 from adadecode.sim.report import formatting
+from adadecode.sim.report.formatting import sentence
+
+UNRECORDED = "not recorded"
+"""Stands for a fact that the manifest does not hold."""
+
+_ABSENT = {"None", ""}
+"""How manifests write a value that there is none of, such as the version of CUDA on a CPU."""
 
 
 def machine(manifest: Mapping[str, Any]) -> str:
-    """The device; of a CPU which one, and how many threads: ``AMD EPYC (1 thread)``."""
+    """Return the device; for a CPU its model and its threads: ``AMD EPYC (1 thread)``."""
     hardware = _mapping(manifest.get("hardware"))
     before = _mapping(hardware.get("before", hardware))
     gpu, host = _mapping(before.get("gpu")), _mapping(before.get("host"))
@@ -22,15 +34,13 @@ def machine(manifest: Mapping[str, Any]) -> str:
     if device != "cpu" or not host.get("cpu"):
         return device
     threads = before.get("threads")
-    return (
-        f"{host['cpu']} ({formatting.plural(threads, 'thread')})"
-        if isinstance(threads, int)
-        else str(host["cpu"])
-    )
+    if not isinstance(threads, int):
+        return str(host["cpu"])
+    return f"{host['cpu']} ({formatting.plural(threads, 'thread')})"
 
 
 def model(manifest: Mapping[str, Any]) -> str:
-    """The model's name, its parameters and layers."""
+    """Return the model's name, its parameters and its layers."""
     about = manifest["model"]
     parameters = about.get("n_parameters")
     size = (
@@ -41,59 +51,91 @@ def model(manifest: Mapping[str, Any]) -> str:
     return f"{about.get('name', 'a model without a name')} ({size}{about['n_layers']} layers)"
 
 
+def moment(recorded: object) -> str:
+    """Write a time of ISO 8601 to the minute, in UTC: ``2026-11-21 09:57 UTC``.
+
+    Text that is no such time stays as it is; None is "not recorded".
+    """
+    if recorded is None:
+        return UNRECORDED
+    try:
+        time = datetime.fromisoformat(str(recorded))
+    except ValueError:
+        return str(recorded)
+    return f"{time.astimezone(UTC) if time.tzinfo else time:%Y-%m-%d %H:%M} UTC"
+
+
+def named_values(values: object) -> str:
+    """Join the names of a mapping with their values, ``torch 2.13.0, numpy 2.4.6``.
+
+    Names without a value are left out; "not recorded" if nothing is left.
+    """
+    pairs = [
+        f"{name} {value}" for name, value in _mapping(values).items() if str(value) not in _ABSENT
+    ]
+    return ", ".join(pairs) or UNRECORDED
+
+
 def provenance(profile: Profile) -> dict[str, str]:
-    """Everything that one needs to know, or to record it again."""
-    manifest = profile.manifest
-    prompts, settings = _mapping(manifest["prompts"]), _mapping(manifest["settings"])
-    facts = {
+    """Return what was recorded and with what: all that one needs to record it again."""
+    manifest, origin = profile.manifest, Provenance.of(profile)
+    about, heads = _mapping(manifest["model"]), _mapping(manifest["heads"])
+    settings = {
+        name: value
+        for name, value in _mapping(manifest["settings"]).items()
+        if not isinstance(value, list | dict)
+    }
+    depths = formatting.listed(profile.depths, 40) or "no depth"
+    return {
         "profile": profile.name,
-        "recorded": str(manifest.get("created", "not said")),
+        "recorded": moment(manifest.get("created")),
         "model": model(manifest),
-        "model class, revision": f"{_mapping(manifest['model']).get('class', 'not said')}, {_mapping(manifest['model']).get('revision') or 'no revision'}",
-        "exit heads": f"{_mapping(manifest['heads']).get('name', 'heads')} at {formatting.listed(profile.depths, 40) or 'no depth'}",
-        "form of the heads": _form(profile),
+        "model class, revision": ", ".join(
+            [about.get("class") or "class not recorded", about.get("revision") or "no revision"]
+        ),
+        "exit heads": f"{heads.get('name', 'heads')} at {depths}",
+        "form of the heads": _head_form(profile, origin.timed_form),
         "machine": machine(manifest),
-        "software": ", ".join(
-            f"{name} {version}" for name, version in _mapping(manifest["software"]).items()
-        )
-        or "not said",
-        "decisions": script_of(profile) or "the model's own",
-        "decoding": sampling_of(profile) or "greedy",
-        "number format": f"{manifest['dtype']}{f', {packed} weights' if (packed := manifest.get('weights')) else ''}",
-        "attention": str(manifest.get("attention", "not said")),
-        "graphs": str(manifest.get("graphs", "not said")),
-        "prompts": f"{prompts.get('count', len(profile.prompts))} of {formatting.listed(prompts.get('domains') or ['no domain'], 12)}; SHA-256 {prompts.get('sha256', 'not said')}",
+        "software": named_values(manifest["software"]),
+        "decisions": origin.script or "the model's own",
+        "decoding": origin.sampling or "greedy",
+        "number format": _number_format(manifest),
+        "attention": str(manifest.get("attention", UNRECORDED)),
+        "graphs": str(manifest.get("graphs", UNRECORDED)),
+        "prompts": _prompts(profile),
         "most new tokens": str(manifest["max_new_tokens"]),
         "seed": str(manifest["seed"]),
-        "digest": str(manifest.get("digest", "not said")),
+        "digest": str(manifest.get("digest", UNRECORDED)),
+        "settings": named_values(settings),
     }
-    shown = {
-        name: value
-        for name, value in settings.items()
-        if value is not None and not isinstance(value, list | dict)
-    }
-    facts["settings"] = ", ".join(f"{name} {value}" for name, value in shown.items()) or "none"
-    return facts
 
 
 def limitations(profile: Profile) -> list[str]:
-    """What the manifest says must not be forgotten."""
-    said = profile.manifest["limitations"]
-    return [sentence(str(one)) for one in said] if isinstance(said, list) else [sentence(str(said))]
+    """Return the limitations that the manifest states, as sentences."""
+    stated = profile.manifest["limitations"]
+    return [sentence(str(one)) for one in (stated if isinstance(stated, list) else [stated])]
 
 
-def sentence(text: str) -> str:
-    """With a capital and a full stop."""
-    text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+def _number_format(manifest: Mapping[str, Any]) -> str:
+    weights = manifest.get("weights")
+    return f"{manifest['dtype']}{f', {weights} weights' if weights else ''}"
 
 
-def _form(profile: Profile) -> str:
-    """The form of the heads that ran, what multiplies where it is int8, and what of the text it leaves out, where that was measured."""
-    form, covered = form_of(profile), coverage_of(profile)
+def _prompts(profile: Profile) -> str:
+    """Return how many prompts there are, of which domains, and the digest of their file."""
+    prompts = _mapping(profile.manifest["prompts"])
+    domains = [str(domain) for domain in prompts.get("domains") or () if domain is not None]
+    count = formatting.plural(int(prompts.get("count", len(profile.prompts))), "prompt")
+    kinds = f" of {formatting.listed(domains, 12)}" if domains else ", without domains"
+    return f"{count}{kinds}; SHA-256 {prompts.get('sha256') or UNRECORDED}"
+
+
+def _head_form(profile: Profile, form: HeadForm) -> str:
+    """Return the form of the heads that ran, and what of the text it leaves out, if measured."""
+    coverage = coverage_of(profile)
     product = _mapping(_mapping(profile.manifest["heads"]).get("form")).get("product")
-    told = f"{form.label}{f' (product {product})' if product else ''}"
-    return told if covered is None else f"{told}; {coverage_words(covered, form)}"
+    label = f"{form.label}{f' (product {product})' if product else ''}"
+    return label if coverage is None else f"{label}; {coverage_words(coverage, form)}"
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

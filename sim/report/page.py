@@ -1,4 +1,4 @@
-"""The page: one HTML file with everything in it. Needs jinja2 and plotly, the extra ``report``."""
+"""The page: one HTML file with everything in it. Needs jinja2 and plotly (the extra ``report``)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 def page(report: Report) -> str:
-    """The HTML of a report. Raises ReportError where jinja2 or plotly are not installed."""
+    """Return the HTML of a report.
+
+    Raises:
+        ReportError: If jinja2 or plotly is not installed.
+    """
     require_packages()
     from plotly.offline import get_plotlyjs
 
@@ -37,16 +41,23 @@ def page(report: Report) -> str:
 
 
 def require_packages() -> None:
-    """Raises ReportError unless plotly and jinja2 are installed."""
+    """Check that plotly and jinja2 are installed.
+
+    Raises:
+        ReportError: If one of them is not.
+    """
     try:
-        import jinja2  # noqa: F401
-        import plotly  # noqa: F401
+        import jinja2  # noqa: F401 - imported only to see whether it is there
+        import plotly  # noqa: F401 - as above
     except ImportError as error:
         raise ReportError(f"a report needs {error.name}: pip install adadecode[report]") from None
 
 
 def environment() -> Environment:
-    """The templates of this package. Everything that is filled in is escaped."""
+    """Return jinja2's environment of this package's templates.
+
+    Everything that is filled in is escaped.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("adadecode.sim.report", "")
@@ -60,45 +71,49 @@ def environment() -> Environment:
 
 
 def figure_data(figure: Figure) -> dict[str, Any]:
-    """What the page's script draws: its drop-downs, and for every combination of options (their places, joined by dots) data, layout and a sentence."""
+    """Return what the page's script needs to draw a figure.
+
+    Returns:
+        ``choices``, the dimensions of its drop-downs; and ``drawings``: data, layout and summary
+        for every combination of options. The key of a combination is the indices of its options,
+        joined by dots.
+    """
     drawings = {}
     for options, drawing in figure.drawings.items():
-        places = (
+        indices = (
             choice.options.index(option)
             for choice, option in zip(figure.choices, options, strict=True)
         )
-        told = drawing.figure.to_plotly_json()
-        layout = {
-            name: value for name, value in told["layout"].items() if name != "template"
-        }  # the page has its own, by day and by night
-        drawings[".".join(map(str, places))] = {
-            "data": told["data"],
+        plot = drawing.figure.to_plotly_json()
+        # The page has its own templates, one for each colour scheme.
+        layout = {name: value for name, value in plot["layout"].items() if name != "template"}
+        drawings[".".join(map(str, indices))] = {
+            "data": plot["data"],
             "layout": layout,
-            "says": drawing.says,
-            **_scales(layout),
+            "summary": drawing.summary,
+            **_colour_scales(layout),
         }
-    return json.loads(
-        json.dumps(
-            {"choices": [choice.dimension for choice in figure.choices], "drawings": drawings},
-            allow_nan=False,
-        )
-    )  # type: ignore[no-any-return]
+    data = {"choices": [choice.dimension for choice in figure.choices], "drawings": drawings}
+    return json.loads(json.dumps(data, allow_nan=False))  # type: ignore[no-any-return]
 
 
-def _scales(layout: dict[str, Any]) -> dict[str, Any]:
-    """The colours of a scale of speedups by day and by night; nothing without one."""
-    ends = layout.get("coloraxis", {})
-    if "cmin" not in ends:
+def _colour_scales(layout: dict[str, Any]) -> dict[str, Any]:
+    """Return the scale of speedups in the colours of each scheme; nothing if there is no scale."""
+    axis = layout.get("coloraxis", {})
+    if "cmin" not in axis:
         return {}
-    papers = {"light": theme.LIGHT, "dark": theme.DARK}
+    schemes = {"light": theme.LIGHT, "dark": theme.DARK}
     return {
         "scales": {
-            name: theme.speedup_scale(colours, ends["cmin"], ends["cmax"])
-            for name, colours in papers.items()
+            name: theme.speedup_scale(colours, axis["cmin"], axis["cmax"])
+            for name, colours in schemes.items()
         }
     }
 
 
 def in_script(source: str) -> str:
-    """JavaScript that may stand in a script element: nothing in it ends the element, or starts another."""
+    """Escape JavaScript so that it may stand in a script element.
+
+    Nothing in the result ends the element or starts another one.
+    """
     return re.sub(r"<(?=/script|script|!--)", r"\\x3c", source, flags=re.IGNORECASE)

@@ -1,4 +1,7 @@
-"""Colours and the look of figures, by day and by night: the page's style and plotly's templates come from the same few values."""
+"""Colours and the look of figures in the light and the dark scheme.
+
+The page's style and plotly's templates are made of the same few values.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ LIGHT = {
     "line": "#dfe3e9",
     "grid": "#e9ecf1",
     "accent": "#2f5fa7",
+    "good": "#2a9d74",
     "slower": "#b3344c",
     "middle": "#f1f2f4",
     "fast": "#a5c8ea",
@@ -30,16 +34,22 @@ DARK = {
     "line": "#2d333d",
     "grid": "#262b34",
     "accent": "#86b1f0",
+    "good": "#3fb98c",
     "slower": "#e0718a",
     "middle": "#262b34",
     "fast": "#2a527f",
     "faster": "#5796dc",
     "fastest": "#d3e7ff",
 }
-"""paper, panel: backgrounds. ink, soft, faint: text. line: rules and borders. grid: of figures. slower to fastest: the scale of speedups, middle at 1."""
+"""The colours of the two schemes.
+
+``paper`` and ``panel`` are backgrounds; ``ink``, ``soft`` and ``faint`` are text; ``line`` is for
+rules and borders, ``grid`` for figures; ``good`` marks a trusted recording; ``slower`` to
+``fastest`` are the scale of speedups, with ``middle`` at 1.
+"""
 
 SERIES = ("#4c78b8", "#2a9d74", "#d9952b", "#c7566a", "#8465b3", "#3a9cb8", "#a3743d", "#7d8796")
-"""Lines and bars, told apart by the colour-blind as well, on both papers."""
+"""Lines and bars: distinct to the colour-blind as well, on both backgrounds."""
 
 ACCEPTED, REJECTED, LAST = FATES["accepted draft"], FATES["rejected draft"], FATES["last layer"]
 PART_COLOURS = {
@@ -52,45 +62,54 @@ PART_COLOURS = {
 }
 GREY = "#8b93a1"
 
-FONT = "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+FONT = (
+    "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, "
+    "sans-serif"
+)
 
 
 def speedup_scale(colours: dict[str, str], low: float, high: float) -> list[tuple[float, str]]:
-    """Plotly's colour scale from the speedup ``low`` (at most 1) to ``high`` (at least 1): neutral at 1, as strong on either side as it is far from 1."""
+    """Return plotly's colour scale for speedups from ``low`` to ``high``.
+
+    The scale is neutral at 1, and on either side as strong as it is far from 1.
+
+    Args:
+        colours: `LIGHT` or `DARK`.
+        low: The lowest speedup, at most 1.
+        high: The highest speedup, at least 1.
+    """
     reach = max(1 - low, high - 1)
+    neutral = colours["middle"]
     if reach == 0:
-        return [(0.0, colours["middle"]), (1.0, colours["middle"])]
+        return [(0.0, neutral), (1.0, neutral)]
     one = (1 - low) / (high - low)
-    below = (
-        [(0.0, mixed(colours["middle"], colours["slower"], (1 - low) / reach))] if one > 0 else []
-    )
-    steps = [colours[name] for name in ("middle", "fast", "faster", "fastest")]
-    strength = (high - 1) / reach
-    above = (
-        [
-            (one + (1 - one) * share, _along(steps, share * strength))
+    below, above = [], []
+    if one > 0:
+        below = [(0.0, mix(neutral, colours["slower"], (1 - low) / reach))]
+    if one < 1:
+        steps = [colours[name] for name in ("middle", "fast", "faster", "fastest")]
+        strength = (high - 1) / reach
+        above = [
+            (one + (1 - one) * share, _interpolate(steps, share * strength))
             for share in (1 / 3, 2 / 3, 1.0)
         ]
-        if one < 1
-        else []
-    )
-    return [*below, (one, colours["middle"]), *above]
+    return [*below, (one, neutral), *above]
 
 
-def mixed(first: str, second: str, share: float) -> str:
-    """A colour ``share`` of the way from the first to the second, both as #rrggbb."""
+def mix(first: str, second: str, share: float) -> str:
+    """Return the colour ``share`` of the way from the first to the second, all as #rrggbb."""
     pairs = [(int(first[i : i + 2], 16), int(second[i : i + 2], 16)) for i in (1, 3, 5)]
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
 
 
-def _along(steps: list[str], share: float) -> str:
-    """The colour ``share`` of the way along evenly spaced steps."""
-    place = min(int(share * (len(steps) - 1)), len(steps) - 2)
-    return mixed(steps[place], steps[place + 1], share * (len(steps) - 1) - place)
+def _interpolate(steps: list[str], share: float) -> str:
+    """Return the colour ``share`` of the way along evenly spaced steps."""
+    step = min(int(share * (len(steps) - 1)), len(steps) - 2)
+    return mix(steps[step], steps[step + 1], share * (len(steps) - 1) - step)
 
 
 def template(colours: dict[str, str]) -> dict[str, Any]:
-    """A plotly template in these colours."""
+    """Return a plotly template in the colours of a scheme."""
     axis = {
         "gridcolor": colours["grid"],
         "linecolor": colours["line"],

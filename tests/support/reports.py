@@ -1,4 +1,4 @@
-"""What the tests of reports share: a profile and a sweep with hostile names, and their report."""
+"""A profile and a sweep with hostile names, and their report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ FORMULA = '=HYPERLINK("http://example.org")'
 
 
 def hostile_profile(path: Path) -> Profile:
-    """Measured runs under names that want to be more than text: of the model, the machine, a domain, the profile and a limitation."""
+    """Return measured runs with names that try to be more than text.
+
+    They are the names of the model, the machine, a domain and the profile, and a limitation.
+    """
     model = {
         "name": HOSTILE,
         "n_layers": 8,
@@ -36,7 +39,7 @@ def hostile_profile(path: Path) -> Profile:
 
 
 def hostile_report(folder: Path) -> Report:
-    """The report on a sweep of that profile."""
+    """Return the report on a sweep of that profile."""
     profile = hostile_profile(folder / "profile")
     small_sweep(
         folder / "sweep", profile, others={f"{HOSTILE} again": "carried", "sheet": "datasheet"}

@@ -13,7 +13,7 @@ from adadecode.profiles import Profile, ProfileError, read_profile, write_profil
 from adadecode.profiles.schema import OPTIONAL_TABLES
 from adadecode.profiles.store import write_table
 from adadecode.sim.measurements.baselines import same_text, standings
-from adadecode.sim.report import profile_tables
+from adadecode.sim.report.profile import run_tables
 from adadecode.sim.validation.tiers import validate
 from tests.support.handmade import DESIGNS, recorded_profile
 from tests.support.synthetic_profile import tables_of
@@ -158,7 +158,7 @@ def test_speedups_are_taken_repeat_by_repeat(profile: Profile) -> None:
 
 def test_designs_stand_as_they_do_elsewhere(profile: Profile) -> None:
     """The same speedup over vanilla as in the rest of the report."""
-    speeds = profile_tables.speedups(profile, TEXTS).set_index("design")
+    speeds = run_tables.speedups(profile, TEXTS).set_index("design")
     for name, told in by_name(profile).items():
         assert told["ours"] == (name in speeds.index)
         if told["ours"]:
@@ -192,7 +192,7 @@ def test_the_tiers_do_not_see_baselines(plain: Profile, profile: Profile) -> Non
 def test_the_report_shows_baselines_beside_designs(profile: Profile) -> None:
     """A figure over vanilla and over generate, a table with everything, and a note for what failed."""
     pytest.importorskip("plotly", reason="a report needs plotly: install the extra 'report'")
-    from adadecode.sim.report.profile_report import profile_report
+    from adadecode.sim.report.profile.profile_report import profile_report
 
     section = next(
         part
@@ -201,7 +201,7 @@ def test_the_report_shows_baselines_beside_designs(profile: Profile) -> None:
     )
     figure, table = section.items
     drawn = figure.drawings["generate", "all text"]
-    assert drawn.says.endswith("fastest baseline: quick, 2.00× over generate.")
+    assert drawn.summary.endswith("fastest baseline: quick, 2.00× over generate.")
     by_kind = {
         trace.name: dict(zip(trace.y, trace.marker.symbol, strict=True))
         for trace in drawn.figure.data
@@ -217,7 +217,7 @@ def test_the_report_shows_baselines_beside_designs(profile: Profile) -> None:
 
 def test_a_report_without_baselines_has_no_such_section(plain: Profile) -> None:
     pytest.importorskip("plotly", reason="a report needs plotly: install the extra 'report'")
-    from adadecode.sim.report.profile_report import profile_report
+    from adadecode.sim.report.profile.profile_report import profile_report
 
     assert all(
         part.name != "beside-section" for part in profile_report(plain, created="today").sections

@@ -1,4 +1,4 @@
-"""The page in a real browser: nothing fails, nothing is loaded, figures answer to the mouse and to the drop-downs."""
+"""The page in a real browser: nothing fails, nothing is loaded, and figures answer."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ def test_a_click_on_the_legend_hides_a_line(shown: Any) -> None:
     before = figure.locator(".scatterlayer .trace").count()
     figure.locator(".legendtoggle").nth(1).click()
     shown.wait_for_function(
-        "(before) => document.querySelectorAll('#speedup-gamma .scatterlayer .trace').length === before - 1",
+        "(before) => document.querySelectorAll('#speedup-gamma .scatterlayer .trace').length"
+        " === before - 1",
         arg=before,
     )
 
@@ -101,11 +102,11 @@ def test_a_click_on_the_legend_hides_a_line(shown: Any) -> None:
 def test_a_drop_down_changes_the_figure_and_those_beside_it(shown: Any) -> None:
     figure = drawn(shown, "speedup-gamma")
     drawn(shown, "placements")
-    first = figure.locator(".says").inner_text()
+    first = figure.locator(".summary").inner_text()
     figure.locator("select[data-dimension=device]").select_option("sheet")
-    assert figure.locator(".says").inner_text() != first
+    assert figure.locator(".summary").inner_text() != first
     for name in ("speedup-gamma", "placements"):
-        assert shown.locator(f"#{name} .says").inner_text().startswith("sheet:")
+        assert shown.locator(f"#{name} .summary").inner_text().startswith("sheet:")
         assert shown.locator(f"#{name} select[data-dimension=device]").input_value() == "sheet"
 
 
@@ -114,7 +115,7 @@ def test_a_choice_without_designs_says_so(shown: Any) -> None:
     figure = drawn(shown, "placements")
     figure.locator("select[data-dimension=policy]").select_option("fixed")
     figure.locator("select[data-dimension=heads]").select_option("3 heads")
-    assert "Nothing of this choice" in figure.locator(".plot").inner_text()
+    assert "No design of this choice" in figure.locator(".plot").inner_text()
     figure.locator("select[data-dimension=policy]").select_option("adadecode")
     drawn(shown, "placements")
 
@@ -138,7 +139,8 @@ def test_before_printing_every_figure_is_drawn_in_light_colours(shown: Any) -> N
     shown.emulate_media(color_scheme="dark")
     shown.evaluate("dispatchEvent(new Event('beforeprint'))")
     missing = shown.evaluate(
-        "[...document.querySelectorAll('figure')].filter((f) => !f.querySelector('.main-svg')).map((f) => f.id)"
+        "[...document.querySelectorAll('figure')]"
+        ".filter((figure) => !figure.querySelector('.main-svg')).map((figure) => figure.id)"
     )
     assert missing == []
 

@@ -107,4 +107,4 @@ def test_the_scale_of_speedups_is_neutral_at_one_and_rises(low: float, high: flo
 
 
 def test_mixed_colours_lie_between() -> None:
-    assert theme.mixed("#000000", "#ff8040", 0.5) == "#804020"
+    assert theme.mix("#000000", "#ff8040", 0.5) == "#804020"

@@ -118,10 +118,10 @@ def test_hostile_names_are_text_in_the_page(html: str, elements: Elements) -> No
 
 
 def test_hostile_names_are_text_in_figures(elements: Elements) -> None:
-    """Whatever plotly reads as markup is escaped; only the sentences, which the script sets as text, are not."""
+    """Whatever plotly reads as markup is escaped; summaries, which are set as text, are not."""
     found = 0
-    for told in drawings(elements).values():
-        for drawing in told["drawings"].values():
+    for data in drawings(elements).values():
+        for drawing in data["drawings"].values():
             drawn = json.dumps([drawing["data"], drawing["layout"]])
             assert "<script" not in drawn
             assert "<img" not in drawn

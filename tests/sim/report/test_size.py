@@ -1,4 +1,7 @@
-"""A report of a whole design space stays a file that one can send: under 8 MB, most of it the plotting library."""
+"""A report of a whole design space stays a file that one can send: under 8 MB.
+
+Most of it is the plotting library.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,206 @@
+"""The section that compares devices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from adadecode.profiles.catalog.devices import Device, catalogue
+from adadecode.sim.report import formatting, theme
+from adadecode.sim.report.document import Drawing, Figure, Section, Table, fact_table
+from adadecode.sim.report.plotting import empty_figure, error_bars, mark_vanilla, plain_numbers
+from adadecode.sim.report.profile.run_tables import fastest
+from adadecode.sim.report.sweep.designs_section import INTERVALS
+from adadecode.sim.report.sweep.sweep_data import SweepData
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+BASES = {
+    "measured": "latencies measured on this device",
+    "carried": (
+        "latencies carried there from the recorded device by bytes, FLOPs and published bandwidths"
+    ),
+    "datasheet": (
+        "latencies from the datasheet and public benchmarks alone, with nothing measured"
+    ),
+}
+"""What the latencies of a device rest on, in words."""
+
+SYMBOLS = {
+    "measured": ("circle", theme.SERIES[0]),
+    "carried": ("circle-open", theme.SERIES[0]),
+    "datasheet": ("diamond-open", theme.SERIES[2]),
+}
+"""The symbol and the colour of each basis: filled is measured."""
+
+_GROUPING = {"heads", "shallow", "deep", "place", "gamma"}
+"""Columns that only group designs, and do not belong in the CSV."""
+
+
+def devices_section(data: SweepData) -> Section | None:
+    """Return the section; None if no design could be priced on any device."""
+    table = data.table
+    if table.empty:
+        return None
+    several = len(table) > 1
+    items: list[Figure | Table] = [_figure(table)] if several else []
+    items.append(_table(table))
+    notes = {row["device"]: row["notes"] for row in table.to_dict("records") if row["notes"]}
+    if notes:
+        title = "What the latencies of each device rest on"
+        items.append(fact_table("devices-notes", title, notes, folded=True))
+    present = set(table["basis"])
+    bases = [f"{name.capitalize()}: {words}." for name, words in BASES.items() if name in present]
+    return Section(
+        name="devices-section",
+        title="On which device" if several else "On this device",
+        lead=" ".join(bases),
+        items=tuple(items),
+        notes=tuple(clock_notes(table)),
+    )
+
+
+def _figure(table: pd.DataFrame) -> Figure:
+    return Figure(
+        name="devices",
+        title="The best speedup on each device",
+        caption=(
+            "Filled circle: latencies measured there; open circle: carried from the recording; "
+            "open diamond: from a datasheet alone. Bars: the range that uncertain latencies leave; "
+            "on a measured device, how far predictions were seen to miss. Tick: what the design "
+            "that is best on the first device gives elsewhere."
+        ),
+        drawings={(): Drawing(figure=devices_figure(table), summary=_summary(table))},
+    )
+
+
+def _table(table: pd.DataFrame) -> Table:
+    return Table(
+        name="devices-table",
+        title="Devices",
+        frame=table[[name for name in table.columns if name not in _GROUPING]],
+        columns={
+            "device": ("device", "text"),
+            "basis": ("basis", "text"),
+            "vanilla_s": ("vanilla", "ms"),
+            "tpot_s": ("best", "ms"),
+            "speedup": ("speedup", "times"),
+            "speedup_low": ("from", "times"),
+            "speedup_high": ("to", "times"),
+            "design": ("best design", "text"),
+        },
+        caption=f"Vanilla and best: predicted time for a token. {INTERVALS}",
+    )
+
+
+def _summary(table: pd.DataFrame) -> str:
+    """Return the devices with the largest and the smallest speedup, and with the shortest time."""
+    first, last = fastest(table), table.iloc[int(table["speedup"].argmin())]
+    quickest = table.iloc[int(table["tpot_s"].argmin())]
+    return (
+        f"Early exits gain most on {first['device']} ({formatting.times(first['speedup'])}), least "
+        f"on {last['device']} ({formatting.times(last['speedup'])}); the shortest time for a token "
+        f"is {quickest['device']}'s, {formatting.milliseconds(quickest['tpot_s'])}."
+    )
+
+
+def clock_notes(table: pd.DataFrame) -> list[str]:
+    """Explain a device that is faster than one with faster memory.
+
+    Where little of the time is spent on reading weights, the time goes with the clock: every kernel
+    takes some cycles to start and to end, however little work it holds.
+
+    Args:
+        table: `SweepData.table`, with the column bytes_per_token where that is known.
+    """
+    if "bytes_per_token" not in table:
+        return []
+    known = catalogue()
+    rows = [row for row in table.to_dict("records") if row["device"] in known]
+    if len(rows) < 2:
+        return []
+    quickest = min(rows, key=lambda row: float(row["tpot_s"]))
+    device = known[str(quickest["device"])]
+    slower = [known[str(row["device"])] for row in rows if row is not quickest]
+    other = max(slower, key=lambda one: one.bandwidth)
+    reading = quickest["bytes_per_token"] / device.bandwidth / quickest["tpot_s"]
+    if other.bandwidth <= device.bandwidth or not reading < 0.5 or not _clocks_known(device, other):
+        return []
+    assert device.clock_hz is not None
+    assert other.clock_hz is not None
+    if device.clock_hz <= other.clock_hz:
+        return []
+    return [
+        (
+            f"{device.name} is predicted to be faster than {other.name} although its memory is slower "
+            f"({device.bandwidth / 1e12:.1f} against {other.bandwidth / 1e12:.1f} TB/s): this model is "
+            f"so small that reading it takes only {reading:.0%} of the time there. Most of the rest "
+            "is starting and ending kernels, which takes a number of cycles, and the clock of "
+            f"{device.name} is higher ({device.clock_hz / 1e9:.2f} against "
+            f"{other.clock_hz / 1e9:.2f} GHz). A larger model turns this around."
+        )
+    ]
+
+
+def _clocks_known(*devices: Device) -> bool:
+    return all(device.clock_hz is not None for device in devices)
+
+
+def devices_figure(devices: pd.DataFrame) -> go.Figure:
+    """Draw the best speedup on each device with its interval, by the basis of its latencies.
+
+    Args:
+        devices: Of `adadecode.sim.report.sweep.design_tables.devices`, with the column basis.
+    """
+    import plotly.graph_objects as go
+
+    rows = devices.iloc[::-1].rename(columns={"speedup_low": "low", "speedup_high": "high"})
+    names = [formatting.in_plot(name) for name in rows["device"]]
+    figure = empty_figure(height=120 + 30 * len(rows), hovermode="closest")
+    figure.update_yaxes(showgrid=False, type="category", categoryorder="array", categoryarray=names)
+    present = set(rows["basis"])
+    known = [basis for basis in SYMBOLS if basis in present]
+    for basis in dict.fromkeys([*known, *rows["basis"]]):
+        part = rows[rows["basis"] == basis]
+        symbol, colour = SYMBOLS.get(str(basis), ("x", theme.GREY))
+        hover = zip(
+            part["design"].map(formatting.in_plot),
+            plain_numbers(part["tpot_s"], 1e3),
+            plain_numbers(part["low"]),
+            plain_numbers(part["high"]),
+            strict=True,
+        )
+        figure.add_trace(
+            go.Scatter(
+                name=formatting.in_plot(basis),
+                x=plain_numbers(part["speedup"]),
+                y=[formatting.in_plot(name) for name in part["device"]],
+                mode="markers",
+                marker={"size": 10, "symbol": symbol, "color": colour, "line": {"width": 2}},
+                error_x=error_bars(part, "speedup"),
+                customdata=[list(row) for row in hover],
+                hovertemplate=(
+                    "%{y}<br>%{customdata[0]}<br>"
+                    "%{x:.2f}× (%{customdata[2]:.2f} .. %{customdata[3]:.2f}), "
+                    "%{customdata[1]:.3g} ms a token<extra></extra>"
+                ),
+            )
+        )
+    if rows["carried"].notna().sum() > 1:
+        tick = {"size": 11, "symbol": "line-ns-open", "line": {"width": 2}}
+        figure.add_trace(
+            go.Scatter(
+                name="the first device's best design",
+                x=plain_numbers(rows["carried"]),
+                y=names,
+                mode="markers",
+                marker={**tick, "color": theme.SERIES[3]},
+                hovertemplate=(
+                    "%{y}<br>with the first device's best design: %{x:.2f}×<extra></extra>"
+                ),
+            )
+        )
+    figure.update_xaxes(title_text="best speedup over vanilla", ticksuffix="×")
+    return mark_vanilla(figure, axis="x")
