@@ -1,4 +1,4 @@
-"""Baselines as a user names them: ``all``, or a comma list like ``generate,lookup:10,early-exit:4``."""
+"""Baselines as a user names them: ``all``, or a list like ``generate,lookup:10,early-exit:4``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from adadecode.engine.baselines.generate import GenerateBaseline, static_cache_baseline, why_no_early_exit
+from adadecode.engine.baselines.generate import GenerateBaseline, why_no_early_exit
+from adadecode.engine.baselines.static_cache import static_cache_baseline
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.loading.model_loader import load_model
 from adadecode.engine.runtime import fingerprints
@@ -17,26 +18,33 @@ NAMES = {
     "generate": "transformers generate with its dynamic cache",
     "static": "the same with a static cache, compiled",
     "lookup": "drafts looked up in the text so far; lookup:N for N tokens at once (10)",
-    "early-exit": "drafts from the model's own LM head at a depth; early-exit:D for depth D (a quarter of the layers)",
+    "early-exit": "drafts from the model's own LM head at a depth; early-exit:D for depth D (a "
+    "quarter of the layers)",
     "draft": "drafts from a second model (--draft-model)",
 }
 LOOKUP_TOKENS = 10
 """Drafts of a look-up, as the documentation of transformers has it."""
 
 SCRIPTED = ("generate", "static")
-"""Those whose time does not depend on which text a model writes."""
+"""Baselines whose time does not depend on which text a model writes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DraftModel:
-    """A second, smaller model that drafts. name: as it was given."""
+    """A second, smaller model that drafts.
+
+    Attributes:
+        name: Its name as the user gave it.
+        model: The model.
+        tokenizer: Its tokenizer.
+    """
 
     name: str
     model: PreTrainedModel
     tokenizer: Any
 
     def about(self) -> dict[str, Any]:
-        """What the manifest says of it."""
+        """Return what the manifest says of it."""
         config = self.model.config
         sizes = {
             "n_parameters": sum(t.numel() for t in self.model.parameters()),
@@ -59,9 +67,18 @@ def make_baselines(
     tokenizer: Any = None,
     scripted: bool = False,
 ) -> tuple[GenerateBaseline, ...]:
-    """The baselines of a list, ``generate`` always and first. longest: positions that a static cache must hold.
+    """Return the baselines of a list; ``generate`` is always among them, and first.
 
-    tokenizer: the model's own, for a draft model with another vocabulary. scripted: only those that a scripted recording can have. Raises InputError.
+    Args:
+        named: The list.
+        decoder: Holds the model.
+        longest: Positions that a static cache must hold.
+        draft: The draft model, if there is one.
+        tokenizer: The model's own, for a draft model with another vocabulary.
+        scripted: Whether to take only those that a scripted recording can have.
+
+    Raises:
+        InputError: A name is unknown, or lacks what it needs.
     """
     wanted = named_baselines(named, drafts=draft is not None, scripted=scripted)
     made = [
@@ -73,7 +90,16 @@ def make_baselines(
 
 
 def named_baselines(named: str, *, drafts: bool, scripted: bool) -> dict[str, int | None]:
-    """The baselines of a list by name, ``generate`` first, each with its number. drafts: whether there is a draft model. Raises InputError."""
+    """Return the baselines of a list by name, each with its number, ``generate`` first.
+
+    Args:
+        named: The list.
+        drafts: Whether there is a draft model.
+        scripted: Whether to take only those that a scripted recording can have.
+
+    Raises:
+        InputError: A name is unknown, or lacks what it needs.
+    """
     wanted: dict[str, int | None] = {"generate": None}
     for part in NAMES if named == "all" else named.split(","):
         name, _, number = part.strip().partition(":")
@@ -91,7 +117,8 @@ def named_baselines(named: str, *, drafts: bool, scripted: bool) -> dict[str, in
     if scripted and (odd := [name for name in wanted if name not in SCRIPTED]):
         if named != "all":
             raise InputError(
-                f"a scripted recording has no text of its own to draft from: wanted --baselines {','.join(SCRIPTED)}, got {', '.join(odd)}"
+                "a scripted recording has no text of its own to draft from: wanted --baselines "
+                f"{','.join(SCRIPTED)}, got {', '.join(odd)}"
             )
         wanted = {name: None for name in wanted if name in SCRIPTED}
     return wanted
@@ -105,6 +132,7 @@ def _make(
     draft: DraftModel | None,
     tokenizer: Any,
 ) -> GenerateBaseline:
+    """Return the baseline of this name."""
     model, eos = decoder.parts.model, decoder.eos
     kind = name.partition(":")[0]
     if kind == "static":
@@ -126,12 +154,21 @@ def _make(
 
 
 def early_exit_baseline(decoder: AdaDecoder, depth: int | None = None) -> GenerateBaseline:
-    """Generate with drafts from the model's own LM head at a depth, a quarter of the layers by default. Raises InputError."""
+    """Return ``generate`` with drafts from the model's own LM head at a depth.
+
+    Args:
+        decoder: Holds the model.
+        depth: The depth, in layers; a quarter of them by default.
+
+    Raises:
+        InputError: The model has no such depth.
+    """
     n_layers = decoder.parts.n_layers
     depth = max(1, n_layers // 4) if depth is None else depth
     if depth >= n_layers:
         raise InputError(
-            f"wanted the baseline early-exit at a depth 1..{n_layers - 1} of this model, got {depth}"
+            f"wanted the baseline early-exit at a depth 1..{n_layers - 1} of this model, got "
+            f"{depth}"
         )
     settings = {"assistant_early_exit": depth}
     needs = "a model that walks layers[:num_hidden_layers], without layer_types"
@@ -146,8 +183,19 @@ def early_exit_baseline(decoder: AdaDecoder, depth: int | None = None) -> Genera
     )
 
 
-def draft_model_baseline(decoder: AdaDecoder, draft: DraftModel | None, tokenizer: Any) -> GenerateBaseline:
-    """Generate with drafts from a second model; with both tokenizers where they differ. Raises InputError where generate does not go with it."""
+def draft_model_baseline(
+    decoder: AdaDecoder, draft: DraftModel | None, tokenizer: Any
+) -> GenerateBaseline:
+    """Return ``generate`` with drafts from a second model, with both tokenizers where they differ.
+
+    Args:
+        decoder: Holds the model.
+        draft: The draft model; None makes a baseline that says what it lacks.
+        tokenizer: The model's own tokenizer.
+
+    Raises:
+        InputError: ``generate`` does not go with this draft model.
+    """
     needs = "a smaller model of the same text (--draft-model)"
     if draft is None:
         return GenerateBaseline(
@@ -165,7 +213,8 @@ def draft_model_baseline(decoder: AdaDecoder, draft: DraftModel | None, tokenize
     if other != (own != drafts):  # generate translates between tokenizers, by sizes
         tokens = "other tokens" if other else "the same tokens"
         raise InputError(
-            f"the draft model has a vocabulary of {drafts}, the model {own}, of {tokens}: take one of the same family"
+            f"the draft model has a vocabulary of {drafts}, the model {own}, of {tokens}: take one "
+            "of the same family"
         )
     if other:
         options |= {"tokenizer": tokenizer, "assistant_tokenizer": draft.tokenizer}
@@ -182,6 +231,6 @@ def draft_model_baseline(decoder: AdaDecoder, draft: DraftModel | None, tokenize
 def load_draft(
     name: str, dtype: str, device: str, *, trust_remote_code: bool = False
 ) -> DraftModel:
-    """The draft model of a folder or hub name. Raises InputError."""
+    """Load the draft model of a folder or hub name. Raises InputError where there is none."""
     model, tokenizer = load_model(name, dtype, device, trust_remote_code=trust_remote_code)
     return DraftModel(name=name, model=model, tokenizer=tokenizer)

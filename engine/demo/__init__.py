@@ -1,59 +1,27 @@
-"""The bundled demo model: small, but a real language model with real exit heads and real prompts (see model/README.md)."""
+"""The bundled demo model: small, but a real language model with real exit heads and prompts.
+
+Its card is ``model/README.md`` in this folder. `Demo` and `load_demo` load torch when they
+are first used; the paths do not.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import importlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+if TYPE_CHECKING:
+    from adadecode.engine.demo.demo_model import Demo, load_demo
 
-from adadecode.engine.heads.exit_heads import ExitHeads
-from adadecode.engine.loading.model_loader import DTYPES
-from adadecode.engine.loading.prompts import Prompt, read_prompts
-from adadecode.profiles.errors import InputError
+__all__ = ["MODEL", "PROMPTS", "Demo", "load_demo"]
 
 MODEL = Path(__file__).parent / "model"
+"""The folder of the model, its tokenizer, and its heads."""
 PROMPTS = MODEL / "prompts.jsonl"
+"""Held-out prompts of four domains."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Demo:
-    """The demo model. examples: held-out prompts of four domains, each with the length up to which its text does not loop."""
-
-    model: PreTrainedModel
-    tokenizer: Any
-    heads: ExitHeads
-    examples: list[Prompt]
-
-    @property
-    def prompts(self) -> dict[str, list[str]]:
-        """The texts of the examples by domain: arithmetic, code, prose, unpredictable."""
-        return {
-            domain: [p.text for p in self.of(domain)]
-            for domain in dict.fromkeys(p.domain for p in self.examples)
-        }
-
-    def of(self, domain: str) -> list[Prompt]:
-        """The examples of one domain."""
-        return [prompt for prompt in self.examples if prompt.domain == domain]
-
-
-def load_demo(dtype: str | torch.dtype = torch.float32, device: str = "cpu") -> Demo:
-    """Load the demo model, with heads at every depth. Raises InputError where the dtype is unknown."""
-    wanted = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if wanted not in DTYPES.values():
-        raise InputError(f"unknown dtype {dtype!r}: known are {', '.join(DTYPES)}")
-    model = (
-        AutoModelForCausalLM.from_pretrained(MODEL, dtype=wanted, local_files_only=True)
-        .to(device)
-        .eval()
-    )
-    tokenizer = AutoTokenizer.from_pretrained(MODEL, local_files_only=True)
-    return Demo(
-        model=model,
-        tokenizer=tokenizer,
-        heads=ExitHeads.load(MODEL, model),
-        examples=read_prompts(PROMPTS),
-    )
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'adadecode.engine.demo' has no attribute {name!r}")
+    return getattr(importlib.import_module("adadecode.engine.demo.demo_model"), name)

@@ -1,4 +1,4 @@
-"""Is one run the other, bit for bit? Fingerprints of what the last layer says after every token, and of every layer's keys and values."""
+"""Whether one run is another, bit for bit, by digests of logits, keys and values."""
 
 from __future__ import annotations
 
@@ -17,14 +17,23 @@ from adadecode.sim.core.scheduler import Verdict, Verify
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """One text. tokens: the new ones. logits: digests of what each but the first was chosen from. states: digests of keys and values, all layers, by position."""
+    """One text.
+
+    Attributes:
+        tokens: The new tokens.
+        logits: Digests of the logits that each token but the first was chosen from.
+        states: Digests of keys and values of all layers, by position.
+    """
 
     tokens: tuple[int, ...]
     logits: tuple[str, ...]
     states: tuple[str, ...]
 
     def differing(self, other: Fingerprint) -> int:
-        """How many places of the two differ in a token, in the logits, or in a position's keys and values; a place that one of them lacks differs."""
+        """Return how many places differ in a token, in the logits, or in keys and values.
+
+        A place that one of the two texts lacks differs.
+        """
         pairs = (
             (self.tokens, other.tokens),
             (self.logits, other.logits),
@@ -36,7 +45,7 @@ class Fingerprint:
 
 
 class _Listening(Greedy):
-    """Greedy, and keeps a digest of the logits after each committed position."""
+    """Greedy, with a digest of the logits after each committed position."""
 
     packed = False
 
@@ -44,7 +53,7 @@ class _Listening(Greedy):
         self.heard: dict[int, str] = {}
 
     def verdict(self, logits: torch.Tensor, work: Verify) -> Verdict:
-        """Greedy's."""
+        """Verify greedily, and keep digests of the logits."""
         verdict = super().verdict(logits, work)
         for row in range(verdict.accepted + 1):
             self.heard[work.start + row] = _digest([logits[row]])
@@ -54,7 +63,14 @@ class _Listening(Greedy):
 def fingerprint(
     decoder: AdaDecoder, prompt: Sequence[int], design: Design, max_new_tokens: int
 ) -> Fingerprint:
-    """Decode greedily after ``prompt`` (token ids). The prompt's own positions are in ``states`` too. Raises as AdaDecoder.start does."""
+    """Decode greedily and return the text's fingerprint. It raises what `AdaDecoder.start` raises.
+
+    Args:
+        decoder: Decodes.
+        prompt: Token ids. The prompt's own positions are in ``states`` too.
+        design: How to decode.
+        max_new_tokens: The most tokens to add.
+    """
     decoding = decoder.start(torch.tensor([list(prompt)]), design, max_new_tokens=max_new_tokens)
     decoding.selector = heard = _Listening()
     with decoder.parts.session():
@@ -69,7 +85,7 @@ def fingerprint(
 
 
 def _states(kv: KeyValues, n: int) -> tuple[str, ...]:
-    """Digests of the first n positions' keys and values in all layers."""
+    """Return digests of the first n positions' keys and values in all layers."""
     whole = [tensor[0, :, :n].cpu() for tensor in (*kv.keys, *kv.values) if tensor is not None]
     return tuple(_digest([tensor[:, position] for tensor in whole]) for position in range(n))
 

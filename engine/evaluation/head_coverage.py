@@ -1,4 +1,4 @@
-"""What a form of the heads loses: outputs that its shortlist does not hold, and how often each head says what the last layer says, full and in this form."""
+"""What a form of the heads loses, and how often each head says what the last layer says."""
 
 from __future__ import annotations
 
@@ -19,9 +19,16 @@ _ROWS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class HeadCoverage:
-    """outputs: how many, each text's first left out, which no head is asked for. outside: share of them outside the shortlist.
+    """What a form of the heads loses.
 
-    depths: of the heads. full, formed: share of the outputs that the head's top token is, by depth. same: share where both say the same.
+    Attributes:
+        outputs: How many outputs were looked at; each text's first is left out, which no head
+            drafts.
+        outside: Share of them outside the shortlist.
+        depths: Depths of the heads.
+        full: By head, the share of outputs that are the full head's top token.
+        formed: By head, the same of the head in its form.
+        same: By head, the share of outputs where both have the same top token.
     """
 
     outputs: int
@@ -32,7 +39,7 @@ class HeadCoverage:
     same: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return a JSON-serialisable dict."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
@@ -42,7 +49,17 @@ class HeadCoverage:
 def measure_coverage(
     parts: SegmentedModel, model: PreTrainedModel, heads: ExitHeads, texts: Sequence[Continuation]
 ) -> HeadCoverage | None:
-    """Of ``heads`` on these texts, each in one teacher-forced pass; None where no text has a second output."""
+    """Measure what the form of ``heads`` loses on some texts, each in one teacher-forced pass.
+
+    Args:
+        parts: The model, taken apart.
+        model: The model.
+        heads: The heads in their form.
+        texts: Prompts and outputs.
+
+    Returns:
+        The coverage, or None where no text has a second output.
+    """
     full = heads.shaped(model)
     texts = [text for text in texts if len(text.output) > 1]
     outputs = sum(len(text.output) - 1 for text in texts)
@@ -54,11 +71,11 @@ def measure_coverage(
     outside = 0
     counts = torch.zeros((3, len(heads.depths)), dtype=torch.long)
     for text in texts:
-        said = torch.tensor(text.output[1:])
-        outside += 0 if held is None else int((~torch.isin(said, held)).sum())
+        output = torch.tensor(text.output[1:])
+        outside += 0 if held is None else int((~torch.isin(output, held)).sum())
         states = states_of(parts, text, heads.depths)[1:]
-        for start in range(0, len(said), _ROWS):
-            part = said[start : start + _ROWS]
+        for start in range(0, len(output), _ROWS):
+            part = output[start : start + _ROWS]
             for place, depth in enumerate(heads.depths):
                 normed = states[None, start : start + _ROWS, place].to(parts.device)
                 with torch.inference_mode():

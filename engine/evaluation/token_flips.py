@@ -1,7 +1,8 @@
 """How often another batch changes what the last layer says: the flip report.
 
-A decoded text is put through the model again, teacher-forced in vanilla's own shapes (the prompt in one pass, then one token at a time). Each of its
-tokens must be what the model says there, or lie a small *gap* below it: log-probability of the model's token less that of the text's, in nats.
+A decoded text is put through the model again, teacher-forced in vanilla's own shapes: the prompt in
+one pass, then one token at a time. Each of its tokens must be what the model says there, or lie a
+small *gap* below it: log-probability of the model's token less that of the text's, in nats.
 """
 
 from __future__ import annotations
@@ -20,21 +21,31 @@ from adadecode.profiles.errors import InputError
 from adadecode.sim.core.design import Design, Policy
 
 TOLERANCES = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 0.03, torch.bfloat16: 0.25}
-"""Nats by dtype: a flip within them is a near-tie. 32 units of the 16-bit formats at 1; logits are FP32 at most, so FP64 passes
-show FP32's rounding."""
+"""Nats by dtype: a flip within them is a near-tie.
+
+They are 32 units of the 16-bit formats at 1. Logits are FP32 at most, so FP64 passes show FP32's
+rounding.
+"""
 EDGES = (0.0, 1e-6, 1e-4, 1e-2, 0.05, 0.1, 0.25, 1.0)
-"""Nats that part the classes of margins; the first holds the ties."""
+"""Nats that part the classes of margins; the first class holds the ties."""
 
 MOST_ROWS = 64
-"""Of a batch: far more than a round has drafts."""
+"""Rows of a batch at most: far more than a round has drafts."""
 
 Progress = Callable[[str, int, int], None]
-"""Told what is done: of which design, how many prompts, of how many."""
+"""Called with a design, how many of its prompts are done, and how many there are."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ForcedText:
-    """One text against the model. own (n,): the model's token at each place. margin (n,): by how many nats it leads its second. gap (n,): see above."""
+    """A text, teacher-forced, against what the model says at each of its n places.
+
+    Attributes:
+        own: The model's token, shape ``(n,)``.
+        margin: By how many nats it leads its second, shape ``(n,)``.
+        gap: By how many nats it leads the text's token, shape ``(n,)``.
+        tokens: The text's tokens, shape ``(n,)``.
+    """
 
     own: npt.NDArray[np.int64]
     margin: npt.NDArray[np.float64]
@@ -43,12 +54,12 @@ class ForcedText:
 
     @property
     def flipped(self) -> npt.NDArray[np.bool_]:
-        """Where the text has another token than the model (n,)."""
+        """Where the text has another token than the model, shape ``(n,)``."""
         return self.own != self.tokens
 
     @classmethod
     def join(cls, texts: Sequence[ForcedText]) -> ForcedText:
-        """Several texts as one."""
+        """Return several texts as one."""
         return cls(
             **{
                 name: np.concatenate([getattr(text, name) for text in texts])
@@ -60,7 +71,14 @@ class ForcedText:
 def force_text(
     parts: SegmentedModel, prompt: Sequence[int], tokens: Sequence[int], rows: int = 1
 ) -> ForcedText:
-    """Teacher-force ``tokens`` after ``prompt``, ``rows`` of them a pass; with 1, the shapes are vanilla's."""
+    """Teacher-force a text after a prompt.
+
+    Args:
+        parts: The model.
+        prompt: Token ids.
+        tokens: The text's token ids.
+        rows: Tokens a pass; with 1, the shapes are vanilla's.
+    """
     text = [*prompt, *tokens[:-1]]
     found = []
     with torch.inference_mode():
@@ -74,14 +92,14 @@ def force_text(
             first = max(start, len(prompt) - 1)
             logits = parts.logits(hidden[:, first - start :], first)[0]
             found.append(
-                _judge_rows(logits, tokens[first - len(prompt) + 1 : stop - len(prompt) + 1])
+                _compare_rows(logits, tokens[first - len(prompt) + 1 : stop - len(prompt) + 1])
             )
             start = stop
     return ForcedText.join(found)
 
 
-def _judge_rows(logits: torch.Tensor, tokens: Sequence[int]) -> ForcedText:
-    """Logits (n, V), and the text's n tokens there."""
+def _compare_rows(logits: torch.Tensor, tokens: Sequence[int]) -> ForcedText:
+    """Compare logits ``(n, V)`` with the text's n tokens there."""
     logs = logits.double().log_softmax(-1)
     own, first_two = (
         logits.argmax(-1),
@@ -97,7 +115,7 @@ def _judge_rows(logits: torch.Tensor, tokens: Sequence[int]) -> ForcedText:
 
 
 def check_batches(batches: Sequence[int]) -> None:
-    """Raises InputError for batches that no round of drafts has."""
+    """Raise InputError for batches that no round of drafts has."""
     if odd := [rows for rows in batches if not 1 <= rows <= MOST_ROWS]:
         raise InputError(f"wanted batches of at least 1 row and at most {MOST_ROWS}, got {odd[0]}")
 
@@ -110,11 +128,26 @@ def flip_report(
     batches: Sequence[int] = (),
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Decode every prompt (token ids) with every design, and hold each text against the model.
+    """Decode every prompt with every design, and compare each text with the model.
 
-    designs: a row each: texts and tokens; equal_texts, those that are vanilla's; first_divergence, the earliest place where one is not; flips,
-    tokens that are not the model's own; beyond, flips with a gap above the dtype's tolerance; gaps, their quantiles; by_margin, places and flips by how
-    many nats the model's token leads its second. batches: vanilla's texts, teacher-forced in passes of so many rows, a row each likewise. Raises InputError.
+    Args:
+        decoder: Decodes.
+        prompts: Token ids of each prompt.
+        designs: The designs.
+        max_new_tokens: The most tokens to add.
+        batches: Also teacher-force vanilla's texts in passes of so many rows.
+        progress: Called after each text.
+
+    Returns:
+        The document printed by ``--json``. ``designs`` has a row each: texts and tokens;
+        ``equal_texts``, those that are vanilla's; ``first_divergence``, the earliest place where
+        one is not; ``flips``, tokens that are not the model's own; ``beyond``, flips with a gap
+        above the dtype's tolerance; ``gaps``, their quantiles; ``by_margin``, places and flips by
+        how many nats the model's token leads its second. ``batches`` has the same for each number
+        of rows.
+
+    Raises:
+        InputError: There is no prompt, or a batch is too large.
     """
     if not prompts:
         raise InputError("wanted at least one prompt, got none")
@@ -129,17 +162,18 @@ def flip_report(
             progress("vanilla", at, len(prompts))
     rows = [_row("vanilla", vanilla, vanilla, alone, parts.dtype)]
     for design in designs:
-        texts, judged = [], []
+        texts, forced_texts = [], []
         for at, (prompt, own, known) in enumerate(zip(prompts, vanilla, alone, strict=True), 1):
             texts.append(_text(decoder, prompt, design, max_new_tokens))
-            judged.append(known if texts[-1] == own else force_text(parts, prompt, texts[-1]))
+            forced_texts.append(known if texts[-1] == own else force_text(parts, prompt, texts[-1]))
             if progress is not None:
                 progress(design.label, at, len(prompts))
-        rows.append(_row(design.label, texts, vanilla, judged, parts.dtype))
+        rows.append(_row(design.label, texts, vanilla, forced_texts, parts.dtype))
     forced = []
     for size in batches:
         again = [
-            force_text(parts, prompt, own, size) for prompt, own in zip(prompts, vanilla, strict=True)
+            force_text(parts, prompt, own, size)
+            for prompt, own in zip(prompts, vanilla, strict=True)
         ]
         forced.append({"rows": size, **_counts(_as_batched(again, alone), parts.dtype)})
     return {
@@ -156,6 +190,7 @@ def flip_report(
 def _text(
     decoder: AdaDecoder, prompt: Sequence[int], design: Design, max_new_tokens: int
 ) -> list[int]:
+    """Return the text that a design decodes."""
     decoding = decoder.start(torch.tensor([list(prompt)]), design, max_new_tokens=max_new_tokens)
     with decoder.parts.session():
         for _ in decoding.steps():
@@ -164,7 +199,10 @@ def _text(
 
 
 def _as_batched(again: Sequence[ForcedText], alone: Sequence[ForcedText]) -> list[ForcedText]:
-    """What the model says alone, held against what it says in batches. The gap of a flip is the batch's own view of how near the two were."""
+    """Return what the model says in batches, against what it says alone.
+
+    The gap of a flip is the batch's own view of how near the two tokens were.
+    """
     return [
         ForcedText(own=a.own, margin=a.margin, gap=b.gap, tokens=b.own)
         for a, b in zip(alone, again, strict=True)
@@ -175,7 +213,7 @@ def _row(
     name: str,
     texts: Sequence[list[int]],
     vanilla: Sequence[list[int]],
-    judged: Sequence[ForcedText],
+    forced_texts: Sequence[ForcedText],
     dtype: torch.dtype,
 ) -> dict[str, Any]:
     places = [
@@ -189,20 +227,20 @@ def _row(
         "texts": len(texts),
         "equal_texts": len(texts) - len(places),
         "first_divergence": None if first is None else {"prompt": first[1], "output": first[0]},
-        **_counts(judged, dtype),
+        **_counts(forced_texts, dtype),
     }
 
 
 def _divergence(text: list[int], own: list[int]) -> int:
-    """The first output where two texts differ."""
+    """Return the first output where two texts differ."""
     return next(
         (at for at, (a, b) in enumerate(zip(text, own, strict=False)) if a != b),
         min(len(text), len(own)),
     )
 
 
-def _counts(judged: Sequence[ForcedText], dtype: torch.dtype) -> dict[str, Any]:
-    whole = ForcedText.join(judged)
+def _counts(forced_texts: Sequence[ForcedText], dtype: torch.dtype) -> dict[str, Any]:
+    whole = ForcedText.join(forced_texts)
     flipped = whole.flipped
     gaps = whole.gap[flipped]
     classes = np.digitize(whole.margin, EDGES[1:])

@@ -1,7 +1,8 @@
-"""Matrices in int8, one scale a row, times hidden states, by the products that plain PyTorch has on a device.
+"""Matrices in int8 with one scale a row, multiplied by what plain PyTorch has on a device.
 
-Half the bytes of 16-bit weights. Each product is tried on a few rows before it is trusted: PyTorch's on CPUs is wrong for widths that are no multiple of
-16 (2.13, AVX2), so everything is padded, and one that would still be wrong is not used.
+They take half the bytes of 16-bit weights. Each product is tried on a few rows before it is
+trusted. PyTorch's on CPUs is wrong for widths that are no multiple of 16 (2.13, AVX2), so
+everything is padded, and a product that would still be wrong is not used.
 """
 
 from __future__ import annotations
@@ -22,7 +23,15 @@ _OFF = 0.05  # of the largest result: more than rounding, far less than a wrong 
 
 
 def quantised(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Codes (n', d') in int8 and scales (n',) in FP32 of weight (n, d), padded with zeros; weight is about codes * scales, within half a scale."""
+    """Quantise a matrix.
+
+    Args:
+        weight: Shape ``(n, d)``.
+
+    Returns:
+        Codes in int8, shape ``(n', d')``, padded with zeros, and scales in FP32, shape ``(n',)``.
+        The weight is codes times scales, within half a scale.
+    """
     rows, width = weight.shape
     codes = torch.zeros((_padded(rows), _padded(width)), dtype=torch.int8, device=weight.device)
     scales = torch.ones(len(codes), dtype=torch.float32, device=weight.device)
@@ -35,13 +44,19 @@ def quantised(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def weight_only(states: torch.Tensor, codes: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-    """(b, n) from states (b, d): codes widened on the way. On a CPU in BF16, the only format in which that is fast."""
+    """Multiply states ``(b, d)`` by codes that are widened on the way; returns ``(b, n)``.
+
+    On a CPU the states are taken in BF16, the only format in which that is fast.
+    """
     given = states.to(torch.bfloat16) if states.device.type == "cpu" else states
     return torch._weight_int8pack_mm(given, codes, scales.to(given.dtype)).float()
 
 
 def dynamic(states: torch.Tensor, codes: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-    """(b, n) from states (b, d): these are quantised too, each with a scale of its own, and integers are multiplied."""
+    """Multiply states ``(b, d)`` that are quantised too; returns ``(b, n)``.
+
+    Each row of states has a scale of its own, and integers are multiplied.
+    """
     wide = states.float()
     scale = (wide.abs().amax(1, keepdim=True) / LARGEST).clamp(min=torch.finfo(torch.float32).tiny)
     given = F.pad(
@@ -51,17 +66,28 @@ def dynamic(states: torch.Tensor, codes: torch.Tensor, scales: torch.Tensor) -> 
 
 
 Product = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Takes states, codes and scales, and returns the product in FP32."""
 
 PRODUCTS: dict[str, dict[str, Product]] = {
     "cpu": {"weight-only": weight_only},
     "cuda": {"dynamic": dynamic, "weight-only": weight_only},
 }
-"""By device, the first that works is taken. On a GPU the integer product runs on tensor cores; the other one reads a row a thread in PyTorch 2.9
-and later, which no figure was seen of."""
+"""By device, the products in the order in which they are tried; the first that works is taken.
+
+On a GPU the integer product runs on tensor cores. The other one reads a row a thread in PyTorch 2.9
+and later; no measurement of it is known to us.
+"""
 
 
 class Int8Matrix:
-    """A matrix (n, d) in int8. product: the name of what multiplies it. Raises LookupError where the device has nothing that does."""
+    """A matrix ``(n, d)`` in int8.
+
+    Attributes:
+        product: The name of what multiplies it.
+
+    Raises:
+        LookupError: No product of the device works.
+    """
 
     def __init__(self, weight: torch.Tensor) -> None:
         self.rows, self.width = weight.shape
@@ -69,7 +95,7 @@ class Int8Matrix:
         self.product, self._multiply = _working(self._codes[:_TRIED], self._scales[:_TRIED])
 
     def __call__(self, states: torch.Tensor) -> torch.Tensor:
-        """(..., n) in FP32 from states (..., d)."""
+        """Return the product ``(..., n)`` in FP32 with states ``(..., d)``."""
         flat = states.reshape(-1, self.width)
         if self._codes.shape[1] != self.width:
             flat = F.pad(flat, (0, self._codes.shape[1] - self.width))
@@ -79,7 +105,7 @@ class Int8Matrix:
 
     @property
     def dense(self) -> torch.Tensor:
-        """The matrix (n, d) that the codes stand for, in FP32."""
+        """The matrix ``(n, d)`` that the codes stand for, in FP32."""
         return (self._codes.float() * self._scales[:, None])[: self.rows, : self.width]
 
 
@@ -88,7 +114,7 @@ def _padded(size: int) -> int:
 
 
 def _working(codes: torch.Tensor, scales: torch.Tensor) -> tuple[str, Product]:
-    """The first product of this device that multiplies these codes as it should."""
+    """Return the first product of this device that multiplies these codes as it should, by name."""
     device, width = codes.device, codes.shape[1]
     states = torch.randn((3, width), generator=torch.Generator().manual_seed(0)).to(device)
     wanted = states @ (codes.float() * scales[:, None]).T

@@ -1,4 +1,4 @@
-"""What heads of another form than the paper's put in the LM head's place: some of its rows, in its own format or in int8."""
+"""Rows of an LM head, in its own format or in int8, for heads of another form than the paper's."""
 
 from __future__ import annotations
 
@@ -15,9 +15,16 @@ from adadecode.profiles.errors import HeadsError
 
 
 class HeadRows:
-    """Rows of an LM head, gathered once. Raises HeadsError where it is no plain matrix, LookupError where int8 has no product on its device.
+    """Rows of an LM head, gathered once.
 
-    head: the LM head. tokens: rising ids, None for all. int8: whether rows are quantised.
+    Args:
+        head: The LM head.
+        tokens: Rising ids of the rows; None for all of them.
+        int8: Whether the rows are quantised.
+
+    Raises:
+        HeadsError: The LM head is no plain matrix.
+        LookupError: No int8 product of the device works.
     """
 
     def __init__(self, head: nn.Module, tokens: Sequence[int] | None, *, int8: bool) -> None:
@@ -34,29 +41,36 @@ class HeadRows:
     def logits(
         self, given: torch.Tensor, finish: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
-        """Logits (..., V) in FP32 of what the LM head is given (..., d); minus infinity outside the shortlist. finish: what the model does to each logit."""
+        """Return logits ``(..., V)`` in FP32; minus infinity outside the shortlist.
+
+        Args:
+            given: What the LM head is given, shape ``(..., d)``.
+            finish: What the model does to each logit.
+        """
         if isinstance(self.matrix, Int8Matrix):
             raw = self.matrix(given)
             raw = raw if self.bias is None else raw + self.bias.float()
         else:
             raw = F.linear(given, self.matrix, self.bias)
-        said = finish(raw).float()
+        logits = finish(raw).float()
         if self.tokens is None:
-            return said
-        return said.new_full((*said.shape[:-1], self.vocabulary), -math.inf).index_copy_(
-            -1, self.tokens, said
+            return logits
+        return logits.new_full((*logits.shape[:-1], self.vocabulary), -math.inf).index_copy_(
+            -1, self.tokens, logits
         )
 
 
 def _plain(head: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Weight (V, d) and bias (V,) of a linear LM head. Raises HeadsError."""
-    weight, bias = whole(head.weight.detach()), getattr(head, "bias", None)  # type: ignore[operator]
+    """Return weight ``(V, d)`` and bias ``(V,)`` of a linear LM head; HeadsError for others."""
+    weight = whole(head.weight.detach())  # type: ignore[operator]
+    bias = getattr(head, "bias", None)
     bias = None if bias is None else whole(bias.detach())
     probe = torch.linspace(-1, 1, weight.shape[1]).to(weight)[None]
     with torch.inference_mode():
         own, ours = head(probe).float(), F.linear(probe, weight, bias).float()
     if not torch.allclose(ours, own, rtol=1e-2, atol=1e-2 * float(own.abs().max())):
         raise HeadsError(
-            f"the LM head of this model is a {type(head).__name__}, no plain matrix: rows of it cannot be taken; leave shortlist and head dtype out"
+            f"the LM head of this model is a {type(head).__name__}, no plain matrix: rows of it "
+            "cannot be taken; leave shortlist and head dtype out"
         )
     return weight, bias

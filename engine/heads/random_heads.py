@@ -12,7 +12,16 @@ from adadecode.engine.heads.exit_heads import ExitHeads
 
 
 def random_heads(model: PreTrainedModel, depths: Sequence[int], seed: int = 0) -> ExitHeads:
-    """Heads with random matrices T at these depths: each costs what a trained one does, and says nothing. Raises HeadsError."""
+    """Return heads with random matrices T, each as costly as a trained one and always unsure.
+
+    Args:
+        model: The model.
+        depths: Depths of the heads, in layers.
+        seed: Seed of the matrices.
+
+    Raises:
+        HeadsError: A depth is none of this model.
+    """
     weight = model.get_output_embeddings().weight
     width = weight.shape[1]
     generator = torch.Generator(weight.device).manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Which tokens are frequent: counted in the outputs of a profile, in a file of texts, or in a model's own continuations."""
+"""Frequent tokens: counted in a profile, in a file of texts, or in a model's own continuations."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from adadecode.profiles.trace import Trace
 
 
 def by_frequency(texts: Iterable[Iterable[int]], ends: Iterable[int]) -> tuple[int, ...]:
-    """Every token of these texts, the most frequent first, the lower id on a tie.
+    """Return every token of these texts, the most frequent first, the lower id on a tie.
 
-    ends: tokens that end a text, which come before all others: a head that cannot say that the text ends says something wrong there.
+    Args:
+        texts: Token ids.
+        ends: Tokens that end a text. They come before all others: a head that cannot say that the
+            text ends says something wrong there.
     """
     counts = Counter(token for text in texts for token in text)
     first = sorted(set(ends))
@@ -25,15 +28,23 @@ def by_frequency(texts: Iterable[Iterable[int]], ends: Iterable[int]) -> tuple[i
 
 
 def frequent_in(source: str, tokenizer: Any) -> tuple[int, ...]:
-    """Tokens by frequency in what ``source`` names: a profile's directory (its outputs), or a file of texts as `adadecode.engine.loading.prompts` reads them.
+    """Return tokens by frequency in a profile's outputs or in a file of texts.
 
-    Raises ProfileError, PromptError, and HeadsError for a profile without text.
+    Args:
+        source: The directory of a profile, or a file that `adadecode.engine.loading.prompts` reads.
+        tokenizer: Encodes the texts of a file.
+
+    Raises:
+        ProfileError: The profile cannot be read.
+        PromptError: The file cannot be read.
+        HeadsError: The profile holds no text.
     """
     if Path(source).is_dir():
         profile = read_profile(source)
         if profile.prompts.empty:
             raise HeadsError(
-                f"{source} holds no text to count tokens in: name a profile that adadecode-profile recorded, or a file of texts"
+                f"{source} holds no text to count tokens in: name a profile that adadecode-profile "
+                "recorded, or a file of texts"
             )
         trace = Trace.from_profile(profile)
         return by_frequency(

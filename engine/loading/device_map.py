@@ -1,4 +1,7 @@
-"""Where the parts of a model go: onto one device, over several by accelerate's device map, or sharded over processes by its own tp_plan."""
+"""Where the parts of a model go: one device, several devices, or processes that share it.
+
+Several devices are filled by accelerate's device map; processes shard the model by its own tp_plan.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,20 @@ MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 """Device maps that accelerate works out."""
 
 
-def loading_options(device: torch.device, device_map: str | None, *, packed: bool) -> dict[str, Any]:
-    """What ``from_pretrained`` is told, nothing where the model is moved afterwards. packed: whether weights are packed, which happens where they are to stay.
+def loading_options(
+    device: torch.device, device_map: str | None, *, packed: bool
+) -> dict[str, Any]:
+    """Return the options of ``from_pretrained`` that say where the parts go.
 
-    Raises InputError.
+    There are none where the model is moved after it is loaded.
+
+    Args:
+        device: The device of a model that is on one.
+        device_map: A device map as `read_map` takes it; None for one device.
+        packed: Whether weights are packed, which happens where they are to stay.
+
+    Raises:
+        InputError: The device map cannot be read.
     """
     if processes() > 1:
         from transformers.distributed import DistributedConfig
@@ -32,10 +45,18 @@ def loading_options(device: torch.device, device_map: str | None, *, packed: boo
 
 
 def read_map(named: str) -> str | dict[str, Any]:
-    """A device map as a user names it: one of MAPS, or a JSON file of modules and their devices. Raises InputError."""
+    """Return a device map by its name.
+
+    Args:
+        named: One of `MAPS`, or a JSON file of modules and their devices.
+
+    Raises:
+        InputError: It is neither, or accelerate is not installed.
+    """
     if find_spec("accelerate") is None:
         raise InputError(
-            "a model is spread over devices by accelerate, which is not installed: pip install accelerate, or leave --device-map out"
+            "a model is spread over devices by accelerate, which is not installed: pip install "
+            "accelerate, or leave --device-map out"
         )
     if named in MAPS:
         return named
@@ -43,7 +64,8 @@ def read_map(named: str) -> str | dict[str, Any]:
         found = json.loads(Path(named).read_text())
     except (OSError, ValueError) as error:
         raise InputError(
-            f"wanted --device-map as one of {', '.join(MAPS)}, or a JSON file of modules and devices, got {named!r}"
+            f"wanted --device-map as one of {', '.join(MAPS)}, or a JSON file of modules and "
+            f"devices, got {named!r}"
         ) from error
     if not (
         isinstance(found, dict)
@@ -51,26 +73,36 @@ def read_map(named: str) -> str | dict[str, Any]:
         and all(isinstance(where, str | int) for where in found.values())
     ):
         raise InputError(
-            f'wanted {{"module": device, ...}} in {named}, like {{"model.layers.0": 0, "lm_head": "cpu"}}'
+            f'wanted {{"module": device, ...}} in {named}, like {{"model.layers.0": 0, "lm_head": '
+            f'"cpu"}}'
         )
     return found
 
 
 def check_device_map(model: PreTrainedModel, name: str) -> None:
-    """Refuse a model of which accelerate left something outside the devices that compute, or that processes do not share. Raises InputError."""
+    """Raise InputError where a model is not whole on devices that compute, or not shared.
+
+    Accelerate leaves what does not fit on the CPU or the disk, and a model without a tp_plan is not
+    shared by processes.
+    """
     places = {str(place) for place in (getattr(model, "hf_device_map", None) or {}).values()}
     if "disk" in places or ("cpu" in places and len(places) > 1):
         raise InputError(
-            f"the GPUs do not hold {name} whole, and what is offloaded is no part of a recording: add GPUs, a 16-bit --dtype, or --weights int8"
+            f"the GPUs do not hold {name} whole, and what is offloaded is no part of a recording: "
+            "add GPUs, a 16-bit --dtype, or --weights int8"
         )
     if processes() > 1 and not any(is_sharded(weight) for weight in model.parameters()):
         raise InputError(
-            f"{name} has no tp_plan by which {processes()} processes could share it: run one process, with --device-map auto"
+            f"{name} has no tp_plan by which {processes()} processes could share it: run one "
+            "process, with --device-map auto"
         )
 
 
 def describe_devices(model: PreTrainedModel) -> dict[str, Any]:
-    """What a manifest says of a model that is not on one device: processes, and devices with how many modules are on each; nothing of others."""
+    """Return what a manifest says of a model that is not on one device; nothing of others.
+
+    It gives the processes, and the devices with how many modules are on each.
+    """
     places = [str(place) for place in (getattr(model, "hf_device_map", None) or {}).values()]
     found: dict[str, Any] = {}
     if processes() > 1:

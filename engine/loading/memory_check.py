@@ -1,4 +1,4 @@
-"""Whether a model fits into the memory that is free, decided before anything of it is made, and what would fit."""
+"""Whether a model fits into free memory, found out before anything of it is made."""
 
 from __future__ import annotations
 
@@ -29,23 +29,36 @@ def require_memory(
     where: str,
     ways: Callable[[], Sequence[str]],
 ) -> None:
-    """Refuse what takes more than is free, None where nothing tells. parts: bytes, by name. ways: settings that would fit, the best first.
+    """Refuse what takes more memory than is free.
 
-    Raises InputError with what it takes, what there is, and what would fit.
+    Args:
+        what: What takes it, for the message.
+        parts: Bytes by part.
+        free: Bytes that are free; None where nothing tells.
+        where: Where they are free, for the message.
+        ways: Returns settings that would fit, the best first.
+
+    Raises:
+        InputError: With what it takes, what there is, and what would fit.
     """
     total = sum(parts.values())
     if free is None or total <= free:
         return
-    told = ", ".join(f"{name} {value / GIB:.2f}" for name, value in parts.items() if value)
+    by_part = ", ".join(f"{name} {value / GIB:.2f}" for name, value in parts.items() if value)
     raise InputError(
-        f"{what} takes {total / GIB:.2f} GiB ({told}), {free / GIB:.2f} are free on {where}: "
+        f"{what} takes {total / GIB:.2f} GiB ({by_part}), {free / GIB:.2f} are free on {where}: "
         f"take {' or '.join(ways()) or 'a machine with more memory'}"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadsToLoad:
-    """Exit heads that are to be loaded. matrices: how many have a matrix of their own. form: that they will have."""
+    """Exit heads that are to be loaded.
+
+    Attributes:
+        matrices: How many have a matrix of their own.
+        form: The form that they will have.
+    """
 
     matrices: int = 0
     form: HeadForm = FULL
@@ -53,7 +66,14 @@ class HeadsToLoad:
     def nbytes(
         self, width: int, vocabulary: int, dtype: torch.dtype, device: torch.device
     ) -> float:
-        """On the device, of a model with hidden states and tokens so many. dtype: the model's."""
+        """Return the bytes that they take on the device.
+
+        Args:
+            width: The width of the model's hidden states.
+            vocabulary: How many tokens it has.
+            dtype: Its dtype.
+            device: The device.
+        """
         each = 1 if self.form.dtype else dtype.itemsize
         read = (
             4 if device.type == "cpu" and (self.form.dtype or dtype != torch.float32) else 0
@@ -63,16 +83,26 @@ class HeadsToLoad:
 
 
 NO_HEADS = HeadsToLoad()
-"""Of the identity, or none."""
+"""No heads, or heads that are the identity."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A model that is to be loaded, from its config alone.
+    """A model that is to be loaded, known from its config alone.
 
-    matrices, rest: numbers in its matrices, and in all else with embeddings and LM head. per_position: numbers of keys and values. wide: bytes of a number.
-    weights: what the matrices are packed as, None where they are not. positions: that must fit. device: where it is to run. spread: over
-    so many GPUs. width, vocabulary: of what the LM head takes and gives. exits: its heads, whole on each device.
+    Attributes:
+        name: Its name.
+        matrices: Numbers in its matrices.
+        rest: Numbers in all else, with embeddings and LM head.
+        per_position: Numbers of keys and values a position.
+        dtype: Its dtype.
+        weights: What the matrices are packed as; None where they are not.
+        positions: Positions that must fit.
+        device: Where it is to run.
+        spread: How many GPUs it is spread over.
+        width: The width of what the LM head takes.
+        vocabulary: The width of what it gives.
+        exits: Its heads, whole on each device.
     """
 
     name: str
@@ -102,11 +132,11 @@ class Checkpoint:
 
     @property
     def total(self) -> float:
-        """Bytes."""
+        """Bytes on the device."""
         return sum(self.parts.values())
 
     def ways(self, free: int) -> Iterator[str]:
-        """Settings with which it would fit into ``free`` bytes of its device."""
+        """Yield settings with which it would fit into ``free`` bytes of its device."""
         dtypes = [self.dtype, *([torch.bfloat16] if self.dtype.itemsize > 2 else [])]
         packings = [
             self.weights,
@@ -160,66 +190,78 @@ def check_checkpoint(
 ) -> None:
     """Refuse a model that would not fit, before anything of it is read but its config.
 
-    dtype: as ``from_pretrained`` takes it. weights: `adadecode.engine.loading.quantization.WEIGHTS`. positions: whose keys and values must fit. spread: over all GPUs by a device map; a
-    model that several processes share is spread over them in any case. exits: heads that it is to have.
-    A config that tells too little is let pass: loading says what is wrong. Raises InputError.
+    A config that says too little passes: loading will say what is wrong.
+
+    Args:
+        name: Name or folder of the model.
+        dtype: The dtype as ``from_pretrained`` takes it.
+        weights: What matrices are packed as, one of
+            `adadecode.engine.loading.quantization.WEIGHTS`.
+        device: Where it is to run.
+        positions: Positions whose keys and values must fit.
+        spread: Whether it is spread over all GPUs by a device map. A model that several processes
+            share is spread over them in any case.
+        exits: Heads that it is to have.
+        trust_remote_code: As of ``from_pretrained``.
+
+    Raises:
+        InputError: The model would not fit.
     """
-    gpus = torch.cuda.device_count() if device.type == "cuda" else 1
-    shares = gpus if spread else processes() if device.type == "cuda" else 1
+    spread_gpus = torch.cuda.device_count() if spread and device.type == "cuda" else 1
+    shares = spread_gpus if spread else processes() if device.type == "cuda" else 1
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
-        found = _measured(config, trust_remote_code=trust_remote_code)
-    except Exception:
+        sizes = _model_sizes(config, trust_remote_code=trust_remote_code)
+    except Exception:  # noqa: BLE001 -- whatever is wrong, loading will say it
         return
-    own = getattr(config.get_text_config(), "dtype", None) or getattr(config, "dtype", None)
     packed = weights or format_of(config)
     if packed is not None and packed not in WEIGHT_BYTES:
         return  # how many bytes these take, nobody here knows
-    asked = Checkpoint(
+    checkpoint = Checkpoint(
         name=str(name),
-        dtype=dtype
-        if isinstance(dtype, torch.dtype)
-        else own
-        if isinstance(own, torch.dtype)
-        else torch.float32,
+        dtype=_dtype_of(config, dtype),
         weights=packed,
         positions=positions,
         device=device,
         spread=shares,
         exits=exits,
-        **found,
+        **sizes,
     )
-    free = (
-        min(
-            (
-                there
-                for one in range(gpus)
-                if (there := free_bytes(torch.device("cuda", one))) is not None
-            ),
-            default=None,
-        )
-        if spread and gpus > 1
-        else free_bytes(device)
+    free = _least_free(spread_gpus) if spread_gpus > 1 else free_bytes(device)
+    what = (
+        f"{name} in {str(checkpoint.dtype).removeprefix('torch.')}"
+        f"{f' with {packed} weights' if packed else ''}"
     )
-    said = f"{name} in {str(asked.dtype).removeprefix('torch.')}{f' with {packed} weights' if packed else ''}"
     where = str(device) if shares == 1 else f"each of {shares} GPUs"
-    require_memory(said, asked.parts, free, where, lambda: list(asked.ways(free or 0)))
-    if (
-        device.type == "cuda" and shares == 1 and weights is None
-    ):  # weights come to the device through the host's memory, all of them
-        host = free_bytes(CPU)
-        passing = replace(asked, device=CPU, positions=0, exits=NO_HEADS)
+    require_memory(what, checkpoint.parts, free, where, lambda: list(checkpoint.ways(free or 0)))
+    if device.type == "cuda" and shares == 1 and weights is None:
+        # all weights come to the device through the host's memory
+        passing = replace(checkpoint, device=CPU, positions=0, exits=NO_HEADS)
         require_memory(
-            f"{said}, on its way to {device},",
+            f"{what}, on its way to {device},",
             passing.parts,
-            host,
+            free_bytes(CPU),
             "the host",
             lambda: ["--device-map auto, which loads onto the GPU"],
         )
 
 
-def _measured(config: Any, *, trust_remote_code: bool) -> dict[str, int]:
-    """What a config says of the numbers in its model (see `Checkpoint`), by building it without memory."""
+def _dtype_of(config: Any, wanted: torch.dtype | str) -> torch.dtype:
+    """Return the dtype that a model is loaded in: the wanted one, or for ``auto`` its own."""
+    if isinstance(wanted, torch.dtype):
+        return wanted
+    own = getattr(config.get_text_config(), "dtype", None) or getattr(config, "dtype", None)
+    return own if isinstance(own, torch.dtype) else torch.float32
+
+
+def _least_free(gpus: int) -> int | None:
+    """Return the free bytes of the GPU that has the fewest; None where nothing tells."""
+    free = [free_bytes(torch.device("cuda", index)) for index in range(gpus)]
+    return min((each for each in free if each is not None), default=None)
+
+
+def _model_sizes(config: Any, *, trust_remote_code: bool) -> dict[str, int]:
+    """Return the sizes in `Checkpoint` of a model, which is built without memory."""
     with torch.device("meta"), no_init_weights():
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
     apart = {

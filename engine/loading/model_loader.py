@@ -1,10 +1,11 @@
-"""A causal LM and its tokenizer from a name or a folder, with every failure said in one sentence."""
+"""A causal LM and its tokenizer from a name or a folder; every failure is one sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -45,12 +46,24 @@ def load_model(
     exits: HeadsToLoad = NO_HEADS,
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model, in evaluation mode and with the default (SDPA) attention, and its tokenizer.
+    """Load a model, in evaluation mode and with the default (SDPA) attention, and its tokenizer.
 
-    dtype: a name of DTYPES, or ``auto``: the checkpoint's own on a GPU, float32 on a CPU. device: auto, cpu, cuda or cuda:N. weights: int8 or int4, of the layers'
-    matrices, by `adadecode.engine.loading.quantization`. device_map: how it is spread over devices (`adadecode.engine.loading.device_map`). positions: whose keys and values must fit beside it. exits: heads that must.
-    tokenizer: its own, where it is loaded already. Where several processes share the model (`adadecode.engine.runtime.distributed`), it is sharded by its own tp_plan.
-    Raises InputError, also where it would not fit into the memory that is free.
+    Where several processes share the model (`adadecode.engine.runtime.distributed`), it is sharded
+    by its own tp_plan.
+
+    Args:
+        name_or_path: Name on the hub, or a folder.
+        dtype: A name of `DTYPES`, or ``auto``: the checkpoint's own on a GPU, float32 on a CPU.
+        device: auto, cpu, cuda or cuda:N.
+        trust_remote_code: As of ``from_pretrained``.
+        weights: int8 or int4 for the layers' matrices, see `adadecode.engine.loading.quantization`.
+        device_map: How it is spread over devices, see `adadecode.engine.loading.device_map`.
+        positions: Positions whose keys and values must fit next to it.
+        exits: Heads that must fit next to it.
+        tokenizer: Its tokenizer, where that is loaded already.
+
+    Raises:
+        InputError: It cannot be loaded, or would not fit into the memory that is free.
     """
     place = torch_device(device)
     wanted = find_dtype(dtype, place)
@@ -66,26 +79,17 @@ def load_model(
         exits=exits,
         trust_remote_code=trust_remote_code,
     )
-    placed = loading_options(place, device_map, packed=packing is not None)
+    placement = loading_options(place, device_map, packed=packing is not None)
     options = {
         "trust_remote_code": trust_remote_code,
-        **placed,
+        **placement,
         **({} if packing is None else {"quantization_config": packing}),
     }
-    try:
-        with enough_memory(
-            "use a device with more memory (--device), a 16-bit --dtype, or --weights int8"
-        ):
-            model, found = AutoModelForCausalLM.from_pretrained(
-                name_or_path, dtype=wanted, output_loading_info=True, **options
-            )
-            if not placed:
-                model.to(place)
-    except (*_FAULTS, RuntimeError, SafetensorError) as error:
-        raise InputError(f"the model {name_or_path} cannot be loaded: {_reason(error)}") from error
-    if missing := sorted(found["missing_keys"]):
+    model, missing = _from_pretrained(name_or_path, wanted, options, None if placement else place)
+    if missing:
         raise InputError(
-            f"the checkpoint {name_or_path} lacks weights that its model has ({', '.join(missing[:3])}): wanted a complete causal LM"
+            f"the checkpoint {name_or_path} lacks weights that its model has "
+            f"({', '.join(missing[:3])}): wanted a complete causal LM"
         )
     if packing is not None and not packed_matrices(model)[0]:
         raise InputError(
@@ -96,10 +100,35 @@ def load_model(
     return model, tokenizer
 
 
+def _from_pretrained(
+    name_or_path: str | Path,
+    dtype: torch.dtype | str,
+    options: dict[str, Any],
+    device: torch.device | None,
+) -> tuple[PreTrainedModel, list[str]]:
+    """Return a model, moved to the device if one is given, and weights that its checkpoint lacks.
+
+    Raises:
+        InputError: It cannot be loaded.
+    """
+    try:
+        with enough_memory(
+            "use a device with more memory (--device), a 16-bit --dtype, or --weights int8"
+        ):
+            model, found = AutoModelForCausalLM.from_pretrained(
+                name_or_path, dtype=dtype, output_loading_info=True, **options
+            )
+            if device is not None:
+                model.to(device)
+    except (*_FAULTS, RuntimeError, SafetensorError) as error:
+        raise InputError(f"the model {name_or_path} cannot be loaded: {_reason(error)}") from error
+    return model, sorted(found["missing_keys"])
+
+
 def load_tokenizer(
     name_or_path: str | Path, *, trust_remote_code: bool = False
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer alone. Raises InputError."""
+    """Load the tokenizer alone. Raises InputError where there is none."""
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             name_or_path, trust_remote_code=trust_remote_code
@@ -114,7 +143,11 @@ def load_tokenizer(
 
 
 def find_dtype(dtype: str, device: torch.device) -> torch.dtype | str:
-    """The torch dtype of this name, as ``from_pretrained`` takes it. Raises InputError."""
+    """Return the torch dtype of this name, as ``from_pretrained`` takes it.
+
+    Raises:
+        InputError: There is no such dtype.
+    """
     if dtype == "auto":
         return "auto" if device.type == "cuda" else torch.float32
     if dtype not in DTYPES:
@@ -124,7 +157,11 @@ def find_dtype(dtype: str, device: torch.device) -> torch.dtype | str:
 
 @contextmanager
 def enough_memory(advice: str | Callable[[], str]) -> Iterator[None]:
-    """Within: running out of memory, a GPU's or the host's, is an InputError that ends in ``advice``, asked for only then."""
+    """Turn running out of memory, on a GPU or the host, into an InputError.
+
+    Args:
+        advice: What to do, which ends the message; a callable is called only when it is needed.
+    """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -132,11 +169,12 @@ def enough_memory(advice: str | Callable[[], str]) -> Iterator[None]:
             raise
         whose = "GPU" if out_of_gpu_memory(error) else "machine"
         raise InputError(
-            f"the {whose}'s memory does not suffice ({_reason(error)}): {advice if isinstance(advice, str) else advice()}"
+            f"the {whose}'s memory does not suffice ({_reason(error)}): "
+            f"{advice if isinstance(advice, str) else advice()}"
         ) from error
 
 
 def _reason(error: Exception) -> str:
-    """What another library said, on one line, cut to a readable length."""
+    """Return what another library raised, on one line, cut to a readable length."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else f"{text[:300]} ..."

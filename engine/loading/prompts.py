@@ -21,7 +21,13 @@ _JSON_SUFFIXES = {".jsonl", ".ndjson", ".json"}
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """A text to continue, the domain to report it under, and how far to continue it at most, where that is its own."""
+    """A text to continue.
+
+    Attributes:
+        text: The text.
+        domain: The domain to report it under.
+        max_new_tokens: How many tokens to add at most; None for the recording's own number.
+    """
 
     text: str
     domain: str = DOMAIN
@@ -29,10 +35,17 @@ class Prompt:
 
 
 def read_prompts(path: str | Path) -> list[Prompt]:
-    """The prompts of a file, in order.
+    """Return the prompts of a file, in order.
 
-    JSON lines (each an object with "prompt" or "text", and perhaps "domain" and "max_new_tokens") where the name ends in .jsonl, .ndjson or .json or the
-    first line is an object; else one prompt a line. Blank lines are skipped. Raises PromptError, naming the line.
+    The file holds JSON lines where its name ends in .jsonl, .ndjson or .json or its first line is
+    an object; else one prompt a line. Each JSON line is an object with "prompt" or "text", and
+    perhaps "domain" and "max_new_tokens". Blank lines are skipped.
+
+    Args:
+        path: The file.
+
+    Raises:
+        PromptError: The file cannot be read, or a line is wrong; the message names it.
     """
     path = Path(path)
     try:
@@ -43,11 +56,13 @@ def read_prompts(path: str | Path) -> list[Prompt]:
         ) from None
     except OSError as error:
         raise PromptError(
-            f"the prompt file {path} cannot be read ({error.strerror}): name a .jsonl or a text file with one prompt a line"
+            f"the prompt file {path} cannot be read ({error.strerror}): name a .jsonl or a text "
+            "file with one prompt a line"
         ) from None
     except UnicodeDecodeError as error:
         raise PromptError(
-            f"wanted UTF-8 in {path}, got the byte 0x{error.object[error.start]:02x} at offset {error.start}: convert the file"
+            f"wanted UTF-8 in {path}, got the byte 0x{error.object[error.start]:02x} at offset "
+            f"{error.start}: convert the file"
         ) from None
     # Only \n ends a line: JSON strings may hold the other separators that str.splitlines knows.
     lines = [
@@ -61,7 +76,18 @@ def read_prompts(path: str | Path) -> list[Prompt]:
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> torch.Tensor:
-    """Token ids (1, n) of a prompt, special tokens as the tokenizer adds them. Raises PromptError where there are none."""
+    """Return the token ids of a prompt, with the special tokens that the tokenizer adds.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        prompt: The prompt.
+
+    Returns:
+        Token ids, shape ``(1, n)``.
+
+    Raises:
+        PromptError: The tokenizer makes no token of it.
+    """
     import torch
 
     ids = tokenizer(prompt.text)["input_ids"]
@@ -80,12 +106,13 @@ def _is_object(line: str) -> bool:
 
 
 def _from_json(line: str, where: str) -> Prompt:
-    """One line of JSON as a prompt."""
+    """Return one line of JSON as a prompt."""
     try:
         entry: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise PromptError(
-            f'wanted a JSON object such as {{"prompt": "..."}} in {where}, got malformed JSON ({error})'
+            f'wanted a JSON object such as {{"prompt": "..."}} in {where}, got malformed JSON '
+            f"({error})"
         ) from None
     key = next(
         (key for key in ("prompt", "text") if isinstance(entry, dict) and key in entry), None
@@ -107,13 +134,15 @@ def _from_json(line: str, where: str) -> Prompt:
             raise PromptError(f'"{name}" is empty in {where}: fill it in, or leave it out')
         if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise PromptError(
-                f'"{name}" in {where} holds half of a surrogate pair, which is no text: repair the file'
+                f'"{name}" in {where} holds half of a surrogate pair, which is no text: repair the '
+                "file"
             )
     length = entry.get("max_new_tokens")
     if length is not None and (
         isinstance(length, bool) or not isinstance(length, int) or length < 1
     ):
         raise PromptError(
-            f'wanted a whole number from 1 on as "max_new_tokens" in {where}, got {json.dumps(length)[:40]}'
+            f'wanted a whole number from 1 on as "max_new_tokens" in {where}, got '
+            f"{json.dumps(length)[:40]}"
         )
     return Prompt(text=text, domain=domain, max_new_tokens=length)

@@ -1,4 +1,8 @@
-"""Models whose weights are int8 or int4, by a library that ``transformers`` knows: torchao, or else bitsandbytes; and what a loaded model's weights are."""
+"""Models with int8 or int4 weights, by torchao or else bitsandbytes.
+
+Both are libraries that ``transformers`` knows. This module also finds out what the weights of a
+loaded model are.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +25,15 @@ WEIGHTS = ("int8", "int4")
 def weight_config(
     weights: str, device: str = "cpu", dtype: torch.dtype | str = torch.bfloat16
 ) -> Any:
-    """The ``quantization_config`` of ``from_pretrained`` for these weights. Raises InputError where no library provides them.
+    """Return the ``quantization_config`` of ``from_pretrained`` for these weights.
 
-    device: the type of the one they are packed for. dtype: of all else.
+    Args:
+        weights: int8 or int4.
+        device: Type of the device that they are packed for.
+        dtype: The dtype of all else.
+
+    Raises:
+        InputError: No library here provides them for the device and the dtype.
     """
     check_weights(weights)
     if find_spec("torchao") is not None:
@@ -34,11 +44,13 @@ def weight_config(
             return TorchAoConfig(kinds.Int8WeightOnlyConfig())
         if device == "cpu":
             raise InputError(
-                "torchao packs int4 weights on a CUDA device alone: take --weights int8, or --device cuda"
+                "torchao packs int4 weights on a CUDA device alone: take --weights int8, or "
+                "--device cuda"
             )
         if dtype not in (torch.bfloat16, "auto"):
             raise InputError(
-                f"torchao's int4 weights are multiplied in bfloat16, got {dtype}: take --dtype bfloat16"
+                f"torchao's int4 weights are multiplied in bfloat16, got {dtype}: take --dtype "
+                "bfloat16"
             )
         return TorchAoConfig(kinds.Int4WeightOnlyConfig(int4_packing_format="tile_packed_to_4d"))
     if find_spec("bitsandbytes") is not None:
@@ -56,15 +68,19 @@ def weight_config(
 
 
 def check_weights(weights: str | None) -> None:
-    """Raises InputError for a name that is none of WEIGHTS; None is the model's own."""
+    """Raise InputError for a name that is none of `WEIGHTS`; None is the model's own format."""
     if weights is not None and weights not in WEIGHTS:
         raise InputError(
-            f"wanted weights as one of {', '.join(WEIGHTS)}, got {weights!r}: leave it out for the model's own"
+            f"wanted weights as one of {', '.join(WEIGHTS)}, got {weights!r}: leave it out for the "
+            "model's own"
         )
 
 
 def packed_matrices(model: PreTrainedModel) -> tuple[int, int]:
-    """How many matrices of a model are packed, and how many it has; embeddings and LM head aside."""
+    """Return how many matrices of a model are packed, and how many it has.
+
+    Embeddings and LM head are left out.
+    """
     apart = {id(part) for part in (model.get_input_embeddings(), model.get_output_embeddings())}
     weights = [
         weight
@@ -79,11 +95,14 @@ def packed_matrices(model: PreTrainedModel) -> tuple[int, int]:
 
 
 def format_of(config: Any) -> str | None:
-    """What a config says that weights are packed as, in the simulator's words (``adadecode.sim.hardware.memory.WEIGHT_BYTES``) where it has one; None where they are not."""
-    describe_packing = getattr(config, "quantization_config", None)
-    if describe_packing is None:
+    """Return what a config says that weights are packed as; None where they are not.
+
+    It is in the simulator's words (`adadecode.sim.hardware.memory.WEIGHT_BYTES`) where it has one.
+    """
+    own = getattr(config, "quantization_config", None)
+    if own is None:
         return None
-    about: dict[str, Any] = describe_packing if isinstance(describe_packing, dict) else describe_packing.to_dict()
+    about: dict[str, Any] = own if isinstance(own, dict) else own.to_dict()
     for name, wide in (("load_in_4bit", "int4"), ("load_in_8bit", "int8")):
         if about.get(name):
             return wide
@@ -99,7 +118,7 @@ def format_of(config: Any) -> str | None:
 
 
 def packed_as(model: PreTrainedModel) -> str | None:
-    """`format_of` a loaded model; None where nothing of it is packed."""
+    """Return the format (`format_of`) of a loaded model; None where nothing of it is packed."""
     return (
         format_of(model.config)
         if getattr(model, "is_quantized", False) and packed_matrices(model)[0]
@@ -108,14 +127,14 @@ def packed_as(model: PreTrainedModel) -> str | None:
 
 
 def describe_packing(model: PreTrainedModel) -> tuple[dict[str, str], list[str]]:
-    """What a manifest says of packed weights: keys, and limitations; nothing of plain ones."""
+    """Return the keys and limitations that a manifest has of packed weights; none of plain ones."""
     name = packed_as(model)
     if name is None:
         return {}, []
     packed, count = packed_matrices(model)
-    said = f"{name} weights, in {packed} of {count} matrices"
+    summary = f"{name} weights, in {packed} of {count} matrices"
     if name not in WEIGHT_BYTES:
         return {}, [
-            f"{said}: a format that the simulator does not know, it takes them for unpacked ones"
+            f"{summary}: a format that the simulator does not know, it takes them for unpacked ones"
         ]
-    return {"weights": name}, [said]
+    return {"weights": name}, [summary]

@@ -1,10 +1,13 @@
-"""Models of a known shape with random weights: real sizes, real run times, and nothing to say. Built where they run, in the dtype they run in."""
+"""Models of a known shape with random weights: real sizes and real run times.
+
+They are built where they run, in the dtype they run in.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -26,25 +29,37 @@ SIZED = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 def sized_shape(name: str, layers: int | None = None) -> ModelShape:
-    """The shape of this name, cut to its first ``layers`` layers where given; the name then says so. Raises ShapeError.
+    """Return the shape of this name, cut to its first ``layers`` layers where given.
 
-    name: as `adadecode.profiles.catalog.models.find_model` takes it.
+    The name of a cut shape says so.
+
+    Args:
+        name: As `adadecode.profiles.catalog.models.find_model` takes it.
+        layers: How many layers to keep; None for all.
+
+    Raises:
+        ShapeError: There is no such shape, or it has fewer layers.
     """
     shape = find_model(name)
     if layers is None or layers == shape.n_layers:
         return shape
     if not 2 <= layers <= shape.n_layers:
         raise ShapeError(
-            f"{shape.name} has {shape.n_layers} layers: wanted --layers as 2..{shape.n_layers}, got {layers}"
+            f"{shape.name} has {shape.n_layers} layers: wanted --layers as 2..{shape.n_layers}, "
+            f"got {layers}"
         )
     return replace(shape, name=f"{shape.name} cut to {layers} layers", n_layers=layers)
 
 
 def config_of(shape: ModelShape) -> PretrainedConfig:
-    """A Hugging Face config whose model has exactly these parameters; no token of it ends a text.
+    """Return a Hugging Face config whose model has exactly these parameters.
 
-    Rotary bases and epsilons are the architecture's usual ones: they cost no time. Raises ShapeError for a shape that none of the
-    architectures here (llama, qwen2, mistral, mixtral, phi) has.
+    No token of it ends a text. Rotary bases and epsilons are the architecture's usual ones: they
+    cost no time.
+
+    Raises:
+        ShapeError: None of the architectures here (llama, qwen2, mistral, mixtral, phi) has this
+            shape.
     """
     kind = _architecture(shape)
     settings: dict[str, Any] = {
@@ -78,14 +93,15 @@ def config_of(shape: ModelShape) -> PretrainedConfig:
     )  # its LM head has a bias, which no shape counts
     if found - extra != shape.total_parameters:
         raise ShapeError(
-            f"{shape.name} has {shape.total_parameters} parameters, the nearest architecture ({kind}) {found}: "
+            f"{shape.name} has {shape.total_parameters} parameters, the nearest architecture "
+            f"({kind}) {found}: "
             "no model of this shape can be built here; take one of " + ", ".join(shapes())
         )
     return config
 
 
 def _architecture(shape: ModelShape) -> str:
-    """The model_type that is built like this, as far as there is one."""
+    """Return the model_type that is built like this, as far as there is one."""
     if shape.n_experts > 1:
         return "mixtral"
     if not shape.gated_mlp:
@@ -98,9 +114,20 @@ def _architecture(shape: ModelShape) -> str:
 def random_model(
     shape: ModelShape, dtype: str, device: torch.device, seed: int = 0
 ) -> PreTrainedModel:
-    """A model of this shape with normal weights, made on the device and in the dtype: no copy elsewhere, none in FP32.
+    """Return a model with normal weights, made on the device and in the dtype.
 
-    dtype: a key of `SIZED`. The same seed gives the same weights on the same kind of device. Raises ShapeError, InputError.
+    There is no copy elsewhere and none in FP32. The same seed gives the same weights on the same
+    kind of device.
+
+    Args:
+        shape: The shape.
+        dtype: A key of `SIZED`.
+        device: Where it is made.
+        seed: Seed of the weights.
+
+    Raises:
+        ShapeError: No model of this shape can be built.
+        InputError: The dtype is unknown, or memory runs out.
     """
     config, kind = config_of(shape), DTYPES[checked_dtype(dtype)]
     with (
@@ -120,10 +147,11 @@ def random_model(
 
 
 def checked_dtype(dtype: str) -> str:
-    """The dtype itself, once random models come in it. Raises InputError."""
+    """Return the dtype itself. Raises InputError where random models do not come in it."""
     if dtype not in SIZED:
         raise InputError(
-            f"a model with random weights comes in {', '.join(SIZED)}, got --dtype {dtype}: choose one of these"
+            f"a model with random weights comes in {', '.join(SIZED)}, got --dtype {dtype}: choose "
+            "one of these"
         )
     return dtype
 
@@ -138,61 +166,112 @@ def check_memory(
     room: int | None = None,
     form: HeadForm = FULL,
 ) -> None:
-    """Refuse a model that would not fit into the memory that is free, before anything of it is made.
+    """Refuse a model that would not fit into free memory, before anything of it is made.
 
-    heads: depths. context: positions that are run. room: positions that there is room for, as far as the model has them; the same by default. form: of
-    the heads. Raises InputError with what it takes, and what would fit.
+    Args:
+        shape: The model's shape.
+        dtype: A key of `SIZED`.
+        device: Where it is to run.
+        heads: Depths of its heads.
+        context: Positions that are run.
+        room: Positions that there is room for, as far as the model has them; ``context`` by
+            default.
+        form: The form of the heads.
+
+    Raises:
+        InputError: With what it takes, and what would fit.
     """
     free = free_bytes(device)
     if free is None:
         return
-    kind = SIZED[checked_dtype(dtype)]
-    reserve = RESERVE if device.type == "cuda" else 0
+    need = _MemoryNeed(
+        shape=shape,
+        dtype=SIZED[checked_dtype(dtype)],
+        heads=tuple(heads),
+        context=context,
+        room=room or context,
+        form=form,
+        reserve=RESERVE if device.type == "cuda" else 0,
+    )
+    require_memory(
+        f"{shape.name} in {dtype}",
+        asdict(need.of(shape)),
+        free,
+        str(device),
+        lambda: need.ways(free),
+    )
 
-    def needed(of: ModelShape, in_: str) -> Memory:
-        kept = (
-            tuple(heads)
-            if of.n_layers == shape.n_layers
-            else tuple(range(1, min(len(heads), of.n_layers - 1) + 1))
-        )
-        held = min(max(context, room or context), of.max_positions or sys.maxsize)
-        run = Deployment(
-            shape=of,
-            dtype=in_,
+
+@dataclass(frozen=True, kw_only=True)
+class _MemoryNeed:
+    """The memory that a random model takes, and smaller settings that would fit.
+
+    Attributes:
+        shape: The model's shape.
+        dtype: Its dtype in the words of `adadecode.sim.hardware.memory`.
+        heads: Depths of its heads.
+        context: Positions that are run.
+        room: Positions that there is room for.
+        form: The form of the heads.
+        reserve: Bytes that the device keeps for itself.
+    """
+
+    shape: ModelShape
+    dtype: str
+    heads: tuple[int, ...]
+    context: int
+    room: int
+    form: HeadForm
+    reserve: float
+
+    def of(self, shape: ModelShape, dtype: str | None = None) -> Memory:
+        """Return the bytes that a model of this shape takes, by part."""
+        same_depth = shape.n_layers == self.shape.n_layers
+        n_heads = min(len(self.heads), shape.n_layers - 1)
+        kept = self.heads if same_depth else tuple(range(1, n_heads + 1))
+        deployment = Deployment(
+            shape=shape,
+            dtype=dtype or self.dtype,
             heads=kept,
-            context=held,
-            prompt=context,
+            context=min(max(self.context, self.room), shape.max_positions or sys.maxsize),
+            prompt=self.context,
             n_tokens=1,
-            form=form,
-            reserve=reserve,
+            form=self.form,
+            reserve=self.reserve,
         )
-        found = peak_memory(run)
-        drawn = (
-            len(kept) * of.head_parameters * run.activation_bytes if form.dtype else 0
-        )  # matrices stay as they were drawn, beside their int8
-        return replace(found, heads=found.heads + drawn)
+        memory = peak_memory(deployment)
+        # matrices stay as they were drawn, in addition to their int8
+        as_drawn = (
+            len(kept) * shape.head_parameters * deployment.activation_bytes
+            if self.form.dtype
+            else 0
+        )
+        return replace(memory, heads=memory.heads + as_drawn)
 
-    def ways() -> list[str]:
-        most = next(
+    def ways(self, free: int) -> list[str]:
+        """Return settings with which the model would fit into ``free`` bytes, the best first."""
+        fewer_layers = next(
             (
                 n
-                for n in range(shape.n_layers - 1, 1, -1)
-                if needed(replace(shape, n_layers=n), kind).total <= free
+                for n in range(self.shape.n_layers - 1, 1, -1)
+                if self.of(replace(self.shape, n_layers=n)).total <= free
             ),
             None,
         )
-        able = [
-            one
-            for one in shapes().values()
-            if context <= (one.max_positions or context)
-            and (form.shortlist is None or form.shortlist < one.vocab_size)
+        smaller = [
+            shape
+            for shape in shapes().values()
+            if self._can_run(shape) and self.of(shape).total <= free
         ]
-        smaller = [one for one in able if needed(one, kind).total <= free]
-        found = [f"--layers {most}"] if most else []
-        if kind == "fp32" and needed(shape, "bf16").total <= free:
+        found = [f"--layers {fewer_layers}"] if fewer_layers else []
+        if self.dtype == "fp32" and self.of(self.shape, "bf16").total <= free:
             found.append("--dtype bfloat16")
         if smaller:
             found.append(f"--shape {max(smaller, key=lambda one: one.total_parameters).name}")
         return found
 
-    require_memory(f"{shape.name} in {dtype}", asdict(needed(shape, kind)), free, str(device), ways)
+    def _can_run(self, shape: ModelShape) -> bool:
+        """Return whether a shape has the positions and the tokens that are wanted."""
+        enough_positions = self.context <= (shape.max_positions or self.context)
+        shortlist = self.form.shortlist
+        return enough_positions and (shortlist is None or shortlist < shape.vocab_size)

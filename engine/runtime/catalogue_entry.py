@@ -1,4 +1,7 @@
-"""A measured device as an entry of a hardware catalogue (profiles/catalog/hardware.toml), checked as every entry is."""
+"""A measured device as an entry of a hardware catalogue, checked as every entry is.
+
+The catalogue is ``profiles/catalog/hardware.toml``.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,41 @@ from pathlib import Path
 
 import torch
 
-from adadecode.engine.runtime.device_benchmark import BEYOND_CACHE, BYTES, FLOPS, Bench, BenchmarkDevice
+from adadecode.engine.runtime.device_benchmark import (
+    BEYOND_CACHE,
+    BYTES,
+    FLOPS,
+    Bench,
+    BenchmarkDevice,
+)
+from adadecode.profiles.atomic_write import write_text
 from adadecode.profiles.catalog.devices import Device, read_devices
 from adadecode.profiles.errors import DeviceError
+from adadecode.profiles.output_path import check_output_file
 
 SUSPICIOUS = 1.9
-"""A given peak so many times what was measured: large matmuls of the catalogue reach 0.6 of a dense peak or more, which is 1.65, and half of that of a sparse one."""
+"""A given peak so many times what was measured is suspicious.
+
+Large matmuls of the catalogue reach 0.6 of a dense peak or more, which is 1.65, and half of that of
+a sparse one.
+"""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasheetFigures:
-    """What the user knows from a datasheet: bytes/s, FLOP/s by dtype, watts, GiB as marketed; None and absent where not. datasheet: its source."""
+    """What the user knows from a datasheet; None or absent where they do not.
+
+    Attributes:
+        bandwidth: Bytes per second.
+        peaks: FLOP per second by dtype.
+        watts: Thermal design power.
+        memory_gib: Memory as marketed, in GiB.
+        title: The device's name.
+        vendor: Its vendor.
+        datasheet: Where the figures are from.
+    """
 
     bandwidth: float | None = None
     peaks: Mapping[str, float] = field(default_factory=dict)
@@ -36,23 +61,24 @@ class DatasheetFigures:
 
 
 def check_target(name: str, out: Path) -> None:
-    """Raises DeviceError where an entry of this name could not be written there: before anything is measured."""
+    """Raise InputError where an entry of this name could not be written to ``out``."""
     if not _NAME.fullmatch(name) or name == "sources":
         raise DeviceError(
-            f"wanted a name of letters, digits, dots and dashes as --name, such as my-gpu, got {name!r}"
+            "wanted a name of letters, digits, dots and dashes as --name, such as my-gpu, got "
+            f"{name!r}"
         )
     if out.suffix != ".toml":
         raise DeviceError(
-            f"wanted a file that ends in .toml as --out, such as {name}.toml, got {out}: by that it is known later"
+            f"wanted a file that ends in .toml as --out, such as {name}.toml, got {out}: by that "
+            "it is known later"
         )
     if out.exists():
         raise DeviceError(f"{out} exists and is not overwritten: name another file, or remove it")
-    if not out.parent.is_dir():
-        raise DeviceError(f"no folder {out.parent} to write {out.name} into: make it first")
+    check_output_file(out)
 
 
 def fastest(benches: Iterable[Bench]) -> dict[str, Bench]:
-    """By what they measure, "bandwidth" or a dtype, the benchmark with the highest median."""
+    """Return the benchmark with the highest median of each kind: "bandwidth", or a dtype."""
     best: dict[str, Bench] = {}
     for bench in benches:
         what = "bandwidth" if bench.unit == BYTES else bench.name
@@ -61,16 +87,33 @@ def fastest(benches: Iterable[Bench]) -> dict[str, Bench]:
     return best
 
 
-def entry(name: str, place: BenchmarkDevice, benches: Sequence[Bench], given: DatasheetFigures) -> str:
-    """The TOML text. Where the datasheet's figure is not given, the measured one stands for it, and ``datasheet`` says so."""
+def entry(
+    name: str, place: BenchmarkDevice, benches: Sequence[Bench], given: DatasheetFigures
+) -> str:
+    """Return the entry as TOML.
+
+    Where a figure of the datasheet is not given, the measured one takes its place, and
+    ``datasheet`` says so.
+
+    Args:
+        name: Name of the entry.
+        place: The device.
+        benches: The benchmarks, measured.
+        given: What is known from a datasheet.
+
+    Raises:
+        DeviceError: Bandwidth or matmuls were not measured.
+    """
     best = fastest(benches)
     matmuls = {what: bench for what, bench in best.items() if bench.unit == FLOPS}
     if "bandwidth" not in best or not matmuls:
         raise DeviceError(
-            f"nothing was measured on {place.title}: wanted its bandwidth, and matmuls of one dtype at least"
+            f"nothing was measured on {place.title}: wanted its bandwidth, and matmuls of one "
+            "dtype at least"
         )
     bandwidth = given.bandwidth or best["bandwidth"].median
     peaks = {**{dtype: bench.median for dtype, bench in matmuls.items()}, **given.peaks}
+    peak_fields = ", ".join(f"{dtype} = {_number(value)}" for dtype, value in peaks.items())
     measured = [] if given.bandwidth else ["bandwidth"]
     measured += [f"peak {dtype}" for dtype in matmuls if dtype not in given.peaks]
     lines = [
@@ -80,7 +123,7 @@ def entry(name: str, place: BenchmarkDevice, benches: Sequence[Bench], given: Da
         'architecture = "other"',
         f"memory_gib = {_number(given.memory_gib or place.memory_bytes / 2**30)}",
         f"bandwidth = {_number(bandwidth)}",
-        f"peak = {{ {', '.join(f'{dtype} = {_number(value)}' for dtype, value in peaks.items())} }}",
+        f"peak = {{ {peak_fields} }}",
         *([f"l2_mib = {_number(place.cache_bytes / 2**20)}"] if place.cache_bytes else []),
         *([f"tdp_w = {_number(given.watts)}"] if given.watts else []),
         f"datasheet = {_text(_origin(place, given, measured))}",
@@ -90,34 +133,36 @@ def entry(name: str, place: BenchmarkDevice, benches: Sequence[Bench], given: Da
 
 
 def doubtful_peaks(benches: Sequence[Bench], given: DatasheetFigures) -> list[str]:
-    """Dtypes whose given peak is so far above what was measured that it is likely to be the one with sparsity; FP32 has none."""
+    """Return the dtypes whose given peak is so high that it is likely to be the one with sparsity.
+
+    FP32 has none.
+    """
     best = fastest(benches)
-    asked = [dtype for dtype in given.peaks if dtype != "fp32" and dtype in best]
-    return [dtype for dtype in asked if given.peaks[dtype] > SUSPICIOUS * best[dtype].median]
+    compared = [dtype for dtype in given.peaks if dtype != "fp32" and dtype in best]
+    return [dtype for dtype in compared if given.peaks[dtype] > SUSPICIOUS * best[dtype].median]
 
 
 def write_entry(text: str, name: str, out: Path) -> Device:
-    """Check the text as the catalogue is checked, write it, and give the device back. Raises DeviceError, and then writes nothing."""
+    """Check the text as the catalogue is checked, write it, and return the device.
+
+    Nothing is written where an error is raised.
+
+    Raises:
+        DeviceError: The entry is wrong, or the file exists.
+        InputError: The file cannot be written.
+    """
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "draft.toml"
         draft.write_text(text, encoding="utf-8")
         device = read_devices(draft)[name]
-    try:
-        with out.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise DeviceError(
-            f"{out} exists and is not overwritten: name another file, or remove it"
-        ) from None
-    except OSError as error:
-        raise DeviceError(
-            f"cannot write {out} ({error.strerror}): name a file in a folder you may write to"
-        ) from None
+    if out.exists():  # it came up while the device was measured
+        raise DeviceError(f"{out} exists and is not overwritten: name another file, or remove it")
+    write_text(out, text)
     return device
 
 
 def _origin(place: BenchmarkDevice, given: DatasheetFigures, measured: Sequence[str]) -> str:
-    """Where the datasheet's figures are from, and which are none."""
+    """Return where the figures are from, and which of them are no datasheet's."""
     words = (
         [given.datasheet]
         if given.datasheet
@@ -140,7 +185,7 @@ def _origin(place: BenchmarkDevice, given: DatasheetFigures, measured: Sequence[
 
 
 def _measured(place: BenchmarkDevice, bench: Bench) -> str:
-    """A figure with how it came about."""
+    """Return a figure with how it came about."""
     threads = (
         f", {(n := torch.get_num_threads())} thread{'s' if n > 1 else ''}"
         if place.device.type == "cpu"
@@ -154,7 +199,8 @@ def _measured(place: BenchmarkDevice, bench: Bench) -> str:
     ):
         inside = f", NOT beyond caches of {place.cache_bytes / 2**20:.6g} MiB"
     words = (
-        f"adadecode-device: {bench.name}, {bench.size}{inside}, torch {torch.__version__}{threads}, "
+        f"adadecode-device: {bench.name}, {bench.size}{inside}, torch "
+        f"{torch.__version__}{threads}, "
         f"median of {len(bench.rates)}, spread {bench.spread:.1%}, {datetime.now(UTC).date()}"
     )
     return f"{{ value = {_number(bench.median)}, source = {_text(words)} }}"
@@ -165,7 +211,10 @@ def _key(name: str) -> str:
 
 
 def _text(words: str) -> str:
-    """A TOML string; JSON's escapes are TOML's, once no character is left to escape as a surrogate pair."""
+    """Return a TOML string.
+
+    JSON's escapes are TOML's, once no character is left to escape as a surrogate pair.
+    """
     return json.dumps("".join(c for c in words if c.isprintable()), ensure_ascii=False)
 
 

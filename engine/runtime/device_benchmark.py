@@ -1,6 +1,7 @@
-"""What a device sustains: bandwidth of a read, a copy and a triad far beyond its caches, and large dense matmuls, measured with torch.
+"""What a device sustains, measured with torch: bandwidth far beyond its caches, and large matmuls.
 
-Needs torch and numpy, no model and no ``transformers``, so that it runs on whatever machine has the device.
+This needs torch and numpy but no model and no ``transformers``, so that it runs on whatever machine
+has the device.
 """
 
 from __future__ import annotations
@@ -24,18 +25,27 @@ Lap = Callable[[], object]
 """Does the work once."""
 
 BEYOND_CACHE = 4
-"""An array is at least so many times the last-level cache, or it measures the cache (STREAM's rule, https://www.cs.virginia.edu/stream/ref.html)."""
+"""An array is at least so many times the last-level cache, or it measures the cache.
+
+This is STREAM's rule (https://www.cs.virginia.edu/stream/ref.html).
+"""
 ARRAY_BYTES = {"cuda": 2**30, "cpu": 2**28}
-"""Of one array where caches allow and memory is free: a GPU then works on it for a quarter of a millisecond or more, besides which a launch is nothing."""
+"""Bytes of one array where caches allow and memory is free.
+
+A GPU then works on it for a quarter of a millisecond or more, next to which a launch is nothing.
+"""
 MATRIX_SIZES = {"cuda": (4096, 8192), "cpu": (1024, 2048)}
-"""Rows of square matrices: large enough to be bound by products. The fastest counts, as in published tables."""
+"""Rows of square matrices: large enough to be bound by products. The fastest counts."""
 PROBE_SIZE = 256
 LONGEST_LAP_S = 2.0
-"""No matmul that would take longer is done: a CPU without units for a dtype is measured on smaller ones."""
+"""Seconds: no matmul that would take longer is done.
+
+A CPU without units for a dtype is measured on smaller ones.
+"""
 WINDOW_S = 0.05
-"""A timing spans laps for at least so long, next to which clocks and synchronisation are nothing."""
+"""Seconds that a timing spans at least, next to which clocks and synchronisation are nothing."""
 FREE_SHARE = 0.5
-"""Of the memory that is free now, no more than this is taken: others use the device too."""
+"""Share of the memory that is free now of which no more is taken: others use the device too."""
 DTYPES = {
     "fp32": torch.float32,
     "fp16": torch.float16,
@@ -47,7 +57,15 @@ DTYPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkDevice:
-    """Where to measure. cache_bytes: the last-level cache, all of them together, None where unknown. free_bytes: of memory, now."""
+    """A device to measure.
+
+    Attributes:
+        device: The torch device.
+        title: Its name.
+        memory_bytes: All of its memory.
+        free_bytes: What is free now.
+        cache_bytes: Its last-level caches together; None where unknown.
+    """
 
     device: torch.device
     title: str
@@ -63,7 +81,16 @@ class BenchmarkDevice:
 
 @dataclass(kw_only=True)
 class Bench:
-    """One benchmark. amount: bytes or FLOPs (``unit``) of a lap. prepare: allocates what a lap needs. rates: amount per second, of each repeat."""
+    """One benchmark.
+
+    Attributes:
+        name: What is measured.
+        size: How large, in words.
+        unit: Bytes or FLOPs.
+        amount: Bytes or FLOPs of a lap.
+        prepare: Allocates what a lap needs and returns the lap.
+        rates: Amount per second of each repeat.
+    """
 
     name: str
     size: str
@@ -84,7 +111,12 @@ class Bench:
 
 
 def find_device(name: str) -> BenchmarkDevice:
-    """The device of this name: auto (a GPU where there is one), cpu, cuda or cuda:N. Raises InputError."""
+    """Return the device of this name: auto (a GPU where there is one), cpu, cuda or cuda:N.
+
+    Raises:
+        InputError: There is no such device.
+        DeviceError: The machine hides how much memory it has.
+    """
     device = torch_device(name)
     return _cpu() if device.type == "cpu" else _gpu(device)
 
@@ -120,22 +152,36 @@ def _cpu() -> BenchmarkDevice:
 
 
 def array_size(place: BenchmarkDevice, wanted: int | None = None) -> int:
-    """Bytes of one array of the bandwidth benchmarks, three of which are held at once; ``wanted`` where given.
+    """Return the bytes of one array of the bandwidth benchmarks, which hold three at once.
 
-    Far beyond the caches, and within what may be taken. Raises DeviceError where that cannot be had.
+    Args:
+        place: The device.
+        wanted: Bytes that the user wants; far beyond the caches by default.
+
+    Raises:
+        DeviceError: The arrays do not fit into what may be taken.
     """
     least = BEYOND_CACHE * (place.cache_bytes or 0)
     size = wanted or max(least, min(ARRAY_BYTES[place.device.type], place.room // 3))
     if 3 * size > place.room:
         raise DeviceError(
-            f"measuring needs {3 * size / 2**20:.0f} MiB on {place.title}, of {place.free_bytes / 2**20:.0f} MiB free no more than "
-            f"{place.room / 2**20:.0f} are taken: end other programs there, or give a smaller --array-mib"
+            f"measuring needs {3 * size / 2**20:.0f} MiB on {place.title}, of "
+            f"{place.free_bytes / 2**20:.0f} MiB free no more than "
+            f"{place.room / 2**20:.0f} are taken: end other programs there, or give a smaller "
+            "--array-mib"
         )
     return size
 
 
 def bandwidth_benches(place: BenchmarkDevice, size: int) -> list[Bench]:
-    """Read, copy and triad (a = b + s c) of FP32 arrays of ``size`` bytes. Bytes are counted as STREAM does: what the program reads and writes."""
+    """Return the benchmarks read, copy and triad (a = b + s c) of FP32 arrays.
+
+    Bytes are counted as STREAM does: what the program reads and writes.
+
+    Args:
+        place: The device.
+        size: Bytes of one array.
+    """
     n, device = max(1, size // 4), place.device
 
     def arrays(count: int) -> list[torch.Tensor]:
@@ -161,7 +207,16 @@ def bandwidth_benches(place: BenchmarkDevice, size: int) -> list[Bench]:
 
 
 def matmul_benches(place: BenchmarkDevice, dtype: str, sizes: Sequence[int]) -> list[Bench]:
-    """Square matmuls of these sizes, random numbers, as far as memory and `LONGEST_LAP_S` allow. Raises RuntimeError where torch has none for the dtype."""
+    """Return square matmuls of random numbers, as far as memory and `LONGEST_LAP_S` allow.
+
+    Args:
+        place: The device.
+        dtype: A key of `DTYPES`.
+        sizes: Rows of the matrices.
+
+    Raises:
+        RuntimeError: Torch has no product of this dtype there.
+    """
 
     def bench(n: int) -> Bench:
         return Bench(
@@ -186,7 +241,10 @@ def matmul_benches(place: BenchmarkDevice, dtype: str, sizes: Sequence[int]) -> 
 
 
 def _matmul(device: torch.device, dtype: str, n: int) -> Lap:
-    """Operands in memory, and what multiplies them. FP32 without TF32; the others add up in FP32, or INT32, as torch has them."""
+    """Return a matmul with its operands in memory.
+
+    FP32 is done without TF32. The others add up in FP32, or INT32, as torch has them.
+    """
     kind = DTYPES[dtype]
     if dtype == "int8":
         left, right = (
@@ -201,7 +259,10 @@ def _matmul(device: torch.device, dtype: str, n: int) -> Lap:
 
 
 def usual_dtypes(place: BenchmarkDevice) -> tuple[str, ...]:
-    """What is worth measuring there: 8-bit types on a GPU alone, and on one BF16 only where the hardware has it."""
+    """Return the dtypes that are worth measuring on a device.
+
+    8-bit types are on a GPU alone, and BF16 on a GPU only where the hardware has it.
+    """
     if place.device.type == "cpu":
         return ("fp32", "fp16", "bf16")
     with torch.cuda.device(place.device):
@@ -210,11 +271,23 @@ def usual_dtypes(place: BenchmarkDevice) -> tuple[str, ...]:
 
 
 def measure(
-    place: BenchmarkDevice, benches: Sequence[Bench], repeats: int, tick: Callable[[], None] = lambda: None
+    place: BenchmarkDevice,
+    benches: Sequence[Bench],
+    repeats: int,
+    tick: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run every benchmark ``repeats`` times in turn, so that what disturbs the machine disturbs all of them; the rates go into each.
+    """Run every benchmark in turn, ``repeats`` times, and add the rates to each.
 
-    tick: called after each. Raises DeviceError where memory runs out.
+    In turn, because what disturbs the machine then disturbs all of them.
+
+    Args:
+        place: The device.
+        benches: The benchmarks.
+        repeats: How often each is measured.
+        tick: Called after each measurement.
+
+    Raises:
+        DeviceError: Memory runs out.
     """
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
@@ -229,14 +302,15 @@ def measure(
                 tick()
     except torch.OutOfMemoryError as error:
         raise DeviceError(
-            f"the memory of {place.title} does not suffice for {bench.name} of {bench.size}: end other programs there"
+            f"the memory of {place.title} does not suffice for {bench.name} of {bench.size}: end "
+            "other programs there"
         ) from error
     finally:
         torch.set_float32_matmul_precision(precision)
 
 
 def _seconds(lap: Lap, device: torch.device, laps: int) -> float:
-    """What so many laps take, the device idle before and after."""
+    """Return the seconds that so many laps take, with the device idle before and after."""
     _wait(device)
     began = time.perf_counter()
     for _ in range(laps):

@@ -1,7 +1,9 @@
-"""What a model spread over processes or devices needs: whole tensors where their parts are asked for, and one process that writes and speaks.
+"""What a model spread over processes or devices needs: whole tensors, and one process that writes.
 
-Tensor parallelism is ``transformers``' own (a ``tp_plan``, under ``torchrun``): every process runs the same decoder, sees the same whole logits, and so
-takes the same decisions. What lies outside the model (files, a clock) is asked by the first process alone, which tells the others.
+Tensor parallelism is that of ``transformers`` (a ``tp_plan``, under ``torchrun``): every process
+runs the same decoder, sees the same whole logits, and so takes the same decisions. What lies
+outside the model, such as files or a clock, only the first process looks at, and gives the others
+what it finds.
 """
 
 from __future__ import annotations
@@ -26,16 +28,23 @@ LAUNCH = "torchrun --nproc-per-node N --no-python adadecode-profile ..."
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor itself, or all of one that is sharded over processes; they must all ask for it. Raises InputError where it is offloaded."""
+    """Return the tensor itself, or all of one that is sharded over processes.
+
+    All processes must call this for a sharded tensor.
+
+    Raises:
+        InputError: The tensor is offloaded.
+    """
     if tensor.is_meta:
         raise InputError(
-            "some of the model's weights are not in memory but offloaded: load the model whole, onto devices that hold it"
+            "some of the model's weights are not in memory but offloaded: load the model whole, "
+            "onto devices that hold it"
         )
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def unpacked(tensor: torch.Tensor) -> list[torch.Tensor]:
-    """The whole tensor, or the plain ones that a packed one is made of."""
+    """Return the whole tensor, or the plain ones that a packed one is made of."""
     found = whole(tensor)
     flatten = getattr(
         found, "__tensor_flatten__", None
@@ -47,12 +56,12 @@ def unpacked(tensor: torch.Tensor) -> list[torch.Tensor]:
 
 
 def is_sharded(tensor: torch.Tensor) -> bool:
-    """Whether each process holds a part of it."""
+    """Return whether each process holds a part of the tensor."""
     return isinstance(tensor, DTensor) or isinstance(tensor.data, DTensor)
 
 
 def processes() -> int:
-    """How many processes share the model: 1 where there is no process group."""
+    """Return how many processes share the model: 1 where there is no process group."""
     return (
         distributed.get_world_size()
         if distributed.is_available() and distributed.is_initialized()
@@ -61,12 +70,12 @@ def processes() -> int:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and speaks; alone it is."""
+    """Return whether this process is the one that writes and prints; alone it is."""
     return processes() == 1 or distributed.get_rank() == 0
 
 
 def command(program: str) -> str:
-    """How ``program`` is called by as many processes as share the model now."""
+    """Return how ``program`` is called by as many processes as share the model now."""
     here = os.environ.get("LOCAL_WORLD_SIZE", str(processes()))  # of one machine
     return (
         program if processes() == 1 else f"torchrun --nproc-per-node {here} --no-python {program}"
@@ -74,23 +83,35 @@ def command(program: str) -> str:
 
 
 def join(device: str) -> None:
-    """Meet the other processes that ``torchrun`` started, and be silent if not the first; nothing without it. device: as it was asked for. Raises InputError."""
+    """Meet the other processes that ``torchrun`` started; without it this does nothing.
+
+    All but the first process are silent from then on.
+
+    Args:
+        device: The device that the user named.
+
+    Raises:
+        InputError: The processes cannot share a model here.
+    """
     if launched() == 1 or processes() > 1:
         return
     if not distributed.is_available():
         raise InputError(
-            f"torchrun started {launched()} processes, and this torch cannot have them share a model: record with one"
+            f"torchrun started {launched()} processes, and this torch cannot have them share a "
+            "model: record with one"
         )
     gpu = torch.cuda.is_available()
     if gpu and device == "cpu":
         raise InputError(
-            "processes that share a model use the GPUs where there are any: leave --device out, or hide them with CUDA_VISIBLE_DEVICES=''"
+            "processes that share a model use the GPUs where there are any: leave --device out, or "
+            "hide them with CUDA_VISIBLE_DEVICES=''"
         )
     if gpu:
         own = int(os.environ.get("LOCAL_RANK", "0"))
         if own >= torch.cuda.device_count():
             raise InputError(
-                f"torchrun started more processes than the {torch.cuda.device_count()} GPUs here: lower --nproc-per-node"
+                f"torchrun started more processes than the {torch.cuda.device_count()} GPUs here: "
+                "lower --nproc-per-node"
             )
         torch.cuda.set_device(own)
     distributed.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
@@ -106,9 +127,10 @@ def leave() -> None:
 
 
 def decide_together(work: Callable[[], T]) -> T:
-    """What the first process finds, in all of them. All must ask.
+    """Return what the first process finds, in all of them. All must call this.
 
-    Where it fails, it raises its own error, whatever that is, and the others an InputError that says the same: nobody is left waiting.
+    Where it fails, the first process raises its own error, whatever that is, and the others an
+    InputError with the same message, so that nobody is left waiting.
     """
     if processes() == 1:
         return work()
@@ -117,7 +139,7 @@ def decide_together(work: Callable[[], T]) -> T:
     if is_first():
         try:
             box[0] = work()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 -- all processes must hear of it
             failed = error
             box[1] = (
                 str(error)

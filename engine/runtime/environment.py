@@ -1,4 +1,4 @@
-"""What things run on: devices by name, hardware, software, and the energy counter where there is one."""
+"""What things run on: devices by name, hardware, software, and the energy counter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ THREADS_A_CORE = 4
 
 
 def torch_device(name: str) -> torch.device:
-    """The device of this name: auto (a GPU where there is one), cpu, cuda or cuda:N. Raises InputError."""
+    """Return the device of this name: auto (a GPU where there is one), cpu, cuda or cuda:N.
+
+    Raises:
+        InputError: There is no such device.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, index = name.partition(":")
@@ -27,25 +31,33 @@ def torch_device(name: str) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if kind == "cuda" and int(index or 0) >= count:
         raise InputError(
-            f"wanted the device {name}, torch finds {count} CUDA devices on this machine: use --device cpu"
+            f"wanted the device {name}, torch finds {count} CUDA devices on this machine: use "
+            "--device cpu"
         )
     return torch.device(name)
 
 
 def set_threads(count: int) -> None:
-    """Let torch use so many CPU threads. Raises InputError for fewer than 1, and for more than THREADS_A_CORE a core."""
+    """Let torch use so many CPU threads.
+
+    Raises:
+        InputError: It is fewer than 1, or more than `THREADS_A_CORE` a core.
+    """
     if count < 1:
-        raise InputError(f"wanted --threads of at least 1, got {count}")
+        raise InputError(
+            f"wanted --threads of at least 1, got {count}: leave it out for torch's own number"
+        )
     cores = os.cpu_count() or 1
     if count > THREADS_A_CORE * cores:
         raise InputError(
-            f"wanted --threads of at most {THREADS_A_CORE * cores} on the {cores} cores of this machine, got {count}"
+            f"wanted --threads of at most {THREADS_A_CORE * cores} on the {cores} cores of this "
+            f"machine, got {count}: more only wait for each other"
         )
     torch.set_num_threads(count)
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """The host, and the GPU if the model is on one: name, driver, memory, clocks, power."""
+    """Return the host, and the GPU if the model is on one: name, driver, memory, clocks, power."""
     about: dict[str, Any] = {
         "device": device.type,
         "threads": torch.get_num_threads(),
@@ -71,11 +83,14 @@ _MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
-"""What a GPU's libraries (CUDA, NCCL, cuBLAS, cuDNN) say where an allocation of their own fails: torch has no error of its own for it."""
+"""What a GPU's libraries (CUDA, NCCL, cuBLAS, cuDNN) write where their own allocation fails.
+
+Torch has no error of its own for it.
+"""
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed: a GPU's, or the host's."""
+    """Return whether an error is a failed allocation, on a GPU or on the host."""
     return (
         isinstance(error, MemoryError)
         or out_of_gpu_memory(error)
@@ -84,19 +99,22 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_gpu_memory(error: BaseException) -> bool:
-    """Whether an allocation on a GPU failed, by torch's allocator or beside it (``torch.AcceleratorError``, ``DistBackendError`` and plain RuntimeError)."""
+    """Return whether an error is a failed allocation on a GPU, by torch's allocator or outside it.
+
+    Outside, it is a ``torch.AcceleratorError``, a ``DistBackendError`` or a plain RuntimeError.
+    """
     if isinstance(error, torch.OutOfMemoryError):
         return True
-    said = str(error)
+    message = str(error)
     return (
         isinstance(error, RuntimeError)
-        and "DefaultCPUAllocator" not in said
-        and any(text in said for text in _MEMORY)
+        and "DefaultCPUAllocator" not in message
+        and any(text in message for text in _MEMORY)
     )
 
 
 def describe_software() -> dict[str, str]:
-    """Versions of what decides the timings."""
+    """Return the versions of what decides the timings."""
     versions = {"torch": torch.__version__, "cuda": str(torch.version.cuda)}
     for package in ("transformers", "numpy", "adadecode"):
         try:
@@ -127,11 +145,11 @@ class EnergyMeter:
             ).uuid  # NVML counts devices that CUDA_VISIBLE_DEVICES hides
             self._handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
             self.joules()
-        except Exception:
+        except Exception:  # noqa: BLE001 -- no NVML, or one that refuses: then there is no counter
             self._handle = None
 
     def joules(self) -> float:
-        """Joules since the driver was loaded; NaN where not told."""
+        """Return the joules since the driver was loaded; NaN where the device hides them."""
         return (
             math.nan
             if self._handle is None
@@ -139,7 +157,10 @@ class EnergyMeter:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Driver, clocks (MHz), temperature (C), power drawn and its limit (W) now; empty where NVML does not tell."""
+        """Return driver, clocks (MHz), temperature (C), power drawn and its limit (W) now.
+
+        What NVML does not give is left out.
+        """
         if self._handle is None:
             return {}
         nvml, handle = self._nvml, self._handle
@@ -153,10 +174,10 @@ class EnergyMeter:
             "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3,
             "power_limit_w": lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1e3,
         }
-        told = {}
-        for name, ask in wanted.items():
+        values = {}
+        for name, read in wanted.items():
             try:
-                told[name] = ask()
+                values[name] = read()
             except nvml.NVMLError:
                 continue
-        return told
+        return values

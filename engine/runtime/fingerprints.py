@@ -14,19 +14,19 @@ from adadecode.engine.runtime.distributed import unpacked
 
 
 def of_json(value: Any) -> str:
-    """Of anything JSON can hold."""
+    """Return a 16-digit fingerprint of a JSON-serialisable value."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 def of_tensors(named: Iterable[tuple[str, torch.Tensor | None]]) -> str:
-    """Of a few numbers of every tensor: other weights differ in one of them."""
+    """Return a fingerprint of a few numbers of every tensor, of which other weights differ."""
     return of_json(
         [(name, *([] if tensor is None else _few(tensor.detach()))) for name, tensor in named]
     )
 
 
 def _few(tensor: torch.Tensor) -> list[float]:
-    """Some numbers of a tensor, or of those that a packed one is made of."""
+    """Return some numbers of a tensor, or of the plain ones that a packed one is made of."""
     return [
         number
         for part in unpacked(tensor)
@@ -35,5 +35,5 @@ def _few(tensor: torch.Tensor) -> list[float]:
 
 
 def of_weights(model: nn.Module) -> str:
-    """Of a model's parameters."""
+    """Return a fingerprint of a model's parameters."""
     return of_tensors(model.named_parameters())

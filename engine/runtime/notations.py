@@ -40,9 +40,7 @@ THRESHOLDS = Notation(parse=_thresholds, write=lambda values: ",".join(map(numbe
 INTEGERS = Notation(parse=parsing.rising_integers, write=lambda values: ",".join(map(str, values)))
 """Whole numbers from 1 on, between commas, rising: ``4,8``."""
 
-PLACEMENTS = Notation(
-    parse=_placements, write=lambda value: ";".join(map(INTEGERS.write, value))
-)
+PLACEMENTS = Notation(parse=_placements, write=lambda value: ";".join(map(INTEGERS.write, value)))
 """Lists of depths between semicolons: ``4;8;4,8``."""
 
 WORDS = Notation(parse=_words, write=",".join)

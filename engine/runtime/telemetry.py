@@ -1,4 +1,4 @@
-"""What the machine is like while a recording goes on: sampled between pieces, kept beside them, and told by the manifest as columns."""
+"""What the machine is like during a recording: sampled between pieces and kept as columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adadecode.engine.runtime.distributed import is_first, processes
 from adadecode.engine.runtime.environment import EnergyMeter
 
 EVERY_S = 2.0
-"""Pieces that end sooner after the last sample are not sampled."""
+"""Seconds: pieces that end sooner after the last sample are not sampled."""
 FILE = "conditions.jsonl"
 
 COLUMNS = (
@@ -29,15 +29,31 @@ COLUMNS = (
     "load",
     "others",
 )
-"""Of the manifest, those that the machine tells.
+"""The columns of the manifest's conditions; those that the machine hides are left out.
 
-session: which resumption of the recording, from 0 on. piece: that had just been made; empty before the first. seconds, energy_j: since the session began. cpu_mhz: the mean of
-all processors. load: the system's, over a minute. others: processors that other programs kept busy since the last sample.
+====================  =======================================================================
+``session``           which resumption of the recording, from 0 on
+``piece``             the piece that had just been made; empty before the first
+``seconds``           since the session began
+``sm_clock_mhz``      clock of the GPU's multiprocessors
+``memory_clock_mhz``  clock of the GPU's memory
+``temperature_c``     temperature of the GPU
+``power_w``           power that the GPU draws
+``energy_j``          joules of the GPU since the session began
+``cpu_mhz``           mean clock of all processors
+``load``              the system's load over a minute
+``others``            processors that other programs kept busy since the last sample
+====================  =======================================================================
 """
 
 
 class Conditions:
-    """Samples of one recording, appended to a file in ``folder``; only the first process keeps them."""
+    """Samples of one recording, appended to a file in its folder by the first process only.
+
+    Args:
+        folder: The folder of the recording.
+        meter: The GPU's energy counter.
+    """
 
     def __init__(self, folder: Path, meter: EnergyMeter) -> None:
         self.path, self.meter = folder / FILE, meter
@@ -46,13 +62,19 @@ class Conditions:
         self.kept = is_first()
 
     def begin(self) -> None:
-        """A session begins."""
+        """Begin a session with a sample."""
         if self.kept:
             self.session = 1 + max((line["session"] for line in self._lines()), default=-1)
             self._sample("")
 
     def after(self, piece: str, fallbacks: list[str], *, last: bool = False) -> None:
-        """A piece was made: sample where it is time, and keep what now runs in another way than was asked for."""
+        """Sample after a piece, where it is time, and keep new fallbacks.
+
+        Args:
+            piece: The piece that was made.
+            fallbacks: Why something now runs in another way than was asked for.
+            last: Whether to sample in any case.
+        """
         if not self.kept:
             return
         for why in set(fallbacks) - set(self.fallbacks()):
@@ -61,22 +83,25 @@ class Conditions:
             self._sample(piece)
 
     def timed(self, how: str) -> None:
-        """Something was timed in this way: keep it, once a session."""
+        """Keep how something was timed, once a session."""
         if self.kept and how not in (
             line.get("timing") for line in self._lines() if line["session"] == self.session
         ):
             self._append({"timing": how})
 
     def timings(self) -> list[str]:
-        """How things were timed in all sessions, each way once, in order."""
+        """Return how things were timed in all sessions, each way once, in order."""
         return list(dict.fromkeys(line["timing"] for line in self._lines() if "timing" in line))
 
     def fallbacks(self) -> list[str]:
-        """Of all sessions, each once, in order."""
+        """Return the fallbacks of all sessions, each once, in order."""
         return list(dict.fromkeys(line["fallback"] for line in self._lines() if "fallback" in line))
 
     def columns(self) -> dict[str, list[Any]]:
-        """The samples of all sessions, None where one lacks a column; columns that all lack are left out."""
+        """Return the samples of all sessions by column, None where a sample lacks one.
+
+        Columns that all samples lack are left out.
+        """
         lines = [line for line in self._lines() if "piece" in line]
         return {
             name: [line.get(name) for line in lines]
@@ -86,22 +111,22 @@ class Conditions:
 
     def _sample(self, piece: str) -> None:
         now, before = time.monotonic(), self.busy
-        told = {key: value for key, value in self.meter.describe().items() if key in COLUMNS}
+        sample = {key: value for key, value in self.meter.describe().items() if key in COLUMNS}
         energy, self.busy = self.meter.joules() - self.joules, busy_seconds()
         if not math.isnan(energy):
-            told["energy_j"] = round(energy, 3)
-        told |= processor()
+            sample["energy_j"] = round(energy, 3)
+        sample |= processor()
         if before is not None and self.busy is not None and math.isfinite(self.latest):
-            told["others"] = round(max(0.0, self.busy - before) / max(1e-3, now - self.latest), 2)
+            sample["others"] = round(max(0.0, self.busy - before) / max(1e-3, now - self.latest), 2)
         self.latest = now
-        self._append({"piece": piece, "seconds": round(now - self.began, 3), **told})
+        self._append({"piece": piece, "seconds": round(now - self.began, 3), **sample})
 
     def _append(self, line: dict[str, Any]) -> None:
         with self.path.open("a") as file:
             file.write(json.dumps({"session": self.session, **line}) + "\n")
 
     def _lines(self) -> list[dict[str, Any]]:
-        """What was kept; a line that was torn by a kill is left out."""
+        """Return what was kept; a line that was torn by a kill is left out."""
         try:
             text = self.path.read_text()
         except OSError:
@@ -120,22 +145,22 @@ class Conditions:
 
 
 def processor() -> dict[str, float]:
-    """The processors' clock (MHz) and the system's load, as far as they are told."""
-    told = {}
+    """Return the processors' clock (MHz) and the system's load, as far as they are known."""
+    found: dict[str, float] = {}
     try:
         import psutil
 
         if (clock := psutil.cpu_freq()) is not None and clock.current:
-            told["cpu_mhz"] = round(clock.current)
+            found["cpu_mhz"] = round(clock.current)
     except (ImportError, OSError, NotImplementedError, RuntimeError):
         pass  # a virtual machine may hide its clock
     if hasattr(os, "getloadavg"):
-        told["load"] = round(os.getloadavg()[0], 2)
-    return told
+        found["load"] = round(os.getloadavg()[0], 2)
+    return found
 
 
 def busy_seconds() -> float | None:
-    """Processor seconds that other programs have taken since the machine started, up to a constant; None where it does not tell."""
+    """Return the processor seconds of other programs, up to a constant; None where unknown."""
     try:
         import psutil
     except ImportError:

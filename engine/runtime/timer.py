@@ -1,4 +1,4 @@
-"""A clock for work in place: the host's on a CPU, events on a GPU, some of them recorded within CUDA graphs."""
+"""A clock for work in place: the host's on a CPU, events on a GPU, also within CUDA graphs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 
 def synchronized_now(*devices: torch.device) -> float:
-    """Seconds of a monotonic clock once these devices have done all they were given."""
+    """Return seconds of a monotonic clock once these devices have done all they were given."""
     for device in devices:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
@@ -19,10 +19,15 @@ def synchronized_now(*devices: torch.device) -> float:
 
 
 class Clock:
-    """Marks moments; ``intervals`` gives the seconds between consecutive marks. On one GPU by CUDA events, so that marking waits for nothing.
+    """Marks moments and gives the seconds between consecutive marks.
 
-    Several devices have no stream in common: there the host marks once all have done what they were given. Marks may stand within a graph (``replayed``):
-    its next replay overwrites them, so they must have been read by then (``settle``).
+    On one GPU marks are CUDA events, so that marking waits for nothing. Several devices have no
+    stream in common: there the host marks once all have done what they were given. Marks may stand
+    within a graph (`replayed`). Its next replay overwrites them, so they must have been read by
+    then (`settle`).
+
+    Args:
+        *devices: The devices that work.
     """
 
     def __init__(self, *devices: torch.device) -> None:
@@ -34,16 +39,22 @@ class Clock:
         self._overwritten = False  # whether a replay to come overwrites one of the marks
 
     def mark(self) -> None:
-        """Now."""
+        """Mark this moment."""
         self._marks.append(self._now())
 
     def replayed(self, events: Sequence[Any]) -> None:
-        """The moments of a graph that was just replayed: the events recorded in it, in order. ``settle`` before it is replayed again."""
+        """Take the events of a graph that was just replayed as marks, in order.
+
+        Call `settle` before it is replayed again.
+        """
         self._marks += events
         self._overwritten = True
 
     def settle(self) -> None:
-        """Read the marks so far, where a replay would overwrite one. No interval is lost; what the reading takes is in none."""
+        """Read the marks so far, where a replay would overwrite one.
+
+        No interval is lost, and what the reading takes is in none.
+        """
         if not self._overwritten:
             return
         self._marks.append(self._now())
@@ -53,7 +64,7 @@ class Clock:
         self._marks = [self._now()]
 
     def intervals(self) -> list[float]:
-        """Seconds between the marks so far, and start afresh."""
+        """Return the seconds between the marks so far, and start afresh."""
         seconds = self._seconds + self._read()
         self._marks, self._seconds, self._carried, self._overwritten = [], [], 0.0, False
         return seconds
@@ -66,7 +77,10 @@ class Clock:
         return event
 
     def _read(self) -> list[float]:
-        """Seconds between the marks that are not read yet; to the first, what is carried is added."""
+        """Return the seconds between the marks that are not read yet.
+
+        What is carried is added to the first.
+        """
         if self.cuda:
             torch.cuda.synchronize(self.device)
             seconds = [a.elapsed_time(b) / 1e3 for a, b in pairwise(self._marks)]

@@ -16,17 +16,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.cache_utils import StaticLayer
 from typer.testing import CliRunner
 
-from adadecode.engine.baselines import generate
+from adadecode.engine.baselines import generate, static_cache
+from adadecode.engine.baselines.baseline import TimedRun, n_same
+from adadecode.engine.baselines.designs import DesignBaseline, attempt
 from adadecode.engine.baselines.factory import DraftModel, make_baselines
-from adadecode.engine.baselines.generate import (
-    FirstStep,
-    GenerateBaseline,
-    DesignBaseline,
-    TimedRun,
-    attempt,
-    n_same,
-    static_cache_baseline,
-)
+from adadecode.engine.baselines.generate import FirstStep, GenerateBaseline
+from adadecode.engine.baselines.static_cache import StaticCacheBaseline, static_cache_baseline
 from adadecode.engine.cli.profile import app
 from adadecode.engine.cli.tables import baseline_tables
 from adadecode.engine.decoding.decoder import AdaDecoder
@@ -153,10 +148,10 @@ def test_a_compiled_baseline_tells_compilation_apart(text: list[int]) -> None:
 
 def uncompiled(
     monkeypatch: pytest.MonkeyPatch, decoder: AdaDecoder, seconds: list[float]
-) -> generate.StaticCacheBaseline:
+) -> StaticCacheBaseline:
     """Runs as transformers does where it compiles, without the wait; compiling is said to take these seconds, run by run, then none."""
     clock = accumulate(chain.from_iterable((0.0, spent) for spent in chain(seconds, repeat(0.0))))
-    monkeypatch.setattr(generate, "compiling_seconds", lambda: next(clock))
+    monkeypatch.setattr(static_cache, "compiling_seconds", lambda: next(clock))
     monkeypatch.setattr(decoder.parts.model, "_compiled_call", None, raising=False)
     static = static_cache_baseline(decoder, 32)
     static.options["compile_config"]._compile_all_devices = False
@@ -211,7 +206,9 @@ def test_a_static_cache_tells_how_it_is_kept(decoder: AdaDecoder) -> None:
 
 def test_a_text_that_a_static_cache_cannot_hold_is_told(decoder: AdaDecoder) -> None:
     """Before anything is run."""
-    assert "a static cache of 20 positions" in str(attempt(static_cache_baseline(decoder, 20), PROMPT, NEW))
+    assert "a static cache of 20 positions" in str(
+        attempt(static_cache_baseline(decoder, 20), PROMPT, NEW)
+    )
 
 
 class Full(GenerateBaseline):
@@ -262,7 +259,7 @@ def test_a_model_that_compiles_in_every_run_is_told(
 ) -> None:
     """Its time would be that of the compiler."""
     clock = iter(range(100))
-    monkeypatch.setattr(generate, "compiling_seconds", lambda: float(next(clock)))
+    monkeypatch.setattr(static_cache, "compiling_seconds", lambda: float(next(clock)))
     monkeypatch.setattr(decoder.parts.model, "_compiled_call", None, raising=False)
     static = static_cache_baseline(decoder, 32)
     static.options["compile_config"]._compile_all_devices = False
@@ -286,7 +283,9 @@ def test_prefill_and_decode_are_told_apart_by_the_clock(
     """Begin, first step, end: no other moment counts."""
     clock = iter([10.0, 11.5, 15.0])
     monkeypatch.setattr(generate, "synchronized_now", lambda _device: next(clock))
-    done = GenerateBaseline(name="generate", model=decoder.parts.model, eos=decoder.eos).run(PROMPT, 4)
+    done = GenerateBaseline(name="generate", model=decoder.parts.model, eos=decoder.eos).run(
+        PROMPT, 4
+    )
     assert (done.prefill_s, done.decode_s, done.n_first) == (1.5, 3.5, 1)
 
 

@@ -16,9 +16,10 @@ from transformers import PreTrainedModel
 
 from adadecode.engine.cli.entry_points import train_main
 from adadecode.engine.cli.errors import plain_errors
-from adadecode.engine.cli.train import parse_depths
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.heads.exit_heads import ExitHeads
+from adadecode.engine.runtime.option_fields import from_settings
+from adadecode.engine.training.options import TrainingOptions
 from adadecode.profiles.errors import InputError
 from tests.support.models import tiny_model
 from tests.support.training_run import PROMPTS, interrupt, letter_tokenizer
@@ -93,7 +94,7 @@ def test_ctrl_c_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
         interrupt(patch, AdaDecoder, "generate", 2)
         code, _, err = run()
     assert code == 130
-    assert "the same command goes on where it stopped: adadecode-train --model" in err
+    assert "what was finished is kept, and the same command goes on where it stopped: adadecode-train" in err
     assert run()[0] == 0
 
 
@@ -128,7 +129,7 @@ def test_a_module_missing_by_mistake_is_not_hidden() -> None:
         ({"model": None}, "either --model NAME or --demo"),
         ({"model": "/nowhere/at/all"}, "no folder /nowhere/at/all"),
         ({"prompts": "/nowhere.txt"}, "no prompt file /nowhere.txt"),
-        ({"dtype": "int3"}, "unknown dtype 'int3': known are auto, float16"),
+        ({"dtype": "int3"}, "wanted --dtype as one of auto, float16"),
         ({"device": "abacus"}, "unknown device 'abacus'"),
         ({"device": "mps"}, "unknown device 'mps'"),
         ({"depths": "six"}, "--depths such as 4,8,12"),
@@ -158,7 +159,7 @@ def test_cuda_without_a_gpu_exits_with_2(run: Run) -> None:
     """The message says what to use."""
     code, _, err = run(device="cuda")
     assert code == 2
-    assert "CUDA devices on this machine: use --device cpu" in err
+    assert "CUDA devices on this machine: use the device cpu" in err
 
 
 def test_other_settings_in_the_folder_exit_with_2(run: Run) -> None:
@@ -202,8 +203,12 @@ def test_a_damaged_checkpoint_exits_with_2(
 
 def test_depths_are_read_from_a_list_or_all() -> None:
     """In any order; nothing means the default."""
-    assert parse_depths("8, 4,12", 16) == (4, 8, 12)
-    assert parse_depths("all", 5) == (1, 2, 3, 4)
-    assert parse_depths("", 16) is None
+
+    def depths(text: str, n_layers: int) -> tuple[int, ...]:
+        return from_settings(TrainingOptions, {"depths": text}).depths_in(n_layers)
+
+    assert depths("8, 4,12", 16) == (4, 8, 12)
+    assert depths("all", 5) == (1, 2, 3, 4)
+    assert depths("", 16) == (4, 8, 12)
     with pytest.raises(InputError, match="got '4;8'"):
-        parse_depths("4;8", 16)
+        depths("4;8", 16)

@@ -197,7 +197,9 @@ def test_drafts_are_judged_in_order(
     drafts: tuple[int, ...], uniform: tuple[float, ...], wanted: tuple[int, int]
 ) -> None:
     """By hand: the first that does not hold ends the round."""
-    accepted, token = rejection_sample(P, Q, torch.tensor(drafts), torch.tensor(uniform, dtype=torch.float64))
+    accepted, token = rejection_sample(
+        P, Q, torch.tensor(drafts), torch.tensor(uniform, dtype=torch.float64)
+    )
     assert (int(accepted), int(token)) == wanted
 
 

@@ -127,7 +127,7 @@ def test_ties_go_to_the_lowest_token_and_are_a_class_of_their_own() -> None:
     logits = torch.zeros((3, 7))
     logits[1, 4] = 1.0
     logits[2, [2, 6]] = 3.0
-    judged = token_flips._judge_rows(logits, [0, 3, 6])
+    judged = token_flips._compare_rows(logits, [0, 3, 6])
     assert judged.own.tolist() == [0, 4, 2]
     assert judged.flipped.tolist() == [False, True, True]
     np.testing.assert_allclose(judged.gap, [0.0, 1.0, 0.0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,11 @@ from adadecode.engine.heads.heads_file import CONFIG
 from adadecode.engine.heads.int8 import Int8Matrix
 from adadecode.engine.heads.token_frequency import by_frequency, frequent_in
 from adadecode.engine.loading.prompts import Prompt
-from adadecode.engine.runtime.choices import GraphMode
 from adadecode.engine.profiling.head_forms import form_heads
 from adadecode.engine.profiling.options import RecordingOptions
 from adadecode.engine.profiling.request import RecordingRequest
+from adadecode.engine.runtime.choices import GraphMode, HeadDtype
+from adadecode.engine.training.options import TrainingOptions
 from adadecode.engine.training.pipeline import train_heads
 from adadecode.profiles.errors import HeadsError, InputError
 from adadecode.sim.cli.tables.heads import coverage_table
@@ -457,18 +459,11 @@ def test_texts_of_one_token_tell_nothing(decoder: AdaDecoder) -> None:
 
 def test_training_counts_tokens_and_saves_the_form(tmp_path: Path, model: PreTrainedModel) -> None:
     """The shortlist is of the continuations trained on, what it loses of the others; the same matrices as without."""
-    options: dict[str, Any] = {**SETTINGS, "epochs": 2}
-    heads = train_heads(
-        model,
-        letter_tokenizer(),
-        PROMPTS,
-        DEPTHS,
-        tmp_path / "a",
-        shortlist=6,
-        head_dtype="int8",
-        **options,
-    )
-    plain = train_heads(model, letter_tokenizer(), PROMPTS, DEPTHS, tmp_path / "b", **options)
+    options = TrainingOptions(**{"depths": DEPTHS, **SETTINGS, "epochs": 2})
+    train = partial(train_heads, model, letter_tokenizer(), PROMPTS)
+    formed = replace(options, shortlist=6, head_dtype=HeadDtype.INT8)
+    heads = train(out=tmp_path / "a", options=formed)
+    plain = train(out=tmp_path / "b", options=options)
     assert heads.form == HeadForm(shortlist=6, dtype="int8")
     assert heads.frequent == plain.frequent
     assert 2 in heads.tokens
@@ -479,7 +474,7 @@ def test_training_counts_tokens_and_saves_the_form(tmp_path: Path, model: PreTra
         console.print(coverage_table(heads.coverage, heads.form))
     assert "of them outside the shortlist" in " ".join(console.export_text().split())
     with pytest.raises(InputError, match=r"form was .*, is now None"):
-        train_heads(model, letter_tokenizer(), PROMPTS, DEPTHS, tmp_path / "a", **options)
+        train(out=tmp_path / "a", options=options)
 
 
 # -- options --------------------
@@ -537,9 +532,8 @@ def test_a_shortlist_counted_on_the_prompts_themselves_is_told(
 
 def test_a_shortlist_shorter_than_asked_for_is_told(decoder: AdaDecoder, tmp_path: Path) -> None:
     synthetic_profile(tmp_path / "p")
-    assert (
-        "different tokens were counted, so the shortlist holds these, and not 90"
-        in notices_of(decoder, [], 90, tmp_path / "p")
+    assert "different tokens were counted, so the shortlist holds these, and not 90" in notices_of(
+        decoder, [], 90, tmp_path / "p"
     )
 
 

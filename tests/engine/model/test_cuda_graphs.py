@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from adadecode.engine.baselines.generate import static_cache_baseline
+from adadecode.engine.baselines.static_cache import static_cache_baseline
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.sampling import packed_draft, read_draft
 from adadecode.engine.decoding.sequence import greedy_draft, head_logits
@@ -137,7 +137,9 @@ def test_a_capture_that_fails_on_its_way_falls_back_with_a_message(
 
     layer, begun, stream = StaticModel.layer, [], torch.cuda.current_stream()
 
-    def breaking(self: StaticModel, index: int, hidden: torch.Tensor, step: StaticPass) -> torch.Tensor:
+    def breaking(
+        self: StaticModel, index: int, hidden: torch.Tensor, step: StaticPass
+    ) -> torch.Tensor:
         if torch.cuda.is_current_stream_capturing():
             begun.append(index)
             if len(begun) == N_LAYERS + 3:

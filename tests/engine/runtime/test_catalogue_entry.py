@@ -17,7 +17,7 @@ from adadecode.engine.runtime.catalogue_entry import (
 )
 from adadecode.engine.runtime.device_benchmark import BYTES, FLOPS, Bench, BenchmarkDevice
 from adadecode.profiles.catalog.devices import Device, find_device
-from adadecode.profiles.errors import DeviceError
+from adadecode.profiles.errors import DeviceError, InputError
 
 PLACE = BenchmarkDevice(
     device=torch.device("cpu"),
@@ -48,10 +48,15 @@ BENCHES = [
 
 
 def written(
-    tmp_path: Path, given: DatasheetFigures | None = None, place: BenchmarkDevice = PLACE, name: str = "anvil"
+    tmp_path: Path,
+    given: DatasheetFigures | None = None,
+    place: BenchmarkDevice = PLACE,
+    name: str = "anvil",
 ) -> Device:
     out = tmp_path / "mine.toml"
-    assert write_entry(entry(name, place, BENCHES, given or DatasheetFigures()), name, out) == find_device(out)
+    assert write_entry(
+        entry(name, place, BENCHES, given or DatasheetFigures()), name, out
+    ) == find_device(out)
     return find_device(out)
 
 
@@ -118,7 +123,9 @@ def test_a_datasheet_below_what_was_measured_is_refused_and_nothing_is_written(
 def test_a_sparse_peak_is_suspected() -> None:
     """Twice the dense one, of which large matmuls reach six tenths at least; FP32 has no sparse one."""
     matmuls = [bench("fp16", FLOPS, 7e14), bench("fp32", FLOPS, 1e12)]
-    assert doubtful_peaks(matmuls, DatasheetFigures(peaks={"fp16": 1979e12, "fp32": 9e12})) == ["fp16"]
+    assert doubtful_peaks(matmuls, DatasheetFigures(peaks={"fp16": 1979e12, "fp32": 9e12})) == [
+        "fp16"
+    ]
     assert doubtful_peaks(matmuls, DatasheetFigures(peaks={"fp16": 989e12})) == []
 
 
@@ -134,14 +141,14 @@ def test_without_a_matmul_there_is_no_entry() -> None:
         ("sources", "a.toml", "got 'sources'"),
         ("gpu", "a.txt", "wanted a file that ends in .toml as --out, such as gpu.toml"),
         ("gpu", "old.toml", "old.toml exists and is not overwritten"),
-        ("gpu", "gone/a.toml", "no folder .*gone to write a.toml into"),
+        ("gpu", "gone/a.toml", "cannot write .*a.toml, the directory .*gone does not exist"),
     ],
 )
 def test_a_place_that_cannot_be_written_to_is_refused_before_measuring(
     tmp_path: Path, name: str, file: str, message: str
 ) -> None:
     (tmp_path / "old.toml").write_text("")
-    with pytest.raises(DeviceError, match=message):
+    with pytest.raises(InputError, match=message):
         check_target(name, tmp_path / file)
 
 

@@ -193,7 +193,8 @@ def test_a_clock_that_falls_is_warned_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("others", "warned"), [([None, 3.0, 2.5], True), ([None, 1.0, 3.9, 0.5], True), ([None, 0.4, 3.9, 0.1], False)]
+    ("others", "warned"),
+    [([None, 3.0, 2.5], True), ([None, 1.0, 3.9, 0.5], True), ([None, 0.4, 3.9, 0.1], False)],
 )
 def test_a_busy_machine_is_warned_of(
     others: list[float | None], warned: bool, tmp_path: Path
