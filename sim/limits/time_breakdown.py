@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.replay.compiled import CompiledReplay
-from adadecode.sim.replay.kernel import RUN
 from adadecode.sim.replay.price_list import TIME_PARTS, PriceList
 from adadecode.sim.replay.pricer import Latencies
+from adadecode.sim.replay.work_columns import RUN
 from adadecode.sim.replay.work_histogram import WorkHistogram
 
 WORK_KINDS = {

@@ -19,9 +19,9 @@ from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.hardware.memory import Deployment, capacity, peak_memory
 from adadecode.sim.prediction.accounting import CostPrices, energy_bounds
 from adadecode.sim.replay.compiled import CompiledReplay
-from adadecode.sim.replay.kernel import CHECK, RUN
 from adadecode.sim.replay.price_list import TIME_PARTS, PriceList
 from adadecode.sim.replay.pricer import Latencies
+from adadecode.sim.replay.work_columns import CHECK, RUN
 from adadecode.sim.replay.work_histogram import WorkHistogram
 
 COLUMNS = (

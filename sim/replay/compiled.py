@@ -17,7 +17,7 @@ from adadecode.profiles.trace import Trace, require_heads
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.branch_tree import BranchTree
-from adadecode.sim.replay.kernel import KEYS, SUMS, TALLY, count_designs
+from adadecode.sim.replay.work_columns import KEYS, SUMS, TALLY
 from adadecode.sim.replay.work_histogram import WorkHistogram
 
 _FIRST_GUESS = 128
@@ -102,6 +102,8 @@ class CompiledReplay:
 
         Raises DesignError for a head that was not trained, ProfileError for a prompt that is not there.
         """
+        from adadecode.sim.replay.kernel import count_designs  # numba takes a while to load
+
         asked = _Asked.of(designs, self.depths, self.n_layers)
         places = {prompt: place for place, prompt in enumerate(self.prompts)}
         try:

@@ -1,32 +1,24 @@
 """The replay as one compiled loop: designs and texts in, counts of work out.
 
-The rules are those of `adadecode.sim.core.scheduler`, `adadecode.sim.replay.outcomes` and `adadecode.sim.replay.pricer`, written once more over arrays; property tests hold them equal.
+The rules are those of `adadecode.sim.core.scheduler`, `adadecode.sim.replay.outcomes` and
+`adadecode.sim.replay.pricer`, written once more over arrays. Property tests hold them equal. Import
+this module late: numba takes a while to load.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from adadecode.profiles.hashing import mix, pick
-
-RUN, CHECK, VERIFY = 0, 1, 2
-
-KEYS = ("design", "kind", "start", "stop", "n_tokens", "reuse", "interval")
-"""Columns of a counted kind of work. A RUN is of layers start..stop-1; a CHECK of the head at depth start; else 0."""
-
-SUMS = ("count", "context", "modelled", "modelled_context", "discarded", "discarded_context")
-"""What is counted of it: pieces, sum of their contexts; both of those in rounds that rest on drawn branches; tokens that were rolled back, sum of the
-context of the piece over these."""
-
-TALLY = ("rounds", "tokens", "tested", "drafts", "accepted", "differs")
+from adadecode.sim.replay.jit import compiled
+from adadecode.sim.replay.work_columns import CHECK, RUN, SUMS, VERIFY
 
 _NEVER = 2**62
 
-_mix, _pick = njit(cache=True, nogil=True)(mix), njit(cache=True, nogil=True)(pick)
+_mix, _pick = compiled(mix), compiled(pick)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_designs(  # type: ignore[no-untyped-def]
     heads, columns, thresholds, n_heads, caps, verifies, oracles,  # of each design
     confidence, token, ends, first, numbers, n_prompt, budgets, chosen, eos, sampled, n_layers, marks,  # of the texts
@@ -101,7 +93,7 @@ def count_designs(  # type: ignore[no-untyped-def]
     return len(n_heads), entries
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _first_exits(confidence, token, final, ends, columns, thresholds, verify, sampled, oracle):  # type: ignore[no-untyped-def]
     """[outputs] which head of the placement drafts before each output on the text (their number where none does), and whether it is right."""
     n_outputs, n_heads = len(final), len(columns)
@@ -130,7 +122,7 @@ def _first_exits(confidence, token, final, ends, columns, thresholds, verify, sa
     return take, right
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _replay(  # type: ignore[no-untyped-def]
     take, right, heard, final, ends, roots,
     boundaries, columns, thresholds, cap, verify, oracle,
@@ -288,7 +280,7 @@ def _replay(  # type: ignore[no-untyped-def]
     tally[5] += off and not verify
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _drawn(verify, number, left, steps, state, pools, committed):  # type: ignore[no-untyped-def]
     """Which row of the pools stands in for this place: `adadecode.sim.replay.branch_model.BranchModel.branch`, or ``committed`` without verification."""
     if not verify:
@@ -297,7 +289,7 @@ def _drawn(verify, number, left, steps, state, pools, committed):  # type: ignor
     return pools[row, 0] + _pick(state, pools[row, 1])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _in(item, items):  # type: ignore[no-untyped-def]
     for other in items:
         if other == item:

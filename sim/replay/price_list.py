@@ -5,17 +5,15 @@ Layers are kept as sums over the layers below, so that a segment is a difference
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from adadecode.profiles.errors import LatencyError
-from adadecode.sim.replay.kernel import CHECK, RUN
 from adadecode.sim.replay.pricer import Latencies
+from adadecode.sim.replay.work_columns import CHECK, RUN
 from adadecode.sim.replay.work_histogram import WorkHistogram
 
 TIME_PARTS = (
@@ -85,6 +83,8 @@ class PriceList:
 
     def price(self, work: WorkHistogram) -> NDArray[np.float64]:
         """[designs, PARTS]. Raises what the latencies raise for work that was not measured."""
+        from adadecode.sim.replay.price_kernel import price_work  # numba takes a while to load
+
         prices = np.zeros((len(work.designs), len(TIME_PARTS)))
         args = (
             work.keys,
@@ -96,7 +96,7 @@ class PriceList:
             self._verify,
             self._embed,
         )
-        _price(*args, self.latency.host(), prices)
+        price_work(*args, self.latency.host(), prices)
         if not np.isfinite(prices).all():
             self._refuse(work)
         return prices
@@ -122,7 +122,7 @@ class PriceList:
         )
 
 
-def _asked(question: Any, *where: int) -> float:
+def _asked(question: Callable[..., float], *where: int) -> float:
     """The answer, NaN where there is none."""
     try:
         return float(question(*where))
@@ -138,60 +138,3 @@ def _is_told_apart(latency: Latencies, reuse: int, n_layers: int) -> bool:
         or reuses is None
         or min(reuses, default=0) <= reuse < max(reuses, default=0)
     )
-
-
-@njit(cache=True, nogil=True)
-def _price(keys, sums, marks, layers, unknown, heads, verify, embed, host, prices):  # type: ignore[no-untyped-def]
-    for i in range(len(keys)):
-        design, kind, start, stop, n_tokens, reuse, interval = keys[i]
-        count, context, modelled, modelled_context, discarded, discarded_context = sums[i]
-        price = prices[design]
-        if kind == RUN:
-            low, high = marks[interval], marks[interval + 1]
-            at_low = (
-                layers[n_tokens, reuse, interval, stop] - layers[n_tokens, reuse, interval, start]
-            )
-            at_high = (
-                layers[n_tokens, reuse, interval + 1, stop]
-                - layers[n_tokens, reuse, interval + 1, start]
-            )
-            if unknown[n_tokens, reuse, interval, stop] > unknown[n_tokens, reuse, interval, start]:
-                at_low = np.nan
-            if (
-                unknown[n_tokens, reuse, interval + 1, stop]
-                > unknown[n_tokens, reuse, interval + 1, start]
-            ):
-                at_high = np.nan
-            once = embed[n_tokens] if start == 0 else 0.0
-            lost = (
-                _between(discarded, discarded_context, low, high, at_low, at_high, once) / n_tokens
-            )
-            price[0] += _between(count, context, low, high, at_low, at_high, once) - lost
-            price[1] += lost
-            price[7] += _between(
-                modelled, modelled_context, low, high, at_low, at_high, once + host
-            )
-        elif kind == CHECK:
-            once = heads[start, reuse]
-            price[2] += (count - discarded) * once
-            price[3] += discarded * once
-            price[7] += modelled * (once + host)
-        else:
-            once = verify[n_tokens]
-            lost = once * discarded / n_tokens
-            price[4] += count * once - lost
-            price[5] += lost
-            price[7] += modelled * (once + host)
-        price[6] += count * host
-
-
-@njit(cache=True, nogil=True)
-def _between(count, context, low, high, at_low, at_high, once):  # type: ignore[no-untyped-def]
-    """Of so many pieces between two marks, their contexts summed: linear. A mark that none of them leans on need not be known."""
-    total = count * once
-    share = (context - count * low) / (high - low)
-    if context < count * high:
-        total += (count - share) * at_low
-    if context > count * low:
-        total += share * at_high
-    return total

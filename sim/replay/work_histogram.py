@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adadecode.sim.core.design import Design
-from adadecode.sim.replay.kernel import KEYS, RUN, SUMS, TALLY
+from adadecode.sim.replay.work_columns import KEYS, RUN, SUMS, TALLY
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -17,8 +17,8 @@ class WorkHistogram:
     """What some designs do on some prompts together.
 
     marks: rising contexts; work is told apart by the interval between two of them, the upper end included, and the sum of contexts is kept, so that
-    whatever is linear in between is priced exactly. keys: [entries, `adadecode.sim.replay.kernel.KEYS`]; sums: [entries, `adadecode.sim.replay.kernel.SUMS`]. tallies: [designs,
-    `adadecode.sim.replay.kernel.TALLY`]. drafted: [designs, 2, heads] drafts and those accepted, by head, shallowest first; 0 beyond a design's heads.
+    whatever is linear in between is priced exactly. keys: [entries, `adadecode.sim.replay.work_columns.KEYS`]; sums: [entries, `adadecode.sim.replay.work_columns.SUMS`]. tallies: [designs,
+    `adadecode.sim.replay.work_columns.TALLY`]. drafted: [designs, 2, heads] drafts and those accepted, by head, shallowest first; 0 beyond a design's heads.
     prefills: tokens of each prompt.
     """
 

@@ -18,10 +18,10 @@ from adadecode.sim.core.scheduler import Check, Run, Work
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.compiled import CompiledReplay
-from adadecode.sim.replay.kernel import CHECK, RUN, VERIFY
 from adadecode.sim.replay.price_list import TIME_PARTS, PriceList
 from adadecode.sim.replay.pricer import Pricer
 from adadecode.sim.replay.simulation import Replay, ReplayedRun
+from adadecode.sim.replay.work_columns import CHECK, RUN, VERIFY
 from adadecode.sim.replay.work_histogram import WorkHistogram
 from tests.support.property_tests import examples
 from tests.support.synthetic_profile import EOS, synthetic_profile
