@@ -25,7 +25,8 @@ from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.canonical import check_numerics, take_apart
 from adadecode.engine.model.cuda_graphs import take_apart_static
 from adadecode.engine.model.segmented_model import most_positions
-from adadecode.sim.core.design import DEFAULT_CAP, Design, Policy
+from adadecode.profiles.errors import DesignError
+from adadecode.sim.core.design import DEFAULT_CAP, RUNNABLE, Design, Policy
 from adadecode.sim.core.scheduler import Round, Schedule
 
 
@@ -288,7 +289,8 @@ class AdaDecoder:
         """Return the design that these options of `generate` name.
 
         Raises:
-            DesignError: An option makes no sense.
+            DesignError: An option makes no sense, or the policy is the oracle, which only a
+                simulation can follow.
             HeadsError: The placement names a depth that has no head.
         """
         design = Design.of(
@@ -298,6 +300,11 @@ class AdaDecoder:
             cap=cap,
             verify=verify,
         )
+        if design.policy not in RUNNABLE:
+            raise DesignError(
+                f"the policy {design.policy} must know the text in advance: simulate it from a "
+                f"recorded trace with adadecode-sim, or run one of {', '.join(RUNNABLE)}"
+            )
         self.heads.require(design.placement)
         return design
 
@@ -345,8 +352,7 @@ class AdaDecoder:
 
         Raises:
             InputError: As `generate` does.
-            DesignError: ``max_new_tokens`` is no whole number from 1 on, or the design is the
-                oracle, which only a simulation can follow.
+            DesignError: ``max_new_tokens`` is no whole number from 1 on.
         """
         parts = self.parts
         check_input_ids(input_ids, parts)

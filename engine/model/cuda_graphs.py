@@ -59,7 +59,9 @@ def take_apart_static(model: PreTrainedModel, graphs: str, numerics: str = "nati
         UnsupportedModel: The model cannot be taken apart exactly.
     """
     if graphs not in GRAPHS[1:]:
-        raise InputError(f"wanted graphs as one of {', '.join(GRAPHS)}, got {graphs!r}")
+        raise InputError(
+            f"wanted graphs as one of {', '.join(GRAPHS)}, got {graphs!r}: leave it out for eager"
+        )
     if numerics != "native":
         raise InputError(
             f"{numerics} numerics have static shapes of their own and run eagerly: leave graphs "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from adadecode.engine import AdaDecoder, Demo, load_demo
 from adadecode.engine.cli.demo import SOURCE, remove_earlier
 from adadecode.engine.demo import MODEL
 from adadecode.engine.loading.prompts import Prompt, encode
+from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import read_profile
 from scripts.demo_model.arithmetic import LARGEST, final_number, make_problem
 from scripts.demo_model.corpus import is_held_out, problems
@@ -50,6 +53,21 @@ def test_its_heads_can_have_a_shortlist(demo: Demo) -> None:
         (profile.trace["depth"] == profile.n_layers) & profile.trace["prompt"].isin(arithmetic)
     ]["token"]
     assert said.isin(short.tokens).mean() > 0.99
+
+
+def test_an_unknown_dtype_device_or_domain_is_refused(demo: Demo) -> None:
+    for dtype in ("fp8", torch.int8, 3):
+        with pytest.raises(InputError, match=r"unknown dtype .*: known are float16, bfloat16"):
+            load_demo(dtype)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="unknown device 'tpu': known are auto, cpu, cuda"):
+        load_demo(device="tpu")
+    with pytest.raises(InputError, match="no examples of the domain 'poems': known are arithmetic"):
+        demo.of("poems")
+
+
+def test_its_folder_is_known_without_torch() -> None:
+    code = "import sys; from adadecode.engine.demo import MODEL, PROMPTS; assert PROMPTS.exists(); "
+    subprocess.run([sys.executable, "-c", code + "assert 'torch' not in sys.modules"], check=True)
 
 
 def test_it_is_small() -> None:

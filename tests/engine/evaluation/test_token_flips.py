@@ -187,7 +187,7 @@ def test_the_command_writes_what_it_prints(
         ("--demo --threads 100000", "--threads of at most"),
         ("--demo --batches 100000", "at most 64, got 100000"),
         ("--demo --gammas x", "--gammas as numbers"),
-        ("--demo --out /no/such/report.json", "name a file in a folder that exists"),
+        ("--demo --out /no/such/report.json", "the directory /no/such does not exist"),
         ("--demo --model m", "not both"),
     ],
 )

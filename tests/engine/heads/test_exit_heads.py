@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.heads.heads_file import CONFIG, WEIGHTS
 from adadecode.engine.heads.model_samples import body_samples
-from adadecode.profiles.errors import HeadsError
+from adadecode.profiles.errors import HeadsError, InputError
 from tests.support.models import tiny_model
 from tests.support.paths import ROOT
 
@@ -263,3 +264,67 @@ def test_a_depth_without_a_head_is_named(heads: ExitHeads) -> None:
         HeadsError, match=r"no head at depth 5: heads exist at \[2, 3, 4\]; train one"
     ):
         heads.require([2, 5])
+
+
+# ---- what Python may ask for ----
+
+
+@pytest.mark.parametrize(
+    ("depths", "message"),
+    [
+        ("24", "wanted the depths of heads as a list of whole numbers, got '24'"),
+        (3, "wanted the depths of heads as a list of whole numbers, got 3"),
+        ([2.5], r"wanted the depth of a head as a whole number, got 2\.5: give an int"),
+        ([True], "wanted the depth of a head as a whole number, got True"),
+    ],
+)
+def test_what_are_no_depths_is_refused(model: PreTrainedModel, depths: Any, message: str) -> None:
+    with pytest.raises(HeadsError, match=message):
+        ExitHeads.identity(model, depths)
+
+
+@pytest.mark.parametrize(
+    ("transforms", "message"),
+    [
+        ([2], r"wanted the matrices of heads by depth, .* got a list: give a dict"),
+        ({"2": None}, "wanted the depth of a head as a whole number, got '2'"),
+        ({2: "T"}, r"wanted the head at depth 2 as a tensor or None, got a str: give a matrix"),
+    ],
+)
+def test_what_are_no_matrices_is_refused(
+    model: PreTrainedModel, transforms: Any, message: str
+) -> None:
+    with pytest.raises(HeadsError, match=message):
+        ExitHeads(model, transforms)
+
+
+def test_depths_of_any_kind_of_integer_are_taken(model: PreTrainedModel) -> None:
+    assert ExitHeads.identity(model, torch.tensor([4, 2])).depths == (2, 4)
+
+
+@pytest.mark.parametrize("tokens", [["a"], [0.5], [1, 1], [97]])
+def test_what_are_no_tokens_is_refused(model: PreTrainedModel, tokens: Any) -> None:
+    with pytest.raises(HeadsError, match=r"frequent tokens are ids 0\.\.96 of this model"):
+        ExitHeads(model, {2: None}, frequent=tokens)
+
+
+def test_what_is_no_folder_or_no_model_is_refused(folder: Path, model: PreTrainedModel) -> None:
+    """By ``load`` and by ``from_pretrained``, before a file is read."""
+    with pytest.raises(HeadsError, match="wanted the folder of heads as a path, got a int"):
+        ExitHeads.load(3, model)  # type: ignore[arg-type]
+    with pytest.raises(HeadsError, match=r"wanted model as the causal LM .* got a str: load it"):
+        ExitHeads.load(folder, "llama")  # type: ignore[arg-type]
+    with pytest.raises(HeadsError, match=r"wanted model as the causal LM .* got a NoneType"):
+        ExitHeads.from_pretrained(str(folder))
+    with pytest.raises(HeadsError, match="LlamaModel, which has none: load it with AutoModelFor"):
+        ExitHeads.load(folder, model.model)
+
+
+def test_a_folder_that_cannot_be_written_is_an_input_error(
+    heads: ExitHeads, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file", tmp_path / "file" / "heads"):
+        with pytest.raises(InputError, match="file is a file: name another place"):
+            heads.save(path)
+    assert (tmp_path / "file").read_text() == "mine"
