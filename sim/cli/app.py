@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -20,7 +20,7 @@ OTHER = "Profiles from elsewhere"
 class Commands(LazyGroup):
     """The commands of ``adadecode-sim``, in the order in which they are listed."""
 
-    entries = {
+    entries: ClassVar[Mapping[str, CommandEntry]] = {
         "predict": CommandEntry(
             module="adadecode.sim.cli.predict",
             function="predict",

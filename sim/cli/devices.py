@@ -14,8 +14,10 @@ _GIB = 2**30
 
 _NOTES = (
     "bf16, fp16, fp32: dense TFLOP/s of the datasheet; - where it gives none",
-    "another device: adadecode-sim devices --template > my-gpu.toml, fill it in, and give "
-    "my-gpu.toml in place of a name",
+    (
+        "another device: adadecode-sim devices --template > my-gpu.toml, fill it in, and give "
+        "my-gpu.toml in place of a name"
+    ),
 )
 
 

@@ -6,10 +6,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+ClickObject = Any
+"""An object of click. Some versions of typer bring a click of their own, others use the installed
+one, so that no name of its class is always right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,25 +39,25 @@ class LazyGroup(TyperGroup):
     `get_command` imports; the list of commands and the search for a mistyped name do not.
     """
 
-    entries: Mapping[str, CommandEntry] = {}
+    entries: ClassVar[Mapping[str, CommandEntry]] = {}
     """The commands by name, in the order in which they are listed."""
 
-    def __init__(self, **attributes: Any) -> None:
+    def __init__(self, **attributes: ClickObject) -> None:
         super().__init__(**attributes)
         # Typer looks a mistyped name up in the keys; the values are not used before a command runs.
         self.commands = {
             name: TyperCommand(name, help=entry.summary, rich_help_panel=entry.panel)
             for name, entry in self.entries.items()
         }
-        self._loaded: dict[str, Any] = {}
+        self._loaded: dict[str, ClickObject] = {}
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: ClickObject, cmd_name: str) -> ClickObject:  # noqa: ARG002  click's
         """Import a command and return it; None where there is none of this name."""
         if cmd_name in self.entries and cmd_name not in self._loaded:
             self._loaded[cmd_name] = _load(cmd_name, self.entries[cmd_name])
         return self._loaded.get(cmd_name)
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
+    def format_help(self, ctx: ClickObject, formatter: ClickObject) -> None:
         """Print the help of the group from the summaries, without importing a command."""
         listing = TyperGroup(
             name=self.name,
@@ -66,7 +70,7 @@ class LazyGroup(TyperGroup):
         )
         listing.format_help(ctx, formatter)
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: ClickObject) -> ClickObject:
         """Run a command; say in one line what became of it where the user interrupts it."""
         try:
             return super().invoke(ctx)
@@ -81,7 +85,7 @@ INTERRUPTED = 130
 NOTHING_KEPT = "nothing was written; run the same command again to start over"
 
 
-def _load(name: str, entry: CommandEntry) -> Any:
+def _load(name: str, entry: CommandEntry) -> ClickObject:
     """Make the command, or the group of commands, that an entry names."""
     found = getattr(import_module(entry.module), entry.function)
     if isinstance(found, typer.Typer):

@@ -22,7 +22,8 @@ SETTLED_SECONDS = 2.0
 class ShowProgress(Protocol):
     """What long work calls with how much is done, and of how much."""
 
-    def __call__(self, done: int, total: int) -> None: ...
+    def __call__(self, done: int, total: int) -> None:
+        """Show that so much is done."""
 
 
 @dataclass(kw_only=True)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+from adadecode.profiles.errors import DeviceError, ProfileError
 from adadecode.profiles.store import read_profile
 from adadecode.sim.cli.interruption import on_interrupt
 from adadecode.sim.cli.options.catalogue import LayersModel, SourceDevice
@@ -9,6 +13,7 @@ from adadecode.sim.cli.options.form import HeadFormOptions
 from adadecode.sim.cli.options.grouping import takes_option_sets
 from adadecode.sim.cli.options.output import Json, SweepDirectory
 from adadecode.sim.cli.options.scenario import (
+    DATASHEET,
     HeadMap,
     ProfileOrDatasheet,
     TraceProfile,
@@ -20,6 +25,7 @@ from adadecode.sim.cli.print_json import print_json
 from adadecode.sim.cli.progress import showing_progress
 from adadecode.sim.prediction.scenario import ScenarioOptions
 from adadecode.sim.sweep.design_sweep import sweep as sweep_designs
+from adadecode.sim.sweep.devices import RECORDED
 
 
 @takes_option_sets
@@ -43,6 +49,8 @@ def sweep(
     Says how sure that is, and whether the design is proven to be the best of the space.
     """
     space.check_forms(heads.form())
+    if path == DATASHEET:
+        _check_datasheet(trace, search.devices)
     options = ScenarioOptions(source=source, model=model, dtype=dtype, form=heads.form())
     kept = f"the designs predicted so far are kept in {out}; run the same command to continue"
     with on_interrupt(kept), showing_progress("designs") as progress:
@@ -71,3 +79,22 @@ def sweep(
     for part in sweep_tables(done):
         console().print(part)
     print(f"{done.path}: next, adadecode-sim report {done.path} --out report.html")
+
+
+def _check_datasheet(trace: Path | None, devices: Sequence[str]) -> None:
+    """Check that there is a text and a device where nothing was measured.
+
+    Raises:
+        ProfileError: If no text is named.
+        DeviceError: If the recorded device is meant, which there is not.
+    """
+    if trace is None:
+        raise ProfileError(
+            "a datasheet holds no text to replay: give a profile that adadecode-profile recorded "
+            "as --trace"
+        )
+    if RECORDED in devices:
+        raise DeviceError(
+            "a datasheet is of a device: name one or several with --devices, like --devices "
+            "h100-sxm,l4"
+        )

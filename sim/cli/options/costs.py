@@ -1,4 +1,4 @@
-"""Options of ``adadecode-sim account``: whose work is counted, and on which device it takes energy."""
+"""Options of ``adadecode-sim account``: the model to count, and the device that takes energy."""
 
 from __future__ import annotations
 

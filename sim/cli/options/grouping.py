@@ -28,6 +28,12 @@ from typer.models import ArgumentInfo, OptionInfo
 from adadecode.profiles.errors import InputError
 from adadecode.sim.core.parsing import finite
 
+Value = Any
+"""A value of whatever type an option has."""
+
+Kind = Any
+"""A type as it is written in an annotation."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -91,7 +97,7 @@ def number(
     high: float | None = None,
     below: float | None = None,
 ) -> Check:
-    """Check that a number is finite and lies in a range; ``above`` and ``below`` exclude the end."""
+    """Check that a number is finite and in a range; ``above`` and ``below`` leave out the end."""
 
     def check(option: str, value: float) -> float:
         finite(option, value, low=low, high=high)
@@ -129,7 +135,7 @@ def takes_option_sets(command: Callable[..., None]) -> Callable[..., None]:
         raise TypeError(f"{command.__name__} declares {', '.join(twice)} more than once")
 
     @functools.wraps(command)
-    def call(**typed: Any) -> None:
+    def call(**typed: Value) -> None:
         values = {one.name: one.value(typed[one.name]) for one in flat}
         made = {
             name: kind(**{one.field: values.pop(one.name) for one in members})
@@ -159,7 +165,7 @@ class _Parameter:
     default: Any
 
     @classmethod
-    def of(cls, field: str, annotation: Any, default: Any, group: str = "") -> _Parameter:
+    def of(cls, field: str, annotation: Kind, default: Value, group: str = "") -> _Parameter:
         if get_origin(annotation) is not Annotated:
             raise TypeError(f"{field} is declared without typer.Option or typer.Argument")
         kind, *extras = get_args(annotation)
@@ -199,7 +205,7 @@ class _Parameter:
             annotation=Annotated[kind, self.info],
         )
 
-    def value(self, typed: Any) -> Any:
+    def value(self, typed: Value) -> Value:
         """Return the checked value of what typer got. Raises InputError."""
         for check in self.checks:
             if isinstance(typed, list):
@@ -223,7 +229,7 @@ def _fields(kind: type, group: str) -> list[_Parameter]:
     ]
 
 
-def _nature(kind: Any) -> tuple[bool, bool]:
+def _nature(kind: Kind) -> tuple[bool, bool]:
     """Return whether an option may be repeated, and whether it may be left out."""
     parts = get_args(kind)
     optional = type(None) in parts
@@ -231,7 +237,7 @@ def _nature(kind: Any) -> tuple[bool, bool]:
     return get_origin(inner) is list, optional
 
 
-def _shown(default: Any, check: Text) -> str | None:
+def _shown(default: Value, check: Text) -> str | None:
     """Return a default as the user would type it."""
     if default is None or check.shown is not None:
         return check.shown

@@ -41,7 +41,7 @@ def confidences(option: str, typed: str) -> tuple[float, ...]:
 
 
 def targets(option: str, typed: str) -> tuple[Target, ...]:
-    """Return the rates to fit heads to, from ``GAMMA:EARLY:REJECTED,...``. Raises SyntheticError."""
+    """Return rates to fit heads to, from ``GAMMA:EARLY:REJECTED,...``. Raises SyntheticError."""
     try:
         return tuple(_target(part) for part in typed.split(","))
     except ValueError:

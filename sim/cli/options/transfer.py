@@ -1,4 +1,4 @@
-"""Options about latencies of other hardware: carry a layer's to a device, or import recorded ones."""
+"""Options about latencies of other hardware: carry them to a device, or import recorded ones."""
 
 from __future__ import annotations
 

@@ -1,267 +1,158 @@
-"""The limits of a design for people: a table for each question, and what it comes to in a sentence."""
+"""The limits of a design for people: a table for each question, and the answer in a sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from fractions import Fraction
+from collections.abc import Iterator
 
 from rich.console import RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from adadecode.sim.hardware.latency_points import CORNERS
-from adadecode.sim.limits.analysis import Limits
+from adadecode.sim.cli.tables.concurrency import bandwidth_tables, batch_tables
+from adadecode.sim.cli.tables.layout import BASIS_WORDS, notes, table, titled
+from adadecode.sim.cli.tables.numbers import UNKNOWN
+from adadecode.sim.cli.tables.sensitivity import sensitivity_tables
+from adadecode.sim.limits.analysis import Fitted, Limits
 from adadecode.sim.limits.break_even import BreakEven
-from adadecode.sim.limits.concurrency import Load
-from adadecode.sim.limits.sensitivity import ASSUMPTIONS, tornado, turns
 from adadecode.sim.limits.time_breakdown import WORK_KINDS
-from adadecode.sim.replay.kernel import CHECK
+from adadecode.sim.replay.work_columns import CHECK
 
 
 def limits_tables(limits: Limits) -> Iterator[RenderableType]:
-    """Everything, in the order it is read."""
-    latencies = limits.scenario.latencies
-    basis = {"measured": "", "carried": ", carried there", "datasheet": ", from its datasheet"}[
-        latencies.basis
-    ]
-    hypothetical = " (hypothetical)" if limits.scenario.hypothetical else ""
-    vanilla, ours = limits.bill.tpots[:2]
-    yield Text(
-        f"{limits.design.label} on {latencies.device}{basis}{hypothetical}: {limits.speedup:.3f} x "
-        f"({ours * 1e3:.3f} ms a token, vanilla {vanilla * 1e3:.3f}; {limits.prompts} prompts)"
-    )
+    """Yield the answer to every question, and the notes on the scenario."""
+    yield _headline(limits)
     yield from _costs(limits)
     yield from _acceptance(limits)
-    yield from _batches(limits)
-    yield from _bandwidths(limits)
+    yield from batch_tables(limits)
+    yield from bandwidth_tables(limits)
     yield from _worst(limits)
-    yield from _sensitivity(limits)
-    yield from _lines(limits.scenario.notes)
+    yield from sensitivity_tables(limits)
+    yield from notes(limits.scenario.notes)
 
 
-def _table(title: str, *columns: str) -> Table:
-    """The first column is of words, the others of numbers."""
-    table = Table(title=title, title_justify="left")
-    for place, name in enumerate(columns):
-        table.add_column(name, justify="right" if place else "left")
-    return table
-
-
-def _lines(notes: Iterable[str]) -> Iterator[RenderableType]:
-    return (Padding(Text(f"- {note}"), (0, 0, 0, 1)) for note in notes)
+def _headline(limits: Limits) -> Text:
+    latencies = limits.scenario.latencies
+    hypothetical = " (hypothetical)" if limits.scenario.hypothetical else ""
+    vanilla, ours = limits.bill.tpots[:2]
+    return Text(
+        f"{limits.design.label} on {latencies.device}{BASIS_WORDS[latencies.basis]}{hypothetical}: "
+        f"{limits.speedup:.3f} x ({ours * 1e3:.3f} ms a token, vanilla {vanilla * 1e3:.3f}; "
+        f"{limits.prompts} prompts)"
+    )
 
 
 def _costs(limits: Limits) -> Iterator[RenderableType]:
-    table = _table(
-        "how dear may it become, for vanilla too?",
-        "work",
-        "ms a token",
-        "vanilla's",
-        "pays at",
-        "interval",
-    )
+    """Yield by how much each kind of work may change, and what a head check takes."""
+    body = table("work", "ms a token", "vanilla's", "pays at", "interval")
     for cost in limits.costs:
-        interval = (
-            "" if cost.low is None or cost.high is None else f"{cost.low:.2f} .. {cost.high:.2f}"
-        )
-        table.add_row(
+        known = cost.low is not None and cost.high is not None
+        body.add_row(
             WORK_KINDS[cost.kind],
             f"{cost.seconds * 1e3:.3f}",
             f"{cost.vanilla * 1e3:.3f}",
-            _pays(cost),
-            interval,
+            _pays_at(cost),
+            f"{cost.low:.2f} .. {cost.high:.2f}" if known else "",
         )
-    yield table
-    heads = next((cost for cost in limits.costs if cost.kind == "heads"), None)
-    checks = int(limits.bill.work.total(CHECK)[1])
-    if heads is None or not checks:
-        return
-    tokens = int(limits.bill.work.tally("tokens")[1]) - limits.prompts
-    check, layer = (
-        heads.seconds * tokens / checks,
-        limits.bill.vanilla[0] / limits.scenario.trace.n_layers,
-    )
-    most = (
-        ""
-        if heads.factor is None
-        else f", and may take {heads.factor * check * 1e3:.3f} ms, or {heads.factor * check / layer:.2f}"
-    )
-    yield from _lines(
-        [
-            f"a head check takes {check * 1e3:.3f} ms, or {check / layer:.2f} layers of one token{most}"
-        ]
-    )
+    captions = ["pays at: factor on this work, for vanilla too, at which the design is faster"]
+    if any(cost.low is not None for cost in limits.costs):
+        captions.append("interval: that factor from end to end of the device's latencies")
+    yield titled("how expensive may each kind of work become?", body, captions)
+    yield from notes(_head_check(limits))
 
 
-def _pays(cost: BreakEven) -> str:
+def _pays_at(cost: BreakEven) -> str:
     if cost.factor is None:
         return {"always": "anything", "never": "never"}[cost.pays]
     return f"{'<' if cost.pays == 'below' else '>'} {cost.factor:.2f} x"
 
 
+def _head_check(limits: Limits) -> Iterator[str]:
+    """Yield what a head check takes, and what it may take, in milliseconds and in layers."""
+    heads = next((cost for cost in limits.costs if cost.kind == "heads"), None)
+    checks = int(limits.bill.work.total(CHECK)[1])
+    if heads is None or not checks:
+        return
+    tokens = int(limits.bill.work.tally("tokens")[1]) - limits.prompts
+    check = heads.seconds * tokens / checks
+    layer = limits.bill.vanilla[0] / limits.scenario.trace.n_layers
+    most = ""
+    if heads.factor is not None:
+        largest = heads.factor * check
+        most = f", and may take {largest * 1e3:.3f} ms, or {largest / layer:.2f}"
+    now = f"{check * 1e3:.3f} ms, or {check / layer:.2f} layers of one token"
+    yield f"a head check takes {now}{most}"
+
+
 def _acceptance(limits: Limits) -> Iterator[RenderableType]:
-    table = _table("how wrong may the heads be?", "", "now", "at break-even")
-    recorded = limits.unaware
-    then, notes = recorded.then, []
-    if then is None:
-        notes.append(
-            "whatever share of the recorded answers is wrong or right, it "
-            + ("pays" if recorded.now.speedup > 1 else "does not pay")
-        )
+    """Yield how wrong the heads may be: as recorded, and with fitted heads on harder text."""
+    body, lines = table("", "now", "at break-even"), list[str]()
+    _add_recorded(body, lines, limits)
+    if isinstance(limits.fitted, str):
+        lines.append(f"no heads could be fitted: {limits.fitted}")
     else:
-        what, share = (
-            ("right answers gone wrong", recorded.wrong)
-            if recorded.right is None
-            else ("wrong answers put right", recorded.right)
-        )
-        table.add_row(f"{what}, as sure as before", "0.0%", f"{share:.1%}")
-    table.add_row(
+        _add_fitted(body, lines, limits.fitted, limits.speedup)
+    yield titled("how wrong may the heads be?", body)
+    yield from notes(lines)
+
+
+def _add_recorded(body: Table, lines: list[str], limits: Limits) -> None:
+    """Add the break-even by recorded outputs that turn wrong or right, as confident as before."""
+    recorded = limits.unaware
+    if recorded.then is None:
+        pays = "pays" if recorded.now.speedup > 1 else "does not pay"
+        lines.append(f"whatever share of the recorded outputs is wrong or right, it {pays}")
+    elif recorded.right is None:
+        label = "right outputs that turn wrong, as confident as before"
+        body.add_row(label, "0.0%", f"{recorded.wrong:.1%}")
+    else:
+        label = "wrong outputs that turn right, as confident as before"
+        body.add_row(label, "0.0%", f"{recorded.right:.1%}")
+    body.add_row(
         "  of drafts discarded",
         f"{recorded.now.discarded:.1%}",
-        "-" if then is None else f"{then.discarded:.1%}",
+        UNKNOWN if recorded.then is None else f"{recorded.then.discarded:.1%}",
         end_section=True,
     )
-    fitted = limits.fitted
-    if isinstance(fitted, str):
-        notes.append(f"no heads could be fitted: {fitted}")
-    else:
-        needed = fitted.needed
-        agreed = [None] * len(fitted.depths) if needed.model is None else needed.model.agreement
-        for depth, share, wanted in zip(fitted.depths, fitted.agreement, agreed, strict=True):
-            table.add_row(
-                f"agreement at depth {depth}, all text harder",
-                f"{share:.1%}",
-                "-" if wanted is None else f"{wanted:.1%}",
-            )
-        for words, key in (
-            ("  of tested positions drafted", "early_rate"),
-            ("  of drafts discarded", "reject_rate"),
-        ):
-            table.add_row(
-                words,
-                f"{needed.now[key]:.1%}",
-                "-" if needed.row is None else f"{needed.row[key]:.1%}",
-            )
-        if needed.row is None:
-            notes.append(
-                f"harder or easier text gives {needed.lowest:.2f} x .. {needed.highest:.2f} x, and never 1"
-            )
-        notes.append("what heads say after drafts that nobody made is drawn from recorded branches")
-        notes.append(
-            f"harder text is drawn from heads fitted to the trace, which give {needed.now['speedup']:.2f} x where the trace gives {limits.speedup:.2f} x: "
-            "they know when they are wrong, and draft less"
-        )
-    yield table
-    yield from _lines(notes)
 
 
-def _batches(limits: Limits) -> Iterator[RenderableType]:
-    batches = limits.batches
-    table = _table(
-        "how many users at once?",
-        "users",
-        "tokens at once",
-        "best case: in step",
-        "worst case: never together",
-    )
-    for row in batches.rows:
-        table.add_row(str(row.users), str(row.tokens), _between(row), f"{row.alone:.2f} x")
-    yield table
-    for bound, case in (
-        ("together", "every piece of work falls together"),
-        ("alone", "none ever does, and vanilla's always"),
+def _add_fitted(body: Table, lines: list[str], fitted: Fitted, speedup: float) -> None:
+    """Add the break-even by agreement of heads that were fitted to the trace."""
+    needed = fitted.needed
+    wanted = [None] * len(fitted.depths) if needed.model is None else needed.model.agreement
+    for depth, now, then in zip(fitted.depths, fitted.agreement, wanted, strict=True):
+        label = f"agreement at depth {depth}, all text harder"
+        body.add_row(label, f"{now:.1%}", UNKNOWN if then is None else f"{then:.1%}")
+    for label, key in (
+        ("  of tested positions drafted", "early_rate"),
+        ("  of drafts discarded", "reject_rate"),
     ):
-        most = batches.pays_up_to(bound)
-        told = (
-            f"if {case}, it pays up to {most} user{'s' * (most != 1)}"
-            if most
-            else f"if {case}, it does not pay"
+        there = UNKNOWN if needed.row is None else f"{needed.row[key]:.1%}"
+        body.add_row(label, f"{needed.now[key]:.1%}", there)
+    if needed.row is None:
+        lines.append(
+            f"harder or easier text gives {needed.lowest:.2f} x .. {needed.highest:.2f} x, and "
+            "never 1"
         )
-        if bound == "together":
-            told += (
-                " for certain" if any(row.tokens > batches.largest for row in batches.rows) else ""
-            )
-            told += "" if batches.stops_at is None else f", and no longer at {batches.stops_at}"
-        yield from _lines([told])
-    yield from _lines(batches.notes)
-
-
-def _between(row: Load) -> str:
-    low, high = row.together
-    return f"{low:.2f} x" if low == high else f"{low:.2f} .. {high:.2f} x"
-
-
-def _bandwidths(limits: Limits) -> Iterator[RenderableType]:
-    found = limits.bandwidths
-    if isinstance(found, str):
-        yield Text("what if the device had another bandwidth?", style="italic")
-        yield from _lines([found])
-        return
-    table = _table(
-        "what if the device had another bandwidth, and the same FLOP/s?",
-        "times",
-        *(str(Fraction(factor)) for factor in found.speedups),
-    )
-    table.add_row("speedup", *(f"{speedup:.2f} x" for speedup in found.speedups.values()))
-    yield table
-    yield from _lines(
-        [f"break-even at {factor:.2f} times the bandwidth" for factor in found.break_evens]
-    )
-    if not found.break_evens:
-        word = "pays" if limits.speedup > 1 else "does not pay"
-        yield from _lines([f"it {word} at all of them"])
+    lines += [
+        "outputs of heads after drafts that nobody made are drawn from recorded branches",
+        (
+            "harder text is drawn from heads fitted to the trace, which give "
+            f"{needed.now['speedup']:.2f} x where the trace gives {speedup:.2f} x: their "
+            "confidence falls where they are wrong, so that they draft less"
+        ),
+    ]
 
 
 def _worst(limits: Limits) -> Iterator[RenderableType]:
     worst = limits.worst
-    table = _table("how bad may it get?", "", "time over vanilla's")
-    table.add_row("as sure as now, and every draft wrong", f"{worst.discarded:.3f}")
+    body = table("", "time over vanilla's")
+    body.add_row("every draft wrong, heads as confident as now", f"{worst.discarded:.3f}")
     if worst.in_vain is not None:
-        table.add_row("every head asked at every token, in vain", f"{worst.in_vain:.3f}")
-    table.add_row(
+        body.add_row("every head checked at every token, in vain", f"{worst.in_vain:.3f}")
+    body.add_row(
         f"the worst recorded prompt: {worst.prompt} ({worst.domain})", f"{1 / worst.speedup:.3f}"
     )
-    yield table
-    yield from _lines(
+    yield titled("how bad may it get?", body)
+    yield from notes(
         [f"{worst.losing} of {limits.prompts} recorded prompts are slower than vanilla"]
     )
-
-
-def _sensitivity(limits: Limits) -> Iterator[RenderableType]:
-    off = f"{100 * limits.change:g} %"
-    table = _table(
-        "what does the speedup hang on?", "all else held", f"{off} less", f"{off} more", "effect"
-    )
-    for row in tornado(limits.sways, limits.speedup):
-        table.add_row(
-            ASSUMPTIONS[row.assumption],
-            f"{row.less:.3f} x",
-            f"{row.more:.3f} x",
-            f"{row.effect:.1%}",
-        )
-    yield table
-    if limits.corners:
-        each = {
-            corner: float(limits.corners[corner].speedups()[0])
-            for corner in CORNERS
-            if corner in limits.corners
-        }
-        table = _table("at the corners of the latencies' intervals", "corner", "speedup")
-        for corner, speedup in sorted(each.items(), key=lambda one: one[1]):
-            table.add_row(corner.replace("_", " "), f"{speedup:.3f} x")
-        yield table
-    now = limits.bill.speedups()
-    best, found = turns(limits.designs, now, limits.cases)
-    name = limits.designs[best].label
-    this = "" if not best else f", this design {limits.speedup:.3f} x"
-    told = f"of {len(limits.designs)} designs nearby the best is {name} ({now[best]:.3f} x{this})"
-    if not found:
-        yield from _lines([f"{told}: it stays the best under every change above"])
-        return
-    yield from _lines([f"{told}: it stays the best unless"])
-    unless = (
-        f"{turn.what}: {turn.best} ({turn.speedup:.3f} x against {turn.before:.3f} x)"
-        for turn in found
-    )
-    yield from (Padding(Text(words), (0, 0, 0, 4)) for words in unless)

@@ -11,6 +11,11 @@ from adadecode.sim.cli.tables.layout import table, titled
 from adadecode.sim.cli.tables.numbers import UNKNOWN
 from adadecode.sim.measurements.outliers import FAR
 
+_CAPTIONS = (
+    "all are kept in the profile",
+    "latencies are means over the middle half of the visits, each kept or dropped whole",
+)
+
 
 def outlier_table(rows: Iterable[Mapping[str, Any]]) -> Group:
     """Return a row for each kind of work.
@@ -31,10 +36,7 @@ def outlier_table(rows: Iterable[Mapping[str, Any]]) -> Group:
     return titled(
         f"latency samples beyond {FAR:g} interquartile ranges of their quartiles",
         body,
-        [
-            "all are kept in the profile; latencies are means over the middle half of the visits, "
-            "each kept or dropped whole"
-        ],
+        _CAPTIONS,
     )
 
 

@@ -10,7 +10,7 @@ from adadecode.sim.cli.tables.layout import BASIS_WORDS, notes, table, titled
 from adadecode.sim.validation.predictions import PredictedDesign
 
 INTERVAL_WORDS = {
-    "measured": "interval: nine in ten of this profile's own timed runs lie as near to their prediction",
+    "measured": "interval: nine in ten timed runs of this profile lie as near to their prediction",
     "carried": "interval: what is uncertain about the two devices; other prompts differ besides",
     "datasheet": "interval: what is uncertain about the device; other prompts differ besides",
 }

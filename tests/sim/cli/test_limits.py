@@ -247,12 +247,12 @@ def test_the_tables_fit_a_narrow_terminal(
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     for words in (
-        "how dear may it become",
+        "how expensive may each kind of work become",
         "how wrong may the heads be",
         "how many users at once",
         "another bandwidth",
         "how bad may it get",
-        "what does the speedup hang on",
+        "what does the speedup depend on",
         "designs nearby the best is",
     ):
         assert words in out

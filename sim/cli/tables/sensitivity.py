@@ -1,0 +1,65 @@
+"""What the speedup and the best design depend on, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+
+from adadecode.sim.cli.tables.layout import notes, table, titled
+from adadecode.sim.hardware.latency_points import CORNERS
+from adadecode.sim.limits.analysis import Limits
+from adadecode.sim.limits.sensitivity import ASSUMPTIONS, tornado, turns
+
+
+def sensitivity_tables(limits: Limits) -> Iterator[RenderableType]:
+    """Yield the speedup by each assumption and corner, and when another design is best."""
+    change = f"{100 * limits.change:g} %"
+    body = table("all else held", f"{change} less", f"{change} more", "effect")
+    for row in tornado(limits.sways, limits.speedup):
+        body.add_row(
+            ASSUMPTIONS[row.assumption],
+            f"{row.less:.3f} x",
+            f"{row.more:.3f} x",
+            f"{row.effect:.1%}",
+        )
+    yield titled("what does the speedup depend on?", body)
+    if limits.corners:
+        yield _corners(limits)
+    yield from _best_nearby(limits)
+
+
+def _corners(limits: Limits) -> RenderableType:
+    """Return the speedup at every corner of the latencies' intervals, the lowest first."""
+    speedups = {
+        corner: float(limits.corners[corner].speedups()[0])
+        for corner in CORNERS
+        if corner in limits.corners
+    }
+    body = table("corner", "speedup")
+    for corner, speedup in sorted(speedups.items(), key=lambda one: one[1]):
+        body.add_row(corner.replace("_", " "), f"{speedup:.3f} x")
+    return titled("at the corners of the latencies' intervals", body)
+
+
+def _best_nearby(limits: Limits) -> Iterator[RenderableType]:
+    """Yield the best of the design and its neighbours, and what would make another one best."""
+    now = limits.bill.speedups()
+    best, changes = turns(limits.designs, now, limits.cases)
+    this = "" if not best else f", this design {limits.speedup:.3f} x"
+    answer = (
+        f"of {len(limits.designs)} designs nearby the best is {limits.designs[best].label} "
+        f"({now[best]:.3f} x{this})"
+    )
+    if not changes:
+        yield from notes([f"{answer}: it stays the best under every change above"])
+        return
+    yield from notes([f"{answer}: it stays the best unless"])
+    yield from notes(
+        (
+            f"{change.what.replace('_', ' ')}: {change.best} ({change.speedup:.3f} x against "
+            f"{change.before:.3f} x)"
+            for change in changes
+        ),
+        indent=4,
+    )
