@@ -6,6 +6,8 @@ notebooks are generated whole. Nothing that is generated here is committed.
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 import sys
 from collections.abc import Callable
@@ -43,14 +45,35 @@ def gpu_run() -> str:
     )
 
 
+def public_names(package: str) -> str:
+    """Return the instructions to document the public classes and functions of a package.
+
+    What it takes from another package stands on that package's page, and exceptions have a page of
+    their own. A module that can be called stands for what it calls.
+    """
+    module = importlib.import_module(package)
+    named = [getattr(module, name) for name in module.__all__]
+    objects = [one.__call__ if inspect.ismodule(one) else one for one in named]
+    return "\n".join(
+        f"::: {found.__module__}.{found.__qualname__}"
+        for found in objects
+        if inspect.isfunction(found)
+        or (inspect.isclass(found) and not issubclass(found, Exception))
+        if found.__module__.startswith(f"{package}.")
+    )
+
+
 GENERATORS: dict[str, Callable[[], str]] = {
     "changelog": changelog,
     "commands": command_reference,
     "decisions": decision_list,
+    "engine-names": lambda: public_names("adadecode.engine"),
     "errors": error_reference,
     "gpu-run": gpu_run,
     "profile-tables": profile_tables,
+    "profiles-names": lambda: public_names("adadecode.profiles"),
     "results-table": lambda: results_table("results/"),
+    "sim-names": lambda: public_names("adadecode.sim"),
 }
 
 

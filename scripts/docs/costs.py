@@ -1,0 +1,117 @@
+"""Measure what training heads and recording a profile take: ``python -m scripts.docs.costs``.
+
+Both use the demo model, so the figures are of the same kind as all others. They are written to
+``docs/results/costs.json``, from which ``python -m scripts.docs`` fills the page.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from adadecode.profiles.host import describe_host
+from adadecode.profiles.store import read_profile
+from scripts.docs.results import COSTS
+
+PROMPTS = 32
+TRAINING = {"depths": "4,8,12", "max-new-tokens": 96, "epochs": 8}
+RECORDING = {
+    "domains": "arithmetic,code",
+    "limit": 2,
+    "placements": "3;7;3,7",
+    "gammas": "0.5,0.75",
+    "repeats": 5,
+    "max-new-tokens": 96,
+}
+
+
+def main() -> None:
+    """Measure both and write the file."""
+    with tempfile.TemporaryDirectory() as folder:
+        training = measure_training(Path(folder))
+        recording = measure_recording(Path(folder))
+    packages = ("torch", "transformers", "numpy", "adadecode")
+    result = {
+        "training": training,
+        "recording": recording,
+        "machine": describe_host(),
+        "software": {package: version(package) for package in packages},
+        "when": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+    }
+    COSTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {COSTS}")
+
+
+def measure_training(folder: Path) -> dict[str, Any]:
+    """Train heads of the demo model in a process of its own."""
+    from adadecode.engine import load_demo
+
+    texts = load_demo().prompts["arithmetic"][:PROMPTS]
+    prompts, out = folder / "prompts.jsonl", folder / "heads"
+    prompts.write_text("".join(f"{json.dumps({'prompt': text})}\n" for text in texts), "utf-8")
+    command = ["adadecode-train", "--demo", "--keep-cache", f"--prompts={prompts}", f"--out={out}"]
+    seconds, peak = run([*command, *options(TRAINING)])
+    cache = size(out / "cache")
+    return {
+        "heads": len(TRAINING["depths"].split(",")),
+        "prompts": len(texts),
+        "max_new_tokens": TRAINING["max-new-tokens"],
+        "epochs": TRAINING["epochs"],
+        "seconds": seconds,
+        "peak_bytes": peak,
+        "bytes": size(out) - cache,
+        "cache_bytes": cache,
+    }
+
+
+def measure_recording(folder: Path) -> dict[str, Any]:
+    """Record the demo model in a process of its own."""
+    out = folder / "profile"
+    seconds, peak = run(["adadecode-profile", "--demo", f"--out={out}", *options(RECORDING)])
+    profile = read_profile(out)
+    return {
+        "prompts": len(profile.prompts),
+        "designs": int(profile.runs_frame()["design"].nunique()),
+        "repeats": RECORDING["repeats"],
+        "max_new_tokens": RECORDING["max-new-tokens"],
+        "seconds": seconds,
+        "peak_bytes": peak,
+        "bytes": size(out),
+    }
+
+
+def options(chosen: dict[str, Any]) -> list[str]:
+    """Return options as a command line has them."""
+    return [f"--{name}={value}" for name, value in chosen.items()]
+
+
+def run(command: list[str]) -> tuple[float, int]:
+    """Return the seconds and the largest memory in bytes of a command of this environment.
+
+    Raises:
+        RuntimeError: if the command fails.
+    """
+    program = Path(sys.executable).with_name(command[0])
+    start = time.perf_counter()
+    process = subprocess.Popen([program, *command[1:]])  # noqa: S603 - our own programs
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"{command[0]} failed: see above")
+    return time.perf_counter() - start, usage.ru_maxrss * 1024
+
+
+def size(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+if __name__ == "__main__":
+    main()
