@@ -1,4 +1,4 @@
-"""``make demo``: the whole chain on the bundled model. Decode, record, replay, and hold the prediction against the measured runs."""
+"""``make demo``: decode, record, replay, and compare the prediction with the measured runs."""
 
 from __future__ import annotations
 
@@ -10,45 +10,48 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text as Line
 
 from adadecode.engine.cli.errors import plain_errors
-from adadecode.engine.cli.profile import DEFAULTS
+from adadecode.engine.cli.progress import shown_progress
+from adadecode.engine.cli.tables import trust_lines
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.demo import Demo, load_demo
 from adadecode.engine.loading.prompts import Prompt, encode
+from adadecode.engine.profiling.model_source import ModelSource
+from adadecode.engine.profiling.options import RecordingOptions
 from adadecode.engine.profiling.piece_store import SETTINGS
-from adadecode.engine.profiling.plan import make_plan
-from adadecode.engine.profiling.recorder import record
+from adadecode.engine.profiling.recording import record
+from adadecode.engine.runtime.choices import GraphMode
+from adadecode.profiles.output_path import check_output_directory
 from adadecode.profiles.schema import ALL_TABLES, MANIFEST
+from adadecode.profiles.store import Profile
 from adadecode.sim.core.scheduler import Round
-from adadecode.sim.validation.tiers import Validation, by_design, spread, validate
+from adadecode.sim.validation.result import Validation, by_design, spread
+from adadecode.sim.validation.tiers import validate
 
-OPTIONS = {
-    **DEFAULTS,
-    "demo": True,
-    "model": "adadecode demo model",
-    "heads": "demo",
-    "domains": "arithmetic",
-    "limit": 8,
-}
-OPTIONS |= {
-    "graphs": "eager",
-    "placements": "3;3,7",
-    "gammas": "0.5,0.8",
-    "fixed_drafts": 3,
-    "repeats": 3,
-    "branch_floor": 0.5,
-}
+SOURCE = ModelSource(demo=True, model="adadecode demo model", heads="demo")
+"""What a recording of the demo says of its model. The names also mark it as the demo's own."""
+
+OPTIONS = RecordingOptions(
+    domains=("arithmetic",),
+    limit=8,
+    graphs=GraphMode.EAGER,
+    placements=((3,), (3, 7)),
+    gammas=(0.5, 0.8),
+    fixed_drafts=3,
+    repeats=3,
+    branch_floor=0.5,
+)
 COLOURS = ("bright_green", "green", "yellow", "dark_orange")
 """Of a token by the depth it exited at, shallow to deep; white for the last layer's own."""
 
 
 def show_text(console: Console, demo: Demo, decoder: AdaDecoder) -> None:
-    """One prompt and its continuation, each token coloured by where it left the stack."""
+    """Print a prompt and its continuation, each token coloured by where it left the stack."""
     prompt = demo.prompts["arithmetic"][0]
     placement = (3, 7)
     done = decoder.generate(
@@ -64,112 +67,137 @@ def show_text(console: Console, demo: Demo, decoder: AdaDecoder) -> None:
             style=COLOURS[placement.index(depth) * 2] if depth else "white",
         )
     console.print(line)
-    early = sum(r.accepted for r in done.rounds)
+    early = sum(one.accepted for one in done.rounds)
     console.print(
-        f"\n{len(done.tokens)} tokens in {len(done.rounds)} rounds: {early} left the stack early"
-        f" ([bright_green]after layer 3[/], [yellow]after layer 7[/] of 16) and were verified by the last layer.\n"
+        f"\n{len(done.tokens)} tokens in {len(done.rounds)} rounds: {early} left the stack early "
+        "([bright_green]after layer 3[/], [yellow]after layer 7[/] of 16) and were verified by the "
+        "last layer.\n"
     )
 
 
 def exit_depths(rounds: list[Round]) -> list[int]:
-    """For each output token the depth of the head that gave it, 0 for the last layer."""
+    """Return for each output token the depth of the head that gave it, 0 for the last layer."""
     depths = [0]  # the prefill's
     for done in rounds:
         depths += [*done.exits[: done.accepted], 0][: done.committed]
     return depths
 
 
-def show_comparison(console: Console, comparison: Validation) -> None:
-    """Measured beside predicted, per design; then the tiers."""
-    table = Table(title="measured beside predicted")
+def show_comparison(console: Console, profile: Profile, comparison: Validation) -> None:
+    """Print measured and predicted times per design, the errors, and whether to trust them.
+
+    Args:
+        console: Where to print.
+        profile: The recording.
+        comparison: Its comparison with the simulator.
+    """
+    table = Table(title="measured and predicted", box=box.SIMPLE)
     for heading in ("design", "ms/token", "predicted", "speedup", "predicted", "error"):
         table.add_column(heading, justify="left" if heading == "design" else "right", no_wrap=True)
     for row in by_design(comparison.cells).to_dict("records"):
         error = row["predicted_speedup"] / row["measured_speedup"] - 1
-        times = (f"{row['measured_tpot_s'] * 1e3:.2f}", f"{row['predicted_tpot_s'] * 1e3:.2f}")
         table.add_row(
             row["design"],
-            *times,
+            f"{row['measured_tpot_s'] * 1e3:.2f}",
+            f"{row['predicted_tpot_s'] * 1e3:.2f}",
             f"{row['measured_speedup']:.2f}x",
             f"{row['predicted_speedup']:.2f}x",
             f"{error:+.1%}",
         )
     console.print(table)
-    told = comparison.to_dict()
-    structure = told["structure"]
+    structure = comparison.to_dict()["structure"]
     console.print(
-        f"structure: {structure['exact']} of {structure['runs']} runs replayed exactly, {structure['explained']} explained by a near-tie with gamma"
+        f"structure: {structure['exact']} of {structure['runs']} runs replayed exactly, "
+        f"{structure['explained']} explained by a near-tie with gamma"
     )
+    noise = {
+        "prediction_error": comparison.trust.time_noise,
+        "speedup_error": comparison.trust.speedup_noise,
+    }
     for tier, name in (
         ("replay", "replay_error"),
         ("run time", "prediction_error"),
         ("speedup", "speedup_error"),
     ):
         errors = spread(comparison.cells[name])
+        floor = noise.get(name)
+        beside = "" if floor is None else f"; noise floor: repeats differ by {floor:.2%}"
         console.print(
-            f"{tier}: median error {errors['median']:.2%}, 90th percentile {errors['p90']:.2%} over single prompts"
+            f"{tier}: median error {errors['median']:.2%}, 90th percentile {errors['p90']:.2%} "
+            f"over single prompts{beside}"
         )
+    console.print()
+    for sentence in trust_lines(profile, comparison):
+        console.print(sentence, highlight=False)
 
 
 def remove_earlier(out: Path) -> None:
-    """Remove what an earlier demo recorded in ``out``, and nothing else; what another left there stays, and is refused later."""
-    told: dict[str, Any] = {}
+    """Remove what an earlier demo recorded in ``out``, and nothing else.
+
+    What another program left there stays, and is refused when recording begins.
+    """
+    settings: dict[str, Any] = {}
     for name in (SETTINGS, MANIFEST):
         try:
             found = json.loads((out / name).read_text())
-            told = found.get("settings", found) if isinstance(found, dict) else {}
+            settings = found.get("settings", found) if isinstance(found, dict) else {}
         except (OSError, ValueError):
             continue
-    if told.get("heads") == OPTIONS["heads"] and told.get("model") == OPTIONS["model"]:
+    if settings.get("heads") == SOURCE.heads and settings.get("model") == SOURCE.model:
         for name in (*(f"{table}.parquet" for table in ALL_TABLES), SETTINGS, MANIFEST):
             (out / name).unlink(missing_ok=True)
         shutil.rmtree(out / "parts", ignore_errors=True)
 
 
 def main() -> None:
-    """Run the chain into ``--out``; what an earlier demo left there is replaced."""
+    """Run the demo into ``--out``; what an earlier one left there is replaced."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("out/demo"))
+    parser.add_argument("--out", default="out/demo", help="the directory of the recording")
     args = parser.parse_args()
     console = Console()
-    started = time.monotonic()
     torch.set_num_threads(1)
     with plain_errors():
-        demo = load_demo()
-        decoder = AdaDecoder(demo.model, demo.heads)
-        console.print(
-            f"[bold]1. Decode[/] with the demo model ({sum(p.numel() for p in demo.model.parameters()) / 1e6:.1f}M parameters, 16 layers), one CPU thread\n"
+        run_demo(console, check_output_directory(args.out))
+
+
+def run_demo(console: Console, out: Path) -> None:
+    """Decode, record, replay and compare.
+
+    Args:
+        console: Where to print.
+        out: The directory of the recording.
+    """
+    started = time.monotonic()
+    demo = load_demo()
+    decoder = AdaDecoder(demo.model, demo.heads)
+    n_parameters = sum(weight.numel() for weight in demo.model.parameters())
+    console.print(
+        f"[bold]1. Decode[/] with the demo model ({n_parameters / 1e6:.1f}M parameters, "
+        "16 layers), one CPU thread\n"
+    )
+    show_text(console, demo, decoder)
+    console.print(f"[bold]2. Record[/] a profile into {out}")
+    remove_earlier(out)
+    with shown_progress(console) as report:
+        profile = record(
+            demo.model,
+            demo.tokenizer,
+            demo.examples,
+            heads=demo.heads,
+            out=out,
+            options=OPTIONS,
+            source=SOURCE,
+            progress=lambda done, count: report("recording", done, count),
         )
-        show_text(console, demo, decoder)
-        console.print(f"[bold]2. Record[/] a profile into {args.out}")
-        remove_earlier(args.out)
-        plan = make_plan(decoder, demo.tokenizer, demo.examples, OPTIONS)
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:.0f} % left:"),
-            TimeRemainingColumn(),
-            console=console,
-        ) as bar:
-            task = bar.add_task(
-                f"{len(plan.designs)} designs x {len(plan.prompts)} prompts x {plan.repeats}",
-                total=None,
-            )
-            profile = record(
-                decoder,
-                plan,
-                args.out,
-                resume=False,
-                progress=lambda n, count: bar.update(task, completed=n, total=count),
-            )
-        console.print(
-            "\n[bold]3. Replay[/] the trace in the simulator with the latencies measured in place; nothing is fitted on these runs\n"
-        )
-        comparison = validate(profile)
-        show_comparison(console, comparison)
-        console.print(
-            f"\ndone in {time.monotonic() - started:.0f} s. What if? .venv/bin/adadecode-sim predict {args.out} --policy adadecode --gamma 0.7 --heads 2,5,9"
-        )
+    console.print(
+        "\n[bold]3. Replay[/] the trace in the simulator with the latencies measured in place; "
+        "nothing is fitted on these runs\n"
+    )
+    show_comparison(console, profile, validate(profile))
+    console.print(
+        f"\ndone in {time.monotonic() - started:.0f} s. What if? .venv/bin/adadecode-sim predict "
+        f"{out} --policy adadecode --gamma 0.7 --heads 2,5,9"
+    )
 
 
 if __name__ == "__main__":

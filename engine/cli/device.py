@@ -14,7 +14,7 @@ from rich.table import Table
 from adadecode.profiles.errors import DeviceError
 
 if TYPE_CHECKING:
-    from adadecode.engine.runtime.device_benchmark import Bench, Place
+    from adadecode.engine.runtime.device_benchmark import Bench, BenchmarkDevice
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -68,9 +68,9 @@ def device(
     """Measure what this device sustains, and write it as an entry of the hardware catalogue."""
     # here, so that --help does not wait for torch, and its absence is said in one sentence
     from adadecode.engine.runtime.catalogue_entry import (
-        Given,
+        DatasheetFigures,
         check_target,
-        doubtful,
+        doubtful_peaks,
         entry,
         write_entry,
     )
@@ -78,7 +78,7 @@ def device(
         MATRIX_SIZES,
         array_size,
         bandwidth_benches,
-        find_place,
+        find_device,
         matmul_benches,
         measure,
         usual_dtypes,
@@ -106,7 +106,7 @@ def device(
         raise DeviceError(f"wanted --repeats of at least 1, got {repeats}")
     if threads is not None:
         set_threads(threads)
-    place = find_place(on)
+    place = find_device(on)
     sizes = MATRIX_SIZES[place.device.type] if matrix is None else _sizes(matrix)
     console = Console(stderr=True)
     benches = bandwidth_benches(
@@ -128,7 +128,7 @@ def device(
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(f"measuring {place.title}", total=repeats * len(benches))
         measure(place, benches, repeats, lambda: bar.advance(task))
-    given = Given(
+    given = DatasheetFigures(
         bandwidth=bandwidth,
         peaks={dtype: value for dtype, value in peaks.items() if value is not None},
         watts=tdp_w or EnergyMeter(place.device).describe().get("power_limit_w"),
@@ -137,7 +137,7 @@ def device(
         datasheet=datasheet,
     )
     Console().print(rates_table(place, benches))
-    for dtype in doubtful(benches, given):
+    for dtype in doubtful_peaks(benches, given):
         console.print(
             f"the {dtype} peak that was given is far above what was measured: if it is the one with sparsity, give the dense one"
         )
@@ -149,7 +149,7 @@ def device(
     )
 
 
-def rates_table(place: Place, benches: Sequence[Bench]) -> Table:
+def rates_table(place: BenchmarkDevice, benches: Sequence[Bench]) -> Table:
     """What was measured, for people."""
     table = Table(
         "benchmark",

@@ -1,164 +1,223 @@
-"""``adadecode-flips``: how often another batch changes a token of this model, in this dtype, on this machine."""
+"""``adadecode-flips``: how often another batch changes a token of this model, on this machine."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
-from adadecode.engine.cli.tables import tables
-from adadecode.engine.decoding.decoder import AdaDecoder
-from adadecode.engine.demo import MODEL, PROMPTS
-from adadecode.engine.evaluation.token_flips import check_batches, flip_report
-from adadecode.engine.loading.model_loader import load_model
-from adadecode.engine.loading.prompts import encode, read_prompts
-from adadecode.engine.loading.quantization import check_weights
-from adadecode.engine.profiling.execution_options import check_running
-from adadecode.engine.profiling.options import check_designs, named_once
-from adadecode.engine.profiling.plan import choose_prompts, make_designs
-from adadecode.engine.profiling.setup import read_heads
-from adadecode.engine.runtime.environment import set_threads
+from adadecode.engine.cli.derived_options import takes_options
+from adadecode.engine.cli.progress import Report, shown_progress
+from adadecode.engine.cli.version import VersionOption
+from adadecode.engine.profiling.model_source import ModelSource
+from adadecode.engine.profiling.options import check_designs
+from adadecode.engine.runtime.choices import Dtype, GraphMode, Numerics, PackedWeights
+from adadecode.engine.runtime.notations import INTEGERS, PLACEMENTS, THRESHOLDS, WORDS
+from adadecode.engine.runtime.option_fields import (
+    check_counts,
+    from_settings,
+    option,
+    settle_choices,
+)
+from adadecode.profiles.atomic_write import write_json
 from adadecode.profiles.errors import InputError
-from adadecode.sim.cli.options import path_of
+from adadecode.profiles.output_path import check_output_file
 from adadecode.sim.core.design import DEFAULT_CAP
-from adadecode.sim.core.parsing import rising_integers
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+MODEL, PROMPTS, DESIGNS, RUNNING = "Model", "Prompts", "Designs to run", "How layers are run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlipOptions:
+    """Which texts are compared, and how the model runs. Each field is an option of the command.
+
+    Raises:
+        InputError: An option is none of its choices, or out of range.
+        DesignError: A threshold, placement or cap makes no design.
+    """
+
+    demo: bool = option(
+        "Use the bundled demo model, its heads and its prompts.", default=False, panel=MODEL
+    )
+    model: str | None = option("A causal LM: a folder, or a name on the hub.", panel=MODEL)
+    heads: str | None = option(
+        "The model's exit heads: a folder that adadecode-train wrote, or identity:4,8 to use the "
+        "model's own LM head at those depths.",
+        panel=MODEL,
+    )
+    trust_remote_code: bool = option(
+        "Run code that comes with the model.", default=False, panel=MODEL
+    )
+    prompts: str | None = option(
+        "A file of prompts: JSON lines with a prompt (and a domain), or text with one in a line.",
+        panel=PROMPTS,
+    )
+    domains: tuple[str, ...] | None = option(
+        "Only the prompts of these domains, separated by commas.",
+        shown="all",
+        notation=WORDS,
+        panel=PROMPTS,
+    )
+    limit: int = option("At most this many prompts of each domain.", default=8, panel=PROMPTS)
+    max_new_tokens: int = option("Tokens to generate for each prompt.", default=96, panel=PROMPTS)
+    gammas: tuple[float, ...] = option(
+        "Confidence thresholds to run, separated by commas.",
+        default=(0.3, 0.75),
+        notation=THRESHOLDS,
+        panel=DESIGNS,
+    )
+    placements: tuple[tuple[int, ...], ...] | None = option(
+        "Head placements to run, separated by semicolons, like 4;8;4,8.",
+        shown="three, from a quarter of the depth",
+        notation=PLACEMENTS,
+        panel=DESIGNS,
+    )
+    cap: int = option("Most drafts in a round.", default=DEFAULT_CAP, panel=DESIGNS)
+    fixed_drafts: int = option(
+        "Drafts in a round of the policy 'fixed', which runs at each single head; 0 leaves it out.",
+        default=3,
+        panel=DESIGNS,
+    )
+    batches: tuple[int, ...] = option(
+        "Vanilla's texts are also teacher-forced in passes of this many rows, separated by commas.",
+        default=(2, 4, 6),
+        notation=INTEGERS,
+        panel=DESIGNS,
+    )
+    device: str = option("auto, cpu, cuda or cuda:N.", default="auto", panel=RUNNING)
+    dtype: Dtype = option(
+        "The format of weights and activations; 'auto' is the checkpoint's own on a GPU.",
+        default=Dtype.BFLOAT16,
+        panel=RUNNING,
+    )
+    weights: PackedWeights | None = option(
+        "Pack the layers' matrices with torchao or bitsandbytes.",
+        shown="as --dtype",
+        panel=RUNNING,
+    )
+    threads: int = option("CPU threads of the model.", default=1, panel=RUNNING)
+    graphs: GraphMode = option("How layers are run.", default=GraphMode.EAGER, panel=RUNNING)
+    numerics: Numerics = option(
+        "With 'canonical', all designs agree bit for bit in any dtype, at a cost in time.",
+        default=Numerics.NATIVE,
+        panel=RUNNING,
+    )
+
+    def __post_init__(self) -> None:
+        settle_choices(self)
+        check_counts(self, "limit", "max_new_tokens", "threads")
+        if self.graphs == GraphMode.AUTO:
+            wanted = ", ".join(mode for mode in GraphMode if mode != GraphMode.AUTO)
+            raise InputError(f"wanted --graphs as one of {wanted}, got 'auto'")
+        check_designs(self.gammas, self.cap, self.fixed_drafts)
+
+    def check_named(self) -> None:
+        """Check that a model is named, with its heads and prompts.
+
+        Raises:
+            InputError: Something is missing, or two models are named.
+        """
+        ModelSource(
+            demo=self.demo, model=self.model, heads=self.heads, prompts=self.prompts
+        ).check_named()
+
+
+def _path(text: str) -> Path:
+    return check_output_file(text)
+
+
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", parser=_path, metavar="PATH", help="Write the report as JSON here."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
 
 @app.command()
+@takes_options(FlipOptions)
 def flips(
     *,
-    demo: Annotated[
-        bool, typer.Option("--demo", help="the bundled demo model, its heads and prompts")
-    ] = False,
-    model: Annotated[str | None, typer.Option(help="a causal LM: folder or hub name")] = None,
-    heads: Annotated[
-        str | None,
-        typer.Option(help="its exit heads: a folder, or identity:DEPTHS for its own LM head"),
-    ] = None,
-    prompts: Annotated[
-        str | None, typer.Option(help="prompts: JSONL, or plain text, one a line")
-    ] = None,
-    domains: Annotated[
-        str | None, typer.Option(help="only the prompts of these domains (comma list)")
-    ] = None,
-    limit: Annotated[int, typer.Option(help="at most this many prompts of each domain")] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-    dtype: Annotated[
-        str, typer.Option(help="bfloat16, float16, float32, float64 or auto")
-    ] = "bfloat16",
-    weights: Annotated[
-        str | None,
-        typer.Option(help="int8 or int4: the layers' weights, by torchao or bitsandbytes"),
-    ] = None,
-    threads: Annotated[int, typer.Option(help="CPU threads of the model")] = 1,
-    numerics: Annotated[str, typer.Option(help="native or canonical")] = "native",
-    graphs: Annotated[
-        str, typer.Option(help="how segments are run: eager, static, compile, cuda or cuda+compile")
-    ] = "eager",
-    gammas: Annotated[str, typer.Option(help="confidence thresholds (comma list)")] = "0.3,0.75",
-    placements: Annotated[
-        str | None,
-        typer.Option(help="head placements: 4;8;4,8 [three, from a quarter of the depth]"),
-    ] = None,
-    cap: Annotated[int, typer.Option(help="most drafts in a round")] = DEFAULT_CAP,
-    fixed_drafts: Annotated[
-        int,
-        typer.Option(help="drafts a round of the policy fixed, at each single head; 0 for none"),
-    ] = 3,
-    batches: Annotated[
-        str,
-        typer.Option(
-            help="rows of the passes in which vanilla's texts are teacher-forced besides (comma list)"
-        ),
-    ] = "2,4,6",
-    max_new_tokens: Annotated[int, typer.Option(help="tokens to generate for each prompt")] = 96,
-    out: Annotated[
-        Path | None,
-        typer.Option(parser=path_of, metavar="PATH", help="write the report as JSON here"),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of tables")] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="run code that comes with the model")
-    ] = False,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+    version: VersionOption = False,
+    **given: Any,
 ) -> None:
-    """Decode with every design, and hold each text against the model, one token at a time. Exit code 1 where a flip is no near-tie."""
-    _check_named(demo=demo, model=model, heads=heads, prompts=prompts)
-    for option, number in (("--limit", limit), ("--max-new-tokens", max_new_tokens)):
-        if number < 1:
-            raise InputError(f"wanted {option} of at least 1, got {number}")
-    sizes = rising_integers("--batches", batches) if batches else ()
-    check_batches(sizes)
-    drafting = {
-        "placements": placements,
-        "gammas": gammas,
-        "cap": cap,
-        "fixed_drafts": fixed_drafts,
-    }
-    check_designs(drafting)
-    check_weights(weights)
-    check_running(numerics, graphs, device)
-    _check_out(out)
-    set_threads(threads)
-    lm, tokenizer = load_model(
-        MODEL if demo else str(model),
-        dtype,
-        device,
-        trust_remote_code=trust_remote_code,
-        weights=weights,
-    )
-    decoder = AdaDecoder(lm, read_heads(heads or str(MODEL), lm), numerics=numerics, graphs=graphs)
-    chosen = choose_prompts(read_prompts(PROMPTS if prompts is None else prompts), domains, limit)
-    ids = [encode(tokenizer, prompt)[0].tolist() for prompt in chosen]
-    designs = make_designs(decoder, drafting)
-    with Progress(console=Console(stderr=True)) as bar:
-        told: dict[str, Any] = {}
+    """Count the tokens that another batch size changes.
 
-        def progress(design: str, done: int, count: int) -> None:
-            if design not in told:
-                told[design] = bar.add_task(design, total=count)
-            bar.update(told[design], completed=done)
+    Every design decodes, and each text is compared with the model's own choice of every token,
+    one at a time. The exit code is 1 where a token differs by more than a near-tie.
+    """
+    options = from_settings(FlipOptions, given)
+    options.check_named()
+    from adadecode.engine.cli.tables import tables
 
-        report = flip_report(decoder, ids, designs[1:], max_new_tokens, sizes, progress)
-    report |= {"weights": weights, "graphs": graphs, "device": str(decoder.parts.device)}
-    if out is not None:
-        _write(out, report)
+    try:
+        with shown_progress(Console(stderr=True)) as report_progress:
+            report = _flip_report(options, report_progress)
+    except KeyboardInterrupt:
+        typer.echo("stopped; nothing is kept: run the same command again", err=True)
+        raise typer.Exit(130) from None
     if as_json:
         print(json.dumps(report, indent=1))
     else:
         Console().print(*tables(report))
+    if out is not None:
+        write_json(out, report)
     if any(row["beyond"] for row in [*report["designs"], *report["batches"]]):
         raise typer.Exit(1)
 
 
-def _check_named(*, demo: bool, model: str | None, heads: str | None, prompts: str | None) -> None:
-    named_once(demo=demo, model=model)
-    if not (demo or model):
-        raise InputError(
-            "name a model with --model (and its --heads and --prompts), or use the bundled one with --demo"
-        )
-    if not demo and not (heads and prompts):
-        raise InputError(
-            "wanted the model's heads and prompts: --heads FOLDER or --heads identity:4,8, and --prompts FILE"
-        )
+def _flip_report(options: FlipOptions, report: Report) -> dict[str, Any]:
+    """Load the model and compare its texts."""
+    from adadecode.engine.decoding.decoder import AdaDecoder
+    from adadecode.engine.demo import MODEL as DEMO_MODEL
+    from adadecode.engine.demo import PROMPTS as DEMO_PROMPTS
+    from adadecode.engine.evaluation.token_flips import check_batches, flip_report
+    from adadecode.engine.loading.model_loader import find_dtype, load_model
+    from adadecode.engine.loading.prompts import encode, read_prompts
+    from adadecode.engine.profiling.execution_options import check_running
+    from adadecode.engine.profiling.plan import choose_prompts, make_designs
+    from adadecode.engine.profiling.setup import read_heads
+    from adadecode.engine.runtime.environment import set_threads, torch_device
 
-
-def _check_out(out: Path | None) -> None:
-    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-        raise InputError(
-            f"the report cannot be written to {out}: name a file in a folder that exists"
-        )
-
-
-def _write(out: Path, report: dict[str, Any]) -> None:
-    try:
-        out.write_text(json.dumps(report, indent=1) + "\n")
-    except OSError as error:
-        raise InputError(
-            f"the report cannot be written to {out} ({error.strerror}): name a file in a folder that exists"
-        ) from error
+    check_batches(options.batches)
+    check_running(options.numerics, options.graphs, options.device)
+    find_dtype(options.dtype, torch_device(options.device))
+    set_threads(options.threads)
+    prompts = choose_prompts(
+        read_prompts(options.prompts or DEMO_PROMPTS), options.domains, options.limit
+    )
+    model, tokenizer = load_model(
+        DEMO_MODEL if options.demo else str(options.model),
+        options.dtype,
+        options.device,
+        trust_remote_code=options.trust_remote_code,
+        weights=options.weights,
+    )
+    decoder = AdaDecoder(
+        model,
+        read_heads(options.heads or str(DEMO_MODEL), model),
+        numerics=str(options.numerics),
+        graphs=str(options.graphs),
+    )
+    designs = make_designs(
+        decoder,
+        placements=options.placements,
+        gammas=options.gammas,
+        cap=options.cap,
+        fixed_drafts=options.fixed_drafts,
+    )
+    ids = [encode(tokenizer, prompt)[0].tolist() for prompt in prompts]
+    found = flip_report(decoder, ids, designs[1:], options.max_new_tokens, options.batches, report)
+    weights = None if options.weights is None else str(options.weights)
+    return found | {
+        "weights": weights,
+        "graphs": str(options.graphs),
+        "device": str(decoder.parts.device),
+    }

@@ -14,7 +14,7 @@ from rich.table import Table
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.profiling.summary import summarize
 from adadecode.profiles.store import Profile
-from adadecode.sim.cli.tables.heads import coverage_tables
+from adadecode.sim.cli.tables.heads import coverage_table, coverage_tables
 from adadecode.sim.hardware.provenance import form_of, sampling_of, script_of
 from adadecode.sim.measurements.baselines import same_text, standings
 from adadecode.sim.measurements.telemetry import conditions_of
@@ -189,3 +189,18 @@ def metrics_table(heads: ExitHeads) -> Table:
             str(row["depth"]), f"{row['kl_identity']:.4f}", f"{row['kl']:.4f}{note}", *agreement
         )
     return table
+
+
+def print_heads(console: Console, heads: ExitHeads, out: Path) -> None:
+    """Print what training measured, what the heads' form loses, and where the heads are.
+
+    Args:
+        console: Where to print.
+        heads: The trained heads.
+        out: Their folder, as the user named it.
+    """
+    console.print(metrics_table(heads))
+    if heads.coverage is not None:
+        console.print(coverage_table(heads.coverage, heads.form))
+    depths = ", ".join(map(str, heads.depths))
+    console.print(f"heads at depths {depths} in {out}", highlight=False, soft_wrap=True)

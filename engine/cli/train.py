@@ -1,151 +1,160 @@
-"""``adadecode-train``: exit heads for a causal LM, from a file of prompts."""
+"""``adadecode-train``: train exit heads for a causal LM, on a file of prompts."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from adadecode.engine.cli.derived_options import takes_options
+from adadecode.engine.cli.progress import shown_progress
+from adadecode.engine.cli.version import VersionOption
+from adadecode.engine.runtime.choices import Dtype
+from adadecode.engine.runtime.option_fields import (
+    from_settings,
+    option,
+    settle_choices,
+)
+from adadecode.engine.training.options import TrainingOptions
 from adadecode.profiles.errors import InputError
-from adadecode.sim.cli.tables import coverage_table
+from adadecode.profiles.output_path import check_output_directory
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
 
+MODEL = "Model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """Which model the heads are trained for. Each field is an option of the command.
+
+    Raises:
+        InputError: No model is named, or two are.
+    """
+
+    demo: bool = option(
+        "Use the bundled demo model, instead of --model.", default=False, panel=MODEL
+    )
+    model: str | None = option("A causal LM: a folder, or a name on the hub.", panel=MODEL)
+    device: str = option("auto, cpu, cuda or cuda:N.", default="auto", panel=MODEL)
+    dtype: Dtype = option(
+        "The format of weights and activations; 'auto' is the checkpoint's own on a GPU and "
+        "float32 on a CPU.",
+        default=Dtype.AUTO,
+        panel=MODEL,
+    )
+    trust_remote_code: bool = option(
+        "Run code that comes with the model.", default=False, panel=MODEL
+    )
+
+    def __post_init__(self) -> None:
+        settle_choices(self)
+        if self.demo and self.model:
+            raise InputError(
+                f"--demo is the model that comes with this program, --model {self.model} another: "
+                "not both, leave one of them out"
+            )
+        if not (self.demo or self.model):
+            raise InputError("wanted a model: either --model NAME or --demo")
+
+
+def _path(text: str) -> Path:
+    return check_output_directory(text)
+
+
+PromptsOption = Annotated[
+    Path,
+    typer.Option(
+        "--prompts", help="JSON lines with a prompt or text, or text with one prompt in a line."
+    ),
+]
+OutOption = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        parser=_path,
+        metavar="DIRECTORY",
+        help="The folder of the heads; a stopped run in it goes on.",
+    ),
+]
+
 
 @app.command()
+@takes_options(TrainedModel, TrainingOptions)
 def train(
-    *,
-    prompts: Annotated[
-        Path,
-        typer.Option(
-            help='JSON lines with "prompt" or "text", or plain text with one prompt a line.'
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for the heads; a stopped run in it goes on.")],
-    model: Annotated[str, typer.Option(help="A Hugging Face model: its name or its folder.")] = "",
-    demo: Annotated[
-        bool,
-        typer.Option(
-            "--demo", help="The small model that comes with this program, instead of --model."
-        ),
-    ] = False,
-    depths: Annotated[
-        str, typer.Option(help="Depths of the heads: 4,8,12 or all; every 4th layer by default.")
-    ] = "",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    dtype: Annotated[
-        str,
-        typer.Option(
-            help="auto (the checkpoint's own on a GPU, float32 on a CPU), float16, bfloat16, float32 or float64."
-        ),
-    ] = "auto",
-    max_new_tokens: Annotated[
-        int, typer.Option(help="Longest continuation of a prompt, in tokens.")
-    ] = 256,
-    epochs: Annotated[int, typer.Option(help="Passes over the positions.")] = 8,
-    lr: Annotated[
-        float | None,
-        typer.Option(help="Peak learning rate; 0.5 over the model's width by default."),
-    ] = None,
-    batch_tokens: Annotated[int, typer.Option(help="Positions a step.")] = 1024,
-    held_out: Annotated[
-        float, typer.Option(help="Share of the prompts that only the measurement sees.")
-    ] = 0.1,
-    seed: Annotated[
-        int, typer.Option(help="Which prompts are held out, and the order of the rest.")
-    ] = 0,
-    shortlist: Annotated[
-        int | None,
-        typer.Option(
-            help="Save heads that give logits of this many frequent tokens alone.",
-            show_default=False,
-        ),
-    ] = None,
-    head_dtype: Annotated[
-        str | None,
-        typer.Option(
-            help="int8: save heads that read T and the LM head in it.", show_default=False
-        ),
-    ] = None,
-    keep_cache: Annotated[
-        bool,
-        typer.Option("--keep-cache", help="Keep the continuations and hidden states when done."),
-    ] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
-    ] = False,
+    *, prompts: PromptsOption, out: OutOption, version: VersionOption = False, **given: Any
 ) -> None:
-    """Train exit heads for a causal LM on its own greedy continuations of PROMPTS.
+    """Train exit heads for a causal LM on its own greedy continuations of prompts.
 
-    Stop it at any time: the same command goes on where it was.
+    It can be stopped at any time: the same command goes on where it was.
     """
+    named = from_settings(TrainedModel, given)
+    options = from_settings(TrainingOptions, given)
     try:
-        if demo and model:
-            raise InputError(
-                f"--demo is the model that comes with this program, --model {model} another: not both, leave one of them out"
-            )
-        if not (demo or model):
-            raise InputError("wanted a model: either --model NAME or --demo")
+        from adadecode.engine.cli.tables import print_heads
         from adadecode.engine.loading.prompts import read_prompts
-
-        texts = read_prompts(prompts)
-        from adadecode.engine.cli.tables import metrics_table
-        from adadecode.engine.demo import load_demo
-        from adadecode.engine.loading.model_loader import load_model
-        from adadecode.engine.runtime.environment import torch_device
         from adadecode.engine.training.pipeline import train_heads
 
-        if demo:
-            place = torch_device(device)
-            shipped = load_demo("float32" if dtype == "auto" else dtype, str(place))
-            lm, tokenizer = shipped.model, shipped.tokenizer
-        else:
-            lm, tokenizer = load_model(model, dtype, device, trust_remote_code=trust_remote_code)
-        heads = train_heads(
-            lm,
-            tokenizer,
-            texts,
-            parse_depths(depths, lm.config.get_text_config().num_hidden_layers),
-            out,
-            max_new_tokens=max_new_tokens,
-            epochs=epochs,
-            batch_tokens=batch_tokens,
-            lr=lr,
-            seed=seed,
-            held_out=held_out,
-            keep_cache=keep_cache,
-            shortlist=shortlist,
-            head_dtype=head_dtype,
-            console=Console(stderr=True),
-        )
+        texts = read_prompts(prompts)
+        check_depths(named, options)
+        model, tokenizer = _load(named)
+        with shown_progress(Console(stderr=True)) as report:
+            heads = train_heads(model, tokenizer, texts, out=out, options=options, progress=report)
     except KeyboardInterrupt:
+        command = shlex.join(["adadecode-train", *sys.argv[1:]])
         typer.echo(
-            f"interrupted: the same command goes on where it stopped: {shlex.join(['adadecode-train', *sys.argv[1:]])}",
+            "stopped; what was finished is kept, and the same command goes on where it stopped: "
+            f"{command}",
             err=True,
         )
         raise typer.Exit(130) from None
-    console = Console()
-    console.print(metrics_table(heads))
-    if heads.coverage is not None:
-        console.print(coverage_table(heads.coverage, heads.form))
-    console.print(
-        f"heads at depths {', '.join(map(str, heads.depths))} in {out}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    print_heads(Console(), heads, out)
 
 
-def parse_depths(text: str, n_layers: int) -> tuple[int, ...] | None:
-    """The depths that ``4,8,12`` or ``all`` name; None, for the default, from an empty text. Raises InputError."""
-    if not text.strip():
-        return None
-    if text.strip() == "all":
-        return tuple(range(1, n_layers))
+def check_depths(named: TrainedModel, options: TrainingOptions) -> None:
+    """Check the depths of the heads before the model is loaded, by its configuration alone.
+
+    A configuration that cannot be read is no error here: loading the model explains it.
+
+    Raises:
+        HeadsError: A depth lies outside the model.
+    """
+    from transformers import AutoConfig
+
+    from adadecode.engine.demo import MODEL as DEMO_MODEL
+
+    name = str(DEMO_MODEL if named.demo else named.model)
     try:
-        return tuple(sorted({int(word) for word in text.split(",")}))
-    except ValueError:
-        raise InputError(f"wanted --depths such as 4,8,12, or all, got {text!r}") from None
+        config = AutoConfig.from_pretrained(name, trust_remote_code=named.trust_remote_code)
+        n_layers = int(config.get_text_config().num_hidden_layers)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError):
+        return
+    options.depths_in(n_layers)
+
+
+def _load(named: TrainedModel) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load the model and its tokenizer."""
+    from adadecode.engine.demo import load_demo
+    from adadecode.engine.loading.model_loader import load_model
+    from adadecode.engine.runtime.environment import torch_device
+
+    if not named.demo:
+        return load_model(
+            str(named.model),
+            named.dtype,
+            named.device,
+            trust_remote_code=named.trust_remote_code,
+        )
+    device = torch_device(named.device)
+    dtype = Dtype.FLOAT32 if named.dtype == Dtype.AUTO else named.dtype
+    demo = load_demo(str(dtype), str(device))
+    return demo.model, demo.tokenizer

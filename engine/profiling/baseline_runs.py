@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from adadecode.engine.baselines.generate import Baseline, Ours, Timed, attempt, n_same
+from adadecode.engine.baselines.baseline import Baseline, TimedRun, n_same
+from adadecode.engine.baselines.designs import DesignBaseline, attempt
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.profiling.piece_store import Row
 from adadecode.engine.runtime.environment import EnergyMeter
@@ -43,7 +44,7 @@ class Contest:
 
         Raises what our own designs raise, and whatever says that memory ran out.
         """
-        ours = [Ours(decoder=self.decoder, design=design) for design in self.designs]
+        ours = [DesignBaseline(decoder=self.decoder, design=design) for design in self.designs]
         return [self._row(one, p, CHECK, ids, max_new_tokens) for one in (*self.baselines, *ours)]
 
     def entrants(self, checked: Sequence[Row]) -> list[Baseline]:
@@ -98,7 +99,7 @@ class Contest:
     def _text(self, p: int, ids: torch.Tensor, max_new_tokens: int) -> list[int]:
         """What plain ``generate`` writes. Raises InputError where it fails."""
         if p not in self._texts:
-            done: Timed | str = attempt(self.baselines[0], ids, max_new_tokens)
+            done: TimedRun | str = attempt(self.baselines[0], ids, max_new_tokens)
             if isinstance(done, str):
                 raise InputError(
                     f"generate itself fails on this model ({done}): record without --baselines"

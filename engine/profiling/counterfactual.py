@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
-from adadecode.engine.decoding.decoder import AdaDecoder, head_logits
+from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.sampling import Sampling, make_token_selector, read_draft
+from adadecode.engine.decoding.sequence import head_logits
 from adadecode.sim.core.scheduler import Verify
 
 Row = dict[str, Any]
@@ -33,7 +34,7 @@ class Counterfactual:
 
     def __init__(self, decoder: AdaDecoder, sampling: Sampling | None = None) -> None:
         self.decoder, self.sampling = decoder, sampling
-        self.chooser = make_token_selector(sampling)
+        self.selector = make_token_selector(sampling)
         self.parts, self.heads = decoder.parts, decoder.heads
 
     def step(self, token: int, position: int) -> tuple[list[Row], torch.Tensor]:
@@ -77,7 +78,7 @@ class Counterfactual:
         hidden = parts.run(
             0, parts.n_layers, parts.embed(torch.tensor([tokens], device=parts.device), 0), 0
         )
-        return self.chooser.first(parts.logits(hidden[:, -1:])[0, -1])
+        return self.selector.first(parts.logits(hidden[:, -1:])[0, -1])
 
     def trace(self, prompt: tuple[int, ...], max_new_tokens: int) -> tuple[Text, list[Row]]:
         """Decode through all layers, asking every head on the way. Rows lack the prompt's number."""
@@ -86,7 +87,7 @@ class Counterfactual:
         while len(outputs) < max_new_tokens and token not in self.decoder.eos:
             position = len(prompt) + len(outputs) - 1
             said, final = self.step(token, position)
-            token = self.chooser.verdict(final[None], Verify(position, position + 1, ())).token
+            token = self.selector.verdict(final[None], Verify(position, position + 1, ())).token
             said[-1]["token"] = token
             rows += [
                 {**row, "output": len(outputs), "agrees": row["token"] == token} for row in said

@@ -1,142 +1,176 @@
-"""Options of ``adadecode-profile`` that say how a model is held and computed: which go with which, and which would take less memory."""
+"""How a model is held and run: which options go together, and which would take less memory."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-from adadecode.engine.heads.exit_heads import CONFIG, ExitHeads
+from adadecode.engine.heads.exit_heads import ExitHeads
+from adadecode.engine.heads.heads_file import CONFIG
 from adadecode.engine.loading.device_map import read_map
-from adadecode.engine.loading.memory_check import NO_EXITS, Exits
+from adadecode.engine.loading.memory_check import NO_HEADS, HeadsToLoad
 from adadecode.engine.loading.model_loader import find_dtype
-from adadecode.engine.loading.quantization import check_weights, weight_config
-from adadecode.engine.model.canonical import NUMERICS
-from adadecode.engine.model.cuda_graphs import GRAPHS, check_captures, roomy
-from adadecode.engine.profiling.options import wanted_form
+from adadecode.engine.loading.quantization import weight_config
+from adadecode.engine.model.cuda_graphs import check_captures, room_size
+from adadecode.engine.profiling.model_source import ModelSource
+from adadecode.engine.profiling.options import RecordingOptions
+from adadecode.engine.profiling.request import RecordingRequest
+from adadecode.engine.runtime.choices import Dtype, GraphMode, Numerics
 from adadecode.engine.runtime.distributed import LAUNCH, processes
 from adadecode.engine.runtime.environment import torch_device
 from adadecode.profiles.errors import InputError
 from adadecode.sim.core.head_form import FULL, HeadForm
 
-AUTO = "auto"
-"""As --graphs: CUDA graphs where one process runs a model in native numerics on one CUDA device, eager elsewhere."""
 
+def choose_graphs(device_type: str, numerics: Numerics, *, spread: bool) -> tuple[GraphMode, str]:
+    """Return how layers are run where --graphs is auto, and why.
 
-def graphs_of(chosen: dict[str, Any]) -> tuple[str, str]:
-    """How layers are run where --graphs is auto, and why. Raises InputError for an unknown device."""
-    if torch_device(chosen["device"]).type != "cuda":
-        return "eager", "there is no CUDA device to use"
+    Args:
+        device_type: The type of the model's device, such as ``cuda``.
+        numerics: How the model computes.
+        spread: Whether the model is spread over several devices.
+    """
+    if device_type != "cuda":
+        return GraphMode.EAGER, "there is no CUDA device to use"
     if processes() > 1:
-        return "eager", f"{processes()} processes share the model"
-    if chosen["device_map"] is not None:
-        return "eager", "a device map spreads the model"
-    if chosen["numerics"] != "native":
-        return "eager", f"{chosen['numerics']} numerics have shapes of their own"
-    return "cuda", "all is on one CUDA device"
+        return GraphMode.EAGER, f"{processes()} processes share the model"
+    if spread:
+        return GraphMode.EAGER, "a device map spreads the model"
+    if numerics != Numerics.NATIVE:
+        return GraphMode.EAGER, f"{numerics} numerics have shapes of their own"
+    return GraphMode.CUDA, "all is on one CUDA device"
 
 
-def room_for(graphs: str, positions: int) -> int:
-    """How many positions there is room for where so many are needed, as far as the model has as many."""
-    return roomy(positions) if graphs.startswith("cuda") else positions
+def room_for(graphs: GraphMode | str, positions: int) -> int:
+    """Return for how many positions there is room where this many are needed.
+
+    Captured graphs round up, as far as the model has as many positions.
+    """
+    return room_size(positions) if graphs.startswith("cuda") else positions
 
 
-def exits_of(name: str, chosen: dict[str, Any]) -> Exits:
-    """What the heads of a folder will be, by its description alone; of one that tells nothing, nothing: loading says what is wrong. Raises HeadsError."""
+def exits_of(name: str, options: RecordingOptions) -> HeadsToLoad:
+    """Return what the heads of a folder will need, read from its description alone.
+
+    A folder without a readable description needs nothing here: loading it explains what is wrong.
+
+    Args:
+        name: The folder, or ``identity:DEPTHS``.
+        options: Name the form that the heads are given.
+
+    Raises:
+        HeadsError: No heads can have this form.
+    """
     if name.startswith("identity:"):
-        return Exits(form=wanted_form(FULL, chosen))
+        return HeadsToLoad(form=options.head_form(FULL))
     try:
         about = json.loads((Path(name) / CONFIG).read_text(encoding="utf-8"))
-        matrices, own = (
-            len(set(about["depths"]) - set(about["identity"])),
-            HeadForm(**about.get("form", {})),
-        )
+        n_matrices = len(set(about["depths"]) - set(about["identity"]))
+        own = HeadForm(**about.get("form", {}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return NO_EXITS
-    return Exits(matrices=matrices, form=wanted_form(own, chosen))
+        return NO_HEADS
+    return HeadsToLoad(matrices=n_matrices, form=options.head_form(own))
 
 
-def check_model(chosen: dict[str, Any]) -> None:
-    """Raises InputError where an option names nothing known, or does not go with another one."""
-    check_running(chosen["numerics"], chosen["graphs"], chosen["device"])
-    check_weights(chosen["weights"])
-    if chosen["weights"] is not None and chosen["shape"]:
+def check_execution(request: RecordingRequest) -> None:
+    """Check that the model can be held and run as the options say.
+
+    Raises:
+        InputError: An option names nothing known, or does not go with another one.
+    """
+    source, options = request.source, request.options
+    find_dtype(source.dtype, torch_device(source.device))
+    check_running(options.numerics, options.graphs, source.device)
+    if source.weights is not None and source.shape:
         raise InputError(
-            "--weights packs a checkpoint as it is loaded, a --shape is made of random weights: choose its --dtype instead"
+            "--weights packs a checkpoint as it is loaded, a --shape is made of random weights: "
+            "choose its --dtype instead"
         )
-    if chosen["device_map"] is not None:
-        _check_map(chosen)
+    if source.device_map is not None:
+        _check_map(source)
     if processes() > 1:
-        _check_shared(chosen)
+        _check_shared(source, options)
 
 
-def check_running(numerics: str, graphs: str, device: str) -> None:
-    """Raises InputError where layers cannot be run so, or not on this device."""
-    if numerics not in NUMERICS:
-        raise InputError(f"wanted --numerics as one of {', '.join(NUMERICS)}, got {numerics!r}")
-    if graphs not in GRAPHS:
-        raise InputError(f"wanted --graphs as one of {', '.join((AUTO, *GRAPHS))}, got {graphs!r}")
-    if numerics == "canonical" and graphs != "eager":
+def check_running(numerics: Numerics, graphs: GraphMode, device: str) -> None:
+    """Check that layers can be run in this way on this device.
+
+    Raises:
+        InputError: They cannot.
+    """
+    if numerics == Numerics.CANONICAL and graphs not in (GraphMode.EAGER, GraphMode.AUTO):
         raise InputError(
-            f"--numerics canonical has static shapes of its own and runs eagerly, got --graphs {graphs}: leave one of them out"
+            "--numerics canonical has static shapes of its own and runs eagerly, "
+            f"got --graphs {graphs}: leave one of them out"
         )
     check_captures(graphs, torch_device(device))
 
 
-def _check_map(chosen: dict[str, Any]) -> None:
-    if not chosen["model"]:
+def _check_map(source: ModelSource) -> None:
+    if not source.model:
         raise InputError(
             "--device-map spreads a --model: the bundled model and a --shape are on one device"
         )
-    if chosen["device"] != "auto":
+    if source.device != "auto":
         raise InputError(
-            f"--device-map chooses the devices, got --device {chosen['device']} too: leave one of them out"
+            f"--device-map chooses the devices, got --device {source.device} too: "
+            "leave one of them out"
         )
-    read_map(chosen["device_map"])
+    assert source.device_map is not None
+    read_map(source.device_map)
 
 
-def _check_shared(chosen: dict[str, Any]) -> None:
-    """What processes that share a model cannot do: where they decide by their own clock or compiler, they part."""
+def _check_shared(source: ModelSource, options: RecordingOptions) -> None:
+    """Refuse what processes that share a model would each decide by their own clock or compiler."""
     wrong = {
-        "--device-map": chosen["device_map"] is not None,
-        "--weights": chosen["weights"] is not None,
-        "--baselines": chosen["baselines"] is not None,
-        "--scripted": chosen["scripted"] is not None,
-        f"--graphs {chosen['graphs']}": chosen["graphs"] not in ("eager", "static"),
+        "--device-map": source.device_map is not None,
+        "--weights": source.weights is not None,
+        "--baselines": options.baselines is not None,
+        "--scripted": source.scripted is not None,
+        f"--graphs {options.graphs}": options.graphs not in (GraphMode.EAGER, GraphMode.STATIC),
     }
     if found := [option for option, is_wrong in wrong.items() if is_wrong]:
         raise InputError(
-            f"{processes()} processes share the model ({LAUNCH}), and do not go with {', '.join(found)}: leave that out, or run one process"
+            f"{processes()} processes share the model ({LAUNCH}), and do not go with "
+            f"{', '.join(found)}: leave that out, or run one process"
         )
 
 
 def check_shared_heads(heads: ExitHeads) -> None:
-    """Raises InputError where processes share a model and its heads have another form than the full one, whose rows they would each gather."""
+    """Check that processes which share a model have heads of the full form.
+
+    Of another form, each process would gather the rows of its own part of the LM head.
+
+    Raises:
+        InputError: The heads have another form, and there are several processes.
+    """
     if processes() > 1 and not heads.form.is_full:
         raise InputError(
-            f"{processes()} processes share the model, and heads of the form {heads.form.label} do not go with that: take full ones"
+            f"{processes()} processes share the model, and heads of the form {heads.form.label} "
+            "do not go with that: take full ones"
         )
 
 
-def smaller_settings(chosen: dict[str, Any]) -> str:
-    """Settings that take less memory than these, in words."""
+def smaller_settings(source: ModelSource, options: RecordingOptions) -> str:
+    """Return options that take less memory than these, in words."""
+    captured = options.graphs not in (GraphMode.EAGER, GraphMode.STATIC)
     ways = [
-        *(["--graphs eager"] if chosen["graphs"] not in ("eager", "static") else []),
-        *(["--dtype bfloat16"] if chosen["dtype"] in ("float32", "float64") else []),
-        *(["--weights int8"] if _packable(chosen) else []),
-        *(["fewer --layers"] if chosen["shape"] else []),
-        *(["fewer --baselines"] if chosen["baselines"] is not None else []),
+        *(["--graphs eager"] if captured else []),
+        *(["--dtype bfloat16"] if source.dtype in (Dtype.FLOAT32, Dtype.FLOAT64) else []),
+        *(["--weights int8"] if _packable(source) else []),
+        *(["fewer --layers"] if source.shape else []),
+        *(["fewer --baselines"] if options.baselines is not None else []),
     ]
     return " or ".join(["fewer --max-new-tokens", *ways])
 
 
-def _packable(chosen: dict[str, Any]) -> bool:
-    """Whether int8 weights are still to be had: of a checkpoint that one process runs, from a library that is here."""
-    if chosen["weights"] is not None or chosen["shape"] or processes() > 1:
+def _packable(source: ModelSource) -> bool:
+    """Whether int8 weights are still to be had: for one process's checkpoint, from a library."""
+    if source.weights is not None or source.shape or processes() > 1:
         return False
     try:
-        device = torch_device(chosen["device"])
-        weight_config("int8", device.type, find_dtype(chosen["dtype"], device))
+        device = torch_device(source.device)
+        weight_config("int8", device.type, find_dtype(source.dtype, device))
     except (InputError, ImportError):
         return False
     return True

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from adadecode.engine.decoding.decoder import AdaDecoder, Decoding
+from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.sampling import Sampler, Sampling, TokenSelector, make_token_selector
 from adadecode.engine.decoding.scripted import ScriptedDecoding
+from adadecode.engine.decoding.sequence import Decoding
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.runtime.timer import Clock
@@ -46,7 +47,7 @@ def mark_works(decoding: Decoding) -> tuple[list[str], Clock]:
     return done, clock
 
 
-def _row(
+def latency_row(
     kind: str,
     seconds: float,
     repeat: int,
@@ -106,15 +107,15 @@ class Walking(Decoding):
         parts: SegmentedModel,
         heads: ExitHeads,
         walks: Walks,
-        chooser: TokenSelector | None = None,
+        selector: TokenSelector | None = None,
     ) -> None:
-        super().__init__(parts, heads, walks, chooser)  # type: ignore[arg-type]  # hands out work as a schedule does
+        super().__init__(parts, heads, walks, selector)  # type: ignore[arg-type]  # hands out work as a schedule does
         self.newest = walks.tokens[0]
         self.tokens = torch.tensor([walks.tokens], device=parts.device)
         self.first = walks.stop - len(walks.tokens)
         self.said: torch.Tensor | None = None
         if (
-            isinstance(self.chooser, Sampler)
+            isinstance(self.selector, Sampler)
             and walks.boundaries[1] == parts.n_layers
             and len(walks.tokens) > 1
         ):
@@ -134,9 +135,9 @@ class Walking(Decoding):
 
         From what follows the embedding: no head is read on the way, whose weights would then be warm, and nothing waits for the device.
         """
-        if isinstance(self.chooser, Sampler) and self.said is not None:
+        if isinstance(self.selector, Sampler) and self.said is not None:
             for k, logits in enumerate(self.said):
-                self.chooser.drafted(logits, self.first + k)
+                self.selector.drafted(logits, self.first + k)
 
 
 def walk(
@@ -172,14 +173,14 @@ def walk(
     for lap in range(1, laps + 1):
         embedding, *layers = intervals[lap * each : (lap + 1) * each]
         for layer, s in enumerate(layers[:depth]):
-            yield _row(
+            yield latency_row(
                 "layer", s, repeat, layer=layer, n_tokens=n_tokens, context=context, reuse=depth
             )
         if full:
-            yield _row("embed", embedding, repeat, n_tokens=n_tokens)
-            yield _row("verify", layers[-1], repeat, n_tokens=n_tokens)
+            yield latency_row("embed", embedding, repeat, n_tokens=n_tokens)
+            yield latency_row("verify", layers[-1], repeat, n_tokens=n_tokens)
         elif checked and n_tokens == 1:
-            yield _row("head", layers[-1], repeat, layer=depth, reuse=depth)
+            yield latency_row("head", layers[-1], repeat, layer=depth, reuse=depth)
 
 
 def host_seconds(

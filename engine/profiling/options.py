@@ -1,154 +1,206 @@
-"""What the options of the engine's commands say by their own text alone: read, and refused where they make no sense, before a model is loaded."""
+"""`RecordingOptions`: what a recording runs and how often, checked before a model is loaded."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from adadecode.engine.baselines.factory import named_baselines
-from adadecode.engine.decoding.sampling import Sampling
-from adadecode.engine.loading.model_loader import find_dtype
-from adadecode.engine.runtime.environment import torch_device
-from adadecode.profiles.errors import DesignError, InputError
-from adadecode.sim.core.design import Design, Policy
+from adadecode.engine.runtime.choices import GraphMode, HeadDtype, Numerics
+from adadecode.engine.runtime.notations import INTEGERS, PLACEMENTS, THRESHOLDS, WORDS
+from adadecode.engine.runtime.option_fields import check_counts, option, settle_choices
+from adadecode.profiles.errors import InputError
+from adadecode.sim.core.design import DEFAULT_CAP, Design, Policy
 from adadecode.sim.core.head_form import FULL, HeadForm
-from adadecode.sim.core.parsing import rising_integers
+
+if TYPE_CHECKING:
+    from adadecode.engine.decoding.sampling import Sampling
+
+PROMPTS, HEADS, DESIGNS = "Prompts", "Heads", "Designs to run"
+MEASURING, SAMPLING, RUNNING = "Measuring", "Sampling", "How layers are run"
+BASELINES = "Baselines"
 
 
-def check_plain(chosen: dict[str, Any]) -> None:
-    """Raises InputError, DesignError, SamplingError or HeadsError for what no model and no prompt could make sensible."""
-    for name in ("max_new_tokens", "repeats", "samples", "max_tokens", "limit"):
-        if chosen[name] is not None and int(chosen[name]) < 1:
-            raise InputError(f"wanted --{name.replace('_', '-')} of at least 1, got {chosen[name]}")
-    if not 0.0 < float(chosen["branch_floor"]) <= 1.0:
-        raise InputError(
-            f"wanted --branch-floor as a probability in (0, 1], got {chosen['branch_floor']}"
-        )
-    for name in ("contexts", "walks"):
-        if chosen[name]:
-            rising_integers(f"--{name}", chosen[name])
-    find_dtype(chosen["dtype"], torch_device(chosen["device"]))
-    check_designs(chosen)
-    cap, most = int(chosen["cap"]), chosen["max_tokens"]
-    if most is not None and int(most) < cap + 1:
-        raise InputError(
-            f"a cap of {cap} drafts makes batches of up to {cap + 1} tokens, got --max-tokens {most}"
-        )
-    sampling_of(chosen)
-    check_form(chosen)
-    check_baselines(chosen)
+@dataclass(frozen=True, kw_only=True)
+class RecordingOptions:
+    """What a recording runs, how often, and what it keeps.
 
+    Each field is an option of ``adadecode-profile``, whose ``--help`` describes it. A field that
+    is None is left open and settled when the model is known.
 
-def check_designs(chosen: dict[str, Any]) -> None:
-    """Raises InputError or DesignError where --gammas, --placements, --cap or --fixed-drafts make no design of any model."""
-    cap, fixed = int(chosen["cap"]), int(chosen["fixed_drafts"])
-    for gamma in gammas_of(chosen):
-        Design.of(Policy.ADADECODE, gamma=gamma, placement=(1,), cap=cap)
-    if fixed:
-        Design.of(Policy.FIXED, placement=(1,), cap=min(cap, fixed))
-    placements_of(chosen)
+    Raises:
+        InputError: An option makes no sense for any model.
+        DesignError: A threshold, placement or cap makes no design.
+        SamplingError: The options of sampling contradict each other or are out of range.
+        HeadsError: No heads can have this form.
+    """
 
-
-def gammas_of(chosen: dict[str, Any]) -> list[float]:
-    """The thresholds of --gammas. Raises DesignError."""
-    try:
-        return [float(gamma) for gamma in str(chosen["gammas"]).split(",")]
-    except ValueError:
-        raise DesignError(
-            f"wanted --gammas as numbers in [0, 1], like 0.5,0.75, got {chosen['gammas']!r}"
-        ) from None
-
-
-def placements_of(chosen: dict[str, Any]) -> list[tuple[int, ...]]:
-    """The placements of --placements, none where it is left out. Raises InputError."""
-    return (
-        [rising_integers("--placements", part) for part in str(chosen["placements"]).split(";")]
-        if chosen["placements"]
-        else []
+    domains: tuple[str, ...] | None = option(
+        "Only the prompts of these domains, separated by commas.",
+        shown="all",
+        notation=WORDS,
+        panel=PROMPTS,
+    )
+    limit: int | None = option(
+        "At most this many prompts of each domain.", shown="all", panel=PROMPTS
+    )
+    max_new_tokens: int = option(
+        "Tokens to generate for each prompt, unless its own max_new_tokens is less.",
+        default=128,
+        panel=PROMPTS,
+    )
+    shortlist: int | None = option(
+        "Heads give logits of only this many frequent tokens; 0 for all tokens.",
+        shown="as the heads were saved",
+        panel=HEADS,
+    )
+    head_dtype: HeadDtype | None = option(
+        "The format in which heads read their matrix and the LM head; 'own' is the model's.",
+        shown="as the heads were saved",
+        panel=HEADS,
+    )
+    gammas: tuple[float, ...] = option(
+        "Confidence thresholds to run, separated by commas.",
+        default=(0.5, 0.75, 0.9),
+        notation=THRESHOLDS,
+        panel=DESIGNS,
+    )
+    placements: tuple[tuple[int, ...], ...] | None = option(
+        "Head placements to run, separated by semicolons, like 4;8;4,8.",
+        shown="three, from a quarter of the depth",
+        notation=PLACEMENTS,
+        panel=DESIGNS,
+    )
+    cap: int = option("Most drafts in a round.", default=DEFAULT_CAP, panel=DESIGNS)
+    fixed_drafts: int = option(
+        "Drafts in a round of the policy 'fixed', which runs at each single head; 0 leaves it out.",
+        default=3,
+        panel=DESIGNS,
+    )
+    repeats: int = option("Timed runs of each design on each prompt.", default=3, panel=MEASURING)
+    samples: int = option("Laps of each timed walk in a visit.", default=1, panel=MEASURING)
+    contexts: tuple[int, ...] | None = option(
+        "Positions at which latencies are measured, separated by commas.",
+        shown="three that cover all runs",
+        notation=INTEGERS,
+        panel=MEASURING,
+    )
+    walks: tuple[int, ...] | None = option(
+        "Depths of the timed walks, separated by commas.",
+        shown="up to eight",
+        notation=INTEGERS,
+        panel=MEASURING,
+    )
+    max_tokens: int | None = option(
+        "Largest batch, in tokens, whose latency is measured.", shown="cap + 1", panel=MEASURING
+    )
+    branch_floor: float = option(
+        "Record wrong branches that are drafted with at least this probability.",
+        default=0.3,
+        panel=MEASURING,
+    )
+    seed: int = option("Seed of the order of the runs.", default=0, panel=MEASURING)
+    temperature: float | None = option(
+        "Sample texts at this temperature; 0 decodes greedily.", shown="0", panel=SAMPLING
+    )
+    top_k: int | None = option(
+        "Sample only from the K most likely tokens.", shown="all", panel=SAMPLING
+    )
+    top_p: float | None = option(
+        "Sample only from the most likely tokens that make up this probability.",
+        shown="1",
+        panel=SAMPLING,
+    )
+    sample_seed: int | None = option("Seed of the sampled texts.", shown="0", panel=SAMPLING)
+    graphs: GraphMode = option(
+        "How layers are run; 'auto' captures CUDA graphs on one GPU and runs eagerly elsewhere.",
+        default=GraphMode.AUTO,
+        panel=RUNNING,
+    )
+    numerics: Numerics = option(
+        "With 'canonical', all greedy designs agree bit for bit in any dtype, at a cost in time.",
+        default=Numerics.NATIVE,
+        panel=RUNNING,
+    )
+    baselines: tuple[str, ...] | None = option(
+        "Other ways to decode that are run in turn with the designs: all, or some of "
+        "generate,static,lookup:10,early-exit:DEPTH,draft.",
+        shown="none",
+        notation=WORDS,
+        panel=BASELINES,
     )
 
-
-def sampling_of(chosen: dict[str, Any]) -> Sampling | None:
-    """How texts are sampled, None where they are greedy; the seed is 0 where none is given, so that a resumption draws the same. Raises SamplingError."""
-    temperature, seed = chosen["temperature"] or 0.0, chosen["sample_seed"]
-    return Sampling.of(
-        temperature=temperature,
-        top_k=chosen["top_k"],
-        top_p=chosen["top_p"],
-        seed=0 if temperature and seed is None else seed,
-    )
-
-
-def named_once(*, demo: bool, model: str | None, shape: str | None = None) -> None:
-    """Raises InputError where more than one of --demo, --model and --shape is given."""
-    named = [
-        *(["--demo"] if demo else []),
-        *([f"--model {model}"] if model else []),
-        *([f"--shape {shape}"] if shape else []),
-    ]
-    if len(named) > 1:
-        raise InputError(
-            f"{' and '.join(named)} each say what computes: not both, leave one of them out"
-        )
-
-
-def check_baselines(chosen: dict[str, Any]) -> None:
-    """Raises InputError for baselines that no model could have."""
-    given = chosen["draft_model"] is not None
-    if chosen["baselines"] is None:
-        if given:
-            raise InputError(
-                "--draft-model is for the baseline draft: add --baselines all, or --baselines draft"
-            )
-        return
-    if chosen["temperature"]:
-        raise InputError("baselines decode greedily: record them with --temperature 0")
-    named_baselines(str(chosen["baselines"]), drafts=given, scripted=chosen["scripted"] is not None)
-
-
-OWN = "own"
-"""As --head-dtype: the model's own format, whatever the heads were saved with."""
-
-
-def check_form(chosen: dict[str, Any]) -> None:
-    """Raises InputError or HeadsError for a form that no heads can have."""
-    if chosen["shortlist_from"] is not None and not chosen["shortlist"]:
-        raise InputError(
-            "--shortlist-from names what a shortlist is counted in: say how many tokens it holds with --shortlist"
-        )
-    wanted_form(FULL, chosen)
-
-
-def wanted_form(own: HeadForm, chosen: dict[str, Any]) -> HeadForm:
-    """The form that the options name for heads of the form ``own``. Raises HeadsError."""
-    size, dtype = chosen["shortlist"], chosen["head_dtype"]
-    return HeadForm(
-        shortlist=own.shortlist if size is None else size or None,
-        dtype=own.dtype if dtype is None else None if dtype == OWN else dtype,
-    )
-
-
-def check_scripted(chosen: dict[str, Any]) -> None:
-    """Raises InputError where options of scripted recordings meet others that they do not go with."""
-    named_once(demo=bool(chosen["demo"]), model=chosen["model"], shape=chosen["shape"])
-    if chosen["scripted"] is None:
-        for name in ("shape", "layers", "mapping"):
-            if chosen[name] is not None:
+    def __post_init__(self) -> None:
+        settle_choices(self)
+        check_counts(self, "max_new_tokens", "repeats", "samples", "max_tokens", "limit")
+        for depths in (self.contexts, self.walks, *(self.placements or ())):
+            if depths is not None and (not depths or min(depths) < 1):
                 raise InputError(
-                    f"--{name.replace('mapping', 'map')} is for decisions that another recording made: name its profile with --scripted; "
-                    "random weights alone have nothing to say"
+                    f"wanted contexts, walks and placements as numbers from 1 on, got {depths}"
                 )
-        return
-    if not (chosen["shape"] or chosen["demo"]):
-        raise InputError(
-            "--scripted says what happens, not what computes it: name a shape with --shape, or the bundled model with --demo"
-        )
-    for name in ("heads", "prompts"):
-        if chosen[name] is not None:
+        if not 0.0 < self.branch_floor <= 1.0:
             raise InputError(
-                f"with --scripted, {name} are those of the recording: leave --{name} out"
+                f"wanted --branch-floor as a probability in (0, 1], got {self.branch_floor}"
             )
-    for name in ("temperature", "top_k", "top_p", "sample_seed"):
-        if chosen[name]:
-            raise InputError(f"a script is followed greedily: leave --{name.replace('_', '-')} out")
-    if chosen["layers"] is not None and not chosen["shape"]:
-        raise InputError("--layers cuts a --shape; the demo model is run whole")
+        check_designs(self.gammas, self.cap, self.fixed_drafts)
+        if self.max_tokens is not None and self.max_tokens < self.cap + 1:
+            raise InputError(
+                f"a cap of {self.cap} drafts makes batches of up to {self.cap + 1} tokens, "
+                f"got --max-tokens {self.max_tokens}"
+            )
+        self.head_form(FULL)
+        self.sampling()
+        if self.baselines is not None:
+            self._check_baselines()
+
+    def _check_baselines(self) -> None:
+        if self.temperature:
+            raise InputError("baselines decode greedily: record them with --temperature 0")
+        from adadecode.engine.baselines.factory import named_baselines
+
+        named_baselines(WORDS.write(self.baselines), drafts=True, scripted=False)
+
+    def sampling(self) -> Sampling | None:
+        """Return how texts are sampled, None for greedy decoding.
+
+        The seed is 0 where none is given, so that a resumed recording draws the same texts.
+        """
+        if not any((self.temperature, self.top_k is not None, self.top_p is not None)) and (
+            self.sample_seed is None
+        ):
+            return None
+        from adadecode.engine.decoding.sampling import Sampling
+
+        seed = 0 if self.temperature and self.sample_seed is None else self.sample_seed
+        return Sampling.of(
+            temperature=self.temperature or 0.0, top_k=self.top_k, top_p=self.top_p, seed=seed
+        )
+
+    def head_form(self, own: HeadForm) -> HeadForm:
+        """Return the form of the recorded heads.
+
+        Args:
+            own: The form that the heads were saved in, kept where an option is None.
+        """
+        dtype = own.dtype if self.head_dtype is None else str(self.head_dtype)
+        return HeadForm(
+            shortlist=own.shortlist if self.shortlist is None else self.shortlist or None,
+            dtype=None if dtype == HeadDtype.OWN else dtype,
+        )
+
+
+def check_designs(gammas: tuple[float, ...], cap: int, fixed_drafts: int) -> None:
+    """Check that thresholds, the cap and the fixed number of drafts make designs of some model.
+
+    Raises:
+        DesignError: They make none.
+    """
+    if not gammas:
+        raise InputError("wanted at least one confidence threshold as --gammas, got none")
+    for gamma in gammas:
+        Design.of(Policy.ADADECODE, gamma=gamma, placement=(1,), cap=cap)
+    if fixed_drafts:
+        Design.of(Policy.FIXED, placement=(1,), cap=min(cap, fixed_drafts))
+
+
+DEFAULTS = RecordingOptions()
+"""A recording of which nothing is asked in particular."""

@@ -1,10 +1,11 @@
-"""What a recording will run: prompts, designs, walks and contexts, settled before anything is timed."""
+"""What a recording will run: prompts, designs, walks and contexts, settled before any timing."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -15,145 +16,48 @@ from adadecode.engine.decoding.sampling import Sampling
 from adadecode.engine.decoding.scripted import Script
 from adadecode.engine.loading.prompts import Prompt, encode
 from adadecode.engine.model.segmented_model import most_positions
-from adadecode.engine.profiling.options import (
-    gammas_of,
-    placements_of,
-    sampling_of,
-)
+from adadecode.engine.profiling.model_source import ModelSource
+from adadecode.engine.profiling.options import RecordingOptions
+from adadecode.engine.profiling.request import RecordingRequest
 from adadecode.engine.runtime import fingerprints
 from adadecode.engine.runtime.distributed import processes
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.hashing import dice
 from adadecode.sim.core.design import Design, Policy
-from adadecode.sim.core.parsing import rising_integers
-
-
-def make_plan(
-    decoder: AdaDecoder,
-    tokenizer: Any,
-    available: Sequence[Prompt],
-    chosen: dict[str, Any],
-    script: Script | None = None,
-) -> RecordingPlan:
-    """Everything that the options leave open, decided. script: whose prompts these are, already chosen. Raises InputError."""
-    if script is None:
-        prompts = choose_prompts(available, chosen["domains"], chosen["limit"])
-        encoded = tuple(tuple(encode(tokenizer, prompt)[0].tolist()) for prompt in prompts)
-    else:
-        prompts, encoded = (
-            list(available),
-            script.encoded(decoder.parts.n_embeddings, int(chosen["seed"])),
-        )
-    check_lengths(encoded, chosen["max_new_tokens"], decoder.parts.model)
-    for prompt, ids in zip(prompts, encoded, strict=True):
-        check_vocabulary(ids, decoder.parts, f"of the prompt {prompt.text[:40]!r}")
-    designs = make_designs(decoder, chosen)
-    n_layers = decoder.parts.n_layers
-    max_tokens = (
-        int(chosen["cap"]) + 1 if chosen["max_tokens"] is None else int(chosen["max_tokens"])
-    )
-    lengths = sorted(map(len, encoded))
-    low, high = lengths[0] + 1, lengths[-1] + int(chosen["max_new_tokens"])
-    contexts = (
-        rising_integers("--contexts", chosen["contexts"])
-        if chosen["contexts"]
-        else (low, (low + high) // 2, high)
-    )
-    if contexts[0] > low or contexts[-1] < high:
-        raise InputError(
-            f"the runs reach positions {low} to {high}, got --contexts {','.join(map(str, contexts))}: widen them"
-        )
-    depths = decoder.heads.depths
-    walks = (
-        rising_integers("--walks", chosen["walks"])
-        if chosen["walks"]
-        else depths[:: max(1, -(-len(depths) // 7))]
-    )
-    if deep := [d for d in walks if d > n_layers]:
-        raise InputError(f"wanted --walks at depths 1..{n_layers} of this model, got {deep[0]}")
-    used = {d for design in designs for d in design.placement}
-    return RecordingPlan(
-        prompts=tuple(prompts),
-        encoded=encoded,
-        designs=designs,
-        contexts=tuple(sorted(set(contexts))),
-        walks=tuple(sorted({*walks} | used | {n_layers})),
-        max_tokens=max_tokens,
-        max_new_tokens=int(chosen["max_new_tokens"]),
-        repeats=int(chosen["repeats"]),
-        samples=int(chosen["samples"]),
-        floor=float(chosen["branch_floor"]),
-        seed=int(chosen["seed"]),
-        sampling=sampling_of(chosen),
-        settings={
-            **chosen,
-            "designs": [d.label for d in designs],
-            "n_prompts": len(prompts),
-            "prompts_digest": fingerprints.of_json(
-                [(ids, prompt.max_new_tokens) for ids, prompt in zip(encoded, prompts, strict=True)]
-            ),
-            "weights_digest": fingerprints.of_weights(decoder.parts.model),
-            "heads_digest": decoder.heads.digest(),
-            **({} if processes() == 1 else {"processes": processes()}),
-            **({} if script is None else {"script_digest": fingerprints.of_json(script.about())}),
-        },
-    )
-
-
-def choose_prompts(
-    available: Sequence[Prompt], domains: str | None, limit: int | None
-) -> list[Prompt]:
-    """The prompts of the wanted domains, at most ``limit`` of each. Raises InputError."""
-    known = sorted({p.domain for p in available})
-    wanted = known if domains is None else [d.strip() for d in domains.split(",")]
-    unknown = [d for d in wanted if d not in known]
-    if unknown:
-        raise InputError(f"no prompts of domain {', '.join(unknown)}: there are {', '.join(known)}")
-    return [
-        p for d in wanted for p in itertools.islice((p for p in available if p.domain == d), limit)
-    ]
-
-
-def make_designs(decoder: AdaDecoder, chosen: dict[str, Any]) -> tuple[Design, ...]:
-    """Vanilla, adadecode at every placement and gamma, and fixed at every single head. Raises DesignError, HeadsError."""
-    depths, n_layers, cap = decoder.heads.depths, decoder.parts.n_layers, int(chosen["cap"])
-    placements = placements_of(chosen)
-    if not placements:
-        quarters = (
-            [min(depths, key=lambda d: abs(d - n_layers * k / 4)) for k in (1, 2, 3)]
-            if depths
-            else []
-        )
-        placements = [tuple(sorted(set(quarters[:k]))) for k in (1, 2, 3) if depths]
-    gammas = gammas_of(chosen)
-    designs = [Design.of(Policy.VANILLA)]
-    for placement in placements:
-        decoder.heads.require(placement)
-        designs += [
-            Design.of(Policy.ADADECODE, gamma=g, placement=placement, cap=cap) for g in gammas
-        ]
-        if len(placement) == 1 and int(chosen["fixed_drafts"]):
-            designs.append(
-                Design.of(
-                    Policy.FIXED, placement=placement, cap=min(cap, int(chosen["fixed_drafts"]))
-                )
-            )
-    for design in designs:
-        design.boundaries(n_layers)
-    return tuple(dict.fromkeys(designs))
-
 
 HOST_ROUNDS = 2
 """Scripted rounds of one host sample."""
 
 
+class Interleaving(StrEnum):
+    """How latency visits and timed runs take turns."""
+
+    FINE = "fine"
+    """A share of a visit after every run; each visit goes to all contexts."""
+    COARSE = "coarse"
+    """A whole visit, at one context, after the runs of a prompt."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecordingPlan:
-    """What to record. encoded: each prompt's tokens. designs: vanilla first. contexts: positions at which latencies are measured.
+    """What to record, as far as it is settled before anything is timed.
 
-    walks: depths of the timed walks, L last. max_tokens: largest batch timed. samples: laps of each walk per visit. floor: see
-    `Counterfactual.branches`. settings: everything above as the manifest tells it; a resumed recording must have the same. sampling: how texts
-    are drawn, each prompt's with a seed of its own; greedy without.
+    Args:
+        prompts: The prompts, in the order of their numbers.
+        encoded: The token ids of each prompt.
+        designs: The designs to run, vanilla first.
+        contexts: Positions at which latencies are measured, rising.
+        walks: Depths of the timed walks, the number of layers last.
+        max_tokens: The largest batch that is timed.
+        max_new_tokens: Tokens to generate for each prompt.
+        repeats: Timed runs of each design on each prompt.
+        samples: Laps of each walk in a visit.
+        floor: See `adadecode.engine.profiling.counterfactual.Counterfactual.branches`.
+        seed: Of the order of runs and walks.
+        settings: The options as the manifest keeps them, with fingerprints of what they name. A
+            resumed recording must have the same.
+        sampling: How texts are drawn, each prompt's with a seed of its own; None for greedy.
+        interleaving: How latency visits and timed runs take turns.
     """
 
     prompts: tuple[Prompt, ...]
@@ -169,23 +73,22 @@ class RecordingPlan:
     seed: int
     settings: dict[str, Any]
     sampling: Sampling | None = None
+    interleaving: Interleaving = Interleaving.FINE
 
-    def sampling_of(self, p: int) -> Sampling | None:
-        """How the text of prompt number p is drawn, in every run: with one seed, so that repeats are the same run again."""
-        return (
-            None
-            if self.sampling is None
-            else replace(self.sampling, seed=dice(self.sampling.seed, p))
-        )
+    def sampling_of(self, prompt: int) -> Sampling | None:
+        """Return how the text of a prompt is drawn: the same in every run, so repeats agree."""
+        if self.sampling is None:
+            return None
+        return replace(self.sampling, seed=dice(self.sampling.seed, prompt))
 
-    def budget(self, p: int) -> int:
-        """Most new tokens of prompt number p: the plan's, or its own where that is less."""
-        own = self.prompts[p].max_new_tokens
+    def budget(self, prompt: int) -> int:
+        """Return the most new tokens of a prompt: the plan's, or its own where that is less."""
+        own = self.prompts[prompt].max_new_tokens
         return self.max_new_tokens if own is None else min(own, self.max_new_tokens)
 
     @property
     def longest(self) -> int:
-        """Positions that must fit."""
+        """How many positions must fit."""
         return max(
             max(map(len, self.encoded)) + self.max_new_tokens,
             self.contexts[-1],
@@ -193,13 +96,190 @@ class RecordingPlan:
         )
 
 
+def make_plan(
+    decoder: AdaDecoder,
+    tokenizer: Any,
+    available: Sequence[Prompt],
+    options: RecordingOptions,
+    *,
+    source: ModelSource,
+    script: Script | None = None,
+) -> RecordingPlan:
+    """Settle everything that the options leave open.
+
+    Args:
+        decoder: The model with its heads.
+        tokenizer: The model's own; None with a script.
+        available: The prompts to choose from; with a script, those it has.
+        options: What to record.
+        source: What the model, its heads and prompts are called, for the manifest.
+        script: The decisions of another recording that the runs follow.
+
+    Raises:
+        InputError: The options do not fit the model or the prompts.
+        HeadsError: A placement has a depth without a head.
+        DesignError: A placement is impossible in this model.
+    """
+    if script is None:
+        prompts = choose_prompts(available, options.domains, options.limit)
+        encoded = tuple(tuple(encode(tokenizer, prompt)[0].tolist()) for prompt in prompts)
+    else:
+        prompts = list(available)
+        encoded = script.encoded(decoder.parts.n_embeddings, options.seed)
+    check_lengths(encoded, options.max_new_tokens, decoder.parts.model)
+    for prompt, ids in zip(prompts, encoded, strict=True):
+        check_vocabulary(ids, decoder.parts, f"of the prompt {prompt.text[:40]!r}")
+    designs = make_designs(
+        decoder,
+        placements=options.placements,
+        gammas=options.gammas,
+        cap=options.cap,
+        fixed_drafts=options.fixed_drafts,
+    )
+    return RecordingPlan(
+        prompts=tuple(prompts),
+        encoded=encoded,
+        designs=designs,
+        contexts=_contexts(encoded, options),
+        walks=_walks(decoder, designs, options),
+        max_tokens=options.cap + 1 if options.max_tokens is None else options.max_tokens,
+        max_new_tokens=options.max_new_tokens,
+        repeats=options.repeats,
+        samples=options.samples,
+        floor=options.branch_floor,
+        seed=options.seed,
+        sampling=options.sampling(),
+        settings={
+            **RecordingRequest(source=source, options=options).to_settings(),
+            **_fingerprints(decoder, prompts, encoded, script),
+            "designs": [design.label for design in designs],
+        },
+    )
+
+
+def _contexts(encoded: Sequence[Sequence[int]], options: RecordingOptions) -> tuple[int, ...]:
+    """Return the positions at which latencies are measured: they cover all runs."""
+    lengths = sorted(map(len, encoded))
+    low, high = lengths[0] + 1, lengths[-1] + options.max_new_tokens
+    contexts = sorted(set(options.contexts or (low, (low + high) // 2, high)))
+    if contexts[0] > low or contexts[-1] < high:
+        raise InputError(
+            f"the runs reach positions {low} to {high}, "
+            f"got --contexts {','.join(map(str, contexts))}: widen them"
+        )
+    return tuple(contexts)
+
+
+def _walks(
+    decoder: AdaDecoder, designs: Sequence[Design], options: RecordingOptions
+) -> tuple[int, ...]:
+    """Return the depths of the timed walks: those asked for, all that designs use, and the last."""
+    depths, n_layers = decoder.heads.depths, decoder.parts.n_layers
+    walks = options.walks or depths[:: max(1, -(-len(depths) // 7))]
+    if deep := [depth for depth in walks if depth > n_layers]:
+        raise InputError(f"wanted --walks at depths 1..{n_layers} of this model, got {deep[0]}")
+    used = {depth for design in designs for depth in design.placement}
+    return tuple(sorted({*walks} | used | {n_layers}))
+
+
+def _fingerprints(
+    decoder: AdaDecoder,
+    prompts: Sequence[Prompt],
+    encoded: Sequence[Sequence[int]],
+    script: Script | None,
+) -> dict[str, Any]:
+    """Return what a resumed recording must find again, beside its options."""
+    limits = [prompt.max_new_tokens for prompt in prompts]
+    found: dict[str, Any] = {
+        "n_prompts": len(prompts),
+        "prompts_digest": fingerprints.of_json(list(zip(encoded, limits, strict=True))),
+        "weights_digest": fingerprints.of_weights(decoder.parts.model),
+        "heads_digest": decoder.heads.digest(),
+    }
+    if processes() > 1:
+        found["processes"] = processes()
+    if script is not None:
+        found["script_digest"] = fingerprints.of_json(script.about())
+    return found
+
+
+def choose_prompts(
+    available: Sequence[Prompt], domains: Sequence[str] | None, limit: int | None
+) -> list[Prompt]:
+    """Return the prompts of some domains, at most ``limit`` of each; all where None.
+
+    Raises:
+        InputError: There is no prompt of a domain.
+    """
+    known = sorted({prompt.domain for prompt in available})
+    wanted = known if domains is None else domains
+    if unknown := [domain for domain in wanted if domain not in known]:
+        raise InputError(f"no prompts of domain {', '.join(unknown)}: there are {', '.join(known)}")
+    chosen: list[Prompt] = []
+    for domain in wanted:
+        own = (prompt for prompt in available if prompt.domain == domain)
+        chosen += itertools.islice(own, limit)
+    return chosen
+
+
+def make_designs(
+    decoder: AdaDecoder,
+    *,
+    placements: Sequence[tuple[int, ...]] | None,
+    gammas: Sequence[float],
+    cap: int,
+    fixed_drafts: int,
+) -> tuple[Design, ...]:
+    """Return vanilla, adadecode at every placement and gamma, and fixed at every single head.
+
+    Args:
+        decoder: The model with its heads.
+        placements: Depths of the heads of each placement; by default three placements, with heads
+            near a quarter, a half and three quarters of the depth.
+        gammas: Confidence thresholds.
+        cap: Most drafts in a round.
+        fixed_drafts: Drafts in a round of the policy fixed; 0 leaves it out.
+
+    Raises:
+        DesignError: A placement is impossible in this model.
+        HeadsError: A placement has a depth without a head.
+    """
+    n_layers = decoder.parts.n_layers
+    designs = [Design.of(Policy.VANILLA)]
+    for placement in placements or _quarters(decoder.heads.depths, n_layers):
+        decoder.heads.require(placement)
+        designs += [
+            Design.of(Policy.ADADECODE, gamma=gamma, placement=placement, cap=cap)
+            for gamma in gammas
+        ]
+        if len(placement) == 1 and fixed_drafts:
+            drafts = min(cap, fixed_drafts)
+            designs.append(Design.of(Policy.FIXED, placement=placement, cap=drafts))
+    for design in designs:
+        design.boundaries(n_layers)
+    return tuple(dict.fromkeys(designs))
+
+
+def _quarters(depths: Sequence[int], n_layers: int) -> list[tuple[int, ...]]:
+    """Return one, two and three heads near a quarter, a half and three quarters of the depth."""
+    if not depths:
+        return []
+    near = [min(depths, key=lambda depth: abs(depth - n_layers * k / 4)) for k in (1, 2, 3)]
+    return [tuple(sorted(set(near[:count]))) for count in (1, 2, 3)]
+
+
 def check_lengths(
     encoded: Sequence[Sequence[int]], max_new_tokens: int, model: PreTrainedModel
 ) -> None:
-    """Raises InputError where a prompt and its continuation do not fit the model's positions."""
+    """Check that every prompt and its continuation fit the model's positions.
+
+    Raises:
+        InputError: One does not.
+    """
     limit = most_positions(model)
     longest = max(map(len, encoded))
     if limit is not None and longest + max_new_tokens > limit:
         raise InputError(
-            f"the longest prompt has {longest} tokens, with {max_new_tokens} new ones more than the model's {limit} positions: ask for fewer with --max-new-tokens"
+            f"the longest prompt has {longest} tokens, with {max_new_tokens} new ones more than "
+            f"the model's {limit} positions: ask for fewer with --max-new-tokens"
         )

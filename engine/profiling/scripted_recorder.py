@@ -1,4 +1,4 @@
-"""Records runs whose decisions are another recording's: its text, its heads' answers and its branches; runs and latencies of this model."""
+"""Record runs that follow another recording's decisions, with the times of this model."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from adadecode.engine.baselines.generate import Baseline
-from adadecode.engine.decoding.decoder import AdaDecoder, Decoding
+from adadecode.engine.baselines.baseline import Baseline
+from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.scripted import Script
-from adadecode.engine.profiling.piece_store import Parts, Row
+from adadecode.engine.decoding.sequence import Decoding
+from adadecode.engine.profiling.piece_store import PieceStore, Row
 from adadecode.engine.profiling.plan import RecordingPlan
 from adadecode.engine.profiling.recorder import Recorder
 from adadecode.profiles.catalog.model_shape import ModelShape
@@ -19,7 +20,18 @@ from adadecode.sim.core.design import Design
 
 
 class ScriptedRecorder(Recorder):
-    """Records a plan made of a script's prompts. shape: of a model with random weights, None for a real one."""
+    """A recording of a plan made of a script's prompts.
+
+    Text, outcomes of the heads and branches are the script's; runs and latencies are measured.
+
+    Args:
+        decoder: The model with its heads.
+        plan: What to record.
+        parts: Where finished pieces are kept.
+        script: The decisions that the runs follow.
+        shape: The shape of a model with random weights; None for a real model.
+        baselines: See `Recorder`.
+    """
 
     own_text = False
 
@@ -27,7 +39,7 @@ class ScriptedRecorder(Recorder):
         self,
         decoder: AdaDecoder,
         plan: RecordingPlan,
-        parts: Parts,
+        parts: PieceStore,
         script: Script,
         shape: ModelShape | None = None,
         baselines: Sequence[Baseline] = (),
@@ -35,41 +47,49 @@ class ScriptedRecorder(Recorder):
         super().__init__(decoder, plan, parts, baselines)
         self.script, self.shape = script, shape
 
-    def _start(self, ids: torch.Tensor, design: Design, p: int) -> Decoding:
-        return self.script.start(self.decoder, ids, design, p)
+    def _start(self, ids: torch.Tensor, design: Design, prompt: int) -> Decoding:
+        return self.script.start(self.decoder, ids, design, prompt)
 
-    def _trace(self, p: int) -> dict[str, Sequence[Row]]:
-        return {name: self.script.rows(name, p) for name in ("prompts", "trace")}
+    def _trace(self, prompt: int) -> dict[str, Sequence[Row]]:
+        return {name: self.script.rows(name, prompt) for name in ("prompts", "trace")}
 
-    def _branches(self, p: int) -> dict[str, Sequence[Row]]:
-        return {"branches": self.script.rows("branches", p)}
+    def _branches(self, prompt: int) -> dict[str, Sequence[Row]]:
+        return {"branches": self.script.rows("branches", prompt)}
 
     def _coverage(self) -> None:
-        """Random heads cover no text."""
+        """Return None: random heads cover no text."""
 
     def _manifest(self, samples: int) -> dict[str, Any]:
         manifest = super()._manifest(samples)
         about, source = self.script.about(), self.script.source
-        whose = f"{about['profile']} ({about['model']})"
-        said = [
-            f"scripted: exits, accepts and tokens are those of {whose}; the model that ran did all the work and decided nothing",
-            "times are this model's own; speedups are those of that text and its heads",
-            "prompts are random tokens, as many as were recorded",
-        ]
-        timed, decided = self.decoder.heads.form, self.script.form
-        if timed != decided:
-            said.append(
-                f"heads {timed.label} were timed, heads {decided.label} decided: exits and accepts are those of the latter, so that no speedup shows what the form loses"
-            )
         if self.shape is not None:
             manifest["model"] |= {
                 "name": f"{self.shape.name}, random weights",
                 "shape": asdict(self.shape),
             }
             manifest["heads"] |= {"name": "random matrices"}
-            said.append(
-                "weights are random: what depends on them, such as which experts are chosen, is not as in a trained model"
-            )
-        manifest["limitations"] = [*said, *manifest["limitations"]]
+        manifest["limitations"] = [*self._script_limitations(about), *manifest["limitations"]]
         manifest["prompts"] |= {"sha256": source["prompts"].get("sha256")}
         return manifest | {"scripted": about, "eos_token_ids": sorted(self.script.trace.eos)}
+
+    def _script_limitations(self, about: dict[str, Any]) -> list[str]:
+        """Return what a reader of a scripted recording must know, a sentence each."""
+        source = f"{about['profile']} ({about['model']})"
+        limitations = [
+            f"scripted: exits, accepts and tokens are those of {source}; "
+            "the model that ran did all the work and decided nothing",
+            "times are this model's own; speedups are those of that text and its heads",
+            "prompts are random tokens, as many as were recorded",
+        ]
+        timed, decided = self.decoder.heads.form, self.script.form
+        if timed != decided:
+            limitations.append(
+                f"heads {timed.label} were timed, heads {decided.label} decided: exits and accepts "
+                "are those of the latter, so that no speedup shows what the form loses"
+            )
+        if self.shape is not None:
+            limitations.append(
+                "weights are random: what depends on them, such as which experts are chosen, "
+                "is not as in a trained model"
+            )
+        return limitations

@@ -1,10 +1,11 @@
-"""What heads are trained on: the model's own greedy continuations, and its normed hidden states at every output, kept on disk.
+"""What heads are trained on, kept on disk: greedy continuations, and hidden states at their outputs.
 
 Everything here can be interrupted at any moment and goes on from what is complete on disk.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,16 +18,18 @@ from safetensors.torch import load_file, save_file
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.hidden_states import Continuation, states_of
 from adadecode.engine.model.segmented_model import SegmentedModel
+from adadecode.profiles.atomic_write import write_text, write_with
 from adadecode.profiles.errors import InputError
 from adadecode.sim.core.design import Policy
 
 GENERATIONS = "generations.jsonl"
 SHARD_BYTES = 128 << 20
+"""Size of a file of hidden states."""
 WINDOW_BYTES = 1 << 30
-"""Hidden states held in memory at once; rows are shuffled within such a window."""
+"""Bytes of hidden states in memory at once; rows are shuffled within such a window."""
 
 Advance = Callable[[int], None]
-"""Called with how many units are newly done."""
+"""Called with how many units have just been done."""
 
 
 def continuations(
@@ -37,24 +40,28 @@ def continuations(
     max_new_tokens: int,
     advance: Advance,
 ) -> list[Continuation]:
-    """Greedy continuations of prompts, each (1, n), one line of ``generations.jsonl`` each. ``advance`` counts prompts."""
+    """Return greedy continuations of prompts, and keep each as a line of ``generations.jsonl``.
+
+    Args:
+        decoder: The model.
+        prompts: Token ids, each (1, n).
+        folder: Where the file is.
+        max_new_tokens: Longest continuation.
+        advance: Counts prompts.
+    """
     path = folder / GENERATIONS
     outputs = _generated(path, len(prompts))
     advance(len(outputs))
     if len(outputs) < len(prompts):
-        partial = path.with_suffix(".part")  # drop a line that an interruption cut
-        partial.write_text(
-            "".join(f"{json.dumps(tokens)}\n" for tokens in outputs), encoding="ascii"
-        )
-        partial.replace(path)
+        # Drop a line that an interruption cut.
+        write_text(path, "".join(f"{json.dumps(tokens)}\n" for tokens in outputs))
         with path.open("a", encoding="ascii") as file:
             for prompt in prompts[len(outputs) :]:
-                outputs.append(
-                    decoder.generate(
-                        prompt, max_new_tokens=max_new_tokens, policy=Policy.VANILLA
-                    ).tokens
+                done = decoder.generate(
+                    prompt, max_new_tokens=max_new_tokens, policy=Policy.VANILLA
                 )
-                file.write(f"{json.dumps(outputs[-1])}\n")
+                outputs.append(done.tokens)
+                file.write(f"{json.dumps(done.tokens)}\n")
                 file.flush()
                 advance(1)
     return [
@@ -64,7 +71,7 @@ def continuations(
 
 
 def _generated(path: Path, wanted: int) -> list[list[int]]:
-    """The outputs of the first prompts, as far as whole lines go."""
+    """Return the outputs of the first prompts, as far as whole lines go."""
     outputs: list[list[int]] = []
     for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
         try:
@@ -91,9 +98,22 @@ def write_states(
     dtype: torch.dtype,
     advance: Advance,
 ) -> States:
-    """Normed hidden states of every position that predicts an output token, in shards ``name-00000.safetensors``...
+    """Write the normed hidden states of every position that predicts an output token.
 
-    A shard is (rows, D + 1, d): the D depths, then the last layer. ``advance`` counts rows. Raises InputError.
+    They are kept in shards ``name-00000.safetensors`` and so on, of shape (rows, D + 1, d): the D
+    depths, then the last layer.
+
+    Args:
+        parts: The model.
+        texts: Prompts and their outputs.
+        depths: Depths of the heads.
+        folder: Where the shards are.
+        name: What their names begin with.
+        dtype: Their format.
+        advance: Counts rows.
+
+    Raises:
+        InputError: A hidden state is not finite in this format, or cannot be written.
     """
     row_bytes = (len(depths) + 1) * parts.hidden_size * dtype.itemsize
     shards = []
@@ -112,18 +132,17 @@ def write_states(
             found[done:stop] = states_of(parts, text, depths)
             if not torch.isfinite(found[done:stop]).all():
                 raise InputError(
-                    f"a hidden state of this model is not a finite number in {dtype}: run the model with --dtype bfloat16 (or float32)"
+                    f"a hidden state of this model is not a finite number in {dtype}: "
+                    "run the model with --dtype bfloat16 (or float32)"
                 )
             advance(stop - done)
             done = stop
-        partial = path.with_suffix(".part")
-        save_file({"states": found}, partial)
-        partial.replace(path)
+        write_with(path, functools.partial(save_file, {"states": found}))
     return States(shards)
 
 
 def _groups(texts: Sequence[Continuation], rows: int) -> Iterator[list[Continuation]]:
-    """Consecutive texts, ``rows`` outputs or a little more to a group."""
+    """Yield consecutive texts in groups of ``rows`` outputs or a little more."""
     group: list[Continuation] = []
     held = 0
     for text in texts:
@@ -137,7 +156,7 @@ def _groups(texts: Sequence[Continuation], rows: int) -> Iterator[list[Continuat
 
 
 def _holds(path: Path, shape: tuple[int, ...]) -> bool:
-    """Whether a whole shard of this shape is there."""
+    """Return whether a whole shard of this shape is there."""
     try:
         with safe_open(path, framework="pt") as file:
             return tuple(file.get_slice("states").get_shape()) == shape
@@ -147,7 +166,7 @@ def _holds(path: Path, shape: tuple[int, ...]) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One file of hidden states."""
+    """A file of hidden states."""
 
     path: Path
     rows: int
@@ -155,7 +174,14 @@ class Shard:
 
 
 class States:
-    """The hidden states of some shards, handed out in batches. rows: how many positions there are."""
+    """The hidden states of some shards, in batches.
+
+    Args:
+        shards: The files.
+
+    Attributes:
+        rows: How many positions there are.
+    """
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         self.rows = sum(shard.rows for shard in shards)
@@ -170,13 +196,18 @@ class States:
         self._only: torch.Tensor | None = None
 
     def steps(self, size: int) -> int:
-        """Batches of at most ``size`` rows in one pass."""
+        """Return how many batches of at most ``size`` rows one pass has."""
         return sum(-(-sum(shard.rows for shard in window) // size) for window in self._windows)
 
     def batches(
         self, size: int, generator: torch.Generator | None = None
     ) -> Iterator[torch.Tensor]:
-        """All rows once, in batches (n, D + 1, d) of nearly equal n <= size; shuffled where a CPU generator is given."""
+        """Yield all rows once, in batches (n, D + 1, d) of nearly equal n <= size.
+
+        Args:
+            size: Most rows in a batch.
+            generator: Shuffles the rows; they keep their order where None.
+        """
         windows = (
             range(len(self._windows))
             if generator is None
@@ -193,7 +224,7 @@ class States:
                 yield rows[chosen]
 
     def _load(self, window: int) -> torch.Tensor:
-        """The rows (n, D + 1, d) of one window; the only one stays in memory."""
+        """Return the rows (n, D + 1, d) of a window; a window that is the only one stays in memory."""
         if self._only is not None:
             return self._only
         rows = torch.cat([load_file(shard.path)["states"] for shard in self._windows[window]])

@@ -1,6 +1,7 @@
-"""KL(p_final || p_head) over a vocabulary too large to hold: two passes over chunks of it, the first for the log-sum-exp.
+"""KL(p_final || p_head) over a vocabulary that is too large to hold at once.
 
-With one chunk there is one pass. Either way the loss and its gradient are those of the plain formula (a test says so).
+There are two passes over chunks of it, the first for the log-sum-exp; with one chunk, one pass.
+Either way the loss and its gradient are those of the plain formula, as a test shows.
 """
 
 from __future__ import annotations
@@ -21,7 +22,14 @@ CHUNK = 16384
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Vocabulary:
-    """The model's LM head in chunks. weight (V, d), bias (V,); finish: what the model does to each logit; chunk: entries at a time."""
+    """A model's LM head in chunks.
+
+    Args:
+        weight: The matrix (V, d).
+        bias: The bias (V,), None where there is none.
+        finish: What the model does to each logit.
+        chunk: Vocabulary entries at a time.
+    """
 
     weight: torch.Tensor
     bias: torch.Tensor | None
@@ -30,11 +38,20 @@ class Vocabulary:
 
     @classmethod
     def of(cls, parts: SegmentedModel, chunk: int = CHUNK) -> Vocabulary:
-        """The LM head of a model. Raises UnsupportedModel where it is not a (V, d) matrix with or without a bias."""
+        """Return the LM head of a model.
+
+        Args:
+            parts: The model.
+            chunk: Vocabulary entries at a time.
+
+        Raises:
+            UnsupportedModel: It is not a (V, d) matrix, with or without a bias.
+        """
         head = parts.lm_head
         if head.weight.shape[1] != parts.hidden_size:
             raise UnsupportedModel(
-                f"{parts.name} cannot have heads trained: its LM head is {head.weight.shape[1]} wide, its layers {parts.hidden_size}; wanted one width"
+                f"{parts.name} cannot have heads trained: its LM head is {head.weight.shape[1]} "
+                f"wide, its layers {parts.hidden_size}; wanted one width"
             )
         bias = getattr(head, "bias", None)
         found = cls(
@@ -48,19 +65,25 @@ class Vocabulary:
             own, ours = head(probe).float(), F.linear(probe, found.weight, found.bias).float()
         if not torch.allclose(ours, own, rtol=1e-2, atol=1e-2 * float(own.abs().max())):
             raise UnsupportedModel(
-                f"{parts.name} cannot have heads trained: its LM head is not a plain matrix; wanted torch.nn.Linear"
+                f"{parts.name} cannot have heads trained: its LM head is not a plain matrix; "
+                "wanted torch.nn.Linear"
             )
         return found
 
     @property
     def parts(self) -> list[slice]:
-        """The chunks, in order."""
+        """Return the chunks, in order."""
         return [
             slice(start, start + self.chunk) for start in range(0, self.weight.shape[0], self.chunk)
         ]
 
     def logits(self, normed: torch.Tensor, part: slice) -> torch.Tensor:
-        """Logits (n, c) of one chunk from normed (n, d): FP32, or FP64 for an FP64 model."""
+        """Return the logits (n, c) of a chunk: FP32, or FP64 for an FP64 model.
+
+        Args:
+            normed: Hidden states after the final norm, (n, d).
+            part: The chunk.
+        """
         raw = self.finish(
             F.linear(normed, self.weight[part], None if self.bias is None else self.bias[part])
         )
@@ -68,7 +91,15 @@ class Vocabulary:
 
 
 class Teacher:
-    """What the last layer says of n rows. final (n, d): its normed hidden states. top (n,): its most probable tokens."""
+    """The last layer's distributions of n rows.
+
+    Args:
+        vocabulary: The model's LM head.
+        final: Normed hidden states of the last layer, (n, d).
+
+    Attributes:
+        top: The most probable tokens, (n,).
+    """
 
     def __init__(self, vocabulary: Vocabulary, final: torch.Tensor) -> None:
         self.vocabulary = vocabulary
@@ -80,7 +111,7 @@ class Teacher:
                 self._whole = self.probabilities(vocabulary.parts[0])
 
     def probabilities(self, part: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-probabilities and probabilities (n, c) of one chunk; kept where one chunk is all."""
+        """Return log-probabilities and probabilities (n, c) of a chunk."""
         if self._whole is not None:
             return self._whole
         log_p = self.vocabulary.logits(self.final, part) - self._lse[:, None]
@@ -88,21 +119,31 @@ class Teacher:
 
 
 class DivergenceStats(NamedTuple):
-    """A head held against the last layer. kl (n,) in nats; agree (n,): same most probable token."""
+    """A head compared with the last layer.
+
+    Attributes:
+        kl: KL(p_final || p_head) in nats, (n,).
+        agree: Whether both have the same most probable token, (n,).
+    """
 
     kl: torch.Tensor
     agree: torch.Tensor
 
 
 def divergence(teacher: Teacher, student: torch.Tensor) -> torch.Tensor:
-    """KL(p_final || p_head) (n,) in nats of student (n, d), what the LM head is given; differentiable in ``student``."""
+    """Return KL(p_final || p_head) in nats, (n,), differentiable in ``student``.
+
+    Args:
+        teacher: The last layer.
+        student: What the LM head is given for the head, (n, d).
+    """
     found: torch.Tensor = _Divergence.apply(teacher, student)
     return found
 
 
 @torch.no_grad()
 def divergence_stats(teacher: Teacher, student: torch.Tensor) -> DivergenceStats:
-    """KL and agreement of student (n, d), without a gradient."""
+    """Return KL and agreement of ``student`` (n, d), without a gradient."""
     x = student.to(teacher.final.dtype)
     lse, top = _summary(teacher.vocabulary, x)
     kl = torch.zeros_like(lse)
@@ -128,7 +169,7 @@ class _Divergence(torch.autograd.Function):
 
 
 def _kl_and_gradient(teacher: Teacher, student: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """KL (n,), and the gradient (n, d) of each row's KL in that row of ``student``."""
+    """Return KL (n,), and the gradient (n, d) of each row's KL in that row of ``student``."""
     vocabulary = teacher.vocabulary
     x = student.detach().to(teacher.final.dtype).requires_grad_()
     chunks = vocabulary.parts
@@ -147,7 +188,7 @@ def _kl_and_gradient(teacher: Teacher, student: torch.Tensor) -> tuple[torch.Ten
 
 
 def _summary(vocabulary: Vocabulary, normed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-sum-exp (n,) and most probable token (n,), the lowest on a tie, over the whole vocabulary."""
+    """Return log-sum-exp (n,) and most probable token (n,), the lowest on a tie."""
     lse = best = top = None
     for part in vocabulary.parts:
         logits = vocabulary.logits(normed, part)

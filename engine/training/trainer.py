@@ -1,4 +1,7 @@
-"""Fits the matrices of exit heads to cached hidden states, and measures them. The model itself is not needed, only its LM head."""
+"""Fit the matrices of exit heads to cached hidden states, and measure them.
+
+The model itself is not needed, only its LM head.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +23,25 @@ from adadecode.engine.training.kl_divergence import (
     divergence,
     divergence_stats,
 )
+from adadecode.profiles.atomic_write import write_with
 from adadecode.profiles.errors import InputError
 
 WARMUP = 0.05
-"""The share of the steps in which the learning rate rises; then it falls to zero along a cosine."""
+"""The share of the steps in which the learning rate rises. It then falls to zero along a cosine."""
 
 
 class Trainer:
-    """One matrix T = I + offset (d, d) per depth. Weight decay acts on the offset: it pulls a head towards the identity.
+    """One matrix T = I + offset (d, d) per depth.
 
-    lr: peak learning rate. batch_tokens: positions a step. seed: of the order in which positions are seen.
+    Weight decay acts on the offset: it pulls a head towards the identity.
+
+    Args:
+        vocabulary: The model's LM head.
+        depths: Depths of the heads.
+        lr: Peak learning rate.
+        epochs: Passes over the positions.
+        batch_tokens: Positions in a step.
+        seed: Of the order in which positions are seen.
     """
 
     def __init__(
@@ -56,7 +68,7 @@ class Trainer:
         )
 
     def transforms(self) -> list[torch.Tensor]:
-        """T (d, d) of each depth, rounded as ExitHeads.save stores it."""
+        """Return T (d, d) of each depth, rounded as ExitHeads.save stores it."""
         return [
             (torch.eye(len(offset), dtype=self.dtype, device=offset.device) + offset.detach())
             .half()
@@ -64,10 +76,19 @@ class Trainer:
             for offset in self.offsets
         ]
 
-    # -- training ------------------------------------------------------------------------------------------------------
+    # -- training ------------------------------------------------------------------------------------
 
     def fit(self, states: States, checkpoint: Path, advance: Advance) -> None:
-        """All epochs, from the last one in ``checkpoint`` on. ``advance`` counts steps. Raises InputError where training diverges."""
+        """Train for all epochs, from the last one in a checkpoint on.
+
+        Args:
+            states: The hidden states of all depths.
+            checkpoint: The file that is written after each epoch.
+            advance: Counts steps.
+
+        Raises:
+            InputError: Training diverges, or the checkpoint is damaged or cannot be written.
+        """
         steps = states.steps(self.batch_tokens)
         first = self._restore(checkpoint)
         advance(first * steps)
@@ -85,7 +106,12 @@ class Trainer:
             self._keep(checkpoint, epoch + 1)
 
     def _step(self, batch: torch.Tensor, losses: list[torch.Tensor]) -> None:
-        """One step of every depth on batch (n, D + 1, d); adds each depth's loss to its sum."""
+        """Take one step with every depth, and add each depth's loss to its sum.
+
+        Args:
+            batch: Hidden states (n, D + 1, d).
+            losses: A sum for each depth.
+        """
         batch = batch.to(self.vocabulary.weight.device)
         teacher = Teacher(self.vocabulary, batch[:, -1])
         for index, offset in enumerate(self.offsets):
@@ -100,14 +126,24 @@ class Trainer:
         for depth, loss in zip(self.depths, losses, strict=True):
             if not math.isfinite(float(loss)):
                 raise InputError(
-                    f"the head at depth {depth} diverged in epoch {epoch + 1} with a learning rate of {self.lr:g}: lower --lr"
+                    f"the head at depth {depth} diverged in epoch {epoch + 1} with a learning rate "
+                    f"of {self.lr:g}: lower --lr"
                 )
 
-    # -- measuring -----------------------------------------------------------------------------------------------------
+    # -- measuring -----------------------------------------------------------------------------------
 
     @torch.no_grad()
     def measure(self, states: States, advance: Advance) -> list[dict[str, Any]]:
-        """Per depth the mean KL (nats) and agreement of top tokens on ``states``, of T = I and of the trained T. ``advance`` counts batches."""
+        """Measure each head against the last layer.
+
+        Args:
+            states: Hidden states that were not trained on.
+            advance: Counts batches.
+
+        Returns:
+            Per depth the mean KL in nats and the share of positions with the same most probable
+            token, of T = I (``kl_identity``, ``agreement_identity``) and of the trained T.
+        """
         transforms = self.transforms()
         sums = torch.zeros(len(self.depths), 4, dtype=torch.float64)
         for cached in states.batches(self.batch_tokens):
@@ -131,10 +167,10 @@ class Trainer:
             for depth, row in zip(self.depths, sums, strict=True)
         ]
 
-    # -- checkpoints ---------------------------------------------------------------------------------------------------
+    # -- checkpoints ---------------------------------------------------------------------------------
 
     def _keep(self, path: Path, epochs: int) -> None:
-        """Offsets and optimizer state after so many epochs, written atomically."""
+        """Write offsets and optimizer state after ``epochs`` epochs."""
         tensors: dict[str, torch.Tensor] = {}
         for depth, offset in zip(self.depths, self.offsets, strict=True):
             state = self.optimizer.state[offset]
@@ -144,12 +180,11 @@ class Trainer:
                 f"{depth}.exp_avg_sq": state["exp_avg_sq"],
             }
             tensors[f"{depth}.step"] = state["step"]
-        partial = path.with_suffix(".part")
-        save_file(tensors, partial, metadata={"epochs": json.dumps(epochs)})
-        partial.replace(path)
+        metadata = {"epochs": json.dumps(epochs)}
+        write_with(path, lambda part: save_file(tensors, part, metadata=metadata))
 
     def _restore(self, path: Path) -> int:
-        """Load a checkpoint where there is one; returns how many epochs it holds."""
+        """Load a checkpoint where there is one, and return how many epochs it holds."""
         if not path.exists():
             return 0
         try:
@@ -158,7 +193,8 @@ class Trainer:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise InputError(
-                f"the checkpoint {path} is damaged ({error}): delete it to train the heads from the start"
+                f"the checkpoint {path} is damaged ({error}): "
+                "delete it to train the heads from the start"
             ) from error
         for depth, offset in zip(self.depths, self.offsets, strict=True):
             offset.data.copy_(tensors[f"{depth}.offset"])
@@ -171,5 +207,5 @@ class Trainer:
 
 
 def schedule(step: int, steps: int) -> float:
-    """The share of the peak learning rate at this step of so many."""
+    """Return the share of the peak learning rate at this step of ``steps``."""
     return min((step + 1) / max(1.0, WARMUP * steps), 0.5 * (1 + math.cos(math.pi * step / steps)))

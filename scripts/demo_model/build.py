@@ -27,6 +27,7 @@ from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.heads.heads_file import CONFIG, WEIGHTS
 from adadecode.engine.loading.prompts import Prompt, encode
 from adadecode.engine.profiling.counterfactual import Counterfactual
+from adadecode.engine.training.options import TrainingOptions
 from adadecode.engine.training.pipeline import train_heads
 from adadecode.profiles.atomic_write import write_json
 from scripts.demo_model.arithmetic import final_number
@@ -158,11 +159,10 @@ def main() -> None:
         model,
         tokenizer,
         head_prompts(options.arithmetic, options.code),
-        tuple(range(1, model.config.num_hidden_layers)),
-        options.trained / "heads",
-        max_new_tokens=NEW_TOKENS,
-        epochs=options.epochs,
-        console=console,
+        out=options.trained / "heads",
+        options=TrainingOptions(
+            depths="all", max_new_tokens=NEW_TOKENS, epochs=options.epochs
+        ),
     )
     for name in (WEIGHTS, CONFIG):
         shutil.copy2(options.trained / "heads" / name, MODEL / name)

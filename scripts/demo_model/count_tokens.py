@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from adadecode.engine.demo import MODEL, load_demo
+from adadecode.engine.training.options import TrainingOptions
 from adadecode.engine.training.pipeline import train_heads
 from scripts.demo_model.build import ARITHMETIC, CODE, head_prompts
 from scripts.demo_model.prompt_sets import NEW_TOKENS
@@ -31,11 +32,10 @@ def main() -> None:
         demo.model,
         demo.tokenizer,
         head_prompts(ARITHMETIC, CODE),
-        demo.heads.depths[-1:],
-        options.work,
-        max_new_tokens=NEW_TOKENS,
-        epochs=1,
-        console=console,
+        out=options.work,
+        options=TrainingOptions(
+            depths=demo.heads.depths[-1:], max_new_tokens=NEW_TOKENS, epochs=1
+        ),
     )
     (trained,), shipped = heads.metrics, demo.heads.metrics[-1]
     differences = [

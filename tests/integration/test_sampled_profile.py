@@ -18,9 +18,9 @@ from adadecode.engine.decoding.sampling import Sampler, Sampling
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling.counterfactual import Counterfactual
-from adadecode.engine.profiling.piece_store import PieceStore
+from adadecode.engine.profiling.latency_visit import LatencyVisit
 from adadecode.engine.profiling.plan import HOST_ROUNDS, RecordingPlan
-from adadecode.engine.profiling.recorder import Recorder, record_plan
+from adadecode.engine.profiling.recorder import record_plan
 from adadecode.profiles import TABLES, ProfileError, read_profile, write_profile
 from adadecode.profiles.hashing import dice
 from adadecode.profiles.manifest import tables_of
@@ -166,7 +166,7 @@ def test_a_sampled_profile_without_its_draws_is_refused(recorded: Profile, tmp_p
 
 
 def test_latencies_are_of_drawn_drafts_and_of_drafts_judged(
-    decoder: AdaDecoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    decoder: AdaDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is chosen greedily: in walks to 5 heads, in those of 1 to 6 tokens to the last layer, 2 laps each, and in host time of vanilla and of 5 drafts."""
     chosen: Counter[str] = Counter()
@@ -185,10 +185,9 @@ def test_latencies_are_of_drawn_drafts_and_of_drafts_judged(
         monkeypatch.setattr(
             f"adadecode.engine.decoding.sequence.{name}", lambda *_: pytest.fail("chosen greedily")
         )
-    recorder = Recorder(decoder, PLAN, PieceStore.open(tmp_path / "p", PLAN.settings, resume=False))
     with torch.inference_mode():
         decoder.parts.allocate(PLAN.longest)
-    rows = recorder._latency(0)["latency"]
+    rows = LatencyVisit(decoder, PLAN, 0).finish()
     kinds = Counter(row["kind"] for row in rows)
     assert (kinds["head"], kinds["verify"], kinds["host"]) == (5, 6, 6)
     assert chosen["first"] == kinds["prefill"]

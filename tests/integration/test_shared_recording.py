@@ -16,14 +16,13 @@ from torch import distributed
 from typer.testing import CliRunner
 
 from adadecode.engine.cli import errors
-from adadecode.engine.cli import profile as profile_cli
 from adadecode.engine.cli.profile import app
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.profiling import execution_options
 from adadecode.engine.profiling.execution_options import check_shared_heads
-from adadecode.engine.profiling.piece_store import Parts
+from adadecode.engine.profiling.piece_store import PieceStore
 from adadecode.engine.runtime import distributed as parallel
-from adadecode.engine.runtime.distributed import command, decided, is_first, join
+from adadecode.engine.runtime.distributed import command, decide_together, is_first, join
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.core.head_form import HeadForm
@@ -36,19 +35,19 @@ EVEN = 98  # tokens, so that two processes share the LM head
 PROGRAM = """
 from adadecode.engine.cli.entry_points import profile_main
 from adadecode.engine.runtime.distributed import is_first
-from adadecode.engine.profiling.recorder import Recorder
+from adadecode.engine.profiling.latency_visit import LatencyVisit
 from adadecode.profiles.errors import InputError
 import sys
 
 if sys.argv[1] == "broken":
-    walk = Recorder._latency
+    take = LatencyVisit.take
 
-    def broken(self, visit):
-        if visit == 1 and not is_first():
+    def broken(self, count):
+        if self.number == 1 and not is_first():
             raise InputError("the second process has had enough")
-        return walk(self, visit)
+        return take(self, count)
 
-    Recorder._latency = broken
+    LatencyVisit.take = broken
 del sys.argv[1]
 profile_main()
 """
@@ -237,7 +236,7 @@ def test_alone_every_answer_is_ones_own(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(distributed, "broadcast_object_list", nobody)
     assert is_first()
-    assert decided(lambda: 5) == 5
+    assert decide_together(lambda: 5) == 5
     assert parallel.launched() == int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -267,7 +266,7 @@ def test_whatever_the_first_process_meets_ends_all(
     monkeypatch.setattr(parallel, "is_first", lambda: first)
     monkeypatch.setattr(distributed, "broadcast_object_list", broadcast)
     with pytest.raises(type(error) if first else InputError) as raised:
-        decided(work)
+        decide_together(work)
     assert str(raised.value) == (str(error) if first else told)
     assert sent == ([None, told] if first else [])
 
@@ -288,8 +287,8 @@ def test_a_stopped_recording_is_gone_on_with_as_it_was_launched(
     def stopping(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Parts, "write", stopping)
-    monkeypatch.setattr(profile_cli, "command", lambda program: f"torchrun {program}")
+    monkeypatch.setattr(PieceStore, "write", stopping)
+    monkeypatch.setattr(parallel, "command", lambda program: f"torchrun {program}")
     done = CliRunner().invoke(app, options(saved, tmp_path / "p"))
     assert done.exit_code == 130
     assert f"Go on with: torchrun adadecode-profile --out {tmp_path / 'p'} --resume" in done.output

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from adadecode.engine.cli.profile import app
 from adadecode.engine.cli.tables import summary_table
-from adadecode.engine.profiling.piece_store import Parts
+from adadecode.engine.profiling.piece_store import PieceStore
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.profiles.trace import Trace
@@ -209,9 +209,9 @@ def test_an_interrupted_recording_is_resumed_to_the_same_tables(
     recorded: Profile, shape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed among its runs; only the timings differ."""
-    write, left = Parts.write, 4
+    write, left = PieceStore.write, 4
 
-    def stopping(self: Parts, piece: str, tables: dict[str, Any]) -> None:
+    def stopping(self: PieceStore, piece: str, tables: dict[str, Any]) -> None:
         nonlocal left
         left -= 1
         if not left:
@@ -219,7 +219,7 @@ def test_an_interrupted_recording_is_resumed_to_the_same_tables(
         write(self, piece, tables)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Parts, "write", stopping)
+        patch.setattr(PieceStore, "write", stopping)
         assert CliRunner().invoke(app, options(shape, tmp_path / "p")).exit_code == 130
     assert CliRunner().invoke(app, ["--out", str(tmp_path / "p"), "--resume"]).exit_code == 0
     again = read_profile(tmp_path / "p")
@@ -361,7 +361,7 @@ def test_a_recording_does_not_go_on_with_another_script(
     shape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same profile, its heads elsewhere: other decisions."""
-    monkeypatch.setattr(Parts, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(PieceStore, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert CliRunner().invoke(app, options(shape, tmp_path / "p")).exit_code == 130
     assert "holds another recording" in refusal(
         ["--out", str(tmp_path / "p"), "--resume", "--map", "2:1,5:2,8:4"]

@@ -94,7 +94,10 @@ def test_ctrl_c_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
         interrupt(patch, AdaDecoder, "generate", 2)
         code, _, err = run()
     assert code == 130
-    assert "what was finished is kept, and the same command goes on where it stopped: adadecode-train" in err
+    assert (
+        "what was finished is kept, and the same command goes on where it stopped: adadecode-train"
+        in err
+    )
     assert run()[0] == 0
 
 
@@ -159,7 +162,7 @@ def test_cuda_without_a_gpu_exits_with_2(run: Run) -> None:
     """The message says what to use."""
     code, _, err = run(device="cuda")
     assert code == 2
-    assert "CUDA devices on this machine: use the device cpu" in err
+    assert "CUDA devices on this machine: use --device cpu" in err
 
 
 def test_other_settings_in_the_folder_exit_with_2(run: Run) -> None:

@@ -12,16 +12,19 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from adadecode.engine.cli.profile import DEFAULTS, app, settled
+from adadecode.engine.cli.profile import app, settled
 from adadecode.engine.loading.quantization import format_of, weight_config
 from adadecode.engine.model.static_shapes import StaticModel
 from adadecode.engine.profiling import execution_options
 from adadecode.engine.profiling.execution_options import smaller_settings
-from adadecode.engine.profiling.piece_store import Parts
+from adadecode.engine.profiling.piece_store import PieceStore
+from adadecode.engine.profiling.recording import begun_request
+from adadecode.engine.profiling.request import RecordingRequest
 from adadecode.engine.runtime.distributed import unpacked
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.validation.tiers import validate
+from tests.support.few_visits import few_visits  # noqa: F401  # an autouse fixture
 from tests.support.saved_model import options, refusal, saved_model
 
 
@@ -32,9 +35,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def stopped_after(pieces: int, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
     """Ctrl-C when so many pieces are kept."""
-    write, left = Parts.write, pieces
+    write, left = PieceStore.write, pieces
 
-    def stopping(self: Parts, piece: str, tables: dict[str, Any]) -> None:
+    def stopping(self: PieceStore, piece: str, tables: dict[str, Any]) -> None:
         nonlocal left
         if not left:
             raise KeyboardInterrupt
@@ -42,7 +45,7 @@ def stopped_after(pieces: int, monkeypatch: pytest.MonkeyPatch, arguments: list[
         write(self, piece, tables)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Parts, "write", stopping)
+        patch.setattr(PieceStore, "write", stopping)
         assert CliRunner().invoke(app, arguments).exit_code == 130
 
 
@@ -87,7 +90,7 @@ def test_a_recording_does_not_go_on_in_other_numerics(
         (["--numerics", "exact"], "wanted --numerics as one of native, canonical, got 'exact'"),
         (["--graphs", "vulkan"], "wanted --graphs as one of auto, eager"),
         (["--numerics", "canonical", "--graphs", "static"], "runs eagerly, got --graphs static"),
-        (["--weights", "int3"], "wanted weights as one of int8, int4, got 'int3'"),
+        (["--weights", "int3"], "wanted --weights as one of int8, int4, got 'int3'"),
         (["--device-map", "nowhere.json"], "wanted --device-map as one of auto, balanced"),
         (["--device-map", "auto", "--device", "cpu"], "leave one of them out"),
     ],
@@ -98,9 +101,6 @@ def test_what_does_not_fit_is_refused(
     """Before anything is recorded."""
     assert message in refusal([*options(saved, tmp_path / "p"), *change])
     assert not (tmp_path / "p").exists()
-
-
-OPEN = {"device": "auto", "device_map": None, "numerics": "native", "graphs": "auto"}
 
 
 @pytest.mark.parametrize(
@@ -123,18 +123,25 @@ def test_graphs_are_captured_where_all_is_on_one_gpu(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(execution_options, "processes", lambda: count)
     shown = Console(file=io.StringIO(), width=200)
-    assert settled({**OPEN, **change}, {}, shown)["graphs"] == graphs
+    request = settled(RecordingRequest.from_settings(change), shown)
+    assert request.options.graphs == graphs
     assert (f"--graphs {graphs}: " in shown.file.getvalue()) == ("graphs" not in change)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("given", [{}, {"graphs": "auto"}])
 def test_a_recording_goes_on_with_the_graphs_it_began_with(
-    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, given: dict[str, Any]
 ) -> None:
     """Whatever there is now."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert settled(given, {**OPEN, "graphs": "eager"}, Console(quiet=True))["graphs"] == "eager"
+    begun = RecordingRequest.from_settings({"graphs": "eager"}).to_settings()
+    PieceStore.open(tmp_path / "p", begun, resume=False)
+    request = begun_request(tmp_path / "p", given, resume=True)
+    assert request.options.graphs == "eager"
+
+
+def smaller(settings: dict[str, Any]) -> str:
+    request = RecordingRequest.from_settings(settings)
+    return smaller_settings(request.source, request.options)
 
 
 @pytest.mark.parametrize(
@@ -151,10 +158,7 @@ def test_packed_weights_are_proposed_where_they_can_be_had(
 ) -> None:
     monkeypatch.setattr(execution_options, "processes", lambda: count)
     monkeypatch.setattr(execution_options, "weight_config", lambda *_: None)
-    assert (
-        "--weights int8"
-        in smaller_settings({**DEFAULTS, "device": "cpu", "graphs": "eager", **change})
-    ) == proposed
+    assert ("--weights int8" in smaller({"device": "cpu", "graphs": "eager", **change})) == proposed
 
 
 def test_packed_weights_that_no_library_provides_are_not_proposed(
@@ -166,7 +170,7 @@ def test_packed_weights_that_no_library_provides_are_not_proposed(
         raise InputError("no library here")
 
     monkeypatch.setattr(execution_options, "weight_config", missing)
-    told = smaller_settings({**DEFAULTS, "graphs": "cuda", "device": "cpu", "baselines": "all"})
+    told = smaller({"graphs": "cuda", "device": "cpu", "baselines": "all"})
     assert (
         told == "fewer --max-new-tokens or --graphs eager or --dtype bfloat16 or fewer --baselines"
     )

@@ -25,15 +25,16 @@ from adadecode.engine.cli.profile import app
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
-from adadecode.engine.profiling.piece_store import Parts
+from adadecode.engine.profiling.piece_store import PieceStore
 from adadecode.engine.profiling.plan import RecordingPlan
-from adadecode.engine.profiling.recorder import Recorder, record
+from adadecode.engine.profiling.recorder import Recorder, record_plan
 from adadecode.profiles.errors import InputError, ProfileError
 from adadecode.profiles.schema import TABLES
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
 from adadecode.sim.validation.tiers import validate
+from tests.support.few_visits import few_visits  # noqa: F401  # an autouse fixture
 from tests.support.models import tiny_model
 
 DESIGNS = (
@@ -74,7 +75,7 @@ def whole(
     decoder: AdaDecoder, plan: RecordingPlan, tmp_path_factory: pytest.TempPathFactory
 ) -> Profile:
     """An uninterrupted recording."""
-    return record(decoder, plan, tmp_path_factory.mktemp("whole") / "p", resume=False)
+    return record_plan(decoder, plan, tmp_path_factory.mktemp("whole") / "p", resume=False)
 
 
 def assert_same_but_timings(one: Profile, other: Profile) -> None:
@@ -106,51 +107,53 @@ def test_the_trace_is_what_the_model_says(
         assert [trace.final(prompt, i) for i in range(trace.n_output(prompt))] == own
 
 
-@pytest.mark.parametrize("stop_after", [1, 5, 16])
+@pytest.mark.parametrize("stop_after", [1, 3, 7])
 def test_an_interrupted_recording_resumes_to_the_same_tables(
     decoder: AdaDecoder, plan: RecordingPlan, whole: Profile, tmp_path: Path, stop_after: int
 ) -> None:
     """Stopped after any piece and resumed, everything but the timings equals an uninterrupted recording."""
-    recorder = Recorder(decoder, plan, Parts.open(tmp_path / "p", plan.settings, resume=False))
+    recorder = Recorder(decoder, plan, PieceStore.open(tmp_path / "p", plan.settings, resume=False))
     steps = recorder.run()
     for _ in range(stop_after):
         next(steps)
     with pytest.raises(ProfileError, match="resume"):
         read_profile(tmp_path / "p")
-    assert_same_but_timings(record(decoder, plan, tmp_path / "p", resume=True), whole)
+    assert_same_but_timings(record_plan(decoder, plan, tmp_path / "p", resume=True), whole)
 
 
 def test_a_half_written_piece_is_made_again(
     decoder: AdaDecoder, plan: RecordingPlan, whole: Profile, tmp_path: Path
 ) -> None:
     """A piece without its mark, whatever its files hold, does not count."""
-    list(Recorder(decoder, plan, Parts.open(tmp_path / "p", plan.settings, resume=False)).run())
+    list(
+        Recorder(decoder, plan, PieceStore.open(tmp_path / "p", plan.settings, resume=False)).run()
+    )
     piece = tmp_path / "p" / "parts" / "2-runs-001-0001"
     Path(f"{piece}.done").unlink()
     Path(f"{piece}.runs.parquet").write_bytes(b"PAR1 torn")
-    assert_same_but_timings(record(decoder, plan, tmp_path / "p", resume=True), whole)
+    assert_same_but_timings(record_plan(decoder, plan, tmp_path / "p", resume=True), whole)
 
 
 def test_a_directory_that_holds_something_else_is_refused(
     decoder: AdaDecoder, plan: RecordingPlan, tmp_path: Path
 ) -> None:
     """Finished, unfinished, foreign, or begun with other settings: each is left as it is, with a message."""
-    record(decoder, plan, tmp_path / "done", resume=False)
+    record_plan(decoder, plan, tmp_path / "done", resume=False)
     with pytest.raises(InputError, match="finished recording"):
-        record(decoder, plan, tmp_path / "done", resume=False)
+        record_plan(decoder, plan, tmp_path / "done", resume=False)
     with pytest.raises(InputError, match="nothing to resume"):
-        record(decoder, plan, tmp_path / "done", resume=True)
-    Parts.open(tmp_path / "begun", {"model": "other"}, resume=False)
+        record_plan(decoder, plan, tmp_path / "done", resume=True)
+    PieceStore.open(tmp_path / "begun", {"model": "other"}, resume=False)
     with pytest.raises(InputError, match="--resume"):
-        record(decoder, plan, tmp_path / "begun", resume=False)
+        record_plan(decoder, plan, tmp_path / "begun", resume=False)
     with pytest.raises(InputError, match="model was 'other'"):
-        record(decoder, plan, tmp_path / "begun", resume=True)
+        record_plan(decoder, plan, tmp_path / "begun", resume=True)
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.tex").write_text("precious")
     with pytest.raises(InputError, match="not an empty directory"):
-        record(decoder, plan, tmp_path / "foreign", resume=False)
+        record_plan(decoder, plan, tmp_path / "foreign", resume=False)
     with pytest.raises(InputError, match="no unfinished recording"):
-        record(decoder, plan, tmp_path / "nowhere", resume=True)
+        record_plan(decoder, plan, tmp_path / "nowhere", resume=True)
 
 
 @pytest.fixture(scope="module")
@@ -242,13 +245,13 @@ def test_where_memory_runs_out_the_recording_can_be_gone_on_with(
     fill: Callable[[], None],
     whose: str,
 ) -> None:
-    """A layer finds none once, after three pieces: it is said, what was finished is kept, and --resume ends with the same tables."""
+    """A layer finds none once, after four pieces: it is said, what was finished is kept, and --resume ends with the same tables."""
     short = ["--limit", "2", "--max-new-tokens", "5", "--repeats", "1", "--placements", "2"]
     assert CliRunner().invoke(app, [*options(saved, tmp_path / "whole"), *short]).exit_code == 0
     forward, full = LlamaDecoderLayer.forward, []
 
     def short_of_memory(self: LlamaDecoderLayer, *args: Any, **kwargs: Any) -> Any:
-        if not full and len(list((tmp_path / "p/parts").glob("*.done"))) == 3:
+        if not full and len(list((tmp_path / "p/parts").glob("*.done"))) == 4:
             full.append(True)
             fill()
         return forward(self, *args, **kwargs)
@@ -260,7 +263,7 @@ def test_where_memory_runs_out_the_recording_can_be_gone_on_with(
         "go on with --resume, or record anew with fewer --max-new-tokens or --dtype bfloat16"
         in told
     )
-    assert len(list((tmp_path / "p/parts").glob("*.done"))) == 3
+    assert len(list((tmp_path / "p/parts").glob("*.done"))) == 4
     assert CliRunner().invoke(app, ["--out", str(tmp_path / "p"), "--resume"]).exit_code == 0
     assert_same_but_timings(read_profile(tmp_path / "p"), read_profile(tmp_path / "whole"))
 
@@ -280,10 +283,10 @@ def test_where_memory_runs_out_the_recording_can_be_gone_on_with(
         (["--max-new-tokens", "500"], "more than the model's 128 positions"),
         (["--max-tokens", "3"], "batches of up to 6 tokens"),
         (["--contexts", "5,8"], "widen them"),
-        (["--dtype", "float12"], "unknown dtype"),
+        (["--dtype", "float12"], "wanted --dtype as one of auto, float16"),
         (["--device", "abacus"], "unknown device"),
         (["--demo"], "not both"),
-        (["--temperature", "0", "--sample-seed", "3"], "a seed is of what is sampled"),
+        (["--temperature", "0", "--sample-seed", "3"], "a seed belongs to a sampled text"),
         (["--threads", "100000"], "--threads of at most"),
         (["--max-tokens", "0"], "--max-tokens of at least 1, got 0"),
         (["--walks", "7"], "wanted --walks at depths 1..6 of this model, got 7"),
@@ -323,7 +326,7 @@ def test_what_an_option_says_alone_is_checked_before_anything_is_loaded(
     saved: Path, tmp_path: Path, change: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "adadecode.engine.profiling.setup.load", lambda *_: pytest.fail("it was loaded")
+        "adadecode.engine.profiling.setup.load_model", lambda *_, **__: pytest.fail("it was loaded")
     )
     refusal([*options(saved, tmp_path / "p"), *change])
 
@@ -333,7 +336,7 @@ def test_graphs_that_need_a_gpu_are_refused_before_anything_is_loaded(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "adadecode.engine.profiling.setup.load", lambda *_: pytest.fail("it was loaded")
+        "adadecode.engine.profiling.setup.load_model", lambda *_, **__: pytest.fail("it was loaded")
     )
     assert "captures on a CUDA device" in refusal(
         [*options(saved, tmp_path / "p"), "--graphs", "cuda"]
@@ -343,7 +346,7 @@ def test_graphs_that_need_a_gpu_are_refused_before_anything_is_loaded(
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda out: out.write_text("x"), "p is a file: name a directory with --out"),
+        (lambda out: out.write_text("x"), "p is a file: name another place with --out"),
         (lambda out: (out.mkdir(), (out / "notes").write_text("x")), "not an empty directory"),
         (
             lambda out: (out.mkdir(), (out / "manifest.json").write_text("{}")),
@@ -360,7 +363,7 @@ def test_the_directory_is_checked_before_anything_is_loaded(
 ) -> None:
     make(tmp_path / "p")
     monkeypatch.setattr(
-        "adadecode.engine.profiling.setup.load", lambda *_: pytest.fail("it was loaded")
+        "adadecode.engine.profiling.setup.load_model", lambda *_, **__: pytest.fail("it was loaded")
     )
     assert message in refusal(options(saved, tmp_path / "p"))
 
@@ -369,7 +372,7 @@ def test_another_recording_is_not_resumed_and_nothing_is_loaded(
     begun: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "adadecode.engine.profiling.setup.load", lambda *_: pytest.fail("it was loaded")
+        "adadecode.engine.profiling.setup.load_model", lambda *_, **__: pytest.fail("it was loaded")
     )
     assert "is 17" in refusal(["--out", str(begun[0]), "--resume", "--repeats", "17"])
 
@@ -389,9 +392,9 @@ def begun(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple
     ExitHeads.identity(tiny_model("llama", torch.float32), [2, 4]).save(folder / "heads")
     chosen = options(folder, tmp_path / "p")
     chosen[chosen.index("--heads") + 1] = str(folder / "heads")
-    write, left = Parts.write, 2
+    write, left = PieceStore.write, 2
 
-    def stopping(self: Parts, piece: str, tables: dict[str, Any]) -> None:
+    def stopping(self: PieceStore, piece: str, tables: dict[str, Any]) -> None:
         nonlocal left
         left -= 1
         if not left:
@@ -399,7 +402,7 @@ def begun(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple
         write(self, piece, tables)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Parts, "write", stopping)
+        patch.setattr(PieceStore, "write", stopping)
         assert CliRunner().invoke(app, chosen).exit_code == 130
     return tmp_path / "p", folder
 
@@ -426,15 +429,15 @@ def test_a_recording_does_not_go_on_with_other_heads(begun: tuple[Path, Path]) -
 def test_a_recording_killed_before_it_began_is_begun_anew(tmp_path: Path, left: str) -> None:
     """What such a kill leaves is nothing that would be lost."""
     (tmp_path / left).mkdir() if left == "parts" else (tmp_path / left).write_text("{")
-    Parts.open(tmp_path, {"seed": 0}, resume=False)
-    assert Parts.settings(tmp_path) == {"seed": 0}
+    PieceStore.open(tmp_path, {"seed": 0}, resume=False)
+    assert PieceStore.settings(tmp_path) == {"seed": 0}
 
 
 def test_a_recording_killed_after_its_manifest_is_whole(begun: tuple[Path, Path]) -> None:
     """--resume takes away what is left of the pieces."""
     out, _ = begun
     assert CliRunner().invoke(app, ["--out", str(out), "--resume"]).exit_code == 0
-    Parts._write(out / "recording.json", b"{}")
+    (out / "recording.json").write_text("{}")
     assert CliRunner().invoke(app, ["--out", str(out), "--resume"]).exit_code == 0
     assert not (out / "recording.json").exists()
     assert read_profile(out).manifest["settings"]["n_prompts"] == 6
@@ -450,8 +453,9 @@ def test_damaged_settings_are_refused(tmp_path: Path, content: str) -> None:
 def test_an_out_that_is_no_directory_is_refused(saved: Path, tmp_path: Path) -> None:
     """A file, or a path through one."""
     (tmp_path / "file").write_text("")
-    assert "no unfinished recording" in refusal(["--out", str(tmp_path / "file"), "--resume"])
-    assert "cannot record into" in refusal(options(saved, tmp_path / "file" / "sub"))
+    assert "file is a file" in refusal(["--out", str(tmp_path / "file"), "--resume"])
+    assert "no unfinished recording" in refusal(["--out", str(tmp_path / "no"), "--resume"])
+    assert "cannot write" in refusal(options(saved, tmp_path / "file" / "sub"))
 
 
 def test_a_tokenizer_of_another_model_is_refused(saved: Path, tmp_path: Path) -> None:
@@ -467,7 +471,7 @@ def test_a_tokenizer_of_another_model_is_refused(saved: Path, tmp_path: Path) ->
 
 def test_the_demo_knows_its_dtypes(tmp_path: Path) -> None:
     """A torch dtype that no model runs in."""
-    assert "unknown dtype 'int8'" in refusal(
+    assert "wanted --dtype as one of auto" in refusal(
         ["--demo", "--dtype", "int8", "--out", str(tmp_path / "p")]
     )
 

@@ -14,7 +14,8 @@ import adadecode.engine.training.hidden_state_store
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
-from adadecode.engine.training.pipeline import check_settings, default_depths, train_heads
+from adadecode.engine.training.options import TrainingOptions, default_depths
+from adadecode.engine.training.pipeline import train_heads
 from adadecode.engine.training.trainer import Trainer
 from adadecode.profiles.errors import HeadsError, InputError
 from tests.support.models import tiny_model
@@ -31,13 +32,17 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return letter_tokenizer()
 
 
+def train(model: Any, tokenizer: Any, prompts: Any, out: Path, **changes: Any) -> ExitHeads:
+    """A short run; ``changes`` replace its settings."""
+    options = TrainingOptions(**{"depths": DEPTHS, **SETTINGS, **changes})
+    return train_heads(model, tokenizer, prompts, out=out, options=options)
+
+
 @pytest.fixture(scope="module")
 def trained(
     model: PreTrainedModel, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> ExitHeads:
-    return train_heads(
-        model, tokenizer, PROMPTS, DEPTHS, tmp_path_factory.mktemp("heads"), **SETTINGS
-    )
+    return train(model, tokenizer, PROMPTS, tmp_path_factory.mktemp("heads"))
 
 
 def test_heads_of_a_model_are_measured_on_prompts_held_out(trained: ExitHeads) -> None:
@@ -63,21 +68,19 @@ def test_a_finished_run_leaves_the_heads_and_its_settings(
     model: PreTrainedModel, tokenizer: Any, tmp_path: Path
 ) -> None:
     """The cache is gone; the same call gives the saved heads without training again."""
-    heads = train_heads(model, tokenizer, PROMPTS[:3], DEPTHS, tmp_path, **SETTINGS)
+    heads = train(model, tokenizer, PROMPTS[:3], tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "heads.json",
         "heads.safetensors",
         "train.json",
     ]
-    again = train_heads(model, tokenizer, PROMPTS[:3], DEPTHS, tmp_path, **SETTINGS)
+    again = train(model, tokenizer, PROMPTS[:3], tmp_path)
     assert all(torch.equal(again.transforms[depth], heads.transforms[depth]) for depth in DEPTHS)
 
 
 def test_heads_of_a_16_bit_model_can_be_trained(tokenizer: Any, tmp_path: Path) -> None:
     """Matrices are trained in FP32 beside a BF16 LM head."""
-    heads = train_heads(
-        tiny_model("llama", torch.bfloat16), tokenizer, PROMPTS, DEPTHS, tmp_path, **SETTINGS
-    )
+    heads = train(tiny_model("llama", torch.bfloat16), tokenizer, PROMPTS, tmp_path)
     assert all(row["kl"] < row["kl_identity"] for row in heads.metrics)
 
 
@@ -104,9 +107,9 @@ def test_an_interrupted_run_goes_on_to_the_same_heads(
     """Stopped in any stage and called again: bit for bit the heads and metrics of a run that was not."""
     interrupt(monkeypatch, owner, name, after)
     with pytest.raises(KeyboardInterrupt):
-        train_heads(model, tokenizer, PROMPTS, DEPTHS, tmp_path, **SETTINGS)
+        train(model, tokenizer, PROMPTS, tmp_path)
     monkeypatch.undo()
-    heads = train_heads(model, tokenizer, PROMPTS, DEPTHS, tmp_path, **SETTINGS)
+    heads = train(model, tokenizer, PROMPTS, tmp_path)
     assert all(torch.equal(heads.transforms[depth], trained.transforms[depth]) for depth in DEPTHS)
     assert heads.metrics == trained.metrics
 
@@ -117,24 +120,19 @@ def test_what_is_done_is_not_done_again(
     """After a stop in the second epoch, no continuation, no hidden state and no step of the first epoch is computed again."""
     interrupt(monkeypatch, Trainer, "_keep", 1)
     with pytest.raises(KeyboardInterrupt):
-        train_heads(model, tokenizer, PROMPTS[:4], DEPTHS, tmp_path, **SETTINGS | {"epochs": 2})
+        train(model, tokenizer, PROMPTS[:4], tmp_path, epochs=2)
     monkeypatch.undo()
     interrupt(monkeypatch, AdaDecoder, "generate", 0)
     interrupt(monkeypatch, adadecode.engine.training.hidden_state_store, "states_of", 0)
     interrupt(monkeypatch, Trainer, "_step", 1)  # 3 prompts x 16 tokens are one batch
-    assert (
-        train_heads(
-            model, tokenizer, PROMPTS[:4], DEPTHS, tmp_path, **SETTINGS | {"epochs": 2}
-        ).depths
-        == DEPTHS
-    )
+    assert train(model, tokenizer, PROMPTS[:4], tmp_path, epochs=2).depths == DEPTHS
 
 
 def test_a_torn_line_of_continuations_is_made_again(
     model: PreTrainedModel, tokenizer: Any, trained: ExitHeads, tmp_path: Path
 ) -> None:
     """A kill in the middle of a write costs one continuation."""
-    train_heads(model, tokenizer, PROMPTS, DEPTHS, tmp_path, **SETTINGS, keep_cache=True)
+    train(model, tokenizer, PROMPTS, tmp_path, keep_cache=True)
     state = json.loads((tmp_path / "train.json").read_text())
     (tmp_path / "train.json").write_text(json.dumps(state | {"finished": False}))
     cache = tmp_path / "cache"
@@ -144,7 +142,7 @@ def test_a_torn_line_of_continuations_is_made_again(
         ) if path.name != "checkpoint.safetensors" else path.unlink()
     lines = (cache / "generations.jsonl").read_bytes()
     (cache / "generations.jsonl").write_bytes(lines[:-7])
-    heads = train_heads(model, tokenizer, PROMPTS, DEPTHS, tmp_path, **SETTINGS)
+    heads = train(model, tokenizer, PROMPTS, tmp_path)
     assert heads.metrics == trained.metrics
 
 
@@ -161,19 +159,14 @@ def test_other_settings_are_refused_by_name(
     model: PreTrainedModel, tokenizer: Any, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     """A folder holds one run; the message says what differs."""
-    asked: dict[str, Any] = {"prompts": PROMPTS, "depths": DEPTHS, **SETTINGS}
+    asked: dict[str, Any] = {"prompts": PROMPTS, "out": tmp_path / "out"}
     with pytest.MonkeyPatch.context() as patch:
         interrupt(patch, AdaDecoder, "generate", 0)
         with pytest.raises(KeyboardInterrupt):
-            train_heads(model, tokenizer, out=tmp_path / "out", **asked)
+            train(model, tokenizer, **asked)
     other = tiny_model("llama", torch.float32, seed=1) if "model" in change else model
     with pytest.raises(InputError, match=message):
-        train_heads(
-            other,
-            tokenizer,
-            out=tmp_path / "out",
-            **asked | {k: v for k, v in change.items() if k != "model"},
-        )
+        train(other, tokenizer, **asked | {k: v for k, v in change.items() if k != "model"})
 
 
 @pytest.mark.parametrize(
@@ -185,7 +178,7 @@ def test_a_folder_with_something_else_is_left_alone(
     """Files of others, or a state that cannot be read."""
     (tmp_path / name).write_text("precious")
     with pytest.raises(InputError, match=message):
-        train_heads(model, tokenizer, PROMPTS, DEPTHS, tmp_path, **SETTINGS)
+        train(model, tokenizer, PROMPTS, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
@@ -212,7 +205,7 @@ GOOD: dict[str, Any] = {
         ((2, 6), {}, HeadsError, r"got \[2, 6\]"),
         ((0,), {}, HeadsError, r"got \[0\]"),
         ((3, 3), {}, HeadsError, r"got \[3, 3\]"),
-        ((3,), {"max_new_tokens": 0}, InputError, "--max-new-tokens of 1 or more, got 0"),
+        ((3,), {"max_new_tokens": 0}, InputError, "--max-new-tokens of at least 1, got 0"),
         ((3,), {"epochs": 0}, InputError, "--epochs"),
         ((3,), {"batch_tokens": -1}, InputError, "--batch-tokens"),
         ((3,), {"lr": float("nan")}, InputError, "--lr above 0, got nan"),
@@ -225,7 +218,7 @@ def test_absurd_settings_are_refused(
 ) -> None:
     """Before anything is computed, naming the option."""
     with pytest.raises(error, match=message):
-        check_settings(depths, 6, **GOOD | change)
+        TrainingOptions(depths=depths, **GOOD | change).depths_in(6)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +236,7 @@ def test_prompts_that_cannot_be_used_are_refused(
 ) -> None:
     """Too few different ones to hold one out, or one too long for the model's positions."""
     with pytest.raises(InputError, match=message):
-        train_heads(model, tokenizer, prompts, DEPTHS, tmp_path, **SETTINGS)
+        train(model, tokenizer, prompts, tmp_path)
 
 
 def test_a_tokenizer_of_another_model_is_refused(tokenizer: Any, tmp_path: Path) -> None:
@@ -251,11 +244,4 @@ def test_a_tokenizer_of_another_model_is_refused(tokenizer: Any, tmp_path: Path)
     with pytest.raises(
         InputError, match="this model knows 50: the tokenizer belongs to another model"
     ):
-        train_heads(
-            tiny_model("llama", torch.float32, vocab_size=50),
-            tokenizer,
-            PROMPTS,
-            DEPTHS,
-            tmp_path,
-            **SETTINGS,
-        )
+        train(tiny_model("llama", torch.float32, vocab_size=50), tokenizer, PROMPTS, tmp_path)

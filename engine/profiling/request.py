@@ -1,0 +1,132 @@
+"""`RecordingRequest`: all that a user asks of a recording, as it is kept with the recording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from adadecode.engine.profiling.model_source import ModelSource
+from adadecode.engine.profiling.options import RecordingOptions
+from adadecode.engine.runtime.choices import GraphMode
+from adadecode.engine.runtime.option_fields import (
+    described,
+    from_settings,
+    parsed_values,
+    to_settings,
+)
+from adadecode.profiles.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingRequest:
+    """What computes (``source``) and what is recorded of it (``options``)."""
+
+    source: ModelSource
+    options: RecordingOptions
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> RecordingRequest:
+        """Return the request whose settings a manifest or an unfinished recording holds.
+
+        Args:
+            settings: As `to_settings` wrote them. What an older version did not write takes its
+                default, and what belongs to no option is ignored.
+
+        Raises:
+            InputError: A setting is not one of its option.
+        """
+        return cls(
+            source=from_settings(ModelSource, settings),
+            options=from_settings(RecordingOptions, settings),
+        )
+
+    def to_settings(self) -> dict[str, Any]:
+        """Return the request as JSON can hold it, by the names of the options."""
+        return to_settings(self.source) | to_settings(self.options)
+
+    def changed(self, given: Mapping[str, Any]) -> RecordingRequest:
+        """Return the request with some options replaced.
+
+        Args:
+            given: Values or their texts, by the names of the options.
+
+        Raises:
+            InputError: A text is not one of its option, or the new options make no sense.
+        """
+        return RecordingRequest(
+            source=replace(self.source, **parsed_values(ModelSource, given)),
+            options=replace(self.options, **parsed_values(RecordingOptions, given)),
+        )
+
+    def with_graphs(self, graphs: GraphMode) -> RecordingRequest:
+        """Return the request with layers run in this way."""
+        return replace(self, options=replace(self.options, graphs=graphs))
+
+    def check(self) -> None:
+        """Check what can be known before a model is loaded: which options go together.
+
+        Raises:
+            InputError: Options contradict each other, or name nothing that there is.
+        """
+        from adadecode.engine.profiling.execution_options import check_execution
+
+        self._check_scripted()
+        self.source.check_named()
+        check_execution(self)
+        if self.source.shortlist_from is not None and not self.options.shortlist:
+            raise InputError(
+                "--shortlist-from names what a shortlist is counted in: "
+                "name the number of its tokens with --shortlist"
+            )
+        self._check_baselines()
+
+    def _check_baselines(self) -> None:
+        named, draft = self.options.baselines, self.source.draft_model
+        if named is None:
+            if draft is not None:
+                raise InputError(
+                    "--draft-model is for the baseline draft: "
+                    "add --baselines all, or --baselines draft"
+                )
+            return
+        from adadecode.engine.baselines.factory import named_baselines
+
+        scripted = self.source.scripted is not None
+        named_baselines(",".join(named), drafts=draft is not None, scripted=scripted)
+
+    def _check_scripted(self) -> None:
+        source = self.source
+        settings, flags = self.to_settings(), described(RecordingOptions) | described(ModelSource)
+        if source.scripted is None:
+            for name in ("shape", "layers", "mapping"):
+                if settings[name] is not None:
+                    raise InputError(
+                        f"{flags[name].flag} is for decisions that another recording made: "
+                        "name its profile with --scripted; random weights alone decide nothing"
+                    )
+            return
+        if not (source.shape or source.demo):
+            raise InputError(
+                "--scripted names the decisions, not the model that computes: "
+                "name a shape with --shape, or the bundled model with --demo"
+            )
+        for name in ("heads", "prompts"):
+            if settings[name] is not None:
+                raise InputError(
+                    f"with --scripted, {name} are those of the recording: leave --{name} out"
+                )
+        for name in ("temperature", "top_k", "top_p", "sample_seed"):
+            if settings[name]:
+                raise InputError(f"a script is followed greedily: leave {flags[name].flag} out")
+        if source.layers is not None and not source.shape:
+            raise InputError("--layers cuts a --shape; the demo model is run whole")
+        if self.options.shortlist is not None and source.shortlist_from is not None:
+            raise InputError(
+                "with --scripted, tokens are random and so is a shortlist: "
+                "leave --shortlist-from out"
+            )
+
+
+OPTION_NAMES = tuple(described(ModelSource)) + tuple(described(RecordingOptions))
+"""The names of all options of a recording, which its settings begin with."""

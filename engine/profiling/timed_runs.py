@@ -1,0 +1,100 @@
+"""Runs of a design on a prompt: timed as a whole, watched, or timed piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from adadecode.engine.decoding.sequence import Decoding
+from adadecode.engine.profiling.latency_walks import mark_works
+from adadecode.engine.profiling.piece_store import Row
+from adadecode.engine.runtime.environment import EnergyMeter
+from adadecode.engine.runtime.timer import synchronized_now
+from adadecode.sim.core.design import Design
+from adadecode.sim.core.scheduler import Outcome, Round, Work
+
+Start = Callable[[], Decoding]
+"""Prefills a prompt and returns the decoding that goes on from there."""
+Watch = Callable[[Work, Outcome], None]
+"""Called with each piece of work and its outcome."""
+
+
+def columns(design: Design) -> Row:
+    """Return a design as the columns of the tables runs, rounds, works and draws."""
+    return {
+        "policy": str(design.policy),
+        "placement": list(design.placement),
+        "gammas": list(design.gammas),
+        "cap": design.cap,
+        "verify": design.verify,
+    }
+
+
+def round_columns(number: int, done: Round) -> Row:
+    """Return a round as the columns of the table rounds, without its design and prompt."""
+    segments, batches = zip(*done.work, strict=True)
+    return {
+        "round": number,
+        "start": done.start,
+        "exits": list(done.exits),
+        "accepted": done.accepted,
+        "committed": done.committed,
+        "segments": list(segments),
+        "batches": list(batches),
+        "checks": list(done.checks),
+    }
+
+
+def timed_run(
+    start: Start, devices: tuple[torch.device, ...], meter: EnergyMeter, watch: Watch | None = None
+) -> tuple[list[Round], Row]:
+    """Decode once, timed as a whole.
+
+    Args:
+        start: Prefills the prompt.
+        devices: Devices to wait for before the clock is read.
+        meter: Tells the energy that the device has taken.
+        watch: Called with each piece of work and its outcome.
+
+    Returns:
+        The rounds, and the columns ``n_tokens``, ``prefill_s``, ``decode_s`` and ``energy_j``.
+    """
+    joules = meter.joules()
+    begun = synchronized_now(*devices)
+    decoding = start()
+    prefilled = synchronized_now(*devices)
+    with decoding.parts.session():
+        for _ in decoding.steps(watch):
+            pass
+    ended = synchronized_now(*devices)
+    schedule = decoding.schedule
+    row = {
+        "n_tokens": len(schedule.tokens),
+        "prefill_s": prefilled - begun,
+        "decode_s": ended - prefilled,
+        "energy_j": meter.joules() - joules,
+    }
+    return schedule.rounds, row
+
+
+def instrumented_run(
+    start: Start, devices: tuple[torch.device, ...]
+) -> tuple[Row, list[tuple[str, float]]]:
+    """Decode once, timing each piece of work.
+
+    Returns:
+        The columns that `timed_run` gives, without energy, and the kind and seconds of each piece.
+    """
+    begun = synchronized_now(*devices)
+    decoding = start()
+    prefilled = synchronized_now(*devices)
+    kinds, clock = mark_works(decoding)
+    ended = synchronized_now(*devices)
+    row = {
+        "n_tokens": len(decoding.schedule.tokens),
+        "prefill_s": prefilled - begun,
+        "decode_s": ended - prefilled,
+        "energy_j": float("nan"),
+    }
+    return row, list(zip(kinds, clock.intervals(), strict=True))
