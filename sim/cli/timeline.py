@@ -52,7 +52,7 @@ def timeline(
     texts = {out: json.dumps(chrome_trace(runs, boundaries)) + "\n"}
     title, shown = list(runs.items())[-1]
     if svg is not None or html is not None:
-        from adadecode.sim.visualization.schedule_figure import cells
+        from adadecode.sim.visualization.schedule_cells import cells
 
         drawn = cells(shown, boundaries, rounds=rounds)
     if svg is not None:

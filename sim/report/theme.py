@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adadecode.sim.visualization.schedule_figure import FATES
+from adadecode.sim.visualization.schedule_cells import FATES
 
 LIGHT = {
     "paper": "#ffffff",

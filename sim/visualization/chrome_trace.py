@@ -1,7 +1,8 @@
 """Timelines of runs as Chrome trace JSON, which Perfetto and chrome://tracing open.
 
-A process is a device, a thread a segment of layers (then the heads, then verification), a slice a piece of work, a flow a token on
-its way through the stack, and the counter the drafts that wait for verification.
+A process is a device, and a thread a segment of layers (then the heads, then verification). A slice
+is a piece of work, a flow a token on its way through the stack, and the counter the number of
+drafts that wait for verification.
 """
 
 from __future__ import annotations
@@ -19,73 +20,49 @@ COUNTER = "drafts in flight"
 
 
 def chrome_trace(runs: Mapping[str, ReplayedRun], boundaries: Sequence[int]) -> dict[str, Any]:
-    """The runs of one design as a JSON object, each a process under its name. The runs need their events.
+    """Return the runs of one design as a Chrome trace.
 
-    boundaries: the design's segments, 0..L. ``ts`` and ``dur`` are in microseconds, whole nanoseconds: slices of one thread never overlap.
+    ``ts`` and ``dur`` are in microseconds, rounded to whole nanoseconds. Slices of one thread never
+    overlap.
+
+    Args:
+        runs: The runs with their events, each by the name of its process.
+        boundaries: The design's segments, 0..L.
+
+    Returns:
+        An object for JSON.
     """
     records: list[Record] = []
     for pid, (name, run) in enumerate(runs.items(), start=1):
-        records += _names(pid, name, boundaries)
+        records += _name_records(pid, name, boundaries)
         slices = _slices(pid, run, boundaries)
         records += slices
         records += _flows(run.events, slices, run.n_prompt, first_id=len(records))
-        records += _counter(pid, run.events, slices)
+        records += _counter_records(pid, run.events, slices)
     return {"traceEvents": records, "displayTimeUnit": "ms"}
 
 
-def _names(pid: int, name: str, boundaries: Sequence[int]) -> list[Record]:
-    """What the process and its threads are called, shallow segments first."""
-    threads = [f"layers {start + 1}-{stop}" for start, stop in pairwise(boundaries)] + [
-        "heads",
-        "verify",
-    ]
+def _name_records(pid: int, name: str, boundaries: Sequence[int]) -> list[Record]:
+    """Return the names of the process and its threads, shallow segments first."""
+    segments = [f"layers {start + 1}-{stop}" for start, stop in pairwise(boundaries)]
     records: list[Record] = [
         {"ph": "M", "name": "process_name", "pid": pid, "args": {"name": name}}
     ]
-    for tid, thread in enumerate(threads, start=1):
-        records.append(
-            {"ph": "M", "name": "thread_name", "pid": pid, "tid": tid, "args": {"name": thread}}
-        )
-        records.append(
-            {
-                "ph": "M",
-                "name": "thread_sort_index",
-                "pid": pid,
-                "tid": tid,
-                "args": {"sort_index": tid},
-            }
-        )
+    for tid, thread in enumerate([*segments, "heads", "verify"], start=1):
+        for kind, args in (
+            ("thread_name", {"name": thread}),
+            ("thread_sort_index", {"sort_index": tid}),
+        ):
+            records.append({"ph": "M", "name": kind, "pid": pid, "tid": tid, "args": args})
     return records
 
 
 def _slices(pid: int, run: ReplayedRun, boundaries: Sequence[int]) -> list[Record]:
-    """One X record for each event, in order."""
-    heads = len(boundaries)
+    """Return one X record for each event, in order."""
     records = []
     for event in run.events:
-        work, outcome = event.work, event.outcome
-        args: Record = {"tokens": list(event.tokens)}
-        if isinstance(work, Run):
-            tid, name = work.segment + 1, _tokens(work.stop - work.start)
-            args["outputs"] = [position - run.n_prompt for position in range(work.start, work.stop)]
-        elif isinstance(work, Check):
-            tid, name = heads, f"head {work.depth}"
-            if isinstance(outcome, Draft):
-                args |= {
-                    "output": work.position - run.n_prompt + 1,
-                    "confidence": outcome.confidence,
-                    "token": outcome.token,
-                }
-        else:
-            tid, name = heads + 1, f"verify {_tokens(work.stop - work.start)}"
-            if isinstance(outcome, Verdict):
-                args |= {
-                    "drafts": list(work.drafts),
-                    "accepted": outcome.accepted,
-                    "token": outcome.token,
-                }
-        ts = _us(event.start_s)
-        dur = round(_us(event.start_s + event.seconds) - ts, 3)
+        tid, name, args = _describe_work(event, run.n_prompt, heads_tid=len(boundaries))
+        start_us = _microseconds(event.start_s)
         records.append(
             {
                 "ph": "X",
@@ -93,18 +70,46 @@ def _slices(pid: int, run: ReplayedRun, boundaries: Sequence[int]) -> list[Recor
                 "name": name,
                 "pid": pid,
                 "tid": tid,
-                "ts": ts,
-                "dur": dur,
-                "args": args,
+                "ts": start_us,
+                "dur": round(_microseconds(event.start_s + event.seconds) - start_us, 3),
+                "args": {"tokens": list(event.tokens), **args},
             }
         )
     return records
 
 
+def _describe_work(event: Event, n_prompt: int, *, heads_tid: int) -> tuple[int, str, Record]:
+    """Return the thread of a piece of work, its name, and its arguments beside the tokens."""
+    work, outcome = event.work, event.outcome
+    if isinstance(work, Run):
+        outputs = [position - n_prompt for position in range(work.start, work.stop)]
+        return work.segment + 1, _count_tokens(work.stop - work.start), {"outputs": outputs}
+    if isinstance(work, Check):
+        args: Record = {}
+        if isinstance(outcome, Draft):
+            args = {
+                "output": work.position - n_prompt + 1,
+                "confidence": outcome.confidence,
+                "token": outcome.token,
+            }
+        return heads_tid, f"head {work.depth}", args
+    args = {}
+    if isinstance(outcome, Verdict):
+        args = {
+            "drafts": list(work.drafts),
+            "accepted": outcome.accepted,
+            "token": outcome.token,
+        }
+    return heads_tid + 1, f"verify {_count_tokens(work.stop - work.start)}", args
+
+
 def _flows(
     events: Sequence[Event], slices: Sequence[Record], n_prompt: int, first_id: int
 ) -> list[Record]:
-    """One flow for each token that was computed, from its first slice to its last; a position recomputed after a rejection is another token."""
+    """Return one flow for each token that was computed, from its first slice to its last.
+
+    A position that is computed again after a rejection is another token.
+    """
     tokens: list[tuple[int, list[Record]]] = []  # (position, slices)
     newest: dict[int, list[Record]] = {}  # by position
     for event, piece in zip(events, slices, strict=True):
@@ -115,28 +120,38 @@ def _flows(
         if isinstance(work, Run | Verify):
             for position in range(work.start, work.stop):
                 newest[position].append(piece)
-    records = []
-    for number, (position, pieces) in enumerate(tokens):
-        for step, piece in enumerate(pieces if len(pieces) > 1 else ()):
-            phase = "s" if step == 0 else "f" if step == len(pieces) - 1 else "t"
-            where = {
-                "pid": piece["pid"],
-                "tid": piece["tid"],
-                "ts": round(piece["ts"] + piece["dur"] / 2, 3),
-            }
-            record = {
-                "ph": phase,
-                "cat": "token",
-                "name": f"output {position - n_prompt}",
-                "id": first_id + number,
-                **where,
-            }
-            records.append({**record, "bp": "e"} if phase == "f" else record)
+    return [
+        record
+        for number, (position, pieces) in enumerate(tokens)
+        for record in _flow(pieces, f"output {position - n_prompt}", first_id + number)
+    ]
+
+
+def _flow(pieces: Sequence[Record], name: str, flow_id: int) -> list[Record]:
+    """Return the flow of one token through its slices; empty for a single slice."""
+    if len(pieces) < 2:
+        return []
+    records: list[Record] = []
+    for step, piece in enumerate(pieces):
+        last = step == len(pieces) - 1
+        record: Record = {
+            "ph": "s" if step == 0 else "f" if last else "t",
+            "cat": "token",
+            "name": name,
+            "id": flow_id,
+            "pid": piece["pid"],
+            "tid": piece["tid"],
+            "ts": round(piece["ts"] + piece["dur"] / 2, 3),
+        }
+        records.append({**record, "bp": "e"} if last else record)
     return records
 
 
-def _counter(pid: int, events: Sequence[Event], slices: Sequence[Record]) -> list[Record]:
-    """How many drafts wait for verification: one more with each token that starts on a draft, none after a Verify."""
+def _counter_records(pid: int, events: Sequence[Event], slices: Sequence[Record]) -> list[Record]:
+    """Return how many drafts wait for verification.
+
+    There is one more with each token that starts on a draft, and none after a Verify.
+    """
     records: list[Record] = []
     first = -1  # position of the round's first token
 
@@ -155,10 +170,10 @@ def _counter(pid: int, events: Sequence[Event], slices: Sequence[Record]) -> lis
     return records
 
 
-def _us(seconds: float) -> float:
-    """Microseconds, to whole nanoseconds."""
+def _microseconds(seconds: float) -> float:
+    """Return microseconds, rounded to whole nanoseconds."""
     return round(seconds * 1e6, 3)
 
 
-def _tokens(n: int) -> str:
-    return f"{n} token{'s' if n > 1 else ''}"
+def _count_tokens(count: int) -> str:
+    return f"{count} token{'s' if count > 1 else ''}"

@@ -79,8 +79,8 @@ def _without_runs(data: ProfileData, machine: str) -> tuple[str, str]:
         return (
             f"On {machine}, {layer}.",
             (
-                "This profile holds latencies alone: no text, no heads, no runs. Carry them to other "
-                "devices with `adadecode-sim transfer`."
+                "This profile holds latencies alone: no text, no heads, no runs. Carry them to "
+                "other devices with `adadecode-sim transfer`."
             ),
         )
     return (
