@@ -15,6 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+FEW_VISITS = 4
+"""Fewer visits than this have no middle half: all of them are kept."""
+
 
 def usual_visits(latency: pd.DataFrame, points: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
     """Return which samples belong to the middle half of the visits.
@@ -30,6 +33,8 @@ def usual_visits(latency: pd.DataFrame, points: NDArray[np.integer[Any]]) -> NDA
     Returns:
         For each row, whether it is kept.
     """
+    if latency["repeat"].nunique() < FEW_VISITS:
+        return np.ones(len(latency), dtype=bool)
     seconds = latency["seconds"]
     usual = seconds.groupby(points).transform("mean")
     visits = pd.DataFrame({"seconds": seconds, "usual": usual}).groupby(latency["repeat"]).sum()
