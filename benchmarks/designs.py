@@ -1,4 +1,4 @@
-"""Finds a good design by simulation: heads added one at a time, each with its gamma, while it helps."""
+"""Find a good design by simulation: heads are added one at a time while that helps."""
 
 from __future__ import annotations
 
@@ -10,19 +10,27 @@ from adadecode.sim.prediction.predictor import Prediction, Predictor
 GAMMAS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-def best_design(predictor: Predictor, prompts: Sequence[int], *, most_heads: int = 4) -> Prediction:
-    """The fastest design found on these prompts: greedy forward selection over depths, one gamma for all heads."""
+def best_design(predictor: Predictor, prompts: Sequence[int], *, max_heads: int = 4) -> Prediction:
+    """Return the prediction of the fastest design found on these prompts.
+
+    The search is a greedy forward selection over depths, with one gamma for all heads.
+
+    Args:
+        predictor: Of the profile.
+        prompts: Their numbers in the trace.
+        max_heads: The most heads of a design.
+    """
     best: Prediction | None = None
-    while best is None or len(best.design.placement) < most_heads:
+    while best is None or len(best.design.placement) < max_heads:
         heads = () if best is None else best.design.placement
-        tried = [
+        predictions = [
             predictor.predict(Design.of(gamma=gamma, placement=sorted((*heads, depth))), prompts)
             for depth in predictor.trace.depths
             if depth not in heads
             for gamma in GAMMAS
         ]
-        found = max(tried, key=lambda p: p.speedup)
-        if best is not None and found.speedup <= best.speedup:
+        fastest = max(predictions, key=lambda prediction: prediction.speedup)
+        if best is not None and fastest.speedup <= best.speedup:
             break
-        best = found
+        best = fastest
     return best

@@ -1,8 +1,13 @@
-"""Cheaper heads on the demo model: what a check costs in place, what it loses, what a design gives, and what the simulator makes of a full head's trace."""
+"""Compare cheaper heads on the demo model with full ones.
+
+Measured are the cost of a check in place, what the form loses, the speedup of a design, and what
+the simulator predicts from a full head's trace.
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import median
 from typing import Any
@@ -15,7 +20,7 @@ from rich.table import Table
 
 from adadecode.engine import AdaDecoder, Demo, ExitHeads, load_demo
 from adadecode.engine.decoding.hidden_states import Continuation
-from adadecode.engine.evaluation.head_coverage import coverage
+from adadecode.engine.evaluation.head_coverage import measure_coverage
 from adadecode.engine.heads.int8 import PRODUCTS, quantised
 from adadecode.engine.heads.token_frequency import by_frequency
 from adadecode.engine.loading.prompts import encode
@@ -28,7 +33,7 @@ from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Round
 from adadecode.sim.hardware.uniform import uniform_latencies
 from adadecode.sim.replay.simulation import replay
-from benchmarks.harness import in_turn, keep, ratio, spread
+from benchmarks.harness import describe_ratio, in_turn, make_table, ratio, write_result
 
 FORMS: dict[str, dict[str, Any]] = {
     "full": {},
@@ -41,27 +46,32 @@ DOMAINS = ("arithmetic", "code", "prose")
 DESIGN = Design.of("adadecode", gamma=0.75, placement=(3, 7))
 NEW_TOKENS, CONTEXT, LAPS = 96, 64, 20
 SIZES = ((8192, 2048), (8192, 4096))
-"""Rows and width of matrices that products are timed on: of shortlists of models of 1B and 8B parameters."""
+"""Rows and width of the timed matrices: shortlists of models of 1B and 8B parameters."""
+PRODUCT_REPEATS = 15
 
 
-def texts_of(
+def continue_prompts(
     decoder: AdaDecoder, demo: Demo, first: int, stop: int
 ) -> dict[str, list[Continuation]]:
-    """The model's own continuations of prompts first..stop-1 of each domain."""
-    made: dict[str, list[Continuation]] = {}
+    """Return the model's own continuations of prompts ``first`` to ``stop - 1`` of each domain."""
+    texts: dict[str, list[Continuation]] = {}
     for domain in DOMAINS:
         prompts = [encode(demo.tokenizer, prompt) for prompt in demo.of(domain)[first:stop]]
-        made[domain] = [
+        texts[domain] = [
             Continuation(
                 prompt=ids, output=decoder.generate(ids, NEW_TOKENS, policy="vanilla").tokens
             )
             for ids in prompts
         ]
-    return made
+    return texts
 
 
-def checks(decoders: dict[str, AdaDecoder], visits: int) -> dict[str, Any]:
-    """Microseconds of a check at each depth of the design, in place, and of a layer; the forms in turn. Median over visits of medians over laps."""
+def time_checks(decoders: Mapping[str, AdaDecoder], visits: int) -> dict[str, float]:
+    """Time a check at each depth of the design, and a layer, in place; the forms in turn.
+
+    Returns:
+        Microseconds: the median over visits of medians over laps.
+    """
     seconds: dict[tuple[str, int], list[float]] = {}
     for visit in track(range(visits), "checks"):
         for name, decoder in decoders.items():
@@ -77,101 +87,185 @@ def checks(decoders: dict[str, AdaDecoder], visits: int) -> dict[str, Any]:
     return {f"{name} at {depth}": 1e6 * median(found) for (name, depth), found in seconds.items()}
 
 
-def products(device: torch.device, repeats: int) -> list[dict[str, Any]]:
-    """Microseconds of one state times whole matrices, wide and in int8, by every product that the device has."""
+def time_products(device: torch.device, repeats: int) -> list[dict[str, Any]]:
+    """Time one state times whole matrices, wide and in int8, by every product of the device.
+
+    Returns:
+        A row for each size and product, with the median microseconds.
+    """
     found = []
     for rows, width in SIZES:
-        weight, state = (
-            torch.randn(rows, width, device=device),
-            torch.randn(1, width, device=device),
-        )
-        codes, scales = quantised(weight)
-        jobs: dict[str, Any] = {}
-        for dtype in (torch.float32, torch.bfloat16):
-            wide, given = weight.to(dtype), state.to(dtype)
-            jobs[f"{dtype} wide".removeprefix("torch.")] = lambda wide=wide, given=given: (
-                given @ wide.T
-            )
-            for name, product in PRODUCTS[device.type].items():
-                jobs[f"{dtype} {name}".removeprefix("torch.")] = (
-                    lambda p=product, g=given, c=codes, s=scales: p(g, c, s)
-                )
-        for name, job in jobs.items():
-            job()
-            clock, spent = Clock(device), []
+        for name, product in _products(device, rows, width).items():
+            product()
+            clock, seconds = Clock(device), []
             for _ in range(repeats):
                 clock.mark()
-                job()
+                product()
                 clock.mark()
-                spent += clock.intervals()
+                seconds += clock.intervals()
+            microseconds = 1e6 * median(seconds)
             found.append(
-                {"rows": rows, "width": width, "product": name, "microseconds": 1e6 * median(spent)}
+                {"rows": rows, "width": width, "product": name, "microseconds": microseconds}
             )
     return found
 
 
+def _products(device: torch.device, rows: int, width: int) -> dict[str, Callable[[], object]]:
+    """Return the products of a state and a matrix of this size, by dtype and name."""
+    weight = torch.randn(rows, width, device=device)
+    state = torch.randn(1, width, device=device)
+    codes, scales = quantised(weight)
+    jobs: dict[str, Callable[[], object]] = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        typed_weight, typed_state = weight.to(dtype), state.to(dtype)
+        prefix = f"{dtype}".removeprefix("torch.")
+        jobs[f"{prefix} wide"] = partial(torch.matmul, typed_state, typed_weight.T)
+        for name, product in PRODUCTS[device.type].items():
+            jobs[f"{prefix} {name}"] = partial(product, typed_state, codes, scales)
+    return jobs
+
+
 def full_trace(decoder: AdaDecoder, texts: list[Continuation]) -> Trace:
-    """What full heads say along these texts, no branches."""
+    """Return the trace of full heads along these texts, without branches."""
     rows: list[dict[str, Any]] = []
     prompts: list[dict[str, Any]] = []
     with decoder.parts.session():
         for number, text in enumerate(texts):
-            said, along = Counterfactual(decoder).trace(tuple(text.prompt[0].tolist()), NEW_TOKENS)
-            rows += [{"prompt": number, **row} for row in along]
-            prompts.append(
-                {
-                    "prompt": number, "domain": "", "n_prompt": len(said.prompt), "n_output": len(said.outputs), "ended": said.ended,
-                    "first_token": said.outputs[0], "sha256": "", "max_new_tokens": NEW_TOKENS,
-                }
-            )  # fmt: skip
-    names = {name: TABLES[name].names for name in ("prompts", "trace", "branches")}
+            ids = tuple(text.prompt[0].tolist())
+            continuation, outputs = Counterfactual(decoder).trace(ids, NEW_TOKENS)
+            rows += [{"prompt": number, **row} for row in outputs]
+            prompt = {
+                "prompt": number,
+                "domain": "",
+                "n_prompt": len(continuation.prompt),
+                "n_output": len(continuation.outputs),
+                "ended": continuation.ended,
+                "first_token": continuation.outputs[0],
+                "sha256": "",
+                "max_new_tokens": NEW_TOKENS,
+            }
+            prompts.append(prompt)
     return Trace.from_frames(
-        pd.DataFrame(prompts, columns=names["prompts"]),
-        pd.DataFrame(rows, columns=names["trace"]),
-        pd.DataFrame([], columns=names["branches"]),
+        pd.DataFrame(prompts, columns=TABLES["prompts"].names),
+        pd.DataFrame(rows, columns=TABLES["trace"].names),
+        pd.DataFrame([], columns=TABLES["branches"].names),
         n_layers=decoder.parts.n_layers,
         depths=decoder.heads.depths,
         eos=decoder.eos,
     )
 
 
-def counted(rounds: list[Round]) -> dict[str, float]:
-    """Tokens a round, and the share of drafts that did not hold."""
+def count_rounds(rounds: Sequence[Round]) -> dict[str, float]:
+    """Return tokens per round, and the share of drafts that were rejected."""
     drafts = sum(len(done.exits) for done in rounds)
-    wrong = drafts - sum(done.accepted for done in rounds)
+    rejected = drafts - sum(done.accepted for done in rounds)
     return {
         "tokens_per_round": sum(done.committed for done in rounds) / len(rounds),
-        "rejected": wrong / max(1, drafts),
+        "rejected": rejected / max(1, drafts),
     }
 
 
-def outside_but_sure(
+def confidence_outside(
     decoder: AdaDecoder, full: ExitHeads, texts: list[Continuation]
 ) -> dict[str, float]:
-    """Of places where a full head would say a token outside the shortlist: how often each of the two is sure (above the design's gamma)."""
+    """Return how often heads are sure where the full head's token is outside the shortlist.
+
+    A head is sure when its confidence is above the design's gamma.
+
+    Args:
+        decoder: With a shortlist.
+        full: The full heads of the same model.
+        texts: Along which they are compared.
+
+    Returns:
+        The number of ``places``, and the shares at which the full head and the shortlist are sure.
+    """
     parts, short, gamma = decoder.parts, decoder.heads, DESIGN.gammas[0]
     places = sure_full = sure_short = 0
-    held = torch.tensor(short.tokens)
+    shortlist = torch.tensor(short.tokens)
     for text in texts:
-        whole = torch.cat([text.prompt, torch.tensor([text.output[:-1]], dtype=torch.long)], 1)
+        ids = torch.cat([text.prompt, torch.tensor([text.output[:-1]], dtype=torch.long)], 1)
         for depth in DESIGN.placement:
             with parts.session():
-                normed = parts.normed(
-                    parts.run(0, depth, parts.embed(whole, 0), 0)[:, text.prompt.shape[1] :]
-                )
-                (wide, top), (narrow, _) = (
+                hidden = parts.run(0, depth, parts.embed(ids, 0), 0)
+                normed = parts.normed(hidden[:, text.prompt.shape[1] :])
+                (full_confidence, full_token), (short_confidence, _) = (
                     heads.logits(parts, depth, normed)[0].softmax(-1).max(-1)
                     for heads in (full, short)
                 )
-            left = ~torch.isin(top, held)
-            places += int(left.sum())
-            sure_full += int((wide[left] > gamma).sum())
-            sure_short += int((narrow[left] > gamma).sum())
+            outside = ~torch.isin(full_token, shortlist)
+            places += int(outside.sum())
+            sure_full += int((full_confidence[outside] > gamma).sum())
+            sure_short += int((short_confidence[outside] > gamma).sum())
     return {
         "places": places,
         "full_sure": sure_full / max(1, places),
         "shortlist_sure": sure_short / max(1, places),
     }
+
+
+def measure_domain(
+    domain: str,
+    demo: Demo,
+    full: AdaDecoder,
+    decoders: Mapping[str, AdaDecoder],
+    frequent: Sequence[int],
+    texts: list[Continuation],
+    repeats: int,
+) -> dict[str, dict[str, Any]]:
+    """Return what each form of heads gives and loses on one domain.
+
+    Args:
+        domain: Its name.
+        demo: The demo model.
+        full: With full heads.
+        decoders: By form.
+        frequent: Tokens by frequency, of which a shortlist holds the first.
+        texts: Of the domain.
+        repeats: Of the timed runs.
+
+    Raises:
+        SystemExit: If a form changed a text.
+    """
+    trace = full_trace(full, texts)
+    latency = uniform_latencies(
+        trace.n_layers,
+        trace.depths,
+        head=0.1,
+        max_tokens=DESIGN.cap + 1,
+        max_context=max(text.prompt.shape[1] for text in texts) + NEW_TOKENS,
+    )
+    found: dict[str, dict[str, Any]] = {}
+    options = {"gamma": DESIGN.gammas, "placement": DESIGN.placement}
+    jobs = {
+        "vanilla": [
+            partial(full.generate, text.prompt, NEW_TOKENS, policy="vanilla") for text in texts
+        ]
+    }
+    for name, decoder in decoders.items():
+        jobs[name] = [
+            partial(decoder.generate, text.prompt, NEW_TOKENS, **options) for text in texts
+        ]
+        runs = [job() for job in jobs[name]]
+        if [run.tokens for run in runs] != [text.output for text in texts]:
+            raise SystemExit(f"heads {name} changed a text of {domain}: this must not happen")
+        row: dict[str, Any] = {
+            "measured": count_rounds([done for run in runs for done in run.rounds])
+        }
+        if decoder.heads.tokens is not None:
+            shortlists = dict.fromkeys(trace.prompts, frequent[: len(decoder.heads.tokens)])
+            replays = replay(trace.shortlisted(shortlists), latency, DESIGN)
+            row["predicted_from_full"] = count_rounds(
+                [done for replayed in replays for done in replayed.rounds]
+            )
+            row["outside"] = confidence_outside(decoder, full.heads, texts)
+        coverage = measure_coverage(decoder.parts, demo.model, decoder.heads, texts)
+        row["coverage"] = None if coverage is None else coverage.to_dict()
+        found[name] = row
+    seconds = in_turn(jobs, repeats)
+    for name in decoders:
+        found[name]["speedup"] = ratio(seconds["vanilla"], seconds[name])
+    return found
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -184,118 +278,86 @@ def main(arguments: list[str] | None = None) -> None:
         "--counted",
         type=int,
         default=24,
-        help="prompts of each domain that the shortlists are counted on, others than those",
+        help="other prompts of each domain, on which the shortlists are counted [%(default)s]",
     )
-    args = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     demo = load_demo()
-    plain = AdaDecoder(demo.model, demo.heads)
-    others = texts_of(plain, demo, args.prompts, args.prompts + args.counted)
-    frequent = by_frequency((text.output for texts in others.values() for text in texts), plain.eos)
-    texts = texts_of(plain, demo, 0, args.prompts)
+    full = AdaDecoder(demo.model, demo.heads)
+    counted = continue_prompts(full, demo, options.prompts, options.prompts + options.counted)
+    outputs = [text.output for texts in counted.values() for text in texts]
+    frequent = by_frequency(outputs, full.eos)
     decoders = {
         name: AdaDecoder(demo.model, demo.heads.shaped(demo.model, frequent=frequent, **form))
         for name, form in FORMS.items()
     }
     results: dict[str, Any] = {
         "design": DESIGN.label,
-        "prompts": args.prompts,
-        "repeats": args.repeats,
-        "visits": args.visits,
+        "prompts": options.prompts,
+        "repeats": options.repeats,
+        "visits": options.visits,
         "counted": {
-            "texts": sum(map(len, others.values())),
-            "tokens": sum(len(t.output) for ts in others.values() for t in ts),
+            "texts": len(outputs),
+            "tokens": sum(map(len, outputs)),
             "different": len(frequent),
         },
         "forms": {name: decoder.heads.form.label for name, decoder in decoders.items()},
         "products": {name: decoder.heads.product for name, decoder in decoders.items()},
-        "check_microseconds": checks(decoders, args.visits),
-        "product_microseconds": products(plain.parts.device, 15),
-        "domains": {},
+        "check_microseconds": time_checks(decoders, options.visits),
+        "product_microseconds": time_products(full.parts.device, PRODUCT_REPEATS),
+        "domains": {
+            domain: measure_domain(domain, demo, full, decoders, frequent, texts, options.repeats)
+            for domain, texts in continue_prompts(full, demo, 0, options.prompts).items()
+        },
     }
-    for domain, mine in texts.items():
-        trace = full_trace(plain, mine)
-        longest = max(text.prompt.shape[1] for text in mine) + NEW_TOKENS
-        latency = uniform_latencies(
-            trace.n_layers, trace.depths, head=0.1, max_tokens=DESIGN.cap + 1, max_context=longest
+    write_result("head_forms", results)
+    _print(results)
+
+
+def tables_of(results: Mapping[str, Any]) -> list[Table]:
+    """Return two tables a domain, each of which fits a terminal.
+
+    The first says what a form costs and gives, the second how its heads agree.
+    """
+    costs = results["check_microseconds"]
+    tables = []
+    for domain, forms in results["domains"].items():
+        title = f"{domain}, {results['design']}"
+        gains = make_table(title, "heads", "check, us", "speedup", "outside", words=("heads",))
+        agreement = make_table(
+            None,
+            "heads",
+            *(f"agree {depth}" for depth in DESIGN.placement),
+            *("tokens a round", "from full", "wrong", "from full"),
+            words=("heads",),
         )
-        kept: dict[str, Any] = {}
-        jobs = {
-            "vanilla": [
-                partial(plain.generate, text.prompt, NEW_TOKENS, policy="vanilla") for text in mine
-            ]
-        }
-        for name, decoder in decoders.items():
-            jobs[name] = [
-                partial(
-                    decoder.generate,
-                    t.prompt,
-                    NEW_TOKENS,
-                    gamma=DESIGN.gammas,
-                    placement=DESIGN.placement,
-                )
-                for t in mine
-            ]
-            done = [job() for job in jobs[name]]
-            if [one.tokens for one in done] != [t.output for t in mine]:
-                raise SystemExit(f"heads {name} changed a text of {domain}: this must not happen")
-            kept[name] = {"measured": counted([r for one in done for r in one.rounds])}
-            if decoder.heads.tokens is not None:
-                lists = dict.fromkeys(trace.prompts, frequent[: len(decoder.heads.tokens)])
-                runs = replay(trace.shortlisted(lists), latency, DESIGN)
-                kept[name]["predicted_from_full"] = counted([r for run in runs for r in run.rounds])
-                kept[name]["outside"] = outside_but_sure(decoder, plain.heads, mine)
-            found = coverage(decoder.parts, demo.model, decoder.heads, mine)
-            kept[name]["coverage"] = None if found is None else found.to_dict()
-        seconds = in_turn(jobs, args.repeats)
-        for name in decoders:
-            kept[name]["speedup"] = ratio(seconds["vanilla"], seconds[name])
-        results["domains"][domain] = kept
-    keep("head_forms", results)
-    _tell(results)
-
-
-def tables_of(results: dict[str, Any]) -> list[Table]:
-    """For each domain what a form costs and gives, then what its heads say; each fits a terminal."""
-    costs, tables = results["check_microseconds"], []
-    for domain, kept in results["domains"].items():
-        gives, says = Table(title=f"{domain}, {results['design']}"), Table()
-        for table, headings in (
-            (gives, ("check, us", "speedup", "outside")),
-            (
-                says,
-                (
-                    *(f"agree {depth}" for depth in DESIGN.placement),
-                    "tokens a round",
-                    "from full",
-                    "wrong",
-                    "from full",
-                ),
-            ),
-        ):
-            table.add_column("heads", no_wrap=True)
-            for heading in headings:
-                table.add_column(heading, justify="right")
-        for name, row in kept.items():
-            agree = dict(zip(row["coverage"]["depths"], row["coverage"]["formed"], strict=True))
-            told, made = row["measured"], row.get("predicted_from_full")
+        for table in (gains, agreement):
+            table.columns[0].no_wrap = True
+        for name, row in forms.items():
             check = " / ".join(
                 f"{costs[f'{name}/head at {depth}']:.0f}" for depth in DESIGN.placement
             )
-            gives.add_row(name, check, spread(row["speedup"]), f"{row['coverage']['outside']:.1%}")
-            says.add_row(
-                name,
-                *(f"{agree[depth]:.1%}" for depth in DESIGN.placement),
-                f"{told['tokens_per_round']:.2f}",
-                "" if made is None else f"{made['tokens_per_round']:.2f}",
-                f"{told['rejected']:.1%}",
-                "" if made is None else f"{made['rejected']:.1%}",
-            )
-        tables += [gives, says]
+            outside = f"{row['coverage']['outside']:.1%}"
+            gains.add_row(name, check, describe_ratio(row["speedup"]), outside)
+            agreement.add_row(name, *_agreement_cells(row))
+        tables += [gains, agreement]
     return tables
 
 
-def _tell(results: dict[str, Any]) -> None:
+def _agreement_cells(row: Mapping[str, Any]) -> list[str]:
+    """Return the cells of one form in the second table."""
+    agreement = dict(zip(row["coverage"]["depths"], row["coverage"]["formed"], strict=True))
+    measured, predicted = row["measured"], row.get("predicted_from_full")
+    return [
+        *(f"{agreement[depth]:.1%}" for depth in DESIGN.placement),
+        f"{measured['tokens_per_round']:.2f}",
+        "" if predicted is None else f"{predicted['tokens_per_round']:.2f}",
+        f"{measured['rejected']:.1%}",
+        "" if predicted is None else f"{predicted['rejected']:.1%}",
+    ]
+
+
+def _print(results: Mapping[str, Any]) -> None:
     console, costs = Console(), results["check_microseconds"]
     console.print(*tables_of(results))
     layer = median(value for name, value in costs.items() if "/layer" in name)

@@ -1,7 +1,8 @@
-"""Predictions off the recorded designs, held against runs made here and now.
+"""Predict designs that were not recorded, and compare with runs made here and now.
 
-None of these designs was recorded. They are run by the recorder, on the profile's own prompts, in turn with vanilla (which is recorded, and counts
-only as what speedups are over); the latencies, the trace and the branches that predict them stay those of the profile.
+The recorder runs the designs on the profile's own prompts, in turn with vanilla, which only serves
+as the base of speedups. The latencies, the trace and the branches that predict them are those of
+the profile.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import torch
 from rich.console import Console
 
 from adadecode.profiles.store import read_profile
-from adadecode.sim.cli.validate import comparison_tables
+from adadecode.sim.cli.tables.validation import validation_tables
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.measurements.runs import timed_runs
 from adadecode.sim.validation.tiers import validate
-from benchmarks.harness import PROFILE, keep
-from benchmarks.measuring import measured
+from benchmarks.harness import PROFILE, write_result
+from benchmarks.measuring import measure_designs
 
 DESIGNS = tuple(
     Design.of(gamma=gamma, placement=placement)
@@ -43,29 +44,30 @@ DESIGNS = tuple(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure, predict, compare."""
+    """Measure, predict and compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=6)
-    args = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     profile = read_profile(PROFILE)
     assert not {design for design, _ in timed_runs(profile)} & set(DESIGNS)
     with tempfile.TemporaryDirectory() as folder:
-        every = validate(measured(profile, DESIGNS, Path(folder), args.repeats))
-    comparison = replace(every, cells=every.cells[every.cells["policy"] != str(Policy.VANILLA)])
-    cells = comparison.cells
-    keep(
+        measured = measure_designs(profile, DESIGNS, Path(folder), options.repeats)
+        comparison = validate(measured)
+    cells = comparison.cells[comparison.cells["policy"] != str(Policy.VANILLA)]
+    comparison = replace(comparison, cells=cells)
+    write_result(
         "off_design",
         {
             "designs_not_recorded": len(DESIGNS),
             "prompts": int(cells["prompt"].nunique()),
-            "runs_of_each": args.repeats,
+            "runs_of_each": options.repeats,
             "modelled_share": float(cells["modelled"].mean()),
             **comparison.to_dict(),
             "cells": cells.replace({np.nan: None}).to_dict("records"),
         },
     )
-    Console().print(*comparison_tables(comparison))
+    Console().print(*validation_tables(comparison))
 
 
 if __name__ == "__main__":

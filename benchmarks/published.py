@@ -1,4 +1,4 @@
-"""What the AdaDecode paper (arXiv 2506.03700) publishes, as figures: nothing here was measured by this project."""
+"""Figures that the AdaDecode paper (arXiv 2506.03700) publishes; none was measured here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIGURE_5_RATES = (
     Target(0.8, 0.76, 0.09),
     Target(1.0, 0.0, 0.0),
 )
-"""Early predicted, of tested, and rejected, of drafted, in the same plot."""
+"""Tokens predicted early of those tested, and rejected of those drafted, in the same plot."""
 
 TASKS = ("XSum", "HumanEval", "GSM8K")
 
@@ -46,4 +46,4 @@ UNVERIFIED = 1.64
 """Table 3, Llama-3.1-8B on HumanEval: without verification, where 1.51 is with it."""
 
 ONE_HEAD = 1.37
-"""Table 3: one fixed layer; which one is not said."""
+"""Table 3: one fixed layer; the paper does not say which."""

@@ -1,4 +1,4 @@
-"""The SimPy replay in simulated tokens per second, on the recorded profile, one core."""
+"""How many tokens per second the SimPy replay simulates, on the recorded profile and one core."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adadecode.profiles.store import read_profile
 from adadecode.sim.core.design import Design
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.simulation import replay
-from benchmarks.harness import PROFILE, keep
+from benchmarks.harness import PROFILE, write_result
 
 DESIGNS = (
     Design.of("vanilla"),
@@ -22,32 +22,32 @@ DESIGNS = (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print and keep tokens per second: median, lowest, highest of the repeats."""
+    """Print and keep tokens per second: median, lowest and highest of the repeats."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
-    args = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     predictor = Predictor.of(read_profile(PROFILE))
     results = {}
     for design in DESIGNS:
         rates = []
-        for _ in range(args.repeats):
-            begun = time.perf_counter()
-            tokens = sum(
-                run.n_tokens
-                for run in replay(predictor.trace, predictor.latency, design, model=predictor.model)
-            )
-            rates.append(tokens / (time.perf_counter() - begun))
+        for _ in range(options.repeats):
+            began = time.perf_counter()
+            runs = replay(predictor.trace, predictor.latency, design, model=predictor.model)
+            tokens = sum(run.n_tokens for run in runs)
+            rates.append(tokens / (time.perf_counter() - began))
         rates.sort()
+        middle = rates[len(rates) // 2]
         results[design.label] = {
-            "median": rates[len(rates) // 2],
+            "median": middle,
             "min": rates[0],
             "max": rates[-1],
             "tokens": tokens,
         }
         Console().print(
-            f"replay, {design.label}: {rates[len(rates) // 2]:,.0f} simulated tokens/s ({rates[0]:,.0f} .. {rates[-1]:,.0f})"
+            f"replay, {design.label}: {middle:,.0f} simulated tokens/s "
+            f"({rates[0]:,.0f} .. {rates[-1]:,.0f})"
         )
-    keep("replay", {"results": results})
+    write_result("replay", {"results": results})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``make bench``: every benchmark, one after the other; figures go to ``benchmarks/results``."""
+"""Run the benchmarks one after the other; figures go to ``benchmarks/results``."""
 
 from __future__ import annotations
 
@@ -39,17 +39,21 @@ BENCHMARKS = {
     "flips": flips,
     "lossless": lossless,
 }
+"""In the order in which they run. Losslessness comes last: it does not depend on time."""
 
 
-def main() -> None:
-    """Those named, else all. Losslessness comes last: it is no matter of time."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    args = parser.parse_args()
-    if unknown := [name for name in args.names if name not in BENCHMARKS]:
+def main(arguments: list[str] | None = None) -> None:
+    """Run the named benchmarks, or all of them."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which [all]; see --list")
+    parser.add_argument("--list", action="store_true", help="list the benchmarks and run none")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.names if name not in BENCHMARKS]:
         parser.error(f"no benchmark {', '.join(unknown)}: there are {', '.join(BENCHMARKS)}")
     for name, benchmark in BENCHMARKS.items():
-        if not args.names or name in args.names:
+        if options.list:
+            print(f"{name:<11} {(benchmark.__doc__ or '').splitlines()[0]}")
+        elif not options.names or name in options.names:
             benchmark.main([])
 
 

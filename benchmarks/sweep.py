@@ -1,6 +1,7 @@
-"""How fast the what-ifs are: the compiled replay against the SimPy model, and a sweep of 10,000 designs on ten devices.
+"""Time the compiled replay against the SimPy model, and a sweep of 10,000 designs on ten devices.
 
-The text is the recorded one, its prompts repeated under new numbers until there are enough tokens.
+The text is the recorded one. Its prompts are repeated under new numbers until there are enough
+tokens.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,9 +35,10 @@ from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.replay.simulation import replay
 from adadecode.sim.sweep.executor import workers
-from adadecode.sim.sweep.runner import SweepPlan, run_sweep
+from adadecode.sim.sweep.plan import SweepPlan
+from adadecode.sim.sweep.runner import run_sweep
 from adadecode.sim.sweep.space import Space
-from benchmarks.harness import PROFILE, in_turn, keep, ratio
+from benchmarks.harness import PROFILE, in_turn, make_table, ratio, write_result
 
 DESIGNS = (
     Design.of("vanilla"),
@@ -57,176 +60,188 @@ DEVICES = (
 """And the recorded machine itself: ten."""
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
+"""Tokens of the traces that show how times grow."""
 MANY = 10_000
+"""Tokens of the usual trace, and designs of the usual sweep."""
+BATCH, PART = 20, 256
+"""Designs in a call of the compiled replay, and in a part of a sweep."""
 
 
-def longer(profile: Profile, tokens: int) -> Trace:
-    """The profile's text, repeated until it has so many tokens at least; branches too."""
-    texts = profile.prompts
-    shift = int(texts["prompt"].max()) + 1
-    copies = -(-tokens // int(texts["n_output"].sum()))
+def repeat_text(profile: Profile, tokens: int) -> Trace:
+    """Return the profile's text, with its branches, repeated until it has so many tokens."""
+    prompts = profile.prompts
+    shift = int(prompts["prompt"].max()) + 1
+    copies = -(-tokens // int(prompts["n_output"].sum()))
 
-    def repeated(frame: pd.DataFrame) -> pd.DataFrame:
+    def repeat(frame: pd.DataFrame) -> pd.DataFrame:
         return pd.concat(
             [frame.assign(prompt=frame["prompt"] + copy * shift) for copy in range(copies)],
             ignore_index=True,
         )
 
     return Trace.from_frames(
-        *map(repeated, (texts, profile.trace, profile.branches)),
+        *map(repeat, (prompts, profile.trace, profile.branches)),
         n_layers=profile.n_layers,
         depths=profile.depths,
         eos=frozenset(profile.manifest["eos_token_ids"]),
     )
 
 
-def tokens_of(trace: Trace) -> int:
-    """All outputs of all prompts."""
+def count_tokens(trace: Trace) -> int:
+    """Return the number of outputs of all prompts."""
     return sum(map(trace.n_output, trace.prompts))
 
 
 def replay_speed(profile: Profile, repeats: int, console: Console) -> list[dict[str, Any]]:
-    """Tokens per second and core of both replays, in turn, on a trace of 10,000 tokens."""
-    trace = longer(profile, MANY)
+    """Return tokens per second and core of both replays, timed in turn on `MANY` tokens."""
+    trace = repeat_text(profile, MANY)
+    tokens = count_tokens(trace)
     predictor = Predictor(trace=trace, latency=measured_latencies(profile).middle)
     compiled = CompiledReplay.of(trace, predictor.model)
-    contexts = predictor.latency.contexts
-    table = Table(
+    rows = []
+    for design in DESIGNS:
+        contexts = predictor.latency.contexts
+        jobs: dict[str, list[Callable[[], object]]] = {
+            "compiled": [partial(compiled.count, [design] * BATCH, contexts=contexts)],
+            "simpy": [partial(replay, trace, predictor.latency, design, model=predictor.model)],
+        }
+        seconds = in_turn(jobs, repeats)
+        rates = {
+            "compiled": [BATCH * tokens / s for s in seconds["compiled"]],
+            "simpy": [tokens / s for s in seconds["simpy"]],
+        }
+        row: dict[str, Any] = {"design": design.label}
+        row |= {
+            name: {"median": statistics.median(each), "min": min(each), "max": max(each)}
+            for name, each in rates.items()
+        }
+        row["ratio"] = ratio(rates["compiled"], rates["simpy"])
+        rows.append(row)
+    console.print(replay_table(f"replay of {tokens:,} tokens, one core", rows))
+    return rows
+
+
+def replay_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the speeds of both replays as a table."""
+    table = make_table(
+        title,
         "design",
         "compiled, tokens/s",
         "lowest .. highest",
         "SimPy, tokens/s",
         "ratio",
-        title=f"replay of {tokens_of(trace):,} tokens, one core",
+        words=("design",),
     )
-    rows = []
-    for design in DESIGNS:
-        batch = 20  # designs in a call, as a sweep makes them
-
-        def fast(design: Design = design, batch: int = batch) -> None:
-            compiled.count([design] * batch, contexts=contexts)
-
-        def slow(design: Design = design) -> None:
-            replay(trace, predictor.latency, design, model=predictor.model)
-
-        seconds = in_turn({"compiled": [fast], "simpy": [slow]}, repeats)
-        rates = {
-            "compiled": [batch * tokens_of(trace) / s for s in seconds["compiled"]],
-            "simpy": [tokens_of(trace) / s for s in seconds["simpy"]],
-        }
-        row = {
-            "design": design.label,
-            **{
-                name: {"median": statistics.median(each), "min": min(each), "max": max(each)}
-                for name, each in rates.items()
-            },
-            "ratio": ratio(rates["compiled"], rates["simpy"]),
-        }
-        rows.append(row)
-        each = row["compiled"]
+    for row in rows:
+        compiled = row["compiled"]
         table.add_row(
-            design.label, f"{each['median'] / 1e6:.1f} M", f"{each['min'] / 1e6:.1f} .. {each['max'] / 1e6:.1f} M", f"{row['simpy']['median']:,.0f}",
+            row["design"],
+            f"{compiled['median'] / 1e6:.1f} M",
+            f"{compiled['min'] / 1e6:.1f} .. {compiled['max'] / 1e6:.1f} M",
+            f"{row['simpy']['median']:,.0f}",
             f"{row['ratio']['median']:.0f}",
-        )  # fmt: skip
-    console.print(table)
-    return rows
+        )
+    return table
 
 
-def evaluator_of(profile: Profile, trace: Trace) -> Evaluator:
-    """The trace on ten devices, seven price lists each for those that were not measured."""
+def make_evaluator(profile: Profile, trace: Trace) -> Evaluator:
+    """Return the evaluator of a trace on ten devices.
+
+    Every device that was not measured has seven price lists.
+    """
     shape = shape_of(profile)
-    known = {name: find_device(name) for name in DEVICES}
+    devices = {name: find_device(name) for name in DEVICES}
     compiled = CompiledReplay.of(trace)
-    asked = {
-        "dtype": "fp16",
-        "max_context": compiled.contexts[1],
-        "max_tokens": 6,
-        "depths": trace.depths,
-    }
-    tables = [
+    latencies = [
         measured_latencies(profile),
-        *(datasheet_latencies(shape, device, **asked) for device in known.values()),
+        *(
+            datasheet_latencies(
+                shape,
+                device,
+                dtype="fp16",
+                max_context=compiled.contexts[1],
+                max_tokens=6,
+                depths=trace.depths,
+            )
+            for device in devices.values()
+        ),
     ]
     return Evaluator.of(
         compiled,
-        tables,
+        latencies,
         max_tokens=6,
-        costs=[ModelCost(shape=shape)] * len(tables),
-        runs=[Deployment(shape=shape, context=256)] * len(tables),
-        known=known,
+        costs=[ModelCost(shape=shape)] * len(latencies),
+        runs=[Deployment(shape=shape, context=256)] * len(latencies),
+        known=devices,
     )
 
 
 def growth(profile: Profile, tokens: int, console: Console) -> dict[str, Any]:
-    """Both replays of one design on a text of this length, once, and a sweep of 1,000 designs."""
-    trace, design = longer(profile, tokens), DESIGNS[2]
+    """Time both replays of one design, once, and a sweep of 1,000 designs, on so many tokens."""
+    trace, design = repeat_text(profile, tokens), DESIGNS[2]
     predictor = Predictor(trace=trace, latency=measured_latencies(profile).middle)
     compiled = CompiledReplay.of(trace, predictor.model)
     contexts = predictor.latency.contexts
-    both: dict[str, Callable[[], object]] = {
-        "compiled_s": lambda: compiled.count([design], contexts=contexts),
-        "simpy_s": lambda: replay(trace, predictor.latency, design, model=predictor.model),
+    jobs: dict[str, list[Callable[[], object]]] = {
+        "compiled_s": [partial(compiled.count, [design], contexts=contexts)],
+        "simpy_s": [partial(replay, trace, predictor.latency, design, model=predictor.model)],
     }
-    taken = {
-        name: each[0]
-        for name, each in in_turn({name: [job] for name, job in both.items()}, 1).items()
-    }
+    seconds = {name: spent for name, (spent,) in in_turn(jobs, 1).items()}
     console.print(
-        f"{design.label}, {tokens_of(trace):,} tokens: compiled {taken['compiled_s']:.4f} s, SimPy {taken['simpy_s']:.2f} s"
+        f"{design.label}, {count_tokens(trace):,} tokens: "
+        f"compiled {seconds['compiled_s']:.4f} s, SimPy {seconds['simpy_s']:.2f} s"
     )
-    return taken | sweep_speed(profile, trace, 1000, console)
+    return seconds | sweep_speed(profile, trace, 1000, console)
 
 
 def sweep_speed(profile: Profile, trace: Trace, count: int, console: Console) -> dict[str, Any]:
-    """One sweep: seconds to make its price lists, and to evaluate the first ``count`` designs on all devices."""
-    begun = time.perf_counter()
-    evaluator = evaluator_of(profile, trace)
-    ready = time.perf_counter() - begun
+    """Time one sweep: making its price lists, and evaluating ``count`` designs on all devices."""
+    began = time.perf_counter()
+    evaluator = make_evaluator(profile, trace)
+    tables_s = time.perf_counter() - began
     designs = list(islice(_space(profile).designs(), count))
-    begun = time.perf_counter()
+    began = time.perf_counter()
     with workers(evaluator) as submit:
-        parts = [submit(designs[first : first + 256]) for first in range(0, len(designs), 256)]
+        parts = [submit(designs[first : first + PART]) for first in range(0, len(designs), PART)]
         rows = sum(len(part.result()) for part in parts)
-    swept = time.perf_counter() - begun
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    told = {
-        "tokens": tokens_of(trace),
+    found = {
+        "tokens": count_tokens(trace),
         "designs": len(designs),
         "rows": rows,
-        "tables_s": ready,
-        "evaluate_s": swept,
-        "peak_bytes": peak,
+        "tables_s": tables_s,
+        "evaluate_s": time.perf_counter() - began,
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
     console.print(
-        f"{len(designs):,} designs x {told['tokens']:,} tokens x {len(evaluator.devices)} devices: tables {ready:.1f} s, all {rows:,} rows {swept:.1f} s, "
-        f"peak memory {peak / 2**30:.2f} GiB"
+        f"{len(designs):,} designs x {found['tokens']:,} tokens x "
+        f"{len(evaluator.devices)} devices: tables {tables_s:.1f} s, "
+        f"all {rows:,} rows {found['evaluate_s']:.1f} s, "
+        f"peak memory {found['peak_bytes'] / 2**30:.2f} GiB"
     )
-    return told
+    return found
 
 
 def whole_sweep(profile: Profile, console: Console) -> dict[str, Any]:
-    """`run_sweep` as the command runs it, to the last file: refinement, ceilings and held-out choice included."""
-    trace = longer(profile, MANY)
-    begun = time.perf_counter()
-    evaluator = evaluator_of(profile, trace)
-    space = _space(profile)
+    """Time `run_sweep` as the command runs it, to the last file.
+
+    That includes refinement, ceilings and the choice on held-out prompts.
+    """
+    trace = repeat_text(profile, MANY)
+    began = time.perf_counter()
+    evaluator = make_evaluator(profile, trace)
+    plan = SweepPlan(space=_space(profile), objectives=("tpot",), sources={})
     with tempfile.TemporaryDirectory() as folder, workers(evaluator) as submit:
-        done = run_sweep(
-            SweepPlan(space=space, objectives=("tpot",), sources={}),
-            evaluator,
-            submit,
-            Path(folder) / "sweep",
-            {},
-        )
-    seconds = time.perf_counter() - begun
+        sweep = run_sweep(plan, evaluator, submit, Path(folder) / "sweep", {})
+    seconds = time.perf_counter() - began
     console.print(
-        f"the same to the last file, {done.about['designs']:,} designs, bests refined and put in their place: {seconds:.1f} s"
+        f"the same to the last file, {sweep.about['designs']:,} designs, "
+        f"bests refined and put in their place: {seconds:.1f} s"
     )
-    return {"designs": done.about["designs"], "seconds": seconds}
+    return {"designs": sweep.about["designs"], "seconds": seconds}
 
 
 def _space(profile: Profile) -> Space:
-    """Three heads at most, fifteen thresholds, two caps: 17,250 designs."""
+    """Return the space of up to three heads, fifteen thresholds and two caps: 17,250 designs."""
     return Space.among(profile.depths, profile.n_layers, caps=(3, 5))
 
 
@@ -235,17 +250,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--most", type=int, default=SIZES[-1], help="tokens of the longest trace")
-    args = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     console, profile = Console(), read_profile(PROFILE)
     jobs: dict[str, Callable[[], Any]] = {
-        "replay": lambda: replay_speed(profile, args.repeats, console),
-        "sweep": lambda: sweep_speed(profile, longer(profile, MANY), MANY, console),
+        "replay": lambda: replay_speed(profile, options.repeats, console),
+        "sweep": lambda: sweep_speed(profile, repeat_text(profile, MANY), MANY, console),
         "whole": lambda: whole_sweep(profile, console),
+        # last, because memory is given at its peak
         "growth": lambda: [
-            growth(profile, size, console) for size in SIZES if size <= args.most
-        ],  # last: memory is told at its peak
+            growth(profile, size, console) for size in SIZES if size <= options.most
+        ],
     }
-    keep("sweep", {name: job() for name, job in jobs.items()})
+    write_result("sweep", {name: job() for name, job in jobs.items()})
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""Synthetic traces held against the recorded one they are fitted to: what designs would do on either.
+"""Compare synthetic traces with the recorded one they are fitted to: what designs do on either.
 
-Each domain of the committed profile is fitted by itself (`adadecode.sim.synthetic.trace_fitting`). Beside one long synthetic trace stand some of the recorded size, which show how
-far so little text scatters: a recorded figure within their spread is no evidence against the model.
+Each domain of the committed profile is fitted by itself (`adadecode.sim.synthetic.trace_fitting`).
+One long synthetic trace is compared, and some of the recorded size, which show how far so little
+text scatters: a recorded figure within their spread is no evidence against the model.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
 from typing import Any
 
@@ -19,14 +20,14 @@ from rich.progress import track
 from rich.table import Table
 
 from adadecode.profiles.latency import LatencyTable
-from adadecode.profiles.store import read_profile
+from adadecode.profiles.store import Profile, read_profile
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
-from adadecode.sim.synthetic.head_model import CORRELATIONS
+from adadecode.sim.synthetic.head_model import CORRELATIONS, HeadModel
 from adadecode.sim.synthetic.rate_fitting import evaluated
 from adadecode.sim.synthetic.trace_fitting import fit_trace
 from adadecode.sim.synthetic.trace_generator import SyntheticPrompt, alike, draw, synthetic_trace
-from benchmarks.harness import PROFILE, keep
+from benchmarks.harness import PROFILE, make_table, write_result
 
 DESIGNS = tuple(
     Design.of(gamma=gamma, placement=placement)
@@ -46,103 +47,150 @@ DESIGNS = tuple(
     ]
 )
 FIGURES = ("early_rate", "reject_rate", "tokens_per_round", "speedup")
+LONG_PROMPTS = 64
+"""Prompts of the long synthetic trace."""
+DRAWN_PROMPTS = 1954
+"""Prompts of the trace whose drawing is timed: about a million tokens of all heads."""
 
 
-def compared(replicas: int) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
-    """A row for each domain, design and figure: recorded, synthetic, low and high (of the replicas); and the fitted correlations by domain."""
-    profile = read_profile(PROFILE)
-    trace, latency = (
-        Trace.from_profile(profile),
-        LatencyTable.from_samples(profile.latency, profile.n_layers),
-    )
+def compare_domains(
+    profile: Profile, replicas: int
+) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
+    """Compare each domain with synthetic traces fitted to it.
+
+    Args:
+        profile: The recorded profile.
+        replicas: Number of synthetic traces of the recorded size.
+
+    Returns:
+        A row for each domain, design and figure (recorded; synthetic; low and high of the
+        replicas); and the fitted correlations by domain.
+    """
+    trace = Trace.from_profile(profile)
+    latency = LatencyTable.from_samples(profile.latency, profile.n_layers)
     rows: list[dict[str, Any]] = []
     correlations: dict[str, dict[str, float]] = {}
-    for domain in track(
-        list(dict.fromkeys(map(trace.domain, trace.prompts))), "domains", transient=True
-    ):
+    domains = list(dict.fromkeys(map(trace.domain, trace.prompts)))
+    for domain in track(domains, "domains", transient=True):
         prompts = [prompt for prompt in trace.prompts if trace.domain(prompt) == domain]
         model = fit_trace(trace, prompts)
         correlations[domain] = {name: getattr(model, name) for name in CORRELATIONS}
-        sizes = [
-            SyntheticPrompt(domain, trace.n_prompt(prompt), trace.n_output(prompt))
-            for prompt in prompts
-        ]
-
-        def drawn(sizes: Sequence[SyntheticPrompt], seed: int) -> pd.DataFrame:
-            return evaluated(synthetic_trace({domain: model}, sizes, seed=seed), latency, DESIGNS)
-
-        recorded = evaluated(trace, latency, DESIGNS, prompts)
-        long = drawn(list(islice(cycle(sizes), 64)), 1)
-        small = [drawn(sizes, seed) for seed in range(2, 2 + replicas)]
-        for place, design in enumerate(DESIGNS):
-            for figure in FIGURES:
-                values = [frame[figure].iloc[place] for frame in small]
-                row = {
-                    "domain": domain,
-                    "design": design.label,
-                    "figure": figure,
-                    "low": min(values),
-                    "high": max(values),
-                }
-                rows.append(
-                    {
-                        **row,
-                        "recorded": recorded[figure].iloc[place],
-                        "synthetic": long[figure].iloc[place],
-                    }
-                )
+        rows += compare_domain(domain, model, trace, prompts, latency, replicas)
     return pd.DataFrame(rows), correlations
 
 
-def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """By domain and figure: median and 90th percentile of the difference (of a speedup and of tokens per round relative), share within the spread."""
+def compare_domain(
+    domain: str,
+    model: HeadModel,
+    trace: Trace,
+    prompts: Sequence[int],
+    latency: LatencyTable,
+    replicas: int,
+) -> list[dict[str, Any]]:
+    """Return a row for each design and figure of one domain.
+
+    Args:
+        domain: Its name.
+        model: Fitted to it.
+        trace: The recorded trace.
+        prompts: Of the domain.
+        latency: Of the recorded machine.
+        replicas: Number of synthetic traces of the recorded size.
+    """
+    sizes = [
+        SyntheticPrompt(domain, trace.n_prompt(prompt), trace.n_output(prompt))
+        for prompt in prompts
+    ]
+
+    def evaluate_synthetic(sizes: Sequence[SyntheticPrompt], seed: int) -> pd.DataFrame:
+        return evaluated(synthetic_trace({domain: model}, sizes, seed=seed), latency, DESIGNS)
+
+    recorded = evaluated(trace, latency, DESIGNS, prompts)
+    long = evaluate_synthetic(list(islice(cycle(sizes), LONG_PROMPTS)), 1)
+    small = [evaluate_synthetic(sizes, seed) for seed in range(2, 2 + replicas)]
+    rows = []
+    for index, design in enumerate(DESIGNS):
+        for figure in FIGURES:
+            values = [frame[figure].iloc[index] for frame in small]
+            row = {
+                "domain": domain,
+                "design": design.label,
+                "figure": figure,
+                "low": min(values),
+                "high": max(values),
+                "recorded": recorded[figure].iloc[index],
+                "synthetic": long[figure].iloc[index],
+            }
+            rows.append(row)
+    return rows
+
+
+def summarize(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the differences by domain and figure, and of all domains.
+
+    Columns are the median and 90th percentile of the difference (relative for a speedup and for
+    tokens per round), and the share of recorded figures within the spread of the replicas.
+    """
     relative = rows["figure"].isin(["speedup", "tokens_per_round"])
-    off = (rows["synthetic"] - rows["recorded"]).abs() / np.where(relative, rows["recorded"], 1.0)
-    inside = (rows["low"] <= rows["recorded"]) & (rows["recorded"] <= rows["high"])
-    told = rows.assign(off=off, inside=inside)
-    parts = [told, told.assign(domain="all")]
+    scale = np.where(relative, rows["recorded"], 1.0)
+    rows = rows.assign(
+        off=(rows["synthetic"] - rows["recorded"]).abs() / scale,
+        inside=(rows["low"] <= rows["recorded"]) & (rows["recorded"] <= rows["high"]),
+    )
+    parts = [rows, rows.assign(domain="all")]
     grouped = pd.concat(parts).groupby(["domain", "figure"], sort=False)
     return grouped.agg(
         median=("off", "median"), p90=("off", lambda x: x.quantile(0.9)), inside=("inside", "mean")
     ).reset_index()
 
 
+def time_drawing(model: HeadModel) -> dict[str, Any]:
+    """Time the drawing of `DRAWN_PROMPTS` prompts: outputs, heads and seconds."""
+    began = time.perf_counter()
+    drawn = draw({"synthetic": model}, alike(DRAWN_PROMPTS, domain="synthetic"))
+    outputs = len(drawn["trace"]) // (len(model.depths) + 1)
+    seconds = time.perf_counter() - began
+    return {"outputs": outputs, "heads": len(model.depths), "seconds": seconds}
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Fit, draw, compare; how long a million tokens take."""
+    """Fit, draw and compare, and time how long a million tokens take."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replicas", type=int, default=20)
-    args = parser.parse_args(arguments)
-    rows, correlations = compared(args.replicas)
-    told = summary(rows)
+    options = parser.parse_args(arguments)
     profile = read_profile(PROFILE)
-    model = fit_trace(Trace.from_profile(profile))
-    begun = time.perf_counter()
-    outputs = len(draw({"synthetic": model}, alike(1954, domain="synthetic"))["trace"]) // (
-        len(model.depths) + 1
-    )
-    seconds = time.perf_counter() - begun
-    keep(
+    rows, correlations = compare_domains(profile, options.replicas)
+    summary = summarize(rows)
+    drawing = time_drawing(fit_trace(Trace.from_profile(profile)))
+    write_result(
         "synthetic",
         {
-            "summary": told.to_dict("records"),
+            "summary": summary.to_dict("records"),
             "correlations": correlations,
             "rows": rows.to_dict("records"),
-            "draw": {"outputs": outputs, "heads": len(model.depths), "seconds": seconds},
+            "draw": drawing,
         },
     )
-    table = Table(
-        title=f"synthetic against recorded, {len(DESIGNS)} designs of each domain",
-        title_justify="left",
+    console = Console()
+    console.print(summary_table(summary, options.replicas), correlation_table(correlations))
+    console.print(
+        f"{drawing['outputs']:,} outputs of {drawing['heads']} heads "
+        f"drawn in {drawing['seconds']:.1f} s"
     )
-    for name in (
+
+
+def summary_table(summary: pd.DataFrame, replicas: int) -> Table:
+    """Return what `summarize` found as a table."""
+    table = make_table(
+        f"synthetic against recorded, {len(DESIGNS)} designs of each domain",
         "domain",
         "figure",
         "median difference",
         "90th percentile",
-        f"within {args.replicas} of the same size",
-    ):
-        table.add_column(name, justify="left" if name in {"domain", "figure"} else "right")
-    for row in told.to_dict("records"):
+        f"within {replicas} of the same size",
+        words=("domain", "figure"),
+    )
+    for row in summary.to_dict("records"):
         table.add_row(
             row["domain"],
             row["figure"],
@@ -150,14 +198,15 @@ def main(arguments: list[str] | None = None) -> None:
             f"{row['p90']:.1%}",
             f"{row['inside']:.0%}",
         )
-    fits = Table(title="fitted correlations", title_justify="left")
-    for name in ("domain", *CORRELATIONS):
-        fits.add_column(name, justify="left" if name == "domain" else "right")
+    return table
+
+
+def correlation_table(correlations: Mapping[str, Mapping[str, float]]) -> Table:
+    """Return the fitted correlations by domain as a table."""
+    table = make_table("fitted correlations", "domain", *CORRELATIONS, words=("domain",))
     for domain, values in correlations.items():
-        fits.add_row(domain, *(f"{values[name]:.2f}" for name in CORRELATIONS))
-    console = Console()
-    console.print(table, fits)
-    console.print(f"{outputs:,} outputs of {len(model.depths)} heads drawn in {seconds:.1f} s")
+        table.add_row(domain, *(f"{values[name]:.2f}" for name in CORRELATIONS))
+    return table
 
 
 if __name__ == "__main__":

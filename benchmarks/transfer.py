@@ -1,6 +1,8 @@
-"""Layers carried between devices, held against published times of both: every ordered pair of devices that one model was recorded on.
+"""Compare layer times carried between devices with published times of both devices.
 
-Operator times are those of the Vidur simulator, a folder for each device (``<gpu>/<owner>/<model>/mlp.csv``). Beside it what a datasheet alone would have said.
+Every ordered pair of devices that one model was recorded on is compared. Operator times are those
+of the Vidur simulator, a folder for each device (``<gpu>/<owner>/<model>/mlp.csv``). What a
+datasheet alone would have said is given too.
 """
 
 from __future__ import annotations
@@ -21,11 +23,11 @@ from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.errors import ShapeError
 from adadecode.profiles.latency import LatencyTable
 from adadecode.profiles.store import Profile
-from adadecode.sim.hardware.layer_transfer import layer_rows, summary
 from adadecode.sim.hardware.importers.vidur import import_vidur
+from adadecode.sim.hardware.layer_transfer import layer_rows, summary
 from adadecode.sim.hardware.provenance import device_of, precision_of, shape_of
 from adadecode.sim.hardware.roofline import estimate
-from benchmarks.harness import keep
+from benchmarks.harness import make_table, write_result
 
 DATA = Path("../shared/data/vidur")
 DEVICES = {"a100": "a100-80gb-sxm", "h100": "h100-sxm", "a40": "a40"}
@@ -33,11 +35,24 @@ DEVICES = {"a100": "a100-80gb-sxm", "h100": "h100-sxm", "a40": "a40"}
 
 TOKENS = range(1, 65)
 FIGURES = ("median_error", "p90_error", "coverage")
+SMALL_ERROR = 0.05
+"""Pairs with at most this median error are counted."""
+
+Recordings = dict[tuple[str, str], Profile]
+"""Imported operator times by model and Vidur's name of the device."""
 
 
-def recordings(data: Path, folder: Path) -> tuple[dict[tuple[str, str], Profile], list[str]]:
-    """By model and device, imported to ``folder``; and what was left out, and why."""
-    found: dict[tuple[str, str], Profile] = {}
+def import_recordings(data: Path, folder: Path) -> tuple[Recordings, list[str]]:
+    """Import all operator times.
+
+    Args:
+        data: Vidur's folders.
+        folder: Where the profiles are written.
+
+    Returns:
+        The profiles, and a line for each file that was left out, with the reason.
+    """
+    found: Recordings = {}
     left_out: list[str] = []
     for csv in sorted(data.glob("*/**/mlp.csv")):
         name, gpu = csv.parent.name, csv.relative_to(data).parts[0]
@@ -55,105 +70,108 @@ def recordings(data: Path, folder: Path) -> tuple[dict[tuple[str, str], Profile]
     return found, left_out
 
 
-def carried(found: dict[tuple[str, str], Profile]) -> list[dict[str, Any]]:
-    """One row for each pair of devices and model."""
+def carry(recordings: Recordings) -> list[dict[str, Any]]:
+    """Return one row for each model and ordered pair of devices: carried against published."""
     rows = []
-    for model in dict.fromkeys(model for model, _ in found):
-        here = [gpu for name, gpu in found if name == model]
-        for source, target in permutations(here, 2):
+    for model in dict.fromkeys(model for model, _ in recordings):
+        gpus = [gpu for name, gpu in recordings if name == model]
+        for source, target in permutations(gpus, 2):
+            device = find_device(DEVICES[target])
             layers = layer_rows(
-                found[model, source], find_device(DEVICES[target]), found[model, target], TOKENS
+                recordings[model, source], device, recordings[model, target], TOKENS
             )
-            rows.append(
-                {
-                    "model": model,
-                    "from": source,
-                    "to": target,
-                    "batches": len(layers),
-                    **summary(layers),
-                    "errors": [row["error"] for row in layers],
-                }
-            )
+            row = {
+                "model": model,
+                "from": source,
+                "to": target,
+                "batches": len(layers),
+                **summary(layers),
+                "errors": [layer["error"] for layer in layers],
+            }
+            rows.append(row)
     return rows
 
 
-def from_datasheet(found: dict[tuple[str, str], Profile]) -> list[dict[str, Any]]:
-    """One row for each recording: what `adadecode.sim.hardware.roofline.estimate` says of its layers."""
+def estimate_from_datasheets(recordings: Recordings) -> list[dict[str, Any]]:
+    """Return one row for each recording: its layers by `roofline.estimate`, against published."""
     rows = []
-    for (model, gpu), profile in found.items():
-        table, precision = (
-            LatencyTable.from_samples(profile.latency, profile.n_layers),
-            precision_of(profile),
-        )
+    for (model, gpu), profile in recordings.items():
+        table = LatencyTable.from_samples(profile.latency, profile.n_layers)
+        precision = precision_of(profile)
         cost, device = precision.cost(shape_of(profile)), device_of(profile)
+        layer_points = profile.latency.loc[profile.latency["kind"] == "layer", "n_tokens"]
         layers = []
-        for n in sorted(
-            set(profile.latency.loc[profile.latency["kind"] == "layer", "n_tokens"]) & set(TOKENS)
-        ):
-            said, truth = (
-                estimate(cost.layer(n, 0), device, precision.activations),
-                table.layer(0, n, 0, profile.n_layers),
-            )
+        for n_tokens in sorted(set(layer_points) & set(TOKENS)):
+            bounds = estimate(cost.layer(n_tokens, 0), device, precision.activations)
+            published = table.layer(0, n_tokens, 0, profile.n_layers)
             layers.append(
-                {"error": said.middle / truth - 1, "covered": said.low <= truth <= said.high}
+                {
+                    "error": bounds.middle / published - 1,
+                    "covered": bounds.low <= published <= bounds.high,
+                }
             )
         rows.append({"model": model, "to": gpu, "batches": len(layers), **summary(layers)})
     return rows
 
 
-def in_all(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Over pairs: the median and the worst of their median errors, how many are within 5 %, and the mean of what is covered."""
+def summarize_pairs(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Return the errors over all pairs.
+
+    That is the median and the worst of their median errors, the share of pairs within 5 %, and how
+    much of the published times the intervals cover, on average and at worst.
+    """
     medians = [row["median_error"] for row in rows]
-    within = float(np.mean([median <= 0.05 for median in medians]))
-    covered = [row["coverage"] for row in rows]
+    coverages = [row["coverage"] for row in rows]
     return {
         "pairs": len(rows),
         "median_of_medians": float(np.median(medians)),
         "worst_median": max(medians),
-        "within_5_percent": within,
-        "coverage": float(np.mean(covered)),
-        "worst_coverage": min(covered),
+        "within_5_percent": float(np.mean([median <= SMALL_ERROR for median in medians])),
+        "coverage": float(np.mean(coverages)),
+        "worst_coverage": min(coverages),
     }
+
+
+def pair_table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
+    """Return the errors of all pairs as a table."""
+    table = make_table(
+        f"one layer, {title}",
+        *("model", "from", "to"),
+        *(name.replace("_", " ") for name in FIGURES),
+        words=("model", "from", "to"),
+    )
+    for row in rows:
+        figures = (f"{row[name]:.1%}" for name in FIGURES)
+        table.add_row(row["model"], row.get("from", ""), row["to"], *figures)
+    table.caption = ", ".join(
+        f"{name.replace('_', ' ')} {value:.3g}" for name, value in summarize_pairs(rows).items()
+    )
+    return table
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Import, carry, compare."""
+    """Import, carry and compare."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=DATA)
-    args = parser.parse_args(arguments)
+    parser.add_argument("--data", type=Path, default=DATA, help="Vidur's folders [%(default)s]")
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        found, left_out = recordings(args.data, Path(folder))
-        pairs, sheets = carried(found), from_datasheet(found)
+        recordings, left_out = import_recordings(options.data, Path(folder))
+        pairs, sheets = carry(recordings), estimate_from_datasheets(recordings)
     if not pairs:
-        print(f"no model was recorded on two devices under {args.data}: nothing to carry")
+        print(f"no model was recorded on two devices under {options.data}: nothing to carry")
         return
-    result = {
-        "tokens": [TOKENS[0], TOKENS[-1]],
-        "carried": in_all(pairs),
-        "datasheet": in_all(sheets),
-        "left_out": left_out,
-    }
-    keep("transfer", {**result, "pairs": pairs, "datasheets": sheets})
-    for title, rows in (("carried", pairs), ("from the datasheet alone", sheets)):
-        table = Table(
-            "model",
-            "from",
-            "to",
-            *(name.replace("_", " ") for name in FIGURES),
-            title=f"one layer, {title}",
-            title_justify="left",
-        )
-        for row in rows:
-            table.add_row(
-                row["model"],
-                row.get("from", ""),
-                row["to"],
-                *(f"{row[name]:.1%}" for name in FIGURES),
-            )
-        table.caption = ", ".join(
-            f"{name.replace('_', ' ')} {value:.3g}" for name, value in in_all(rows).items()
-        )
-        Console().print(table)
+    write_result(
+        "transfer",
+        {
+            "tokens": [TOKENS[0], TOKENS[-1]],
+            "carried": summarize_pairs(pairs),
+            "datasheet": summarize_pairs(sheets),
+            "left_out": left_out,
+            "pairs": pairs,
+            "datasheets": sheets,
+        },
+    )
+    Console().print(pair_table("carried", pairs), pair_table("from the datasheet alone", sheets))
     for line in left_out:
         print(f"left out: {line}")
 

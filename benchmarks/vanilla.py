@@ -1,10 +1,15 @@
-"""Our vanilla, eager, in static shapes and compiled, beside ``transformers`` generate in turn in one run; and AdaDecode beside our compiled vanilla.
+"""Compare our vanilla, eager, in static shapes and compiled, with ``transformers`` generate.
 
-On one CPU thread at batch 1: the demo model on held-out prompts, and a Llama of 150M random parameters, each in FP32 and BF16. A text must be the model's own
-in FP32; in BF16, where the order of sums may flip a near-tie, those that are its own are counted, and AdaDecode's that are vanilla's in the same mode. All
-texts have the same length, whatever their ends, so that seconds compare. The limit beside them is a token as fast as this core reads as many bytes as the
-weights have, in the same turns. AdaDecode's designs are the best by simulation, on other prompts than those that are measured, with latencies recorded here
-in each dtype and mode.
+AdaDecode is compared with our vanilla too. All are timed in turn in one run, on one CPU thread at
+batch 1: the demo model on held-out prompts, and a Llama of 150M random parameters, each in FP32 and
+BF16.
+
+A text must be the model's own in FP32. In BF16, where the order of sums may flip a near-tie, the
+texts that are its own are counted, and AdaDecode's that are vanilla's in the same mode. All texts
+have the same length, whatever their ends, so that seconds compare. The limit given with them is a
+token in the time that this core needs to read as many bytes as the weights have, in the same turns.
+AdaDecode's designs are the best by simulation, on other prompts than those that are measured, with
+latencies recorded here in each dtype and mode.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -33,33 +39,51 @@ from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
 from adadecode.sim.prediction.predictor import Predictor
 from benchmarks.designs import best_design
-from benchmarks.harness import PROFILE, in_turn, keep, ratio, spread
+from benchmarks.harness import PROFILE, describe_ratio, in_turn, ratio, write_result
 
 MODES = ("eager", "static", "compile")
+DESIGN_MODES = ("eager", "compile")
+"""Modes in which AdaDecode is timed too."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+RANDOM_VOCABULARY, RANDOM_PROMPT = 16384, 32
+"""Vocabulary and prompt tokens of the random Llama."""
 
 
 def random_llama(dtype: torch.dtype) -> PreTrainedModel:
-    """152M parameters: 12 layers of width 1024, a vocabulary of 16384, random weights of seed 0."""
+    """Return a Llama of 152M random parameters (seed 0): 12 layers of width 1024."""
     config = LlamaConfig(
-        hidden_size=1024, intermediate_size=2816, num_hidden_layers=12, num_attention_heads=16, num_key_value_heads=4, vocab_size=16384,
-        max_position_embeddings=2048, tie_word_embeddings=True,
-    )  # fmt: skip
+        hidden_size=1024,
+        intermediate_size=2816,
+        num_hidden_layers=12,
+        num_attention_heads=16,
+        num_key_value_heads=4,
+        vocab_size=RANDOM_VOCABULARY,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+    )
     torch.manual_seed(0)
     return LlamaForCausalLM(config).to(dtype).eval()
 
 
-SHORT = {
-    "limit": 4, "domains": "arithmetic", "max-new-tokens": 8, "repeats": 1, "placements": 4, "gammas": 0.5, "fixed-drafts": 0, "samples": 2,
-    "walks": "1,2,3,4,6,8,12", "branch-floor": 1,
-}  # fmt: skip
-"""What is recorded where only latencies are wanted."""
+LATENCY_OPTIONS = {
+    "limit": 4,
+    "domains": "arithmetic",
+    "max-new-tokens": 8,
+    "repeats": 1,
+    "placements": 4,
+    "gammas": 0.5,
+    "fixed-drafts": 0,
+    "samples": 2,
+    "walks": "1,2,3,4,6,8,12",
+    "branch-floor": 1,
+}
+"""Options of a recording of which only the latencies are used."""
 
 READS = 4
-"""Times that as many bytes as the weights have are read, for the ceiling."""
+"""Times that as many bytes as the weights have are read, for the limit."""
 
-Way = Callable[[torch.Tensor, int], list[int]]
-"""Decodes so many tokens after a prompt (1, n)."""
+Decode = Callable[[torch.Tensor, int], list[int]]
+"""Decodes so many tokens after a prompt of shape (1, n)."""
 
 
 def compare(
@@ -71,53 +95,37 @@ def compare(
     repeats: int,
     designs: Mapping[str, Design],
 ) -> dict[str, Any]:
-    """All ways to decode the same prompts, in turn, prompt by prompt; designs: AdaDecode's too, by mode, each the best of many by simulation.
+    """Decode the same prompts in all ways, in turn, prompt by prompt.
 
-    A text's first token is timed by itself as well, in the same turns: what is left of the whole is the time of a token without the prompt.
+    A text's first token is timed by itself as well, in the same turns: the rest is the time of
+    tokens without the prompt.
+
+    Args:
+        name: Of the model.
+        model: To decode with.
+        heads: Of the model.
+        prompts: Token ids, shape (1, n) each.
+        tokens: New tokens of each prompt.
+        repeats: Of the timed runs.
+        designs: Of AdaDecode by mode, each the best of many by simulation.
+
+    Raises:
+        SystemExit: If a text in FP32 is not the model's own.
     """
-
-    def generate(prompt: torch.Tensor, tokens: int) -> list[int]:
-        made = model.generate(prompt, max_new_tokens=tokens, do_sample=False, pad_token_id=0)
-        text: list[int] = made[0, prompt.shape[1] :].tolist()
-        return text
-
     model.generation_config.eos_token_id = None
     decoders = {mode: AdaDecoder(model, heads, graphs=mode) for mode in MODES}
-    ways: dict[str, Way] = {"transformers": generate}
-    for mode, decoder in decoders.items():
-        ways[mode] = lambda x, n, d=decoder: (
-            d.generate(x, n, policy="vanilla", eos_token_id=()).tokens
-        )
-    for mode, design in designs.items():
-        options: dict[str, Any] = {
-            "gamma": design.gammas,
-            "placement": design.placement,
-            "cap": design.cap,
-        }
-        ways[f"adadecode {mode}"] = lambda x, n, d=decoders[mode], o=options: (
-            d.generate(x, n, eos_token_id=(), **o).tokens
-        )
-    begun = time.perf_counter()
-    texts = {
-        way: [decode(x, tokens) for x in prompts] for way, decode in ways.items()
-    }  # compiles what is compiled
-    first = time.perf_counter() - begun
+    ways = _ways(model, decoders, designs)
+    began = time.perf_counter()
+    texts = {way: [decode(ids, tokens) for ids in prompts] for way, decode in ways.items()}
+    first_run_s = time.perf_counter() - began  # compiling included
     weights = sum(weight.nbytes for weight in model.parameters())
-    memory = torch.ones(weights // 4)
-    jobs: dict[str, list[Callable[[], Any]]] = {
-        "read": [lambda: [memory.sum() for _ in range(READS)]] * len(prompts)
-    }
-    for way, decode in ways.items():
-        jobs[way] = [lambda x=x, f=decode: f(x, tokens) for x in prompts]
-        jobs[f"{way}, first token"] = [lambda x=x, f=decode: f(x, 1) for x in prompts]
-    whole = in_turn(jobs, repeats)
-    each = {
-        way: _later_tokens(whole[way], whole[f"{way}, first token"], len(prompts) * (tokens - 1))
+    run_s = in_turn(_jobs(ways, prompts, tokens, weights), repeats)
+    token_s = {
+        way: _later_tokens(run_s[way], run_s[f"{way}, first token"], len(prompts) * (tokens - 1))
         for way in ways
     }
-    read = [seconds / (READS * len(prompts)) for seconds in whole["read"]]
-    compiled = decoders["compile"].parts
-    assert isinstance(compiled, CompiledModel)
+    read_s = [seconds / (READS * len(prompts)) for seconds in run_s["read"]]
+    others = [way for way in ways if way != "transformers"]
     result: dict[str, Any] = {
         "model": name,
         "parameters": sum(weight.numel() for weight in model.parameters()),
@@ -125,49 +133,110 @@ def compare(
         "prompts": len(prompts),
         "new_tokens": tokens,
         "repeats": repeats,
-        "tokens_per_s": {way: 1 / median(seconds) for way, seconds in each.items()},
-        "over_transformers": {
-            way: ratio(each["transformers"], seconds)
-            for way, seconds in each.items()
-            if way != "transformers"
-        },
+        "tokens_per_s": {way: 1 / median(seconds) for way, seconds in token_s.items()},
+        "over_transformers": {way: ratio(token_s["transformers"], token_s[way]) for way in others},
         "over_transformers_with_prompt": {
-            way: ratio(whole["transformers"], whole[way]) for way in ways if way != "transformers"
+            way: ratio(run_s["transformers"], run_s[way]) for way in others
         },
-        "read_gb_per_s": weights / median(read) / 1e9,
-        "of_the_reading_limit": {way: ratio(read, each[way]) for way in ("transformers", *MODES)},
+        "read_gb_per_s": weights / median(read_s) / 1e9,
+        "of_the_reading_limit": {
+            way: ratio(read_s, token_s[way]) for way in ("transformers", *MODES)
+        },
         "equal_texts": {
-            way: sum(a == b for a, b in zip(found, texts["transformers"], strict=True))
-            for way, found in texts.items()
+            way: _count_equal(found, texts["transformers"]) for way, found in texts.items()
         },
-        "compiled": None
-        if compiled.compiler is None
-        else {"variants": compiled.compiler.variants, "seconds": compiled.compiler.seconds},
-        "first_run_s": first,
+        "compiled": _compilation(decoders["compile"]),
+        "first_run_s": first_run_s,
         "fallbacks": [
-            why
+            fallback
             for decoder in decoders.values()
             if isinstance(decoder.parts, StaticModel)
-            for why in decoder.parts.fallbacks
+            for fallback in decoder.parts.fallbacks
         ],
     }
     for mode, design in designs.items():
+        way = f"adadecode {mode}"
         result[f"design_{mode}"] = design.label
-        result[f"equal_to_vanilla_{mode}"] = sum(
-            a == b for a, b in zip(texts[f"adadecode {mode}"], texts[mode], strict=True)
-        )
-        result[f"adadecode_over_vanilla_{mode}"] = ratio(each[mode], each[f"adadecode {mode}"])
-    if model.dtype == torch.float32 and any(
-        n < len(prompts) for n in result["equal_texts"].values()
-    ):
+        result[f"equal_to_vanilla_{mode}"] = _count_equal(texts[way], texts[mode])
+        result[f"adadecode_over_vanilla_{mode}"] = ratio(token_s[mode], token_s[way])
+    all_equal = all(count == len(prompts) for count in result["equal_texts"].values())
+    if model.dtype == torch.float32 and not all_equal:
         raise SystemExit(
             f"{name} in FP32: not all texts are the model's own: {result['equal_texts']}"
         )
     return result
 
 
-def recorded_latency(trace: Profile, dtype: str, graphs: str) -> LatencyTable:
-    """Of the demo model, recorded here in this dtype and mode at the contexts of ``trace``."""
+def _ways(
+    model: PreTrainedModel, decoders: Mapping[str, AdaDecoder], designs: Mapping[str, Design]
+) -> dict[str, Decode]:
+    """Return generate, our vanilla by mode, and AdaDecode by the modes of the designs."""
+
+    def generate(ids: torch.Tensor, tokens: int) -> list[int]:
+        output = model.generate(ids, max_new_tokens=tokens, do_sample=False, pad_token_id=0)
+        text: list[int] = output[0, ids.shape[1] :].tolist()
+        return text
+
+    def decode_with(decoder: AdaDecoder, **options: Any) -> Decode:  # noqa: ANN401 - of generate
+        return lambda ids, tokens: decoder.generate(ids, tokens, eos_token_id=(), **options).tokens
+
+    ways: dict[str, Decode] = {"transformers": generate}
+    for mode, decoder in decoders.items():
+        ways[mode] = decode_with(decoder, policy="vanilla")
+    for mode, design in designs.items():
+        ways[f"adadecode {mode}"] = decode_with(
+            decoders[mode], gamma=design.gammas, placement=design.placement, cap=design.cap
+        )
+    return ways
+
+
+def _jobs(
+    ways: Mapping[str, Decode], prompts: Sequence[torch.Tensor], tokens: int, weights: int
+) -> dict[str, list[Callable[[], Any]]]:
+    """Return what is timed: reading, whole texts, and first tokens; a part a prompt.
+
+    Args:
+        ways: To decode.
+        prompts: Token ids, shape (1, n) each.
+        tokens: New tokens of a whole text.
+        weights: Bytes of the weights.
+    """
+    memory = torch.ones(weights // 4)
+    jobs: dict[str, list[Callable[[], Any]]] = {
+        "read": [lambda: [memory.sum() for _ in range(READS)]] * len(prompts)
+    }
+    for way, decode in ways.items():
+        jobs[way] = [partial(decode, ids, tokens) for ids in prompts]
+        jobs[f"{way}, first token"] = [partial(decode, ids, 1) for ids in prompts]
+    return jobs
+
+
+def _later_tokens(whole: Sequence[float], first: Sequence[float], tokens: int) -> list[float]:
+    """Return the seconds of one token after the first, in each repeat."""
+    return [(text_s - first_s) / tokens for text_s, first_s in zip(whole, first, strict=True)]
+
+
+def _count_equal(texts: Sequence[list[int]], others: Sequence[list[int]]) -> int:
+    return sum(text == other for text, other in zip(texts, others, strict=True))
+
+
+def _compilation(decoder: AdaDecoder) -> dict[str, Any] | None:
+    """Return how many functions were compiled and how long that took; None where none was."""
+    compiled = decoder.parts
+    assert isinstance(compiled, CompiledModel)
+    if compiled.compiler is None:
+        return None
+    return {"variants": compiled.compiler.variants, "seconds": compiled.compiler.seconds}
+
+
+def record_latency(trace: Profile, dtype: str, graphs: str) -> LatencyTable:
+    """Record the demo model's latencies here, at the contexts of ``trace``.
+
+    Args:
+        trace: A recording of the demo model.
+        dtype: Of the weights.
+        graphs: How layers are run.
+    """
     contexts = sorted(set(trace.latency.loc[trace.latency["context"] > 0, "context"]))
     with tempfile.TemporaryDirectory() as folder:
         options = {
@@ -175,7 +244,7 @@ def recorded_latency(trace: Profile, dtype: str, graphs: str) -> LatencyTable:
             "dtype": dtype,
             "graphs": graphs,
             "contexts": ",".join(map(str, contexts)),
-            **SHORT,
+            **LATENCY_OPTIONS,
         }
         record_profile(
             ["--demo", *(f"--{name}={value}" for name, value in options.items())],
@@ -185,7 +254,7 @@ def recorded_latency(trace: Profile, dtype: str, graphs: str) -> LatencyTable:
 
 
 def rows_over_one(latency: LatencyTable) -> dict[str, float]:
-    """What a walk of all layers over 2 and over 4 tokens costs, of a walk over one."""
+    """Return what a walk of all layers over 2 and over 4 tokens costs, relative to one token."""
     walks = {
         n: latency.layers(0, latency.n_layers, n, latency.contexts[0], latency.n_layers)
         for n in (1, 2, 4)
@@ -193,62 +262,75 @@ def rows_over_one(latency: LatencyTable) -> dict[str, float]:
     return {str(n): seconds / walks[1] for n, seconds in walks.items() if n > 1}
 
 
-def _later_tokens(whole: Sequence[float], first: Sequence[float], tokens: int) -> list[float]:
-    """Seconds of one token after the first, in each repeat."""
-    return [(all_of_it - prompt) / tokens for all_of_it, prompt in zip(whole, first, strict=True)]
-
-
 def table_of(results: Sequence[dict[str, Any]]) -> Table:
-    """Each way against generate, AdaDecode against our vanilla, and vanilla against what reading its weights alone would allow."""
+    """Return the ratios of all models and dtypes as a table."""
     title = "tokens after the first, over transformers generate: median (lowest .. highest)"
     table = Table("", *(f"{r['model']} {r['dtype']}" for r in results), title=title)
 
-    def row(name: str, key: str, way: str | None = None) -> None:
-        cells = [r.get(key) if way is None else r[key].get(way) for r in results]
-        table.add_row(name, *(spread(c) for c in cells))
+    def add(name: str, cell: Callable[[dict[str, Any]], str]) -> None:
+        table.add_row(name, *(cell(result) for result in results))
 
-    ways = list(dict.fromkeys(way for r in results for way in r["over_transformers"]))
+    ways = list(dict.fromkeys(way for result in results for way in result["over_transformers"]))
     for way in ways:
-        row(way, "over_transformers", way)
+        add(way, lambda r, w=way: describe_ratio(r["over_transformers"].get(w)))
     for way in ways:
-        row(f"{way}, prompt included", "over_transformers_with_prompt", way)
-    for mode in ("eager", "compile"):
-        row(f"adadecode / vanilla, {mode}", f"adadecode_over_vanilla_{mode}")
-    for mode in ("eager", "compile"):
-        rows = [r.get(f"rows_over_one_{mode}", {}) for r in results]
-        table.add_row(
+        add(
+            f"{way}, prompt included",
+            lambda r, w=way: describe_ratio(r["over_transformers_with_prompt"].get(w)),
+        )
+    for mode in DESIGN_MODES:
+        key = f"adadecode_over_vanilla_{mode}"
+        add(f"adadecode / vanilla, {mode}", lambda r, k=key: describe_ratio(r.get(k)))
+    for mode in DESIGN_MODES:
+        key = f"rows_over_one_{mode}"
+        add(
             f"2 and 4 tokens over one, {mode}",
-            *(", ".join(f"{cost:.2f}" for cost in found.values()) for found in rows),
+            lambda r, k=key: ", ".join(f"{cost:.2f}" for cost in r.get(k, {}).values()),
         )
     for way in ("transformers", *MODES):
-        row(f"of the reading limit, {way}", "of_the_reading_limit", way)
-    table.add_row("memory read, GB/s", *(f"{r['read_gb_per_s']:.1f}" for r in results))
-    table.add_row(
-        "generate, tokens/s", *(f"{r['tokens_per_s']['transformers']:.1f}" for r in results)
-    )
+        add(
+            f"of the reading limit, {way}",
+            lambda r, w=way: describe_ratio(r["of_the_reading_limit"].get(w)),
+        )
+    add("memory read, GB/s", lambda r: f"{r['read_gb_per_s']:.1f}")
+    add("generate, tokens/s", lambda r: f"{r['tokens_per_s']['transformers']:.1f}")
     for way in ways:
-        table.add_row(
-            f"generate's texts, {way}", *(_of(r["equal_texts"].get(way), r) for r in results)
-        )
-    for mode in ("eager", "compile"):
-        table.add_row(
-            f"vanilla's texts, adadecode {mode}",
-            *(_of(r.get(f"equal_to_vanilla_{mode}"), r) for r in results),
-        )
-    table.add_row(
-        "compiled",
-        *(
-            ""
-            if r["compiled"] is None
-            else f"{r['compiled']['variants']} in {r['compiled']['seconds']:.0f} s"
-            for r in results
-        ),
-    )
+        add(f"generate's texts, {way}", lambda r, w=way: _of_prompts(r["equal_texts"].get(w), r))
+    for mode in DESIGN_MODES:
+        key = f"equal_to_vanilla_{mode}"
+        add(f"vanilla's texts, adadecode {mode}", lambda r, k=key: _of_prompts(r.get(k), r))
+    add("compiled", lambda r: _describe_compilation(r["compiled"]))
     return table
 
 
-def _of(count: int | None, result: dict[str, Any]) -> str:
+def _of_prompts(count: int | None, result: Mapping[str, Any]) -> str:
     return "" if count is None else f"{count} of {result['prompts']}"
+
+
+def _describe_compilation(compiled: Mapping[str, Any] | None) -> str:
+    return "" if compiled is None else f"{compiled['variants']} in {compiled['seconds']:.0f} s"
+
+
+def compare_demo(dtype: str, n_prompts: int, tokens: int, repeats: int) -> dict[str, Any]:
+    """Compare all ways on the demo model, with designs chosen for latencies recorded here."""
+    profile = read_profile(PROFILE)
+    recorded = Predictor.of(profile).prompts(["arithmetic"])
+    latencies = {mode: record_latency(profile, dtype, mode) for mode in DESIGN_MODES}
+    predictors = {
+        mode: Predictor(trace=Trace.from_profile(profile), latency=latency)
+        for mode, latency in latencies.items()
+    }
+    designs = {
+        mode: best_design(predictor, recorded).design for mode, predictor in predictors.items()
+    }
+    torch.set_num_threads(1)
+    demo = load_demo(dtype)
+    held_out = demo.of("arithmetic")[len(recorded) :][:n_prompts]
+    prompts = [encode(demo.tokenizer, prompt) for prompt in held_out]
+    result = compare("demo", demo.model, demo.heads, prompts, tokens, repeats, designs)
+    return result | {
+        f"rows_over_one_{mode}": rows_over_one(latency) for mode, latency in latencies.items()
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -264,60 +346,28 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--tokens", type=int, default=96, help="new tokens")
     parser.add_argument("--models", default="demo,random")
     parser.add_argument("--dtypes", default=",".join(DTYPES))
-    args = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    dtypes = options.dtypes.split(",")
     results = []
-    if "demo" in args.models:
-        trace = read_profile(PROFILE)
-        recorded = Predictor.of(trace).prompts(["arithmetic"])
-        for dtype in args.dtypes.split(","):
-            latencies = {
-                mode: recorded_latency(trace, dtype, mode) for mode in ("eager", "compile")
-            }
-            by_latency = {
-                mode: Predictor(trace=Trace.from_profile(trace), latency=latency)
-                for mode, latency in latencies.items()
-            }
-            designs = {
-                mode: best_design(predictor, recorded).design
-                for mode, predictor in by_latency.items()
-            }
-            torch.set_num_threads(1)
-            demo = load_demo(dtype)
-            fresh = demo.of("arithmetic")[len(recorded) :][: args.prompts]
-            prompts = [encode(demo.tokenizer, prompt) for prompt in fresh]
-            told = compare(
-                "demo", demo.model, demo.heads, prompts, args.tokens, args.repeats, designs
-            )
-            results.append(
-                {
-                    **told,
-                    **{
-                        f"rows_over_one_{mode}": rows_over_one(latency)
-                        for mode, latency in latencies.items()
-                    },
-                }
-            )
-    if "random" in args.models:
+    if "demo" in options.models:
+        results += [
+            compare_demo(dtype, options.prompts, options.tokens, options.repeats)
+            for dtype in dtypes
+        ]
+    if "random" in options.models:
         generator = torch.Generator().manual_seed(0)
         prompts = [
-            torch.randint(16384, (1, 32), generator=generator)
-            for _ in range(max(1, args.prompts // 3))
+            torch.randint(RANDOM_VOCABULARY, (1, RANDOM_PROMPT), generator=generator)
+            for _ in range(max(1, options.prompts // 3))
         ]
-        for dtype in args.dtypes.split(","):
+        for dtype in dtypes:
             model = random_llama(DTYPES[dtype])
+            heads = ExitHeads.identity(model, ())
             results.append(
-                compare(
-                    "random",
-                    model,
-                    ExitHeads.identity(model, ()),
-                    prompts,
-                    args.tokens,
-                    args.repeats,
-                    {},
-                )
+                compare("random", model, heads, prompts, options.tokens, options.repeats, {})
             )
-    keep("vanilla", {"results": results})
+    write_result("vanilla", {"results": results})
     Console(width=130).print(table_of(results))
 
 

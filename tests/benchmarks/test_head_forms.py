@@ -1,4 +1,4 @@
-"""The benchmark of cheaper heads: what it counts, and that its tables fit a terminal."""
+"""The benchmark of cheaper heads: what it counts, and whether its tables fit a terminal."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 from rich.console import Console
 
 from adadecode.sim.core.scheduler import Round
-from benchmarks.head_forms import DESIGN, FORMS, counted, tables_of
+from benchmarks.head_forms import DESIGN, FORMS, count_rounds, tables_of
 
 
 def test_tokens_and_rejected_drafts_are_counted_over_all_rounds() -> None:
-    """Five tokens in two rounds; one of four drafts did not hold."""
+    """Five tokens in two rounds; one of four drafts was rejected."""
     works: dict[str, Any] = {"work": ((0, 1),), "checks": (3,)}
     rounds = [
         Round(start=9, exits=(3, 3), accepted=2, committed=3, **works),
         Round(start=12, exits=(3, 7), accepted=1, committed=2, **works),
     ]
-    assert counted(rounds) == {"tokens_per_round": 2.5, "rejected": 0.25}
+    assert count_rounds(rounds) == {"tokens_per_round": 2.5, "rejected": 0.25}
 
 
 def test_its_tables_fit_80_columns() -> None:
