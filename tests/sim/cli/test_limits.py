@@ -193,7 +193,6 @@ def test_a_datasheet_is_enough(profile: Profile, capsys: pytest.CaptureFixture[s
     assert any(row["speedup"] != told["speedup"] for row in told["bandwidth"]["rows"])
 
 
-@pytest.mark.slow
 def test_operator_times_are_enough(
     profile: Profile, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

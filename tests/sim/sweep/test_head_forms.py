@@ -338,7 +338,6 @@ def test_a_search_chooses_the_form(evaluator: FormedEvaluator, tmp_path: Path) -
     )
 
 
-@pytest.mark.slow
 def test_a_cluster_sweeps_forms_alike(evaluator: FormedEvaluator, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     here = search(evaluator, tmp_path / "here", plan())

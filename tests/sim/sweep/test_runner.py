@@ -136,6 +136,39 @@ def test_an_interrupted_sweep_goes_on_where_it_was(evaluator: Evaluator, tmp_pat
     assert sorted(path.name for path in out.iterdir()) == ["designs.parquet", "sweep.json"]
 
 
+def test_ctrl_c_keeps_the_parts_and_says_how_to_go_on(evaluator: Evaluator, tmp_path: Path) -> None:
+    out = tmp_path / "s"
+
+    def interrupt(done: int, _all: int) -> None:
+        if done >= 16:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        swept(evaluator, out, progress=interrupt)
+    kept = f"the parts that are finished are kept in {out}; sweep again as before to go on"
+    assert str(interrupted.value) == f"interrupted: {kept}"
+    assert sorted(path.name for path in out.iterdir()) == ["parts", "plan.json"]
+    assert len(list((out / "parts").iterdir())) >= 2
+    pd.testing.assert_frame_equal(
+        swept(evaluator, out).designs, swept(evaluator, tmp_path / "t").designs
+    )
+
+
+def test_two_sweeps_into_one_directory_are_refused(evaluator: Evaluator, tmp_path: Path) -> None:
+    """The second one, with a message; the first goes on."""
+    refused: list[str] = []
+
+    def start_another(_done: int, _all: int) -> None:
+        if not refused:
+            with pytest.raises(InputError, match="another process is writing into") as error:
+                swept(evaluator, tmp_path / "s")
+            refused.append(str(error.value))
+
+    done = swept(evaluator, tmp_path / "s", progress=start_another)
+    assert len(refused) == 1
+    assert len(done.designs) >= plan().space.size
+
+
 def test_a_finished_sweep_is_read_not_run(evaluator: Evaluator, tmp_path: Path) -> None:
     first = swept(evaluator, tmp_path / "s")
     again = run_sweep(
@@ -190,7 +223,7 @@ def test_an_objective_of_which_nothing_is_known_is_refused(
 def test_a_search_finds_what_an_exhaustive_sweep_finds(
     objectives: tuple[str, ...], evaluator: Evaluator, tmp_path: Path
 ) -> None:
-    """Or nearly: its thresholds are continuous, its trials few. It says that it proves nothing, and is resumed."""
+    """Or nearly: its thresholds are continuous, its trials few. It claims to prove nothing."""
     chosen = SweepPlan(space=plan().space, objectives=objectives, sources={}, trials=128)
     told: list[int] = []
     done = swept(evaluator, tmp_path / "s", chosen, lambda count, _all: told.append(count))
@@ -209,7 +242,7 @@ def test_an_interrupted_search_goes_on(evaluator: Evaluator, tmp_path: Path) -> 
     def interrupt(done: int, _all: int) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="sweep again as before to go on"):
         swept(evaluator, tmp_path / "s", chosen, interrupt)
     told: list[int] = []
     swept(evaluator, tmp_path / "s", chosen, lambda count, _all: told.append(count))
@@ -225,7 +258,6 @@ def cluster() -> Iterator[object]:
         yield two
 
 
-@pytest.mark.slow
 def test_a_cluster_gives_the_same_and_survives_the_death_of_a_worker(
     cluster, evaluator: Evaluator, tmp_path: Path
 ) -> None:
@@ -253,14 +285,19 @@ def test_a_cluster_gives_the_same_and_survives_the_death_of_a_worker(
     )
 
 
-@pytest.mark.slow
 def test_an_interrupted_sweep_on_a_cluster_does_not_wait_for_its_parts(
     cluster, evaluator: Evaluator
 ) -> None:
-    with pytest.raises(KeyboardInterrupt), workers(evaluator, cluster.scheduler_address) as submit:
-        parts = [submit(list(plan(gammas=(i / 1000,)).space.designs())) for i in range(300)]
-        assert len(parts[0].result()) == plan(gammas=(0.5,)).space.size
-        raise KeyboardInterrupt
+    parts: list[Future[pd.DataFrame]] = []
+
+    def interrupted() -> None:
+        with workers(evaluator, cluster.scheduler_address) as submit:
+            parts.extend(submit(list(plan(gammas=(i / 1000,)).space.designs())) for i in range(300))
+            assert len(parts[0].result()) == plan(gammas=(0.5,)).space.size
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert any(part.cancelled() for part in parts)
     for part in parts:
         assert part.done()

@@ -18,7 +18,6 @@ TRUE = HeadModel.of(
 )
 
 
-@pytest.mark.slow
 def test_the_parameters_of_a_trace_are_found_again() -> None:
     model = fit_trace(synthetic_trace({"synthetic": TRUE}, alike(16), seed=4, followed=0))
     assert model.agreement == pytest.approx(TRUE.agreement, abs=0.03)
