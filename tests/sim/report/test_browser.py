@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,33 +9,11 @@ from typing import Any
 import pytest
 
 from adadecode.sim.report.page import page as page_of
+from tests.support.browser import drawn
 from tests.support.reports import HOSTILE, hostile_report
 
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="drives a browser: install the extra 'dev'"
-)
 pytest.importorskip("plotly", reason="a report needs plotly: install the extra 'report'")
 pytest.importorskip("jinja2", reason="a report needs jinja2: install the extra 'report'")
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"no browser in PATH: looked for {', '.join(BROWSERS)}")
-    with sync_api.sync_playwright() as driver:
-        yield driver.chromium.launch(executable_path=found, args=FLAGS)
 
 
 @pytest.fixture(scope="module")
@@ -51,26 +28,18 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shown(browser: Any, path: Path) -> Iterator[Any]:
     """The page, and at the end: no error, no request but for the file itself."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    heard: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: heard.append(message.text))
-    page.on("pageerror", lambda error: heard.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
+    messages: list[str] = []
+    requested: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: requested.append(request.url))
     page.goto(path.as_uri())
     yield page
     stolen = page.evaluate("window.stolen")
     page.close()
-    assert heard == []
-    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+    assert messages == []
+    assert [url for url in requested if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
     assert stolen is None
-
-
-def drawn(page: Any, name: str) -> Any:
-    """The figure, once it is drawn."""
-    figure = page.locator(f"#{name}")
-    figure.scroll_into_view_if_needed()
-    figure.locator(".main-svg").first.wait_for()
-    return figure
 
 
 def test_every_figure_is_drawn_as_it_comes_into_view(shown: Any) -> None:
