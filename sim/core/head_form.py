@@ -1,4 +1,8 @@
-"""What a head multiplies with: the model's whole LM head, the rows of a shortlist of its tokens, or either of them in int8."""
+"""The form of exit heads: which rows of the LM head they multiply with, and in which format.
+
+A head uses the model's whole LM head, or the rows of a shortlist of its tokens, and either of them
+in int8.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,15 @@ DTYPES = ("int8",)
 
 @dataclass(frozen=True, kw_only=True)
 class HeadForm:
-    """The form of a model's exit heads; checks itself.
+    """The form of a model's exit heads. No form changes a text, as verification stays as it is.
 
-    shortlist: of how many tokens they give logits, None for the whole vocabulary. dtype: format of all that a head reads, T and rows of the LM head,
-    where it is not the model's own. Verification stays as it is, so that no form changes a text. Raises HeadsError.
+    Attributes:
+        shortlist: Number of tokens that the heads give logits for; None for the whole vocabulary.
+        dtype: Format of all that a head reads, T and rows of the LM head, where it is not the
+            model's own.
+
+    Raises:
+        HeadsError: If a part makes no sense.
     """
 
     shortlist: int | None = None
@@ -30,18 +39,21 @@ class HeadForm:
             or self.shortlist < 1
         ):
             raise HeadsError(
-                f"a shortlist holds at least 1 token, got {self.shortlist!r}: leave it out for the whole vocabulary"
+                f"a shortlist holds at least 1 token, got {self.shortlist!r}: "
+                "leave it out for the whole vocabulary"
             )
         if self.dtype is not None and self.dtype not in DTYPES:
             raise HeadsError(
-                f"no heads in {self.dtype!r}: wanted {', '.join(DTYPES)}, or none for the model's own format"
+                f"no heads in {self.dtype!r}: "
+                f"wanted {', '.join(DTYPES)}, or none for the model's own format"
             )
 
     def check_shape(self, shape: ModelShape) -> None:
-        """Raises ShapeError for a shortlist that leaves out no token of this model."""
+        """Raise ShapeError for a shortlist that leaves out no token of this model."""
         if self.shortlist is not None and self.shortlist >= shape.vocab_size:
             raise ShapeError(
-                f"a shortlist of {self.shortlist} tokens leaves out none of the {shape.vocab_size} of {shape.name}: take fewer"
+                f"a shortlist of {self.shortlist} tokens leaves out none of the "
+                f"{shape.vocab_size} of {shape.name}: take fewer"
             )
 
     @property
@@ -51,16 +63,16 @@ class HeadForm:
 
     @property
     def label(self) -> str:
-        """Like ``full``, ``shortlist:4096``, ``int8``, ``shortlist:4096 int8``."""
+        """A short name: ``full``, ``shortlist:4096``, ``int8`` or ``shortlist:4096 int8``."""
         words = ([] if self.shortlist is None else [f"shortlist:{self.shortlist}"]) + (
             [] if self.dtype is None else [self.dtype]
         )
         return " ".join(words) or "full"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the form as the manifest and ``--json`` hold it."""
         return {"shortlist": self.shortlist, "dtype": self.dtype}
 
 
 FULL = HeadForm()
-"""The paper's: E*(T h) over the whole vocabulary, in the model's own format."""
+"""The paper's form: E*(T h) over the whole vocabulary, in the model's own format."""

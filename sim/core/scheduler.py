@@ -1,13 +1,13 @@
 """AdaDecode's Algorithm 1 as a pure state machine: no tensor, no clock, no randomness.
 
-``Schedule.steps()`` hands out work and takes its outcomes::
+``Schedule.steps()`` hands out work and takes its outcomes (on the right)::
 
-    Run(s, i, j)      compute segment s for positions [i, j)           outcome: None
-    Check(d, i)       ask the head at depth d what follows position i  outcome: Draft(confidence, token)
-    Verify(i, j)      ask the last layer what follows [i, j)           outcome: Verdict(accepted, token)
+    Run(s, i, j)    compute segment s for positions [i, j)           None
+    Check(d, i)     ask the head at depth d what follows position i  Draft(confidence, token)
+    Verify(i, j)    ask the last layer what follows [i, j)           Verdict(accepted, token)
 
-The engine drives it with tensors, SimPy with recorded outcomes. Depth never rises with position, so one length per segment
-says which positions have been through it; a rollback shortens them.
+The engine drives it with tensors, SimPy with recorded outcomes. Depth never rises with position, so
+one length per segment tells which positions have been through it; a rollback shortens them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from adadecode.sim.core.design import Design, Policy
 
 
 class Run(NamedTuple):
-    """Compute segment ``segment`` (layers b[segment]..b[segment + 1]) for positions [start, stop)."""
+    """Compute layers b[segment]..b[segment + 1] for positions [start, stop)."""
 
     segment: int
     start: int
@@ -36,9 +36,10 @@ class Check(NamedTuple):
 
 
 class Verify(NamedTuple):
-    """Ask the last layer for the tokens after positions [start, stop); ``drafts`` follow all but the last of them.
+    """Ask the last layer for the tokens after positions [start, stop).
 
-    With sampling, a last draft that would end the text follows the last of them, and is judged like the others.
+    ``drafts`` follow all of these positions but the last. With sampling, a draft that would end the
+    text follows the last one too, and is judged like the others.
     """
 
     start: int
@@ -49,20 +50,21 @@ class Verify(NamedTuple):
 Work = Run | Check | Verify
 
 WORK_NAMES: dict[type, str] = {Run: "run", Check: "check", Verify: "verify"}
-"""What a recording calls each kind of work."""
+"""The name of each kind of work in a recording."""
 
 
 class Draft(NamedTuple):
-    """Outcome of a Check."""
+    """Outcome of a `Check`: what the head predicts, and how sure it is."""
 
     confidence: float
     token: int
 
 
 class Verdict(NamedTuple):
-    """Outcome of a Verify: how many drafts that left early hold, and the token after them.
+    """Outcome of a `Verify`: how many drafts hold, and the token after them.
 
-    The token is the final layer's own, or with sampling the draft after the last position, where that holds.
+    The token is the last layer's own, or with sampling the draft after the last position, where
+    that holds.
     """
 
     accepted: int
@@ -74,10 +76,15 @@ Outcome = Draft | Verdict | None
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Round:
-    """From one verification to the next.
+    """One round, from one verification to the next.
 
-    start: position of the round's first token. exits: depth at which each draft was taken. accepted: drafts that held. committed:
-    tokens gained. work: (segment, n_tokens) of each Run, in order. checks: depths of the heads tested, in order.
+    Attributes:
+        start: Position of the round's first token.
+        exits: Depth at which each draft was taken.
+        accepted: Drafts that held.
+        committed: Tokens gained.
+        work: (segment, n_tokens) of each `Run`, in order.
+        checks: Depths of the heads tested, in order.
     """
 
     start: int
@@ -90,13 +97,29 @@ class Round:
 
 @dataclass(kw_only=True)
 class Schedule:
-    """The decoding of one sequence. After the prefill, ``first_token`` stands at position ``n_prompt``, not yet computed.
+    """The decoding of one sequence, from the end of its prefill on.
 
-    n_layers: L. max_new_tokens: budget, ``first_token`` included, >= 1. eos: tokens that end the text. earliest: for the policy ``oracle`` and
-    only for it, the depth at which the token at a position may leave; no head above it is asked. Raises DesignError for an oracle without it.
-    sampled: whether drafts are drawn, not the likeliest: an end is then kept for the last layer to judge (docs/decisions/0018).
-    tokens: what is committed, ``first_token`` first. rounds: what was done. Both grow while ``steps()`` runs. newest: the token at
-    the position being computed, a draft or a committed one.
+    After the prefill, ``first_token`` stands at position ``n_prompt`` and is not yet computed.
+
+    Attributes:
+        design: The design to follow.
+        n_layers: L, the layers of the model.
+        n_prompt: Tokens of the prompt.
+        first_token: The token that the prefill gave.
+        max_new_tokens: Budget, ``first_token`` included; at least 1.
+        eos: Tokens that end the text.
+        earliest: For the policy ``oracle``, and only for it, returns the depth at which the token
+            at a position may leave. No head above it is asked.
+        sampled: Whether drafts are drawn, and not the most likely tokens. A drafted end is then
+            kept for the last layer to judge (docs/decisions/0018).
+        tokens: What is committed, ``first_token`` first. Grows while ``steps()`` runs.
+        rounds: What was done. Grows likewise.
+        boundaries: The segment boundaries 0..L.
+        lengths: For each segment, how many positions have been through it.
+        newest: The token at the position being computed, a draft or a committed one.
+
+    Raises:
+        DesignError: If an oracle comes without ``earliest``, or another policy with it.
     """
 
     design: Design
@@ -116,7 +139,8 @@ class Schedule:
     def __post_init__(self) -> None:
         if (self.design.policy is Policy.ORACLE) != (self.earliest is not None):
             raise DesignError(
-                "the oracle must know where every token may leave, and nobody else may: simulate it from a recorded trace with adadecode-sim, or run another policy"
+                "the oracle must know where every token may leave, and nobody else may: simulate "
+                "it from a recorded trace with adadecode-sim, or run another policy"
             )
         self.tokens = [self.first_token]
         self.newest = self.first_token
@@ -125,16 +149,16 @@ class Schedule:
 
     @property
     def done(self) -> bool:
-        """True once the budget is spent or the text has ended."""
+        """Whether the budget is spent or the text has ended."""
         return len(self.tokens) >= self.max_new_tokens or self.tokens[-1] in self.eos
 
     def steps(self) -> Generator[Work, Outcome, None]:
-        """Hand out work in order; send each outcome back in."""
+        """Hand out work in order. The caller sends the outcome of each piece back in."""
         while not self.done:
             yield from self._round()
 
     def _round(self) -> Generator[Work, Outcome, None]:
-        """One round: draft until a token reaches the last layer, then verify all that waited."""
+        """Draft until a token reaches the last layer, then verify all that waited."""
         design, lengths = self.design, self.lengths
         first = position = self.n_prompt + len(self.tokens) - 1
         last = len(lengths) - 1
@@ -145,10 +169,8 @@ class Schedule:
         end: tuple[int, ...] = ()
         segment = 0
         while True:
-            start, lengths[segment] = (
-                lengths[segment],
-                position + 1,
-            )  # lazy catch-up: all that waited here, in one batch
+            # Lazy catch-up: all that waited here, in one batch.
+            start, lengths[segment] = lengths[segment], position + 1
             work.append((segment, position + 1 - start))
             yield Run(segment, start, position + 1)
             if segment == last:
@@ -165,7 +187,8 @@ class Schedule:
             if outcome.confidence <= design.threshold(depth):
                 continue
             if outcome.token in self.eos and design.verify:
-                # nothing can follow it: the token runs on, and the last layer says whether the text ends
+                # Nothing can follow it: the token runs on, and the last layer decides whether the
+                # text ends.
                 end = (outcome.token,) if self.sampled else ()
                 continue
             drafts.append(outcome.token)
@@ -190,7 +213,10 @@ class Schedule:
         self._rollback(first + accepted + 1)
 
     def _may_draft(self, drafts: int) -> bool:
-        """Whether one more draft could be of use: under the cap and, if it must be verified, with a token left for the last layer."""
+        """Return whether one more draft could be of use.
+
+        It is under the cap and, if it must be verified, leaves a token for the last layer.
+        """
         left = self.max_new_tokens - len(self.tokens) - drafts
         return drafts < self.design.cap and (left > 1 or not self.design.verify)
 

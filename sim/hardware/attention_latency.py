@@ -1,4 +1,7 @@
-"""The part of a layer's time that goes with its context: reading keys and values, and attending to them."""
+"""The part of a layer's time that grows with its context.
+
+It goes into reading keys and values, and attending to them.
+"""
 
 from __future__ import annotations
 
@@ -12,54 +15,63 @@ from adadecode.profiles.latency import LatencyTable
 
 
 class Attending:
-    """Latencies in which attending takes its time, and nothing else any.
+    """Latencies in which attention takes its time, and nothing else takes any.
 
-    From the straight line of least squares through a walk of the whole stack at every context that a table knows for so many tokens: a mean layer, so that
-    the noise of single ones cancels, and never below 0. window: positions that a layer sees at most, where it is known. Nothing where a table
-    knows one context alone; `told` says whether it knows more.
+    The time comes from a straight line of least squares through walks of the whole stack, at every
+    context that a table has for a batch. It is that of a mean layer, so that the noise of single
+    layers cancels, and never below 0. It is 0 where a table has one context alone; `is_known`
+    tells whether it has more.
+
+    Args:
+        table: The latencies of a device.
+        window: Most positions that a layer attends to, where the model limits them.
     """
 
     def __init__(self, table: LatencyTable, window: int | None = None) -> None:
         self.table, self.window = table, window
         self.contexts = table.contexts
-        self.reuses: tuple[int, ...] = ()  # one answer for all
+        self.reuses: tuple[int, ...] = ()  # the same for all
         self.known = lru_cache(maxsize=None)(self._known)
         self._slope = lru_cache(maxsize=None)(self._fitted)
 
     @property
-    def told(self) -> bool:
-        """Whether the table says anything about this."""
+    def is_known(self) -> bool:
+        """Whether the table has more than one context to tell it from."""
         return len({self._seen(context) for context in self.contexts}) > 1
 
-    def layers(self, start: int, stop: int, n_tokens: int, context: int, reuse: int) -> float:
-        """Of so many layers. Raises LatencyError for a batch that was not measured at any context."""
+    def layers(self, start: int, stop: int, n_tokens: int, context: int, reuse: int) -> float:  # noqa: ARG002 - as in `Latencies`
+        """Return the seconds that layers start..stop-1 attend.
+
+        Raises:
+            LatencyError: If the batch was not measured at any context.
+        """
         return (stop - start) * self._slope(n_tokens) * self._seen(context)
 
-    def head(self, depth: int, reuse: int) -> float:
-        """Nothing."""
+    def head(self, depth: int, reuse: int) -> float:  # noqa: ARG002 - as in `Latencies`
+        """Return 0."""
         return 0.0
 
-    def verify(self, n_tokens: int) -> float:
-        """Nothing."""
+    def verify(self, n_tokens: int) -> float:  # noqa: ARG002 - as in `Latencies`
+        """Return 0."""
         return 0.0
 
-    def embed(self, n_tokens: int) -> float:
-        """Nothing."""
+    def embed(self, n_tokens: int) -> float:  # noqa: ARG002 - as in `Latencies`
+        """Return 0."""
         return 0.0
 
-    def prefill(self, n_tokens: int) -> float:
-        """Nothing: a prompt is no part of the time per token."""
+    def prefill(self, n_tokens: int) -> float:  # noqa: ARG002 - as in `Latencies`
+        """Return 0: a prompt is no part of the time per token."""
         return 0.0
 
     def host(self) -> float:
-        """Nothing."""
+        """Return 0."""
         return 0.0
 
     def _seen(self, context: int) -> int:
         return min(context, self.window or context)
 
     def _known(self, n_tokens: int) -> dict[int, float]:
-        """Seconds of a walk of the whole stack by context, rising."""
+        """Return the seconds of a walk of the whole stack by context, rising."""
         known = {}
         for context in self.contexts:
             with suppress(LatencyError):
@@ -68,17 +80,18 @@ class Attending:
                 )
         if not known:
             raise LatencyError(
-                f"no latency for {n_tokens} tokens at once at any context: profile with --max-tokens {n_tokens}"
+                f"no latency for {n_tokens} tokens at once at any context: "
+                f"profile with --max-tokens {n_tokens}"
             )
         return known
 
     def _fitted(self, n_tokens: int) -> float:
-        """Seconds of one layer for one more position."""
+        """Return the seconds of one layer for one more position."""
         known = self.known(n_tokens)
         seen, seconds = (
             np.array([self._seen(context) for context in known]),
             np.array(list(known.values())),
         )
-        away = seen - seen.mean()
-        spread = float(away @ away)
-        return max(0.0, float(away @ seconds) / spread) / self.table.n_layers if spread else 0.0
+        distance = seen - seen.mean()
+        spread = float(distance @ distance)
+        return max(0.0, float(distance @ seconds) / spread) / self.table.n_layers if spread else 0.0

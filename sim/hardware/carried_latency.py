@@ -1,4 +1,4 @@
-"""Latency tables carried from the device they were measured on to another one."""
+"""Carry latency tables from the device they were measured on to another one."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ from adadecode.sim.hardware.device_latency import (
     round_down_note,
 )
 from adadecode.sim.hardware.latency_points import Points
-from adadecode.sim.hardware.precision import Precision
+from adadecode.sim.hardware.precision import Precision, rate_notes
 from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.hardware.roofline import UNMEASURED, Carrier, Interval
 
 REACH = 8
-"""An efficiency is held up to this many times the largest batch or context that was measured: three doublings, within which a product that reads its
-weights still reads them, and beyond which it may not."""
+"""An efficiency is held up to this many times the largest batch or context that was measured.
 
+These are three doublings, within which a product that reads its weights still reads them, and
+beyond which it may not.
+"""
 
 LARGER = "record larger batches with --max-tokens, or lower the cap"
 
 
 CARRIED_KINDS = ("embed", "verify", "prefill", "host")
-"""What a complete recording holds besides layers and heads."""
+"""Kinds of work that a complete recording holds besides layers and heads."""
 
 
 def carried_latencies(
@@ -106,7 +108,19 @@ def carried_latencies(
 
 @dataclass(kw_only=True)
 class CarriedLatencies:
-    """The points of a table on their way to another device; ``cost`` where it was measured, ``target_cost`` there. Notes are taken on the way."""
+    """Carries the points of a table to another device, and takes notes of what it assumes.
+
+    Attributes:
+        table: The measured latencies.
+        attends: Whether the measured layers attend to their context.
+        carrier: Carries single times.
+        cost: The cost of work where it was measured.
+        target_cost: The cost of work on the target.
+        max_context: Longest context that will be needed.
+        max_tokens: Largest batch that will be needed.
+        depths: Depths of the heads.
+        notes: What was estimated or assumed so far.
+    """
 
     table: LatencyTable
     attends: bool
@@ -119,7 +133,7 @@ class CarriedLatencies:
     notes: list[str] = field(default_factory=list, init=False)
 
     def latencies(self, how: str) -> DeviceLatencies:
-        """All of it."""
+        """Return the latencies on the target; ``how`` is the first note."""
         self.notes.append(how)
         points = Points(n_layers=self.table.n_layers)
         self._layers(points)
@@ -138,11 +152,12 @@ class CarriedLatencies:
             basis="carried",
             tables=points.tables(),
             notes=tuple(self.notes),
+            rate_notes=rate_notes(self.carrier.target, self.carrier.target_dtype),
         )
 
     @property
     def is_complete(self) -> bool:
-        """Whether all that will be asked for was measured."""
+        """Whether all that will be needed was measured."""
         kinds, contexts = set(self.table.points["kind"]), self.table.contexts
         measured = (
             self.attends
@@ -159,7 +174,7 @@ class CarriedLatencies:
 
     @cached_property
     def _lines(self) -> dict[int, dict[int, dict[int, dict[int, float]]]]:
-        """Measured layers: layer, reuse, n_tokens, context."""
+        """Measured seconds of layers, by layer, reuse, n_tokens and context."""
         lines: dict[int, dict[int, dict[int, dict[int, float]]]] = {}
         measured = self.table.points[self.table.points["kind"] == "layer"]
         columns = (
@@ -170,8 +185,9 @@ class CarriedLatencies:
                 seconds
             )
         if missing := sorted(set(range(self.table.n_layers)) - set(lines)):
+            known = ", ".join(map(str, sorted(lines))) or "none"
             raise LatencyError(
-                f"no latency for layer {missing[0]} (measured {', '.join(map(str, sorted(lines))) or 'none'}): profile again"
+                f"no latency for layer {missing[0]} (measured {known}): profile again"
             )
         return lines
 
@@ -182,7 +198,7 @@ class CarriedLatencies:
 
     @cached_property
     def _measured_heads(self) -> dict[int, dict[int, float]]:
-        """Depth, reuse."""
+        """Measured seconds of heads, by depth and reuse."""
         measured = self.table.points[self.table.points["kind"] == "head"]
         heads: dict[int, dict[int, float]] = {}
         for depth, reuse, seconds in zip(
@@ -192,7 +208,7 @@ class CarriedLatencies:
         return heads
 
     def _rows(self, kind: str) -> dict[int, float]:
-        """Measured seconds by number of tokens."""
+        """Return the measured seconds of a kind of work by number of tokens."""
         measured = self.table.points[self.table.points["kind"] == kind]
         return dict(zip(measured["n_tokens"].tolist(), measured["seconds"].tolist(), strict=True))
 
@@ -205,60 +221,87 @@ class CarriedLatencies:
                 "record longer contexts, or take shorter prompts",
             )
         else:
-            self._say_estimated("attention")
+            self._note_estimate("attention")
         self._reach("tokens at once", self._largest, self.max_tokens, LARGER)
         waited = measured = 0
         for layer, walks in self._lines.items():
             for reuse, lines in walks.items():
-                tokens = _needed(lines, self.max_tokens)
-                wanted = {n: n for n in tokens}
-                if (
-                    reuse == max(walks)
-                ):  # the walk of the whole stack, which stands for shorter ones where these were not measured
-                    wanted |= dict.fromkeys(
-                        doubling_sizes(tokens[-1], self.max_tokens), tokens[-1]
-                    ) | ({1: tokens[0]} if tokens[0] > 1 else {})
-                for n_tokens, measured_at in wanted.items():
+                for n_tokens, measured_at in self._batches(
+                    lines, whole_walk=reuse == max(walks)
+                ).items():
                     line = lines[measured_at]
-                    for context, seen in self._contexts(line).items():
-                        seconds = self._layer(line[seen], (measured_at, seen), (n_tokens, context))
-                        points.add(
-                            "layer",
-                            seconds,
-                            layer=layer,
-                            n_tokens=n_tokens,
-                            context=context,
-                            reuse=reuse,
-                        )
+                    self._line(points, line, measured_at, layer, n_tokens, reuse)
                     if n_tokens == measured_at:
                         waited += sum(
-                            self.carrier.waits(seconds, self.cost.layer(n_tokens, seen))
-                            for seen, seconds in line.items()
+                            self.carrier.waits(seconds, self.cost.layer(n_tokens, context))
+                            for context, seconds in line.items()
                         )
                         measured += len(line)
+        source = self.carrier.source.name
         if waited:
             self.notes.append(
-                f"{waited} of {measured} times of layers were taken for waiting on the host, {self.carrier.source.name} needing far less: "
-                "they stay as long"
+                f"{waited} of {measured} times of layers were taken for waiting on the host, "
+                f"{source} needing far less: they stay as long"
             )
-        if self.carrier.source.name != self.carrier.target.name and len(self.table.reuses) > 1:
+        if source != self.carrier.target.name and len(self.table.reuses) > 1:
             self.notes.append(
-                f"a layer that runs again soon gains as much as on {self.carrier.source.name}, whose caches are others"
+                f"a layer that runs again soon gains as much as on {source}, "
+                "whose caches are others"
             )
 
-    def _reach(self, what: str, most: int, asked: int, do: str) -> None:
-        """Say that an efficiency is held. Raises LatencyError for what lies too far beyond."""
-        if asked > REACH * most:
-            raise LatencyError(
-                f"no latency for {asked} {what} on {self.carrier.target.name}: measured up to {most}, and held up to {REACH} times that: {do}"
+    def _batches(self, lines: Iterable[int], *, whole_walk: bool) -> dict[int, int]:
+        """Return the batches of points, and the measured batch that stands for each.
+
+        Args:
+            lines: The batches that were measured.
+            whole_walk: Whether they were measured in a walk of the whole stack, which stands for
+                shorter walks where these were not measured.
+        """
+        tokens = _needed(lines, self.max_tokens)
+        wanted = {n_tokens: n_tokens for n_tokens in tokens}
+        if whole_walk:
+            larger = doubling_sizes(tokens[-1], self.max_tokens)
+            wanted |= dict.fromkeys(larger, tokens[-1])
+            if tokens[0] > 1:
+                wanted[1] = tokens[0]
+        return wanted
+
+    def _line(
+        self,
+        points: Points,
+        line: Mapping[int, float],
+        measured_at: int,
+        layer: int,
+        n_tokens: int,
+        reuse: int,
+    ) -> None:
+        """Add the points of one layer and batch at every context."""
+        for context, seen in self._contexts(line).items():
+            seconds = self._layer(line[seen], (measured_at, seen), (n_tokens, context))
+            points.add(
+                "layer",
+                seconds,
+                layer=layer,
+                n_tokens=n_tokens,
+                context=context,
+                reuse=reuse,
             )
-        if asked > most:
+
+    def _reach(self, what: str, most: int, needed: int, todo: str) -> None:
+        """Note that an efficiency is held. Raise LatencyError for what lies too far beyond."""
+        if needed > REACH * most:
+            raise LatencyError(
+                f"no latency for {needed} {what} on {self.carrier.target.name}: "
+                f"measured up to {most}, and held up to {REACH} times that: {todo}"
+            )
+        if needed > most:
             self.notes.append(
-                f"beyond {most} {what}, up to {asked}, the efficiency at {most} is held: none were measured"
+                f"beyond {most} {what}, up to {needed}, the efficiency at {most} is held: "
+                "none were measured"
             )
 
     def _contexts(self, line: Mapping[int, float]) -> dict[int, int]:
-        """Contexts of points, and which measured one stands for each."""
+        """Return the contexts of points, and the measured context that stands for each."""
         shape = self.target_cost.shape
         if not self.attends:
             return dict.fromkeys(context_marks(shape, self.max_context), 0)
@@ -275,7 +318,7 @@ class CarriedLatencies:
     def _layer(
         self, seconds: float, measured: tuple[int, int], wanted: tuple[int, int]
     ) -> Interval:
-        """measured, wanted: n_tokens and context."""
+        """Return the seconds of a layer on the target; measured and wanted: (n_tokens, context)."""
         if self.attends:
             return self.carrier.carry(
                 seconds, self.cost.layer(*measured), self.target_cost.layer(*wanted)
@@ -305,27 +348,31 @@ class CarriedLatencies:
                 nowhere.append(depth)
         if elsewhere:
             self.notes.append(
-                f"no head was measured at {_listed(elsewhere)}: the nearest measured one stands for each"
+                f"no head was measured at {_listed(elsewhere)}: "
+                "the nearest measured one stands for each"
             )
         if nowhere:
-            self._say_estimated(f"heads at {_listed(nowhere)}")
+            self._note_estimate(f"heads at {_listed(nowhere)}")
 
     def _by_tokens(self, points: Points, kind: str) -> None:
-        """Verification or embedding."""
+        """Add the points of verification or embedding."""
         measured = self._rows(kind)
         if not measured:
             self._guess.add(points, kind, self.max_tokens)
-            self._say_estimated({"verify": "verification", "embed": "the embedding"}[kind])
+            self._note_estimate({"verify": "verification", "embed": "the embedding"}[kind])
             return
         self._reach(f"tokens at once ({kind})", max(measured), self.max_tokens, LARGER)
         self._held(points, kind, measured, doubling_sizes(max(measured), self.max_tokens))
 
     def _prefill(self, points: Points) -> None:
-        """Of any prompt up to the longest context. A prompt is no part of the time per token: beyond reach it is estimated, not refused."""
+        """Add the points of prompts up to the longest context.
+
+        A prompt is no part of the time per token: beyond reach it is estimated, not refused.
+        """
         measured = self._rows("prefill")
         if not measured:
             self._guess.add(points, "prefill", self.max_context)
-            self._say_estimated("prefill")
+            self._note_estimate("prefill")
             return
         longest = max(measured)
         within = min(self.max_context, REACH * longest)
@@ -343,7 +390,7 @@ class CarriedLatencies:
     def _held(
         self, points: Points, kind: str, measured: Mapping[int, float], beyond: Sequence[int]
     ) -> None:
-        """Measured points, one token, and what lies beyond by the efficiency of the last."""
+        """Add measured points, one token, and larger ones by the efficiency of the last."""
         least, most = min(measured), max(measured)
         for n_tokens, at in (
             {n: n for n in measured}
@@ -356,14 +403,15 @@ class CarriedLatencies:
             )
             points.add(kind, self.carrier.carry(measured[at], cost, target_cost), n_tokens=n_tokens)
 
-    def _say_estimated(self, what: str) -> None:
+    def _note_estimate(self, what: str) -> None:
         self.notes.append(
-            f"{what}: not measured, estimated from bytes and FLOPs, within {UNMEASURED:.0%} either way"
+            f"{what}: not measured, estimated from bytes and FLOPs, "
+            f"within {UNMEASURED:.0%} either way"
         )
 
 
 def _needed(measured: Iterable[int], largest: int) -> list[int]:
-    """Rising, up to the first that reaches the largest."""
+    """Return the measured sizes, rising, up to the first that reaches the largest."""
     rising = sorted(measured)
     return [n for i, n in enumerate(rising) if i == 0 or rising[i - 1] < largest]
 

@@ -1,4 +1,4 @@
-"""What a piece of work costs whatever the device: bytes moved, FLOPs done, kernels started."""
+"""The cost of work on any device: bytes moved, FLOPs done, kernels started."""
 
 from __future__ import annotations
 
@@ -8,19 +8,34 @@ from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.sim.core.head_form import FULL, HeadForm
 
 KERNELS = {"layer": 9, "head": 4, "verify": 3, "embed": 1}
-"""Kernels of a piece of work on a GPU with the usual fusions: per layer two norms, rotary embedding, four products, activation, sum."""
+"""Kernels of a piece of work on a GPU with the usual fusions.
+
+A layer has two norms, rotary embedding, four products, an activation and a sum.
+"""
 
 
 SPREADING, RESIDUAL = 2, 1
-"""More kernels of a head: spreading the logits of a shortlist over the vocabulary, and adding to the state what T in int8 adds to it."""
+"""More kernels of a head.
+
+One spreads the logits of a shortlist over the vocabulary in two steps, the other adds to the state
+what T in int8 adds to it.
+"""
 
 SCALE_BYTES = 4
-"""Of the scale of a row in int8."""
+"""Bytes of the scale of a row in int8."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """weights, cache (keys and values), activations: bytes read and written. flops: multiplications and additions. kernels: started one after the other."""
+    """The cost of some work.
+
+    Attributes:
+        weights: Bytes of weights read.
+        cache: Bytes of keys and values read and written.
+        activations: Bytes of activations read and written.
+        flops: Multiplications and additions.
+        kernels: Kernels started one after the other.
+    """
 
     weights: float = 0.0
     cache: float = 0.0
@@ -45,10 +60,18 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCost:
-    """The cost of each piece of work of a model of this shape.
+    """The cost of each piece of work of a model.
 
-    weight_bytes, cache_bytes, activation_bytes: of one number of each (2 for BF16, 1 for INT8 or FP8, 0.5 for INT4). head_bytes: of the LM head and of the exit heads,
-    which quantised checkpoints keep wide; as the weights where None. form: of the exit heads. A mixture's experts count as far as n tokens are expected to touch them.
+    Experts of a mixture count as far as a batch is expected to use them.
+
+    Attributes:
+        shape: The model.
+        weight_bytes: Bytes of one weight (2 for BF16, 1 for INT8 or FP8, 0.5 for INT4).
+        head_bytes: Bytes of one weight of the LM head and of exit heads, which quantised
+            checkpoints keep wide; as other weights where None.
+        cache_bytes: Bytes of one number of keys and values.
+        activation_bytes: Bytes of one activation.
+        form: Form of the exit heads.
     """
 
     shape: ModelShape
@@ -62,7 +85,12 @@ class ModelCost:
         self.form.check_shape(self.shape)
 
     def layer(self, n_tokens: int, context: int) -> Cost:
-        """One decoder layer on n_tokens at once, the last at position ``context`` - 1; context 0: without attending to anything."""
+        """Return the cost of one decoder layer.
+
+        Args:
+            n_tokens: Tokens computed at once.
+            context: Positions that the last of them attends to; 0 leaves attention out.
+        """
         shape = self.shape
         queries, keys = shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim
         seen = min(context, shape.sliding_window or context)
@@ -83,7 +111,10 @@ class ModelCost:
         )
 
     def head(self) -> Cost:
-        """One check of an exit head in its form: T, then the LM head, or the rows of it that a shortlist holds."""
+        """Return the cost of one check of an exit head in its form.
+
+        The head multiplies with T, then with the LM head or the rows of it on a shortlist.
+        """
         shape, form = self.shape, self.form
         rows = form.shortlist or shape.vocab_size
         parameters = shape.head_parameters + rows * shape.hidden_size
@@ -100,7 +131,7 @@ class ModelCost:
         )
 
     def verify(self, n_tokens: int) -> Cost:
-        """Final norm, LM head and argmax over n_tokens rows."""
+        """Return the cost of final norm, LM head and argmax over n_tokens rows."""
         shape = self.shape
         return Cost(
             weights=shape.lm_head_parameters * self._head_bytes,
@@ -117,17 +148,19 @@ class ModelCost:
         return self.weight_bytes if self.head_bytes is None else self.head_bytes
 
     def embed(self, n_tokens: int) -> Cost:
-        """The embedding of n_tokens."""
+        """Return the cost of the embedding of n_tokens."""
         moved = 2 * n_tokens * self.shape.hidden_size * self.activation_bytes
         return Cost(activations=moved, kernels=KERNELS["embed"])
 
     def prefill(self, n_tokens: int) -> Cost:
-        """A prompt of n_tokens through all layers at once, and one row of the LM head. A token sees those before it, within the window."""
+        """Return the cost of a prompt of n_tokens: all layers at once, and one row of the LM head.
+
+        A token attends to those before it, within the window.
+        """
         one = self.layer(n_tokens, n_tokens)
         window = min(n_tokens, self.shape.sliding_window or n_tokens)
-        unseen = (
-            window * window / 2
-        )  # of the pairs that a layer counts, in which every token sees all or a whole window
+        # Of the pairs that a layer counts, in which every token attends to all or a whole window.
+        unseen = window * window / 2
         layers = self.shape.n_layers
         return Cost(
             weights=layers * one.weights,

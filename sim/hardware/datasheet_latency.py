@@ -18,11 +18,11 @@ from adadecode.sim.hardware.device_latency import (
     round_down_note,
 )
 from adadecode.sim.hardware.latency_points import Points
-from adadecode.sim.hardware.precision import Precision, ordinary
+from adadecode.sim.hardware.precision import Precision, ordinary, rate_notes
 from adadecode.sim.hardware.roofline import UNMEASURED, Interval, estimate
 
 EVERY = 16
-"""Batches up to this are points of their own where all is estimated; beyond, each is twice the last."""
+"""Every batch up to this is a point of its own; beyond, each is twice the last."""
 
 
 def datasheet_latencies(
@@ -35,7 +35,22 @@ def datasheet_latencies(
     depths: Sequence[int],
     form: HeadForm = FULL,
 ) -> DeviceLatencies:
-    """What a device should take by its datasheet and public benchmarks, with nothing measured of this model anywhere. Arguments and errors as above."""
+    """Estimate a model's latencies on a device from its datasheet and public benchmarks alone.
+
+    Args:
+        shape: The model.
+        target: The device.
+        dtype: Format of the weights.
+        max_context: Longest context (and prompt) that will be needed.
+        max_tokens: Largest batch that will be needed.
+        depths: Depths of the heads.
+        form: Form of the heads.
+
+    Raises:
+        DeviceError: If the device lacks the format.
+        DesignError: If a head lies outside the model.
+        LatencyError: If a context or batch is below 1.
+    """
     check_range(shape, max_context, max_tokens, depths)
     now = Precision.of(dtype, ordinary(target))
     guess = EstimatedLatencies(cost=now.cost(shape, form), device=target, dtype=now.activations)
@@ -58,33 +73,46 @@ def datasheet_latencies(
         guess.add(points, kind, max_context if kind == "prefill" else max_tokens)
     points.add("host", Interval.exactly(0.0))
     notes = (
-        f"{shape.name} in {now} on {target.name}, estimated from bytes, FLOPs and kernels, by datasheet and public benchmarks, within {UNMEASURED:.0%} "
-        "either way: nothing was measured" + round_down_note(now) + head_form_note(form, form),
+        f"{shape.name} in {now} on {target.name}, estimated from bytes, FLOPs and kernels, by "
+        f"datasheet and public benchmarks, within {UNMEASURED:.0%} either way: nothing was measured"
+        + round_down_note(now)
+        + head_form_note(form, form),
         "no time of the host: an engine that hides it",
     )
     return DeviceLatencies(
-        device=target.name, basis="datasheet", tables=points.tables(), notes=notes
+        device=target.name,
+        basis="datasheet",
+        tables=points.tables(),
+        notes=notes,
+        rate_notes=rate_notes(target, now.activations),
     )
 
 
 def _batches(largest: int) -> list[int]:
-    """1, 2, 3 ... ``EVERY``, then each twice the last, and the largest."""
+    """Return 1, 2, 3 ... ``EVERY``, then each twice the last, and the largest."""
     return doubling_sizes(min(largest, EVERY), largest, list(range(1, min(largest, EVERY) + 1)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class EstimatedLatencies:
-    """Work on a device where nobody measured any."""
+    """Estimates of work on a device where nobody measured any.
+
+    Attributes:
+        cost: The cost of each piece of work.
+        device: The device.
+        dtype: The format that products run in.
+    """
 
     cost: ModelCost
     device: Device
     dtype: str
 
     def of(self, cost: Cost) -> Interval:
+        """Return the seconds of work with this cost."""
         return estimate(cost, self.device, self.dtype)
 
     def attention(self, n_tokens: int, context: int) -> Interval:
-        """Of one layer, attending to its context alone."""
+        """Return the seconds that one layer attends to its context."""
         whole, without = self.cost.layer(n_tokens, context), self.cost.layer(n_tokens, 0)
         return self.of(
             Cost(
@@ -95,6 +123,6 @@ class EstimatedLatencies:
         )
 
     def add(self, points: Points, kind: str, largest: int) -> None:
-        """Points of a kind that depends on the number of tokens alone."""
+        """Add the points of a kind of work that depends on the number of tokens alone."""
         for n_tokens in _batches(largest):
             points.add(kind, self.of(getattr(self.cost, kind)(n_tokens)), n_tokens=n_tokens)

@@ -1,8 +1,9 @@
-"""Whole latency tables of a device: as they were measured, carried there from another device, or from a datasheet alone.
+"""The latencies of a model on a device: measured, carried there, or from a datasheet.
 
-Every table is an ordinary `adadecode.profiles.latency.LatencyTable`, straight between its points: only points are carried. What was not measured (imported
-operator times lack heads, verification, prefill and attention) is estimated from bytes, FLOPs and kernels. Beyond what was measured the efficiency
-of the last measured point is held, not far, and ``notes`` say so.
+Every table is an ordinary `adadecode.profiles.latency.LatencyTable`, linear between its points, so
+that only points are carried. What was not measured (imported operator times lack heads,
+verification, prefill and attention) is estimated from bytes, FLOPs and kernels. Beyond what was
+measured the efficiency of the last measured point is held for a while, and ``notes`` say so.
 """
 
 from __future__ import annotations
@@ -23,18 +24,25 @@ from adadecode.sim.hardware.provenance import Provenance
 class DeviceLatencies:
     """Latencies of one model on one device.
 
-    device: its name in the catalogue, or what the profile calls its machine. basis: "measured", "carried" or "datasheet". tables: by corner
-    (``CORNERS``); "middle" always, all of them where the basis is not "measured". notes: what was estimated or assumed, for people.
+    Attributes:
+        device: Its name in the catalogue, or what the profile calls its machine.
+        basis: ``measured``, ``carried`` or ``datasheet``.
+        tables: The tables by corner (`adadecode.sim.hardware.latency_points.CORNERS`): always
+            ``middle``, and all of them where the basis is not ``measured``.
+        notes: What was estimated or assumed, a sentence each.
+        rate_notes: Why its figures may surprise beside those of another device
+            (`adadecode.sim.hardware.precision.rate_notes`). Not part of ``--json``.
     """
 
     device: str
     basis: str
     tables: Mapping[str, LatencyTable]
     notes: tuple[str, ...] = ()
+    rate_notes: tuple[str, ...] = ()
 
     @property
     def middle(self) -> LatencyTable:
-        """What is expected."""
+        """The table that is expected."""
         return self.tables["middle"]
 
 
@@ -59,11 +67,12 @@ def measured_latencies(profile: Profile, origin: Provenance | None = None) -> De
 
 
 def round_down_note(now: Precision) -> str:
+    """Return a remark on quantised weights; empty where there are none."""
     return "; quantised weights take fewer bytes and no other time" if now.narrow else ""
 
 
 def head_form_note(timed: HeadForm, heads: HeadForm) -> str:
-    """What is said of heads in another form than those that were timed."""
+    """Return a remark on heads of another form than those that were timed."""
     if heads == timed:
         return "" if heads.is_full else f"; heads {heads.label}"
     return f"; heads {heads.label}, which took {timed.label} ones' time for each byte and kernel"
@@ -72,18 +81,21 @@ def head_form_note(timed: HeadForm, heads: HeadForm) -> str:
 def check_range(
     shape: ModelShape, max_context: int, max_tokens: int, depths: Iterable[int]
 ) -> None:
+    """Raise LatencyError or DesignError for a context, batch or head that makes no sense."""
     if max_context < 1 or max_tokens < 1:
         raise LatencyError(
-            f"wanted a context and a batch of 1 or more, got {max_context} and {max_tokens}: ask for what will run"
+            f"wanted a context and a batch of 1 or more, got {max_context} and {max_tokens}: "
+            "give those that will run"
         )
     if wrong := [depth for depth in depths if not 1 <= depth < shape.n_layers]:
         raise DesignError(
-            f"no head can be at depth {wrong[0]} of {shape.name}: depths run from 1 to {shape.n_layers - 1}"
+            f"no head can be at depth {wrong[0]} of {shape.name}: "
+            f"depths run from 1 to {shape.n_layers - 1}"
         )
 
 
 def doubling_sizes(start: int, largest: int, before: Sequence[int] = ()) -> list[int]:
-    """``before``, and from start on (left out) each twice the last, up to the largest."""
+    """Return ``before``, and then sizes above ``start``, each twice the last, up to the largest."""
     marks = list(before)
     while start < largest:
         start = min(2 * start, largest)
@@ -92,6 +104,6 @@ def doubling_sizes(start: int, largest: int, before: Sequence[int] = ()) -> list
 
 
 def context_marks(shape: ModelShape, max_context: int) -> list[int]:
-    """Contexts between which attending is linear: a window bends it."""
+    """Return contexts between which the time to attend is linear; a window bends it."""
     window = shape.sliding_window
     return sorted({1, max_context, *([window] if window and window < max_context else [])})

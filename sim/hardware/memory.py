@@ -1,4 +1,7 @@
-"""Does it fit? The most memory that a model with exit heads takes on a device while it decodes, part by part, and what would make it fit."""
+"""The most memory that a model with exit heads takes while it decodes, and whether a device has it.
+
+What would make it fit is told too.
+"""
 
 from __future__ import annotations
 
@@ -22,42 +25,74 @@ WEIGHT_BYTES = {
     "int8": 1.0,
     "int4": 0.5 + (16 + 4) / 8 / 128,
 }
-"""Bytes of one weight, widest first. int4: with a 16-bit scale and a 4-bit zero for each group of 128, as GPTQ and AWQ store it."""
+"""Bytes of one weight, widest first.
+
+``int4`` has a 16-bit scale and a 4-bit zero for each group of 128, as GPTQ and AWQ store it.
+"""
 
 STATE_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0}
 """Bytes of one number of the cache or of a head."""
 
 RESERVE = 2**30
-"""Bytes that are nobody's tensor: an assumption, which the user may set. A CUDA context with lazily loaded kernels takes some 300 MB, before CUDA 11.7 more
-than 1000 (https://github.com/pytorch/pytorch/issues/107667); workspaces of the matmul library and the allocator's gaps come on top."""
+"""Bytes outside all tensors: an assumption, which the user may set.
+
+A CUDA context with lazily loaded kernels takes some 300 MB, before CUDA 11.7 more than 1000
+(https://github.com/pytorch/pytorch/issues/107667). Workspaces of the matmul library and the
+allocator's gaps come on top.
+"""
 
 VISIBLE = 0.965
-"""Share of the marketed capacity that a program is told of: 5.79 of 6 GiB (https://github.com/facebookresearch/meshrcnn/issues/92), 7.76 of 8
-(https://github.com/sshan-zhao/GASDA/issues/19), 11.76 of 12 (https://github.com/TencentARC/PhotoMaker/issues/47), 39.5 of 40: the lowest of these."""
+"""Share of the marketed capacity that a program can use: the lowest of these reports.
+
+5.79 of 6 GiB (https://github.com/facebookresearch/meshrcnn/issues/92), 7.76 of 8
+(https://github.com/sshan-zhao/GASDA/issues/19), 11.76 of 12
+(https://github.com/TencentARC/PhotoMaker/issues/47), 39.5 of 40.
+"""
 
 VISIBLE_ECC = 0.91
-"""The same where ECC takes a sixteenth of GDDR memory: 14.56 of 16 GiB on a T4 (https://github.com/Zheng-Chong/CatVTON/issues/133), 44.53 of 48 on an
-L40S (https://github.com/Wan-Video/Wan2.1/issues/205): the lower of the two."""
+"""The same share where ECC takes a sixteenth of GDDR memory: the lower of two reports.
+
+14.56 of 16 GiB on a T4 (https://github.com/Zheng-Chong/CatVTON/issues/133), 44.53 of 48 on an L40S
+(https://github.com/Wan-Video/Wan2.1/issues/205).
+"""
 
 ECC_GDDR = ("a40", "a10g", "l4", "l40s", "t4")
-"""Devices of the catalogue that ship with ECC on GDDR memory (https://thundergolfer.com/blog/nvidia-gpu-memory-capacity lists most of them)."""
+"""Devices of the catalogue that ship with ECC on GDDR memory.
+
+https://thundergolfer.com/blog/nvidia-gpu-memory-capacity lists most of them.
+"""
 
 MOST_POSITIONS = 2**24
-"""Where the search for the longest context ends, for a model that sets no limit of its own: far beyond any cache that is held today."""
+"""Where the search for the longest context ends, for a model without a limit of its own.
+
+It is far beyond any cache that is held today.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """A model as it is to be run; checks itself.
+    """A model as it is to be run.
 
-    dtype: of the layers' matrices (``WEIGHT_BYTES``); embeddings, LM head and norms keep 16 bits where it is narrower, as quantised checkpoints do.
-    heads: depths of the exit heads. context: positions of a sequence, prompt and output. prompt: how many of these are filled at once; all of
-    them where None, which is the most. sequences: decoded side by side; their prompts are filled one after the other. n_tokens: the largest
-    batch of one sequence in decoding. head_dtype (of the heads' own matrices), cache_dtype (``STATE_BYTES``): as wide as the activations where None. form: of the heads;
-    unless it is the full one they hold, all together, rows of the LM head of their own, as the model's are still there for verification.
-    reserve: bytes that are nobody's tensor.
+    Attributes:
+        shape: The model.
+        dtype: Format of the layers' matrices, of ``WEIGHT_BYTES``. Embeddings, LM head and norms
+            keep 16 bits where it is narrower, as quantised checkpoints do.
+        heads: Depths of the exit heads.
+        context: Positions of a sequence, prompt and output.
+        prompt: How many of these are filled at once; all of them where None, which is the most.
+        sequences: Sequences decoded together. Their prompts are filled one after the other.
+        n_tokens: Largest batch of one sequence in decoding.
+        head_dtype: Format of the heads' own matrices, of ``STATE_BYTES``; as wide as the
+            activations where None.
+        cache_dtype: Format of keys and values, likewise.
+        form: Form of the heads. Unless it is the full one they hold, all together, rows of the LM
+            head of their own, because the model's are still there for verification.
+        reserve: Bytes outside all tensors.
 
-    Raises DeviceError for an unknown dtype, DesignError for a head that the model has no place for, ShapeError for impossible lengths.
+    Raises:
+        DeviceError: If a format is unknown.
+        DesignError: If the model has no place for a head.
+        ShapeError: If a length is impossible.
     """
 
     shape: ModelShape
@@ -96,27 +131,29 @@ class Deployment:
         most = self.shape.max_positions
         if most is not None and self.context > most:
             raise ShapeError(
-                f"{self.shape.name} has {most} positions, got a context of {self.context}: choose {most} or fewer"
+                f"{self.shape.name} has {most} positions, got a context of {self.context}: "
+                f"choose {most} or fewer"
             )
         if self.prompt is not None and self.prompt > self.context:
             raise ShapeError(
-                f"a prompt of {self.prompt} tokens in a context of {self.context}: make the context longer, or the prompt shorter"
+                f"a prompt of {self.prompt} tokens in a context of {self.context}: "
+                "make the context longer, or the prompt shorter"
             )
 
     @property
     def activation_bytes(self) -> float:
-        """Of one number of a hidden state: as wide as the weights, but 16 bits at least."""
+        """Bytes of one number of a hidden state: as wide as the weights, but at least 16 bits."""
         return max(WEIGHT_BYTES[self.dtype], 2.0)
 
     @property
     def filled(self) -> int:
-        """Positions filled at once."""
+        """Positions that are filled at once."""
         return self.context if self.prompt is None else self.prompt
 
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """Bytes at the peak, by part. reserve: what the runtime takes beside all tensors."""
+    """Bytes at the peak, by part; ``reserve`` is what the runtime takes outside all tensors."""
 
     weights: float
     heads: float
@@ -126,13 +163,20 @@ class Memory:
 
     @property
     def total(self) -> float:
-        """All parts."""
+        """Bytes of all parts together."""
         return self.weights + self.heads + self.cache + self.activations + self.reserve
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """The answer for one device. capacity: bytes of it that a program can use."""
+    """Whether a model fits on one device.
+
+    Attributes:
+        run: The model as it is to be run.
+        device: The device.
+        memory: What it takes.
+        capacity: Bytes of the device that a program can use.
+    """
 
     run: Deployment
     device: Device
@@ -141,12 +185,15 @@ class Fit:
 
     @property
     def fits(self) -> bool:
-        """Whether it does."""
+        """Whether it fits."""
         return self.memory.total <= self.capacity
 
     @cached_property
     def longest_context(self) -> int:
-        """The most positions with which all fits, 0 where not even one does; never more than the model has. By bisection: every part grows with it, or stays."""
+        """The most positions with which it fits, up to those of the model; 0 where not one does.
+
+        Found by bisection: every part grows with the context, or stays.
+        """
         low, high = 0, self.run.shape.max_positions or MOST_POSITIONS
         while low < high:
             middle = (low + high + 1) // 2
@@ -159,9 +206,10 @@ class Fit:
 
     @cached_property
     def dtype_that_fits(self) -> str | None:
-        """The widest dtype narrower than asked for with which all fits; None where it fits as it is, or nothing helps.
+        """The widest narrower format with which it fits.
 
-        FP8 only on a device that computes in it; of the two 16-bit types the one it has.
+        None where it fits as it is, or nothing helps. FP8 counts only on a device that computes in
+        it, and of the two 16-bit formats the one it has.
         """
         if self.fits:
             return None
@@ -179,25 +227,28 @@ class Fit:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What somebody who acts on the answer should know."""
+        """What to know before acting on the result, a sentence each."""
         run, shape = self.run, self.run.shape
         notes = []
         if run.dtype in ("bf16", "fp16", "fp8") and run.dtype not in self.device.peak_flops:
             notes.append(
-                f"the datasheet of {self.device.name} gives no {run.dtype} peak: it may compute in another dtype, or slowly"
+                f"the datasheet of {self.device.name} gives no {run.dtype} peak: "
+                "it may compute in another dtype, or slowly"
             )
         if shape.sliding_window is not None and run.context > shape.sliding_window + run.n_tokens:
             notes.append(
-                f"keys and values are counted up to the window of {shape.sliding_window}: an engine that keeps all takes more"
+                f"keys and values are counted up to the window of {shape.sliding_window}: "
+                "an engine that keeps all takes more"
             )
         if WEIGHT_BYTES[run.dtype] < run.activation_bytes:
             notes.append(
-                f"only the layers' matrices are {run.dtype}: embeddings, LM head and norms keep 16 bits"
+                f"only the layers' matrices are {run.dtype}: "
+                "embeddings, LM head and norms keep 16 bits"
             )
         return tuple(notes)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, bytes as whole numbers."""
+        """Return the document printed by ``--json``, bytes as whole numbers."""
         run = self.run
         return {
             "model": run.shape.name,
@@ -220,11 +271,13 @@ class Fit:
 
 
 def peak_memory(run: Deployment) -> Memory:
-    """The most memory at once, by part.
+    """Return the most memory that a run takes at once, by part.
 
-    weights: every expert of a mixture, a shared embedding once. heads: each its own matrix T (hidden_size, hidden_size); final norm and LM head are the
-    model's. cache: keys and values of every position, or of as many as a window and one batch reach. activations: the larger of filling one
-    prompt and decoding, see `activation_peak`.
+    * ``weights``: every expert of a mixture, a shared embedding once.
+    * ``heads``: for each head its own matrix T of (hidden_size, hidden_size); final norm and LM
+      head are the model's.
+    * ``cache``: keys and values of every position, or of as many as a window and one batch reach.
+    * ``activations``: the larger of filling one prompt and decoding, see `activation_peak`.
     """
     shape = run.shape
     wide = run.activation_bytes
@@ -263,14 +316,25 @@ def peak_memory(run: Deployment) -> Memory:
 
 
 def activation_peak(shape: ModelShape, rows: int, *, logits: int, width: float) -> float:
-    """Bytes alive at once while ``rows`` tokens go through the model, ``logits`` of them through the LM head. width: bytes of one number.
+    """Return the bytes of activations alive at once.
 
-    A bound, the largest of four moments; the residual is alive in each. In a norm, the state in FP32 and its product. Around attention, the normed state,
-    queries, keys and values before and after rotation, the output. In the MLP, the normed state and two or three matrices as wide as all experts of a
-    token. At the LM head, logits as they come, in FP32, and their softmax.
+    A bound, the largest of four moments. The residual is alive in each of them:
 
-    Attention is taken to be fused (SDPA, flash) and to keep no scores. One that writes them down (soft caps, sink logits, a long prompt over a window) takes
-    heads x rows x context numbers more, which are not counted.
+    * in a norm, the state in FP32 and its product;
+    * around attention, the normed state, queries, keys and values before and after rotation, and
+      the output;
+    * in the MLP, the normed state and two or three matrices as wide as all experts of a token;
+    * at the LM head, logits as they come, in FP32, and their softmax.
+
+    Attention is assumed to be fused (SDPA, flash) and to keep no scores. One that writes them down
+    (soft caps, sink logits, a long prompt over a window) takes heads x rows x context numbers more,
+    which are not counted.
+
+    Args:
+        shape: The model.
+        rows: Tokens that go through the model.
+        logits: How many of them go through the LM head.
+        width: Bytes of one number.
     """
     residual = rows * shape.hidden_size * width
     queries, keys = shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim
@@ -283,40 +347,72 @@ def activation_peak(shape: ModelShape, rows: int, *, logits: int, width: float) 
 
 
 def capacity(device: Device, usable: float | None = None) -> float:
-    """Bytes of the device that a program is told of. usable: share of the marketed capacity, where the user knows better. Raises DeviceError."""
+    """Return the bytes of a device that a program can use.
+
+    Args:
+        device: The device.
+        usable: Share of the marketed capacity, where the user knows better.
+
+    Raises:
+        DeviceError: If the share does not lie in (0, 1].
+    """
     if usable is None:
         usable = VISIBLE_ECC if device.name in ECC_GDDR else VISIBLE
     if not 0 < usable <= 1:
         raise DeviceError(
-            f"the usable share of {device.name}'s memory is {usable}: wanted a number above 0, 1 at most"
+            f"the usable share of {device.name}'s memory is {usable}: "
+            "wanted a number above 0, 1 at most"
         )
     return device.memory_bytes * usable
 
 
 def fit(run: Deployment, device: Device, usable: float | None = None) -> Fit:
-    """Whether it fits on the device, and what would. usable: as for `capacity`. Raises DeviceError."""
+    """Return whether a model fits on a device, and what would.
+
+    Args:
+        run: The model as it is to be run.
+        device: The device.
+        usable: As for `capacity`.
+
+    Raises:
+        DeviceError: If the usable share makes no sense.
+    """
     return Fit(run=run, device=device, memory=peak_memory(run), capacity=capacity(device, usable))
 
 
 def check_fits(run: Deployment, device: Device, usable: float | None = None) -> Fit:
-    """The same, for whoever cannot go on without it. Raises DeviceError with the numbers, and what would fit, where it does not."""
-    answer = fit(run, device, usable)
-    if answer.fits:
-        return answer
+    """Raise DeviceError where a model does not fit on a device, with what would fit.
+
+    Args:
+        run: The model as it is to be run.
+        device: The device.
+        usable: As for `capacity`.
+
+    Returns:
+        The result where it fits.
+
+    Raises:
+        DeviceError: If it does not fit.
+    """
+    result = fit(run, device, usable)
+    if result.fits:
+        return result
     parts = ", ".join(
-        f"{name} {value / GIB:.2f}" for name, value in asdict(answer.memory).items() if value
+        f"{name} {value / GIB:.2f}" for name, value in asdict(result.memory).items() if value
     )
-    ways = [f"weights in {answer.dtype_that_fits}"] if answer.dtype_that_fits else []
-    if answer.longest_context:
-        ways.append(f"a context of {answer.longest_context}")
+    ways = [f"weights in {result.dtype_that_fits}"] if result.dtype_that_fits else []
+    if result.longest_context:
+        ways.append(f"a context of {result.longest_context}")
     raise DeviceError(
-        f"{run.shape.name} does not fit on {device.name}: it takes {answer.memory.total / GIB:.2f} GiB ({parts}), "
-        f"{answer.capacity / GIB:.2f} are there: take {' or '.join(ways) or 'a smaller model or a larger device'}"
+        f"{run.shape.name} does not fit on {device.name}: it takes "
+        f"{result.memory.total / GIB:.2f} GiB ({parts}), {result.capacity / GIB:.2f} are there: "
+        f"take {' or '.join(ways) or 'a smaller model or a larger device'}"
     )
 
 
 def _check_heads(shape: ModelShape, heads: tuple[int, ...]) -> None:
     if list(heads) != sorted(set(heads)) or any(not 1 <= depth < shape.n_layers for depth in heads):
         raise DesignError(
-            f"heads lie between the layers of {shape.name}: wanted rising depths of 1..{shape.n_layers - 1}, each once, got {list(heads)}"
+            f"heads lie between the layers of {shape.name}: wanted rising depths of "
+            f"1..{shape.n_layers - 1}, each once, got {list(heads)}"
         )

@@ -1,4 +1,4 @@
-"""Number formats of a model as it runs: the bytes of its numbers, and the peak that its products run at."""
+"""The number format a model runs in: the bytes of its numbers, and the peak of its products."""
 
 from __future__ import annotations
 
@@ -12,22 +12,35 @@ from adadecode.sim.hardware.cost_model import ModelCost
 from adadecode.sim.hardware.memory import WEIGHT_BYTES
 
 TORCH = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
-"""Formats as a profile's manifest names them."""
+"""Names of formats in the manifest of a profile."""
 
 WIDE = tuple(TORCH.values())
-"""Formats that products run in; narrower weights are widened to one of them on the way."""
+"""Formats that products run in. Narrower weights are widened to one of them on the way."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """weights: of the layers' matrices (``adadecode.sim.hardware.memory.WEIGHT_BYTES``). activations: of all else, and of products (one of ``WIDE``)."""
+    """The number format of a model.
+
+    Attributes:
+        weights: Format of the layers' matrices, of `adadecode.sim.hardware.memory.WEIGHT_BYTES`.
+        activations: Format of all else and of products, one of ``WIDE``.
+    """
 
     weights: str
     activations: str
 
     @classmethod
     def of(cls, name: str, activations: str) -> Precision:
-        """The format of this name, ours or PyTorch's; ``activations`` stay as they are where it is of weights alone. Raises DeviceError."""
+        """Return a format by its name.
+
+        Args:
+            name: Our name or PyTorch's. A format of weights alone leaves activations as they are.
+            activations: Format of the activations.
+
+        Raises:
+            DeviceError: If a format is unknown.
+        """
         weights, wide = TORCH.get(name, name), TORCH.get(activations, activations)
         if weights not in WEIGHT_BYTES or wide not in WIDE:
             wrong, known = (
@@ -38,11 +51,15 @@ class Precision:
 
     @property
     def narrow(self) -> bool:
-        """Whether weights alone are quantised."""
+        """Whether only the weights are quantised."""
         return self.weights != self.activations
 
     def cost(self, shape: ModelShape, form: HeadForm = FULL) -> ModelCost:
-        """What work costs of a model of this shape, with heads of this form. Raises ShapeError for a shortlist longer than the vocabulary."""
+        """Return the cost of work of a model in this format.
+
+        Raises:
+            ShapeError: If a shortlist is longer than the vocabulary.
+        """
         wide = WEIGHT_BYTES[self.activations]
         return ModelCost(
             shape=shape,
@@ -58,5 +75,27 @@ class Precision:
 
 
 def ordinary(device: Device) -> str:
-    """The format a model runs in on this device where nobody says: 16 bits, BF16 where it has that."""
+    """Return the format a model usually runs in on a device: 16 bits, BF16 where it has that."""
     return next((dtype for dtype in ("bf16", "fp16", "fp32") if dtype in device.peak_flops), "bf16")
+
+
+def rate_notes(device: Device, dtype: str) -> tuple[str, ...]:
+    """Return a note where products run far below what a device does in narrower formats.
+
+    The FP32 peak of a datasheet is the rate without tensor cores, which need TF32 or a narrower
+    format. A workstation card may have more of it than a large accelerator.
+
+    Args:
+        device: The device.
+        dtype: The format that products run in.
+    """
+    peaks = device.peak_flops
+    tensor = max((peaks[name] for name in ("bf16", "fp16") if name in peaks), default=0.0)
+    if dtype != "fp32" or "fp32" not in peaks or tensor < 2 * peaks["fp32"]:
+        return ()
+    note = (
+        f"FP32 on {device.name} is counted without tensor cores, at the {peaks['fp32'] / 1e12:.0f} "
+        f"TFLOP/s of its datasheet (16 bits: {tensor / 1e12:.0f}): TF32 is not used, and a card "
+        "with a higher plain FP32 rate comes out ahead where products decide"
+    )
+    return (note,)

@@ -1,9 +1,11 @@
-"""Seconds of single pieces of work on a device that was not there: what was measured on one is carried to another.
+"""Carry the seconds of single pieces of work from the device they were measured on to another.
 
-A piece of work takes a fixed time for each kernel it starts, which goes with the clock, and a time for its bytes and FLOPs, which goes with bandwidth and
-peak. The second part is carried as an *efficiency*: how far the measured device stayed behind its own roofline, so far stays the
-other. What the two devices' bandwidths are to each other is not one number: datasheets and public benchmarks disagree by some
-per cent, so the middle of what was measured alike is taken, and their spread goes into the interval (docs/decisions/0013).
+A piece of work takes a fixed time for each kernel it starts, which goes with the clock, and a time
+for its bytes and FLOPs, which goes with bandwidth and peak. The second part is carried as an
+*efficiency*: the other device stays as far behind its roofline as the measured one did. The ratio
+of two devices' bandwidths is not one number: datasheets and public benchmarks disagree by some per
+cent. So the middle of what was measured alike is taken, and the spread goes into the interval
+(docs/decisions/0013).
 """
 
 from __future__ import annotations
@@ -17,32 +19,50 @@ from adadecode.profiles.catalog.devices import ALIKE, Device, Measured
 from adadecode.sim.hardware.cost_model import Cost
 
 KERNEL_CYCLES = 6000
-"""Clock cycles that a kernel takes besides its bytes and FLOPs. From published operator times (Vidur): products of several sizes, seconds against
-bytes, leave 4.3 us on an A100 at 1.41 GHz."""
+"""Clock cycles that a kernel takes besides its bytes and FLOPs.
+
+From published operator times (Vidur): products of several sizes, seconds against bytes, leave 4.3
+us on an A100 at 1.41 GHz.
+"""
 
 ORDINARY_CLOCK = 1.5e9
-"""Hz, of a device whose clock the catalogue does not have."""
+"""Clock in Hz of a device whose clock the catalogue does not have."""
 
 SPREAD = 0.10
-"""What carrying an efficiency may miss, either way: kernels are chosen anew on another device."""
+"""Relative error of a carried efficiency, either way: another device chooses other kernels."""
 
 LAUNCH_BOUND = 2.0
-"""An eager GPU recording this many times as long as its device needs was waiting for its host, and waits as long on any device."""
+"""Eager work that takes this many times what its device needs was waiting for its host.
+
+It waits as long on any device.
+"""
 
 ORDINARY = 0.9
-"""Share of its sustained bandwidth or FLOP/s that a device reaches besides its kernels' own time, where nothing was measured. From published operator
-times: products read at 0.93 of a triad on an A100, 0.96 on an H100, 0.84 on an A40."""
+"""Share of its sustained bandwidth or FLOP/s that a device reaches, where nothing was measured.
+
+The kernels' own time is left out. From published operator times: products read at 0.93 of a triad
+on an A100, 0.96 on an H100, 0.84 on an A40.
+"""
 
 SUSTAINED = 0.89
-"""Share of its datasheet's bandwidth that a device sustains where nobody measured it: the median of the 16 devices of the catalogue with both (0.73 to 0.96)."""
+"""Share of its datasheet's bandwidth that a device sustains, where it was not measured.
+
+The median of the 16 devices of the catalogue with both (0.73 to 0.96).
+"""
 
 UNMEASURED = 0.25
-"""What a time from a datasheet alone may miss, either way."""
+"""Relative error of a time from a datasheet alone, either way."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A figure, and the ends between which the truth is expected nine times in ten: seconds, or target over source."""
+    """A figure, and the ends between which the truth is expected nine times in ten.
+
+    Attributes:
+        low: The low end.
+        middle: The figure that is expected: seconds, or a ratio of target over source.
+        high: The high end.
+    """
 
     low: float
     middle: float
@@ -50,21 +70,22 @@ class Interval:
 
     @classmethod
     def exactly(cls, figure: float) -> Interval:
-        """A figure that was measured: no interval."""
+        """Return a figure that was measured, and so has no interval."""
         return cls(low=figure, middle=figure, high=figure)
 
     def __add__(self, other: Interval) -> Interval:
-        """Of two times one after the other, as if they were wrong together."""
+        """Add two times, one after the other, as if they were wrong together."""
         return Interval(
             low=self.low + other.low, middle=self.middle + other.middle, high=self.high + other.high
         )
 
 
 def bandwidth_ratio(source: Device, target: Device) -> Interval:
-    """Bandwidth of target / source.
+    """Return the bandwidth of target / source.
 
-    The middle is that of the benchmarks that both went through alike (``adadecode.profiles.catalog.devices.ALIKE``), of the datasheets where there is none; the
-    ends are those of everything published, also of benchmarks that were not the same one on both.
+    The middle is the ratio in benchmarks that were the same on both
+    (`adadecode.profiles.catalog.devices.ALIKE`), or of the datasheets where there is none. The ends
+    are those of everything published, also of benchmarks that were not the same on both.
     """
     alike = _ratios(
         (_value(getattr(target, name)), _value(getattr(source, name))) for name in ALIKE
@@ -83,7 +104,11 @@ def bandwidth_ratio(source: Device, target: Device) -> Interval:
 
 
 def peak_ratio(source: Device, target: Device, source_dtype: str, target_dtype: str) -> Interval:
-    """Dense FLOP/s of target / source, by datasheet and by large products. Raises DeviceError for a dtype that one lacks."""
+    """Return the dense FLOP/s of target / source, by datasheet and by large products.
+
+    Raises:
+        DeviceError: If one of the devices lacks its dtype.
+    """
     measured = (
         _value(target.sustained_flops.get(target_dtype)),
         _value(source.sustained_flops.get(source_dtype)),
@@ -93,7 +118,7 @@ def peak_ratio(source: Device, target: Device, source_dtype: str, target_dtype: 
 
 
 def _ratios(pairs: Iterable[tuple[float | None, float | None]]) -> list[float]:
-    """Target / source; pairs that lack one are left out."""
+    """Return target / source of each pair; pairs that lack one are left out."""
     return [target / source for target, source in pairs if target and source]
 
 
@@ -103,7 +128,13 @@ def _value(measured: Measured | None) -> float | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Roofline:
-    """What a device could do at best: bytes/s and FLOP/s; clock in Hz, None where unknown."""
+    """The best that a device can do.
+
+    Attributes:
+        bandwidth: Bytes/s.
+        flops: FLOP/s.
+        clock: Clock in Hz; None where unknown.
+    """
 
     bandwidth: float
     flops: float
@@ -111,7 +142,11 @@ class Roofline:
 
     @classmethod
     def of(cls, device: Device, dtype: str) -> Roofline:
-        """By what was measured on the device, by its datasheet where nothing was. Raises DeviceError for a dtype it lacks."""
+        """Return the roofline of a device: as measured, or by its datasheet where nothing was.
+
+        Raises:
+            DeviceError: If the device lacks the dtype.
+        """
         peak = device.sustained_flops.get(dtype)
         return cls(
             bandwidth=_value(device.sustained_bandwidth) or SUSTAINED * device.bandwidth,
@@ -120,27 +155,35 @@ class Roofline:
         )
 
     def seconds(self, cost: Cost) -> float:
-        """The least time for this work, kernels left out: it reads while it multiplies."""
+        """Return the least time for some work without its kernels, reading while multiplying."""
         return max(cost.bytes / self.bandwidth, cost.flops / self.flops)
 
     def seconds_apart(self, cost: Cost) -> float:
-        """The same where it reads first and multiplies then."""
+        """Return the same time where it reads first and then multiplies."""
         return cost.bytes / self.bandwidth + cost.flops / self.flops
 
     def kernels(self, cost: Cost) -> float:
-        """What starting and ending its kernels takes."""
+        """Return the time to start and end the kernels of some work."""
         return cost.kernels * KERNEL_CYCLES / (self.clock or ORDINARY_CLOCK)
 
     def scaled(self, bandwidth: float, flops: float, clock: float | None) -> Roofline:
-        """A device so many times as good, with another clock."""
+        """Return the roofline of a device with these multiples of it and another clock."""
         return Roofline(bandwidth=self.bandwidth * bandwidth, flops=self.flops * flops, clock=clock)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Carrier:
-    """Carries seconds of single pieces of work from ``source`` to ``target``; dtypes are those that each multiplies in. eager: how the source was driven.
+    """Carries the seconds of single pieces of work from one device to another.
 
-    Raises DeviceError where a device lacks the dtype.
+    Attributes:
+        source: The device they were measured on.
+        target: The device they are carried to.
+        source_dtype: Format that products ran in on the source.
+        target_dtype: Format that they will run in on the target.
+        eager: Whether the host of the source started kernel by kernel.
+
+    Raises:
+        DeviceError: If a device lacks its dtype.
     """
 
     source: Device
@@ -150,10 +193,16 @@ class Carrier:
     eager: bool = False
 
     def carry(self, seconds: float, cost: Cost, target_cost: Cost) -> Interval:
-        """Seconds of work that cost so much on the source, for what it costs on the target.
+        """Return the seconds of a piece of work on the target.
 
-        The ends: the fastest and the slowest target that is published, SPREAD, and reading and multiplying at once on one device and one after
-        the other on the other. Work that waits for its host waits as long, on a device that needs no more.
+        The ends take the fastest and the slowest target that is published, `SPREAD`, and reading
+        and multiplying at once on one device and one after the other on the other. Work that waits
+        for its host waits as long on a device that needs no more.
+
+        Args:
+            seconds: Measured on the source.
+            cost: The cost of the work on the source.
+            target_cost: The cost of the work on the target.
         """
         if self.source.name == self.target.name and cost == target_cost:
             return Interval.exactly(seconds)
@@ -173,12 +222,15 @@ class Carrier:
         )
 
     def waits(self, seconds: float, cost: Cost) -> bool:
-        """Whether this work was waiting for its host on the source (launch-bound): an eager recording, far from what the device needs."""
+        """Return whether work was waiting for its host on the source (launch-bound).
+
+        It was where an eager recording took far longer than the device needs.
+        """
         return self.eager and seconds > LAUNCH_BOUND * _bare(self._rooflines[0], cost)
 
     @cached_property
     def _rooflines(self) -> tuple[Roofline, tuple[Roofline, ...]]:
-        """The source's, and the target's at the fast end, in the middle and at the slow end of what is published."""
+        """The source's roofline, and the target's at the fast end, middle and slow end."""
         here = Roofline.of(self.source, self.source_dtype)
         bandwidth = bandwidth_ratio(self.source, self.target)
         peak = peak_ratio(self.source, self.target, self.source_dtype, self.target_dtype)
@@ -190,11 +242,17 @@ class Carrier:
 
 
 def estimate(cost: Cost, device: Device, dtype: str) -> Interval:
-    """Seconds of work that nobody measured anywhere: kernels, and bytes and FLOPs at ordinary efficiency. Raises DeviceError for a dtype it lacks."""
+    """Estimate the seconds of work that was measured nowhere.
+
+    Kernels take their cycles, bytes and FLOPs their time at ordinary efficiency.
+
+    Raises:
+        DeviceError: If the device lacks the dtype.
+    """
     middle = _bare(Roofline.of(device, dtype), cost)
     return Interval(low=middle * (1 - UNMEASURED), middle=middle, high=middle * (1 + UNMEASURED))
 
 
 def _bare(roof: Roofline, cost: Cost) -> float:
-    """What a device needs for this work in the ordinary way."""
+    """Return what a device needs for some work at ordinary efficiency."""
     return roof.kernels(cost) + roof.seconds(cost) / ORDINARY

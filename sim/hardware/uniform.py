@@ -1,6 +1,7 @@
-"""Latencies in layers instead of seconds: every layer takes 1, a head so many layers, and batches nothing more.
+"""Latencies in layers instead of seconds.
 
-What the paper's arithmetic assumes, and what an engine comes near to that waits for its host or reads weights.
+Every layer takes 1, a head a number of layers, and a batch no more than one token. The arithmetic
+of the paper assumes this, and an engine that waits for its host or reads weights comes near to it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from adadecode.profiles.latency import LatencyTable
 from adadecode.profiles.schema import TABLES
 
 NOTHING = 1e-9
-"""Layers that free work takes: a latency is above 0."""
+"""Layers that free work takes, because a latency is above 0."""
 
 
 def uniform_latencies(
@@ -28,10 +29,22 @@ def uniform_latencies(
     max_context: int,
     layer: float = 1.0,
 ) -> LatencyTable:
-    """A table in which every layer takes ``layer`` (seconds, or 1) for 1..max_tokens tokens at any context up to max_context.
+    """Return a table in which every layer takes the same time, for any batch and context.
 
-    head: one check of a head, in layers. verify: one verification, in layers; as a head by default, which reads the same LM head. Embedding,
-    prefill and host take nothing. Raises LatencyError for a cost below 0 or not finite.
+    Embedding, prefill and host take nothing.
+
+    Args:
+        n_layers: L, the layers of the model.
+        depths: Depths of the heads.
+        head: One check of a head, in layers.
+        verify: One verification, in layers; by default that of a head, which reads the same LM
+            head.
+        max_tokens: Largest batch.
+        max_context: Longest context.
+        layer: Time of one layer: seconds, or 1.
+
+    Raises:
+        LatencyError: If a cost is below 0 or not finite.
     """
     costs = {"layer": 1.0, "head": head, "verify": head if verify is None else verify}
     for what, cost in costs.items():

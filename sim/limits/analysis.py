@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.errors import (
     DesignError,
-    DeviceError,
     InputError,
     LatencyError,
     ProfileError,
-    ShapeError,
 )
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.hardware.attention_latency import Attending
-from adadecode.sim.hardware.provenance import shape_of
 from adadecode.sim.limits.agreement_margin import Unaware, aware, unaware
 from adadecode.sim.limits.bandwidth import over_bandwidths
 from adadecode.sim.limits.break_even import BreakEven, break_evens
@@ -229,17 +224,12 @@ def _remake(scenario: Scenario) -> LatencyRebuilder | str:
 
 
 def _window(scenario: Scenario, remake: LatencyRebuilder | str) -> int | None:
-    """Positions that a layer sees at most, where the shape of the model is known."""
-    with suppress(ShapeError, DeviceError):
-        if isinstance(remake, LatencyRebuilder):
-            source = remake.source
-            return (
-                source.sliding_window
-                if isinstance(source, ModelShape)
-                else shape_of(source, scenario.options.model).sliding_window
-            )
-        if scenario.measured is not None:
-            return shape_of(scenario.measured, scenario.options.model).sliding_window
+    """Return the positions that a layer sees at most; None for all, or where it is unknown."""
+    if isinstance(remake, LatencyRebuilder):
+        return remake.window
+    origin = scenario.sources.origin
+    if scenario.measured is not None and origin is not None and origin.shape is not None:
+        return origin.shape.sliding_window
     return None
 
 
@@ -286,7 +276,7 @@ def _batches(
         notes.append(
             f"nothing is told of more than {rows[-1].users} users: passes are known up to {largest} tokens{hint}"
         )
-    if not Attending(wider, window).told:
+    if not Attending(wider, window).is_known:
         notes.append(
             "latencies are known at one context alone, so that keys and values are counted as if all users shared one cache"
         )

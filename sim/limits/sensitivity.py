@@ -53,7 +53,7 @@ def sways(
                 yield Perturbation(
                     assumption=kind, change=off, speedups=bill.speedups({kind: 1 + off})
                 )
-    if attending is not None and attending.told:
+    if attending is not None and attending.is_known:
         seen = Billing.of(billing.replay, billing.prompts, attending, cap + 1).bill(designs).tpots
         for off in (-change, change):
             tpots = bill.tpots + off * seen

@@ -1,4 +1,4 @@
-"""Baselines and designs side by side: how fast each was, in turn with the others, and whether its text was generate's."""
+"""Compare baselines and designs: how fast each was, and whether its text was that of generate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adadecode.sim.measurements.repeats import ratios
 from adadecode.sim.measurements.runs import timed_runs
 
 GENERATE = "generate"
-"""The baseline whose text is the reference."""
+"""Name of the baseline whose text is the reference."""
 
 COLUMNS = (
     "domain",
@@ -37,13 +37,25 @@ COLUMNS = (
 
 
 def standings(profile: Profile, texts: Mapping[str, Sequence[int]]) -> pd.DataFrame:
-    """Every baseline and design on the prompts of each domain; empty where no baseline was recorded.
+    """Return how every baseline and design did on the prompts of each domain.
 
-    A row per domain and name. ours: a design. tpot_s: median over repeats of seconds per output after those of the first step. over_vanilla,
-    over_generate: median over repeats of the other's seconds per token / its own, in turn, with ``_low`` and ``_high``, the smallest and the
-    largest; over_generate_whole: the same of whole runs, prefill included. All NaN where not every prompt was run. compile_s: spent compiling, apart from
-    all of these. checked: prompts whose text was held against generate's; exact: how many were the same; until: fewest tokens before the
-    first difference, -1 without one. error: why it did not run, empty where it did.
+    Args:
+        profile: The recording.
+        texts: The prompts of each domain.
+
+    Returns:
+        One row per domain and name; empty where no baseline was recorded.
+
+        * ``ours``: whether it is a design.
+        * ``tpot_s``: median over repeats of the seconds per output after those of the first step.
+        * ``over_vanilla``, ``over_generate``: median over repeats of the other's seconds per token
+          divided by its own, with ``_low`` and ``_high``, the smallest and the largest.
+        * ``over_generate_whole``: the same for whole runs, prefill included. All of these are NaN
+          where not every prompt was run.
+        * ``compile_s``: spent compiling, apart from all of these.
+        * ``checked``: prompts whose text was compared with that of generate; ``exact``: how many
+          were the same; ``until``: fewest tokens before the first difference, -1 without one.
+        * ``error``: why it did not run; empty where it did.
     """
     if profile.baselines.empty:
         return pd.DataFrame(columns=list(COLUMNS))
@@ -51,7 +63,7 @@ def standings(profile: Profile, texts: Mapping[str, Sequence[int]]) -> pd.DataFr
     vanilla = next((name for name in runs["name"] if name == Policy.VANILLA), None)
     written = dict(zip(profile.prompts["prompt"], profile.prompts["n_output"], strict=True))
     names = {
-        **dict.fromkeys(_beside(checks), False),
+        **dict.fromkeys(_baseline_names(checks), False),
         **dict.fromkeys(runs.loc[runs["ours"], "name"], True),
     }
     rows: list[dict[str, Any]] = []
@@ -88,31 +100,42 @@ def standings(profile: Profile, texts: Mapping[str, Sequence[int]]) -> pd.DataFr
 
 
 def same_text(row: Mapping[Any, Any]) -> str:
-    """Whether a row of `standings` wrote generate's text, in words: ``16 of 16``, ``15 of 16, first after 41``; ``not held against it``."""
+    """Return in words whether a row of `standings` wrote the text of generate.
+
+    Like ``16 of 16``, ``15 of 16, first after 41`` or ``not compared``.
+    """
     if not row["checked"]:
-        return "not held against it"
-    told = f"{row['exact']} of {row['checked']}"
-    return told if row["until"] < 0 else f"{told}, first after {row['until']}"
+        return "not compared"
+    count = f"{row['exact']} of {row['checked']}"
+    return count if row["until"] < 0 else f"{count}, first after {row['until']}"
 
 
 def _runs(profile: Profile) -> pd.DataFrame:
-    """Timed runs of both kinds: name, ours, prompt, repeat, decode_s, after (outputs after the first step's), whole_s, n_tokens."""
+    """Return the timed runs of designs and baselines in one table.
+
+    Columns: name, ours, prompt, repeat, decode_s, after (outputs after those of the first step),
+    whole_s, n_tokens.
+    """
     columns = ["name", "ours", "prompt", "repeat", "decode_s", "after", "whole_s", "n_tokens"]
     parts = []
     for (design, _), runs in timed_runs(profile).items():
         parts.append(runs.assign(name=design.label, ours=True, after=runs["n_tokens"] - 1))
-    beside = profile.baselines[
+    baselines = profile.baselines[
         (profile.baselines["repeat"] >= 0) & (profile.baselines["error"] == "")
     ]
-    parts.append(beside.assign(ours=False, after=beside["n_tokens"] - beside["n_first"]))
+    after = baselines["n_tokens"] - baselines["n_first"]
+    parts.append(baselines.assign(ours=False, after=after))
     return pd.concat(
         [part.assign(whole_s=part["prefill_s"] + part["decode_s"])[columns] for part in parts],
         ignore_index=True,
     )
 
 
-def _beside(checks: pd.DataFrame) -> list[str]:
-    """The names of the baselines, failed ones too. Rows of designs are checks alone, so what was timed or has failed tells them apart."""
+def _baseline_names(checks: pd.DataFrame) -> list[str]:
+    """Return the names of the baselines, failed ones too.
+
+    Rows of designs are checks alone, so what was timed or has failed is a baseline.
+    """
     timed = set(checks.loc[checks["repeat"] >= 0, "name"]) | set(
         checks.loc[checks["error"] != "", "name"]
     )
@@ -120,7 +143,10 @@ def _beside(checks: pd.DataFrame) -> list[str]:
 
 
 def _seconds(runs: pd.DataFrame, prompts: Sequence[int]) -> pd.DataFrame:
-    """By repeat, of those that ran every prompt: seconds per output after the first step (token), and per output with everything (whole)."""
+    """Return the seconds per output of every repeat that ran all prompts.
+
+    ``token``: per output after the first step; ``whole``: per output, with everything.
+    """
     part = runs[runs["prompt"].isin(prompts)]
     sums = part.groupby("repeat")[["decode_s", "after", "whole_s", "n_tokens"]].sum()
     sums = (
@@ -135,7 +161,7 @@ def _seconds(runs: pd.DataFrame, prompts: Sequence[int]) -> pd.DataFrame:
 
 
 def _text(checks: pd.DataFrame) -> dict[str, Any]:
-    """What holding the texts against generate's gave: over all runs, checking and timed ones."""
+    """Return how the texts compare with those of generate, over checking and timed runs."""
     ran, failed = checks[checks["error"] == ""], checks[checks["error"] != ""]
     exact = ran.groupby("prompt")["exact"].all()
     differing = ran[~ran["exact"].astype(bool)]

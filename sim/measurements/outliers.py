@@ -1,4 +1,7 @@
-"""Latency samples that lie far from the others of their kind: kept in a profile as they were measured, and shown."""
+"""Find latency samples that lie far from the others of their kind.
+
+A profile keeps them as they were measured; reports show them.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,25 @@ from typing import Any
 import pandas as pd
 
 FAR = 3.0
-"""Interquartile ranges beyond the quartiles from which on a sample is an outlier: Tukey's "far out"."""
+"""A sample is an outlier this many interquartile ranges beyond the quartiles: Tukey's "far out"."""
 LEAST = 4
-"""Samples of one piece of work, fewer of which have no quartiles worth the name."""
+"""Fewer samples of one piece of work than this have no quartiles worth the name."""
 
 _SAME = ["kind", "layer", "n_tokens", "context", "reuse"]
 
 
 def outliers(latency: pd.DataFrame) -> list[dict[str, Any]]:
-    """By kind, in the table's order: samples, of them judged (of work with `LEAST` or more), beyond, and those furthest above and below, as ratios to their medians.
+    """Count the outliers of each kind of work.
 
-    latency: as in `adadecode.profiles.schema`. A sample is held against others of the same work: layer, batch, context and reuse.
+    A sample is compared with others of the same work: the same layer, batch, context and reuse.
+
+    Args:
+        latency: The table ``latency`` of a profile.
+
+    Returns:
+        For each kind, in the order of the table: ``kind``, ``samples``, ``judged`` (those of work
+        with `LEAST` samples or more), ``beyond`` (the outliers), and ``above`` and ``below``, the
+        furthest of them as ratios to their medians, or None.
     """
     found = []
     work = latency.groupby(_SAME, sort=False)["seconds"]
@@ -29,15 +40,16 @@ def outliers(latency: pd.DataFrame) -> list[dict[str, Any]]:
             "high": work.quantile(0.75),
         }
     )
-    told = latency[[*_SAME, "seconds"]].join(spread, on=_SAME)
-    reach = FAR * (told["high"] - told["low"])
-    judged = told["count"] >= LEAST
+    compared = latency[[*_SAME, "seconds"]].join(spread, on=_SAME)
+    reach = FAR * (compared["high"] - compared["low"])
+    judged = compared["count"] >= LEAST
     beyond = judged & (
-        (told["seconds"] > told["high"] + reach) | (told["seconds"] < told["low"] - reach)
+        (compared["seconds"] > compared["high"] + reach)
+        | (compared["seconds"] < compared["low"] - reach)
     )
-    for kind in told["kind"].unique():
-        own = told["kind"] == kind
-        ratios = (told["seconds"] / told["middle"])[own & beyond]
+    for kind in compared["kind"].unique():
+        own = compared["kind"] == kind
+        ratios = (compared["seconds"] / compared["middle"])[own & beyond]
         above, below = ratios[ratios > 1], ratios[ratios < 1]
         found.append(
             {

@@ -1,9 +1,13 @@
-"""What the machine was like while a profile was recorded: clocks, temperature, power, and what else kept it busy; in words, with warnings."""
+"""Describe the machine while a profile was recorded, and warn of what may have bent the timings.
+
+The recorder samples clocks, temperature, power, load, and how many processors other programs kept
+busy.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,10 +16,11 @@ from adadecode.profiles.store import Profile
 
 FALL = 0.1
 """A clock that falls by more than this share of its highest is worth a warning."""
-BUSY = 0.1
-"""So is a machine of which others kept more than this share of the processors busy, in the median."""
 
-_SAID = (
+BUSY = 0.1
+"""So is a machine where other programs kept more than this share of the processors busy."""
+
+_COLUMNS = (
     ("sm_clock_mhz", "clock", "MHz", ".0f"),
     ("temperature_c", "temperature", "C", ".0f"),
     ("power_w", "power", "W", ".0f"),
@@ -26,15 +31,15 @@ _SAID = (
 
 
 def conditions_of(profile: Profile) -> list[str]:
-    """One line of ranges, and a warning each for what may have bent the timings; nothing where the profile does not tell."""
-    told = profile.manifest.get("conditions")
-    if not isinstance(told, Mapping):
-        return []
-    columns = {name: _numbers(told.get(name)) for name, *_ in _SAID}
+    """Return one line with the ranges of what was sampled, and a line for each warning.
+
+    Empty where the profile holds no samples.
+    """
+    samples = _mapping(profile, "conditions")
     ranges = [
-        f"{words} {min(numbers):{form}}{'' if min(numbers) == max(numbers) else f' to {max(numbers):{form}}'} {unit}".strip()
-        for name, words, unit, form in _SAID
-        if (numbers := columns[name])
+        f"{name} {_range(numbers, form)} {unit}".strip()
+        for column, name, unit, form in _COLUMNS
+        if (numbers := _numbers(samples.get(column)))
     ]
     if not ranges:
         return []
@@ -68,26 +73,35 @@ def _mapping(profile: Profile, *keys: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def _range(numbers: list[float], form: str) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:{form}}" if low == high else f"{low:{form}} to {high:{form}}"
+
+
 def _warnings(profile: Profile) -> list[str]:
     found = []
     fall, busy = clock_fall(profile), busy_share(profile)
     if fall is not None and fall > FALL:
         found.append(
-            f"warning: the clock fell by {fall:.0%} while recording, and latencies may differ by as much: lock it, or cool the device"
+            f"warning: the clock fell by {fall:.0%} while recording, and latencies may differ by "
+            "as much: lock it, or cool the device"
         )
     if busy is not None and busy > BUSY:
         found.append(
-            f"warning: others kept {busy:.0%} of the processors busy while recording: latencies may be too long, record on an idle machine"
+            f"warning: others kept {busy:.0%} of the processors busy while recording: "
+            "latencies may be too long, record on an idle machine"
         )
     return found
 
 
 def _numbers(column: object) -> list[float]:
-    """The finite numbers of a column, which may have gaps."""
+    """Return the finite numbers of a column, which may have gaps."""
     if not isinstance(column, list):
         return []
     return [
-        float(x)
-        for x in column
-        if isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)
+        float(number)
+        for number in column
+        if isinstance(number, int | float)
+        and not isinstance(number, bool)
+        and math.isfinite(number)
     ]

@@ -1,4 +1,7 @@
-"""Operator times recorded for the Vidur simulator, as a latency profile: a layer is the sum of its operators."""
+"""Import operator times recorded for the Vidur simulator as a latency profile.
+
+A layer is the sum of its operators.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ LAYER = (
     "input_layernorm", "attn_pre_proj", "attn_rope", "attn_post_proj",
     "post_attention_layernorm", "mlp_up_proj", "mlp_act", "mlp_down_proj", "add",
 )  # fmt: skip
-"""The operators of one decoder layer, everything but attending itself. ``post_attention_layernorm`` is missing where a layer has one norm."""
+"""The operators of one decoder layer, without attention itself.
+
+``post_attention_layernorm`` is missing where a layer has one norm.
+"""
 
 OPTIONAL = "post_attention_layernorm"
 SHAPE = {
@@ -35,9 +41,20 @@ TOKENS, SHARDS = "num_tokens", "num_tensor_parallel_workers"
 
 
 def import_vidur(path: Path, model: ModelShape, device: Device, out: Path) -> Profile:
-    """Write the latency profile of ``mlp.csv`` to ``out``: one GPU, medians, seconds. Layers at context 0: attending is not in it.
+    """Write a latency profile from Vidur's ``mlp.csv``.
 
-    Raises ProfileError for a file that lacks columns, is of another model, or holds times that cannot be, and where ``out`` is in use.
+    It holds medians of one GPU in seconds. Layers stand at context 0, because attention is not in
+    the file.
+
+    Args:
+        path: The file.
+        model: The model it was recorded on.
+        device: The GPU it was recorded on.
+        out: Directory of the profile; missing or empty.
+
+    Raises:
+        ProfileError: If the file lacks columns, is of another model or holds impossible times, or
+            if ``out`` is in use.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ProfileError(
@@ -72,7 +89,7 @@ def _median(operator: str) -> str:
 
 
 def _read(path: Path, model: ModelShape) -> pd.DataFrame:
-    """Rows of one GPU by number of tokens."""
+    """Return the rows of one GPU by number of tokens."""
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
@@ -87,13 +104,15 @@ def _read(path: Path, model: ModelShape) -> pd.DataFrame:
     ]
     if missing := [name for name in needed if name not in table]:
         raise ProfileError(
-            f"{path} lacks the columns {', '.join(missing)}: wanted Vidur's mlp.csv, medians of every operator in ms"
+            f"{path} lacks the columns {', '.join(missing)}: "
+            "wanted Vidur's mlp.csv, medians of every operator in ms"
         )
     numbers = [name for name in table if name in {*needed, _median(OPTIONAL)}]
     table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce")
     if (strange := table[[TOKENS, SHARDS, *SHAPE]].isna().any(axis=1)).any():
         raise ProfileError(
-            f"{path} does not say in line {strange.argmax() + 2} what was measured: wanted whole numbers as {', '.join([TOKENS, SHARDS, *SHAPE])}"
+            f"{path} does not say in line {strange.argmax() + 2} what was measured: "
+            f"wanted whole numbers as {', '.join([TOKENS, SHARDS, *SHAPE])}"
         )
     one = table[table[SHARDS] == 1].drop_duplicates(TOKENS).set_index(TOKENS).sort_index()
     if one.empty:
@@ -102,7 +121,8 @@ def _read(path: Path, model: ModelShape) -> pd.DataFrame:
         got = one[theirs].iloc[0]
         if got != getattr(model, ours):
             raise ProfileError(
-                f"{path} is of a model with {theirs} {got}, {model.name} has {getattr(model, ours)}: name the model it was recorded on"
+                f"{path} is of a model with {theirs} {got}, {model.name} has "
+                f"{getattr(model, ours)}: name the model it was recorded on"
             )
     columns = [
         _median(name)
@@ -114,7 +134,8 @@ def _read(path: Path, model: ModelShape) -> pd.DataFrame:
     wrong = ~(np.isfinite(times) & (times >= 0)).all(axis=1) | ~(always > 0).all(axis=1)
     if wrong.any():
         raise ProfileError(
-            f"{path} has times that cannot be (0, negative, missing, or no numbers) at {TOKENS} {one.index[wrong.argmax()]}: record it again"
+            f"{path} has times that cannot be (0, negative, missing, or no numbers) at {TOKENS} "
+            f"{one.index[wrong.argmax()]}: record it again"
         )
     return one
 
@@ -143,7 +164,10 @@ def _manifest(
         "prompts": {"sha256": hashlib.sha256(b"").hexdigest(), "count": 0, "domains": []},
         "settings": {"imported": path.name, "sha256": digest, "operators": list(operators)},
         "limitations": [
-            "medians of single operators, one sample each; a layer is their sum, without attending to its context and without gaps between kernels",
+            (
+                "medians of single operators, one sample each; a layer is their sum, without "
+                "attending to its context and without gaps between kernels"
+            ),
             "no heads, no verification, no text: give a trace of another profile",
         ],
         "eos_token_ids": [],

@@ -54,13 +54,13 @@ def test_beyond_a_window_nothing_more_is_seen() -> None:
 
 def test_one_context_tells_nothing() -> None:
     attending = Attending(table((16,), lambda _k, _n, c: 1.0 + c))
-    assert not attending.told
+    assert not attending.is_known
     assert attending.layers(0, 1, 1, 16, 2) == 0
 
 
 def test_everything_else_takes_nothing() -> None:
     attending = Attending(table((10, 20), lambda _k, _n, c: 1.0 + c))
-    assert attending.told
+    assert attending.is_known
     assert [
         attending.head(1, 1),
         attending.verify(3),

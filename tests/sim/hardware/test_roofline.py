@@ -231,7 +231,7 @@ def test_batches_that_were_not_measured_are_told(
     told = run_json(capsys, "transfer", imported, "--to", "l4", "--tokens", "1..12", "--json")
     assert told["not_measured"] == [3, 5, 6, 7, 9, 10, 11, 12]
     assert run("transfer", imported, "--to", "l4", "--tokens", "1..12") == 0
-    assert "asked for and not measured: 3, 5..7, 9..12" in capsys.readouterr().out
+    assert "not measured: 3, 5..7, 9..12 tokens" in capsys.readouterr().out
 
 
 def test_rows_taken_for_launch_bound_are_told(
