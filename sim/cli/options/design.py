@@ -41,8 +41,8 @@ def thresholds(option: str, typed: str) -> tuple[float, ...]:
 
 
 def depths(option: str, typed: str) -> tuple[int, ...]:
-    """Return depths of heads in the order typed; none of an empty text. Raises InputError."""
-    return tuple(integers(option, typed))
+    """Return rising depths of heads; none of an empty text. Raises DesignError, InputError."""
+    return Design.of(placement=integers(option, typed)).placement
 
 
 def cap(_option: str, value: int) -> int:

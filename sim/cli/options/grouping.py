@@ -4,14 +4,15 @@ A command that takes many options names frozen dataclasses instead::
 
     @dataclass(frozen=True, kw_only=True)
     class DesignOptions:
-        cap: Annotated[int, typer.Option(help="Most drafts in a round."), at_least(1)] = 5
-        gammas: Annotated[tuple[float, ...], typer.Option("--gamma"), text(probabilities)] = (0.75,)
+        cap: Annotated[int, typer.Option("--cap", help="Most tokens to draft."), at_least(1)] = 5
+        gammas: Annotated[tuple[float, ...], typer.Option("--gamma"), Text(gammas)] = (0.75,)
 
     @takes_option_sets
-    def predict(profile: Path, *, design: DesignOptions) -> None: ...
+    def predict(path: ProfileDirectory, *, design: DesignOptions) -> None: ...
 
 `takes_option_sets` gives typer the flat signature, turns what the user typed into the field's own
 type, and calls the command with the dataclasses. All values are checked before the command begins.
+Annotations are evaluated late, so that a parser in the annotation of a field is a named function.
 """
 
 from __future__ import annotations
@@ -60,24 +61,6 @@ class Text(Check):
     shown: str | None = None
 
 
-def text(
-    parse: Callable[[str, str], Any] | Callable[[str], Any],
-    *,
-    named: bool = True,
-    shown: str | None = None,
-) -> Text:
-    """Make a `Text` of a parser.
-
-    Args:
-        parse: Takes the name of the option and the text, or the text alone.
-        named: Whether ``parse`` takes the name of the option.
-        shown: The default as a user would type it.
-    """
-    if named:
-        return Text(parse, shown)  # type: ignore[arg-type]
-    return Text(lambda _option, typed: parse(typed), shown)  # type: ignore[call-arg, arg-type]
-
-
 def at_least(low: int, high: int | None = None) -> Check:
     """Check that a whole number lies in a range, both ends included."""
 
@@ -118,18 +101,19 @@ def takes_option_sets(command: Callable[..., None]) -> Callable[..., None]:
 
     Returns:
         The function for typer. Its parameters stand in the order of ``command``, those of a
-        dataclass in the order of its fields; those without a default come first.
+        dataclass in the order of its fields; those without a default come first. Its attribute
+        ``parameters`` holds a `Parameter` for each, for the documentation and for tests.
     """
     hints = get_type_hints(command, include_extras=True)
-    flat: list[_Parameter] = []
-    groups: dict[str, tuple[type, list[_Parameter]]] = {}
+    flat: list[Parameter] = []
+    groups: dict[str, tuple[type, list[Parameter]]] = {}
     for name, declared in inspect.signature(command).parameters.items():
         if is_dataclass(kind := hints[name]) and isinstance(kind, type):
             members = _fields(kind, name)
             groups[name] = kind, members
             flat += members
         else:
-            flat.append(_Parameter.of(name, hints[name], declared.default))
+            flat.append(Parameter.of(name, hints[name], declared.default))
     options = [one.option for one in flat]
     if twice := sorted({option for option in options if options.count(option) > 1}):
         raise TypeError(f"{command.__name__} declares {', '.join(twice)} more than once")
@@ -146,15 +130,22 @@ def takes_option_sets(command: Callable[..., None]) -> Callable[..., None]:
     parameters = [one.for_typer() for one in flat]
     parameters.sort(key=lambda one: one.default is not inspect.Parameter.empty)
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.parameters = tuple(flat)  # type: ignore[attr-defined]
     call.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": None}
     return call
 
 
 @dataclass(frozen=True)
-class _Parameter:
+class Parameter:
     """A parameter of a command: its own type, what typer is told, and what is checked.
 
-    ``group`` is the parameter of the command that holds the dataclass, if it is of one.
+    Args:
+        field: Its name in the command, or in the dataclass that it is a field of.
+        group: The parameter of the command that is the dataclass; empty without one.
+        kind: The type of its value, once that is checked.
+        info: What typer is told.
+        checks: How the value is parsed and checked.
+        default: Its default; `inspect.Parameter.empty` where it is required.
     """
 
     field: str
@@ -165,7 +156,12 @@ class _Parameter:
     default: Any
 
     @classmethod
-    def of(cls, field: str, annotation: Kind, default: Value, group: str = "") -> _Parameter:
+    def of(cls, field: str, annotation: Kind, default: Value, group: str = "") -> Parameter:
+        """Read a declaration.
+
+        Raises:
+            TypeError: If the annotation holds no typer.Option and no typer.Argument.
+        """
         if get_origin(annotation) is not Annotated:
             raise TypeError(f"{field} is declared without typer.Option or typer.Argument")
         kind, *extras = get_args(annotation)
@@ -209,16 +205,16 @@ class _Parameter:
         """Return the checked value of what typer got. Raises InputError."""
         for check in self.checks:
             if isinstance(typed, list):
-                typed = tuple(check.function(self.option, one) for one in typed)
+                typed = [check.function(self.option, one) for one in typed]
             elif typed is not None:
                 typed = check.function(self.option, typed)
-        return tuple(typed) if isinstance(typed, list) else typed
+        return typed
 
 
-def _fields(kind: type, group: str) -> list[_Parameter]:
+def _fields(kind: type, group: str) -> list[Parameter]:
     hints = get_type_hints(kind, include_extras=True)
     return [
-        _Parameter.of(
+        Parameter.of(
             one.name,
             hints[one.name],
             inspect.Parameter.empty if one.default is MISSING else one.default,

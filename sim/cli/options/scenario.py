@@ -93,7 +93,7 @@ HeadMap = Annotated[
     dict[int, int] | None,
     typer.Option(
         "--map",
-        metavar="DEPTH:DEPTH,...",
+        metavar="MAP",
         help="Where the heads of the text stand in another model: 3:8,7:16 puts the head "
         "recorded at depth 3 at depth 8, and the one at 7 at 16.",
         show_default=False,

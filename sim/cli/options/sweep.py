@@ -14,7 +14,7 @@ from adadecode.sim.cli.options.catalogue import DEVICE_NAMES, device
 from adadecode.sim.cli.options.grouping import Check, Text, at_least
 from adadecode.sim.core.design import DEFAULT_CAP, Policy
 from adadecode.sim.core.head_form import HeadForm
-from adadecode.sim.core.parsing import finite, integers, numbers
+from adadecode.sim.core.parsing import finite, integers, numbers, rising_integers
 from adadecode.sim.sweep.devices import RECORDED
 from adadecode.sim.sweep.head_forms import form_named
 from adadecode.sim.sweep.objective import OBJECTIVES, checked_objectives
@@ -38,8 +38,7 @@ def caps(option: str, typed: str) -> tuple[int, ...]:
 
 def depths(option: str, typed: str) -> tuple[int, ...]:
     """Return depths to choose from, each once. Raises InputError."""
-    found = integers(option, typed)
-    _require_some(option, typed, found)
+    found = rising_integers(option, typed)
     return tuple(dict.fromkeys(found))
 
 
@@ -86,6 +85,7 @@ class SpaceOptions:
             "--gammas",
             metavar="GAMMAS",
             help="Confidence thresholds to try, each the same for all heads of a design.",
+            show_default=f"{len(GAMMAS)} from {GAMMAS[0]:g} to {GAMMAS[-1]:g}",
             rich_help_panel=panels.DESIGN,
         ),
         Text(designs.thresholds),

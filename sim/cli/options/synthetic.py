@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from adadecode.sim.cli.options import panels
-from adadecode.sim.cli.options.design import Cap, depths
+from adadecode.sim.cli.options.design import Cap
 from adadecode.sim.cli.options.grouping import Text, at_least, number
 from adadecode.sim.core.design import DEFAULT_CAP
-from adadecode.sim.core.parsing import numbers
+from adadecode.sim.core.parsing import integers, numbers
 from adadecode.sim.synthetic.head_model import CORRELATIONS, Beta, SyntheticError, check_shares
 from adadecode.sim.synthetic.rate_fitting import Target
 
@@ -23,6 +23,11 @@ for Llama-3.1-8B in the paper's figure 5; heads of the demo model have 0.4 to 3.
 
 PROMPTS = 32
 """Prompts of each domain, where no number is given and nothing was recorded."""
+
+
+def head_depths(option: str, typed: str) -> tuple[int, ...]:
+    """Return depths in the order typed, which the heads are checked with. Raises InputError."""
+    return tuple(integers(option, typed))
 
 
 def agreements(option: str, typed: str) -> tuple[float, ...]:
@@ -93,6 +98,7 @@ class HeadOptions:
             show_default=False,
             rich_help_panel=panels.HEADS,
         ),
+        at_least(2),
     ] = None
     depths: Annotated[
         tuple[int, ...] | None,
@@ -103,7 +109,7 @@ class HeadOptions:
             show_default=False,
             rich_help_panel=panels.HEADS,
         ),
-        Text(depths),
+        Text(head_depths),
     ] = None
     agreement: Annotated[
         tuple[float, ...] | None,
@@ -166,10 +172,11 @@ class HeadOptions:
         tuple[Target, ...] | None,
         typer.Option(
             "--rates",
-            metavar="GAMMA:EARLY:REJECTED,...",
-            help="Fit what is not given to measured rates, like 0.6:0.93:0.24,0.8:0.76:0.09: at "
-            "this gamma, the share of tested positions drafted early and the share of drafts "
-            "rejected. A - stands for a rate that is not known.",
+            metavar="RATES",
+            help="Fit what is not given to measured rates, written GAMMA:EARLY:REJECTED and "
+            "separated by commas: at a gamma, the share of tested positions drafted early and the "
+            "share of drafts rejected, like 0.6:0.93:0.24. A - stands for a rate that is not "
+            "known.",
             show_default=False,
             rich_help_panel=panels.HEADS,
         ),
@@ -256,7 +263,8 @@ class HeadOptions:
             raise SyntheticError("--domain chooses among the domains of --like, which is not given")
         if self.layers is None or self.depths is None:
             raise SyntheticError(
-                "wanted --layers and --depths, like --layers 32 --depths 8,16,24, or --like PROFILE"
+                "wanted --layers, --depths and --agreement, like --layers 32 --depths 8,16,24 "
+                "--agreement 0.6,0.75,0.9, or --like PROFILE"
             )
 
 

@@ -303,7 +303,7 @@ def test_a_recording_is_of_one_device(
     profile: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """--from needs a --to, may not contradict, and must be given where the recording does not tell."""
-    assert run("predict", profile.path, "--from", "a40") == 2
+    assert run("predict", profile.path, "--from", "a100-80gb-sxm") == 2
     assert "with --to" in capsys.readouterr().err
     assert run("predict", profile.path, "--from", "a40", "--to", "l4") == 2
     assert "was recorded on a100-80gb-sxm, not on a40" in capsys.readouterr().err

@@ -379,8 +379,8 @@ def test_what_a_fit_proves_is_told_before_the_answer(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "wanted --layers and --depths, like --layers 32 --depths 8,16,24, or --like PROFILE"),
-        (["--layers", "8"], "wanted --layers and --depths"),
+        ([], "wanted --layers, --depths and --agreement, like --layers 32 --depths 8,16,24"),
+        (["--layers", "8"], "wanted --layers, --depths and --agreement"),
         (
             ["--layers", "8", "--depths", "2,x", "--agreement", "0.5"],
             "wanted --depths as whole numbers separated by commas, like 4,8, got '2,x'",
@@ -393,7 +393,10 @@ def test_what_a_fit_proves_is_told_before_the_answer(capsys: pytest.CaptureFixtu
             ["--layers", "8", "--depths", "6,2", "--rates", "0.5:0.9:0.1"],
             "wanted rising depths of heads within 1..7, got [6, 2]",
         ),
-        (["--layers", "0", "--depths", "2", "--rates", "0.5:0.9:0.1"], "wanted rising depths"),
+        (
+            ["--layers", "0", "--depths", "2", "--rates", "0.5:0.9:0.1"],
+            "--layers as a whole number from 2",
+        ),
         (
             ["--layers", "8", "--depths", "2,4"],
             "wanted --agreement by depth, like 0.6,0.75,0.9, or --rates",
