@@ -328,11 +328,27 @@ def _at(grid: _Grid, n_tokens: int, context: int, reuse: int) -> float | None:
     Where a walk that comes back soon was not measured, the next longer one stands for it, never a
     shorter one for a longer. Return None where n_tokens lies outside what was measured.
     """
-    by_reuse = {}
-    for measured, lines in grid.items():
-        by_tokens = {n: line.value(context) for n, line in lines.items() if line.covers(context)}
-        if by_tokens and min(by_tokens) <= n_tokens <= max(by_tokens):
-            by_reuse[measured] = _Line.through(by_tokens).value(n_tokens)
+    exact = _at_tokens(grid.get(reuse, {}), n_tokens, context)
+    if exact is not None:
+        return exact
+    by_reuse = {
+        measured: seconds
+        for measured, lines in grid.items()
+        if (seconds := _at_tokens(lines, n_tokens, context)) is not None
+    }
     if not by_reuse or max(by_reuse) < min(reuse, max(grid)):
         return None
     return _Line.through(by_reuse).value(reuse)
+
+
+def _at_tokens(lines: Mapping[int, _Line], n_tokens: int, context: int) -> float | None:
+    """Return the seconds of n_tokens at one context and reuse.
+
+    Return None where n_tokens lies outside the batches that were measured there.
+    """
+    if n_tokens in lines and lines[n_tokens].covers(context):
+        return lines[n_tokens].value(context)
+    by_tokens = {n: line.value(context) for n, line in lines.items() if line.covers(context)}
+    if not by_tokens or not min(by_tokens) <= n_tokens <= max(by_tokens):
+        return None
+    return _Line.through(by_tokens).value(n_tokens)
