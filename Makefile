@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Compiled modules are kept, or each of the tests' many processes would compile them again.
+export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-all bench docs docs-serve lint format clean
