@@ -70,9 +70,9 @@ class Figure:
         title: The title.
         caption: How to read it, and how certain it is.
         drawings: A drawing for each combination of options. For a combination without one, the
-            page says that there is nothing to show.
+            page states that there is nothing to show.
         choices: The drop-downs, in the order of the options of a combination.
-        half: Whether it is narrow enough to stand beside another figure.
+        half: Whether it is narrow enough to share a row with another figure.
     """
 
     name: str
@@ -139,7 +139,7 @@ class Section:
     def blocks(self) -> list[list[Figure | Table]]:
         """The items by row: two narrow figures that follow each other share a row."""
         rows: list[list[Figure | Table]] = []
-        room = False  # beside the narrow figure of the last row
+        room = False  # for a second narrow figure in the last row
         for item in self.items:
             narrow = isinstance(item, Figure) and item.half
             if narrow and room:

@@ -56,7 +56,7 @@
   function narrow(layout) {
     for (const name of ["xaxis", "yaxis"]) {
       layout[name] = { ...layout[name], tickfont: { size: 11 }, tickangle: 0 };
-      if (name === "xaxis" && layout.coloraxis) layout.xaxis.nticks = 8; // beside the colour bar
+      if (name === "xaxis" && layout.coloraxis) layout.xaxis.nticks = 8; // the colour bar takes room
     }
     layout.margin = { l: 48, r: 10, t: 8, b: 44 };
   }

@@ -22,7 +22,7 @@ def write_report(source: Profile | Sweep, out: str | Path) -> Path:
     The page holds everything that it shows: it loads nothing and sends nothing.
 
     Args:
-        source: A profile, or a sweep; the profile of a sweep is read from where the sweep says.
+        source: A profile, or a sweep; the profile of a sweep is read from the path in the sweep.
         out: The file to write.
 
     Returns:
@@ -62,7 +62,7 @@ def find_profile(sweep: Sweep, path: Path | None = None) -> tuple[Profile | None
 
     Args:
         sweep: The sweep.
-        path: Where the profile is now; by default where the sweep says it was.
+        path: Where the profile is now; by default the path in the sweep.
 
     Raises:
         ReportError: If ``path`` holds another profile.

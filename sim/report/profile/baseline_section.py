@@ -1,4 +1,4 @@
-"""The section on baselines: other ways to decode, beside the designs."""
+"""The section on baselines: other ways to decode, next to the designs."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def baseline_section(data: ProfileData) -> Section | None:
                     figure=standings_figure(part, column), summary=_summary(part, name, column)
                 )
     figure = Figure(
-        name="beside",
-        title="Designs beside other ways to decode",
+        name="baselines",
+        title="Designs and other ways to decode",
         caption=(
             "Dots: the median over repeats of the other's seconds per token divided by its own, "
             "all run in turn on the same prompts. Bars: the smallest and the largest repeat. "
@@ -56,8 +56,8 @@ def baseline_section(data: ProfileData) -> Section | None:
         drawings=drawings,
     )
     return Section(
-        name="beside-section",
-        title="Beside other ways to decode",
+        name="baselines-section",
+        title="Compared with other ways to decode",
         lead=(
             "Each baseline decodes the same prompts with the same weights in the same number "
             "format. Its text is compared with that of transformers' generate."

@@ -69,7 +69,7 @@ def _text_sentences(data: ProfileData) -> list[str]:
 
 
 def _without_runs(data: ProfileData, machine: str) -> tuple[str, str]:
-    """Return the headline of a profile in which no design was run beside vanilla."""
+    """Return the headline of a profile in which no design was run against vanilla."""
     layer = (
         f"one layer takes {formatting.milliseconds(data.layer_s)} for one token"
         if data.layer_s
@@ -133,7 +133,7 @@ def _speed_facts(data: ProfileData) -> list[Fact]:
 
 
 def error_facts(data: ProfileData) -> list[Fact]:
-    """Return the errors of predictions, each with the noise floor beside it."""
+    """Return the errors of predictions, each with its noise floor."""
     if data.trust is None:
         return []
     numbers = []

@@ -91,8 +91,8 @@ def _calibration_item(bins: pd.DataFrame, depths: Sequence[int], texts: Sequence
         title="Is a head right as often as it is confident?",
         caption=(
             "Outputs in tenths of confidence, with larger dots for more of them. Bars: 95 % "
-            "intervals (Wilson). Above the dotted line a head is right more often than its "
-            "confidence says."
+            "intervals (Wilson). Above the dotted line a head is right more often than it is "
+            "confident."
         ),
         choices=(Choice(dimension="head", label="Head", options=options), domain_choice(texts)),
         drawings=drawings,

@@ -50,7 +50,7 @@ class ProfileData:
 
     @cached_property
     def speeds(self) -> pd.DataFrame:
-        """The measured speedups (`run_tables.speedups`), and the predicted ones beside them."""
+        """The measured speedups (`run_tables.speedups`), and the predicted ones."""
         speeds = run_tables.speedups(self.profile, self.texts)
         return speeds.merge(self._predicted(), how="left", on=["design", "domain"])
 

@@ -69,7 +69,7 @@ def limits_section(data: ProfileData) -> Section:
         if len(errors.cells):
             median = formatting.percent(errors.to_dict()["seconds_error"]["median"])
             notes.append(
-                "What heads say after a wrong draft is recorded only where it was likely. "
+                "What heads output after a wrong draft is recorded only where it was likely. "
                 "Elsewhere it is modelled, and every prediction states for what share of its "
                 "time. With recorded branches withheld, the time of a run moved by "
                 f"{median} in the median "
@@ -77,7 +77,7 @@ def limits_section(data: ProfileData) -> Section:
             )
         else:
             notes.append(
-                "What heads say after a wrong draft is modelled where it was not recorded. How far "
-                "that errs could not be measured on this profile."
+                "What heads output after a wrong draft is modelled where it was not recorded. How "
+                "far that errs could not be measured on this profile."
             )
     return Section(name="limits", title="Limits", notes=tuple(notes))

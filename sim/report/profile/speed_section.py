@@ -24,7 +24,7 @@ def domain_choice(texts: Sequence[str]) -> Choice:
 
 
 def speed_section(data: ProfileData) -> Section | None:
-    """Return the section; None if no design was run beside vanilla."""
+    """Return the section; None if no design was run against vanilla."""
     speeds = data.speeds[data.speeds["speedup"].notna()]
     drafting = speeds[speeds["policy"] != Policy.VANILLA]
     if drafting.empty:

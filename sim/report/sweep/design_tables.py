@@ -31,7 +31,7 @@ OBJECTIVES = {
     "energy_j_per_token": ("energy per token", "joules"),
     "bytes_per_token": ("bytes moved per token", "bytes"),
 }
-"""Columns to look at beside the time per token, each with a name and a format for people.
+"""Columns to compare with the time per token, each with a name and a format for people.
 
 The formats are those of `adadecode.sim.report.document.FORMATS`.
 """
@@ -173,7 +173,7 @@ def head_counts(designs: pd.DataFrame) -> dict[str, tuple[int, ...]]:
 
 
 def objectives(designs: pd.DataFrame) -> list[str]:
-    """Return the columns beside the time per token in which these designs differ."""
+    """Return the columns other than time and speedup in which these designs differ."""
     return [
         name
         for name in OBJECTIVES

@@ -96,27 +96,25 @@ def map_figure(cells: pd.DataFrame) -> go.Figure:
             hovertemplate="%{text}<extra></extra>",
         )
     )
-    best = fastest(cells)
-    figure.add_trace(
-        go.Scatter(
-            name="best",
-            x=[str(best["shallow"])],
-            y=[str(best["deep"])],
-            mode="markers",
-            marker={
-                "size": 13,
-                "symbol": "circle-open",
-                "line": {"width": 2.5},
-                "color": theme.SERIES[2],
-            },
-            hoverinfo="skip",
-            showlegend=False,
-        )
-    )
+    figure.add_trace(go.Scatter(**_ring(fastest(cells))))
     axis = {"type": "category", "showgrid": False, "categoryorder": "array"}
     figure.update_xaxes(title_text="shallowest head", categoryarray=list(map(str, shallow)), **axis)
     figure.update_yaxes(title_text="deepest head", categoryarray=list(map(str, deep)), **axis)
     return figure
+
+
+def _ring(best: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ring around the best cell as plotly's scatter."""
+    ring = {"size": 13, "symbol": "circle-open", "line": {"width": 2.5}}
+    return {
+        "name": "best",
+        "x": [str(best["shallow"])],
+        "y": [str(best["deep"])],
+        "mode": "markers",
+        "marker": {**ring, "color": theme.SERIES[2]},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
 
 
 def _bars(cells: pd.DataFrame) -> go.Figure:

@@ -110,8 +110,8 @@ def sweep_limits(data: SweepData) -> list[str]:
     modelled = table["modelled_share"].max() if "modelled_share" in table else float("nan")
     if modelled > 0:
         notes.append(
-            "What heads say after a wrong draft that nobody recorded is modelled: with the best "
-            f"designs up to {formatting.percent(float(modelled))} of the time rests on that."
+            "What heads output after a wrong draft that was not recorded is modelled: with the "
+            f"best designs up to {formatting.percent(float(modelled))} of the time rests on that."
         )
     if len(design_tables.ceiling(data.designs)):
         notes.append(

@@ -197,7 +197,7 @@ def test_the_report_shows_baselines_beside_designs(profile: Profile) -> None:
     section = next(
         part
         for part in profile_report(profile, created="today").sections
-        if part.name == "beside-section"
+        if part.name == "baselines-section"
     )
     figure, table = section.items
     drawn = figure.drawings["generate", "all text"]
@@ -220,5 +220,5 @@ def test_a_report_without_baselines_has_no_such_section(plain: Profile) -> None:
     from adadecode.sim.report.profile.profile_report import profile_report
 
     assert all(
-        part.name != "beside-section" for part in profile_report(plain, created="today").sections
+        part.name != "baselines-section" for part in profile_report(plain, created="today").sections
     )
