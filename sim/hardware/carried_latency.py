@@ -45,8 +45,6 @@ def carried_latencies(
     target: Device,
     *,
     origin: Provenance | None = None,
-    source: str | None = None,
-    model: str | None = None,
     dtype: str | None = None,
     max_context: int,
     max_tokens: int,
@@ -74,7 +72,7 @@ def carried_latencies(
         DesignError: If a head lies outside the model.
         LatencyError: If something lies farther than `REACH` times beyond what was measured.
     """
-    origin = origin or Provenance.of(profile, source, model)
+    origin = origin or Provenance.of(profile)
     here, shape, was = origin.require_device(), origin.require_shape(), origin.require_precision()
     check_range(shape, max_context, max_tokens, depths)
     now = was if dtype is None else Precision.of(dtype, was.activations)

@@ -67,9 +67,9 @@ def layer_rows(
         target: The device that they are carried to.
         measured: A profile of that device to compare with, or None.
         tokens: The batches wanted, in tokens.
-        source: As in `adadecode.sim.hardware.carried_latency.carried_latencies`.
+        source: As in `adadecode.sim.hardware.provenance.Provenance.of`.
         model: Likewise.
-        dtype: Likewise.
+        dtype: Format of the weights on the target; as recorded by default.
 
     Returns:
         For each batch ``n_tokens``, seconds of the middle layer (``source_s``, ``predicted_s``,
@@ -80,6 +80,11 @@ def layer_rows(
         LatencyError: If none of the batches was measured.
     """
     origin = Provenance.of(profile, source, model)
+    device, shape, recorded = (
+        origin.require_device(),
+        origin.require_shape(),
+        origin.require_precision(),
+    )
     here = LatencyTable.from_samples(profile.latency, profile.n_layers)
     there = (
         None if measured is None else LatencyTable.from_samples(measured.latency, measured.n_layers)
@@ -90,10 +95,9 @@ def layer_rows(
             f"no batch of {tokens[0]}..{tokens[-1]} tokens was measured: choose others with "
             "--tokens"
         )
-    shape, recorded = origin.require_shape(), origin.require_precision()
     wanted = recorded if dtype is None else Precision.of(dtype, recorded.activations)
     carrier = Carrier(
-        source=origin.require_device(),
+        source=device,
         target=target,
         source_dtype=recorded.activations,
         target_dtype=wanted.activations,

@@ -15,7 +15,7 @@ from adadecode.engine.cli.profile import app
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.cli.report import report_of
 from adadecode.sim.core.head_form import HeadForm
-from adadecode.sim.hardware.provenance import form_of
+from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.measurements.head_coverage import coverage_of
 from adadecode.sim.report.export import csv_files, markdown
 from adadecode.sim.report.manifest_text import provenance
@@ -83,7 +83,7 @@ def recorded(folder: Path, printed: str) -> Profile:
 def test_the_manifest_tells_the_form_and_what_it_loses(recorded: Profile) -> None:
     """The end of a text and 19 counted tokens."""
     told = recorded.manifest["heads"]
-    assert form_of(recorded) == HeadForm(shortlist=20, dtype="int8")
+    assert Provenance.of(recorded).timed_form == HeadForm(shortlist=20, dtype="int8")
     assert (told["form"]["tokens"], told["form"]["product"]) == ([2, *range(5, 24)], "weight-only")
     final = recorded.trace[recorded.trace["depth"] == 6]["token"]
     assert told["coverage"]["outside"] == pytest.approx((~final.isin([2, *range(5, 24)])).mean())

@@ -270,7 +270,7 @@ def test_packed_weights_are_recorded_and_known_to_the_simulator(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torchao")
-    from adadecode.sim.hardware.provenance import precision_of
+    from adadecode.sim.hardware.provenance import Provenance
 
     stopped_after(2, monkeypatch, [*options(saved, tmp_path / "p"), "--weights", "int8"])
     done = CliRunner().invoke(app, ["--out", str(tmp_path / "p"), "--resume"])
@@ -278,7 +278,7 @@ def test_packed_weights_are_recorded_and_known_to_the_simulator(
     profile = read_profile(tmp_path / "p")
     assert profile.manifest["weights"] == "int8"
     assert any(said.startswith("int8 weights, in ") for said in profile.manifest["limitations"])
-    assert str(precision_of(profile)) == "int8 weights, fp32 else"
+    assert str(Provenance.of(profile).require_precision()) == "int8 weights, fp32 else"
     assert validate(profile).holds
 
 

@@ -13,7 +13,7 @@ from adadecode.profiles.errors import DesignError, DeviceError, LatencyError, Pr
 from adadecode.sim.hardware.carried_latency import REACH, carried_latencies
 from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
 from adadecode.sim.hardware.device_latency import DeviceLatencies, measured_latencies
-from adadecode.sim.hardware.provenance import precision_of, shape_of
+from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.hardware.roofline import UNMEASURED, Carrier, estimate
 from tests.support.recordings import imported, on_a100
 
@@ -85,7 +85,7 @@ def test_to_the_same_device_what_was_measured_stays_and_the_rest_is_told(profile
 def test_every_measured_point_is_carried(profile: Profile, on_h100: DeviceLatencies) -> None:
     """By the carrier, point by point."""
     carrier = Carrier(source=A100, target=H100, source_dtype="fp16", target_dtype="fp16")
-    cost = precision_of(profile).cost(shape_of(profile))
+    cost = Provenance.of(profile).require_precision().cost(Provenance.of(profile).require_shape())
     points = table_of(profile).points
     for layer, n, context, reuse, seconds in points.loc[
         points["kind"] == "layer", ["layer", "n_tokens", "context", "reuse", "seconds"]
@@ -136,7 +136,7 @@ def test_corners_take_their_ends(on_h100: DeviceLatencies) -> None:
 def test_attention_that_was_not_measured_is_added(operators: Profile) -> None:
     """To a layer that read its weights alone: bytes of keys and values, linear in the context, and told."""
     there = carried_latencies(operators, A100, max_context=1001, max_tokens=4, depths=())
-    cost = precision_of(operators).cost(LLAMA)
+    cost = Provenance.of(operators).require_precision().cost(LLAMA)
     bare = table_of(operators).layer(5, 2, 0, 32)
     layers = {context: there.middle.layer(5, 2, context, 32) for context in (1, 501, 1001)}
     assert layers[501] == pytest.approx((layers[1] + layers[1001]) / 2, rel=1e-12)
@@ -162,7 +162,7 @@ def test_a_window_bends_what_attention_takes(tmp_path: Path) -> None:
 def test_what_was_not_measured_is_estimated_and_told(operators: Profile) -> None:
     """Heads where they are wanted, verification, prefill; no host."""
     there = carried_latencies(operators, H100, max_context=300, max_tokens=6, depths=(8, 16))
-    cost = precision_of(operators).cost(LLAMA)
+    cost = Provenance.of(operators).require_precision().cost(LLAMA)
     assert (
         there.middle.head(8, 3)
         == there.middle.head(16, 32)

@@ -11,7 +11,7 @@ import pytest
 from adadecode.profiles import Profile
 from adadecode.profiles.errors import DeviceError
 from adadecode.sim.hardware.precision import Precision
-from adadecode.sim.hardware.provenance import precision_of
+from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.report.manifest_text import provenance
 from tests.support.handmade import recorded_profile
 from tests.support.recordings import about
@@ -26,9 +26,9 @@ def packed(path: Path, weights: str = "int8", make: Any = synthetic_profile) -> 
 
 
 def test_its_precision_is_the_recorded_one(tmp_path: Path) -> None:
-    assert precision_of(packed(tmp_path / "p")) == Precision(weights="int8", activations="fp16")
+    assert Provenance.of(packed(tmp_path / "p")).require_precision() == Precision(weights="int8", activations="fp16")
     with pytest.raises(DeviceError, match="no dtype 'int3'"):
-        precision_of(packed(tmp_path / "q", "int3"))
+        Provenance.of(packed(tmp_path / "q", "int3")).require_precision()
 
 
 def test_the_report_says_so(tmp_path: Path) -> None:

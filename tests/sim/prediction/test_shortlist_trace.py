@@ -17,11 +17,11 @@ from adadecode.sim.core.head_form import FULL, HeadForm
 from adadecode.sim.hardware.carried_latency import carried_latencies
 from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
 from adadecode.sim.hardware.memory import Deployment, peak_memory
-from adadecode.sim.hardware.provenance import form_of, said_form_of, shape_of
+from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.prediction.scenario import ScenarioOptions, find_scenario
 from adadecode.sim.prediction.shortlist_trace import in_form, shortlisted
 from adadecode.sim.replay.simulation import replay
-from tests.support.handmade import Constant, one_text
+from tests.support.handmade import ConstantLatency, one_text
 from tests.support.recordings import about, on_a100
 from tests.support.sim_command import run, run_json
 from tests.support.synthetic_profile import EOS, synthetic_profile
@@ -95,8 +95,8 @@ def test_of_a_sampled_text_nobody_knows(tmp_path: Path) -> None:
     sampled = synthetic_profile(tmp_path / "p", sampling={"temperature": 0.8, "seed": 0})
     said = Trace.from_profile(sampled)
     with pytest.raises(HeadsError, match="record with --shortlist and the same sampling"):
-        in_form(sampled, said, SHORT)
-    assert in_form(sampled, said, HeadForm(dtype="int8"))[0] is said
+        in_form(sampled, Provenance.of(sampled), said, SHORT)
+    assert in_form(sampled, Provenance.of(sampled), said, HeadForm(dtype="int8"))[0] is said
 
 
 def test_a_shortlist_without_two_tokens_to_say_is_refused() -> None:
@@ -151,7 +151,7 @@ def test_one_prompt_has_no_others() -> None:
 def test_a_shortlist_takes_fewer_drafts_and_no_other_text(trace: Trace) -> None:
     """Drafts outside go on to the last layer."""
     design = Design.of("adadecode", gamma=0.3, placement=(2, 4))
-    full, short = (replay(one, Constant(), design) for one in (trace, shortlisted(trace, 8).trace))
+    full, short = (replay(one, ConstantLatency(), design) for one in (trace, shortlisted(trace, 8).trace))
     assert [run.n_tokens for run in full] == [run.n_tokens for run in short]
     drafts = [sum(len(done.exits) for run in runs for done in run.rounds) for runs in (full, short)]
     assert drafts[1] < drafts[0]
@@ -167,28 +167,35 @@ def test_a_profile_tells_the_form_of_its_heads(tmp_path: Path, profile: Profile)
         {"shortlist": 8, "dtype": "int8", "product": "weight-only", "tokens": [1, 2]},
     )
     scripted = with_form(tmp_path / "b", {"shortlist": 8, "dtype": None}, scripted=SCRIPT)
-    assert (form_of(profile), form_of(recorded), said_form_of(recorded)) == (
+    assert (Provenance.of(profile).timed_form, Provenance.of(recorded).timed_form, Provenance.of(recorded).trace_form) == (
         FULL,
         *[HeadForm(shortlist=8, dtype="int8")] * 2,
     )
-    assert (form_of(scripted), said_form_of(scripted)) == (SHORT, FULL)
+    assert (Provenance.of(scripted).timed_form, Provenance.of(scripted).trace_form) == (SHORT, FULL)
     followed = with_form(
         tmp_path / "c",
         {"shortlist": None},
         scripted={**SCRIPT, "form": {"shortlist": 8, "dtype": None}},
     )
-    assert (form_of(followed), said_form_of(followed)) == (FULL, SHORT)
+    assert (Provenance.of(followed).timed_form, Provenance.of(followed).trace_form) == (FULL, SHORT)
 
 
 def test_what_was_recorded_is_not_changed_twice(tmp_path: Path) -> None:
     """The same form is the recording itself; of another shortlist nobody knows."""
     recorded = with_form(tmp_path / "p", {"shortlist": 8, "dtype": None})
     said = Trace.from_profile(recorded)
-    assert in_form(recorded, said, None) == in_form(recorded, said, SHORT) == (said, [])
-    assert in_form(recorded, said, HeadForm(shortlist=8, dtype="int8"))[0] is said
+    assert (
+        in_form(recorded, Provenance.of(recorded), said, None)
+        == in_form(recorded, Provenance.of(recorded), said, SHORT)
+        == (said, [])
+    )
+    assert (
+        in_form(recorded, Provenance.of(recorded), said, HeadForm(shortlist=8, dtype="int8"))[0]
+        is said
+    )
     for form in (FULL, HeadForm(shortlist=4)):
         with pytest.raises(HeadsError, match="record it with --shortlist 0"):
-            in_form(recorded, said, form)
+            in_form(recorded, Provenance.of(recorded), said, form)
 
 
 def test_a_drawn_text_has_no_frequent_tokens(tmp_path: Path) -> None:
@@ -198,7 +205,7 @@ def test_a_drawn_text_has_no_frequent_tokens(tmp_path: Path) -> None:
         tmp_path / "s", manifest={**about(), "scripted": {**SCRIPT, "synthetic": True}}
     )
     for one in (drawn, scripted):
-        got, notes = in_form(one, said, SHORT)
+        got, notes = in_form(one, Provenance.of(one), said, SHORT)
         assert got is said
         assert "the shortlist changes cost alone" in notes[0]
 
@@ -245,7 +252,7 @@ def test_from_a_datasheet_heads_cost_what_their_form_reads(profile: Profile) -> 
         HeadForm(shortlist=2000),
         HeadForm(shortlist=2000, dtype="int8"),
     )
-    shape = shape_of(profile)
+    shape = Provenance.of(profile).require_shape()
     seconds = [
         datasheet_latencies(shape, H100, dtype="bf16", **ASKED, form=form).middle.head(4, 8)
         for form in forms
@@ -271,7 +278,7 @@ def test_a_text_of_short_heads_on_latencies_of_full_ones_is_priced_as_it_was_sai
 
 def test_heads_of_another_form_hold_rows_of_their_own(profile: Profile) -> None:
     """Once for all heads; the model's LM head stays for verification."""
-    shape = shape_of(profile)
+    shape = Provenance.of(profile).require_shape()
     held = [
         peak_memory(Deployment(shape=shape, heads=(2, 4), form=form)).heads
         for form in (FULL, SHORT, HeadForm(dtype="int8"))

@@ -15,7 +15,7 @@ from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.errors import LatencyError, ProfileError
 from adadecode.profiles.store import Profile
 from adadecode.sim.hardware.importers.vidur import import_vidur
-from adadecode.sim.hardware.provenance import shape_of
+from adadecode.sim.hardware.provenance import Provenance
 from tests.support.operators import operator_csv, operator_table
 
 
@@ -44,7 +44,7 @@ def test_the_shape_it_was_imported_with_is_kept(tmp_path: Path) -> None:
     profile = import_vidur(
         operator_csv(tmp_path / "mlp.csv"), shape, find_device("a100-80gb-sxm"), tmp_path / "p"
     )
-    assert shape_of(profile) == shape
+    assert Provenance.of(profile).require_shape() == shape
 
 
 def test_what_was_not_measured_is_not_there(tmp_path: Path) -> None:
