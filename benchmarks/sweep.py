@@ -29,7 +29,7 @@ from adadecode.sim.hardware.cost_model import ModelCost
 from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
 from adadecode.sim.hardware.device_latency import measured_latencies
 from adadecode.sim.hardware.memory import Deployment
-from adadecode.sim.hardware.provenance import shape_of
+from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.prediction.evaluator import Evaluator
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.compiled import CompiledReplay
@@ -149,7 +149,7 @@ def make_evaluator(profile: Profile, trace: Trace) -> Evaluator:
 
     Every device that was not measured has seven price lists.
     """
-    shape = shape_of(profile)
+    shape = Provenance.of(profile).require_shape()
     devices = {name: find_device(name) for name in DEVICES}
     compiled = CompiledReplay.of(trace)
     latencies = [

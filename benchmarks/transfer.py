@@ -25,7 +25,7 @@ from adadecode.profiles.latency import LatencyTable
 from adadecode.profiles.store import Profile
 from adadecode.sim.hardware.importers.vidur import import_vidur
 from adadecode.sim.hardware.layer_transfer import layer_rows, summary
-from adadecode.sim.hardware.provenance import device_of, precision_of, shape_of
+from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.hardware.roofline import estimate
 from benchmarks.harness import make_table, write_result
 
@@ -97,8 +97,9 @@ def estimate_from_datasheets(recordings: Recordings) -> list[dict[str, Any]]:
     rows = []
     for (model, gpu), profile in recordings.items():
         table = LatencyTable.from_samples(profile.latency, profile.n_layers)
-        precision = precision_of(profile)
-        cost, device = precision.cost(shape_of(profile)), device_of(profile)
+        origin = Provenance.of(profile)
+        precision, device = origin.require_precision(), origin.require_device()
+        cost = precision.cost(origin.require_shape())
         layer_points = profile.latency.loc[profile.latency["kind"] == "layer", "n_tokens"]
         layers = []
         for n_tokens in sorted(set(layer_points) & set(TOKENS)):

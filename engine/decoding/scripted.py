@@ -29,7 +29,7 @@ from adadecode.sim.core.design import Design
 from adadecode.sim.core.head_form import FULL, HeadForm
 from adadecode.sim.core.parsing import scale_head_map
 from adadecode.sim.core.scheduler import Outcome, Schedule, Work
-from adadecode.sim.hardware.provenance import said_form_of
+from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.outcomes import TraceOutcomes, schedule_of
 
@@ -142,7 +142,7 @@ class Script:
             places=dict(sorted(places.items())),
             tables=_cut(profile, chosen, {**places, profile.n_layers: n_layers}, max_new_tokens),
             numbers=tuple(chosen),
-            form=said_form_of(profile),
+            form=Provenance.of(profile).trace_form,
         )
 
     @cached_property
