@@ -1,4 +1,4 @@
-"""The latencies of a scenario made again: for a device that differs in one figure, or for larger batches."""
+"""The latencies of a scenario made again: for a device that differs, or for larger batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adadecode.sim.core.head_form import FULL
 from adadecode.sim.hardware.carried_latency import REACH, carried_latencies
 from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
 from adadecode.sim.hardware.device_latency import DeviceLatencies
-from adadecode.sim.hardware.provenance import device_of
+from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.limits.concurrency import largest_batch
 from adadecode.sim.prediction.scenario import Scenario, ScenarioOptions
 
@@ -22,8 +22,15 @@ from adadecode.sim.prediction.scenario import Scenario, ScenarioOptions
 class LatencyRebuilder:
     """What a scenario's latencies were made of. Build with `of`.
 
-    source: the profile they are from, each point of it once, or the shape of a model where they are from a datasheet. device: whose they are.
-    dtype: of the weights. depths: of the heads. max_context: the longest that can be asked for.
+    Attributes:
+        options: What the scenario was made with.
+        source: The profile that the latencies are from, with each point of it once; or the shape
+            of a model, where they are from a datasheet.
+        device: The device whose latencies they are.
+        dtype: Number format of the weights; None for the recorded one.
+        depths: Depths of the heads.
+        max_context: The longest context that can be asked for.
+        window: Positions that a layer sees at most; None for all, and where the shape is unknown.
     """
 
     options: ScenarioOptions
@@ -32,47 +39,56 @@ class LatencyRebuilder:
     dtype: str | None
     depths: tuple[int, ...]
     max_context: int
+    window: int | None
 
     @classmethod
     def of(cls, scenario: Scenario) -> LatencyRebuilder:
-        """Take apart a scenario. Raises DeviceError for a machine that the catalogue does not know."""
-        options = scenario.options
-        said = scenario.trace
+        """Take a scenario apart.
+
+        Raises:
+            DeviceError: If the catalogue does not know the machine.
+        """
+        options, trace = scenario.options, scenario.trace
         source: Profile | ModelShape
-        dtype = options.dtype
-        if scenario.latencies.basis == "datasheet":
+        profile, origin = scenario.sources.profile, scenario.sources.origin
+        if scenario.latencies.basis == "datasheet" or profile is None or origin is None:
             assert scenario.deployment is not None
             assert scenario.device is not None
-            source, device, dtype = (
-                scenario.deployment.shape,
-                scenario.device,
-                scenario.precision.weights,
-            )
+            source, device = scenario.deployment.shape, scenario.device
+            dtype: str | None = scenario.precision.weights
+            window = source.sliding_window
         else:
-            assert scenario.profile is not None
-            profile = scenario.profile
-            device = scenario.device or (
-                find_device(options.device)
-                if options.device is not None
-                else device_of(profile, options.source)
-            )
-            source = replace(
-                profile, latency=LatencyTable.from_samples(profile.latency, profile.n_layers).points
-            )
+            if scenario.device is not None:
+                device = scenario.device
+            elif options.device is not None:
+                device = find_device(options.device)
+            else:
+                device = origin.require_device()
+            points = LatencyTable.from_samples(profile.latency, profile.n_layers).points
+            source, dtype = replace(profile, latency=points), options.dtype
+            window = None if origin.shape is None else origin.shape.sliding_window
         return cls(
             options=options,
             source=source,
             device=device,
             dtype=dtype,
-            depths=said.depths,
-            max_context=max(
-                said.n_prompt(prompt) + said.max_new_tokens(prompt) for prompt in said.prompts
-            ),
+            depths=trace.depths,
+            max_context=max(trace.n_prompt(p) + trace.max_new_tokens(p) for p in trace.prompts),
+            window=window,
         )
 
     def latencies(self, device: Device, max_tokens: int) -> DeviceLatencies:
-        """Of a device, for batches up to max_tokens. Raises LatencyError, DeviceError."""
-        named, work = self.options, {"max_context": self.max_context, "max_tokens": max_tokens}
+        """Make the latencies of a device.
+
+        Args:
+            device: The device.
+            max_tokens: The largest batch.
+
+        Raises:
+            LatencyError: If something lies too far beyond what was measured.
+            DeviceError: If the device lacks the number format.
+        """
+        options = self.options
         if isinstance(self.source, ModelShape):
             assert self.dtype is not None
             return datasheet_latencies(
@@ -80,23 +96,27 @@ class LatencyRebuilder:
                 device,
                 dtype=self.dtype,
                 depths=self.depths,
-                form=named.form or FULL,
-                **work,
+                form=options.form or FULL,
+                max_context=self.max_context,
+                max_tokens=max_tokens,
             )
         return carried_latencies(
             self.source,
             device,
-            source=named.source,
-            model=named.model,
+            origin=Provenance.of(self.source, options.source, options.model),
             dtype=self.dtype,
             depths=self.depths,
-            form=named.form,
-            **work,
+            form=options.form,
+            max_context=self.max_context,
+            max_tokens=max_tokens,
         )
 
     @cached_property
     def reach(self) -> int | None:
-        """The largest batch that can be told of; None where nothing was measured, and everything is estimated."""
+        """The largest batch that latencies can be made for.
+
+        None where nothing was measured, and everything is estimated.
+        """
         if isinstance(self.source, ModelShape):
             return None
         return REACH * largest_batch(

@@ -1,31 +1,38 @@
-"""What figures rest on, in the words that every command shares: a text that its own model never said, or one text of many."""
+"""What figures rest on, in the words that every command shares."""
 
 from __future__ import annotations
 
-from adadecode.profiles.store import Profile
-from adadecode.sim.hardware.provenance import is_synthetic, sampling_of, script_of
+from adadecode.sim.hardware.provenance import Provenance
 
 ONE_PROMPT = "one prompt: nothing can be said of others"
-"""In place of an interval over prompts."""
+"""In the place of an interval over prompts."""
 
 
-def hypothetical_notes(text: Profile) -> list[str]:
-    """Why whatever is worked out from a profile's text is hypothetical; none where its own model said it."""
+def hypothetical_notes(origin: Provenance) -> list[str]:
+    """Return why whatever is predicted from a text is hypothetical, a sentence each.
+
+    Args:
+        origin: The provenance of the text. There is no note where its own model said it.
+    """
     notes = []
-    if is_synthetic(text):
-        notes.append(f"hypothetical: the text of {text.path} is synthetic, no model said it")
-    if said := script_of(text):
-        notes.append(f"hypothetical: {text.path} is {said}; its own model never said this text")
+    if origin.is_synthetic:
+        notes.append(f"hypothetical: the text of {origin.path} is synthetic, no model said it")
+    if origin.script:
+        notes.append(
+            f"hypothetical: {origin.path} is {origin.script}; its own model never said this text"
+        )
     return notes
 
 
-def luck_notes(text: Profile) -> list[str]:
-    """A note where what is replayed is one of many texts."""
-    said = sampling_of(text)
-    return (
-        []
-        if said is None
-        else [
-            f"{said}: one drawn text stands for all, and a draft holds with its head's probability of acceptance"
-        ]
-    )
+def luck_notes(origin: Provenance) -> list[str]:
+    """Return a note where what is replayed is one of many texts that could have been sampled.
+
+    Args:
+        origin: The provenance of the text.
+    """
+    if origin.sampling is None:
+        return []
+    return [
+        f"{origin.sampling}: one drawn text stands for all, and a draft holds with its head's "
+        "probability of acceptance"
+    ]

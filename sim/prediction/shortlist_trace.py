@@ -1,4 +1,7 @@
-"""What heads with a shortlist would have said, from what full ones said: an approximation, and on which side it errs."""
+"""What heads with a shortlist would have said, from what full ones said.
+
+This is an approximation; the notes say on which side it errs.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,18 @@ from adadecode.profiles.errors import HeadsError, ProfileError
 from adadecode.profiles.store import Profile
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.head_form import HeadForm
-from adadecode.sim.hardware.provenance import is_synthetic, said_form_of
+from adadecode.sim.hardware.provenance import Provenance
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shortlisted:
-    """A trace as heads with a shortlist might have it. outside: share of the outputs (first ones left out) that no shortlist held. sizes: fewest and most tokens in one."""
+    """A trace as heads with a shortlist might have it.
+
+    Attributes:
+        trace: The trace.
+        outside: Share of the outputs that no shortlist held; first outputs are left out.
+        sizes: Fewest and most tokens in a shortlist.
+    """
 
     trace: Trace
     outside: float
@@ -22,15 +31,24 @@ class Shortlisted:
 
 
 def shortlisted(trace: Trace, size: int) -> Shortlisted:
-    """Each prompt with the most frequent tokens of all *other* prompts' outputs as its shortlist, ends of a text always among them.
+    """Give each prompt a shortlist of the most frequent tokens of all *other* prompts' outputs.
 
-    A head that would say another token says something wrong instead, and is never sure of it. Raises ProfileError where there are no other prompts,
-    HeadsError for a sampled text.
+    The ends of a text are always among them. A head that would say another token says something
+    wrong instead, and is never sure of it.
+
+    Args:
+        trace: What full heads said.
+        size: Most tokens of a shortlist.
+
+    Raises:
+        ProfileError: If there are no other prompts.
+        HeadsError: If the text is sampled.
     """
     counts = {prompt: Counter(trace.tokens(prompt)[:, -1].tolist()) for prompt in trace.prompts}
     if len(counts) < 2:
         raise ProfileError(
-            "a shortlist is counted on other prompts than those it is tried on, and there is one alone: profile more prompts"
+            "a shortlist is counted on other prompts than those it is tried on, and there is one "
+            "alone: profile more prompts"
         )
     everything = Counter[int]()
     for count in counts.values():
@@ -56,36 +74,55 @@ def shortlisted(trace: Trace, size: int) -> Shortlisted:
     )
 
 
-def in_form(text: Profile, said: Trace, form: HeadForm | None) -> tuple[Trace, list[str]]:
-    """The text's heads in this form (as recorded, where None), and what was assumed. said: its trace. Raises HeadsError where nobody can know, ProfileError."""
-    spoke = said_form_of(text)
-    if form is None or form == spoke:
-        return said, []
-    if spoke.shortlist not in (None, form.shortlist):
+def in_form(
+    text: Profile, origin: Provenance, trace: Trace, form: HeadForm | None
+) -> tuple[Trace, list[str]]:
+    """Return a trace as heads of another form might have it, and what was assumed.
+
+    Args:
+        text: The profile that holds the trace.
+        origin: Its provenance.
+        trace: What the heads said, where they stand now.
+        form: The form wanted; None for the recorded one.
+
+    Raises:
+        HeadsError: If nobody can know what such heads would have said.
+        ProfileError: If there is only one prompt to count frequent tokens on.
+    """
+    recorded = origin.trace_form
+    if form is None or form == recorded:
+        return trace, []
+    if recorded.shortlist not in (None, form.shortlist):
         raise HeadsError(
-            f"{text.path} was recorded with heads {spoke.label}, and what heads {form.label} would have said there nobody knows: "
-            "record it with --shortlist 0 (full heads), and ask for shortlists of that"
+            f"{text.path} was recorded with heads {recorded.label}, and what heads {form.label} "
+            "would have said there nobody knows: record it with --shortlist 0 (full heads), and "
+            "ask for shortlists of that"
         )
     notes = []
-    if form.dtype != spoke.dtype:
+    if form.dtype != recorded.dtype:
         notes.append(
-            f"heads {form.label}: what they say is taken to be what was recorded of heads {spoke.label}, in another format"
+            f"heads {form.label}: what they say is taken to be what was recorded of heads "
+            f"{recorded.label}, in another format"
         )
-    if form.shortlist is None or form.shortlist == spoke.shortlist:
-        return said, notes
-    if is_synthetic(text) or (text.manifest.get("scripted") or {}).get("synthetic"):
-        return said, [
-            *notes,
-            f"heads {form.label}: drawn tokens have no frequencies, so the shortlist changes cost alone",
-        ]
-    found = shortlisted(said, form.shortlist)
+    if form.shortlist is None or form.shortlist == recorded.shortlist:
+        return trace, notes
+    if origin.is_synthetic or (text.manifest.get("scripted") or {}).get("synthetic"):
+        notes.append(
+            f"heads {form.label}: drawn tokens have no frequencies, so the shortlist changes cost "
+            "alone"
+        )
+        return trace, notes
+    found = shortlisted(trace, form.shortlist)
+    return found.trace, [*notes, _approximation_note(found, form, form.shortlist)]
+
+
+def _approximation_note(found: Shortlisted, form: HeadForm, size: int) -> str:
     low, high = found.sizes
     held = f"{low} to {high}" if low < high else str(low)
-    fewer = (
-        f", no more than {held} different tokens being recorded" if high < form.shortlist else ""
+    fewer = f", no more than {held} different tokens being recorded" if high < size else ""
+    return (
+        f"heads {form.label}: the most frequent tokens of the other prompts{fewer}; "
+        f"{found.outside:.1%} of the outputs are outside. Approximated: a head that would say one "
+        "of these is never sure, where a real one may be sure of something wrong, and is no surer "
+        "of the others than a full head, where a real one is"
     )
-    notes.append(
-        f"heads {form.label}: the most frequent tokens of the other prompts{fewer}; {found.outside:.1%} of the outputs are outside. Approximated: a head that "
-        "would say one of these is never sure, where a real one may be sure of something wrong, and is no surer of the others than a full head, where a real one is"
-    )
-    return found.trace, notes

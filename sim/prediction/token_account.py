@@ -210,8 +210,8 @@ def _find_work(
         if hypothetical
         else []
     )
-    replayed = hypothetical_notes(profile)
-    trace, assumed = in_form(profile, trace, options.form)
+    replayed = hypothetical_notes(provenance)
+    trace, assumed = in_form(profile, provenance, trace, options.form)
     precision = recorded if dtype is None else Precision.of(dtype, activations)
     return _Work(
         shape=shape,
@@ -219,7 +219,7 @@ def _find_work(
         cost=precision.cost(shape, options.form or provenance.timed_form),
         trace=trace,
         hypothetical=hypothetical or bool(replayed),
-        notes=(*notes, *replayed, *luck_notes(profile), *assumed),
+        notes=(*notes, *replayed, *luck_notes(provenance), *assumed),
     )
 
 

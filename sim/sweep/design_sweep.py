@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adadecode.profiles.errors import HeadsError, ProfileError
+from adadecode.profiles.errors import HeadsError
 from adadecode.profiles.store import Profile
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.prediction.scenario import Scenario, ScenarioOptions
+from adadecode.sim.prediction.sources import Sources
 from adadecode.sim.sweep.devices import RECORDED, device_scenario, make_evaluator, scenario_shape
 from adadecode.sim.sweep.executor import workers
 from adadecode.sim.sweep.head_forms import AnyEvaluator
@@ -68,22 +69,20 @@ def sweep(
     """
     chosen, options = space or Space(), options or ScenarioOptions()
     cap = max(chosen.caps)
-    text = trace or profile
-    if text is None:
-        raise ProfileError("a datasheet holds no text to replay: give a recorded profile as trace")
+    sources = Sources.of(profile, trace, source=options.source, model=options.model)
     by_form = [
-        [device_scenario(profile, one, name, trace, heads_at, cap) for name in devices]
+        [device_scenario(sources, one, name, heads_at, cap) for name in devices]
         for one in _options_by_form(options, chosen.forms)
     ]
     first = by_form[0][0]
     chosen = chosen.bound(first.trace.depths, first.trace.n_layers)
     forms = tuple(scenarios[0].form for scenarios in by_form) if len(by_form) > 1 else ()
     chosen = replace(chosen, forms=forms)
-    evaluator = make_evaluator(by_form, domain, cap, scenario_shape(first, text, options.model))
+    evaluator = make_evaluator(by_form, domain, cap, scenario_shape(first))
     plan = SweepPlan(
         space=chosen,
         objectives=checked_objectives(objectives),
-        sources=_sources(profile, text, by_form, evaluator, domain),
+        sources=_sources(sources, by_form, evaluator, domain),
         trials=trials_for(method, trials, chosen.size),
     )
     about = _about([one for scenarios in by_form for one in scenarios])
@@ -108,8 +107,7 @@ def _options_by_form(options: ScenarioOptions, forms: Sequence[HeadForm]) -> lis
 
 
 def _sources(
-    profile: Profile | None,
-    text: Profile,
+    sources: Sources,
     by_form: Sequence[Sequence[Scenario]],
     evaluator: AnyEvaluator,
     domain: str | None,
@@ -119,8 +117,8 @@ def _sources(
     Devices are listed with each form of the heads, where there are several.
     """
     return {
-        "profile": None if profile is None else _identity(profile),
-        "trace": _identity(text),
+        "profile": None if sources.profile is None else _identity(sources.profile),
+        "trace": _identity(sources.text),
         "devices": [
             _describe(one.latencies, one.form if len(by_form) > 1 else None)
             for scenarios in by_form

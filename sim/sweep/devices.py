@@ -14,10 +14,10 @@ from adadecode.profiles.store import Profile
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.memory import Deployment
 from adadecode.sim.hardware.precision import ordinary
-from adadecode.sim.hardware.provenance import device_of, precision_of, shape_of
 from adadecode.sim.prediction.accounting import measured_power
 from adadecode.sim.prediction.evaluator import Evaluator
-from adadecode.sim.prediction.scenario import Scenario, ScenarioOptions, find_scenario
+from adadecode.sim.prediction.scenario import Scenario, ScenarioOptions, make_scenario
+from adadecode.sim.prediction.sources import Sources
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.sweep.head_forms import AnyEvaluator, FormedEvaluator
 from adadecode.sim.validation.intervals import MeasuredMisses
@@ -27,10 +27,9 @@ RECORDED = "recorded"
 
 
 def device_scenario(
-    profile: Profile | None,
+    sources: Sources,
     options: ScenarioOptions,
     device: str,
-    trace: Profile | None,
     heads_at: Mapping[int, int] | None,
     cap: int,
 ) -> Scenario:
@@ -40,10 +39,9 @@ def device_scenario(
     know, they are from the device's datasheet alone.
 
     Args:
-        profile: Where the latencies come from; None takes them from the datasheet.
+        sources: The profiles, resolved with the ``source`` and ``model`` of the options.
         options: What does not depend on the device; ``device`` is not used.
         device: A name of the catalogue, the path of a TOML file, or `RECORDED`.
-        trace: The profile whose text is replayed, where it is another one.
         heads_at: Where the heads of the text stand in the model.
         cap: Most drafts in a round.
 
@@ -53,46 +51,32 @@ def device_scenario(
     if device == RECORDED:
         # Heads in another form are priced on a device that is known, so that it has to be named.
         target = None if options.form is None else options.source
-        return find_scenario(
-            profile, replace(options, device=target), trace=trace, heads_at=heads_at, cap=cap
-        )
+        return make_scenario(sources, replace(options, device=target), heads_at=heads_at, cap=cap)
     options = replace(options, device=device)
-    if profile is None or options.source is not None or _is_known(profile):
-        return find_scenario(profile, options, trace=trace, heads_at=heads_at, cap=cap)
-    target_device, recorded_in = find_device(device), precision_of(profile)
-    dtype = options.dtype
-    if dtype is None and recorded_in.activations not in target_device.peak_flops:
+    origin = sources.origin
+    if sources.profile is None or origin is None or origin.device is not None:
+        return make_scenario(sources, options, heads_at=heads_at, cap=cap)
+    target_device, dtype = find_device(device), options.dtype
+    if dtype is None and origin.require_precision().activations not in target_device.peak_flops:
         dtype = ordinary(target_device)
-    scenario = find_scenario(
-        None,
-        replace(options, dtype=dtype),
-        trace=trace or profile,
-        heads_at=heads_at,
-        cap=cap,
+    scenario = make_scenario(
+        sources.without_latencies(), replace(options, dtype=dtype), heads_at=heads_at, cap=cap
     )
     latencies = scenario.latencies
     note = (
-        f"{profile.name} was recorded on a machine that the catalogue does not know: nothing is "
-        "carried from there, --from would"
+        f"{sources.profile.name} was recorded on a machine that the catalogue does not know: "
+        "nothing is carried from there, --from would"
     )
     return replace(scenario, latencies=replace(latencies, notes=(*latencies.notes, note)))
 
 
-def _is_known(profile: Profile) -> bool:
-    """Return whether the catalogue knows the device of a profile."""
-    try:
-        device_of(profile)
-    except DeviceError:
-        return False
-    return True
-
-
-def scenario_shape(scenario: Scenario, text: Profile, model: str | None) -> ModelShape | None:
+def scenario_shape(scenario: Scenario) -> ModelShape | None:
     """Return the shape of the model whose layers run; None where nothing tells it."""
     with suppress(ShapeError):
-        if model is not None:
-            return find_model(model)
-        shape = find_model(scenario.model) if scenario.hypothetical else shape_of(text)
+        if scenario.options.model is not None:
+            return find_model(scenario.options.model)
+        text_shape = scenario.sources.text_origin.require_shape
+        shape = find_model(scenario.model) if scenario.hypothetical else text_shape()
         return shape if shape.n_layers == scenario.trace.n_layers else None
     return None
 

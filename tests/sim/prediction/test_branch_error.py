@@ -22,7 +22,7 @@ from adadecode.sim.prediction.branch_error import (
 )
 from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.simulation import replay
-from tests.support.handmade import DESIGNS, Constant, one_text, recorded_profile
+from tests.support.handmade import DESIGNS, ConstantLatency, one_text, recorded_profile
 
 TEXT = [10, 11, 12, 13, 14, 15]
 ONE_HEAD = Design.of("adadecode", gamma=0.5, placement=(1,))
@@ -44,7 +44,7 @@ def two_prompts(
 
 
 def errors_of(trace: Trace, design: Design = ONE_HEAD) -> BranchErrors:
-    return branch_errors(BranchModel(trace), Constant(), [(design, 0)])
+    return branch_errors(BranchModel(trace), ConstantLatency(), [(design, 0)])
 
 
 def test_a_withheld_branch_is_not_recorded() -> None:
@@ -71,7 +71,7 @@ def test_a_withheld_prompts_branches_are_not_drawn_either() -> None:
 def test_withholding_a_branch_costs_a_draft_more() -> None:
     """Round 1 discards two drafts where one was discarded, after one more run of the first layer (1.1875 s) and check (0.3125 s)."""
     trace = two_prompts({**OWN, **OTHER})
-    (exact,) = replay(trace, Constant(), ONE_HEAD)
+    (exact,) = replay(trace, ConstantLatency(), ONE_HEAD)
     (row,) = errors_of(trace).cells.to_dict("records")
     round_1 = 3 * (1.1875 + 0.3125) + 2.0625 + 0.5625
     checks = sum(len(r.checks) for r in exact.rounds)
@@ -140,7 +140,7 @@ def test_a_rejection_that_asks_nothing_off_the_text_is_no_cell() -> None:
 def test_a_design_beyond_the_latencies_is_left_out() -> None:
     """A prediction must not fail over a design that nobody asked for."""
 
-    class Short(Constant):
+    class Short(ConstantLatency):
         def verify(self, n_tokens: int) -> float:
             raise LatencyError("too long")
 
@@ -153,7 +153,7 @@ def test_policies_are_told_apart() -> None:
     """All together, and each for itself with what to multiply a share with."""
     model = BranchModel(two_prompts({**OWN, **OTHER}))
     errors = branch_errors(
-        model, Constant(), [(ONE_HEAD, 0), (Design.of("fixed", placement=(1,), cap=2), 0)]
+        model, ConstantLatency(), [(ONE_HEAD, 0), (Design.of("fixed", placement=(1,), cap=2), 0)]
     )
     told = errors.to_dict()
     assert (

@@ -12,7 +12,7 @@ from adadecode.profiles import Profile
 from adadecode.profiles.errors import ProfileError
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.prediction.predictor import Predictor, predict
-from tests.support.handmade import Constant, one_text, recorded_profile
+from tests.support.handmade import ConstantLatency, one_text, recorded_profile
 from tests.support.synthetic_profile import synthetic_profile
 
 TEXT = [10, 11, 12, 13, 14, 15]
@@ -28,7 +28,7 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
 
 
 def predictor() -> Predictor:
-    return Predictor(trace=one_text(TEXT, SAID, OFF), latency=Constant())
+    return Predictor(trace=one_text(TEXT, SAID, OFF), latency=ConstantLatency())
 
 
 def test_rates_are_the_papers() -> None:
@@ -50,7 +50,7 @@ def test_rates_are_the_papers() -> None:
 def test_a_position_tested_by_two_heads_counts_once() -> None:
     """Figure 2: three positions tested, by five checks."""
     trace = one_text([10, 11, 12, 13], {(1, 2): (0.9, 11), (2, 1): (0.9, 12)}, eos=frozenset({13}))
-    prediction = Predictor(trace=trace, latency=Constant()).predict(
+    prediction = Predictor(trace=trace, latency=ConstantLatency()).predict(
         Design.of("adadecode", gamma=0.5, placement=(1, 2))
     )
     assert (prediction.tested, prediction.checks) == (3, 5)
@@ -84,7 +84,7 @@ def test_time_to_first_token_is_the_prefill() -> None:
 def test_recorded_branches_leave_nothing_modelled() -> None:
     """The wrong draft's branch was recorded; without the recording, round 1 is modelled."""
     assert predictor().predict(ONE_HEAD).modelled_share == 0
-    bare = Predictor(trace=one_text(TEXT, SAID), latency=Constant()).predict(ONE_HEAD)
+    bare = Predictor(trace=one_text(TEXT, SAID), latency=ConstantLatency()).predict(ONE_HEAD)
     assert 0 < bare.modelled_share < 1
 
 
@@ -154,7 +154,7 @@ def test_an_unknown_domain_is_refused(profile: Profile) -> None:
 def test_texts_of_one_token_predict_nothing() -> None:
     """There is no time per token to tell."""
     with pytest.raises(ProfileError, match="nothing to predict"):
-        Predictor(trace=one_text([10]), latency=Constant()).predict(ONE_HEAD)
+        Predictor(trace=one_text([10]), latency=ConstantLatency()).predict(ONE_HEAD)
 
 
 def test_a_prediction_is_json(profile: Profile) -> None:

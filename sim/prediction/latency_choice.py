@@ -1,0 +1,198 @@
+"""Which latencies a scenario has: as measured, carried to another device, or from a datasheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+from adadecode.profiles.catalog.devices import Device, find_device
+from adadecode.profiles.catalog.model_shape import ModelShape
+from adadecode.profiles.errors import DeviceError
+from adadecode.profiles.store import Profile
+from adadecode.profiles.trace import Trace
+from adadecode.sim.core.head_form import HeadForm
+from adadecode.sim.hardware.carried_latency import carried_latencies
+from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
+from adadecode.sim.hardware.device_latency import DeviceLatencies, measured_latencies
+from adadecode.sim.hardware.memory import Deployment, check_fits
+from adadecode.sim.hardware.precision import Precision, ordinary
+from adadecode.sim.hardware.provenance import Provenance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What latencies are wanted for.
+
+    Attributes:
+        device: A name of the catalogue or the path of a TOML file; None for the recorded device.
+        source: As the user named the device of the recording.
+        dtype: Number format of the weights; None for the recorded one.
+        work: What has to be priced.
+    """
+
+    device: str | None
+    source: str | None
+    dtype: str | None
+    work: RequiredWork
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenLatencies:
+    """Latencies, and what follows from where they come from.
+
+    Attributes:
+        latencies: What the work takes on the device.
+        precision: Number formats that the model runs in there.
+        device: What the catalogue knows of a device on which nothing was measured; else None.
+        deployment: What has to fit there, heads aside; else None.
+    """
+
+    latencies: DeviceLatencies
+    precision: Precision
+    device: Device | None = None
+    deployment: Deployment | None = None
+
+
+class _Reach(TypedDict):
+    """How far latencies have to reach."""
+
+    max_context: int
+    max_tokens: int
+    depths: Sequence[int]
+    form: HeadForm
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequiredWork:
+    """What has to be priced: the longest text and prompt, the largest batch, and the heads."""
+
+    context: int
+    prompt: int
+    n_tokens: int
+    depths: tuple[int, ...]
+    form: HeadForm
+
+    @classmethod
+    def of(cls, trace: Trace, cap: int, form: HeadForm) -> RequiredWork:
+        """Return the work of replaying a trace.
+
+        Args:
+            trace: The text, with the heads where they stand.
+            cap: Most drafts in a round.
+            form: Form of the heads.
+        """
+        return cls(
+            context=max(trace.n_prompt(p) + trace.max_new_tokens(p) for p in trace.prompts),
+            prompt=max(map(trace.n_prompt, trace.prompts)),
+            n_tokens=max(cap, 0) + 1,
+            depths=trace.depths,
+            form=form,
+        )
+
+    @property
+    def reach(self) -> _Reach:
+        """How far latencies have to reach."""
+        return {
+            "max_context": self.context,
+            "max_tokens": self.n_tokens,
+            "depths": self.depths,
+            "form": self.form,
+        }
+
+    def deployment(self, shape: ModelShape, dtype: str) -> Deployment:
+        """Return what has to fit on a device, heads aside."""
+        return Deployment(
+            shape=shape,
+            dtype=dtype,
+            context=self.context,
+            prompt=self.prompt,
+            n_tokens=self.n_tokens,
+            form=self.form,
+        )
+
+
+def recorded_latencies(profile: Profile, origin: Provenance, target: Target) -> ChosenLatencies:
+    """Return measured latencies where they are what is wanted, else carried ones.
+
+    Args:
+        profile: The recording.
+        origin: Its provenance.
+        target: What is wanted.
+
+    Raises:
+        DeviceError: If a device is unknown, or the model, heads aside, does not fit on it.
+        ShapeError: If the shape of the model is unknown.
+        LatencyError: If something lies too far beyond what was measured.
+    """
+    as_recorded = (
+        target.device is None
+        and target.dtype is None
+        and target.work.form == origin.timed_form
+        and origin.attends
+    )
+    if not as_recorded:
+        return _carried(profile, origin, target)
+    if target.source is not None:
+        raise DeviceError(
+            "--from says what latencies are carried from: name the device to carry them to with "
+            "--to"
+        )
+    return ChosenLatencies(
+        latencies=measured_latencies(profile, origin), precision=origin.require_precision()
+    )
+
+
+def _carried(profile: Profile, origin: Provenance, target: Target) -> ChosenLatencies:
+    device = (
+        origin.require_device() if target.device is None else _target_device(origin, target.device)
+    )
+    recorded, precision = origin.require_precision(), origin.require_precision()
+    if target.dtype is not None:
+        precision = Precision.of(target.dtype, recorded.activations)
+    deployment = target.work.deployment(origin.require_shape(), precision.weights)
+    check_fits(deployment, device)
+    latencies = carried_latencies(
+        profile, device, origin=origin, dtype=target.dtype, **target.work.reach
+    )
+    if latencies.basis == "measured":
+        return ChosenLatencies(latencies=latencies, precision=precision)
+    return ChosenLatencies(
+        latencies=latencies, precision=precision, device=device, deployment=deployment
+    )
+
+
+def _target_device(origin: Provenance, name: str) -> Device:
+    """Return the device to carry to, once the device to carry from is known. Raises DeviceError."""
+    origin.require_device()
+    return find_device(name)
+
+
+def datasheet_choice(
+    shape: ModelShape, recorded: Precision | None, target: Target
+) -> ChosenLatencies:
+    """Return latencies from a device's datasheet, with nothing measured.
+
+    Args:
+        shape: Of the model that runs.
+        recorded: What the text was recorded in, where its own model runs; None for another model.
+        target: What is wanted; its device has to be named.
+
+    Raises:
+        DeviceError: If the device is unknown, or the model, heads aside, does not fit on it.
+    """
+    if target.device is None:
+        raise DeviceError(
+            "a datasheet is of a device: name it with --to, a name of the catalogue or FILE.toml"
+        )
+    if target.source is not None:
+        raise DeviceError("nothing was measured, so nothing is carried: leave --from out")
+    device = find_device(target.device)
+    weights = target.dtype or (ordinary(device) if recorded is None else recorded.weights)
+    precision = Precision.of(weights, ordinary(device))
+    deployment = target.work.deployment(shape, precision.weights)
+    check_fits(deployment, device)
+    latencies = datasheet_latencies(shape, device, dtype=precision.weights, **target.work.reach)
+    return ChosenLatencies(
+        latencies=latencies, precision=precision, device=device, deployment=deployment
+    )
