@@ -10,6 +10,7 @@ from benchmarks import (
     best,
     flips,
     head_forms,
+    interleaving,
     lossless,
     off_design,
     paper,
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "vanilla": vanilla,
     "baselines": baselines,
     "replay": replay,
+    "interleaving": interleaving,
     "sweep": sweep,
     "off_design": off_design,
     "best": best,
@@ -52,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"no benchmark {', '.join(unknown)}: there are {', '.join(BENCHMARKS)}")
     for name, benchmark in BENCHMARKS.items():
         if options.list:
-            print(f"{name:<11} {(benchmark.__doc__ or '').splitlines()[0]}")
+            print(f"{name:<12} {(benchmark.__doc__ or '').splitlines()[0]}")
         elif not options.names or name in options.names:
             benchmark.main([])
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from adadecode.engine.cli.derived_options import takes_options
+from adadecode.engine.cli.progress import shown_progress
+from adadecode.engine.cli.version import VersionOption
+from adadecode.engine.runtime.option_fields import Notation, check_counts, from_settings, option
 from adadecode.profiles.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -18,55 +23,112 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+MEASURING, DATASHEET = "Measuring", "Figures of the datasheet"
+PEAKS = ("fp32", "fp16", "bf16", "fp8", "int8")
+
+
+def _matrix_sizes(flag: str, text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or any(size < 32 or size % 16 for size in sizes):
+        raise DeviceError(
+            f"wanted {flag} as multiples of 16 from 32 on with commas, like 1024,2048, "
+            f"got {text!r}: 8-bit matmuls need them"
+        )
+    return sizes
+
+
+MATRIX = Notation(parse=_matrix_sizes, write=lambda sizes: ",".join(map(str, sizes)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions:
+    """What is measured, and what the datasheet says. Each field is an option of the command.
+
+    Raises:
+        DeviceError: A figure is not finite and above 0.
+        InputError: A count is not a whole number of at least 1.
+    """
+
+    device: str = option("auto, cpu, cuda or cuda:N.", default="auto", panel=MEASURING)
+    repeats: int = option("Rounds of all benchmarks.", default=7, panel=MEASURING)
+    threads: int | None = option(
+        "Threads of a CPU.", shown="as many as torch takes", panel=MEASURING
+    )
+    array_mib: float | None = option(
+        "Size of an array of the bandwidth benchmarks, in MiB.",
+        shown="far beyond the caches",
+        panel=MEASURING,
+    )
+    matrix: tuple[int, ...] | None = option(
+        "Rows of the matrices, separated by commas.",
+        shown="4096,8192; on a CPU 1024,2048",
+        notation=MATRIX,
+        panel=MEASURING,
+    )
+    bandwidth: float | None = option("Memory bandwidth in bytes/s, like 300e9.", panel=DATASHEET)
+    peak_fp32: float | None = option("FLOP/s in FP32 without tensor cores.", panel=DATASHEET)
+    peak_fp16: float | None = option(
+        "Dense FLOP/s in FP16 (never with sparsity), like 121e12.", panel=DATASHEET
+    )
+    peak_bf16: float | None = option("Dense FLOP/s in BF16.", panel=DATASHEET)
+    peak_fp8: float | None = option("Dense FLOP/s in FP8.", panel=DATASHEET)
+    peak_int8: float | None = option("Dense operations/s in INT8.", panel=DATASHEET)
+    tdp_w: float | None = option(
+        "Board power in watts.", shown="the driver's limit, where it tells", panel=DATASHEET
+    )
+    memory_gib: float | None = option(
+        "Capacity as marketed, in GiB.", shown="as the driver tells it", panel=DATASHEET
+    )
+    title: str | None = option(
+        "The full name of the device.", shown="as the driver tells it", panel=DATASHEET
+    )
+    datasheet: str | None = option(
+        "Title and address of the datasheet that the figures are from.", panel=DATASHEET
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("bandwidth", *(f"peak_{peak}" for peak in PEAKS)):
+            self._check_figure(name, name.removeprefix("peak_"))
+        for name in ("tdp_w", "memory_gib", "array_mib"):
+            self._check_figure(name, name.replace("_", "-"))
+        check_counts(self, "repeats", "threads")
+
+    def _check_figure(self, field: str, label: str) -> None:
+        value = getattr(self, field)
+        if value is not None and not 0 < value < math.inf:
+            raise DeviceError(f"wanted a finite number above 0 as the figure {label}, got {value}")
+
+    def peaks(self) -> dict[str, float]:
+        """Return the peaks of the datasheet by format, those that were not given missing."""
+        given = {peak: getattr(self, f"peak_{peak}") for peak in PEAKS}
+        return {peak: value for peak, value in given.items() if value is not None}
+
+
+NameOption = Annotated[
+    str, typer.Option("--name", help="The name of the entry, like my-gpu.", show_default=False)
+]
+OutOption = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        metavar="PATH",
+        help="The file to write, like my-gpu.toml. No file is overwritten.",
+        show_default=False,
+    ),
+]
+
 
 @app.command()
+@takes_options(BenchmarkOptions)
 def device(
-    name: Annotated[str, typer.Option(help="what to call it, like my-gpu")],
-    out: Annotated[Path, typer.Option(help="file to write, like my-gpu.toml; none is overwritten")],
-    *,
-    on: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N")] = "auto",
-    repeats: Annotated[int, typer.Option(help="of every benchmark, in turn")] = 7,
-    threads: Annotated[
-        int | None, typer.Option(help="of a CPU; as many as torch takes by default")
-    ] = None,
-    bandwidth: Annotated[float | None, typer.Option(help="datasheet, bytes/s, like 300e9")] = None,
-    peak_fp32: Annotated[
-        float | None, typer.Option(help="datasheet, FLOP/s without tensor cores")
-    ] = None,
-    peak_fp16: Annotated[
-        float | None,
-        typer.Option(help="datasheet, dense FLOP/s (never with sparsity), like 121e12"),
-    ] = None,
-    peak_bf16: Annotated[float | None, typer.Option(help="likewise")] = None,
-    peak_fp8: Annotated[float | None, typer.Option(help="likewise")] = None,
-    peak_int8: Annotated[float | None, typer.Option(help="likewise")] = None,
-    tdp_w: Annotated[
-        float | None,
-        typer.Option(help="board power, watts; the driver's limit by default, where it tells"),
-    ] = None,
-    memory_gib: Annotated[
-        float | None, typer.Option(help="capacity as marketed; as the driver tells it by default")
-    ] = None,
-    title: Annotated[
-        str | None, typer.Option(help="its full name; as the driver tells it by default")
-    ] = None,
-    datasheet: Annotated[
-        str | None,
-        typer.Option(help="title and address of the datasheet that the figures are from"),
-    ] = None,
-    array_mib: Annotated[
-        float | None,
-        typer.Option(
-            help="one array of the bandwidth benchmarks; far beyond the caches by default"
-        ),
-    ] = None,
-    matrix: Annotated[
-        str | None,
-        typer.Option(help="rows of the matrices, like 4096,8192 (the default; on a CPU 1024,2048)"),
-    ] = None,
+    *, name: NameOption, out: OutOption, version: VersionOption = False, **given: Any
 ) -> None:
     """Measure what this device sustains, and write it as an entry of the hardware catalogue."""
-    # here, so that --help does not wait for torch, and its absence is said in one sentence
+    options = from_settings(BenchmarkOptions, given)
+    # Imported here, so that --help does not wait for torch.
     from adadecode.engine.runtime.catalogue_entry import (
         DatasheetFigures,
         check_target,
@@ -74,6 +136,35 @@ def device(
         entry,
         write_entry,
     )
+    from adadecode.engine.runtime.environment import EnergyMeter
+
+    check_target(name, out)
+    try:
+        place, benches = _measure(options, Console(stderr=True))
+    except KeyboardInterrupt:
+        typer.echo("stopped; nothing is kept: run the same command again", err=True)
+        raise typer.Exit(130) from None
+    figures = DatasheetFigures(
+        bandwidth=options.bandwidth,
+        peaks=options.peaks(),
+        watts=options.tdp_w or EnergyMeter(place.device).describe().get("power_limit_w"),
+        memory_gib=options.memory_gib,
+        title=options.title,
+        datasheet=options.datasheet,
+    )
+    Console().print(rates_table(place, benches))
+    for dtype in doubtful_peaks(benches, figures):
+        typer.echo(
+            f"the {dtype} peak that was given is far above what was measured: "
+            "if it is the one with sparsity, give the dense one",
+            err=True,
+        )
+    write_entry(entry(name, place, benches, figures), name, out)
+    typer.echo(f"{out} written. Next: adadecode-sim memory MODEL --device {out}", err=True)
+
+
+def _measure(options: BenchmarkOptions, console: Console) -> tuple[BenchmarkDevice, list[Bench]]:
+    """Run all benchmarks that this device has."""
     from adadecode.engine.runtime.device_benchmark import (
         MATRIX_SIZES,
         array_size,
@@ -83,74 +174,36 @@ def device(
         measure,
         usual_dtypes,
     )
-    from adadecode.engine.runtime.environment import EnergyMeter, set_threads
+    from adadecode.engine.runtime.environment import set_threads
 
-    check_target(name, out)
-    peaks = {
-        "fp32": peak_fp32,
-        "fp16": peak_fp16,
-        "bf16": peak_bf16,
-        "fp8": peak_fp8,
-        "int8": peak_int8,
-    }
-    for option, value in (
-        ("bandwidth", bandwidth),
-        *peaks.items(),
-        ("tdp-w", tdp_w),
-        ("memory-gib", memory_gib),
-        ("array-mib", array_mib),
-    ):
-        if value is not None and not 0 < value < float("inf"):
-            raise DeviceError(f"wanted a finite number above 0 as the figure {option}, got {value}")
-    if repeats < 1:
-        raise DeviceError(f"wanted --repeats of at least 1, got {repeats}")
-    if threads is not None:
-        set_threads(threads)
-    place = find_device(on)
-    sizes = MATRIX_SIZES[place.device.type] if matrix is None else _sizes(matrix)
-    console = Console(stderr=True)
-    benches = bandwidth_benches(
-        place, array_size(place, None if array_mib is None else max(4, round(array_mib * 2**20)))
-    )
+    if options.threads is not None:
+        set_threads(options.threads)
+    place = find_device(options.device)
+    sizes = options.matrix or MATRIX_SIZES[place.device.type]
+    array_bytes = None
+    if options.array_mib is not None:
+        array_bytes = max(4, round(options.array_mib * 2**20))
+    benches = bandwidth_benches(place, array_size(place, array_bytes))
     for dtype in usual_dtypes(place):
         try:
             benches += matmul_benches(place, dtype, sizes)
         except RuntimeError as error:  # torch has no such matmul here, which is an answer
-            console.print(
-                f"{dtype} is left out: {str(error).splitlines()[0][:120]}", highlight=False
-            )
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(f"measuring {place.title}", total=repeats * len(benches))
-        measure(place, benches, repeats, lambda: bar.advance(task))
-    given = DatasheetFigures(
-        bandwidth=bandwidth,
-        peaks={dtype: value for dtype, value in peaks.items() if value is not None},
-        watts=tdp_w or EnergyMeter(place.device).describe().get("power_limit_w"),
-        memory_gib=memory_gib,
-        title=title,
-        datasheet=datasheet,
-    )
-    Console().print(rates_table(place, benches))
-    for dtype in doubtful_peaks(benches, given):
-        console.print(
-            f"the {dtype} peak that was given is far above what was measured: if it is the one with sparsity, give the dense one"
-        )
-    write_entry(entry(name, place, benches, given), name, out)
-    console.print(
-        f"{out} written. Next: adadecode-sim memory MODEL --device {out}",
-        highlight=False,
-        soft_wrap=True,
-    )
+            reason = str(error).splitlines()[0][:120]
+            console.print(f"{dtype} is left out: {reason}", highlight=False)
+    done, count = 0, options.repeats * len(benches)
+    with shown_progress(console) as report:
+
+        def tick() -> None:
+            nonlocal done
+            done += 1
+            report(f"measuring {place.title}", done, count)
+
+        measure(place, benches, options.repeats, tick)
+    return place, benches
 
 
 def rates_table(place: BenchmarkDevice, benches: Sequence[Bench]) -> Table:
-    """What was measured, for people."""
+    """Return a table of what was measured, for a terminal."""
     table = Table(
         "benchmark",
         "size",
@@ -175,15 +228,3 @@ def rates_table(place: BenchmarkDevice, benches: Sequence[Bench]) -> Table:
             f"{bench.spread:.1%}",
         )
     return table
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    try:
-        sizes = tuple(int(word) for word in text.split(","))
-    except ValueError:
-        sizes = ()
-    if not sizes or any(n < 32 or n % 16 for n in sizes):
-        raise DeviceError(
-            f"wanted --matrix as multiples of 16 from 32 on with commas, like 1024,2048, got {text!r}: 8-bit matmuls need them"
-        )
-    return sizes

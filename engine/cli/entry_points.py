@@ -1,18 +1,12 @@
-"""The engine's command-line tools, and how all of them fail: one sentence on stderr and exit code 2 for what a user can put right."""
+"""The engine's commands as they are installed, each with plain errors."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from adadecode.engine.cli.device import app
 from adadecode.engine.cli.errors import plain_errors, refuse_torchrun
-
-if TYPE_CHECKING:
-    pass
 
 
 def train_main() -> None:
-    """``adadecode-train``."""
+    """Run ``adadecode-train``."""
     with plain_errors():
         refuse_torchrun("adadecode-train")
         from adadecode.engine.cli.train import app
@@ -21,7 +15,7 @@ def train_main() -> None:
 
 
 def profile_main() -> None:
-    """``adadecode-profile``."""
+    """Run ``adadecode-profile``."""
     with plain_errors():
         from adadecode.engine.cli.profile import app
 
@@ -29,7 +23,7 @@ def profile_main() -> None:
 
 
 def flips_main() -> None:
-    """``adadecode-flips``."""
+    """Run ``adadecode-flips``."""
     with plain_errors():
         refuse_torchrun("adadecode-flips")
         from adadecode.engine.cli.flips import app
@@ -38,6 +32,8 @@ def flips_main() -> None:
 
 
 def device_main() -> None:
-    """``adadecode-device``."""
+    """Run ``adadecode-device``."""
     with plain_errors():
+        from adadecode.engine.cli.device import app
+
         app()

@@ -1,4 +1,4 @@
-"""How the engine's command-line tools fail: one sentence on stderr, and exit code 2 for what a user can put right."""
+"""How the engine's commands fail: one sentence on stderr, and exit code 2."""
 
 from __future__ import annotations
 
@@ -13,21 +13,27 @@ from adadecode.profiles.errors import InputError
 _EXTRA = {"huggingface_hub", "psutil", "safetensors", "tokenizers", "torch", "transformers"}
 """What the extra ``engine`` installs."""
 
-
 LAST_WORD_S = 3.0
-"""A process that fails waits so long before it says why: where the first one failed alike, ``torchrun`` has ended it by then, and it is said once."""
+"""Seconds that a process which is not the first waits before it prints its error.
+
+Where the first one failed alike, ``torchrun`` has ended the others by then, and the error is
+printed once."""
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Within: an InputError becomes ``error: ...`` on stderr and exit code 2, as does a missing extra. Ctrl-C: exit code 130."""
+    """Turn what a user can put right into a sentence and an exit code.
+
+    An `InputError` or a missing extra becomes ``error: ...`` on stderr and exit code 2, Ctrl-C
+    exit code 130.
+    """
     try:
         yield
     except InputError as error:
-        print(f"error{_whose()}: {error}", file=sys.stderr)
+        print(f"error{_process()}: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:  # before a command has begun anything that it could go on with
-        print("interrupted", file=sys.stderr)
+        print("stopped; nothing had begun", file=sys.stderr)
         sys.exit(130)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
@@ -39,8 +45,11 @@ def plain_errors() -> Iterator[None]:
         sys.exit(2)
 
 
-def _whose() -> str:
-    """Of several processes which one, after the first had the time to say the same and to end the others; empty of the only or the first one."""
+def _process() -> str:
+    """Return which of several processes this is, empty for the only or the first one.
+
+    The others wait first, so that the first has the time to say the same and to end them.
+    """
     if launched() == 1 or rank() == "0":
         return ""
     time.sleep(LAST_WORD_S)
@@ -48,8 +57,16 @@ def _whose() -> str:
 
 
 def refuse_torchrun(command: str) -> None:
-    """Raises InputError where several processes were started: every one of them would do, and write, the same."""
+    """Refuse to run in several processes, each of which would do, and write, the same.
+
+    Args:
+        command: The name of the command.
+
+    Raises:
+        InputError: Several processes were started.
+    """
     if launched() > 1:
         raise InputError(
-            f"{command} is one process, torchrun started {launched()}: run it without; a sharded model is recorded by adadecode-profile, or decoded from Python"
+            f"{command} is one process, torchrun started {launched()}: run it without; a sharded "
+            "model is recorded by adadecode-profile, or decoded from Python"
         )

@@ -155,7 +155,7 @@ def flips(
     """
     options = from_settings(FlipOptions, given)
     options.check_named()
-    from adadecode.engine.cli.tables import tables
+    from adadecode.engine.cli.tables import flip_tables
 
     try:
         with shown_progress(Console(stderr=True)) as report_progress:
@@ -166,7 +166,7 @@ def flips(
     if as_json:
         print(json.dumps(report, indent=1))
     else:
-        Console().print(*tables(report))
+        Console().print(*flip_tables(report))
     if out is not None:
         write_json(out, report)
     if any(row["beyond"] for row in [*report["designs"], *report["batches"]]):

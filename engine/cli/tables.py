@@ -1,4 +1,4 @@
-"""A flip report for a terminal of 80 columns."""
+"""Results of the engine's commands, for a terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -15,21 +15,32 @@ from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.profiling.summary import summarize
 from adadecode.profiles.store import Profile
 from adadecode.sim.cli.tables.heads import coverage_table, coverage_tables
-from adadecode.sim.hardware.provenance import form_of, sampling_of, script_of
+from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.measurements.baselines import same_text, standings
 from adadecode.sim.measurements.telemetry import conditions_of
 from adadecode.sim.validation.result import Validation
 from adadecode.sim.validation.trust import assess
 
 
-def tables(report: dict[str, Any]) -> list[Table]:
-    """What `flip_report` found: a table of the designs, and one of the margins at which tokens flip, a column for each row of the first."""
+def flip_tables(report: dict[str, Any]) -> list[Table]:
+    """Return the tables of a flip report.
+
+    Args:
+        report: As `adadecode.engine.evaluation.token_flips.flip_report` returns it.
+
+    Returns:
+        A table of the designs, and one of the margins at which tokens flip, which has a column for
+        each row of the first.
+    """
     title = (
         f"{report['model']}, {report['dtype']}, {report['numerics']}: {report['prompts']} prompts"
     )
     designs = Table(
         title=f"flips: {title}",
-        caption=f"from: the first token that differs; widest gap in nats; beyond {report['tolerance_nats']:g}",
+        caption=(
+            "from: the first token that differs; widest gap in nats; "
+            f"beyond {report['tolerance_nats']:g}"
+        ),
         box=box.SIMPLE,
     )
     for heading in ("", "design", "same texts", "from", "flips", "widest", "beyond"):
@@ -69,13 +80,12 @@ def tables(report: dict[str, Any]) -> list[Table]:
 
 
 def summary_table(profile: Profile) -> Table:
-    """What was measured, for a terminal."""
-    said = script_of(profile)
-    whose = "" if said is None else f"\n{said}"
+    """Return a table of what a recording measured, a row for each design."""
+    script = Provenance.of(profile).script
+    subtitle = "" if script is None else f"\n{script}"
     name, count = profile.manifest["model"]["name"], profile.manifest["prompts"]["count"]
-    table = Table(
-        title=", ".join([f"measured: {name}", f"{count} prompts", *_ways(profile)]) + whose
-    )
+    title = ", ".join([f"measured: {name}", f"{count} prompts", *_peculiarities(profile)])
+    table = Table(title=title + subtitle)
     for heading in ("design", "ms/tok", "tok/s", "speedup", "tok/round", "rejected"):
         table.add_column(heading, justify="left" if heading == "design" else "right", no_wrap=True)
     for row in summarize(profile).to_dict("records"):
@@ -90,19 +100,18 @@ def summary_table(profile: Profile) -> Table:
     return table
 
 
-def _ways(profile: Profile) -> list[str]:
-    """What is not plain about a recording: how texts were sampled, numerics, graphs, the heads' form."""
-    numerics, graphs, form = (
-        profile.manifest.get("numerics", "native"),
-        profile.manifest["graphs"],
-        form_of(profile),
-    )
-    return [
-        *([said] if (said := sampling_of(profile)) else []),
-        *([f"{numerics} numerics"] if numerics != "native" else []),
-        *([f"graphs {graphs}"] if graphs != "eager" else []),
-        *([] if form.is_full else [f"heads {form.label}"]),
-    ]
+def _peculiarities(profile: Profile) -> list[str]:
+    """Return in what a recording differs from a plain one, in a few words each."""
+    found = []
+    if sampling := Provenance.of(profile).sampling:
+        found.append(sampling)
+    if (numerics := profile.manifest.get("numerics", "native")) != "native":
+        found.append(f"{numerics} numerics")
+    if (graphs := profile.manifest["graphs"]) != "eager":
+        found.append(f"graphs {graphs}")
+    if not (form := Provenance.of(profile).timed_form).is_full:
+        found.append(f"heads {form.label}")
+    return found
 
 
 def print_recording(console: Console, profile: Profile, out: Path, *, seconds: float) -> None:
@@ -136,7 +145,7 @@ def trust_lines(profile: Profile, validation: Validation | None = None) -> list[
 
 
 def baseline_tables(profile: Profile) -> list[Table]:
-    """Baselines beside the designs, for a terminal; none where none were recorded."""
+    """Return a table that compares designs and baselines; none where none were recorded."""
     found = standings(profile, {"": tuple(profile.prompts["prompt"])})
     if found.empty:
         return []
@@ -173,7 +182,7 @@ def _spread(row: dict[Hashable, Any], over: str) -> str:
 
 
 def metrics_table(heads: ExitHeads) -> Table:
-    """What training measured, one row a depth."""
+    """Return a table of what training measured, a row for each depth."""
     positions = heads.metrics[0]["positions"] if heads.metrics else 0
     table = Table(title=f"exit heads on {positions:,} positions of held-out prompts")
     for column in ("depth", "KL, T = I", "KL, trained", "agreement, T = I", "agreement, trained"):

@@ -1,4 +1,4 @@
-"""The wrong branches of a recorded text, and what sampled runs drew, found by running the designs."""
+"""Wrong branches that designs go down, and what sampled runs draw, found by running them."""
 
 from __future__ import annotations
 

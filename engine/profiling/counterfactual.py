@@ -1,7 +1,8 @@
-"""What every head would say: along the committed text, and after wrong drafts.
+"""The outcome of every head at every position: along the committed text, and after wrong drafts.
 
-Greedy decoding commits the same text whatever the exits, so one walk through it, one token at a time as the decode loop does,
-serves every design. A sampled text is drawn on the way, as vanilla draws it with the same seed.
+Greedy decoding commits the same text whatever the exits. So one walk through it, one token at a
+time as the decode loop does, serves every design. A sampled text is drawn on the way, as vanilla
+draws it with the same seed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """One prompt's text. prompt: its tokens. outputs: what follows. ended: whether it ended by itself."""
+    """The text of a prompt.
+
+    Args:
+        prompt: The tokens of the prompt.
+        outputs: The tokens that follow.
+        ended: Whether the text ended by itself.
+    """
 
     prompt: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -30,7 +37,12 @@ class Text:
 
 
 class Counterfactual:
-    """Asks every head at every position of one text. Use within ``decoder.parts.session()``. sampling: how the text is drawn; greedy without."""
+    """What every head gives at every position of a text. Use within ``decoder.parts.session()``.
+
+    Args:
+        decoder: The model with its heads.
+        sampling: How the text is drawn; greedily where None.
+    """
 
     def __init__(self, decoder: AdaDecoder, sampling: Sampling | None = None) -> None:
         self.decoder, self.sampling = decoder, sampling
@@ -38,24 +50,31 @@ class Counterfactual:
         self.parts, self.heads = decoder.parts, decoder.heads
 
     def step(self, token: int, position: int) -> tuple[list[Row], torch.Tensor]:
-        """All layers on one token: a row (depth, token, confidence, acceptance) for each head, and for the last layer; its logits (V,).
+        """Run all layers on one token.
 
-        token is the likeliest one, confidence its probability, acceptance sum(min(p, q)) of the last layer's and the head's probabilities: of
-        those that are sampled from, or greedily those of the plain softmax.
+        Args:
+            token: The token.
+            position: Its position.
+
+        Returns:
+            A row for each head and for the last layer, and the logits (V,) of the last layer. Of a
+            row, token is the most likely one, confidence its probability, and acceptance
+            sum(min(p, q)) of the last layer's and the head's probabilities: of those that are
+            sampled from, or of the plain softmax where decoding is greedy.
         """
         parts = self.parts
         hidden = parts.embed(torch.tensor([[token]], device=parts.device), position)
-        said: list[tuple[int, torch.Tensor]] = []
+        outputs: list[tuple[int, torch.Tensor]] = []
         reached = 0
         for depth in self.heads.depths:
             hidden = parts.run(reached, depth, hidden, position)
             reached = depth
-            said.append((depth, head_logits(parts, self.heads, depth, hidden)))
+            outputs.append((depth, head_logits(parts, self.heads, depth, hidden)))
         final = parts.logits(parts.run(reached, parts.n_layers, hidden, position))[0, -1]
-        said.append((parts.n_layers, final))
+        outputs.append((parts.n_layers, final))
         probabilities = self._probabilities(final)
         rows = []
-        for depth, logits in said:
+        for depth, logits in outputs:
             draft, own = read_draft(logits), self._probabilities(logits)
             confidence = draft.confidence if self.sampling is None else float(own.amax())
             acceptance = float(torch.minimum(own, probabilities).sum())
@@ -73,7 +92,7 @@ class Counterfactual:
         return logits.softmax(0) if self.sampling is None else self.sampling.probabilities(logits)
 
     def prefill(self, tokens: tuple[int, ...]) -> int:
-        """A prompt through all layers; its first output token."""
+        """Run a prompt through all layers, and return its first output token."""
         parts = self.parts
         hidden = parts.run(
             0, parts.n_layers, parts.embed(torch.tensor([tokens], device=parts.device), 0), 0
@@ -81,16 +100,24 @@ class Counterfactual:
         return self.selector.first(parts.logits(hidden[:, -1:])[0, -1])
 
     def trace(self, prompt: tuple[int, ...], max_new_tokens: int) -> tuple[Text, list[Row]]:
-        """Decode through all layers, asking every head on the way. Rows lack the prompt's number."""
+        """Decode through all layers, with the outcome of every head on the way.
+
+        Args:
+            prompt: Token ids.
+            max_new_tokens: Longest text.
+
+        Returns:
+            The text, and rows of the table trace that lack the prompt's number.
+        """
         token = self.prefill(prompt)
         outputs, rows = [token], []
         while len(outputs) < max_new_tokens and token not in self.decoder.eos:
             position = len(prompt) + len(outputs) - 1
-            said, final = self.step(token, position)
+            found, final = self.step(token, position)
             token = self.selector.verdict(final[None], Verify(position, position + 1, ())).token
-            said[-1]["token"] = token
+            found[-1]["token"] = token
             rows += [
-                {**row, "output": len(outputs), "agrees": row["token"] == token} for row in said
+                {**row, "output": len(outputs), "agrees": row["token"] == token} for row in found
             ]
             outputs.append(token)
         return Text(prompt=prompt, outputs=tuple(outputs), ended=token in self.decoder.eos), rows
@@ -105,19 +132,30 @@ class Counterfactual:
         longest: int,
         room: int,
     ) -> Iterator[Row]:
-        """What every head says after wrong drafts: on every visited branch (output, path), and on every likely one.
+        """Yield what every head gives after wrong drafts.
 
-        A branch is likely where the product of its drafts' confidences, each the highest of any head, is at least ``floor``.
+        Every visited branch is followed, and every likely one: where the product of its drafts'
+        confidences, each the highest of any head, is at least ``floor``. The text is gone through
+        backwards, so that a branch overwrites only slots that later ones no longer need.
 
-        Goes backwards through the text, so that a branch overwrites only slots that later ones no longer need. longest: most
-        drafts on a branch that a head is asked after. room: positions there are.
+        Args:
+            text: The committed text.
+            trace: The rows that `trace` returned for it.
+            visited: Branches that designs went down, each the output of the first wrong draft and
+                the drafts from there on.
+            floor: The least probability of a likely branch.
+            longest: Most drafts on a branch after which heads are still recorded.
+            room: How many positions there are.
+
+        Yields:
+            Rows of the table branches that lack the prompt's number.
         """
         self.prefill(text.prompt + text.outputs)
         wrong: dict[int, dict[int, float]] = {}
         for row in trace:
             if not row["agrees"] and row["token"] not in self.decoder.eos:
-                said = wrong.setdefault(row["output"], {})
-                said[row["token"]] = max(said.get(row["token"], 0.0), row["confidence"])
+                drafts = wrong.setdefault(row["output"], {})
+                drafts[row["token"]] = max(drafts.get(row["token"], 0.0), row["confidence"])
         for output, path in visited:
             wrong.setdefault(output, {}).setdefault(path[0], 0.0)
         needed = {(output, path[:n]) for output, path in visited for n in range(1, len(path) + 1)}
@@ -147,7 +185,7 @@ class Counterfactual:
         longest: int,
         room: int,
     ) -> Iterator[Row]:
-        """One node of the tree of wrong drafts, and the likely or visited ones after it."""
+        """Yield the rows of one node of the tree of wrong drafts, and of those after it."""
         if (
             (likely < floor and (output, path) not in needed)
             or len(path) > longest

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
@@ -100,14 +101,14 @@ class LatencyVisit:
         order = random.Random(f"{self.plan.seed} latency {self.number}")
         walks = self._placed_walks()
         order.shuffle(walks)
-        for context, (depth, n_tokens) in walks:
-            tasks.append(_bound(self._walk, depth, n_tokens, context))
+        tasks += [
+            partial(self._walk, depth, n_tokens, context) for context, (depth, n_tokens) in walks
+        ]
         lengths = sorted(map(len, self.plan.encoded))
-        for n_tokens in sorted({lengths[0], lengths[len(lengths) // 2], lengths[-1]}):
-            tasks.append(_bound(self._prefill, n_tokens))
+        prefills = sorted({lengths[0], lengths[len(lengths) // 2], lengths[-1]})
+        tasks += [partial(self._prefill, n_tokens) for n_tokens in prefills]
         depths = self.decoder.heads.depths
-        for depth in (0, *depths[:: max(1, len(depths) // 3)]):
-            tasks.append(_bound(self._host, depth))
+        tasks += [partial(self._host, depth) for depth in (0, *depths[:: max(1, len(depths) // 3)])]
         if self.plan.interleaving == Interleaving.FINE:
             order.shuffle(tasks)
         return tasks
@@ -141,7 +142,3 @@ class LatencyVisit:
             self.decoder, depth, context=1, rounds=HOST_ROUNDS, sampling=self.plan.sampling
         )
         return [latency_row("host", seconds, self.number)]
-
-
-def _bound(take: Callable[..., Sequence[Row]], *args: int) -> Callable[[], Sequence[Row]]:
-    return lambda: take(*args)

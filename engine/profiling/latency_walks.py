@@ -1,8 +1,9 @@
-"""Work timed in place, and the latencies of the stack in walks.
+"""Latencies in place: each piece of work within a decode, and layers within walks.
 
-A layer looped alone stays in the cache and looks twice as fast as it is, so a layer is only ever timed within a walk from the
-embedding down to some depth, done by the decode loop itself. How soon a walk comes back to a layer (``reuse``) decides whether its
-weights are still in the cache, so walks of several depths are timed.
+A layer looped alone stays in the cache and looks twice as fast as it is. So a layer is only ever
+timed within a walk from the embedding down to some depth, done by the decode loop itself. How soon
+a walk comes back to a layer (``reuse``) decides whether its weights are still in the cache, so
+walks of several depths are timed.
 """
 
 from __future__ import annotations
@@ -36,7 +37,13 @@ Row = dict[str, Any]
 
 
 def mark_works(decoding: Decoding) -> tuple[list[str], Clock]:
-    """Do all the work, marking a clock before it and after each piece; the kind of each piece. Opens the parts' session."""
+    """Do all the work of a decoding, and mark a clock before it and after each piece.
+
+    The session of the model's parts is opened here.
+
+    Returns:
+        The kind of each piece, and the clock.
+    """
     clock = Clock(*decoding.parts.devices)
     done = []
     with decoding.parts.session():
@@ -57,6 +64,17 @@ def latency_row(
     context: int = 0,
     reuse: int = 0,
 ) -> Row:
+    """Return a row of the table latency.
+
+    Args:
+        kind: What was timed: embed, layer, head, verify, prefill or host.
+        seconds: How long it took.
+        repeat: The number of the visit.
+        layer: The layer, or the depth of the head; -1 for other kinds.
+        n_tokens: The size of the batch.
+        context: How many positions the last token of the batch sees.
+        reuse: The depth of the walk.
+    """
     return {
         "kind": kind,
         "layer": layer,
@@ -69,10 +87,18 @@ def latency_row(
 
 
 class Walks:
-    """Stands in for a schedule: walks from the embedding down to ``depth``, ``laps`` times over the same positions.
+    """Walks from the embedding down to a depth, in the place of a schedule.
 
-    tokens: the n_tokens of a batch, the last at position ``context`` - 1. Below depth L, the head there is checked after each walk (where
-    it has one), as a token that stays on would be; at L, the batch is verified.
+    Below depth L, the head there is checked after each walk, as for a token that stays on. At L,
+    the batch is verified.
+
+    Args:
+        depth: Where each walk ends.
+        n_layers: The number of layers L.
+        tokens: The tokens of the batch, the last one at position ``context - 1``.
+        context: How many positions the last token sees.
+        checked: Whether there is a head at this depth.
+        laps: How many walks there are over the same positions.
     """
 
     def __init__(
@@ -89,7 +115,7 @@ class Walks:
         self.tokens, self.stop, self.checked, self.laps = list(tokens), context, checked, laps
 
     def steps(self) -> Generator[Work, Outcome, None]:
-        """The work of all laps."""
+        """Yield the work of all laps."""
         start, depth = self.stop - len(self.tokens), self.boundaries[1]
         for _ in range(self.laps):
             yield Run(0, start, self.stop)
@@ -100,7 +126,14 @@ class Walks:
 
 
 class Walking(Decoding):
-    """The decode loop on the batches of `Walks`: everything as when decoding, but the tokens of a batch are known. Use within ``parts.session()``."""
+    """The decode loop on the batches of `Walks`, whose tokens are known. Use within a session.
+
+    Args:
+        parts: The model.
+        heads: Its exit heads.
+        walks: The work.
+        selector: How heads and the last layer choose tokens; greedily where None.
+    """
 
     def __init__(
         self,
@@ -113,16 +146,18 @@ class Walking(Decoding):
         self.newest = walks.tokens[0]
         self.tokens = torch.tensor([walks.tokens], device=parts.device)
         self.first = walks.stop - len(walks.tokens)
-        self.said: torch.Tensor | None = None
+        self.batch_logits: torch.Tensor | None = None
         if (
             isinstance(self.selector, Sampler)
             and walks.boundaries[1] == parts.n_layers
             and len(walks.tokens) > 1
         ):
-            self.said = parts.logits(parts.embed(self.tokens[:, :-1], self.first), self.first)[0]
+            self.batch_logits = parts.logits(
+                parts.embed(self.tokens[:, :-1], self.first), self.first
+            )[0]
 
     def embed(self, start: int) -> torch.Tensor:
-        """The whole batch, at positions that are new to every lap."""
+        """Embed the whole batch, at positions that are new to every lap."""
         self.parts.forget()
         return (
             self.parts.embed(self.tokens, start)
@@ -131,12 +166,14 @@ class Walking(Decoding):
         )
 
     def draft(self) -> None:
-        """Draw, where texts are sampled, a draft after each position of a batch but the last, as heads would have: the verification to come judges them.
+        """Draw a draft after each position of a batch but the last, where texts are sampled.
 
-        From what follows the embedding: no head is read on the way, whose weights would then be warm, and nothing waits for the device.
+        The verification to come judges these drafts, as those of heads. They are drawn from what
+        follows the embedding: so no head is read on the way, whose weights would then be warm, and
+        nothing waits for the device.
         """
-        if isinstance(self.selector, Sampler) and self.said is not None:
-            for k, logits in enumerate(self.said):
+        if isinstance(self.selector, Sampler) and self.batch_logits is not None:
+            for k, logits in enumerate(self.batch_logits):
                 self.selector.drafted(logits, self.first + k)
 
 
@@ -149,9 +186,21 @@ def walk(
     repeat: int,
     sampling: Sampling | None = None,
 ) -> Iterator[Row]:
-    """Walk layers [0, depth) in the decode loop, ``laps`` + 1 times on tokens ending at ``context``; the first, cold lap is not counted.
+    """Time walks through the layers [0, depth) in the decode loop.
 
-    sampling: how heads and the last layer choose; greedily without.
+    One more lap than ``laps`` is walked; the first, cold one is not counted.
+
+    Args:
+        decoder: The model with its heads.
+        depth: Where each walk ends.
+        tokens: The tokens of the batch.
+        context: How many positions the last token sees.
+        laps: How many walks are timed.
+        repeat: The number of the visit.
+        sampling: How heads and the last layer choose tokens; greedily where None.
+
+    Yields:
+        Rows of the table latency.
     """
     parts = decoder.parts
     n_tokens, full = len(tokens), depth == parts.n_layers
@@ -186,10 +235,17 @@ def walk(
 def host_seconds(
     decoder: AdaDecoder, depth: int, context: int, rounds: int, sampling: Sampling | None = None
 ) -> float:
-    """What one piece of work costs outside the model: a scripted decode's time, less its layers, embeddings, heads and verifies.
+    """Return the seconds that a piece of work costs outside the model, on average.
 
-    It is decoded twice, and the first, cold time is not counted: graphs are captured then. depth: where the drafts exit, 0 for vanilla. context:
-    position of the first token. sampling: how heads and the last layer choose; greedily without.
+    This is the time of a scripted decode, less its layers, embeddings, heads and verifications. It
+    is decoded twice, and the first, cold time is not counted: graphs are captured then.
+
+    Args:
+        decoder: The model with its heads.
+        depth: Where the drafts exit, 0 for vanilla.
+        context: Position of the first token.
+        rounds: How many rounds are decoded.
+        sampling: How heads and the last layer choose tokens; greedily where None.
     """
     _host_seconds(decoder, depth, context, rounds, sampling)
     return _host_seconds(decoder, depth, context, rounds, sampling)
@@ -213,15 +269,15 @@ def _host_seconds(
     )
     clock = Clock(*parts.devices)
 
-    def answers(work: Work) -> Outcome:
-        """Every token exits at ``depth``, every draft holds; the work before is marked as done."""
+    def outcome_of(work: Work) -> Outcome:
+        """Let every token exit at ``depth`` and every draft hold; mark the work before as done."""
         clock.mark()
         if isinstance(work, Check):
             return Draft(confidence=1.0 if work.depth == depth else 0.0, token=0)
         return Verdict(accepted=len(work.drafts), token=0) if isinstance(work, Verify) else None
 
     decoding = ScriptedDecoding(
-        parts, decoder.heads, schedule, answers, make_token_selector(sampling)
+        parts, decoder.heads, schedule, outcome_of, make_token_selector(sampling)
     )
     decoding.clock = clock
     clock.mark()

@@ -106,6 +106,12 @@ class RecordingRequest:
                         "name its profile with --scripted; random weights alone decide nothing"
                     )
             return
+        self._check_followed()
+
+    def _check_followed(self) -> None:
+        """Check the options of a recording that follows a script."""
+        source, flags = self.source, described(RecordingOptions)
+        settings = self.to_settings()
         if not (source.shape or source.demo):
             raise InputError(
                 "--scripted names the decisions, not the model that computes: "

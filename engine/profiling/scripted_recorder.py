@@ -76,8 +76,10 @@ class ScriptedRecorder(Recorder):
         """Return what a reader of a scripted recording must know, a sentence each."""
         source = f"{about['profile']} ({about['model']})"
         limitations = [
-            f"scripted: exits, accepts and tokens are those of {source}; "
-            "the model that ran did all the work and decided nothing",
+            (
+                f"scripted: exits, accepts and tokens are those of {source}; "
+                "the model that ran did all the work and decided nothing"
+            ),
             "times are this model's own; speedups are those of that text and its heads",
             "prompts are random tokens, as many as were recorded",
         ]

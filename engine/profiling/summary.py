@@ -1,4 +1,4 @@
-"""The tables that end a recording."""
+"""What a recording measured, a row for each design."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from adadecode.sim.measurements.runs import rounds_of, timed_runs
 
 
 def summarize(profile: Profile) -> pd.DataFrame:
-    """One row per design: design, tpot_s, tokens_per_s, speedup over vanilla, tokens_per_round, drafts, rejected (share of the drafts)."""
+    """Return what a recording measured, a row for each design.
+
+    Returns:
+        design, policy, tpot_s (from the median run of each prompt), tokens_per_s, speedup (over
+        vanilla), tokens_per_round, drafts, and rejected (share of the drafts).
+    """
     seconds: dict[Design, list[tuple[float, int]]] = {}
     for (design, _), runs in timed_runs(profile).items():
         seconds.setdefault(design, []).append(

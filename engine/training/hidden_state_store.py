@@ -1,4 +1,4 @@
-"""What heads are trained on, kept on disk: greedy continuations, and hidden states at their outputs.
+"""What heads are trained on, kept on disk: greedy continuations and their hidden states.
 
 Everything here can be interrupted at any moment and goes on from what is complete on disk.
 """
@@ -224,7 +224,7 @@ class States:
                 yield rows[chosen]
 
     def _load(self, window: int) -> torch.Tensor:
-        """Return the rows (n, D + 1, d) of a window; a window that is the only one stays in memory."""
+        """Return the rows (n, D + 1, d) of a window; one that is the only one stays in memory."""
         if self._only is not None:
             return self._only
         rows = torch.cat([load_file(shard.path)["states"] for shard in self._windows[window]])

@@ -76,7 +76,7 @@ class Trainer:
             for offset in self.offsets
         ]
 
-    # -- training ------------------------------------------------------------------------------------
+    # -- training ---------------------------------------------------------------------------------
 
     def fit(self, states: States, checkpoint: Path, advance: Advance) -> None:
         """Train for all epochs, from the last one in a checkpoint on.
@@ -130,7 +130,7 @@ class Trainer:
                     f"of {self.lr:g}: lower --lr"
                 )
 
-    # -- measuring -----------------------------------------------------------------------------------
+    # -- measuring --------------------------------------------------------------------------------
 
     @torch.no_grad()
     def measure(self, states: States, advance: Advance) -> list[dict[str, Any]]:
@@ -167,7 +167,7 @@ class Trainer:
             for depth, row in zip(self.depths, sums, strict=True)
         ]
 
-    # -- checkpoints ---------------------------------------------------------------------------------
+    # -- checkpoints ------------------------------------------------------------------------------
 
     def _keep(self, path: Path, epochs: int) -> None:
         """Write offsets and optimizer state after ``epochs`` epochs."""
@@ -190,7 +190,7 @@ class Trainer:
         try:
             with safe_open(path, framework="pt") as file:
                 epochs = int(file.metadata()["epochs"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise InputError(
                 f"the checkpoint {path} is damaged ({error}): "

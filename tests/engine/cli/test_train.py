@@ -117,7 +117,7 @@ def test_ctrl_c_while_loading_exits_with_130(capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit) as stop, plain_errors():
         raise KeyboardInterrupt
     assert stop.value.code == 130
-    assert capsys.readouterr().err == "interrupted\n"
+    assert capsys.readouterr().err == "stopped; nothing had begun\n"
 
 
 def test_a_module_missing_by_mistake_is_not_hidden() -> None:
