@@ -9,16 +9,22 @@ from adadecode.profiles.hashing import dice, pick
 from adadecode.profiles.trace import HeadOutput, Trace
 
 Row = Mapping[int, HeadOutput]
-"""What every head says at one place, by depth; the last layer at depth L, where it is known."""
+"""The outputs of all heads at one place, by depth; the last layer's at L, where it is known."""
 
 
 class BranchModel:
-    """Stands in for answers that nobody recorded.
+    """Draws head outputs where none were recorded.
 
-    trace: where the recorded ones come from. A branch gets the row of a recorded one as many drafts after its wrong draft, or of any
-    where none is that long, or of the committed text where no branch was recorded.
+    A branch gets the row of a recorded branch with as many drafts since the wrong one; of any
+    branch where none is that long; or of the committed text where no branch was recorded. The draw
+    is a hash of where the sequence is, so that the same place always gets the same row.
 
-    by_steps: what is drawn from, (prompt, row) each, by drafts since the wrong one, itself included. any: all of these.
+    Attributes:
+        trace: The recorded outputs.
+        n_layers: L, the layers of the model.
+        by_steps: Recorded rows, each with its prompt, by drafts since the wrong one, itself
+            included.
+        any: All of these rows.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -33,11 +39,15 @@ class BranchModel:
     def recorded(
         self, prompt: int, output: int, path: tuple[int, ...], depth: int
     ) -> HeadOutput | None:
-        """What the head at ``depth`` said on this branch, where it was recorded. Raises DesignError where no head was trained there."""
+        """Return the recorded output of a head on a branch; None where it was not recorded.
+
+        Raises:
+            DesignError: If no head was trained at this depth.
+        """
         return self.trace.branch(prompt, output, path, depth)
 
     def branch(self, prompt: int, output: int, path: tuple[int, ...]) -> Row:
-        """A row for the branch that left the text of ``prompt`` at ``output`` with the drafts ``path``."""
+        """Draw a row for the branch that left a text at ``output`` with the drafts ``path``."""
         return self._draw(self.by_steps.get(len(path), self.any), prompt, output, path)
 
     def _draw(
@@ -47,7 +57,10 @@ class BranchModel:
         return pool[pick(number, len(pool))][1] if pool else self._committed(number)
 
     def committed(self, prompt: int, output: int, steps: int) -> Row:
-        """A row of some committed text, for a sequence ``steps`` tokens after it left the text of ``prompt`` at ``output``. Never the end of one."""
+        """Draw a row of committed text for a sequence that left its own ``steps`` tokens ago.
+
+        It is never the end of a text.
+        """
         return self._committed(dice(prompt, output, steps))
 
     def _committed(self, number: int) -> Row:
@@ -58,7 +71,10 @@ class BranchModel:
 
     @cached_property
     def outputs(self) -> list[tuple[int, int]]:
-        """(prompt, output) of everything committed and heard, end tokens left out unless there is nothing else."""
+        """Places of the committed text before which heads were asked, as (prompt, output).
+
+        End tokens are left out unless there is nothing else.
+        """
         trace = self.trace
         heard = [
             (prompt, output)

@@ -1,8 +1,9 @@
-"""What the heads say off the committed text, as arrays that the compiled replay walks.
+"""Head outputs off the committed text, as arrays that the compiled replay walks.
 
-A node is a place off the text of which something was recorded: the output at which the sequence left it and the drafts since. Which node
-follows a draft depends on the node and on the head that drafted alone, so children are plain indices. Everywhere else a row is drawn,
-by the same numbers as in `adadecode.sim.replay.branch_model.BranchModel` (`sim.dice`).
+A node is a place off the text with a record: the output at which the sequence left the text, and
+the drafts since. Which node follows a draft depends on the node and the drafting head alone, so
+children are plain indices. Everywhere else a row is drawn, by the same numbers as in
+`adadecode.sim.replay.branch_model.BranchModel`.
 """
 
 from __future__ import annotations
@@ -17,18 +18,28 @@ from adadecode.profiles.trace import HeadOutput, Trace
 from adadecode.sim.replay.branch_model import BranchModel, Row
 
 NOWHERE = -1
-"""Stands for the node of a place of which nothing was recorded."""
+"""Stands for the node of a place without a record."""
 
 _Place = tuple[int, int, tuple[int, ...]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BranchTree:
-    """Recorded branches, and the pools that stand in for others. All but roots have a column per trained head, the last layer's last.
+    """Recorded branches, and the pools of rows that stand in for others.
 
-    confidence, token, recorded, child: row n is node n. roots: [columns, outputs of all prompts one after the other] the node after the first wrong
-    draft. pool_confidence, pool_token: rows to draw from. pools: [drafts since the wrong one, 2] where the rows for that many begin, and how many
-    there are; row 0 is for any number beyond. committed: the same of rows of committed text, which stand in where a text is not verified.
+    Arrays with a row per node or pool entry have a column per trained head, the last layer's last.
+
+    Attributes:
+        confidence: Confidences at each node, ``[nodes, columns]``.
+        token: Tokens at each node, likewise.
+        recorded: Whether they were recorded, likewise.
+        child: The node after a draft of each head, likewise.
+        roots: The node after the first wrong draft, ``[columns, outputs of all prompts]``.
+        pool_confidence: Rows to draw from, ``[pool, columns]``.
+        pool_token: Their tokens, likewise.
+        pools: Where the rows for a number of drafts since the wrong one begin, and how many there
+            are, ``[drafts, 2]``; row 0 is for any number beyond.
+        committed: The same for rows of committed text, which stand in where a text is not verified.
     """
 
     confidence: NDArray[np.float64]
@@ -43,7 +54,7 @@ class BranchTree:
 
     @classmethod
     def of(cls, model: BranchModel) -> BranchTree:
-        """The branches of the model's trace, and its pools."""
+        """Make the tree from the branches and pools of a branch model."""
         trace = model.trace
         depths = (*trace.depths, trace.n_layers)
         pools = model.by_steps
@@ -61,12 +72,12 @@ class BranchTree:
         places = _places(known)
         nodes = {place: node for node, place in enumerate(places)}
         confidence, token, recorded = _matrices([known.get(place, {}) for place in places], depths)
-        said = _said(model, places, token, recorded)
+        drafts = _drafted_tokens(model, places, token, recorded)
         return cls(
             confidence=confidence,
             token=token,
             recorded=recorded,
-            child=_children(places, nodes, said),
+            child=_children(places, nodes, drafts),
             roots=_roots(trace, nodes),
             pool_confidence=pool_confidence,
             pool_token=pool_token,
@@ -76,7 +87,7 @@ class BranchTree:
 
 
 def _places(known: Iterable[_Place]) -> list[_Place]:
-    """Every place with a record, and those on the way to one, parents first."""
+    """Return every place with a record, and those on the way to one, parents first."""
     found = {
         (prompt, output, path[:steps])
         for prompt, output, path in known
@@ -88,7 +99,7 @@ def _places(known: Iterable[_Place]) -> list[_Place]:
 def _matrices(
     rows: Sequence[Mapping[int, HeadOutput]], depths: Sequence[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
-    """[rows, depths] confidence and token, and whether there was anything."""
+    """Return confidence, token, and whether there was a record, each ``[rows, depths]``."""
     confidence = np.full((len(rows), len(depths)), np.nan)
     token = np.full((len(rows), len(depths)), -1, dtype=np.int64)
     there = np.zeros((len(rows), len(depths)), dtype=np.bool_)
@@ -100,31 +111,31 @@ def _matrices(
     return confidence, token, there
 
 
-def _said(
+def _drafted_tokens(
     model: BranchModel,
     places: Sequence[_Place],
     token: NDArray[np.int64],
     recorded: NDArray[np.bool_],
 ) -> NDArray[np.int64]:
-    """[nodes, columns] the token that each head drafts: as recorded, as drawn elsewhere."""
+    """Return the token that each head drafts, recorded or drawn, ``[nodes, columns]``."""
     depths = (*model.trace.depths, model.n_layers)
-    said = token.copy()
+    drafts = token.copy()
     for node in np.flatnonzero(~recorded.all(axis=1)).tolist():
         drawn: Row = model.branch(*places[node])
         for column, depth in enumerate(depths):
             if not recorded[node, column] and depth in drawn:
-                said[node, column] = drawn[depth][1]
-    return said
+                drafts[node, column] = drawn[depth][1]
+    return drafts
 
 
 def _children(
-    places: Sequence[_Place], nodes: Mapping[_Place, int], said: NDArray[np.int64]
+    places: Sequence[_Place], nodes: Mapping[_Place, int], drafts: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    child = np.full(said.shape, NOWHERE, dtype=np.int64)
+    child = np.full(drafts.shape, NOWHERE, dtype=np.int64)
     for node, (prompt, output, path) in enumerate(places):
         if len(path) > 1:
             parent = nodes[prompt, output, path[:-1]]
-            child[parent, said[parent] == path[-1]] = node
+            child[parent, drafts[parent] == path[-1]] = node
     return child
 
 

@@ -1,6 +1,7 @@
-"""The replay compiled: a trace and designs in, histograms of work out, thousands of times as fast as the SimPy model.
+"""The compiled replay: a trace and designs in, histograms of work out.
 
-Exits and accepts do not depend on hardware, so a design is replayed once and priced on any number of devices (docs/decisions/0014).
+It is thousands of times as fast as the SimPy model. Exits and accepts do not depend on hardware, so
+a design is replayed once and priced on any number of devices (docs/decisions/0014).
 """
 
 from __future__ import annotations
@@ -21,15 +22,29 @@ from adadecode.sim.replay.work_columns import KEYS, SUMS, TALLY
 from adadecode.sim.replay.work_histogram import WorkHistogram
 
 _FIRST_GUESS = 128
-"""Entries of one design to make room for at first."""
+"""Entries of one design that there is room for at first."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CompiledReplay:
-    """Replays designs on the prompts of one trace. Holds nothing but arrays, so that it can be sent to another process. Build with `of`.
+    """Replays designs on the prompts of one trace. Build it with `of`.
 
-    confidence, token, ends: [columns, outputs of all prompts one after the other] as in `Trace.confidences` and `Trace.tokens`, and whether the
-    token ends a text; first: [prompts + 1] where a prompt's outputs begin. budgets: [prompts, 2] most tokens without verification and with it.
+    It holds nothing but arrays, so that it can be sent to another process.
+
+    Attributes:
+        prompts: Numbers of the prompts.
+        domains: Their domains.
+        depths: Depths of the trained heads.
+        n_layers: L, the layers of the model.
+        sampled: Whether the texts were sampled.
+        eos: Tokens that end a text.
+        confidence: As in `Trace.confidences`, ``[columns, outputs of all prompts]``.
+        token: As in `Trace.tokens`, likewise.
+        ends: Whether the token ends a text, likewise.
+        first: Where the outputs of each prompt begin, ``[prompts + 1]``.
+        n_prompt: Tokens of each prompt.
+        budgets: Most tokens without verification and with it, ``[prompts, 2]``.
+        tree: Head outputs off the text.
     """
 
     prompts: tuple[int, ...]
@@ -48,7 +63,12 @@ class CompiledReplay:
 
     @classmethod
     def of(cls, trace: Trace, model: BranchModel | None = None) -> CompiledReplay:
-        """The prompts of a trace; model stands in for branches nobody recorded, the trace's own by default."""
+        """Make the replay of a trace.
+
+        Args:
+            trace: The trace.
+            model: Stands in for branches without a record; the trace's own by default.
+        """
         prompts = trace.prompts
         lengths = [trace.n_output(prompt) for prompt in prompts]
         token = np.concatenate([trace.tokens(prompt).T for prompt in prompts], axis=1)
@@ -79,15 +99,19 @@ class CompiledReplay:
         ) - 1
 
     def of_domain(self, domain: str | None) -> tuple[int, ...]:
-        """The prompts of a domain; all of them by default. Raises ProfileError where there is none."""
-        chosen = tuple(
-            p
-            for p, theirs in zip(self.prompts, self.domains, strict=True)
-            if domain in (None, theirs)
-        )
+        """Return the prompts of a domain; all of them for None.
+
+        Raises:
+            ProfileError: If there is none.
+        """
+        if domain is None:
+            return self.prompts
+        prompts = zip(self.prompts, self.domains, strict=True)
+        chosen = tuple(prompt for prompt, its_domain in prompts if its_domain == domain)
         if not chosen:
             raise ProfileError(
-                f"no prompt of the domain {domain!r} in the profile: it holds {', '.join(sorted(set(self.domains)))}"
+                f"no prompt of the domain {domain!r} in the profile: "
+                f"it holds {', '.join(sorted(set(self.domains)))}"
             )
         return chosen
 
@@ -98,13 +122,20 @@ class CompiledReplay:
         *,
         contexts: Iterable[int] = (),
     ) -> WorkHistogram:
-        """The work of each design on these prompts (all, by default) together, told apart at these contexts.
+        """Count the work of each design on some prompts together.
 
-        Raises DesignError for a head that was not trained, ProfileError for a prompt that is not there.
+        Args:
+            designs: The designs.
+            prompts: Numbers of the prompts; all by default.
+            contexts: Contexts at which work is told apart.
+
+        Raises:
+            DesignError: If a head was not trained.
+            ProfileError: If a prompt is not there.
         """
         from adadecode.sim.replay.kernel import count_designs  # numba takes a while to load
 
-        asked = _Asked.of(designs, self.depths, self.n_layers)
+        arrays = _DesignArrays.of(designs, self.depths, self.n_layers)
         places = {prompt: place for place, prompt in enumerate(self.prompts)}
         try:
             chosen = np.array(
@@ -113,7 +144,8 @@ class CompiledReplay:
             )
         except KeyError as error:
             raise ProfileError(
-                f"no prompt {error.args[0]} in the trace (it holds {', '.join(map(str, self.prompts))}): name one of these"
+                f"no prompt {error.args[0]} in the trace "
+                f"(it holds {', '.join(map(str, self.prompts))}): name one of these"
             ) from None
         low, high = self.contexts
         marks = np.array(
@@ -133,15 +165,15 @@ class CompiledReplay:
         branches = (tree.confidence, tree.token, tree.recorded, tree.child, tree.roots)
         pools = (tree.pool_confidence, tree.pool_token, tree.pools, tree.committed)
         tallies = np.zeros((len(designs), len(TALLY)), dtype=np.int64)
-        drafted = np.zeros((len(designs), 2, asked.heads.shape[1]), dtype=np.int64)
+        drafted = np.zeros((len(designs), 2, arrays.heads.shape[1]), dtype=np.int64)
         parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         done, room = 0, _FIRST_GUESS
         while done < len(designs):
             keys = np.empty((room * (len(designs) - done), len(KEYS)), dtype=np.int64)
             sums = np.empty((len(keys), len(SUMS)), dtype=np.int64)
-            counted, entries = count_designs(  # type: ignore[call-arg]
-                *asked.since(done), *texts, chosen, self.eos, self.sampled, self.n_layers, marks, *branches, *pools, keys, sums,
-                tallies[done:], drafted[done:],
+            counted, entries = count_designs(
+                *arrays.since(done), *texts, chosen, self.eos, self.sampled, self.n_layers, marks,
+                *branches, *pools, keys, sums, tallies[done:], drafted[done:],
             )  # fmt: skip
             keys[:entries, 0] += done
             parts.append((keys[:entries], sums[:entries]))
@@ -162,8 +194,8 @@ class CompiledReplay:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Asked:
-    """Designs as arrays, a row each; heads that split nothing (gamma 1) left out."""
+class _DesignArrays:
+    """Designs as arrays, a row each. Heads that split nothing (gamma 1) are left out."""
 
     heads: NDArray[np.int64]
     columns: NDArray[np.int64]
@@ -174,8 +206,8 @@ class _Asked:
     oracles: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, designs: Sequence[Design], depths: Sequence[int], n_layers: int) -> _Asked:
-        """Raises DesignError."""
+    def of(cls, designs: Sequence[Design], depths: Sequence[int], n_layers: int) -> _DesignArrays:
+        """Make the arrays. Raises DesignError for a head that was not trained."""
         column = {depth: place for place, depth in enumerate(depths)}
         split = [design.boundaries(n_layers)[1:-1] for design in designs]
         for design in designs:
@@ -183,15 +215,15 @@ class _Asked:
         width = max(map(len, split), default=0)
         heads, columns = np.zeros((2, len(designs), width), dtype=np.int64)
         thresholds = np.zeros((len(designs), width))
-        for row, (design, placed) in enumerate(zip(designs, split, strict=True)):
-            heads[row, : len(placed)] = placed
-            columns[row, : len(placed)] = [column[depth] for depth in placed]
-            thresholds[row, : len(placed)] = [design.threshold(depth) for depth in placed]
+        for row, (design, inner) in enumerate(zip(designs, split, strict=True)):
+            heads[row, : len(inner)] = inner
+            columns[row, : len(inner)] = [column[depth] for depth in inner]
+            thresholds[row, : len(inner)] = [design.threshold(depth) for depth in inner]
         return cls(
             heads=heads,
             columns=columns,
             thresholds=thresholds,
-            n_heads=np.array([len(placed) for placed in split], dtype=np.int64),
+            n_heads=np.array([len(inner) for inner in split], dtype=np.int64),
             caps=np.array([design.cap for design in designs], dtype=np.int64),
             verifies=np.array([design.verify for design in designs], dtype=np.bool_),
             oracles=np.array(
@@ -200,7 +232,7 @@ class _Asked:
         )
 
     def since(self, row: int) -> tuple[Any, ...]:
-        """The arrays from this design on."""
+        """Return the arrays from this design on."""
         return tuple(
             array[row:]
             for array in (

@@ -20,14 +20,28 @@ _mix, _pick = compiled(mix), compiled(pick)
 
 @compiled
 def count_designs(  # type: ignore[no-untyped-def]
-    heads, columns, thresholds, n_heads, caps, verifies, oracles,  # of each design
-    confidence, token, ends, first, numbers, n_prompt, budgets, chosen, eos, sampled, n_layers, marks,  # of the texts
-    branch_confidence, branch_token, recorded, child, roots, pool_confidence, pool_token, pools, committed,  # off them
+    # of each design
+    heads, columns, thresholds, n_heads, caps, verifies, oracles,
+    # of the texts
+    confidence, token, ends, first, numbers, n_prompt, budgets, chosen, eos, sampled, n_layers,
+    marks,
+    # off them
+    branch_confidence, branch_token, recorded, child, roots, pool_confidence, pool_token, pools,
+    committed,
+    # filled
     keys, sums, tallies, drafted,
 ):  # fmt: skip
     """Count designs until all are done or the entries are full.
 
-    Fills keys and sums (an entry a row), tallies ([design, TALLY]) and drafted ([design, drafted or accepted, head]). Returns (designs done, entries).
+    The arguments are the arrays of `adadecode.sim.replay.compiled`. Four of them are filled:
+
+    * ``keys`` with the kind of each entry,
+    * ``sums`` with the counts of each entry,
+    * ``tallies`` with the counts of each design, ``[designs, TALLY]``,
+    * ``drafted`` with drafts and accepted ones, ``[designs, 2, heads]``.
+
+    Returns:
+        How many designs are done, and how many entries are filled.
     """
     entries = 0
     for design in range(len(n_heads)):
@@ -58,8 +72,10 @@ def count_designs(  # type: ignore[no-untyped-def]
             _replay(
                 take, right, token[:, low:high], final, ends[-1, low:high], roots[:, low:high],
                 boundaries, columns[design, :h], thresholds[design, :h], cap, verify, oracle,
-                numbers[which], n_prompt[which], budgets[which, 1 if verify else 0], eos, ends_judged, marks,
-                branch_confidence, branch_token, recorded, child, pool_confidence, pool_token, pools, committed,
+                numbers[which], n_prompt[which], budgets[which, 1 if verify else 0], eos,
+                ends_judged, marks,
+                branch_confidence, branch_token, recorded, child, pool_confidence, pool_token,
+                pools, committed,
                 table, checks, tallies[design], drafted[design],
             )  # fmt: skip
         needed = np.count_nonzero(table[:, 0])
@@ -95,7 +111,11 @@ def count_designs(  # type: ignore[no-untyped-def]
 
 @compiled
 def _first_exits(confidence, token, final, ends, columns, thresholds, verify, sampled, oracle):  # type: ignore[no-untyped-def]
-    """[outputs] which head of the placement drafts before each output on the text (their number where none does), and whether it is right."""
+    """Return which head drafts before each output on the text, and whether it is right.
+
+    A head is counted in the placement; where none drafts, their number stands. Both have the shape
+    ``[outputs]``.
+    """
     n_outputs, n_heads = len(final), len(columns)
     take = np.full(n_outputs, n_heads, dtype=np.int64)
     right = np.ones(n_outputs, dtype=np.bool_)
@@ -127,10 +147,14 @@ def _replay(  # type: ignore[no-untyped-def]
     take, right, heard, final, ends, roots,
     boundaries, columns, thresholds, cap, verify, oracle,
     number, n_prompt, budget, eos, ends_judged, marks,
-    branch_confidence, branch_token, recorded, child, pool_confidence, pool_token, pools, committed,
+    branch_confidence, branch_token, recorded, child, pool_confidence, pool_token, pools,
+    committed,
     table, checks, tally, drafted,
 ):  # fmt: skip
-    """One text under one design; adds to the counts. ends_judged: whether a drafted end is kept for the last layer, instead of not taken."""
+    """Add the work of one design on one text to the counts.
+
+    ``ends_judged``: whether a drafted end is kept for the last layer, and not left out.
+    """
     n_segments, n_layers, n_intervals = len(boundaries) - 1, boundaries[-1], len(marks) - 1
     n_heads, last = n_segments - 1, len(heard) - 1
     verified = len(table) - cap - 2  # where they begin, after the checks
@@ -282,7 +306,10 @@ def _replay(  # type: ignore[no-untyped-def]
 
 @compiled
 def _drawn(verify, number, left, steps, state, pools, committed):  # type: ignore[no-untyped-def]
-    """Which row of the pools stands in for this place: `adadecode.sim.replay.branch_model.BranchModel.branch`, or ``committed`` without verification."""
+    """Return the row of the pools that stands in for this place.
+
+    As `BranchModel.branch`; without verification as `BranchModel.committed`.
+    """
     if not verify:
         return committed[0] + _pick(_mix(_mix(_mix(0, number), left), steps), committed[1])
     row = steps if steps < len(pools) else 0

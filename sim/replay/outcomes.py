@@ -1,8 +1,8 @@
-"""What the heads and the last layer say to a sequence that is replayed from a trace.
+"""The outcomes of work in a replay: outputs of heads and verdicts of the last layer, from a trace.
 
-On the committed text the trace knows. After a wrong draft the sequence is on a *branch*: what was recorded there is used, and
-elsewhere a recorded branch stands in, drawn by a hash of where the sequence is, so that the same question always gets the same
-answer. What rests on a draw is flagged as *modelled*.
+On the committed text the trace holds them. After a wrong draft the sequence is on a *branch*: what
+was recorded there is used, and elsewhere a recorded branch stands in
+(`adadecode.sim.replay.branch_model`). What rests on such a draw is flagged as *modelled*.
 """
 
 from __future__ import annotations
@@ -20,16 +20,20 @@ from adadecode.sim.replay.branch_model import BranchModel, Row
 
 
 def budget(trace: Trace, prompt: int, design: Design) -> int:
-    """Most tokens of a replay of this prompt, the prefill's included.
+    """Return the most tokens of a replay of this prompt, the prefill's included.
 
-    A text that ended by itself had more left, and a token less or more left decides whether a head is tested at all. Without
-    verification nothing is known beyond the recorded text, and its length is the budget.
+    A text that ended by itself had more left, and a token more or less decides whether a head is
+    tested at all. Without verification nothing is known beyond the recorded text, and its length is
+    the budget.
     """
     return trace.max_new_tokens(prompt) if design.verify else trace.n_output(prompt)
 
 
 def earliest_exits(trace: Trace, prompt: int, design: Design) -> NDArray[np.int64]:
-    """[n_output] where the oracle lets each output be drafted: `Trace.earliest`; an end only at L, where it is verified."""
+    """Return the depth at which the oracle lets each output leave, ``[n_output]``.
+
+    As `Trace.earliest`, but where drafts are verified an end leaves only at L.
+    """
     depths = trace.earliest(prompt, design.placement)
     if design.verify:
         depths[np.isin(trace.tokens(prompt)[:, -1], list(trace.eos))] = trace.n_layers
@@ -37,9 +41,14 @@ def earliest_exits(trace: Trace, prompt: int, design: Design) -> NDArray[np.int6
 
 
 def schedule_of(trace: Trace, prompt: int, design: Design, *, own_text: bool = False) -> Schedule:
-    """The scheduler as it stands after the prefill of this prompt: for whoever takes its outcomes from the trace.
+    """Return the schedule of a prompt as it is after the prefill.
 
-    own_text: whether they are a sampled run's own, known to the end also where it was not verified.
+    Args:
+        trace: The trace that outcomes come from.
+        prompt: The prompt.
+        design: The design.
+        own_text: Whether outcomes are those of a sampled run itself, which are known to the end
+            also where it was not verified.
     """
     n_prompt = trace.n_prompt(prompt)
     earliest = None
@@ -62,7 +71,11 @@ def schedule_of(trace: Trace, prompt: int, design: Design, *, own_text: bool = F
 
 
 class TraceOutcomes:
-    """Answers to one schedule, in the order it asks. modelled: whether the round so far rests on a draw."""
+    """Gives one schedule the outcomes of its work, in order, from a trace.
+
+    Attributes:
+        modelled: Whether the round so far rests on a drawn branch.
+    """
 
     def __init__(self, trace: Trace, prompt: int, schedule: Schedule, model: BranchModel) -> None:
         self.trace, self.prompt, self.schedule, self.model = trace, prompt, schedule, model
@@ -76,7 +89,11 @@ class TraceOutcomes:
         self._drawn: tuple[int, Row] = (-1, {})  # the row drawn for the token at this position
 
     def __call__(self, work: Work) -> Outcome:
-        """The outcome of this piece of work. Raises DesignError where no head was trained at the depth of a Check."""
+        """Return the outcome of a piece of work.
+
+        Raises:
+            DesignError: If no head was trained at the depth of a `Check`.
+        """
         if isinstance(work, Run):
             return None
         if isinstance(work, Check):
@@ -101,12 +118,12 @@ class TraceOutcomes:
         return Verdict(0, self.trace.final(self.prompt, stop - self._n_prompt))
 
     def end_round(self) -> bool:
-        """Close a round: whether it rested on a draw."""
+        """Close a round, and return whether it rested on a draw."""
         modelled, self.modelled = self.modelled, False
         return modelled
 
     def _arrive(self, position: int) -> None:
-        """The first question about the token at this position: is the sequence still on the recorded text?"""
+        """Note whether the sequence is still on the recorded text at a new position."""
         self._position = position
         newest = self.schedule.newest
         if self._path or newest != self.trace.final(self.prompt, position - self._n_prompt):
@@ -130,7 +147,10 @@ class TraceOutcomes:
         return self._drawn[1][depth]
 
     def _verdict(self, output: int, drafts: tuple[int, ...]) -> Verdict:
-        """The last layer's: the drafts that stand in the recorded text from ``output`` on, and the token after them."""
+        """Return the last layer's verdict on drafts from ``output`` on.
+
+        Those that stand in the recorded text hold, and the token after them follows.
+        """
         accepted = 0
         for draft in drafts:
             if draft != self.trace.final(self.prompt, output + accepted):
@@ -143,30 +163,35 @@ class TraceOutcomes:
 
 
 class RecordedOutcomes:
-    """Answers as a measured sampled run drew them, in its order. Raises ProfileError where it was asked for something else, or for less."""
+    """Gives a schedule the outcomes that a measured sampled run drew, in its order.
+
+    Calling it raises `ProfileError` where the run drew something else than is needed.
+    """
 
     def __init__(self, outcomes: Sequence[Draft | Verdict]) -> None:
         self._outcomes, self._given = outcomes, 0
 
     def __call__(self, work: Work) -> Outcome:
-        """The outcome of this piece of work."""
+        """Return the outcome of a piece of work."""
         if isinstance(work, Run):
             return None
         outcome = self._outcomes[self._given] if self._given < len(self._outcomes) else None
         if not isinstance(outcome, Draft if isinstance(work, Check) else Verdict):
             raise ProfileError(
-                f"wanted the outcome of {work} as draw {self._given} of a sampled run, got {outcome}: record it again"
+                f"wanted the outcome of {work} as draw {self._given} of a sampled run, "
+                f"got {outcome}: record it again"
             )
         self._given += 1
         return outcome
 
     def end_round(self) -> bool:
-        """Nothing is modelled."""
+        """Return False: nothing is modelled."""
         return False
 
     def close(self) -> None:
-        """The run is over: all draws were asked for."""
+        """Close the run. Raises ProfileError unless all draws were used."""
         if self._given < len(self._outcomes):
             raise ProfileError(
-                f"wanted {self._given} draws of a sampled run, got {len(self._outcomes)}: record it again"
+                f"wanted {self._given} draws of a sampled run, got {len(self._outcomes)}: "
+                "record it again"
             )

@@ -1,4 +1,4 @@
-"""The price of counted work as one compiled loop: counts and one device's latencies in, seconds out.
+"""The price of counted work as one compiled loop: counts and latencies in, seconds out.
 
 Import this module late: numba takes a while to load.
 """

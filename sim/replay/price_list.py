@@ -1,6 +1,7 @@
-"""Seconds (or whatever else latencies are given in) of counted work: a dot product with one device's latencies.
+"""The price of counted work: a dot product with one device's latencies.
 
-Layers are kept as sums over the layers below, so that a segment is a difference, whatever the placement.
+Layers are kept as sums over the layers below, so that a segment is a difference for any placement.
+Prices are in the unit of the latencies, usually seconds.
 """
 
 from __future__ import annotations
@@ -26,15 +27,24 @@ TIME_PARTS = (
     "host",
     "modelled",
 )
-"""What a price is split into: work on tokens that stayed or were rolled back, by kind (host steps apart), and, once more, what is of modelled rounds."""
+"""The parts of a price.
+
+Work on tokens that stayed or were rolled back, by kind; host steps apart; and ``modelled``, which
+counts the work of modelled rounds once more.
+"""
 
 
 @dataclass(kw_only=True, eq=False)
 class PriceList:
     """One device's latencies as arrays.
 
-    marks: contexts between which they are linear. max_tokens: largest batch, 1 + the largest cap. Work that was not measured has no price, and
-    asking for it raises what the latencies raise.
+    Work that was not measured has no price; `price` then raises what the latencies raise.
+
+    Attributes:
+        latency: The latencies.
+        n_layers: L, the layers of the model.
+        marks: Contexts between which latencies are linear.
+        max_tokens: Largest batch, 1 + the largest cap.
     """
 
     latency: Latencies
@@ -59,7 +69,7 @@ class PriceList:
             for reuse in reuses:
                 for place, mark in enumerate(marks):
                     seconds[n_tokens, reuse, place, 1:] = [
-                        _asked(latency.layers, layer, layer + 1, n_tokens, mark, reuse)
+                        _latency(latency.layers, layer, layer + 1, n_tokens, mark, reuse)
                         for layer in range(count)
                     ]
         for reuse in range(count, 0, -1):
@@ -70,19 +80,23 @@ class PriceList:
         self._layers = np.cumsum(np.where(missing, 0.0, seconds), axis=-1)
         self._heads = np.array(
             [
-                [_asked(latency.head, depth, reuse) for reuse in range(count + 1)]
+                [_latency(latency.head, depth, reuse) for reuse in range(count + 1)]
                 for depth in range(count)
             ]
         )
         self._verify = np.array(
-            [_asked(latency.verify, n) if n else 0.0 for n in range(self.max_tokens + 1)]
+            [_latency(latency.verify, n) if n else 0.0 for n in range(self.max_tokens + 1)]
         )
         self._embed = np.array(
-            [_asked(latency.embed, n) if n else 0.0 for n in range(self.max_tokens + 1)]
+            [_latency(latency.embed, n) if n else 0.0 for n in range(self.max_tokens + 1)]
         )
 
     def price(self, work: WorkHistogram) -> NDArray[np.float64]:
-        """[designs, PARTS]. Raises what the latencies raise for work that was not measured."""
+        """Return the price of each design by part, ``[designs, TIME_PARTS]``.
+
+        Raises:
+            LatencyError: If some work was not measured.
+        """
         from adadecode.sim.replay.price_kernel import price_work  # numba takes a while to load
 
         prices = np.zeros((len(work.designs), len(TIME_PARTS)))
@@ -102,11 +116,11 @@ class PriceList:
         return prices
 
     def prefill(self, work: WorkHistogram) -> float:
-        """Mean over the prompts."""
+        """Return the mean prefill of the prompts."""
         return float(np.mean([self.latency.prefill(n) for n in work.prefills]))
 
     def _refuse(self, work: WorkHistogram) -> None:
-        """Ask for everything that was needed, until the latencies say what is missing."""
+        """Look up all the work, until the latencies raise for what is missing."""
         for (_, kind, start, stop, n_tokens, reuse, _), contexts in work.gaps():
             if kind == RUN:
                 for context in contexts:
@@ -122,16 +136,16 @@ class PriceList:
         )
 
 
-def _asked(question: Callable[..., float], *where: int) -> float:
-    """The answer, NaN where there is none."""
+def _latency(lookup: Callable[..., float], *where: int) -> float:
+    """Return a latency; NaN where it was not measured."""
     try:
-        return float(question(*where))
+        return float(lookup(*where))
     except LatencyError:
         return float("nan")
 
 
 def _is_told_apart(latency: Latencies, reuse: int, n_layers: int) -> bool:
-    """Whether a layer that runs again so soon may take another time than one that runs again one layer later."""
+    """Return whether a layer at this reuse may take another time than at the next longer one."""
     reuses: Sequence[int] | None = getattr(latency, "reuses", None)
     return (
         reuse == n_layers

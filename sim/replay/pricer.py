@@ -1,8 +1,8 @@
-"""Seconds of each piece of work on one device, from a table of latencies.
+"""Price each piece of work on one device, from a table of latencies.
 
-A layer is cheaper when it runs again soon: its weights are still in the cache. So a device remembers when each segment last ran, and
-asks the table for a layer *after so many layer passes* (``reuse``). A segment always runs as a whole, so one number stands for
-all of its layers.
+A layer is cheaper when it runs again soon, because its weights are still in the cache. So a device
+remembers when each segment last ran, and looks a layer up *after so many layer passes*
+(``reuse``). A segment always runs as a whole, so one number stands for all of its layers.
 """
 
 from __future__ import annotations
@@ -15,39 +15,49 @@ from adadecode.sim.core.scheduler import Check, Run, Work
 
 
 class Latencies(Protocol):
-    """What pricing asks of a latency table; seconds. ``adadecode.profiles.latency.LatencyTable`` is one, a table carried to another device another."""
+    """The seconds of each piece of work, as pricing needs them.
+
+    `adadecode.profiles.latency.LatencyTable` provides them.
+    """
 
     def layers(self, start: int, stop: int, n_tokens: int, context: int, reuse: int) -> float:
-        """Decoder layers start..stop-1 on n_tokens at once, the last at position context - 1, each after ``reuse`` layer passes."""
+        """Return the seconds of layers start..stop-1 on n_tokens at once.
+
+        The last token stands at position context - 1; each layer ran ``reuse`` layer passes ago.
+        """
         ...
 
     def head(self, depth: int, reuse: int) -> float:
-        """One check of the head at ``depth``."""
+        """Return the seconds of one check of the head at ``depth``."""
         ...
 
     def verify(self, n_tokens: int) -> float:
-        """Final norm, LM head and argmax over n_tokens rows."""
+        """Return the seconds of final norm, LM head and argmax over n_tokens rows."""
         ...
 
     def embed(self, n_tokens: int) -> float:
-        """The token embedding of n_tokens."""
+        """Return the seconds of the token embedding of n_tokens."""
         ...
 
     def prefill(self, n_tokens: int) -> float:
-        """A prompt of n_tokens to its first token."""
+        """Return the seconds of a prompt of n_tokens to its first token."""
         ...
 
     def host(self) -> float:
-        """What one piece of work costs outside the model."""
+        """Return the seconds that one piece of work costs outside the model."""
         ...
 
 
 class Pricer:
     """Prices work in the order a device does it.
 
-    boundaries: the design's segment boundaries, 0..L. Run(s, i, j) costs its layers at n = j - i tokens and context j, the embedding too
-    where s is 0; Check its head, as warm as the layer below it; Verify the last norm, LM head and argmax; each one host step.
-    Raises what the table raises (LatencyError) for work that was not measured.
+    ``Run(s, i, j)`` costs its layers at j - i tokens and context j, and the embedding where s is 0.
+    ``Check`` costs its head, as warm as the layer below it. ``Verify`` costs the final norm, LM
+    head and argmax. Each costs one host step too.
+
+    Args:
+        latency: The latencies of the device. It raises `LatencyError` for work without one.
+        boundaries: The design's segment boundaries, 0..L.
     """
 
     def __init__(self, latency: Latencies, boundaries: Sequence[int]) -> None:
@@ -63,7 +73,10 @@ class Pricer:
         self.reset()
 
     def reset(self) -> None:
-        """A cold device: no layer has run, each costs what it does after a walk of the whole stack."""
+        """Make the device cold: no layer has run.
+
+        Each layer then costs what it does after a walk of the whole stack.
+        """
         self._passes = 0  # layers run so far
         self._began = [-self.n_layers] * len(
             self._widths
@@ -71,7 +84,7 @@ class Pricer:
         self._reuse = self.n_layers  # of the segment that ran last
 
     def __call__(self, work: Work) -> float:
-        """Seconds of this piece of work, done now."""
+        """Return the seconds of a piece of work that is done now."""
         if isinstance(work, Run):
             segment, start, stop = work
             self._reuse = reuse = min(self._passes - self._began[segment], self.n_layers)
@@ -83,10 +96,12 @@ class Pricer:
                 seconds = self._runs[key] = self._run(*key)
             return seconds
         if isinstance(work, Check):
-            asked = (work[0], self._reuse)
-            seconds = self._checks.get(asked)
+            key_of_head = (work[0], self._reuse)
+            seconds = self._checks.get(key_of_head)
             if seconds is None:
-                seconds = self._checks[asked] = self.latency.head(*asked) + self.latency.host()
+                seconds = self._checks[key_of_head] = (
+                    self.latency.head(*key_of_head) + self.latency.host()
+                )
             return seconds
         n_tokens = work[1] - work[0]
         seconds = self._verifies.get(n_tokens)

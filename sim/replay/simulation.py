@@ -1,7 +1,7 @@
 """The simulation: a sequence is a process, a device is a server (SimPy).
 
-The sequence drives the same scheduler as the engine; where the engine computes, it waits for as long as the work takes, and takes
-the outcome from a trace.
+The sequence drives the same scheduler as the engine. Where the engine computes, it waits for as
+long as the work takes, and takes the outcome from a trace.
 """
 
 from __future__ import annotations
@@ -32,11 +32,19 @@ from adadecode.sim.replay.outcomes import RecordedOutcomes, TraceOutcomes, sched
 from adadecode.sim.replay.pricer import Latencies, Pricer
 
 Price = Callable[[Work], float]
-"""Seconds of a piece of work, asked in the order a device does it."""
+"""Returns the seconds of a piece of work; called in the order a device does it."""
 
 
 class Event(NamedTuple):
-    """One piece of work done: when, for how long (seconds since the decoding began), on which tokens (of its positions), and its outcome."""
+    """One piece of work that was done.
+
+    Attributes:
+        start_s: When it began, in seconds since the decoding began.
+        seconds: How long it took.
+        work: The work.
+        tokens: The tokens at its positions.
+        outcome: Its outcome.
+    """
 
     start_s: float
     seconds: float
@@ -49,8 +57,16 @@ class Event(NamedTuple):
 class ReplayedRun:
     """One prompt decoded in the simulator.
 
-    seconds: of decoding, all outputs but the first. n_tokens: outputs, the prefill's included. modelled_seconds: of rounds that rest on a
-    drawn branch. left_text: whether an unverified run ended up off the recorded text (False of a replay of recorded draws). events: every piece of work, where asked for.
+    Attributes:
+        prompt: The prompt.
+        n_prompt: Its tokens.
+        n_tokens: Outputs, the prefill's included.
+        seconds: Time of decoding: of all outputs but the first.
+        modelled_seconds: Time of rounds that rest on a drawn branch.
+        left_text: Whether an unverified run left the recorded text; False in a replay of recorded
+            draws.
+        rounds: What was done, round by round.
+        events: Every piece of work, where they are kept.
     """
 
     prompt: int
@@ -64,9 +80,15 @@ class ReplayedRun:
 
 
 class DeviceServer:
-    """A server: one piece of work at a time, in the order asked for.
+    """A server that does one piece of work at a time, in order of arrival.
 
-    A device with one sequence never makes it wait, so it has no queue: work is a plain timeout, which saves two thirds of the events.
+    A device with one sequence never makes it wait, so it has no queue: work is a plain timeout,
+    which saves two thirds of the events.
+
+    Args:
+        env: The simulation.
+        price: Returns the seconds of a piece of work.
+        sequences: How many sequences share the device.
     """
 
     def __init__(self, env: simpy.Environment, price: Price, *, sequences: int = 1) -> None:
@@ -76,7 +98,13 @@ class DeviceServer:
 
 @dataclass(slots=True)
 class SequenceStats:
-    """What a sequence's process leaves behind. ended_s: when it was done."""
+    """What the process of a sequence leaves behind.
+
+    Attributes:
+        ended_s: When it was done.
+        modelled_s: Time of rounds that rest on a drawn branch.
+        events: Every piece of work; None where they are not kept.
+    """
 
     ended_s: float = 0.0
     modelled_s: float = 0.0
@@ -87,10 +115,14 @@ def sequence(
     env: simpy.Environment,
     device: DeviceServer,
     schedule: Schedule,
-    answers: TraceOutcomes | RecordedOutcomes,
-    meter: SequenceStats,
+    outcomes: TraceOutcomes | RecordedOutcomes,
+    stats: SequenceStats,
 ) -> Generator[simpy.Event, Any, None]:
-    """One sequence: ask the scheduler for work, wait while the device does it, report the outcome; until the text ends."""
+    """Decode one sequence.
+
+    Take work from the scheduler, wait while the device does it and report the outcome, until the
+    text ends.
+    """
     price, queue, timeout = device.price, device.queue, env.timeout
     text: dict[int, int] = {}
     steps = schedule.steps()
@@ -105,33 +137,40 @@ def sequence(
             began, seconds = env.now, price(work)
             yield timeout(seconds)
         else:
-            with queue.request() as turn:
-                yield turn
+            with queue.request() as request:
+                yield request
                 began, seconds = env.now, price(work)
                 yield timeout(seconds)
-        outcome = answers(work)
-        if meter.events is not None:
+        outcome = outcomes(work)
+        if stats.events is not None:
             if isinstance(work, Run) and work.segment == 0:
                 text[work.stop - 1] = schedule.newest
             positions = (
                 (work.position,) if isinstance(work, Check) else range(work.start, work.stop)
             )
-            meter.events.append(
+            stats.events.append(
                 Event(began, seconds, work, tuple(text[p] for p in positions), outcome)
             )
         if isinstance(work, Verify):
-            if answers.end_round():
-                meter.modelled_s += env.now - round_began
+            if outcomes.end_round():
+                stats.modelled_s += env.now - round_began
             round_began = env.now
-    if answers.end_round():  # an unverified run may end on a draft
-        meter.modelled_s += env.now - round_began
-    meter.ended_s = env.now
+    if outcomes.end_round():  # an unverified run may end on a draft
+        stats.modelled_s += env.now - round_began
+    stats.ended_s = env.now
 
 
 class Replay:
-    """Replays prompts of one trace under one design; keeps what prompts have in common.
+    """Replays prompts of one trace under one design.
 
-    latency: the device's, in seconds. Raises DesignError for a head that was not trained, LatencyError for work that was not measured.
+    Args:
+        trace: The trace.
+        design: The design.
+        price: Returns the seconds of a piece of work.
+        model: Stands in for branches without a record; the trace's own by default.
+
+    Raises:
+        DesignError: If a head was not trained.
     """
 
     def __init__(
@@ -144,32 +183,39 @@ class Replay:
     def run(
         self, prompt: int, *, events: bool = False, drawn: Sequence[Draft | Verdict] | None = None
     ) -> ReplayedRun:
-        """Decode one prompt alone on the device, from time 0. drawn: what a measured sampled run drew, in place of what the trace says.
+        """Decode one prompt alone on the device, from time 0.
 
-        Raises ProfileError where the run drew something else than the scheduler asks for.
+        Args:
+            prompt: The prompt.
+            events: Whether to keep every piece of work.
+            drawn: What a measured sampled run drew, in place of the outcomes of the trace.
+
+        Raises:
+            LatencyError: If some work was not measured.
+            ProfileError: If the run drew something else than the scheduler needs.
         """
         trace = self.trace
         schedule = schedule_of(trace, prompt, self.design, own_text=drawn is not None)
-        answers = (
+        outcomes = (
             TraceOutcomes(trace, prompt, schedule, self.model)
             if drawn is None
             else RecordedOutcomes(drawn)
         )
-        env, meter = simpy.Environment(0.0), SequenceStats(events=[] if events else None)
-        env.process(sequence(env, DeviceServer(env, self.price), schedule, answers, meter))
+        env, stats = simpy.Environment(0.0), SequenceStats(events=[] if events else None)
+        env.process(sequence(env, DeviceServer(env, self.price), schedule, outcomes, stats))
         env.run()
-        if isinstance(answers, RecordedOutcomes):
-            answers.close()
+        if isinstance(outcomes, RecordedOutcomes):
+            outcomes.close()
         text = [trace.final(prompt, output) for output in range(trace.n_output(prompt))]
         return ReplayedRun(
             prompt=prompt,
             n_prompt=schedule.n_prompt,
             n_tokens=len(schedule.tokens),
-            seconds=meter.ended_s,
-            modelled_seconds=meter.modelled_s,
+            seconds=stats.ended_s,
+            modelled_seconds=stats.modelled_s,
             left_text=drawn is None and schedule.tokens != text,
             rounds=tuple(schedule.rounds),
-            events=tuple(meter.events or ()),
+            events=tuple(stats.events or ()),
         )
 
 
@@ -182,10 +228,20 @@ def replay(
     model: BranchModel | None = None,
     events: bool = False,
 ) -> list[ReplayedRun]:
-    """Decode prompts (all, by default) one after the other under a design, each on a cold device; times from the latency table.
+    """Decode prompts one after the other under a design, each on a cold device.
 
-    model: stands in for branches nobody recorded; the trace's own, by default. events: keep every piece of work. Raises DesignError,
-    LatencyError, and ProfileError for a prompt that the trace does not hold.
+    Args:
+        trace: The trace.
+        latency: The latencies of the device.
+        design: The design.
+        prompts: The prompts; all by default.
+        model: Stands in for branches without a record; the trace's own by default.
+        events: Whether to keep every piece of work.
+
+    Raises:
+        DesignError: If a head was not trained.
+        LatencyError: If some work was not measured.
+        ProfileError: If the trace does not hold a prompt.
     """
     pricer = Pricer(latency, design.boundaries(trace.n_layers))
     one = Replay(trace, design, pricer, model=model)
@@ -197,21 +253,26 @@ def replay(
 
 
 class RecordedDurations:
-    """Prices work by the recorded durations of one instrumented run, in their order: (kind, seconds) each."""
+    """Prices work by the durations of one instrumented run: (kind, seconds) each, in order."""
 
     def __init__(self, works: Iterable[tuple[str, float]]) -> None:
         self.works = list(works)
         self.played = 0
 
     def __call__(self, work: Work) -> float:
-        """Seconds of the next recorded piece of work. Raises ProfileError where it is not of this kind."""
+        """Return the seconds of the next recorded piece of work.
+
+        Raises:
+            ProfileError: If it is of another kind.
+        """
         wanted = WORK_NAMES[type(work)]
         got, seconds = (
             self.works[self.played] if self.played < len(self.works) else ("nothing", 0.0)
         )
         if got != wanted:
             raise ProfileError(
-                f"wanted a {wanted} as work {self.played} of an instrumented run, got {got}: the run was not of this trace and design"
+                f"wanted a {wanted} as work {self.played} of an instrumented run, got {got}: "
+                "the run was not of this trace and design"
             )
         self.played += 1
         return seconds
@@ -227,14 +288,26 @@ def replay_measured(
     events: bool = False,
     drawn: Sequence[Draft | Verdict] | None = None,
 ) -> ReplayedRun:
-    """Decode one prompt with the measured durations of an instrumented run: (kind, seconds) of each piece of work, in order. drawn: as in `Replay.run`.
+    """Decode one prompt with the measured durations of an instrumented run.
 
-    Raises ProfileError where the recorded work is not what the scheduler hands out, kind by kind and to the end.
+    Args:
+        trace: The trace.
+        works: (kind, seconds) of each piece of work of the run, in order.
+        design: The design.
+        prompt: The prompt.
+        model: Stands in for branches without a record; the trace's own by default.
+        events: Whether to keep every piece of work.
+        drawn: As in `Replay.run`.
+
+    Raises:
+        ProfileError: If the recorded work is not what the scheduler hands out, kind by kind and to
+            the end.
     """
-    tape = RecordedDurations(works)
-    run = Replay(trace, design, tape, model=model).run(prompt, events=events, drawn=drawn)
-    if tape.played < len(tape.works):
+    durations = RecordedDurations(works)
+    run = Replay(trace, design, durations, model=model).run(prompt, events=events, drawn=drawn)
+    if durations.played < len(durations.works):
         raise ProfileError(
-            f"wanted {tape.played} pieces of work of prompt {prompt} under {design.label}, got {len(tape.works)}: the run was not of this trace and design"
+            f"wanted {durations.played} pieces of work of prompt {prompt} under {design.label}, "
+            f"got {len(durations.works)}: the run was not of this trace and design"
         )
     return run

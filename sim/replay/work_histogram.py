@@ -1,4 +1,4 @@
-"""How much work of which kind designs make: the part of a what-if that does not depend on hardware."""
+"""How much work of each kind designs make, which does not depend on hardware."""
 
 from __future__ import annotations
 
@@ -14,12 +14,20 @@ from adadecode.sim.replay.work_columns import KEYS, RUN, SUMS, TALLY
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WorkHistogram:
-    """What some designs do on some prompts together.
+    """The work of some designs on some prompts together.
 
-    marks: rising contexts; work is told apart by the interval between two of them, the upper end included, and the sum of contexts is kept, so that
-    whatever is linear in between is priced exactly. keys: [entries, `adadecode.sim.replay.work_columns.KEYS`]; sums: [entries, `adadecode.sim.replay.work_columns.SUMS`]. tallies: [designs,
-    `adadecode.sim.replay.work_columns.TALLY`]. drafted: [designs, 2, heads] drafts and those accepted, by head, shallowest first; 0 beyond a design's heads.
-    prefills: tokens of each prompt.
+    The columns of its arrays are those of `adadecode.sim.replay.work_columns`.
+
+    Attributes:
+        designs: The designs.
+        marks: Rising contexts. Work is counted by the interval between two of them, the upper end
+            included, with the sum of contexts, so that what is linear in between is priced exactly.
+        prefills: Tokens of each prompt.
+        keys: The kind of each entry, ``[entries, KEYS]``.
+        sums: The counts of each entry, ``[entries, SUMS]``.
+        tallies: The counts of each design, ``[designs, TALLY]``.
+        drafted: Drafts and accepted ones by head, shallowest first, ``[designs, 2, heads]``; 0
+            beyond a design's heads.
     """
 
     designs: tuple[Design, ...]
@@ -31,29 +39,32 @@ class WorkHistogram:
     drafted: NDArray[np.int64]
 
     def key(self, name: str) -> NDArray[np.int64]:
-        """One column of keys."""
+        """Return one column of keys."""
         return self.keys[:, KEYS.index(name)]
 
     def sum(self, name: str) -> NDArray[np.int64]:
-        """One column of sums."""
+        """Return one column of sums."""
         return self.sums[:, SUMS.index(name)]
 
     def tally(self, name: str) -> NDArray[np.int64]:
-        """[designs] one count of all prompts.
+        """Return one count over all prompts, ``[designs]``.
 
-        tokens: outputs, the prefill's included; tested: positions that at least one head was asked about; differs: prompts whose unverified text is
-        not the model's own.
+        ``tokens`` are outputs, the prefill's included; ``tested`` are positions that at least one
+        head was tested at; ``differs`` are prompts whose unverified text is not the model's own.
         """
         return self.tallies[:, TALLY.index(name)]
 
     def total(self, kind: int) -> NDArray[np.int64]:
-        """[designs] pieces of work of one kind."""
+        """Return the pieces of work of one kind, ``[designs]``."""
         which = self.key("kind") == kind
         counts = np.bincount(self.key("design")[which], self.sum("count")[which], len(self.designs))
         return counts.astype(np.int64)
 
     def __add__(self, other: WorkHistogram) -> WorkHistogram:
-        """The same designs on these and other prompts, counted at the same marks; an entry may then be there twice."""
+        """Add the same designs on other prompts, counted at the same marks.
+
+        An entry may then be there twice.
+        """
         assert self.designs == other.designs
         assert (self.marks == other.marks).all()
         return replace(
@@ -66,7 +77,13 @@ class WorkHistogram:
         )
 
     def gaps(self) -> Iterator[tuple[tuple[int, ...], Sequence[int]]]:
-        """Every entry as (its key, contexts at which it must be known): one end of its interval where all of it lies there, else both."""
+        """Iterate over the entries with the contexts at which their latency must be known.
+
+        These are one end of the interval where all of an entry lies there, and else both.
+
+        Yields:
+            The key of an entry, and its contexts.
+        """
         for key, sums in zip(self.keys.tolist(), self.sums.tolist(), strict=True):
             if key[1] != RUN:
                 yield tuple(key), ()
