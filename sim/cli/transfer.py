@@ -11,6 +11,7 @@ from adadecode.sim.cli.print_json import print_json
 from adadecode.sim.cli.tables.layout import console
 from adadecode.sim.cli.tables.transfer import transfer_table
 from adadecode.sim.hardware.layer_transfer import check_same_layers, layer_rows, summary
+from adadecode.sim.hardware.precision import Precision, rate_notes
 from adadecode.sim.hardware.provenance import Provenance
 
 
@@ -35,8 +36,9 @@ def transfer(path: LatencyProfile, *, options: TransferOptions, as_json: Json = 
         dtype=options.dtype,
     )
     timed = {row["n_tokens"] for row in rows}
+    origin = Provenance.of(profile, options.source)
     result = {
-        "from": Provenance.of(profile, options.source).require_device().name,
+        "from": origin.require_device().name,
         "to": target.name,
         **summary(rows),
         "not_measured": [n for n in options.tokens if n not in timed],
@@ -46,4 +48,7 @@ def transfer(path: LatencyProfile, *, options: TransferOptions, as_json: Json = 
     if as_json:
         print_json(result)
     else:
-        console().print(transfer_table(result))
+        activations = origin.require_precision().activations
+        if options.dtype is not None:
+            activations = Precision.of(options.dtype, activations).activations
+        console().print(transfer_table(result, rate_notes(target, activations)))

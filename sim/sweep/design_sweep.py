@@ -150,8 +150,10 @@ def _describe(latencies: DeviceLatencies, form: HeadForm | None) -> dict[str, An
 
 
 def _about(scenarios: Sequence[Scenario]) -> dict[str, Any]:
+    rate_notes = dict.fromkeys(note for one in scenarios for note in one.latencies.rate_notes)
     return {
         "model": scenarios[0].model,
         "hypothetical": any(one.hypothetical for one in scenarios),
         "notes": list(dict.fromkeys(note for one in scenarios for note in one.notes)),
+        **({"rate_notes": list(rate_notes)} if rate_notes else {}),
     }

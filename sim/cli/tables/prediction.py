@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.console import Group
 
@@ -17,8 +17,14 @@ INTERVAL_WORDS = {
 """What an interval covers, by where the latencies are from."""
 
 
-def prediction_table(prediction: PredictedDesign) -> Group:
-    """Return the figures of a prediction, a row each, and the notes on it."""
+def prediction_table(prediction: PredictedDesign, rate_notes: Iterable[str] = ()) -> Group:
+    """Return the figures of a prediction, a row each, and the notes on it.
+
+    Args:
+        prediction: The prediction.
+        rate_notes: Why the figures of its device may surprise
+            (`adadecode.sim.hardware.device_latency.DeviceLatencies`).
+    """
     body = table("", "predicted", "interval")
     for what, figure, interval in _rows(prediction):
         body.add_row(what, figure, interval)
@@ -27,7 +33,7 @@ def prediction_table(prediction: PredictedDesign) -> Group:
     captions = [] if prediction.tpot_s_low is None else [INTERVAL_WORDS[basis]]
     return Group(
         titled(title, body, captions, hypothetical=prediction.hypothetical),
-        *notes(prediction.notes),
+        *notes([*prediction.notes, *rate_notes]),
     )
 
 

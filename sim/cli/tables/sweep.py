@@ -146,6 +146,7 @@ def _notes(sweep: Sweep) -> Iterator[str]:
     about = sweep.about
     of_devices = {note for one in about["devices"] for note in one["notes"]}
     yield from (note for note in about["notes"] if note not in of_devices)
+    yield from about.get("rate_notes", ())
     for device, best in about["best"].items():
         yield f"{device}: {'; '.join(_best_notes(best, optimal=about['optimal']))}"
 

@@ -11,11 +11,13 @@ from rich.console import Group
 from adadecode.sim.cli.tables.layout import table, titled
 
 
-def transfer_table(result: Mapping[str, Any]) -> Group:
+def transfer_table(result: Mapping[str, Any], rate_notes: Iterable[str] = ()) -> Group:
     """Return a row for each batch; what was measured there stands in it where it is known.
 
     Args:
         result: The document that ``adadecode-sim transfer --json`` prints.
+        rate_notes: Why the figures of the target may surprise
+            (`adadecode.sim.hardware.precision.rate_notes`).
     """
     compared = result["median_error"] is not None
     columns = ["tokens", "measured here, us", "predicted, us", "interval, us"]
@@ -32,7 +34,7 @@ def transfer_table(result: Mapping[str, Any]) -> Group:
         f"one decoder layer as it was measured, {result['from']} to {result['to']}"
         + _errors(result),
         body,
-        _captions(result, compared=compared),
+        [*_captions(result, compared=compared), *rate_notes],
     )
 
 

@@ -93,7 +93,8 @@ def sweep_limits(data: SweepData) -> list[str]:
             "Hypothetical: the text and the heads are those of another model than the latencies, "
             "put at other depths. It shows what such heads would give, not what this model's give."
         )
-    notes += [sentence(str(note)) for note in data.about.get("notes") or ()]
+    assumed = [*(data.about.get("notes") or ()), *(data.about.get("rate_notes") or ())]
+    notes += [sentence(str(note)) for note in assumed]
     bases = {str(device["basis"]) for device in data.about["devices"]}
     if bases & {"carried", "datasheet"}:
         notes.append(

@@ -7,8 +7,9 @@ import pytest
 from adadecode.profiles.catalog.devices import find_device
 from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.errors import DeviceError
+from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
 from adadecode.sim.hardware.memory import WEIGHT_BYTES
-from adadecode.sim.hardware.precision import Precision, ordinary
+from adadecode.sim.hardware.precision import Precision, ordinary, rate_notes
 
 
 def test_pytorchs_names_are_known() -> None:
@@ -46,3 +47,32 @@ def test_an_unknown_format_is_refused(name: str, activations: str) -> None:
 def test_a_device_runs_models_in_16_bits(device: str, dtype: str) -> None:
     """BF16 where it has that."""
     assert ordinary(find_device(device)) == dtype
+
+
+@pytest.mark.parametrize("name", ["h100-sxm", "h200-sxm", "a100-80gb-sxm", "t4"])
+def test_fp32_without_tensor_cores_is_noted(name: str) -> None:
+    """Their FP32 peak is that of plain cores, and a gaming card has more of it."""
+    (note,) = rate_notes(find_device(name), "fp32")
+    assert note.startswith(f"FP32 on {name} is counted without tensor cores, at the ")
+    assert "TF32 is not used" in note
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("h100-sxm", "bf16"), ("t4", "fp16"), ("rtx-4090", "fp32")]
+)
+def test_what_runs_at_its_usual_rate_needs_no_note(name: str, dtype: str) -> None:
+    assert rate_notes(find_device(name), dtype) == ()
+
+
+def test_the_note_goes_with_the_latencies_but_not_into_their_notes() -> None:
+    """It is printed for people, and is no part of what was assumed."""
+    found = datasheet_latencies(
+        find_model("llama-2-7b"),
+        find_device("h100-sxm"),
+        dtype="fp32",
+        max_context=64,
+        max_tokens=2,
+        depths=(8,),
+    )
+    assert found.rate_notes == rate_notes(find_device("h100-sxm"), "fp32")
+    assert not set(found.rate_notes) & set(found.notes)
