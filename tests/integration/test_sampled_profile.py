@@ -39,7 +39,7 @@ from adadecode.sim.validation.tiers import validate
 from tests.support.models import tiny_model
 from tests.support.sim_command import run
 from tests.support.synthetic_profile import synthetic_profile
-from tests.support.tampering import edit
+from tests.support.tampering import edit_manifest
 
 SAMPLING = Sampling(temperature=1.2, top_k=40, top_p=0.98, seed=11)
 DESIGNS = (
@@ -157,7 +157,7 @@ def test_confidence_and_acceptance_are_of_the_transformed_distributions(
 
 def test_a_sampled_profile_without_its_draws_is_refused(recorded: Profile, tmp_path: Path) -> None:
     copy = rewritten(recorded, tmp_path / "p")
-    edit(copy.path, lambda manifest: manifest["tables"].pop("draws"))
+    edit_manifest(copy.path, lambda manifest: manifest["tables"].pop("draws"))
     with pytest.raises(ProfileError, match="lacks the table draws"):
         read_profile(copy.path)
 

@@ -12,7 +12,7 @@ from adadecode.profiles import TABLES, Profile, ProfileError, read_profile, writ
 from adadecode.profiles.checks import POLICIES
 from adadecode.sim.core.design import RUNNABLE
 from tests.support.synthetic_profile import tables_of
-from tests.support.tampering import arrow, parquet, put
+from tests.support.tampering import parquet_bytes, read_table, replace_table
 
 ABSURD = [
     *(
@@ -63,13 +63,13 @@ def test_an_absurd_value_is_refused(
     folder: Path, name: str, column: str, value: object, wanted: str
 ) -> None:
     """Naming the row, the column, the file, what was wanted and what was got."""
-    table = arrow(folder, name)
+    table = read_table(folder, name)
     values = table[column].to_pylist()
     values[1] = value
-    put(
+    replace_table(
         folder,
         name,
-        parquet(
+        parquet_bytes(
             table.set_column(
                 table.column_names.index(column),
                 column,
@@ -99,13 +99,13 @@ def test_lists_that_belong_together_are_equally_long(
     folder: Path, name: str, column: str, value: list[float], wanted: str
 ) -> None:
     """Naming row, file and both columns."""
-    table = arrow(folder, name)
+    table = read_table(folder, name)
     values = table[column].to_pylist()
     values[1] = value
-    put(
+    replace_table(
         folder,
         name,
-        parquet(
+        parquet_bytes(
             table.set_column(
                 table.column_names.index(column),
                 column,
@@ -137,12 +137,12 @@ def test_latency_of_a_layer_outside_the_model_is_refused(
     folder: Path, kind: str, layer: int, wanted: str
 ) -> None:
     """Layers count from 0, depths from 1."""
-    latency = arrow(folder, "latency").to_pandas()
+    latency = read_table(folder, "latency").to_pandas()
     latency.loc[3, ["kind", "layer"]] = (kind, layer)
-    put(
+    replace_table(
         folder,
         "latency",
-        parquet(pa.Table.from_pandas(latency, TABLES["latency"], preserve_index=False)),
+        parquet_bytes(pa.Table.from_pandas(latency, TABLES["latency"], preserve_index=False)),
     )
     with pytest.raises(ProfileError, match=rf"wanted {wanted} as layer in row 3 of"):
         read_profile(folder)

@@ -27,7 +27,7 @@ from adadecode.profiles import (
 )
 from adadecode.sim.core.design import Design
 from tests.support.synthetic_profile import full_profile, tables_of
-from tests.support.tampering import arrow
+from tests.support.tampering import read_table
 
 # -- what is written is read back ------------------------------------------------------------------------------------------
 
@@ -50,7 +50,7 @@ def test_lists_come_back_as_tuples_that_group(original: Profile) -> None:
 def test_unknown_energy_stays_nan(original: Profile) -> None:
     """Not null, and not refused."""
     assert original.runs["energy_j"].isna().all()
-    assert arrow(original.path, "runs")["energy_j"].null_count == 0
+    assert read_table(original.path, "runs")["energy_j"].null_count == 0
 
 
 def test_the_manifest_names_every_file(original: Profile) -> None:
@@ -99,15 +99,15 @@ def test_a_table_is_coerced_without_loss(tmp_path: Path) -> None:
     )
     entry = write_table(tmp_path, "prompts", prompts)
     assert entry["rows"] == 1
-    assert arrow(tmp_path, "prompts").schema.equals(TABLES["prompts"])
-    assert arrow(tmp_path, "prompts").to_pylist()[0]["n_prompt"] == 3
+    assert read_table(tmp_path, "prompts").schema.equals(TABLES["prompts"])
+    assert read_table(tmp_path, "prompts").to_pylist()[0]["n_prompt"] == 3
 
 
 def test_an_arrow_table_is_written_as_well(original: Profile, tmp_path: Path) -> None:
     """Lists and all."""
-    before = arrow(original.path, "rounds")
+    before = read_table(original.path, "rounds")
     write_table(tmp_path, "rounds", before)
-    assert arrow(tmp_path, "rounds").equals(before)
+    assert read_table(tmp_path, "rounds").equals(before)
 
 
 # -- what cannot be written ------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from adadecode.profiles import MANIFEST, SCHEMA_VERSION, TABLES, ProfileError, read_profile
-from tests.support.tampering import arrow, edit, parquet, put
+from tests.support.tampering import edit_manifest, parquet_bytes, read_table, replace_table
 
 
 def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_another_schema_is_refused(folder: Path, text: str) -> None:
 
 def test_a_newer_profile_is_refused(folder: Path) -> None:
     """Whatever else has changed in it: the program must be upgraded."""
-    edit(folder, lambda manifest: manifest.update(schema_version=SCHEMA_VERSION + 1), seal=False)
+    edit_manifest(folder, lambda manifest: manifest.update(schema_version=SCHEMA_VERSION + 1), seal=False)
     with pytest.raises(
         ProfileError,
         match=rf"schema version {SCHEMA_VERSION + 1}, this program reads up to {SCHEMA_VERSION}: upgrade",
@@ -59,7 +59,7 @@ def test_a_newer_profile_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize("version", [0, None, "1", True])
 def test_a_version_that_never_was_is_refused(folder: Path, version: object) -> None:
     """Wanted and got."""
-    edit(folder, lambda manifest: manifest.update(schema_version=version))
+    edit_manifest(folder, lambda manifest: manifest.update(schema_version=version))
     with pytest.raises(ProfileError, match=f"wanted schema version {SCHEMA_VERSION}"):
         read_profile(folder)
 
@@ -67,7 +67,7 @@ def test_a_version_that_never_was_is_refused(folder: Path, version: object) -> N
 @pytest.mark.parametrize("key", ["seed", "dtype", "name", "eos_token_ids", "digest"])
 def test_an_edited_manifest_is_refused(folder: Path, key: str) -> None:
     """Any key, required or not, or the digest itself."""
-    edit(folder, lambda manifest: manifest.update({key: "edited"}), seal=False)
+    edit_manifest(folder, lambda manifest: manifest.update({key: "edited"}), seal=False)
     with pytest.raises(ProfileError, match=r"manifest\.json was edited"):
         read_profile(folder)
 
@@ -75,7 +75,7 @@ def test_an_edited_manifest_is_refused(folder: Path, key: str) -> None:
 @pytest.mark.parametrize("key", ["model", "heads", "hardware", "settings", "tables"])
 def test_a_manifest_without_a_required_key_is_refused(folder: Path, key: str) -> None:
     """Naming it."""
-    edit(folder, lambda manifest: manifest.pop(key))
+    edit_manifest(folder, lambda manifest: manifest.pop(key))
     with pytest.raises(ProfileError, match=rf"manifest\.json lacks {key}"):
         read_profile(folder)
 
@@ -83,7 +83,7 @@ def test_a_manifest_without_a_required_key_is_refused(folder: Path, key: str) ->
 @pytest.mark.parametrize("n_layers", [0, -1, 8.0, "8", None])
 def test_a_manifest_without_a_number_of_layers_is_refused(folder: Path, n_layers: object) -> None:
     """Every depth is checked against it."""
-    edit(folder, lambda manifest: manifest["model"].update(n_layers=n_layers))
+    edit_manifest(folder, lambda manifest: manifest["model"].update(n_layers=n_layers))
     with pytest.raises(ProfileError, match=r"wanted the number of layers as model\.n_layers"):
         read_profile(folder)
 
@@ -91,7 +91,7 @@ def test_a_manifest_without_a_number_of_layers_is_refused(folder: Path, n_layers
 @pytest.mark.parametrize("depths", [[0], [8], [4, 2], [2, 2], [2.5], "2", None])
 def test_head_depths_that_make_no_sense_are_refused(folder: Path, depths: object) -> None:
     """They rise within 1..L-1."""
-    edit(folder, lambda manifest: manifest["heads"].update(depths=depths))
+    edit_manifest(folder, lambda manifest: manifest["heads"].update(depths=depths))
     with pytest.raises(ProfileError, match=r"wanted heads\.depths rising within 1\.\.7"):
         read_profile(folder)
 
@@ -106,7 +106,7 @@ def test_a_missing_table_is_refused(folder: Path, name: str) -> None:
 
 def test_a_table_that_the_manifest_does_not_name_is_missing(folder: Path) -> None:
     """Nobody vouches for the file."""
-    edit(folder, lambda manifest: manifest["tables"].pop("trace"))
+    edit_manifest(folder, lambda manifest: manifest["tables"].pop("trace"))
     with pytest.raises(ProfileError, match="lacks the table trace"):
         read_profile(folder)
 
@@ -133,14 +133,14 @@ def test_a_truncated_or_changed_table_is_refused(
 
 def test_a_table_that_is_no_parquet_is_refused(folder: Path) -> None:
     """Even where the manifest vouches for it."""
-    put(folder, "trace", b"not parquet at all")
+    replace_table(folder, "trace", b"not parquet at all")
     with pytest.raises(ProfileError, match=r"wanted a Parquet table in .*trace\.parquet"):
         read_profile(folder)
 
 
 def test_a_missing_column_is_refused(folder: Path) -> None:
     """Naming column, type and file."""
-    put(folder, "trace", parquet(arrow(folder, "trace").drop_columns(["token"])))
+    replace_table(folder, "trace", parquet_bytes(read_table(folder, "trace").drop_columns(["token"])))
     with pytest.raises(
         ProfileError, match=r"wanted a column token of type int32 in .*trace\.parquet, got none"
     ):
@@ -149,11 +149,11 @@ def test_a_missing_column_is_refused(folder: Path) -> None:
 
 def test_a_column_of_the_wrong_type_is_refused(folder: Path) -> None:
     """Wanted and got."""
-    table = arrow(folder, "latency")
-    put(
+    table = read_table(folder, "latency")
+    replace_table(
         folder,
         "latency",
-        parquet(table.set_column(6, "seconds", table["seconds"].cast(pa.float32()))),
+        parquet_bytes(table.set_column(6, "seconds", table["seconds"].cast(pa.float32()))),
     )
     with pytest.raises(
         ProfileError,
@@ -168,13 +168,13 @@ def test_a_column_of_the_wrong_type_is_refused(folder: Path) -> None:
 )
 def test_nulls_are_refused(folder: Path, name: str, column: str, value: object) -> None:
     """In lists too, and where NaN would do."""
-    table = arrow(folder, name)
+    table = read_table(folder, name)
     index = table.column_names.index(column)
     values = [value, *table[column].to_pylist()[1:]]
-    put(
+    replace_table(
         folder,
         name,
-        parquet(table.set_column(index, column, pa.array(values, table.schema.field(column).type))),
+        parquet_bytes(table.set_column(index, column, pa.array(values, table.schema.field(column).type))),
     )
     with pytest.raises(
         ProfileError,

@@ -1,7 +1,8 @@
-"""Traces and recordings made by hand, for tests that know every number."""
+"""Traces and recordings made by hand, for tests in which every number is known."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ from adadecode.profiles import TABLES, LatencyTable, Profile
 from adadecode.profiles.trace import HeadOutput, Trace
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import WORK_NAMES, Round
-from adadecode.sim.replay.simulation import replay
+from adadecode.sim.replay.simulation import ReplayedRun, replay
 from tests.support.synthetic_profile import synthetic_profile
 
 
-class Constant:
-    """Latencies in eighths and sixteenths of a second, so that sums are exact."""
+class ConstantLatency:
+    """Latencies in eighths and sixteenths of a second, so that their sums are exact."""
 
     def layers(self, start: int, stop: int, n_tokens: int, context: int, reuse: int) -> float:
         return 1.0 * (stop - start)
@@ -40,7 +41,7 @@ class Constant:
 
 def one_text(
     text: Sequence[int],
-    said: Mapping[tuple[int, int], HeadOutput] | None = None,
+    outputs: Mapping[tuple[int, int], HeadOutput] | None = None,
     branches: Mapping[tuple[int, tuple[int, ...], int], HeadOutput] | None = None,
     *,
     depths: Sequence[int] = (1, 2),
@@ -49,27 +50,37 @@ def one_text(
     eos: frozenset[int] = frozenset(),
     max_new_tokens: int | None = None,
 ) -> Trace:
-    """A trace of one prompt, number 0, whose committed text is ``text``.
+    """Return the trace of one prompt, number 0.
 
-    said: (output, depth) -> (confidence, token); heads are right but not at all sure where it is silent. branches: (output, path, depth) -> the same.
+    Args:
+        text: Its committed tokens.
+        outputs: Confidence and token of heads, by (output, depth). The other heads are right with a
+            confidence of 0.
+        branches: Confidence and token after wrong drafts, by (output, path, depth).
+        depths: Of the heads.
+        n_layers: Of the model.
+        n_prompt: Tokens of the prompt.
+        eos: Tokens that end a text.
+        max_new_tokens: Budget of the prompt; by default the length of the text, or more where it
+            ends by itself.
     """
     rows = []
     for output in range(1, len(text)):
         for depth in depths:
-            confidence, token = (said or {}).get((output, depth), (0.0, text[output]))
+            confidence, token = (outputs or {}).get((output, depth), (0.0, text[output]))
             rows.append((0, output, depth, token, confidence, token == text[output], confidence))
         rows.append((0, output, n_layers, text[output], 1.0, True, 1.0))
     ended = text[-1] in eos
     budget = max_new_tokens or len(text) + 10 * ended
     prompt = (0, "hand", n_prompt, len(text), ended, text[0], "", budget)
-    off = [
+    after_wrong_drafts = [
         (0, output, path, depth, token, confidence)
         for (output, path, depth), (confidence, token) in (branches or {}).items()
     ]
     return Trace.from_frames(
         pd.DataFrame([prompt], columns=TABLES["prompts"].names),
         pd.DataFrame(rows, columns=TABLES["trace"].names),
-        pd.DataFrame(off, columns=TABLES["branches"].names),
+        pd.DataFrame(after_wrong_drafts, columns=TABLES["branches"].names),
         n_layers=n_layers,
         depths=depths,
         eos=eos,
@@ -83,6 +94,13 @@ DESIGNS = (
 )
 
 
+REPEAT_FACTORS = (0.9, 1.0, 1.3)
+"""Time of each repeat of a run, relative to the run's usual time."""
+INSTRUMENTED_FACTOR = 1.25
+"""Time of an instrumented run, relative to the predicted time."""
+PREFILL_S = 0.01
+
+
 def recorded_profile(
     path: Path,
     *,
@@ -90,52 +108,61 @@ def recorded_profile(
     slower: Mapping[str, float] | None = None,
     **settings: Any,
 ) -> Profile:
-    """A synthetic profile with measured runs: replays of each design on each prompt, as a recorder would write them.
+    """Write a synthetic profile with measured runs, and read it back.
 
-    slower: by label, measured time / predicted time (1 by default). Instrumented runs take 1.25 times the predicted time.
+    The runs are replays of each design on each prompt, as a recorder would write them.
+
+    Args:
+        path: Folder of the profile.
+        designs: That were run.
+        slower: By a design's label, its measured time relative to the predicted one; 1 by default.
+        settings: Further arguments of `synthetic_profile`.
     """
     bare = synthetic_profile(path, **settings)
-    trace, latency = (
-        Trace.from_profile(bare),
-        LatencyTable.from_samples(bare.latency, bare.n_layers),
-    )
-    runs: list[tuple[Any, ...]] = []
-    rounds: list[tuple[Any, ...]] = []
-    works: list[tuple[Any, ...]] = []
+    trace = Trace.from_profile(bare)
+    latency = LatencyTable.from_samples(bare.latency, bare.n_layers)
+    rows: dict[str, list[tuple[Any, ...]]] = {"runs": [], "rounds": [], "works": []}
     for design in designs:
-        about = (str(design.policy), design.placement, design.gammas, design.cap, design.verify)
-        times = (slower or {}).get(design.label, 1.0)
+        factor = (slower or {}).get(design.label, 1.0)
         for run in replay(trace, latency, design, events=True):
-            rounds += [(*about, run.prompt, k, *_row(done)) for k, done in enumerate(run.rounds)]
-            for repeat, wobble in enumerate((0.9, 1.0, 1.3)):
-                runs.append(
-                    (
-                        *about,
-                        run.prompt,
-                        repeat,
-                        False,
-                        run.n_tokens,
-                        0.01,
-                        run.seconds * times * wobble,
-                        float("nan"),
-                    )
-                )
-            runs.append(
-                (*about, run.prompt, 0, True, run.n_tokens, 0.01, run.seconds * 1.25, float("nan"))
-            )
-            extra = run.seconds * 0.25 / len(run.events)
-            works += [
-                (*about, run.prompt, 0, i, WORK_NAMES[type(event.work)], event.seconds + extra)
-                for i, event in enumerate(run.events)
-            ]
-    tables = {"runs": runs, "rounds": rounds, "works": works}
-    return synthetic_profile(
-        path,
-        **settings,
-        **{name: pd.DataFrame(rows, columns=TABLES[name].names) for name, rows in tables.items()},
+            for name, more in _rows_of(design, run, factor).items():
+                rows[name] += more
+    frames = {name: pd.DataFrame(found, columns=TABLES[name].names) for name, found in rows.items()}
+    return synthetic_profile(path, **settings, **frames)
+
+
+def _rows_of(design: Design, run: ReplayedRun, factor: float) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the rows of one run in each table.
+
+    Args:
+        design: That was run.
+        run: Its replay on one prompt.
+        factor: Measured time relative to the predicted one.
+    """
+    key = (
+        str(design.policy),
+        design.placement,
+        design.gammas,
+        design.cap,
+        design.verify,
+        run.prompt,
     )
+    times = [(repeat, False, run.seconds * factor * f) for repeat, f in enumerate(REPEAT_FACTORS)]
+    times.append((0, True, run.seconds * INSTRUMENTED_FACTOR))
+    extra = run.seconds * (INSTRUMENTED_FACTOR - 1) / len(run.events)
+    return {
+        "runs": [
+            (*key, repeat, instrumented, run.n_tokens, PREFILL_S, seconds, math.nan)
+            for repeat, instrumented, seconds in times
+        ],
+        "rounds": [(*key, k, *_round_columns(done)) for k, done in enumerate(run.rounds)],
+        "works": [
+            (*key, 0, i, WORK_NAMES[type(event.work)], event.seconds + extra)
+            for i, event in enumerate(run.events)
+        ],
+    }
 
 
-def _row(done: Round) -> tuple[Any, ...]:
+def _round_columns(done: Round) -> tuple[Any, ...]:
     segments, batches = zip(*done.work, strict=True)
     return (done.start, done.exits, done.accepted, done.committed, segments, batches, done.checks)

@@ -1,4 +1,4 @@
-"""A handmade file of operator times, as Vidur writes them."""
+"""A made-up file of operator times, in the form of Vidur's."""
 
 from __future__ import annotations
 
@@ -21,14 +21,18 @@ MILLISECONDS = dict(
 def operator_table(
     model: str = "llama-2-7b", tokens: tuple[int, ...] = (1, 2, 4, 8)
 ) -> pd.DataFrame:
-    """The same times for every batch, on one and on two GPUs."""
+    """Return a table with the same times for every batch, on one and on two GPUs.
+
+    Args:
+        model: Its name in the catalogue.
+        tokens: Sizes of the batches.
+    """
     shape = find_model(model)
-    same = {f"time_stats.{name}.median": ms for name, ms in MILLISECONDS.items()} | {
-        theirs: getattr(shape, ours) for theirs, ours in SHAPE.items()
-    }
+    times = {f"time_stats.{name}.median": ms for name, ms in MILLISECONDS.items()}
+    sizes = {column: getattr(shape, name) for column, name in SHAPE.items()}
     return pd.DataFrame(
         [
-            {**same, "num_tokens": n, "num_tensor_parallel_workers": shards}
+            {**times, **sizes, "num_tokens": n, "num_tensor_parallel_workers": shards}
             for n in tokens
             for shards in (1, 2)
         ]
@@ -36,6 +40,6 @@ def operator_table(
 
 
 def operator_csv(path: Path, table: pd.DataFrame | None = None) -> Path:
-    """Written to ``path``."""
+    """Write a table of operator times, by default `operator_table`, and return its path."""
     (operator_table() if table is None else table).to_csv(path, index=False)
     return path

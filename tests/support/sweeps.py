@@ -1,4 +1,7 @@
-"""Small sweeps of a synthetic profile, for tests: evaluated for real, on a measured device and on one made up from it."""
+"""Small sweeps of a synthetic profile, evaluated by the real evaluator.
+
+They are on the measured device, and on devices made up from it.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ FACTORS = {
     "batches_low": 0.95,
     "batches_high": 1.05,
 }
-"""How much slower than the middle each corner of a made-up device is; layers alone, so that speedups differ too."""
+"""Seconds of a layer at each corner of a made-up device, relative to its middle.
+
+Other work is the same at all corners, so that speedups differ too.
+"""
 
 
 def small_sweep(
@@ -48,7 +54,20 @@ def small_sweep(
     others: Mapping[str, str] | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Sweep:
-    """Sweep the profile's designs and write the sweep to ``path``. others: made-up devices, name -> basis. about: keys of sweep.json to change."""
+    """Sweep the profile's designs, and write the sweep to ``path``.
+
+    Args:
+        path: Folder of the sweep.
+        profile: Whose text and latencies are used.
+        policies: Of the designs.
+        gammas: Of the designs.
+        caps: Of the designs.
+        max_heads: The most heads of a design.
+        objectives: Of the sweep.
+        others: Made-up devices and their basis; by default one that is carried and one from a
+            datasheet.
+        about: Keys of ``sweep.json`` to change.
+    """
     trace = Trace.from_profile(profile)
     bases = {"swift": "carried", "sheet": "datasheet"} if others is None else others
     devices = [
@@ -82,7 +101,7 @@ def small_sweep(
         spread=0.06,
     )
     source = {"path": str(profile.path), "name": profile.name, "digest": profile.manifest["digest"]}
-    told = {
+    described = {
         "profile": source,
         "trace": source,
         "model": profile.manifest["model"]["name"],
@@ -97,13 +116,13 @@ def small_sweep(
     plan = SweepPlan(
         space=space, objectives=tuple(objectives), sources={"digest": source["digest"]}
     )
-    return run_sweep(plan, evaluator, at_once(evaluator.evaluate), path, told)
+    return run_sweep(plan, evaluator, run_at_once(evaluator.evaluate), path, described)
 
 
-def at_once(
+def run_at_once(
     evaluate: Callable[[Sequence[Design]], pd.DataFrame],
 ) -> Callable[[Sequence[Design]], Future[pd.DataFrame]]:
-    """Runs a part of a sweep where it is asked for."""
+    """Return a function that evaluates a part of a sweep in this thread when it is submitted."""
 
     def submit(designs: Sequence[Design]) -> Future[pd.DataFrame]:
         done: Future[pd.DataFrame] = Future()
@@ -114,7 +133,7 @@ def at_once(
 
 
 def _made_up(profile: Profile, name: str, basis: str) -> DeviceLatencies:
-    """Twice as fast as measured, in every corner."""
+    """Return a device that is twice as fast as measured, with `FACTORS` at its corners."""
     measured = LatencyTable.from_samples(profile.latency, profile.n_layers)
     points = measured.points
     layers = points["kind"] == "layer"

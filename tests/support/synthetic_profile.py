@@ -1,4 +1,4 @@
-"""A complete small profile from random numbers, for tests: no model, no clock, the same for the same seed."""
+"""A complete small profile of random numbers: no model, no clock, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -39,18 +39,33 @@ def synthetic_profile(
     sampling: Mapping[str, Any] | None = None,
     manifest: Mapping[str, Any] | None = None,
 ) -> Profile:
-    """Write a valid profile to ``path`` and read it back.
+    """Write a valid profile to ``path``, and read it back.
 
-    depths: of the heads, L excluded. prompts: how many, of 8 to 15 tokens, domains in turn; the first ends by itself 4 outputs early, the
-    others fill the budget ``outputs``. max_tokens: largest batch measured. contexts: measured ones, by default enough for every
-    prompt. repeats, noise: samples per latency point and their relative spread (0: each sample is `layer_seconds` and its like).
-    branches: record what every head says after each single wrong draft, with one more draft by the shallowest head.
-    sampling: how the texts were sampled, draws what the runs drew; greedy without. manifest: extra keys.
+    Args:
+        path: Folder of the profile.
+        n_layers: Of the model.
+        depths: Of the heads, the last layer excluded.
+        prompts: How many, of 8 to 15 tokens, their domains in turn. The first ends by itself 4
+            outputs early, the others fill their budget.
+        outputs: The budget.
+        max_tokens: Largest batch measured.
+        contexts: Those measured, by default enough for every prompt.
+        repeats: Samples of each latency point.
+        noise: Their relative spread; with 0 each sample is `layer_seconds` and its like.
+        branches: Whether to record the outputs of every head after each single wrong draft, and
+            after one more draft by the shallowest head.
+        seed: Of the random numbers.
+        runs: Table of measured runs; empty by default, as the next three.
+        rounds: Table of their rounds.
+        works: Table of their pieces of work.
+        draws: What the runs drew, where texts were sampled.
+        sampling: How the texts were sampled; greedily by default.
+        manifest: Further keys of the manifest.
     """
     random = np.random.default_rng(seed)
     texts = [_text(random, prompt, outputs, (*depths, n_layers)) for prompt in range(prompts)]
     trace = pd.concat([text for _, text in texts], ignore_index=True)
-    known = {
+    frames = {
         "latency": _latency(
             random,
             n_layers,
@@ -60,7 +75,7 @@ def synthetic_profile(
             repeats,
             noise,
         ),
-        "prompts": pd.DataFrame([about for about, _ in texts], columns=TABLES["prompts"].names),
+        "prompts": pd.DataFrame([prompt for prompt, _ in texts], columns=TABLES["prompts"].names),
         "trace": trace,
         "branches": _branches(random, trace, (*depths, n_layers)) if branches else None,
         "runs": runs,
@@ -92,16 +107,16 @@ def synthetic_profile(
         "max_new_tokens": outputs,
     }
     if sampling is not None:
-        known["draws"], about["sampling"] = draws, dict(sampling)
+        frames["draws"], about["sampling"] = draws, dict(sampling)
     tables = {
         name: ALL_TABLES[name].empty_table() if table is None else table
-        for name, table in known.items()
+        for name, table in frames.items()
     }
     return write_profile(path, {**about, **(manifest or {})}, tables)
 
 
 def full_profile(path: str | Path) -> Profile:
-    """A small profile with two rows in each of runs, rounds and works."""
+    """Write a small profile with two rows in each of runs, rounds and works; read it back."""
     design = {
         "policy": "adadecode",
         "placement": (2, 4),
@@ -134,12 +149,15 @@ def full_profile(path: str | Path) -> Profile:
 
 
 def tables_of(profile: Profile) -> dict[str, pd.DataFrame]:
-    """Copies of all tables, by name."""
+    """Return copies of all tables, by name."""
     return {name: getattr(profile, name).copy() for name in TABLES}
 
 
 def layer_seconds(layer: int, n_tokens: int, context: int, reuse: int, n_layers: int) -> float:
-    """Seconds of one layer without noise: dearer with more tokens, longer contexts, deeper layers, and after longer walks."""
+    """Return the seconds of one layer without noise.
+
+    They grow with the tokens, the context, the depth, and the walk since the layer was last run.
+    """
     return (
         4e-4 * (1 + 0.02 * layer)
         + 2e-5 * n_tokens
@@ -149,7 +167,7 @@ def layer_seconds(layer: int, n_tokens: int, context: int, reuse: int, n_layers:
 
 
 def head_seconds(reuse: int, n_layers: int) -> float:
-    """Seconds of one check without noise."""
+    """Return the seconds of one head check without noise."""
     return 1.5e-4 + 5e-5 * min(reuse, n_layers) / n_layers
 
 
@@ -200,22 +218,23 @@ def _latency(
 def _text(
     random: np.random.Generator, prompt: int, outputs: int, depths: Sequence[int]
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """One prompt and what every depth says before each of its outputs, the deeper the surer and the more often right."""
+    """Return a prompt, and the outputs of every depth along its text.
+
+    The deeper a head, the surer it is and the more often right.
+    """
     ended = prompt == 0 and outputs > 5
     n_output = outputs - 4 if ended else outputs
     committed = random.integers(1, VOCABULARY, n_output)
     if ended:
         committed[-1] = EOS
     domain = DOMAINS[prompt % len(DOMAINS)]
-    about = {
+    row = {
         "prompt": prompt,
         "domain": domain,
         "n_prompt": int(random.integers(8, 16)),
         "n_output": n_output,
         "ended": ended,
         "max_new_tokens": outputs,
-    }
-    about |= {
         "first_token": int(committed[0]),
         "sha256": hashlib.sha256(f"{prompt}".encode()).hexdigest(),
     }
@@ -227,19 +246,22 @@ def _text(
             right = depth == depths[-1] or random.random() < sure
             token = final if right else _wrong(random, final)
             rows.append((prompt, output, depth, token, sure, token == final, min(1.0, sure + 0.1)))
-    return about, pd.DataFrame(rows, columns=TABLES["trace"].names)
+    return row, pd.DataFrame(rows, columns=TABLES["trace"].names)
 
 
 def _branches(
     random: np.random.Generator, trace: pd.DataFrame, depths: Sequence[int]
 ) -> pd.DataFrame:
-    """After each distinct wrong draft, and after one more by the shallowest head, what every depth says."""
+    """Return the outputs of every depth after wrong drafts.
+
+    These are each distinct wrong draft, and one more draft by the shallowest head after it.
+    """
     rows: list[tuple[Any, ...]] = []
     wrong = trace.loc[~trace["agrees"], ["prompt", "output", "token"]].drop_duplicates()
     for prompt, output, token in wrong.itertuples(index=False, name=None):
         path: tuple[int, ...] = (token,)
         for _ in range(2):
-            said = [
+            outputs = [
                 (
                     prompt,
                     output,
@@ -250,12 +272,12 @@ def _branches(
                 )
                 for d in depths
             ]
-            rows += said
-            path = (*path, said[0][4])
+            rows += outputs
+            path = (*path, outputs[0][4])
     return pd.DataFrame(rows, columns=TABLES["branches"].names)
 
 
 def _wrong(random: np.random.Generator, right: int) -> int:
-    """Some token but the right one, and not the end."""
+    """Return some token other than the right one, and not the end."""
     token = int(random.integers(1, VOCABULARY - 1))
     return token + (token >= right > 0)

@@ -12,7 +12,7 @@ from adadecode.sim.core.design import Design
 from adadecode.sim.replay.simulation import replay
 from scripts.gpu_run.paper_trace import DOMAINS, write_decisions
 from scripts.gpu_run.state import PAPER_RATES
-from tests.support.handmade import Constant
+from tests.support.handmade import ConstantLatency
 
 
 def test_the_committed_decisions_are_made_again_and_have_the_papers_rates(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_the_committed_decisions_are_made_again_and_have_the_papers_rates(tmp_pa
     design = Design.of(gamma=0.6, placement=(8, 16, 24))
     for domain in DOMAINS:
         prompts = [prompt for prompt in trace.prompts if trace.domain(prompt) == domain]
-        replays = replay(trace, Constant(), design, prompts)
+        replays = replay(trace, ConstantLatency(), design, prompts)
         rounds = [one for replayed in replays for one in replayed.rounds]
         drafts = sum(len(one.exits) for one in rounds)
         tested = sum(one.checks.count(8) for one in rounds)

@@ -34,7 +34,9 @@ def test_the_time_of_a_token_is_split_without_a_rest(trace: Trace, profile: Prof
 def test_layers_run_for_a_wrong_draft_are_discarded() -> None:
     """Head 1 drafts a wrong token: the draft's own three layers go, the rest of its batch stays."""
     trace = one_text([5, 6, 7], {(1, 1): (0.9, 9)})
-    (run,) = replay(trace, ConstantLatency(), Design.of(gamma=0.5, placement=(1,), cap=1), events=True)
+    (run,) = replay(
+        trace, ConstantLatency(), Design.of(gamma=0.5, placement=(1,), cap=1), events=True
+    )
     split = latency_tables.time_split([run], ConstantLatency())
     assert len(run.rounds) == 2
     # Layer 1 for the draft alone: 1 s and its embedding. Layers 2-3 for both: half of 2 s.
