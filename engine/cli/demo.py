@@ -30,7 +30,7 @@ from adadecode.profiles.output_path import check_output_directory
 from adadecode.profiles.schema import ALL_TABLES, MANIFEST
 from adadecode.profiles.store import Profile
 from adadecode.sim.core.scheduler import Round
-from adadecode.sim.validation.result import Validation, by_design, spread
+from adadecode.sim.validation.result import Validation, spread
 from adadecode.sim.validation.tiers import validate
 
 SOURCE = ModelSource(demo=True, model="adadecode demo model", heads="demo")
@@ -94,13 +94,13 @@ def show_comparison(console: Console, profile: Profile, comparison: Validation) 
     table = Table(title="measured and predicted", box=box.SIMPLE)
     for heading in ("design", "ms/token", "predicted", "speedup", "predicted", "error"):
         table.add_column(heading, justify="left" if heading == "design" else "right", no_wrap=True)
-    for row in by_design(comparison.cells).to_dict("records"):
-        error = row["predicted_speedup"] / row["measured_speedup"] - 1
+    for row in comparison.by_design().to_dict("records"):
+        error = row["predicted_speedup"] / row["speedup"] - 1
         table.add_row(
             row["design"],
-            f"{row['measured_tpot_s'] * 1e3:.2f}",
+            f"{row['tpot_s'] * 1e3:.2f}",
             f"{row['predicted_tpot_s'] * 1e3:.2f}",
-            f"{row['measured_speedup']:.2f}x",
+            f"{row['speedup']:.2f}x",
             f"{row['predicted_speedup']:.2f}x",
             f"{error:+.1%}",
         )

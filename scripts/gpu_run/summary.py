@@ -110,7 +110,7 @@ def _design_table(name: str, recording: Mapping[str, Any]) -> Table:
             table.add_row(
                 domain,
                 row["design"],
-                f"{row['measured_speedup']:.2f}",
+                f"{row.get('speedup') or row['measured_speedup']:.2f}",
                 f"{row['predicted_speedup']:.2f}",
                 _percent(row["early_rate"]),
                 _percent(row["reject_rate"]),

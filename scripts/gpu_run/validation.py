@@ -105,11 +105,13 @@ def _speedups(profile: Profile, cells: DataFrame, prompts: tuple[int, ...]) -> l
     """
     from adadecode.sim.core.design import Design
     from adadecode.sim.measurements.runs import timed_runs
+    from adadecode.sim.measurements.speed import measured_speeds
     from adadecode.sim.prediction.predictor import Predictor
 
     measured = cells[cells["prompt"].isin(prompts) & cells["measured_s"].notna()]
     times = measured.groupby("design", sort=False)[["measured_s", "predicted_s"]].sum()
     predictor = Predictor.of(profile)
+    in_turn = {one.design.label: one.speedup for one in measured_speeds(profile, prompts)}
     designs: dict[str, Design] = {design.label: design for design, _ in timed_runs(profile)}
     rows = []
     for label, time in times.iterrows():
@@ -118,6 +120,7 @@ def _speedups(profile: Profile, cells: DataFrame, prompts: tuple[int, ...]) -> l
             "design": str(label),
             "measured_speedup": float(times.loc["vanilla", "measured_s"] / time["measured_s"]),
             "predicted_speedup": float(times.loc["vanilla", "predicted_s"] / time["predicted_s"]),
+            "speedup": in_turn.get(str(label)),
             "early_rate": prediction.early_rate,
             "reject_rate": prediction.reject_rate,
         }

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from adadecode.sim.core.design import Policy
+from adadecode.sim.measurements.speed import MeasuredSpeed
 from adadecode.sim.validation.acceptance_rate import Acceptance
 from adadecode.sim.validation.criteria import Trust
 
@@ -66,6 +67,7 @@ class Validation:
         failing: The runs that are neither exact nor explained.
         left_out: Unverified cells whose text is not the trace's, which nothing recorded can replay.
         trust: Whether the recording can be trusted.
+        speeds: How fast each design was measured to be, on all prompts together.
         acceptances: Of a sampled profile, how often each design's drafts held, as measured and as
             the trace predicts without the recorded draws.
 
@@ -94,12 +96,45 @@ class Validation:
     failing: tuple[dict[str, Any], ...]
     left_out: int
     trust: Trust
+    speeds: tuple[MeasuredSpeed, ...]
     acceptances: tuple[Acceptance, ...] = ()
 
     @property
     def holds(self) -> bool:
         """Whether every recorded structure is exact or explained."""
         return not self.failing
+
+    def by_design(self) -> pd.DataFrame:
+        """Summarise the cells, one row per design.
+
+        Returns:
+            The columns below; NaN where nothing was measured.
+
+        ================================  ========================================================
+        column                            meaning
+        ================================  ========================================================
+        design                            Label.
+        runs, exact                       Cells, and how many of them are exact.
+        modelled                          Mean share of the time that rests on drawn branches.
+        replay_error, prediction_error,   Median magnitudes over the cells.
+        speedup_error
+        measured_tpot_s,                  From the median run of each prompt: a ratio of medians.
+        measured_speedup
+        predicted_tpot_s,                 The same, predicted.
+        predicted_speedup
+        tpot_s, speedup, speedup_low,     The measured speed, as
+        speedup_high                      `adadecode.sim.measurements.speed` defines it: what people
+                                          read.
+        ================================  ========================================================
+        """
+        rows = _by_design(self.cells)
+        speeds = {one.design.label: one for one in self.speeds}
+        for name in ("tpot_s", "speedup", "speedup_low", "speedup_high"):
+            rows[name] = [
+                getattr(speeds[label], name) if label in speeds else np.nan
+                for label in rows["design"]
+            ]
+        return rows
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per design and prompt; the columns are those of `cells`."""
@@ -122,7 +157,7 @@ class Validation:
             "repeats": {name: spread(self.cells[name]) for name in DIFFERENCES},
             "left_out": self.left_out,
             "acceptances": [asdict(one) for one in self.acceptances],
-            "designs": by_design(self.cells).replace({np.nan: None}).to_dict("records"),
+            "designs": self.by_design().replace({np.nan: None}).to_dict("records"),
             "explained": [asdict(tie) for tie in self.explained],
             "failing": list(self.failing),
         }
@@ -139,14 +174,8 @@ def spread(errors: pd.Series[float]) -> dict[str, float | None]:
     return {"median": float(np.median(sizes)), "p90": float(np.percentile(sizes, 90))}
 
 
-def by_design(cells: pd.DataFrame) -> pd.DataFrame:
-    """Summarise the cells of a validation, one row per design.
-
-    Returns:
-        design, runs (cells), exact (how many of them), modelled (mean share), the median magnitudes
-        of ERRORS, and over all prompts together: measured_tpot_s, predicted_tpot_s,
-        measured_speedup and predicted_speedup (vanilla's seconds per token / the design's).
-    """
+def _by_design(cells: pd.DataFrame) -> pd.DataFrame:
+    """Summarise cells, one row per design, without the measured speeds."""
     timed = cells[cells["measured_s"].notna()]
     tpots = {
         str(label): part[["measured_s", "predicted_s"]].sum() / (part["n_tokens"] - 1).sum()

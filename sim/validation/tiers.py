@@ -31,6 +31,7 @@ from adadecode.sim.measurements.runs import (
     rounds_of,
     timed_runs,
 )
+from adadecode.sim.measurements.speed import measured_speeds
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.pricer import Latencies, Pricer
 from adadecode.sim.replay.simulation import Event, Replay, ReplayedRun, replay_measured
@@ -195,6 +196,7 @@ class _Comparison:
             failing=tuple(self.failing),
             left_out=self.left_out,
             trust=_trust(profile, cells, len(self.failing)),
+            speeds=tuple(measured_speeds(profile)),
             acceptances=acceptances,
         )
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from adadecode.sim.cli.tables.layout import table, titled
 from adadecode.sim.cli.tables.numbers import percent, times
 from adadecode.sim.prediction.branch_error import BranchErrors
-from adadecode.sim.validation.result import Validation, by_design
+from adadecode.sim.validation.result import Validation
 
 
 def validation_tables(validation: Validation) -> Iterator[Group]:
@@ -50,14 +50,17 @@ def _designs(validation: Validation) -> Group:
         "design", "exact", "T1", "T2 time", "T2 speedup", "measured", "predicted", names=True
     )
     body.padding = (0, 0)
-    for row in by_design(validation.cells).to_dict("records"):
+    for row in validation.by_design().to_dict("records"):
         body.add_row(
             str(row["design"]),
             f"{row['exact']}/{row['runs']}",
             *(percent(row[name]) for name in ("replay_error", "prediction_error", "speedup_error")),
-            *(times(row[name]) for name in ("measured_speedup", "predicted_speedup")),
+            *(times(row[name]) for name in ("speedup", "predicted_speedup")),
         )
-    captions = ["measured, predicted: speedup over vanilla, of all prompts together"]
+    captions = [
+        "measured, predicted: speedup over vanilla, of all prompts together",
+        "measured: the median over repeats, each against vanilla in turn",
+    ]
     if validation.left_out:
         captions.append(
             f"{validation.left_out} unverified runs left out: their text is not the trace's"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from adadecode.profiles.store import Profile
 from adadecode.profiles.trace import Trace
-from adadecode.sim.core.design import Design, Policy
-from adadecode.sim.measurements.repeats import ratios
-from adadecode.sim.measurements.runs import rounds_of, timed_runs
+from adadecode.sim.core.design import Design
+from adadecode.sim.measurements.runs import rounds_of
+from adadecode.sim.measurements.speed import TimedRuns
 
 ALL = ""
 """The domain that stands for the whole text."""
@@ -43,36 +41,21 @@ def speedups(profile: Profile, texts: dict[str, tuple[int, ...]]) -> pd.DataFram
         by the design's, of the same repeat), low and high (its smallest and largest repeat).
         Speedups are NaN if vanilla was not run.
     """
-    seconds: dict[Design, dict[int, pd.Series[float]]] = {}
-    for (design, prompt), runs in timed_runs(profile).items():
-        mean = runs.groupby("repeat")[["decode_s", "n_tokens"]].mean()
-        if (mean["n_tokens"] > 1).all():
-            seconds.setdefault(design, {})[prompt] = mean["decode_s"] / (mean["n_tokens"] - 1)
-    rows = []
-    tokens = {row["prompt"]: row["n_output"] - 1 for row in profile.prompts.to_dict("records")}
-    vanilla = next(
-        (by_prompt for design, by_prompt in seconds.items() if design.policy is Policy.VANILLA), {}
-    )
-    for domain, prompts in texts.items():
-        wanted = [prompt for prompt in prompts if tokens[prompt] > 0]
-        base = _weighted(vanilla, wanted, tokens)
-        for design, by_prompt in seconds.items():
-            took = _weighted(by_prompt, wanted, tokens)
-            if took is None:
-                continue
-            ratio = ratios(base, took) if base is not None else pd.Series(dtype=np.float64)
-            rows.append(
-                {
-                    **design_columns(design),
-                    "domain": domain,
-                    "prompts": len(wanted),
-                    "repeats": len(took),
-                    "tpot_s": took.median(),
-                    "speedup": ratio.median(),
-                    "low": ratio.min(),
-                    "high": ratio.max(),
-                }
-            )
+    runs = TimedRuns.of(profile)
+    rows = [
+        {
+            **design_columns(one.design),
+            "domain": domain,
+            "prompts": one.prompts,
+            "repeats": one.repeats,
+            "tpot_s": one.tpot_s,
+            "speedup": one.speedup,
+            "low": one.speedup_low,
+            "high": one.speedup_high,
+        }
+        for domain, prompts in texts.items()
+        for one in runs.speeds(prompts)
+    ]
     names = ["design", "policy", "placement", "gammas", "cap", "verify"]
     return pd.DataFrame(
         rows, columns=[*names, "domain", "prompts", "repeats", "tpot_s", "speedup", "low", "high"]
@@ -125,20 +108,3 @@ def fates(profile: Profile, texts: dict[str, tuple[int, ...]]) -> pd.DataFrame:
         .sum()
         .reset_index()
     )
-
-
-def _weighted(
-    by_prompt: dict[int, pd.Series[float]], prompts: Sequence[int], tokens: dict[int, int]
-) -> pd.Series[float] | None:
-    """Return seconds per token over these prompts by repeat, in the repeats that all have.
-
-    None if one of the prompts was not run.
-    """
-    if not prompts or not all(prompt in by_prompt for prompt in prompts):
-        return None
-    total = sum(
-        (by_prompt[prompt] * tokens[prompt] for prompt in prompts),
-        start=pd.Series(0.0, index=by_prompt[prompts[0]].index),
-    )
-    weight = sum(tokens[prompt] for prompt in prompts)
-    return (total / weight).dropna() if weight else None

@@ -12,7 +12,7 @@ from adadecode.sim.report import formatting, theme
 from adadecode.sim.report.document import Drawing, Figure, Section, Table
 from adadecode.sim.report.plotting import empty_figure, mark_diagonal, plain_numbers
 from adadecode.sim.report.profile.profile_data import ProfileData
-from adadecode.sim.validation.result import Validation, by_design
+from adadecode.sim.validation.result import Validation
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -38,7 +38,7 @@ def validation_section(data: ProfileData) -> Section | None:
     cells = validation.cells.assign(
         domain=[trace.domain(prompt) for prompt in validation.cells["prompt"]]
     )
-    designs = by_design(validation.cells)
+    designs = validation.by_design()
     if (cells["speedup"].notna() & (cells["policy"] != Policy.VANILLA)).any():
         items += [_agreement_item(cells), _errors_item(designs)]
     items.append(_errors_table(designs))
