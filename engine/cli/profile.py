@@ -73,13 +73,14 @@ def profile(
         with shown_progress(console) as report:
             done = _record(request, out, resume=resume, console=console, report=report)
     except KeyboardInterrupt:
-        kept = PieceStore(out).n_finished()
-        console.print(
-            f"stopped; {kept} finished pieces are kept. "
-            f"Go on with: {command('adadecode-profile')} --out {out} --resume",
-            soft_wrap=True,
-            highlight=False,
-        )
+        store = PieceStore(out)
+        sentence = "stopped; nothing was recorded yet: run the same command again"
+        if store.has_begun():
+            sentence = (
+                f"stopped; {store.n_finished()} finished pieces are kept. "
+                f"Go on with: {command('adadecode-profile')} --out {out} --resume"
+            )
+        console.print(sentence, soft_wrap=True, highlight=False)
         raise typer.Exit(130) from None
     leave()
     print_recording(Console(quiet=console.quiet), done, out, seconds=time.monotonic() - started)

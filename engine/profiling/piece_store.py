@@ -147,6 +147,10 @@ class PieceStore:
         """Return whether the piece is finished."""
         return decide_together((self.pieces / f"{piece}.done").exists)
 
+    def has_begun(self) -> bool:
+        """Return whether the folder holds an unfinished recording."""
+        return (self.folder / SETTINGS).exists()
+
     def n_finished(self) -> int:
         """Return how many pieces are finished."""
         return len(list(self.pieces.glob("*.done")))
