@@ -19,10 +19,12 @@ from tests.support.models import (
     ARCHITECTURES,
     HIDDEN_WINDOWS,
     N_LAYERS,
+    QUICK,
     REFUSED,
     SLIDING,
     VOCABULARY,
     WINDOW,
+    architectures,
     greedy_text,
     random_heads,
     random_prompt,
@@ -65,7 +67,7 @@ class Served:
         return ON_ALL + GRID[ARCHITECTURES.index(self.name) % 4 :: 4]
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=architectures())
 def served(request: pytest.FixtureRequest) -> Served:
     model = tiny_model(request.param)
     return Served(
@@ -85,6 +87,11 @@ def test_the_text_is_the_models_own_whatever_the_design(served: Served) -> None:
         rejected += sum(len(r.exits) > r.accepted for r in got.rounds)
     assert accepted > 0, "no draft was right: the test shows little"
     assert rejected > 0, "no draft was wrong: the test shows little"
+
+
+def test_quick_architectures_run_the_whole_grid() -> None:
+    """Each runs a quarter of it, and together they run all four."""
+    assert {ARCHITECTURES.index(name) % 4 for name in QUICK} == {0, 1, 2, 3}
 
 
 def test_the_texts_compared_are_not_loops(served: Served) -> None:
@@ -130,7 +137,7 @@ def test_the_model_stays_as_it_was(served: Served) -> None:
     assert greedy_text(served.model, random_prompt(5), N_TOKENS) == served.texts[5]
 
 
-@pytest.mark.parametrize("architecture", SLIDING)
+@pytest.mark.parametrize("architecture", architectures("qwen2", "gemma2", "gpt_oss", among=SLIDING))
 def test_the_window_matters(architecture: str) -> None:
     """Where a window is claimed, the model's own text differs without it: the prompts are long enough to notice."""
     sliding, whole = tiny_model(architecture), tiny_model(architecture, sliding_window=64)
@@ -373,7 +380,8 @@ def test_a_text_too_long_for_the_model_leaves_the_decoder_usable() -> None:
 
 
 @pytest.mark.parametrize(
-    "architecture", ["llama", "gemma2", "gpt2", "mixtral", "gpt_oss", "cohere", "phi3", "opt"]
+    "architecture",
+    architectures(among=["llama", "gemma2", "gpt2", "mixtral", "gpt_oss", "cohere", "phi3", "opt"]),
 )
 def test_bfloat16_runs(architecture: str) -> None:
     """Not token-exact: a batched pass may flip a near-tie. Teacher-forced, every token is the model's best or close to it."""

@@ -11,9 +11,9 @@ import torch
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.heads.exit_heads import ExitHeads
 from tests.support.models import (
-    ARCHITECTURES,
     N_LAYERS,
     WINDOW,
+    architectures,
     gap_at,
     greedy_text,
     random_heads,
@@ -53,7 +53,7 @@ def tally(request: pytest.FixtureRequest) -> Tally:
     return found
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", architectures())
 def test_every_difference_is_a_near_tie(architecture: str, tally: Tally) -> None:
     model = tiny_model(architecture, torch.float32)
     texts = {n: greedy_text(model, random_prompt(n), N_TOKENS) for n in LENGTHS}

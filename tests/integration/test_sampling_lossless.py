@@ -18,6 +18,7 @@ from adadecode.engine.decoding.sampling import Sampler, Sampling
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.sim.core.design import Design
 from tests.support.models import random_heads
+from tests.support.quick import quick_or_slow
 from tests.support.sampled_model import (
     DRAWN,
     FIRST,
@@ -71,8 +72,15 @@ def distance(one: Counter[tuple[int, ...]], other: dict[tuple[int, ...], float])
     return sum(abs(one[text] - other.get(text, 0.0)) for text in one.keys() | other.keys()) / 2
 
 
+QUICK_CASES = list(product(("as it is", "all three"), (DESIGNS[1], DESIGNS[5]), ENDS))
+
+
 @pytest.mark.parametrize(
-    ("setting", "design", "ends"), CASES, ids=lambda x: x.label if isinstance(x, Design) else x
+    ("setting", "design", "ends"),
+    [
+        quick_or_slow(case, quick=QUICK_CASES, id=", ".join((case[0], case[1].label, case[2])))
+        for case in CASES
+    ],
 )
 def test_the_joint_distribution_of_three_tokens_is_vanillas(
     setting: str, design: Design, ends: str
@@ -82,7 +90,6 @@ def test_the_joint_distribution_of_three_tokens_is_vanillas(
     counts = Decodes(table, design, eos).count(DRAWS, seed=CASES.index((setting, design, ends)))
     assert sum(counts.values()) == DRAWS
     p = p_value(counts, table.joint(eos))
-    print(f"p = {p:.2g}")
     assert p > THRESHOLD
 
 
@@ -99,7 +106,9 @@ def test_the_joint_distribution_is_vanillas_to_the_last_digit(
         assert distance(found, table.joint(eos)) < EXACT, design.label
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(
+    "setting", [quick_or_slow(setting, quick=("as it is", "all three")) for setting in SETTINGS]
+)
 def test_an_exit_gated_on_the_drawn_token_is_caught(setting: str) -> None:
     """The known mistake: the draft is taken where the drawn token is likely enough. The same test fails, by far."""
     table = known(setting)
@@ -137,34 +146,38 @@ MISTAKES = {
 }
 
 
+def sampler_p_value(
+    case: tuple[str, Design, str], seeds: range, sampler: type[Sampler] = Sampler
+) -> float:
+    """Return the p value of texts that a sampler draws, driven by the schedule, a seed each."""
+    setting, design, ends = case
+    table, eos = known(setting), ENDS[ends]
+    return p_value(one_by_one(table, design, eos, seeds, sampler), table.joint(eos))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "case", range(len(SHIPPED)), ids=lambda case: f"{SHIPPED[case][1].label}, {SHIPPED[case][0]}"
 )
 def test_the_sampler_itself_draws_as_vanilla(case: int) -> None:
-    """The first token, drafts and verdicts of `Sampler`, driven by the schedule: chi-square over 20,000 texts, by seeds that no other case has."""
-    setting, design, ends = SHIPPED[case]
-    table, eos = known(setting), ENDS[ends]
-    p = p_value(
-        one_by_one(table, design, eos, range(case * TEXTS, (case + 1) * TEXTS)), table.joint(eos)
-    )
-    print(f"p = {p:.2g}")
-    assert p > THRESHOLD
+    """The first token, drafts and verdicts of `Sampler`: 20,000 texts, by seeds of this case."""
+    assert sampler_p_value(SHIPPED[case], range(case * TEXTS, (case + 1) * TEXTS)) > THRESHOLD
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_sampler_with_a_mistake_is_caught(mistake: type[Sampler]) -> None:
-    """A tenth of the texts is enough."""
-    setting, design, ends = MISTAKES[mistake]
-    table, eos = known(setting), ENDS[ends]
-    p = p_value(one_by_one(table, design, eos, range(TEXTS // 10), mistake), table.joint(eos))
-    print(f"p = {p:.2g}")
-    assert p < THRESHOLD
+def test_a_sampler_draws_as_vanilla_and_one_with_a_mistake_is_caught(
+    mistake: type[Sampler],
+) -> None:
+    """A tenth of the texts is enough: the same seeds pass, and fail with the mistake."""
+    seeds = range(TEXTS // 10)
+    assert sampler_p_value(MISTAKES[mistake], seeds) > THRESHOLD
+    assert sampler_p_value(MISTAKES[mistake], seeds, mistake) < THRESHOLD
 
 
 # ---- real tensors ----
 
 RUNS = 500
+QUICK_RUNS = 150
 ADADECODE = Design.of(gamma=(0.6, 0.4), placement=(1, 2))
 FIXED = Design.of("fixed", placement=(2,), cap=2)
 WARM, NUCLEUS = Sampling(temperature=1.5), Sampling(temperature=1.5, top_p=0.9)
@@ -185,12 +198,16 @@ def flat() -> AdaDecoder:
 
 
 def decoded(
-    design: Design, sampling: Sampling, eos: frozenset[int]
+    design: Design, sampling: Sampling, eos: frozenset[int], runs: int = RUNS
 ) -> tuple[Counter[tuple[int, ...]], int, int]:
-    """Whole decodings of the engine, a seed each: what followed FIRST, how many drafts there were, and how many of them held."""
+    """Decode with the engine, a seed each.
+
+    Returns:
+        What followed FIRST, how many drafts there were, and how many of them were accepted.
+    """
     counts: Counter[tuple[int, ...]] = Counter()
     drafts = accepted = 0
-    for seed in range(RUNS):
+    for seed in range(runs):
         decoding = flat().start(
             torch.tensor([[*PROMPT, FIRST]]),
             design,
@@ -198,28 +215,51 @@ def decoded(
             eos_token_id=sorted(eos),
             sampling=replace(sampling, seed=seed),
         )
-        with flat().parts.session():
-            for _ in decoding.steps():
-                pass
+        decoding.run_to_end()
         counts[tuple(decoding.schedule.tokens[:DRAWN])] += 1
         drafts += sum(len(done.exits) for done in decoding.schedule.rounds)
         accepted += sum(done.accepted for done in decoding.schedule.rounds)
     return counts, drafts, accepted
 
 
+@cache
+def known_flat(sampling: Sampling) -> Known:
+    return Known.of(flat().parts.model, flat().heads, sampling)
+
+
+@pytest.mark.parametrize("case", [quick_or_slow(case, quick=("adadecode, ends",)) for case in REAL])
+def test_real_tensors_draw_what_the_sampler_draws(case: str) -> None:
+    """Seed by seed, from the model's known logits; so a mistake of the engine shows at once."""
+    design, sampling, ends = REAL[case]
+    counts, drafts, accepted = decoded(design, sampling, ENDS[ends], QUICK_RUNS)
+    assert drafts > 60
+    assert 0.2 * drafts < accepted < 0.8 * drafts
+    assert counts == one_by_one(known_flat(sampling), design, ENDS[ends], range(QUICK_RUNS))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", REAL)
 def test_real_tensors_sample_from_the_same_distribution(case: str) -> None:
-    """And seed by seed, the engine's texts are those that the sampler draws from the model's known logits."""
+    """And seed by seed, the engine's texts are those that the sampler draws."""
     design, sampling, ends = REAL[case]
-    table, eos = Known.of(flat().parts.model, flat().heads, sampling), ENDS[ends]
+    table, eos = known_flat(sampling), ENDS[ends]
     counts, drafts, accepted = decoded(design, sampling, eos)
     p = p_value(counts, table.joint(eos))
-    print(f"p = {p:.2g}, {accepted} of {drafts} drafts held")
     assert p > THRESHOLD
     assert drafts > 200
     assert 0.2 * drafts < accepted < 0.8 * drafts
     assert counts == one_by_one(table, design, eos, range(RUNS))
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_real_tensors_with_a_mistake_draw_something_else(
+    mistake: type[Sampler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The quick test above fails with each of the known mistakes."""
+    monkeypatch.setattr("adadecode.engine.decoding.sampling.Sampler", mistake)
+    design, sampling, ends = REAL["adadecode, ends"]
+    counts, *_ = decoded(design, sampling, ENDS[ends], QUICK_RUNS // 3)
+    assert counts != one_by_one(known_flat(sampling), design, ENDS[ends], range(QUICK_RUNS // 3))
 
 
 @pytest.mark.slow
@@ -231,7 +271,6 @@ def test_an_engine_with_a_mistake_is_caught(
     """The same runs, with a sampler that errs."""
     monkeypatch.setattr("adadecode.engine.decoding.sampling.Sampler", mistake)
     design, sampling, ends = REAL[case]
-    table, eos = Known.of(flat().parts.model, flat().heads, sampling), ENDS[ends]
+    table, eos = known_flat(sampling), ENDS[ends]
     p = p_value(decoded(design, sampling, eos)[0], table.joint(eos))
-    print(f"p = {p:.2g}")
     assert p < THRESHOLD

@@ -20,7 +20,7 @@ from adadecode.profiles.errors import InputError
 from tests.support.models import N_LAYERS, greedy_text, random_prompt, tiny_model
 from tests.support.parallel_worker import texts
 
-ARCHITECTURES = ("llama", "mistral", "qwen3")
+QUICK, SLOW = ("llama",), ("mistral", "qwen3")
 EVEN = 98  # tokens, so that two processes share the LM head
 ALL = range(1, N_LAYERS)
 
@@ -34,11 +34,13 @@ needs_gloo = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def sharded(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What two processes found, each."""
+@pytest.fixture(scope="module", params=[QUICK, pytest.param(SLOW, marks=pytest.mark.slow)])
+def sharded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Any]]:
+    """Return what each of two processes found, by model."""
     folder = tmp_path_factory.mktemp("models")
-    for name in ARCHITECTURES:
+    for name in request.param:
         model = tiny_model(name, vocab_size=EVEN)
         model.save_pretrained(folder / name)
         ExitHeads.identity(model, ALL).save(folder / name)
@@ -67,14 +69,14 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 @needs_accelerate
 @needs_gloo
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_two_processes_write_the_text_of_one(sharded: list[dict[str, Any]], name: str) -> None:
+def test_two_processes_write_the_text_of_one(sharded: list[dict[str, Any]]) -> None:
     """Vanilla, adadecode, fixed, and sampled from one seed."""
-    model = tiny_model(name, vocab_size=EVEN)
-    alone = texts(AdaDecoder(model, ExitHeads.identity(model, ALL)))
-    assert alone["vanilla"] == greedy_text(model, random_prompt(9), len(alone["vanilla"]))
-    for rank in range(2):
-        assert sharded[rank][name]["texts"] == alone
+    for name in sharded[0]:
+        model = tiny_model(name, vocab_size=EVEN)
+        alone = texts(AdaDecoder(model, ExitHeads.identity(model, ALL)))
+        assert alone["vanilla"] == greedy_text(model, random_prompt(9), len(alone["vanilla"]))
+        for rank in range(2):
+            assert sharded[rank][name]["texts"] == alone
 
 
 @needs_accelerate

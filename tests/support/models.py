@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrained
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from adadecode.engine.heads.exit_heads import ExitHeads
+from tests.support.quick import quick_or_slow
 
 N_LAYERS = 6
 VOCABULARY = 97
@@ -116,6 +117,18 @@ SLIDING = [name for name, own in _SERVED.items() if "sliding_window" in own]
 HIDDEN_WINDOWS = ["qwen2_moe", "phimoe"]
 """Those whose attention is not told of the window in which it slides; without one they can be served."""
 REFUSED = [name for name in _REFUSED if name not in HIDDEN_WINDOWS]
+QUICK = ("llama", "qwen2", "gemma2", "gpt2", "granite", "gpt_oss")
+"""Those that every run tests; the others are for ``make test-all``.
+
+They differ in what the engine meets: plain layers; biases and layers of which only some slide; soft
+caps and windows that alternate; learned positions; factors on embeddings, residuals and logits;
+sinks and experts.
+"""
+
+
+def architectures(*quick: str, among: Iterable[str] = ARCHITECTURES) -> list[Any]:
+    """Return architectures as test parameters, marked slow unless they are quick ones."""
+    return [quick_or_slow(name, quick=quick or QUICK, id=name) for name in among]
 
 
 def tiny_model(

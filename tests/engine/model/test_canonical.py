@@ -18,6 +18,7 @@ from adadecode.profiles.errors import InputError, UnsupportedModel
 from adadecode.sim.core.design import Design, Policy
 from tests.support.models import N_LAYERS, greedy_text, random_heads, random_prompt, tiny_model
 from tests.support.property_tests import examples
+from tests.support.quick import quick_or_slow
 
 VANILLA = Design.of(Policy.VANILLA)
 DESIGNS = (
@@ -27,7 +28,8 @@ DESIGNS = (
     ),  # batches of up to nine: two passes
     Design.of(Policy.FIXED, placement=(4,), cap=3),
 )
-HALF = (torch.bfloat16, torch.float16)
+SERVED = ("llama", "gemma2", "gpt2")
+DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
 def canonical(architecture: str, dtype: torch.dtype, **config: Any) -> AdaDecoder:
@@ -36,8 +38,14 @@ def canonical(architecture: str, dtype: torch.dtype, **config: Any) -> AdaDecode
     return AdaDecoder(model, ExitHeads.identity(model, range(1, N_LAYERS)), numerics="canonical")
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, *HALF])
-@pytest.mark.parametrize("architecture", ["llama", "gemma2", "gpt2"])
+@pytest.mark.parametrize(
+    ("architecture", "dtype"),
+    [
+        quick_or_slow((architecture, dtype), quick=list(zip(SERVED, DTYPES, strict=True)))
+        for architecture in SERVED
+        for dtype in DTYPES
+    ],
+)
 def test_every_design_is_vanilla_bit_for_bit(architecture: str, dtype: torch.dtype) -> None:
     decoder = canonical(architecture, dtype)
     prompt = random_prompt(11)[0].tolist()

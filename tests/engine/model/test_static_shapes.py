@@ -23,11 +23,13 @@ from adadecode.profiles.errors import InputError
 from tests.support.models import (
     ARCHITECTURES,
     N_LAYERS,
+    architectures,
     greedy_text,
     random_heads,
     random_prompt,
     tiny_model,
 )
+from tests.support.quick import quick_or_slow
 
 ALL = tuple(range(1, N_LAYERS))
 N_TOKENS = 14
@@ -43,7 +45,7 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", architectures())
 @pytest.mark.filterwarnings("ignore:batches of more than 8 tokens")
 def test_the_text_is_the_models_own(architecture: str) -> None:
     """Every architecture, with heads that are often right and heads that are nearly always wrong, the last token in the last slot; up to 10 rows."""
@@ -268,7 +270,7 @@ def test_what_fails_to_compile_runs_as_it_is(monkeypatch: pytest.MonkeyPatch, fa
 
     monkeypatch.setattr("adadecode.engine.model.cuda_graphs.why_uncompilable", lambda device: None)
     monkeypatch.setattr(fault, fail)
-    model, prompt = tiny_model("llama"), random_prompt(5)
+    model, prompt = tiny_model("llama", num_hidden_layers=2), random_prompt(5)
     text = greedy_text(model, prompt, 6)
     decoder = AdaDecoder(model, graphs="compile")
     with pytest.warns(UserWarning, match="it broke"):
@@ -296,12 +298,9 @@ def test_experts_chosen_by_token_are_not_compiled(monkeypatch: pytest.MonkeyPatc
 
 
 @needs_compiler
-def test_compiled_layers_give_the_same_text_and_are_made_once_for_all_layers(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Six layers, one row: one function for the layers and one for the logits; a longer text needs no other."""
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    model = tiny_model("llama", torch.float64)
+def test_compiled_layers_give_the_same_text_and_are_made_once_for_all_layers() -> None:
+    """Three layers, one row: a function for the layers, one for the logits, whatever the length."""
+    model = tiny_model("llama", torch.float64, num_hidden_layers=3)
     texts = {n: greedy_text(model, random_prompt(n), 8) for n in (5, 80)}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)  # inductor's own imports
@@ -319,19 +318,20 @@ def test_compiled_layers_give_the_same_text_and_are_made_once_for_all_layers(
 
 
 @needs_compiler
-def test_compiled_bf16_rounds_no_worse_than_the_model_itself(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Passes of one to eight rows: as far from the same weights in FP64 as the uncompiled model is, and half as far again at most."""
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+@pytest.mark.parametrize("rows", [quick_or_slow(rows, quick=(4,)) for rows in (1, 2, 4, 8)])
+def test_compiled_bf16_rounds_no_worse_than_the_model_itself(rows: int) -> None:
+    """Its logits are as far from the same weights in FP64 as the uncompiled model's.
+
+    At most half as far again, that is, in passes of one to eight rows.
+    """
     model, prompt = tiny_model("llama", torch.bfloat16), random_prompt(40)
+    exact = _logits(StaticModel(tiny_model("llama", torch.bfloat16).double()), prompt, rows)
+    own = _logits(StaticModel(model), prompt, rows)
+    compiled = CompiledModel(model)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)  # inductor's own imports
-        compiled = CompiledModel(model)
-        for rows in (1, 2, 4, 8):
-            exact = _logits(StaticModel(tiny_model("llama", torch.bfloat16).double()), prompt, rows)
-            own, ours = (_logits(parts, prompt, rows) for parts in (StaticModel(model), compiled))
-            assert (ours - exact).pow(2).mean() <= 1.5**2 * (own - exact).pow(2).mean()
+        ours = _logits(compiled, prompt, rows)
+    assert (ours - exact).pow(2).mean() <= 1.5**2 * (own - exact).pow(2).mean()
     assert compiled.fallbacks == []
 
 
@@ -354,8 +354,14 @@ BY_TOKEN = {"qwen3_moe", "mixtral", "gpt_oss"}
 """Those whose experts are chosen by token, in a loop that no trace holds."""
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("rows", [1, 4, 8])
+@pytest.mark.parametrize(
+    ("rows", "dtype"),
+    [
+        quick_or_slow((rows, dtype), quick=((4, torch.float32), (8, torch.bfloat16)))
+        for rows in (1, 4, 8)
+        for dtype in (torch.float32, torch.bfloat16)
+    ],
+)
 def test_weights_are_read_once_for_all_rows(
     dtype: torch.dtype, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,7 +372,10 @@ def test_weights_are_read_once_for_all_rows(
         "adadecode.engine.model.inductor.compile_trace",
         lambda graph, examples: traces.append(graph) or (lambda inputs: graph(*inputs)),
     )
-    parts, prompt = CompiledModel(tiny_model("llama", dtype)), random_prompt(16)
+    parts, prompt = (
+        CompiledModel(tiny_model("llama", dtype, num_hidden_layers=2)),
+        random_prompt(16),
+    )
     _logits(parts, prompt, rows)
     assert parts.fallbacks == []
     found = [node.target for graph in traces for node in graph.graph.nodes]
@@ -382,7 +391,10 @@ def test_a_trace_for_one_length_alone_is_refused() -> None:
         trace(lambda x: (x + int(x.shape[1]),), given, lengths)
 
 
-@pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - BY_TOKEN))
+@pytest.mark.parametrize(
+    "architecture",
+    architectures("llama", "gemma2", "gpt2", among=sorted(set(ARCHITECTURES) - BY_TOKEN)),
+)
 def test_what_is_compiled_computes_what_the_layers_do(
     architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
