@@ -74,6 +74,10 @@ class Precision:
         return f"{self.weights} weights, {self.activations} else" if self.narrow else self.weights
 
 
+_FAR_BELOW = 2.5
+"""A rate this many times below that of narrower formats is worth a note; half of it is usual."""
+
+
 def ordinary(device: Device) -> str:
     """Return the format a model usually runs in on a device: 16 bits, BF16 where it has that."""
     return next((dtype for dtype in ("bf16", "fp16", "fp32") if dtype in device.peak_flops), "bf16")
@@ -91,7 +95,7 @@ def rate_notes(device: Device, dtype: str) -> tuple[str, ...]:
     """
     peaks = device.peak_flops
     tensor = max((peaks[name] for name in ("bf16", "fp16") if name in peaks), default=0.0)
-    if dtype != "fp32" or "fp32" not in peaks or tensor < 2 * peaks["fp32"]:
+    if dtype != "fp32" or "fp32" not in peaks or tensor < _FAR_BELOW * peaks["fp32"]:
         return ()
     note = (
         f"FP32 on {device.name} is counted without tensor cores, at the {peaks['fp32'] / 1e12:.0f} "
