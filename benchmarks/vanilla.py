@@ -147,24 +147,22 @@ def compare(
         },
         "compiled": _compilation(decoders["compile"]),
         "first_run_s": first_run_s,
-        "fallbacks": [
-            fallback
-            for decoder in decoders.values()
-            if isinstance(decoder.parts, StaticModel)
-            for fallback in decoder.parts.fallbacks
-        ],
+        "fallbacks": _fallbacks(decoders),
     }
     for mode, design in designs.items():
         way = f"adadecode {mode}"
         result[f"design_{mode}"] = design.label
         result[f"equal_to_vanilla_{mode}"] = _count_equal(texts[way], texts[mode])
         result[f"adadecode_over_vanilla_{mode}"] = ratio(token_s[mode], token_s[way])
-    all_equal = all(count == len(prompts) for count in result["equal_texts"].values())
-    if model.dtype == torch.float32 and not all_equal:
-        raise SystemExit(
-            f"{name} in FP32: not all texts are the model's own: {result['equal_texts']}"
-        )
+    if model.dtype == torch.float32:
+        _check_texts(name, result["equal_texts"], len(prompts))
     return result
+
+
+def _check_texts(name: str, equal_texts: Mapping[str, int], n_prompts: int) -> None:
+    """Raise SystemExit unless all texts are the model's own."""
+    if any(count < n_prompts for count in equal_texts.values()):
+        raise SystemExit(f"{name} in FP32: not all texts are the model's own: {equal_texts}")
 
 
 def _ways(
@@ -218,6 +216,16 @@ def _later_tokens(whole: Sequence[float], first: Sequence[float], tokens: int) -
 
 def _count_equal(texts: Sequence[list[int]], others: Sequence[list[int]]) -> int:
     return sum(text == other for text, other in zip(texts, others, strict=True))
+
+
+def _fallbacks(decoders: Mapping[str, AdaDecoder]) -> list[str]:
+    """Return why parts of the model ran in another mode than theirs."""
+    return [
+        fallback
+        for decoder in decoders.values()
+        if isinstance(decoder.parts, StaticModel)
+        for fallback in decoder.parts.fallbacks
+    ]
 
 
 def _compilation(decoder: AdaDecoder) -> dict[str, Any] | None:

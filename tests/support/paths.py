@@ -8,4 +8,4 @@ ROOT = Path(__file__).resolve().parents[2]
 DEMO_PROFILE = ROOT / "profiles" / "recorded" / "demo-cpu"
 """The committed recording of the demo model: 16 layers, heads everywhere, 1024 tokens."""
 SHARED_DATA = ROOT.parent / "shared" / "data"
-"""Measurements of others, which lie beside some checkouts."""
+"""Measurements of others, which lie next to some checkouts."""

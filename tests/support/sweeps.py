@@ -100,23 +100,31 @@ def small_sweep(
         runs=[Deployment(shape=shape, context=512)] * len(devices),
         spread=0.06,
     )
+    plan = SweepPlan(
+        space=space,
+        objectives=tuple(objectives),
+        sources={"digest": profile.manifest["digest"]},
+    )
+    described = {**_describe(profile, devices, len(trace.prompts)), **(about or {})}
+    return run_sweep(plan, evaluator, run_at_once(evaluator.evaluate), path, described)
+
+
+def _describe(
+    profile: Profile, devices: Sequence[DeviceLatencies], n_prompts: int
+) -> dict[str, Any]:
+    """Return the keys of ``sweep.json`` that say what is swept."""
     source = {"path": str(profile.path), "name": profile.name, "digest": profile.manifest["digest"]}
-    described = {
+    return {
         "profile": source,
         "trace": source,
         "model": profile.manifest["model"]["name"],
         "devices": [
             {"device": one.device, "basis": one.basis, "notes": list(one.notes)} for one in devices
         ],
-        "prompts": {"count": len(trace.prompts)},
+        "prompts": {"count": n_prompts},
         "hypothetical": False,
         "software": {"adadecode": "0"},
-        **(about or {}),
     }
-    plan = SweepPlan(
-        space=space, objectives=tuple(objectives), sources={"digest": source["digest"]}
-    )
-    return run_sweep(plan, evaluator, run_at_once(evaluator.evaluate), path, described)
 
 
 def run_at_once(

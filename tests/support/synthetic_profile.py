@@ -82,7 +82,21 @@ def synthetic_profile(
         "rounds": rounds,
         "works": works,
     }
-    about: dict[str, Any] = {
+    about = _manifest(n_layers, depths, prompts, outputs, seed)
+    if sampling is not None:
+        frames["draws"], about["sampling"] = draws, dict(sampling)
+    tables = {
+        name: ALL_TABLES[name].empty_table() if table is None else table
+        for name, table in frames.items()
+    }
+    return write_profile(path, {**about, **(manifest or {})}, tables)
+
+
+def _manifest(
+    n_layers: int, depths: Sequence[int], prompts: int, outputs: int, seed: int
+) -> dict[str, Any]:
+    """Return the manifest of `synthetic_profile`, by its arguments."""
+    return {
         "name": "synthetic",
         "created": "2025-01-01T00:00:00+00:00",
         "model": {
@@ -106,13 +120,6 @@ def synthetic_profile(
         "eos_token_ids": [EOS],
         "max_new_tokens": outputs,
     }
-    if sampling is not None:
-        frames["draws"], about["sampling"] = draws, dict(sampling)
-    tables = {
-        name: ALL_TABLES[name].empty_table() if table is None else table
-        for name, table in frames.items()
-    }
-    return write_profile(path, {**about, **(manifest or {})}, tables)
 
 
 def full_profile(path: str | Path) -> Profile:
