@@ -91,7 +91,8 @@ def show_comparison(console: Console, profile: Profile, comparison: Validation) 
         profile: The recording.
         comparison: Its comparison with the simulator.
     """
-    table = Table(title="measured and predicted", box=box.SIMPLE)
+    table = Table(title="measured and predicted", box=box.SIMPLE, pad_edge=False)
+    table.collapse_padding = True
     for heading in ("design", "ms/token", "predicted", "speedup", "predicted", "error"):
         table.add_column(heading, justify="left" if heading == "design" else "right", no_wrap=True)
     for row in comparison.by_design().to_dict("records"):
