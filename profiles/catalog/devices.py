@@ -27,7 +27,7 @@ vendor = "NVIDIA"
 architecture = "ada"          # or "other", with which no peak can be checked
 memory_gib = 24
 bandwidth = 300e9             # bytes/s, datasheet
-peak = { fp16 = 121e12, bf16 = 121e12 }  # FLOP/s, datasheet, dense: without sparsity
+peak = { fp32 = 30.3e12, fp16 = 121e12, bf16 = 121e12 }  # FLOP/s, datasheet, without sparsity
 sm_count = 58                 # these two only where the architecture is known
 clock_hz = 2.04e9
 datasheet = "title and address of the datasheet"

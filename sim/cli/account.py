@@ -23,11 +23,9 @@ def account(
     as_json: Json = False,
 ) -> None:
     """Count the FLOPs, bytes and joules of an output token, and the wasted part."""
+    profile = read_profile(path)
     found = token_account(
-        read_profile(path),
-        design.design,
-        options=work.options(heads.form()),
-        heads_at=work.head_map,
+        profile, design.design, options=work.options(heads.form()), heads_at=work.head_map
     )
     if as_json:
         print_json(found.to_json())

@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar
 import typer
 
 from adadecode.profiles.errors import InputError
-from adadecode.sim.cli.lazy_group import INTERRUPTED, NOTHING_KEPT, CommandEntry, LazyGroup
+from adadecode.sim.cli.interruption import INTERRUPTED, interruption_line
+from adadecode.sim.cli.lazy_group import CommandEntry, LazyGroup
 
 PREDICT = "Predict and compare"
 DESIGN = "Look into one design"
@@ -153,5 +154,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt as interrupt:  # before or after a command
-        print(f"interrupted: {interrupt or NOTHING_KEPT}", file=sys.stderr)
+        print(interruption_line(interrupt), file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None

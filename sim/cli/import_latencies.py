@@ -6,7 +6,7 @@ import typer
 
 from adadecode.profiles.catalog.devices import find_device
 from adadecode.profiles.catalog.models import find_model
-from adadecode.sim.cli.interruption import on_interrupt
+from adadecode.sim.cli.interruption import left_in, on_interrupt
 from adadecode.sim.cli.options.grouping import takes_option_sets
 from adadecode.sim.cli.options.output import NewProfile
 from adadecode.sim.cli.options.transfer import RecordedDevice, RecordedModel, VidurCsv
@@ -28,7 +28,7 @@ def import_vidur_csv(
     """
     from adadecode.sim.hardware.importers.vidur import import_vidur
 
-    with on_interrupt(f"{out} is unfinished; remove it and import again"):
+    with on_interrupt(left_in(out)):
         profile = import_vidur(csv, find_model(model), find_device(device), out)
     tokens = profile.latency.loc[profile.latency["kind"] == "layer", "n_tokens"]
     print(

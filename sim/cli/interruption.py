@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended, as shells have it."""
+
+NOTHING_WRITTEN = "nothing was written; run the same command again"
+"""What is said where no block said what it keeps."""
+
+
+def interruption_line(interrupt: KeyboardInterrupt) -> str:
+    """Return the line that tells the user what became of an interrupted command."""
+    message = str(interrupt).removeprefix("interrupted: ") or NOTHING_WRITTEN
+    return f"interrupted: {message}"
 
 
 @contextmanager
@@ -21,3 +34,14 @@ def on_interrupt(message: str | Callable[[], str]) -> Iterator[None]:
         if interrupt.args:  # an inner block has said it already
             raise
         raise KeyboardInterrupt(message if isinstance(message, str) else message()) from None
+
+
+def left_in(directory: Path) -> Callable[[], str]:
+    """Return a function that says what an interrupted command left in a directory it fills."""
+
+    def message() -> str:
+        if directory.is_dir() and any(directory.iterdir()):
+            return f"{directory} is unfinished; remove it and run the same command again"
+        return NOTHING_WRITTEN
+
+    return message

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from adadecode.sim.cli.interruption import INTERRUPTED, interruption_line
+
 ClickObject = Any
 """An object of click. Some versions of typer bring a click of their own, others use the installed
 one, so that no name of its class is always right."""
@@ -75,14 +77,8 @@ class LazyGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
-            print(f"interrupted: {interrupt or NOTHING_KEPT}", file=sys.stderr)
+            print(interruption_line(interrupt), file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
-
-
-INTERRUPTED = 130
-"""The exit code of a command that Ctrl-C ended, as shells have it."""
-
-NOTHING_KEPT = "nothing was written; run the same command again to start over"
 
 
 def _load(name: str, entry: CommandEntry) -> ClickObject:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from adadecode.sim.cli.cap_hint import explaining_cap
 from adadecode.sim.cli.options.design import DesignOptions
 from adadecode.sim.cli.options.grouping import takes_option_sets
 from adadecode.sim.cli.options.inspection import Change
@@ -35,17 +36,20 @@ def limits(
     Where it stops paying in head cost, acceptance, batch size and bandwidth; how bad it can get;
     and how much the speedup changes with each assumption.
     """
-    scenario = find_scenario(
-        read_latencies(path),
-        on.options(),
-        trace=on.read_trace(),
-        heads_at=on.head_map,
-        cap=design.cap,
-    )
-    chosen = design.design(scenario.trace.depths)
-    scenario.check_fits(chosen.placement)
-    prompts = Predictor(trace=scenario.trace, latency=scenario.latencies.middle).prompts(on.domain)
-    found = find_limits(scenario, chosen, prompts, change=change)
+    profile = read_latencies(path)
+    with explaining_cap(None if on.to else profile, design.cap):
+        scenario = find_scenario(
+            profile,
+            on.options(),
+            trace=on.read_trace(),
+            heads_at=on.head_map,
+            cap=design.cap,
+        )
+        chosen = design.design(scenario.trace.depths)
+        scenario.check_fits(chosen.placement)
+        predictor = Predictor(trace=scenario.trace, latency=scenario.latencies.middle)
+        prompts = predictor.prompts(on.domain)
+        found = find_limits(scenario, chosen, prompts, change=change)
     if as_json:
         print_json(limits_dict(found))
         return

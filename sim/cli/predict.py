@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adadecode.sim.cli.cap_hint import explaining_cap
 from adadecode.sim.cli.options.design import AnyDesignOptions
 from adadecode.sim.cli.options.form import HeadFormOptions
 from adadecode.sim.cli.options.grouping import takes_option_sets
@@ -26,19 +27,21 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Predict the speed and the speedup of one design."""
-    scenario = find_scenario(
-        read_latencies(path),
-        on.options(heads.form()),
-        trace=on.read_trace(),
-        heads_at=on.head_map,
-        cap=design.cap,
-    )
-    chosen = design.design(scenario.trace.depths)
-    (prediction,) = Predictions.of(scenario, chosen, on.domain)
+    profile = read_latencies(path)
+    with explaining_cap(None if on.to else profile, design.cap):
+        scenario = find_scenario(
+            profile,
+            on.options(heads.form()),
+            trace=on.read_trace(),
+            heads_at=on.head_map,
+            cap=design.cap,
+        )
+        chosen = design.design(scenario.trace.depths)
+        (prediction,) = Predictions.of(scenario, chosen, on.domain)
     if as_json:
         print_json(prediction.to_json())
         return
     from adadecode.sim.cli.tables.layout import console
     from adadecode.sim.cli.tables.prediction import prediction_table
 
-    console().print(prediction_table(prediction))
+    console().print(prediction_table(prediction, scenario.latencies.rate_notes))

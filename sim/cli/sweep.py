@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adadecode.profiles.errors import DeviceError, ProfileError
 from adadecode.profiles.store import read_profile
-from adadecode.sim.cli.interruption import on_interrupt
+from adadecode.sim.cli.cap_hint import explaining_cap
 from adadecode.sim.cli.options.catalogue import LayersModel, SourceDevice
 from adadecode.sim.cli.options.form import HeadFormOptions
 from adadecode.sim.cli.options.grouping import takes_option_sets
@@ -52,10 +52,14 @@ def sweep(
     if path == DATASHEET:
         _check_datasheet(trace, search.devices)
     options = ScenarioOptions(source=source, model=model, dtype=dtype, form=heads.form())
-    kept = f"the designs predicted so far are kept in {out}; run the same command to continue"
-    with on_interrupt(kept), showing_progress("designs") as progress:
+    profile = read_latencies(path)
+    measured = profile if search.devices == (RECORDED,) else None
+    with (
+        explaining_cap(measured, max(space.caps), "--caps"),
+        showing_progress("designs") as progress,
+    ):
         done = sweep_designs(
-            read_latencies(path),
+            profile,
             space.space(),
             devices=search.devices,
             objectives=search.objectives,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adadecode.sim.cli.described_heads import describe_heads, prompts_to_draw
-from adadecode.sim.cli.interruption import on_interrupt
+from adadecode.sim.cli.interruption import left_in, on_interrupt
 from adadecode.sim.cli.options.grouping import takes_option_sets
 from adadecode.sim.cli.options.output import Json, NewProfile
 from adadecode.sim.cli.options.synthetic import HeadOptions, PromptsPerDomain, TextOptions
@@ -28,7 +28,7 @@ def synthesize(
     by --layers, --depths and --rates, or by --like PROFILE.
     """
     heads = describe_heads(options, seed=text.seed, by_domain=True)
-    with on_interrupt(f"{out} is unfinished; remove it and run the same command again"):
+    with on_interrupt(left_in(out)):
         profile, drawn = write_synthetic(
             out,
             heads.models,

@@ -7,6 +7,7 @@ import json
 from adadecode.profiles.atomic_write import write_text
 from adadecode.profiles.errors import DesignError, ProfileError
 from adadecode.profiles.store import Profile, read_profile
+from adadecode.sim.cli.cap_hint import explaining_cap
 from adadecode.sim.cli.interruption import on_interrupt
 from adadecode.sim.cli.options.design import AnyDesignOptions
 from adadecode.sim.cli.options.grouping import takes_option_sets
@@ -40,9 +41,10 @@ def timeline(
     predictor = Predictor.of(profile)
     design = options.design(predictor.trace.depths)
     chosen = _prompt(predictor, prompt)
-    simulated = replay(
-        predictor.trace, predictor.latency, design, [chosen], model=predictor.model, events=True
-    )[0]
+    with explaining_cap(profile, design.cap):
+        (simulated,) = replay(
+            predictor.trace, predictor.latency, design, [chosen], model=predictor.model, events=True
+        )
     runs: dict[str, ReplayedRun] = {f"simulated: {design.label}, prompt {chosen}": simulated}
     if measured:
         runs[f"measured: {design.label}, prompt {chosen}"] = _measured_run(

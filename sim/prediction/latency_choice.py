@@ -133,11 +133,6 @@ def recorded_latencies(profile: Profile, origin: Provenance, target: Target) -> 
     )
     if not as_recorded:
         return _carried(profile, origin, target)
-    if target.source is not None:
-        raise DeviceError(
-            "--from says what latencies are carried from: name the device to carry them to with "
-            "--to"
-        )
     return ChosenLatencies(
         latencies=measured_latencies(profile, origin), precision=origin.require_precision()
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from adadecode.profiles.errors import DesignError
+from adadecode.profiles.errors import DesignError, InputError
 from adadecode.profiles.folder_lock import lock_folder
 from adadecode.sim.core.design import Design
 from adadecode.sim.sweep.best_design import best_row, by_form, describe_best, design_of, runnable
@@ -25,6 +25,7 @@ from adadecode.sim.sweep.store import (
     PARTS,
     SCHEMA,
     Sweep,
+    abandon,
     begin,
     finish,
     is_finished,
@@ -80,6 +81,9 @@ def run_sweep(
         try:
             begin(plan, out)
             _run(plan, evaluator, submit, out, about, progress or _no_progress)
+        except InputError:
+            abandon(out)
+            raise
         except KeyboardInterrupt as interrupt:
             if interrupt.args:
                 raise

@@ -161,6 +161,16 @@ def begin(plan: SweepPlan, out: Path) -> None:
     write_json(out / PLAN, {"digest": plan.digest, **plan.to_dict()})
 
 
+def abandon(out: Path) -> None:
+    """Remove the plan of a sweep that was refused before any part of it was kept.
+
+    The directory can then be used for another sweep.
+    """
+    if (out / PARTS).is_dir() and not any((out / PARTS).iterdir()):
+        (out / PARTS).rmdir()
+        (out / PLAN).unlink(missing_ok=True)
+
+
 def finish(out: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None:
     """Write the table and then ``sweep.json``, and remove what an unfinished sweep holds.
 

@@ -59,6 +59,9 @@ def _best(sweep: Sweep) -> Group:
             f"{best['tpot_s'] * 1e3:.3f}",
             *objectives.cells(best),
         )
+    known = dict.fromkeys(
+        bases[device] for device, best in about["best"].items() if best["speedup_low"] is not None
+    )
     how = (
         "every design of the space was tried"
         if about["optimal"]
@@ -67,7 +70,7 @@ def _best(sweep: Sweep) -> Group:
     return titled(
         f"best by {about['objectives'][0]} of {about['designs']:,} designs ({how})",
         body,
-        [INTERVAL_WORDS[basis] for basis in dict.fromkeys(bases.values())],
+        [INTERVAL_WORDS[basis] for basis in known],
         hypothetical=bool(about["hypothetical"]),
     )
 

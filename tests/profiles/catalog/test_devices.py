@@ -18,7 +18,8 @@ from adadecode.profiles.catalog.devices import (
 )
 from adadecode.profiles.errors import DeviceError, ShapeError
 
-NAMED = """a100-40gb-sxm a100-80gb-sxm a100-80gb-pcie h100-sxm h100-pcie h200-sxm b200-sxm a40 l40s a10g l4 t4 rtx-4090 rtx-3060-12gb
+NAMED = """a100-40gb-sxm a100-80gb-sxm a100-80gb-pcie h100-sxm h100-pcie h200-sxm b200-sxm a40 l40s a10g l4
+    t4 rtx-4090 rtx-3060-12gb
     rtx-3060-8gb v100-sxm v100-pcie mi300x tpu-v4 tpu-v5e""".split()
 # With sparsity, or (RTX) of FP16 sums: none of these is the dense FP16 or BF16 peak of FP32 sums.
 SPARSE = {
@@ -178,7 +179,8 @@ def test_without_fp16_the_other_peaks_are_held_against_bf16() -> None:
     for dtype in ("fp8", "int8"):
         with pytest.raises(
             DeviceError,
-            match=rf"{dtype} peak is 9.99e\+14 FLOP/s, wanted about 2.42e\+14 \(twice its bf16 peak",
+            match=rf"{dtype} peak is 9.99e\+14 FLOP/s, "
+            r"wanted about 2.42e\+14 \(twice its bf16 peak",
         ):
             Device(**figures("l4", peak_flops=peaks | {dtype: 999e12}, sustained_flops={}))
 
@@ -268,7 +270,7 @@ def test_of_several_devices_in_a_file_one_is_named(tmp_path: Path) -> None:
     file.write_text(TEMPLATE + "\n" + TEMPLATE.replace("[my-gpu]", "[other-gpu]"))
     assert find_device(f"{file}:other-gpu").name == "other-gpu"
     with pytest.raises(
-        DeviceError, match=r"2 devices in .*: ask for .*two.toml:my-gpu or .*two.toml:other-gpu"
+        DeviceError, match=r"2 devices in .*: give .*two.toml:my-gpu or .*two.toml:other-gpu"
     ):
         find_device(file)
 
@@ -288,7 +290,7 @@ def test_of_several_devices_in_a_file_one_is_named(tmp_path: Path) -> None:
             "my-gpu.memory_gib is '24': wanted a finite number above 0",
         ),
         (
-            "peak = { fp16 = 121e12, bf16 = 121e12 }",
+            "peak = { fp32 = 30.3e12, fp16 = 121e12, bf16 = 121e12 }",
             "peak = 121e12",
             "my-gpu.peak is 1210+.0: wanted a table",
         ),

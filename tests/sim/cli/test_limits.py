@@ -15,7 +15,7 @@ from adadecode.sim.limits.bandwidth import FACTORS
 from adadecode.sim.limits.sensitivity import ASSUMPTIONS
 from adadecode.sim.prediction.predictor import Predictor
 from tests.support.recordings import imported, on_a100
-from tests.support.scaled_latency import Scaled
+from tests.support.scaled_latency import ScaledLatency
 from tests.support.sim_command import run, run_json
 from tests.support.synthetic_profile import synthetic_profile
 
@@ -70,7 +70,7 @@ def test_heads_as_dear_as_it_says_do_not_pay(told: dict[str, Any], predictor: Pr
     assert (heads["pays"], heads["vanilla"], heads["low"]) == ("below", 0, None)
     dearer = Predictor(
         trace=predictor.trace,
-        latency=Scaled(table=predictor.latency, factors={"heads": heads["factor"]}),
+        latency=ScaledLatency(table=predictor.latency, factors={"heads": heads["factor"]}),
     )
     assert dearer.predict(Design.of(gamma=0.8, placement=(2, 5))).speedup == pytest.approx(
         1.0, abs=1e-9

@@ -302,9 +302,11 @@ def test_a_datasheet_that_says_too_little_is_refused(
 def test_a_recording_is_of_one_device(
     profile: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """--from needs a --to, may not contradict, and must be given where the recording does not tell."""
-    assert run("predict", profile.path, "--from", "a100-80gb-sxm") == 2
-    assert "with --to" in capsys.readouterr().err
+    """--from may not contradict it, and is needed where the recording does not name it."""
+    assert run("predict", profile.path, "--from", "a40") == 2
+    assert "was recorded on a100-80gb-sxm, not on a40" in capsys.readouterr().err
+    named = run_json(capsys, "predict", profile.path, "--from", "a100-80gb-sxm", "--json")
+    assert named == run_json(capsys, "predict", profile.path, "--json")
     assert run("predict", profile.path, "--from", "a40", "--to", "l4") == 2
     assert "was recorded on a100-80gb-sxm, not on a40" in capsys.readouterr().err
     assert run("predict", synthetic_profile(tmp_path / "p").path, "--to", "l4") == 2

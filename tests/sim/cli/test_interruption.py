@@ -1,0 +1,161 @@
+"""Ctrl-C, a full device and a second sweep: one line that says what is kept and how to go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adadecode.profiles import Profile
+from adadecode.profiles.folder_lock import lock_folder
+from adadecode.sim.cli.interruption import left_in, on_interrupt
+from adadecode.sim.sweep import executor, runner
+from adadecode.sim.sweep.store import read_sweep
+from tests.support.sim_command import commands, run
+from tests.support.synthetic_profile import synthetic_profile
+
+FEW = ("--gammas", "0.3,0.6", "--max-heads", "1", "--threads", "1")
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    return synthetic_profile(tmp_path_factory.mktemp("interrupted") / "p")
+
+
+def interrupt(*_: Any, **__: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+def the_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return what was said, which is one line on stderr."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("interrupted: ")
+    return str(line)
+
+
+# Where each command is interrupted, and the words that get it there.
+WHERE = {
+    "predict": ("adadecode.sim.cli.predict.read_latencies", ["P"]),
+    "sweep": ("adadecode.sim.cli.sweep.read_latencies", ["P", "--out", "OUT"]),
+    "report": ("adadecode.sim.cli.report.read_profile", ["P", "--out", "OUT"]),
+    "validate": ("adadecode.sim.cli.validate.read_profile", ["P"]),
+    "limits": ("adadecode.sim.cli.limits.read_latencies", ["P"]),
+    "account": ("adadecode.sim.cli.account.read_profile", ["P"]),
+    "timeline": ("adadecode.sim.cli.timeline.read_profile", ["P", "--out", "OUT"]),
+    "memory": ("adadecode.sim.cli.memory.fit", ["llama-2-7b", "--device", "l4"]),
+    "transfer": ("adadecode.sim.cli.transfer.read_profile", ["P", "--to", "l4"]),
+    "devices": ("adadecode.sim.cli.devices.print_devices", []),
+    "models": ("adadecode.sim.cli.models.print_models", []),
+    "import vidur": (
+        "adadecode.sim.hardware.importers.vidur.import_vidur",
+        ["x.csv", "--model", "llama-2-7b", "--device", "l4", "--out", "OUT"],
+    ),
+    "synthesize": ("adadecode.sim.cli.synthesize.describe_heads", ["--like", "P", "--out", "OUT"]),
+    "acceptance": (
+        "adadecode.sim.cli.acceptance.describe_heads",
+        ["--like", "P", "--speedup", "1.5"],
+    ),
+}
+
+
+def test_every_command_is_tried() -> None:
+    assert set(WHERE) == set(commands())
+
+
+@pytest.mark.parametrize("name", WHERE)
+def test_an_interrupted_command_says_so_in_one_line(
+    profile: Profile,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    target, words = WHERE[name]
+    commands()  # the modules of commands are imported late, and patched here
+    monkeypatch.setattr(target, interrupt)
+    places = {"P": str(profile.path), "OUT": str(tmp_path / "out")}
+    assert run(*name.split(), *(places.get(word, word) for word in words)) == 130
+    assert "again" in the_line(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_sweep_keeps_its_parts_and_goes_on(
+    profile: Profile,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner, "PART", 2)
+    evaluate, calls = executor.evaluate_part, iter(range(100))
+
+    def interrupted_at_the_third(*arguments: Any) -> Any:
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(executor, "evaluate_part", interrupted_at_the_third)
+    out = tmp_path / "s"
+    assert run("sweep", profile.path, "--out", out, *FEW, "--json") == 130
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    line = captured.err.splitlines()[-1]
+    assert line.startswith("interrupted: the parts that are finished are kept in")
+    assert str(out) in line
+    monkeypatch.setattr(executor, "evaluate_part", evaluate)
+    assert run("sweep", profile.path, "--out", out, *FEW, "--json") == 0
+    resumed = json.loads(capsys.readouterr().out)
+    assert run("sweep", profile.path, "--out", tmp_path / "t", *FEW, "--json") == 0
+    at_once = json.loads(capsys.readouterr().out)
+    assert resumed["best"] == at_once["best"]
+    assert len(read_sweep(out).designs) == at_once["designs"]
+
+
+def test_two_sweeps_into_one_directory_are_refused(
+    profile: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "s"
+    out.mkdir()
+    with lock_folder(out):
+        assert run("sweep", profile.path, "--out", out, *FEW) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "another process" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_what_is_left_in_a_directory_is_said(tmp_path: Path) -> None:
+    assert left_in(tmp_path / "none")().startswith("nothing was written")
+    (tmp_path / "trace.parquet").touch()
+    assert left_in(tmp_path)() == (
+        f"{tmp_path} is unfinished; remove it and run the same command again"
+    )
+
+
+@pytest.mark.parametrize("option", ["--out", "--svg"])
+def test_a_full_device_is_a_message(
+    profile: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    places = {"--out": tmp_path / "t.json", "--svg": tmp_path / "t.svg", option: Path("/dev/full")}
+    words = [word for pair in places.items() for word in pair]
+    assert run("timeline", profile.path, *words) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: cannot write /dev/full")
+    assert "Traceback" not in captured.err
+
+
+def test_the_inner_message_is_the_one_that_is_said() -> None:
+    def work() -> Iterator[None]:
+        with on_interrupt("outer"), on_interrupt(lambda: "inner"):
+            yield
+
+    running = work()
+    next(running)
+    with pytest.raises(KeyboardInterrupt, match="inner"):
+        running.throw(KeyboardInterrupt)
