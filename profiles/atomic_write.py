@@ -1,7 +1,7 @@
 """Write files so that a reader sees a whole one or none.
 
 Every file of this project that matters after a crash is written here. The data goes into
-``NAME.part`` beside its place, is synced to the disk and then moved, and the folder is synced too.
+``NAME.part`` in the same folder, is synced to the disk and then moved; the folder is synced too.
 Whatever happens on the way, the file that was there before stays as it was.
 
 ======================  ==========================================================================
@@ -83,7 +83,7 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _reason(path: Path, error: OSError) -> str:
-    """Return what the operating system said, and what to do."""
+    """Return the reason of the operating system, and what to do."""
     if isinstance(error, FileExistsError | NotADirectoryError):
         file = next(parent for parent in path.parents if parent.exists())
         return f"wanted a directory, {file} is a file): name another place"

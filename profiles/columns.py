@@ -124,8 +124,8 @@ _PROMPTS = TableColumns(
 )
 
 _TRACE = TableColumns(
-    "One row is what one head predicts before one committed token. Every trained head is asked at "
-    "every position, whatever exit was taken, so that any design can be replayed from these rows.",
+    "One row is what one head predicts before one committed token. Every trained head is evaluated "
+    "at every position, whatever exit was taken, so that any design can be replayed from these rows.",
     (
         _PROMPT,
         Column(
@@ -136,8 +136,8 @@ _TRACE = TableColumns(
         Column(
             "depth",
             "int32",
-            "layers computed before the head is asked; the number of layers of the model stands "
-            "for the last layer itself",
+            "layers computed before the head is evaluated; the number of layers of the model "
+            "stands for the last layer itself",
             "layers",
         ),
         Column("token", "int32", "the most likely token according to the head", "token id"),
@@ -166,7 +166,7 @@ _BRANCHES = TableColumns(
             "output", "int32", "number of the generated token where the first wrong draft stands"
         ),
         Column("path", "list[int32]", "the drafts from there on, the wrong one first", "token ids"),
-        Column("depth", "int32", "layers computed before the head is asked", "layers"),
+        Column("depth", "int32", "layers computed before the head is evaluated", "layers"),
         Column("token", "int32", "the most likely token after that path", "token id"),
         Column(
             "confidence",
@@ -225,7 +225,7 @@ _ROUNDS = TableColumns(
         ),
         Column("segments", "list[int32]", "segment of each piece of layer work, in order"),
         Column("batches", "list[int32]", "tokens computed at once in each of these", "tokens"),
-        Column("checks", "list[int32]", "depth of each head that was asked, in order", "layers"),
+        Column("checks", "list[int32]", "depth of each head that was tested, in order", "layers"),
     ),
 )
 

@@ -60,7 +60,7 @@ def check_output_directory(path: str | Path, option: str = "--out") -> Path:
 
 
 def _named(path: str | Path, option: str, wanted: str) -> Path:
-    # Path("") is Path("."), so that an empty name can be told from a given one in a text alone.
+    # Path("") is Path("."), so only a text shows that a name is empty.
     if not str(path).strip():
         raise InputError(f"wanted the name of {wanted} as {option}, got an empty one")
     place = Path(path)

@@ -2,7 +2,7 @@
 
 A profile is a directory with one Parquet file per table of `schema.ALL_TABLES`, and a
 ``manifest.json`` that names every file with its SHA-256 and carries a ``digest`` of itself. Every
-file is written beside its place and then moved (`adadecode.profiles.atomic_write`), so that a
+file is written under another name and then moved (`adadecode.profiles.atomic_write`), so that a
 directory without a manifest is an unfinished recording and nothing else.
 """
 

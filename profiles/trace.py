@@ -38,8 +38,8 @@ _Place = tuple[int, int, tuple[int, ...]]
 class Trace:
     """The outputs of the heads on every prompt of a profile. Build it with `from_profile`.
 
-    Outputs count from 0, the prefill's own. Heads are asked from output 1 on. The last layer stands
-    at depth L. Looking up a prompt or output that is not there raises `ProfileError`, a depth
+    Outputs count from 0, the prefill's own. Heads are evaluated from output 1 on. The last layer
+    stands at depth L. Looking up a prompt or output that is not there raises `ProfileError`, a depth
     without a head `DesignError`.
 
     Attributes:
@@ -211,8 +211,8 @@ class Trace:
     def confidences(self, prompt: int) -> NDArray[np.float64]:
         """Return the confidences on a text, shape ``[n_output, n_depths + 1]``.
 
-        There is a column per head, and the last layer's last. Row 0, before which no head is asked,
-        is NaN.
+        There is a column per head, and the last layer's last. Row 0, before which no head is
+        evaluated, is NaN.
         """
         return self._text(prompt).confidence
 
@@ -298,7 +298,7 @@ class Trace:
             stand_ins[prompt] = held[0]
             token, confidence = text.token.copy(), text.confidence.copy()
             outside = ~np.isin(token[:, :-1], list(lists[prompt]))
-            outside[0] = False  # before it no head is asked
+            outside[0] = False  # before it no head is evaluated
             wrong = np.where(token[:, -1:] == held[0], held[1], held[0])
             token[:, :-1] = np.where(outside, wrong, token[:, :-1])
             confidence[:, :-1][outside] = 0.0
@@ -314,7 +314,7 @@ class Trace:
         """Return the earliest available depth of each output, shape ``[n_output]``.
 
         It is the first of these heads from which on all are right; L where none is, and for row 0,
-        before which no head is asked.
+        before which no head is evaluated.
 
         Raises:
             DesignError: If a depth has no head.

@@ -28,7 +28,7 @@ class TraceText:
         ended: Whether the text ended by itself.
         first_token: Output 0, from the prefill.
         confidence: Confidences, ``[n_output, n_depths + 1]``, a column per head and the last
-            layer's last. Row 0, before which no head is asked, is NaN.
+            layer's last. Row 0, before which no head is evaluated, is NaN.
         token: Tokens in the same shape. Row 0 is -1 but for the first token in the last column.
         confidence_rows: ``confidence`` as lists, for fast look-up of single values.
         token_rows: ``token`` as lists.

@@ -62,6 +62,6 @@ def pick(
     if not name and len(found) == 1:
         return next(iter(found.values()))
     if name not in found:
-        asked = f"no {what} {name!r}" if name else f"{len(found)} {what}s"
-        raise error(f"{asked} in {path}: ask for {' or '.join(f'{path}:{one}' for one in found)}")
+        wanted = f"no {what} {name!r}" if name else f"{len(found)} {what}s"
+        raise error(f"{wanted} in {path}: give {' or '.join(f'{path}:{one}' for one in found)}")
     return found[name]

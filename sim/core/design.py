@@ -23,7 +23,7 @@ class Policy(StrEnum):
     * ``adadecode``: a head does, when the probability of its token exceeds its threshold.
     * ``fixed``: one head drafts ``cap`` tokens a round, however unsure it is (LayerSkip).
     * ``oracle``: every token leaves at its earliest available depth, from which on every head of
-      the placement is right (DEX), and no head is asked in vain. It is never wrong, but it is no
+      the placement is right (DEX), and no head is tested in vain. It is never wrong, but it is no
       bound: fewer heads may do better, and a head may be right before deeper ones are. It exists in
       simulation only.
     """

@@ -109,7 +109,7 @@ class Schedule:
         max_new_tokens: Budget, ``first_token`` included; at least 1.
         eos: Tokens that end the text.
         earliest: For the policy ``oracle``, and only for it, returns the depth at which the token
-            at a position may leave. No head above it is asked.
+            at a position may leave. No head above it is tested.
         sampled: Whether drafts are drawn, and not the most likely tokens. A drafted end is then
             kept for the last layer to judge (docs/decisions/0018).
         tokens: What is committed, ``first_token`` first. Grows while ``steps()`` runs.

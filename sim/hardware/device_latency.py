@@ -30,7 +30,7 @@ class DeviceLatencies:
         tables: The tables by corner (`adadecode.sim.hardware.latency_points.CORNERS`): always
             ``middle``, and all of them where the basis is not ``measured``.
         notes: What was estimated or assumed, a sentence each.
-        rate_notes: Why its figures may surprise beside those of another device
+        rate_notes: Why its figures may surprise next to those of another device
             (`adadecode.sim.hardware.precision.rate_notes`). Not part of ``--json``.
     """
 

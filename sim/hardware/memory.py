@@ -1,6 +1,6 @@
 """The most memory that a model with exit heads takes while it decodes, and whether a device has it.
 
-What would make it fit is told too.
+Where it does not fit, the result holds what would make it fit.
 """
 
 from __future__ import annotations

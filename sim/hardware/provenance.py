@@ -36,7 +36,7 @@ class Provenance:
         device: The device in the catalogue, or None.
         shape: The shape of the model, or None.
         precision: The number format that the model ran in. Packed weights count; a synthetic text,
-            which no model said, has BF16, like everything whose format is unknown. None where the
+            which no model wrote, has BF16, like everything whose format is unknown. None where the
             profile names a format that this program does not know.
         timed_form: Form of the heads that were timed.
         trace_form: Form of the heads whose outputs the trace holds. It differs from ``timed_form``

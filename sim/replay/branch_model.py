@@ -71,7 +71,7 @@ class BranchModel:
 
     @cached_property
     def outputs(self) -> list[tuple[int, int]]:
-        """Places of the committed text before which heads were asked, as (prompt, output).
+        """Places of the committed text before which heads were evaluated, as (prompt, output).
 
         End tokens are left out unless there is nothing else.
         """

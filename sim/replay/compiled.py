@@ -127,7 +127,7 @@ class CompiledReplay:
         Args:
             designs: The designs.
             prompts: Numbers of the prompts; all by default.
-            contexts: Contexts at which work is told apart.
+            contexts: Contexts between which work is counted apart.
 
         Raises:
             DesignError: If a head was not trained.

@@ -11,7 +11,7 @@ from numba import njit
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function compiled on its first call, without holding Python's lock.
 
-    The result is kept beside the source; where that is read-only, as in an installed package, in
+    The result is kept with the source; where that is read-only, as in an installed package, in
     the user's cache folder; and where there is none, for this process alone.
     """
     try:

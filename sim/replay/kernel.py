@@ -129,7 +129,7 @@ def _first_exits(confidence, token, final, ends, columns, thresholds, verify, sa
                 take[output] = head
         return take, right
     for head in range(n_heads - 1, -1, -1):  # the shallowest has the last word
-        sure, said, end, threshold = (
+        sure, draft, end, threshold = (
             confidence[columns[head]],
             token[columns[head]],
             ends[columns[head]],
@@ -138,13 +138,13 @@ def _first_exits(confidence, token, final, ends, columns, thresholds, verify, sa
         for output in range(1, n_outputs):
             drafts = sure[output] > threshold and (sampled or not (verify and end[output]))
             take[output] = head if drafts else take[output]
-            right[output] = said[output] == final[output] if drafts else right[output]
+            right[output] = draft[output] == final[output] if drafts else right[output]
     return take, right
 
 
 @compiled
 def _replay(  # type: ignore[no-untyped-def]
-    take, right, heard, final, ends, roots,
+    take, right, text_tokens, final, ends, roots,
     boundaries, columns, thresholds, cap, verify, oracle,
     number, n_prompt, budget, eos, ends_judged, marks,
     branch_confidence, branch_token, recorded, child, pool_confidence, pool_token, pools,
@@ -156,7 +156,7 @@ def _replay(  # type: ignore[no-untyped-def]
     ``ends_judged``: whether a drafted end is kept for the last layer, and not left out.
     """
     n_segments, n_layers, n_intervals = len(boundaries) - 1, boundaries[-1], len(marks) - 1
-    n_heads, last = n_segments - 1, len(heard) - 1
+    n_heads, last = n_segments - 1, len(text_tokens) - 1
     verified = len(table) - cap - 2  # where they begin, after the checks
     lengths = np.full(n_segments, n_prompt)
     began = np.full(n_segments, -n_layers)
@@ -191,7 +191,7 @@ def _replay(  # type: ignore[no-untyped-def]
                 interval -= 1
             may_draft = drafts < cap and (budget - tokens - drafts > 1 or not verify)
             exit_at = n_heads
-            said, drawn = 0, -1
+            draft, drawn = 0, -1
             for segment in range(n_segments):
                 start, lengths[segment] = lengths[segment], context
                 reuse = min(passes - began[segment], n_layers)
@@ -221,8 +221,8 @@ def _replay(  # type: ignore[no-untyped-def]
                     tested += 1
                 if not off:
                     if segment == take[output]:
-                        said = heard[columns[segment], output]
-                        if ends_judged and _in(said, eos):
+                        draft = text_tokens[columns[segment], output]
+                        if ends_judged and _in(draft, eos):
                             may_draft = False
                             continue
                         exit_at = segment
@@ -230,14 +230,14 @@ def _replay(  # type: ignore[no-untyped-def]
                     continue
                 column = columns[segment]
                 if node >= 0 and recorded[node, column]:
-                    sure, said = branch_confidence[node, column], branch_token[node, column]
+                    sure, draft = branch_confidence[node, column], branch_token[node, column]
                 else:
                     modelled = True
                     if drawn < 0:
                         drawn = _drawn(verify, number, left, steps, state, pools, committed)
-                    sure, said = pool_confidence[drawn, column], pool_token[drawn, column]
+                    sure, draft = pool_confidence[drawn, column], pool_token[drawn, column]
                 if sure > thresholds[segment]:
-                    if verify and _in(said, eos):
+                    if verify and _in(draft, eos):
                         may_draft = not ends_judged
                         continue
                     exit_at = segment
@@ -247,18 +247,18 @@ def _replay(  # type: ignore[no-untyped-def]
             exits[drafts] = exit_at
             drafted[0, exit_at] += 1
             drafts += 1
-            newest = said
+            newest = draft
             if off:
-                state, steps = _mix(state, said), steps + 1
+                state, steps = _mix(state, draft), steps + 1
                 node = child[node, columns[exit_at]] if node >= 0 and verify else -1
             elif right[output]:
                 accepted += 1
             else:
                 off, left, steps = True, output, 1
-                state = _mix(_mix(_mix(0, number), output), said)
+                state = _mix(_mix(_mix(0, number), output), draft)
                 node = roots[columns[exit_at], output] if verify else -1
                 keep = context if verify else _NEVER  # what comes now is rolled back
-            if not verify and (_in(said, eos) or tokens + drafts >= budget):
+            if not verify and (_in(draft, eos) or tokens + drafts >= budget):
                 stopped = True
                 break
             position += 1

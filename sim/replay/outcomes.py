@@ -82,7 +82,7 @@ class TraceOutcomes:
         self.modelled = False
         self._verifies = schedule.design.verify
         self._n_prompt = schedule.n_prompt
-        self._position = -1  # of the last token asked about
+        self._position = -1  # of the last token with a check
         self._path: list[
             int
         ] = []  # tokens since the sequence left the recorded text, the wrong draft first
@@ -100,12 +100,12 @@ class TraceOutcomes:
             depth, position = work
             if position != self._position:
                 self._arrive(position)
-            said = (
+            output_of_head = (
                 self._off_text(depth)
                 if self._path
                 else self.trace.head(self.prompt, position - self._n_prompt + 1, depth)
             )
-            return Draft(*said)
+            return Draft(*output_of_head)
         start, stop, drafts = work
         if self._verifies:
             return self._verdict(
@@ -133,9 +133,9 @@ class TraceOutcomes:
         path = self._path
         left = self._position - self._n_prompt + 1 - len(path)  # output of the first wrong draft
         if self._verifies:
-            said = self.model.recorded(self.prompt, left, tuple(path), depth)
-            if said is not None:
-                return said
+            output_of_head = self.model.recorded(self.prompt, left, tuple(path), depth)
+            if output_of_head is not None:
+                return output_of_head
         self.modelled = True
         if self._drawn[0] != self._position:
             row = (

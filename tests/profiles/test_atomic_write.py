@@ -63,10 +63,10 @@ def test_a_device_is_written_to_directly() -> None:
 
 def test_a_file_in_the_place_of_a_folder_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
-    with pytest.raises(InputError, match="wanted a directory, .*x is a file.: name another place"):
+    with pytest.raises(InputError, match=r"wanted a directory, .*x is a file.: name another place"):
         write_json(tmp_path / "x" / "y", {})
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match="cannot write .*: name another place"):
+    with pytest.raises(InputError, match=r"cannot write .*: name another place"):
         write_text(tmp_path / "folder", "")
 
 

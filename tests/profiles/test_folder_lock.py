@@ -26,7 +26,7 @@ def test_a_held_folder_is_refused_and_free_again_afterwards(tmp_path: Path) -> N
     with lock_folder(tmp_path / "p") as folder:
         assert folder.is_dir()
         with (
-            pytest.raises(InputError, match="another process is writing into .*: wait for it"),
+            pytest.raises(InputError, match=r"another process is writing into .*: wait for it"),
             lock_folder(folder),
         ):
             pass

@@ -13,7 +13,9 @@ from adadecode.profiles.host import free_memory
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
-    """Two logical processors of one core: a first-level cache of 32 KiB and a third-level one of 8 MiB, both shared."""
+    """Two logical processors of one core: a first-level cache of 32 KiB and a third-level one of 8
+    MiB, both shared.
+    """
     (tmp_path / "cpuinfo").write_text(
         "processor\t: 0\nmodel name\t: Example 9000\n\nprocessor\t: 1\nmodel name\t: Example 9000\n"
     )

@@ -29,7 +29,9 @@ def grid(
     contexts: tuple[int, ...] = (10, 30),
     reuses: tuple[int, ...] = (1, 2),
 ) -> list[Point]:
-    """Two layers; seconds = layer + 1 + n_tokens / 10 + context / 100 + reuse / 1000, linear everywhere."""
+    """Two layers; seconds = layer + 1 + n_tokens / 10 + context / 100 + reuse / 1000, linear
+    everywhere.
+    """
     return [
         ("layer", layer, n, c, r, layer + 1 + n / 10 + c / 100 + r / 1000)
         for layer in (0, 1)
@@ -51,7 +53,7 @@ def test_a_measured_point_is_the_mean_of_its_samples_in_the_usual_visits() -> No
 
 
 def test_every_measured_point_of_a_profile_is_returned_exactly(tmp_path: Path) -> None:
-    """Layers of a whole synthetic recording of three visits, all of them kept, against plain means."""
+    """Layers of a whole synthetic recording of three visits, all kept, against plain means."""
     profile = synthetic_profile(tmp_path / "p")
     assert profile.latency["repeat"].nunique() == 3
     latency = LatencyTable.from_samples(profile.latency, profile.n_layers)
@@ -79,7 +81,9 @@ def test_reuse_is_linear_between_measured_walks_and_held_beyond(reuse: int, seco
 
 
 def test_a_short_walk_never_stands_for_a_longer_one() -> None:
-    """Two tokens were measured after a walk of 2 only: after 6 there is no answer, after 2 the measured one."""
+    """Two tokens were measured after a walk of 2 only: after 6 there is no answer, after 2 the
+    measured one.
+    """
     latency = table(
         [("layer", 0, 1, 10, 2, 1.0), ("layer", 0, 2, 10, 2, 1.5), ("layer", 0, 1, 10, 6, 3.0)]
     )
@@ -97,7 +101,9 @@ def test_layers_is_the_sum_of_each() -> None:
 
 
 def test_layers_measured_at_different_contexts_add_up() -> None:
-    """Layer 0 bends at context 20, layer 1 at 15: the sum bends at both, from 10 to 30 where both were measured."""
+    """Layer 0 bends at context 20, layer 1 at 15: the sum bends at both, from 10 to 30 where both
+    were measured.
+    """
     points: list[Point] = [("layer", 0, 1, c, 1, s) for c, s in ((10, 1.0), (20, 2.0), (40, 2.0))]
     points += [("layer", 1, 1, c, 1, s) for c, s in ((5, 1.0), (15, 1.0), (30, 4.0))]
     latency = table(points)
@@ -110,7 +116,9 @@ def test_layers_measured_at_different_contexts_add_up() -> None:
 
 
 def test_a_ragged_grid_answers_where_its_points_reach() -> None:
-    """Four tokens were only measured from context 20 on: at 25 all rows count, at 15 three tokens have no answer."""
+    """Four tokens were only measured from context 20 on: at 25 all rows count, at 15 three tokens
+    have no answer.
+    """
     points: list[Point] = [
         ("layer", 0, 1, 10, 1, 1.0),
         ("layer", 0, 1, 30, 1, 1.0),
@@ -139,7 +147,8 @@ def test_a_context_beyond_the_measured_ones_is_refused(context: int) -> None:
     with pytest.raises(LatencyError) as refused:
         table(grid()).layer(0, 1, context, 1)
     assert str(refused.value) == (
-        f"no latency for layer 0 at context={context} (measured 10..30 at n_tokens=1): profile with --contexts {context}"
+        f"no latency for layer 0 at context={context} (measured 10..30 at n_tokens=1): "
+        f"profile with --contexts {context}"
     )
 
 
@@ -165,7 +174,8 @@ def test_rows_are_linear_and_bounded_in_tokens(kind: str) -> None:
     for n_tokens in (1, 7):
         with pytest.raises(
             LatencyError,
-            match=rf"no latency for {kind} at n_tokens={n_tokens} \(measured 2\.\.6\): profile with ",
+            match=rf"no latency for {kind} at n_tokens={n_tokens} "
+            r"\(measured 2\.\.6\): profile with ",
         ):
             ask(n_tokens)
 

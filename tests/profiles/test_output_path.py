@@ -38,7 +38,7 @@ def test_an_empty_name_is_refused(name: str) -> None:
 def test_a_file_needs_its_directory(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nodir does not exist: make it, or name another file"):
         check_output_file(tmp_path / "nodir" / "x.json")
-    with pytest.raises(InputError, match="got the directory .*: add a file name"):
+    with pytest.raises(InputError, match=r"got the directory .*: add a file name"):
         check_output_file(tmp_path)
 
 

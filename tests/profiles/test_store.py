@@ -1,4 +1,6 @@
-"""Profiles on disk: what is written is read back, lossy or absurd tables are not written, and a killed recording is unfinished."""
+"""Profiles on disk: what is written is read back, lossy or absurd tables are not written, and a
+killed recording is unfinished.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ from adadecode.sim.core.design import Design
 from tests.support.synthetic_profile import full_profile, tables_of
 from tests.support.tampering import read_table
 
-# -- what is written is read back ------------------------------------------------------------------------------------------
+# -- what is written is read back ------------------------------------------------------------------
 
 
 def test_a_profile_is_read_back_as_written(original: Profile, tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_an_arrow_table_is_written_as_well(original: Profile, tmp_path: Path) ->
     assert read_table(tmp_path, "rounds").equals(before)
 
 
-# -- what cannot be written ------------------------------------------------------------------------------------------------
+# -- what cannot be written ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,7 @@ def test_a_value_that_does_not_fit_its_column_is_not_written(
 ) -> None:
     """Nor rounded, cut or dropped."""
     branches = original.branches.head(2).astype(object)
-    branches.at[0, column] = value
+    branches[column] = pd.Series([value, *branches[column][1:]], dtype=object)
     with pytest.raises(ProfileError, match=rf"column {column} of table branches"):
         write_table(tmp_path, "branches", branches)
     assert not list(tmp_path.iterdir())
@@ -184,7 +186,7 @@ def test_a_manifest_that_json_cannot_carry_is_not_written(
 def test_a_file_is_no_place_for_a_profile(original: Profile, tmp_path: Path) -> None:
     """Said plainly."""
     (tmp_path / "p").write_text("")
-    with pytest.raises(InputError, match="wanted a directory, .*p is a file.: name another"):
+    with pytest.raises(InputError, match=r"wanted a directory, .*p is a file.: name another"):
         write_profile(tmp_path / "p", original.manifest, tables_of(original))
 
 
@@ -197,7 +199,7 @@ def test_an_absurd_profile_does_not_replace_a_good_one(original: Profile, folder
     assert read_profile(folder).manifest == original.manifest
 
 
-# -- killed while writing --------------------------------------------------------------------------------------------------
+# -- killed while writing --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["new", "over an old one"])
@@ -245,10 +247,15 @@ def test_a_killed_recording_is_refused_as_unfinished(
     not Path("/proc/self/task").is_dir(), reason="only Linux lists a program's threads"
 )
 def test_reading_starts_no_threads(tmp_path: Path) -> None:
-    """A thread that still starts up when a refused profile ends the program aborts it, with another exit code than promised."""
+    """A thread that still starts up when a refused profile ends the program aborts it, with another
+    exit code than promised.
+    """
     full_profile(tmp_path / "p")
     count = "len(os.listdir('/proc/self/task'))"
-    code = f"import os, sys; from adadecode.profiles import read_profile; before = {count}; read_profile(sys.argv[1]); print({count} - before)"
+    code = (
+        "import os, sys; from adadecode.profiles import read_profile; "
+        f"before = {count}; read_profile(sys.argv[1]); print({count} - before)"
+    )
     told = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "p")],
         capture_output=True,

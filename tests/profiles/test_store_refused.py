@@ -1,4 +1,6 @@
-"""What is refused when a profile is read: unfinished, damaged, edited or newer, always with what to do."""
+"""What is refused when a profile is read: unfinished, damaged, edited or newer, always with what to
+do.
+"""
 
 from __future__ import annotations
 
@@ -48,10 +50,13 @@ def test_another_schema_is_refused(folder: Path, text: str) -> None:
 
 def test_a_newer_profile_is_refused(folder: Path) -> None:
     """Whatever else has changed in it: the program must be upgraded."""
-    edit_manifest(folder, lambda manifest: manifest.update(schema_version=SCHEMA_VERSION + 1), seal=False)
+    edit_manifest(
+        folder, lambda manifest: manifest.update(schema_version=SCHEMA_VERSION + 1), seal=False
+    )
     with pytest.raises(
         ProfileError,
-        match=rf"schema version {SCHEMA_VERSION + 1}, this program reads up to {SCHEMA_VERSION}: upgrade",
+        match=rf"schema version {SCHEMA_VERSION + 1}, "
+        rf"this program reads up to {SCHEMA_VERSION}: upgrade",
     ):
         read_profile(folder)
 
@@ -140,7 +145,9 @@ def test_a_table_that_is_no_parquet_is_refused(folder: Path) -> None:
 
 def test_a_missing_column_is_refused(folder: Path) -> None:
     """Naming column, type and file."""
-    replace_table(folder, "trace", parquet_bytes(read_table(folder, "trace").drop_columns(["token"])))
+    replace_table(
+        folder, "trace", parquet_bytes(read_table(folder, "trace").drop_columns(["token"]))
+    )
     with pytest.raises(
         ProfileError, match=r"wanted a column token of type int32 in .*trace\.parquet, got none"
     ):
@@ -174,7 +181,9 @@ def test_nulls_are_refused(folder: Path, name: str, column: str, value: object) 
     replace_table(
         folder,
         name,
-        parquet_bytes(table.set_column(index, column, pa.array(values, table.schema.field(column).type))),
+        parquet_bytes(
+            table.set_column(index, column, pa.array(values, table.schema.field(column).type))
+        ),
     )
     with pytest.raises(
         ProfileError,

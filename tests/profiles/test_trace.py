@@ -231,7 +231,8 @@ def test_a_trace_with_gaps_is_refused(
     """It would replay some designs and not others."""
     with pytest.raises(
         ProfileError,
-        match=r"wanted depths 2, 4 before each of outputs 1\.\.2 in the trace of prompt 5 \(4 rows\)",
+        match=r"wanted depths 2, 4 before each of outputs 1\.\.2 in "
+        r"the trace of prompt 5 \(4 rows\)",
     ):
         by_hand(rows)
 

@@ -51,7 +51,9 @@ def test_a_visit_is_judged_as_a_whole() -> None:
 
 
 def test_visits_are_compared_with_those_at_the_same_context() -> None:
-    """Four visits each at two contexts, at one of which the machine was slower throughout: two of each are kept."""
+    """Four visits each at two contexts, at one of which the machine was slower throughout: two of
+    each are kept.
+    """
     rows = [
         (context, context, v + 10 * (context == 64), (1 + v / 10) * (1 + context))
         for context in (8, 64)
@@ -72,7 +74,9 @@ def test_a_point_that_only_a_dropped_visit_came_to_keeps_its_samples() -> None:
 
 
 def test_kept_sums_are_sums_of_kept_visits() -> None:
-    """The mean over kept samples of each point, summed over points, is the mean of the kept visits' own sums."""
+    """The mean over kept samples of each point, summed over points, is the mean of the kept visits'
+    own sums.
+    """
     random = np.random.default_rng(0)
     seconds = random.lognormal(size=(12, 5)) * random.lognormal(size=(12, 1))
     rows = [

@@ -18,8 +18,8 @@ from adadecode.profiles.catalog.devices import (
 )
 from adadecode.profiles.errors import DeviceError, ShapeError
 
-NAMED = """a100-40gb-sxm a100-80gb-sxm a100-80gb-pcie h100-sxm h100-pcie h200-sxm b200-sxm a40 l40s a10g l4
-    t4 rtx-4090 rtx-3060-12gb
+NAMED = """a100-40gb-sxm a100-80gb-sxm a100-80gb-pcie h100-sxm h100-pcie h200-sxm b200-sxm a40 l40s
+    a10g l4 t4 rtx-4090 rtx-3060-12gb
     rtx-3060-8gb v100-sxm v100-pcie mi300x tpu-v4 tpu-v5e""".split()
 # With sparsity, or (RTX) of FP16 sums: none of these is the dense FP16 or BF16 peak of FP32 sums.
 SPARSE = {

@@ -1,4 +1,6 @@
-"""Shapes of models: counts that match what was published and what transformers builds, and configs that say too little."""
+"""Shapes of models: counts that match what was published and what transformers builds, and configs
+that say too little.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ import pytest
 from adadecode.profiles.catalog.models import ModelShape, find_model, shape_from_config, shapes
 from adadecode.profiles.errors import ShapeError
 
-# Parameters in the weights of their repositories, one model for each way of being built: to the last one, where the catalogue allows 0.5 %.
+# Parameters in the weights of their repositories, one model for each way of being built: exact,
+# where the catalogue allows 0.5 %.
 PUBLISHED = {
     "llama-2-7b": 6_738_415_616,
     "llama-3.1-70b": 70_553_706_496,  # keys shared
@@ -22,7 +25,14 @@ PUBLISHED = {
     "phi-2": 2_779_683_840
     - 51_200,  # one norm, two matrices, biases everywhere; that of the LM head is not counted
 }
-SMALL = "[small]\nn_layers = 2\nhidden_size = 8\nintermediate_size = 16\nn_heads = 2\nvocab_size = 32\nsource = 'mine'\n"
+SMALL = """[small]
+n_layers = 2
+hidden_size = 8
+intermediate_size = 16
+n_heads = 2
+vocab_size = 32
+source = 'mine'
+"""
 LLAMA = {
     "model_type": "llama",
     "hidden_size": 64,
@@ -40,7 +50,8 @@ GPT2 = {
     "n_positions": 128,
     "vocab_size": 97,
 }
-# What each model_type needs beside LLAMA (or GPT2); keys that are not here take transformers' defaults.
+# What each model_type needs in addition to LLAMA (or GPT2). Other keys take the defaults of
+# transformers.
 BUILT: list[dict[str, Any]] = [
     {"model_type": "llama"},
     {
@@ -135,7 +146,9 @@ def test_without_experts_every_batch_reads_the_whole_layer() -> None:
     "different", BUILT, ids=lambda config: "-".join(f"{value}" for value in config.values())
 )
 def test_a_config_counts_what_transformers_builds(different: dict[str, Any]) -> None:
-    """Both the whole config, as a profile's manifest keeps it, and only what differs from the defaults."""
+    """Both the whole config, as a profile's manifest keeps it, and only what differs from the
+    defaults.
+    """
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -205,7 +218,7 @@ def test_a_file_of_ones_own_shapes(tmp_path: Path) -> None:
     file.write_text(SMALL + SMALL.replace("small", "'small.er'") + "n_kv_heads = 1\n")
     assert find_model(f"{file}:small.er").n_kv_heads == 1
     with pytest.raises(
-        ShapeError, match=r"2 models in .*: ask for .*mine.toml:small or .*mine.toml:small.er"
+        ShapeError, match=r"2 models in .*: give .*mine.toml:small or .*mine.toml:small.er"
     ):
         find_model(file)
     file.write_text(f"{SMALL}parameters = 7e9\n")
@@ -260,7 +273,8 @@ def test_a_file_that_says_it_wrong_is_refused(
 def test_a_file_of_shapes_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(
         ShapeError,
-        match=r"no file .*gone.toml: give the name of a model of the catalogue, the path of its config.json, or",
+        match=r"no file .*gone.toml: give the name of a model of the catalogue, the path of its "
+        "config.json, or",
     ):
         find_model(tmp_path / "gone.toml")
 

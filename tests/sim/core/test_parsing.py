@@ -1,4 +1,6 @@
-"""Numbers, lists and maps that users type: what is read, and what is refused with what to type instead."""
+"""Numbers, lists and maps that users type: what is read, and what is refused with what to type
+instead.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The algorithm: schedules computed by hand, and properties that hold for every design and every text."""
+"""The algorithm: schedules computed by hand, and properties that hold for every design and every
+text.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ from tests.support.property_tests import examples
 def scripted(
     heads: dict[tuple[int, int], tuple[float, int]], final: dict[int, int]
 ) -> Callable[[Work], Outcome]:
-    """Heads answer from (depth, position), unsure where not listed; the last layer's token after each position is in ``final``."""
+    """Heads answer from (depth, position), unsure where not listed; the last layer's token after
+    each position is in ``final``.
+    """
 
     def answer(work: Work) -> Outcome:
         match work:
@@ -109,7 +113,9 @@ def test_a_round_costs_the_sum_of_its_exits_plus_all_layers() -> None:
 
 
 def test_a_waiting_list_is_appended_to() -> None:
-    """Three tokens that exit at depth 1 in a row all wait there, and run layer 2 together with the fourth."""
+    """Three tokens that exit at depth 1 in a row all wait there, and run layer 2 together with the
+    fourth.
+    """
     schedule = schedule_of(adadecode((1,)), n_layers=2, max_new_tokens=5)
     handed = drive(
         schedule,
@@ -119,7 +125,9 @@ def test_a_waiting_list_is_appended_to() -> None:
 
 
 def test_a_rejection_drops_everything_after_it_and_rolls_back() -> None:
-    """Of two drafts the first is wrong: one token is gained, and both later positions are computed again."""
+    """Of two drafts the first is wrong: one token is gained, and both later positions are computed
+    again.
+    """
     schedule = schedule_of(adadecode((1,)), n_layers=2, max_new_tokens=3)
     handed = drive(schedule, scripted({(1, 4): (0.9, 7)}, {4: 101, 5: 102}))
     assert handed == [
@@ -140,7 +148,9 @@ def test_a_rejection_drops_everything_after_it_and_rolls_back() -> None:
 
 
 def test_a_rejection_in_the_middle_keeps_what_held() -> None:
-    """Drafts right, wrong, (anything): the first is kept, the last layer's token replaces the second, the third is dropped."""
+    """Drafts right, wrong, (anything): the first is kept, the last layer's token replaces the
+    second, the third is dropped.
+    """
     schedule = schedule_of(adadecode((1,)), n_layers=2, max_new_tokens=6)
     heads = {(1, 4): (0.9, 101), (1, 5): (0.9, 7), (1, 6): (0.9, 103)}
     drive(schedule, scripted(heads, {p: p + 97 for p in range(4, 12)}))
@@ -168,7 +178,9 @@ def test_the_cap_ends_a_round() -> None:
 
 
 def test_gamma_zero_still_verifies_at_the_cap() -> None:
-    """Gamma 0 drafts at the first head every time; the default cap of 5 ends the round with six tokens."""
+    """Gamma 0 drafts at the first head every time; the default cap of 5 ends the round with six
+    tokens.
+    """
     schedule = schedule_of(adadecode((1,), 0.0), n_layers=2, max_new_tokens=7)
     always = {(1, p): (0.01, p + 97) for p in range(4, 12)}
     drive(schedule, scripted(always, {p: p + 97 for p in range(4, 12)}))
@@ -322,7 +334,9 @@ def test_an_unverified_budget_may_end_on_a_draft() -> None:
     ],
 )
 def test_a_design_that_makes_no_sense_is_refused(kwargs: dict[str, object]) -> None:
-    """Falling or repeated depths, depth 0, a missing or absurd gamma, no drafts, fixed with two heads, an unknown policy."""
+    """Falling or repeated depths, depth 0, a missing or absurd gamma, no drafts, fixed with two
+    heads, an unknown policy.
+    """
     with pytest.raises(DesignError):
         Design.of(**kwargs)  # type: ignore[arg-type]
 
@@ -346,7 +360,9 @@ def test_a_head_at_the_last_layer_is_refused() -> None:
 def test_the_text_is_always_the_last_layers(
     case: tuple[Design, int], seed: int, budget: int, eos: frozenset[int]
 ) -> None:
-    """Whatever the heads say, the text is vanilla's, every read is of something computed from the right tokens, and depth never rises."""
+    """Whatever the heads say, the text is vanilla's, every read is of something computed from the
+    right tokens, and depth never rises.
+    """
     design, n_layers = case
     schedule = schedule_of(design, n_layers=n_layers, max_new_tokens=budget, eos=eos)
     model = ToyModel(seed, schedule)
@@ -364,7 +380,9 @@ def test_the_text_is_always_the_last_layers(
 def test_unverified_reads_nothing_stale_and_keeps_to_the_budget(
     case: tuple[Design, int], seed: int, budget: int, eos: frozenset[int]
 ) -> None:
-    """Without verification the text may differ, but it is as long as allowed and rests on nothing stale or missing."""
+    """Without verification the text may differ, but it is as long as allowed and rests on nothing
+    stale or missing.
+    """
     design, n_layers = case
     schedule = schedule_of(design, n_layers=n_layers, max_new_tokens=budget, eos=eos)
     drive(schedule, ToyModel(seed, schedule))
@@ -378,7 +396,9 @@ def test_unverified_reads_nothing_stale_and_keeps_to_the_budget(
 def test_a_round_reports_what_was_handed_out(
     case: tuple[Design, int], seed: int, budget: int
 ) -> None:
-    """The rounds' work and checks, in order, are the Runs and Checks that were handed out; committed tokens add up."""
+    """The rounds' work and checks, in order, are the Runs and Checks that were handed out;
+    committed tokens add up.
+    """
     design, n_layers = case
     schedule = schedule_of(design, n_layers=n_layers, max_new_tokens=budget)
     handed = drive(schedule, ToyModel(seed, schedule))

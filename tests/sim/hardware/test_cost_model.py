@@ -23,9 +23,17 @@ TINY = ModelShape(
     vocab_size=32,
 )  # queries 8, keys 4: attention 2 * 8 * 12 = 192, MLP 3 * 8 * 16 = 384, norms 16
 MIXED = ModelShape(
-    name="mixed", n_layers=2, hidden_size=8, intermediate_size=16, n_heads=4, n_kv_heads=2, head_dim=2, vocab_size=32,
-    n_experts=4, experts_per_token=1,
-)  # fmt: skip
+    name="mixed",
+    n_layers=2,
+    hidden_size=8,
+    intermediate_size=16,
+    n_heads=4,
+    n_kv_heads=2,
+    head_dim=2,
+    vocab_size=32,
+    n_experts=4,
+    experts_per_token=1,
+)
 
 
 def test_a_layer_reads_its_weights_once_however_many_tokens() -> None:
@@ -47,7 +55,9 @@ def test_a_window_limits_what_is_read() -> None:
 
 
 def test_flops_are_two_for_each_weight_and_token_and_four_for_each_place_seen() -> None:
-    """Norms multiply with no matrix: 576 weights; 10 places of 8 numbers, for queries and for values."""
+    """Norms multiply with no matrix: 576 weights; 10 places of 8 numbers, for queries and for
+    values.
+    """
     assert ModelCost(shape=TINY).layer(3, 10).flops == 2 * 3 * 576 + 4 * 3 * 10 * 8
 
 
@@ -74,7 +84,9 @@ def test_a_head_is_its_matrix_and_the_lm_head() -> None:
 
 
 def test_a_shortlist_reads_its_rows_alone() -> None:
-    """64 + 64 numbers for 8 tokens of 32; its logits are spread over the vocabulary. Verification stays as it is."""
+    """64 + 64 numbers for 8 tokens of 32; its logits are spread over the vocabulary. Verification
+    stays as it is.
+    """
     full, short = ModelCost(shape=TINY), ModelCost(shape=TINY, form=HeadForm(shortlist=8))
     assert (short.head().weights, short.head().flops) == (128 * 2, 2 * 128)
     assert (short.head().activations, short.head().kernels - full.head().kernels) == (

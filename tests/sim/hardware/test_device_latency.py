@@ -65,7 +65,9 @@ def test_to_the_same_device_in_the_same_dtype_the_measured_points_stay(profile: 
 
 
 def test_to_the_same_device_what_was_measured_stays_and_the_rest_is_told(profile: Profile) -> None:
-    """A longer context than was recorded: every measured point is exact at every corner, and the table is no longer called measured."""
+    """A longer context than was recorded: every measured point is exact at every corner, and the
+    table is no longer called measured.
+    """
     here, before = (
         carried_latencies(profile, A100, **{**ASKED, "max_context": 100}),
         table_of(profile),
@@ -134,7 +136,9 @@ def test_corners_take_their_ends(on_h100: DeviceLatencies) -> None:
 
 
 def test_attention_that_was_not_measured_is_added(operators: Profile) -> None:
-    """To a layer that read its weights alone: bytes of keys and values, linear in the context, and told."""
+    """To a layer that read its weights alone: bytes of keys and values, linear in the context, and
+    told.
+    """
     there = carried_latencies(operators, A100, max_context=1001, max_tokens=4, depths=())
     cost = Provenance.of(operators).require_precision().cost(LLAMA)
     bare = table_of(operators).layer(5, 2, 0, 32)
@@ -185,7 +189,7 @@ def test_what_was_not_measured_is_estimated_and_told(operators: Profile) -> None
 def test_prefill_answers_for_any_prompt(
     profile: Profile, operators: Profile, recorded: bool
 ) -> None:
-    """Up to the longest context, measured at 4 to 64 tokens or nowhere; longer prompts take longer."""
+    """Up to the longest context, measured at 4 to 64 tokens or nowhere; longer ones take longer."""
     there = carried_latencies(
         profile if recorded else operators, H100, max_context=300, max_tokens=2, depths=()
     ).middle
@@ -201,7 +205,9 @@ def test_the_nearest_head_stands_for_one_that_was_not_measured(profile: Profile)
 
 
 def test_beyond_what_was_measured_efficiency_is_held_and_told(operators: Profile) -> None:
-    """8 tokens were measured: 16 take as long as they read the same weights and little more, and 64 are still answered for."""
+    """8 tokens were measured: 16 take as long as they read the same weights and little more, and 64
+    are still answered for.
+    """
     there = carried_latencies(operators, H100, max_context=100, max_tokens=8 * REACH, depths=())
     assert 1 < there.middle.layer(0, 16, 50, 32) / there.middle.layer(0, 8, 50, 32) < 1.05
     assert there.middle.layer(0, 64, 50, 32) > there.middle.layer(0, 16, 50, 32)
@@ -214,7 +220,8 @@ def test_far_beyond_what_was_measured_there_is_no_answer(
     """Neither for batches nor for contexts."""
     with pytest.raises(
         LatencyError,
-        match=r"no latency for 65 tokens at once on h100-sxm: measured up to 8, and held up to 8 times that",
+        match="no latency for 65 tokens at once on h100-sxm: "
+        "measured up to 8, and held up to 8 times that",
     ):
         carried_latencies(operators, H100, max_context=100, max_tokens=65, depths=())
     with pytest.raises(
@@ -225,7 +232,9 @@ def test_far_beyond_what_was_measured_there_is_no_answer(
 
 
 def test_narrow_weights_speed_up_layers_alone(operators: Profile) -> None:
-    """INT8 on the same device: near half the time of a layer; LM head and heads stay wide. Also on a device that multiplies no INT8."""
+    """INT8 on the same device: near half the time of a layer; LM head and heads stay wide. Also on
+    a device that multiplies no INT8.
+    """
     wide, narrow = (
         carried_latencies(operators, A100, dtype=dtype, max_context=100, max_tokens=4, depths=(8,))
         for dtype in (None, "int8")

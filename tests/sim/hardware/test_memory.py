@@ -1,4 +1,6 @@
-"""Peak memory of a model with exit heads: hand-computed parts, published sizes, and what makes it fit."""
+"""Peak memory of a model with exit heads: hand-computed parts, published sizes, and what makes it
+fit.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,8 @@ from adadecode.sim.hardware.memory import (
     peak_memory,
 )
 
+# A layer: attention 2 * 8 * 12 = 192, MLP 3 * 8 * 16 = 384, norms 16. Embedding and LM head: 256
+# each. Final norm: 8.
 TINY = ModelShape(
     name="tiny",
     n_layers=3,
@@ -33,13 +37,15 @@ TINY = ModelShape(
     head_dim=2,
     vocab_size=32,
     max_positions=100,
-)  # a layer: attention 2 * 8 * 12 = 192, MLP 3 * 8 * 16 = 384, norms 16; embedding and LM head 256 each, final norm 8
+)
 LLAMA = find_model("llama-3.1-8b")
 CARD = find_device("rtx-3060-8gb")
 
 
 def test_a_tiny_model_by_hand() -> None:
-    """1728 numbers in matrices and 48 + 8 + 512 others; two heads of 64; 10 positions of 2 x 4 numbers in 3 layers."""
+    """1728 numbers in matrices and 48 + 8 + 512 others; two heads of 64; 10 positions of 2 x 4
+    numbers in 3 layers.
+    """
     memory = peak_memory(
         Deployment(shape=TINY, heads=(1, 2), context=10, sequences=1, n_tokens=1, reserve=7)
     )
@@ -53,7 +59,9 @@ def test_a_tiny_model_by_hand() -> None:
 
 
 def test_activations_by_hand() -> None:
-    """One row of 16-bit numbers: at the LM head 16 bytes of residual, 32 logits of 2 + 4 + 4; ten rows: residual, normed state, three times 16 wide."""
+    """One row of 16-bit numbers: at the LM head 16 bytes of residual, 32 logits of 2 + 4 + 4; ten
+    rows: residual, normed state, three times 16 wide.
+    """
     assert activation_peak(TINY, 1, logits=1, width=2.0) == 16 + 320
     assert activation_peak(TINY, 10, logits=1, width=2.0) == 160 + 160 + 10 * 48 * 2
 
@@ -66,7 +74,9 @@ def test_filling_a_prompt_is_the_peak_unless_many_rows_are_verified() -> None:
 
 
 def test_published_sizes_of_checkpoints() -> None:
-    """Llama-2-7B in FP16 13.5 GB; Llama-3.1-8B in INT4 5.7 GB (AWQ), in INT8 8.5 GiB; Mixtral 8x7B with all experts 93 GB."""
+    """Llama-2-7B in FP16 13.5 GB; Llama-3.1-8B in INT4 5.7 GB (AWQ), in INT8 8.5 GiB; Mixtral 8x7B
+    with all experts 93 GB.
+    """
     assert (
         peak_memory(Deployment(shape=find_model("llama-2-7b"), dtype="fp16")).weights
         == 2 * 6738415616
@@ -140,7 +150,8 @@ def test_an_8_gb_card_says_yes_to_4_bits() -> None:
 def test_who_cannot_go_on_without_it_gets_an_error_with_a_way_out() -> None:
     with pytest.raises(
         DeviceError,
-        match=r"llama-3.1-8b does not fit on rtx-3060-8gb: it takes 16.\d\d GiB \(weights 14.96, .*7.72 are there: take weights in int4",
+        match=r"llama-3.1-8b does not fit on rtx-3060-8gb: it takes 16.\d\d GiB "
+        r"\(weights 14.96, .*7.72 are there: take weights in int4",
     ):
         check_fits(Deployment(shape=LLAMA), CARD)
     with pytest.raises(DeviceError, match=r"take weights in fp8 or a context of \d+$"):

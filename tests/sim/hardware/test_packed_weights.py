@@ -1,4 +1,4 @@
-"""A profile whose layers were recorded with packed weights is not taken for one of its dtype alone."""
+"""A profile recorded with packed weights is not taken for one of its dtype alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def packed(path: Path, weights: str = "int8", make: Any = synthetic_profile) -> 
 
 
 def test_its_precision_is_the_recorded_one(tmp_path: Path) -> None:
-    assert Provenance.of(packed(tmp_path / "p")).require_precision() == Precision(weights="int8", activations="fp16")
+    assert Provenance.of(packed(tmp_path / "p")).require_precision() == Precision(
+        weights="int8", activations="fp16"
+    )
     with pytest.raises(DeviceError, match="no dtype 'int3'"):
         Provenance.of(packed(tmp_path / "q", "int3")).require_precision()
 
@@ -48,7 +50,9 @@ def test_latencies_are_carried_from_what_was_read(
 
 
 def test_bytes_are_counted_as_they_were(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By ``account`` and ``predict``: asking for the recorded format changes nothing, and to go to FP16 is a change that is told."""
+    """By ``account`` and ``predict``: asking for the recorded format changes nothing, and to go to
+    FP16 is a change that is told.
+    """
     profile = packed(tmp_path / "p", make=recorded_profile)
     design = ["--heads", "2", "--gamma", "0.5"]
     own = run_json(capsys, "account", profile.path, *design, "--json")

@@ -18,7 +18,9 @@ def test_pytorchs_names_are_known() -> None:
 
 
 def test_narrow_weights_leave_the_rest_as_it_is() -> None:
-    """Heads, LM head, cache and activations in FP32, only the layers' matrices in INT4; a wide format is that of everything."""
+    """Heads, LM head, cache and activations in FP32, only the layers' matrices in INT4; a wide
+    format is that of everything.
+    """
     narrow = Precision.of("int4", "float32")
     assert (narrow.weights, narrow.activations, narrow.narrow) == ("int4", "fp32", True)
     cost = narrow.cost(find_model("llama-2-7b"))

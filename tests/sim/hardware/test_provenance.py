@@ -65,7 +65,7 @@ def test_a_model_that_nobody_knows_is_missed_only_where_it_is_needed(tmp_path: P
 
 
 def test_how_it_was_recorded_is_resolved(tmp_path: Path) -> None:
-    """Operators apart from attention; kernels from the host; greedy, and nobody else's decisions."""
+    """Operators without attention; kernels from the host; greedy, and its own decisions."""
     assert not Provenance.of(imported(tmp_path)).attends
     eager = Provenance.of(on_a100(tmp_path / "eager", graphs="eager"))
     assert eager.attends
@@ -77,7 +77,9 @@ def test_how_it_was_recorded_is_resolved(tmp_path: Path) -> None:
 
 
 def test_a_scripted_recording_has_two_forms(tmp_path: Path) -> None:
-    """The heads that were timed, and those whose decisions were followed; where they differ it says so."""
+    """The heads that were timed, and those whose decisions were followed; where they differ it says
+    so.
+    """
     script = {
         "profile": "other",
         "model": "a model",

@@ -1,4 +1,6 @@
-"""Latencies carried to other devices: what must hold whatever the figures, and a published pair of devices."""
+"""Latencies carried to other devices: what must hold whatever the figures, and a published pair of
+devices.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ SHARED = SHARED_DATA / "vidur"
 
 
 def test_a_ratio_is_the_middle_of_what_was_measured_alike() -> None:
-    """Lattice Boltzmann streaming and a dot product on both; the datasheets and triads of two origins are for the ends."""
+    """Lattice Boltzmann streaming and a dot product on both; the datasheets and triads of two
+    origins are for the ends.
+    """
     found = bandwidth_ratio(A100, H100)
     assert found.middle == pytest.approx((2693.106 / 1564.884 * 3180 / 1750) ** 0.5)
     assert (found.low, found.high) == (pytest.approx(3350 / 2039), pytest.approx(3180 / 1750))
@@ -78,7 +82,9 @@ def test_work_bound_by_products_goes_with_peak() -> None:
 
 
 def test_kernels_alone_go_with_the_clock() -> None:
-    """Nothing to move: what a hundred kernels take, at 1.41 and at 1.83 GHz, to the tenth that is never taken for fixed."""
+    """Nothing to move: what a hundred kernels take, at 1.41 and at 1.83 GHz, to the tenth that is
+    never taken for fixed.
+    """
     cost = Cost(weights=1.0, kernels=100)
     seconds = 100 * KERNEL_CYCLES / 1.41e9
     fixed = TO_H100.carry(seconds, cost, cost).middle
@@ -86,7 +92,9 @@ def test_kernels_alone_go_with_the_clock() -> None:
 
 
 def test_an_eager_recording_that_waits_for_its_host_waits_everywhere() -> None:
-    """0.9 ms a layer, of which an A100 needs 0.3 (the paper's own regime): as long on an H100, and no shorter on anything."""
+    """0.9 ms a layer, of which an A100 needs 0.3 (the paper's own regime): as long on an H100, and
+    no shorter on anything.
+    """
     eager, cost = replace(TO_H100, eager=True), LLAMA.layer(1, 100)
     assert eager.carry(9e-4, cost, cost).middle == 9e-4
     slow = replace(eager, target=V100)
@@ -97,7 +105,9 @@ def test_an_eager_recording_that_waits_for_its_host_waits_everywhere() -> None:
 
 
 def test_the_ends_reckon_with_reading_and_multiplying_one_after_the_other() -> None:
-    """64 tokens: what a layer multiplies is a fifth to a third of what it reads, so the interval is wider than that of one token."""
+    """64 tokens: what a layer multiplies is a fifth to a third of what it reads, so the interval is
+    wider than that of one token.
+    """
     one, many = (TO_H100.carry(3e-4, LLAMA.layer(n, 0), LLAMA.layer(n, 0)) for n in (1, 64))
     assert many.high / many.middle > 1.15 * one.high / one.middle
     assert many.low / many.middle < one.low / one.middle / 1.15
@@ -134,7 +144,9 @@ def test_an_interval_holds_its_middle_and_more_time_never_becomes_less(
 
 
 def test_a_device_without_a_measured_bandwidth_sustains_what_others_do() -> None:
-    """The share is the catalogue's own median, and an L40S is no slower than its datasheet says by more."""
+    """The share is the catalogue's own median, and an L40S is no slower than its datasheet says by
+    more.
+    """
     shares = [
         device.sustained_bandwidth.value / device.bandwidth
         for device in catalogue().values()
@@ -159,7 +171,9 @@ def test_a_dtype_that_a_device_lacks_is_refused() -> None:
 def test_an_unseen_gpu_is_predicted_from_another(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """T3: a Llama-2-7B layer on an H100 from an A100's operator times, 1 to 64 tokens: 5 % in the median, 90 % covered."""
+    """T3: a Llama-2-7B layer on an H100 from an A100's operator times, 1 to 64 tokens: 5 % in the
+    median, 90 % covered.
+    """
     for name, device in (("a100", "a100-80gb-sxm"), ("h100", "h100-sxm")):
         csv = SHARED / name / "meta-llama" / "Llama-2-7b-hf" / "mlp.csv"
         assert (
@@ -237,7 +251,7 @@ def test_batches_that_were_not_measured_are_told(
 def test_rows_taken_for_launch_bound_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A recording at a quarter of what a T4 could, on whatever machine, that is said to be of a T4."""
+    """A recording at a quarter of what a T4 could, which the user says is of a T4."""
     model = {**about()["model"], "config": {**CONFIG, "hidden_size": 256, "intermediate_size": 640}}
     profile = synthetic_profile(
         tmp_path / "p",

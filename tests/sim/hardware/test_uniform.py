@@ -15,7 +15,9 @@ NEVER = 1 - 1e-10
 
 
 def test_heads_asked_in_vain_cost_what_the_paper_says() -> None:
-    """Figure 5 at gamma 1: three heads of 0.68 layers for every token of 32 layers give 32 / (32 + 3 x 0.68) = 0.94."""
+    """Figure 5 at gamma 1: three heads of 0.68 layers for every token of 32 layers give 32 / (32 +
+    3 x 0.68) = 0.94.
+    """
     trace = synthetic_trace(
         {"synthetic": HeadModel.of(32, (8, 16, 24), (0.6, 0.8, 0.9))},
         alike(2, n_prompt=8, n_output=32),

@@ -51,7 +51,9 @@ def failure(name: str, prompt: int, error: str) -> dict[str, Any]:
 
 
 def rows() -> list[dict[str, Any]]:
-    """Plain generate; one twice as fast whose text differs on a prompt; one that fails; our designs checked."""
+    """Plain generate; one twice as fast whose text differs on a prompt; one that fails; our designs
+    checked.
+    """
     found = []
     for prompt in range(3):
         found += [row(design.label, prompt, -1) for design in DESIGNS]
@@ -144,7 +146,9 @@ def test_an_absurd_run_is_refused(
 
 
 def test_speedups_are_taken_repeat_by_repeat(profile: Profile) -> None:
-    """Eight outputs after the first step in 40 ms, against ten in 100: twice as fast, in every repeat."""
+    """Eight outputs after the first step in 40 ms, against ten in 100: twice as fast, in every
+    repeat.
+    """
     told = by_name(profile)["quick"]
     assert told["tpot_s"] == pytest.approx(0.01)
     assert [told[f"over_generate{end}"] for end in ("", "_low", "_high")] == pytest.approx(
@@ -168,7 +172,9 @@ def test_designs_stand_as_they_do_elsewhere(profile: Profile) -> None:
 
 
 def test_texts_are_counted_over_every_run(profile: Profile) -> None:
-    """A prompt whose text differed in one repeat does not count, and the first difference of all is told."""
+    """A prompt whose text differed in one repeat does not count, and the first difference of all is
+    told.
+    """
     told = by_name(profile)
     assert same_text(told["generate"]) == "3 of 3"
     assert same_text(told["quick"]) == "2 of 3, first after 7"
@@ -190,7 +196,7 @@ def test_the_tiers_do_not_see_baselines(plain: Profile, profile: Profile) -> Non
 
 
 def test_the_report_shows_baselines_beside_designs(profile: Profile) -> None:
-    """A figure over vanilla and over generate, a table with everything, and a note for what failed."""
+    """Figures over vanilla and generate, a table with everything, and a note for what failed."""
     pytest.importorskip("plotly", reason="a report needs plotly: install the extra 'report'")
     from adadecode.sim.report.profile.profile_report import profile_report
 

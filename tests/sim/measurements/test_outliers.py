@@ -56,7 +56,9 @@ def test_three_samples_have_no_outlier() -> None:
 
 
 def test_normal_samples_are_hardly_ever_so_far_out() -> None:
-    """Two in a million of a normal distribution; a little more often by five samples' quartiles is not tested here."""
+    """Two in a million of a normal distribution; a little more often by five samples' quartiles is
+    not tested here.
+    """
     (row,) = outliers(samples("layer", np.random.default_rng(0).normal(1.0, 0.01, 5000).tolist()))
     assert row["beyond"] == 0
 

@@ -15,7 +15,7 @@ from adadecode.sim.measurements.runs import instrumented_runs, rounds_of
 from adadecode.sim.validation.tiers import validate
 from tests.support.handmade import recorded_profile
 from tests.support.synthetic_profile import EOS, tables_of
-from tests.support.tampering import arrow, parquet, put
+from tests.support.tampering import parquet_bytes, read_table, replace_table
 
 SETTLING = 7e-5
 """Seconds that pass between two looks at the clock."""
@@ -27,7 +27,9 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Profile:
 
 
 def one_token(original: Profile, path: Path, prompts: list[int]) -> Profile:
-    """The profile, recorded again where the first token of these prompts ends their text: nothing is left to decode."""
+    """The profile, recorded again where the first token of these prompts ends their text: nothing
+    is left to decode.
+    """
     tables = tables_of(original)
     for name in ("trace", "branches", "rounds", "works"):
         tables[name] = tables[name][~tables[name]["prompt"].isin(prompts)]
@@ -43,7 +45,7 @@ def one_token(original: Profile, path: Path, prompts: list[int]) -> Profile:
 
 def damaged(folder: Path, name: str, row: int, **values: Any) -> Profile:
     """The profile with values of one row changed and everything sealed again."""
-    table = arrow(folder, name)
+    table = read_table(folder, name)
     for column, value in values.items():
         changed = table[column].to_pylist()
         changed[row] = value
@@ -52,12 +54,14 @@ def damaged(folder: Path, name: str, row: int, **values: Any) -> Profile:
             TABLES[name].field(column),
             pa.array(changed, TABLES[name].field(column).type),
         )
-    put(folder, name, parquet(table))
+    replace_table(folder, name, parquet_bytes(table))
     return read_profile(folder)
 
 
 def test_a_text_of_one_token_has_no_works(original: Profile, tmp_path: Path) -> None:
-    """Its decoding takes no work, but the clock does not stand still: the other prompts are compared, this one counts as decoded."""
+    """Its decoding takes no work, but the clock does not stand still: the other prompts are
+    compared, this one counts as decoded.
+    """
     short = one_token(original, tmp_path / "short", [0])
     result = validate(short)
     assert result.holds
@@ -108,7 +112,9 @@ def test_rows_that_name_no_design_are_refused(
 
 
 def test_a_verified_run_of_another_length_is_refused(folder: Path, original: Profile) -> None:
-    """Every verified text is the trace's; nothing that was measured on another can be held against it."""
+    """Every verified text is the trace's; nothing that was measured on another can be held against
+    it.
+    """
     row = int((original.runs["policy"] == "adadecode").to_numpy().argmax())
     longer = int(original.runs["n_tokens"].iloc[row]) + 3
     label = re.escape("adadecode 2/4/6 gamma 0.75")

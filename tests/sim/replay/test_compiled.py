@@ -51,7 +51,9 @@ class Diary(Pricer):
 
 
 def discarded(run: ReplayedRun, boundaries: tuple[int, ...]) -> Counter[int]:
-    """Tokens of runs, verified rows and checks that a rejection rolled back, by kind, told from the events."""
+    """Tokens of runs, verified rows and checks that a rejection rolled back, by kind, told from the
+    events.
+    """
     lost: Counter[int] = Counter()
     rounds = iter(run.rounds)
     now = next(rounds, None)
@@ -166,7 +168,9 @@ def kinds(work: WorkHistogram) -> Counter[tuple[int, ...]]:
 @examples(200)
 @given(design=any_design())
 def test_every_piece_of_work_is_the_simulators(both: Both, design: Design) -> None:
-    """All policies and prompts, greedy and sampled, with branches recorded, half recorded and drawn: work, reuse, contexts, modelled rounds, counts."""
+    """All policies and prompts, greedy and sampled, with branches recorded, half recorded and
+    drawn: work, reuse, contexts, modelled rounds, counts.
+    """
     boundaries = design.boundaries(L)
     for prompt in both.trace.prompts:
         diary = Diary(both.latency, boundaries)

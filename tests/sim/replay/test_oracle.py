@@ -1,4 +1,6 @@
-"""The oracle: every token leaves at its earliest available depth, and nothing is asked or drafted in vain."""
+"""The oracle: every token leaves at its earliest available depth, and nothing is asked or drafted
+in vain.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,7 @@ def test_the_earliest_depth_is_the_first_from_which_on_all_are_right(predictor: 
 def test_every_draft_of_the_oracle_is_accepted_where_it_first_could_be(
     predictor: Predictor,
 ) -> None:
-    """No draft falls, no head is asked in vain, and each exit is the earliest depth of its output."""
+    """No draft falls, no head is tested in vain, and each exit is the earliest of its output."""
     trace = predictor.trace
     design = Design.of("oracle", placement=trace.depths)
     for run in replay(trace, predictor.latency, design):
@@ -63,7 +65,7 @@ def test_every_draft_of_the_oracle_is_accepted_where_it_first_could_be(
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 0.6, 0.9])
 def test_the_oracle_is_ahead_of_thresholds_here(predictor: Predictor, gamma: float) -> None:
-    """With the same heads and cap, on this trace; no theorem. Its rates count what could have left."""
+    """With the same heads and cap, on this trace. Its rates count what could have left."""
     heads = predictor.trace.depths
     ceiling = predictor.predict(Design.of("oracle", placement=heads))
     assert predictor.predict(Design.of(gamma=gamma, placement=heads)).speedup <= ceiling.speedup

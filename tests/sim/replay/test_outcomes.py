@@ -1,4 +1,6 @@
-"""Answers from a trace: on the committed text, on recorded branches, and drawn where nothing was recorded."""
+"""Answers from a trace: on the committed text, on recorded branches, and drawn where nothing was
+recorded.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from adadecode.sim.core.scheduler import Check, Draft
 from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.outcomes import budget
 from adadecode.sim.replay.simulation import Event, replay
-from tests.support.handmade import Constant, one_text
+from tests.support.handmade import ConstantLatency, one_text
 
 TEXT = [10, 11, 12, 13, 14, 15]
 ONE_HEAD = Design.of("adadecode", gamma=0.5, placement=(1,))
@@ -24,9 +26,11 @@ def checked(events: tuple[Event, ...]) -> list[tuple[int, Draft]]:
 
 
 def test_a_recorded_branch_is_used() -> None:
-    """After the wrong draft 7 the head says what was recorded on that branch, and nothing is modelled."""
+    """After the wrong draft 7 the head says what was recorded on that branch, and nothing is
+    modelled.
+    """
     trace = one_text(TEXT, WRONG_AT_1, {(1, (7,), 1): (0.4, 33), (1, (7,), 2): (0.4, 34)})
-    (run,) = replay(trace, Constant(), ONE_HEAD, events=True)
+    (run,) = replay(trace, ConstantLatency(), ONE_HEAD, events=True)
     assert checked(run.events)[:2] == [(4, (0.9, 7)), (5, (0.4, 33))]
     assert run.modelled_seconds == 0
 
@@ -38,7 +42,7 @@ def test_a_second_wrong_draft_lengthens_the_path() -> None:
         for path, said in {(7,): (0.9, 8), (7, 8): (0.2, 35)}.items()
         for depth in (1, 2)
     }
-    (run,) = replay(one_text(TEXT, WRONG_AT_1, branches), Constant(), ONE_HEAD, events=True)
+    (run,) = replay(one_text(TEXT, WRONG_AT_1, branches), ConstantLatency(), ONE_HEAD, events=True)
     assert checked(run.events)[:3] == [(4, (0.9, 7)), (5, (0.9, 8)), (6, (0.2, 35))]
     assert run.rounds[0].accepted == 0
 
@@ -48,7 +52,7 @@ def test_right_drafts_before_the_wrong_one_are_no_part_of_the_path() -> None:
     said = {(1, 1): (0.9, 11), (2, 1): (0.9, 7)}
     (run,) = replay(
         one_text(TEXT, said, {(2, (7,), 1): (0.1, 40), (2, (7,), 2): (0.1, 40)}),
-        Constant(),
+        ConstantLatency(),
         ONE_HEAD,
         events=True,
     )
@@ -57,13 +61,15 @@ def test_right_drafts_before_the_wrong_one_are_no_part_of_the_path() -> None:
 
 
 def test_an_unrecorded_branch_is_drawn_from_recorded_ones_as_long() -> None:
-    """The only recorded branch one draft long stands in, whatever the longer ones say, and the round is flagged."""
+    """The only recorded branch one draft long stands in, whatever the longer ones say, and the
+    round is flagged.
+    """
     branches = {
         (3, path, depth): said
         for path, said in {(9,): (0.3, 50), (9, 9): (0.3, 51)}.items()
         for depth in (1, 2)
     }
-    (run,) = replay(one_text(TEXT, WRONG_AT_1, branches), Constant(), ONE_HEAD, events=True)
+    (run,) = replay(one_text(TEXT, WRONG_AT_1, branches), ConstantLatency(), ONE_HEAD, events=True)
     assert checked(run.events)[1] == (5, (0.3, 50))
     assert (
         run.modelled_seconds == 1.1875 + 0.3125 + 1.1875 + 0.3125 + 2.0625 + 0.5625
@@ -73,7 +79,7 @@ def test_an_unrecorded_branch_is_drawn_from_recorded_ones_as_long() -> None:
 def test_without_branches_as_long_any_recorded_branch_is_drawn() -> None:
     """Only a branch two drafts long was recorded: it stands in for the first step too."""
     branches = {(3, (9, 9), depth): (0.3, 51) for depth in (1, 2)}
-    (run,) = replay(one_text(TEXT, WRONG_AT_1, branches), Constant(), ONE_HEAD, events=True)
+    (run,) = replay(one_text(TEXT, WRONG_AT_1, branches), ConstantLatency(), ONE_HEAD, events=True)
     assert checked(run.events)[1] == (5, (0.3, 51))
 
 
@@ -89,8 +95,10 @@ def test_a_branch_recorded_in_part_is_not_drawn() -> None:
 
 
 def test_without_any_branch_the_committed_text_is_drawn_from() -> None:
-    """No branch was recorded: the head says something that it says along the text, and the round is flagged."""
-    (run,) = replay(one_text(TEXT, WRONG_AT_1), Constant(), ONE_HEAD, events=True)
+    """No branch was recorded: the head says something that it says along the text, and the round is
+    flagged.
+    """
+    (run,) = replay(one_text(TEXT, WRONG_AT_1), ConstantLatency(), ONE_HEAD, events=True)
     assert checked(run.events)[1][1] in {(0.9, 7), *((0.0, token) for token in TEXT)}
     assert run.modelled_seconds > 0
 
@@ -121,14 +129,16 @@ def test_one_branch_answers_for_all_its_depths() -> None:
 def test_the_next_round_is_on_the_text_again() -> None:
     """After the rejection the heads answer from the trace, and that round is not modelled."""
     (run,) = replay(
-        one_text(TEXT, {**WRONG_AT_1, (2, 1): (0.3, 41)}), Constant(), ONE_HEAD, events=True
+        one_text(TEXT, {**WRONG_AT_1, (2, 1): (0.3, 41)}), ConstantLatency(), ONE_HEAD, events=True
     )
     second = [said for position, said in checked(run.events) if position == 5][-1]
     assert second == (0.3, 41)
 
 
 def test_a_draw_does_not_outlive_its_round() -> None:
-    """Position 6 is two drafts off the text in round 1 and one draft off it in round 2: another branch, another draw."""
+    """Position 6 is two drafts off the text in round 1 and one draft off it in round 2: another
+    branch, another draw.
+    """
     branches = {
         (3, path, depth): said
         for path, said in {(5,): (0.9, 8), (5, 5): (0.1, 51)}.items()
@@ -136,7 +146,7 @@ def test_a_draw_does_not_outlive_its_round() -> None:
     }
     (run,) = replay(
         one_text(TEXT, {**WRONG_AT_1, (2, 1): (0.9, 9)}, branches),
-        Constant(),
+        ConstantLatency(),
         ONE_HEAD,
         events=True,
     )
@@ -147,10 +157,10 @@ def test_a_draw_does_not_outlive_its_round() -> None:
 
 
 def test_an_unverified_wrong_draft_leaves_the_text_for_good() -> None:
-    """All later rounds rest on draws, the text differs, and the run is as long as the recorded one."""
+    """Later rounds rest on draws, the text differs, and the run is as long as recorded."""
     (run,) = replay(
         one_text(TEXT, WRONG_AT_1),
-        Constant(),
+        ConstantLatency(),
         Design.of("adadecode", gamma=0.5, placement=(1,), verify=False),
     )
     assert run.left_text
@@ -163,7 +173,7 @@ def test_unverified_right_drafts_stay_on_the_text() -> None:
     said = {(output, 1): (0.9, TEXT[output]) for output in (1, 2, 4)}
     (run,) = replay(
         one_text(TEXT, said),
-        Constant(),
+        ConstantLatency(),
         Design.of("adadecode", gamma=0.5, placement=(1,), verify=False),
     )
     assert (run.left_text, run.modelled_seconds) == (False, 0)
@@ -174,7 +184,7 @@ def test_an_unverified_wrong_draft_at_the_very_end_is_noticed() -> None:
     said = {(5, 1): (0.9, 7)}
     (run,) = replay(
         one_text(TEXT, said),
-        Constant(),
+        ConstantLatency(),
         Design.of("adadecode", gamma=0.5, placement=(1,), verify=False),
     )
     assert run.left_text
@@ -197,7 +207,7 @@ def test_the_budget_of_a_text_that_ended_is_the_recordings() -> None:
 
 
 def test_a_head_is_tested_before_the_end_token() -> None:
-    """The last output of a text that ended is checked like any other; of a text cut off it is not."""
+    """The last output of a text that ended is checked like any other; of one cut off it is not."""
     for eos, last in ((frozenset({15}), 8), (frozenset[int](), 7)):
-        (run,) = replay(one_text(TEXT, eos=eos), Constant(), ONE_HEAD, events=True)
+        (run,) = replay(one_text(TEXT, eos=eos), ConstantLatency(), ONE_HEAD, events=True)
         assert max(position for position, _ in checked(run.events)) == last

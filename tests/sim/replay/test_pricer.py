@@ -45,7 +45,9 @@ class Formula:
 
 
 class DirectSum:
-    """The definition, layer by layer: reuse = layers run since this one last ran, itself included, at most L, at first L."""
+    """The definition, layer by layer: reuse = layers run since this one last ran, itself included,
+    at most L, at first L.
+    """
 
     def __init__(self, boundaries: list[int]) -> None:
         self.boundaries, self.n_layers = boundaries, boundaries[-1]
@@ -75,7 +77,9 @@ class DirectSum:
 
 @st.composite
 def walks(draw: st.DrawFn) -> tuple[list[int], list[Work]]:
-    """Boundaries, and work such as a schedule hands out: any segments in order of depth, a check right after the segment below it."""
+    """Boundaries, and work such as a schedule hands out: any segments in order of depth, a check
+    right after the segment below it.
+    """
     n_layers = draw(st.integers(1, 10))
     inner = (
         draw(st.sets(st.integers(1, max(1, n_layers - 1)), max_size=3)) if n_layers > 1 else set()

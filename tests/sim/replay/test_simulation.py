@@ -25,7 +25,7 @@ from adadecode.sim.replay.simulation import (
     replay_measured,
     sequence,
 )
-from tests.support.handmade import Constant, one_text
+from tests.support.handmade import ConstantLatency, one_text
 from tests.support.hash_model import decode_and_record, designs
 from tests.support.property_tests import examples
 from tests.support.synthetic_profile import synthetic_profile
@@ -52,22 +52,28 @@ def latency(profile: Profile) -> LatencyTable:
 
 
 def test_vanilla_takes_exactly_its_layers() -> None:
-    """Two tokens after the first, each: 3 layers, embedding, verify, two host steps: 3 + 0.125 + 0.5 + 0.125 s."""
-    (run,) = replay(one_text([10, 11, 12]), Constant(), Design.of("vanilla"))
+    """Two tokens after the first, each: 3 layers, embedding, verify, two host steps: 3 + 0.125 +
+    0.5 + 0.125 s.
+    """
+    (run,) = replay(one_text([10, 11, 12]), ConstantLatency(), Design.of("vanilla"))
     assert (run.seconds, run.n_tokens) == (7.5, 3)
 
 
 def test_figure_2_takes_exactly_its_work() -> None:
-    """6 layer passes (batches count once), 3 embeddings, 5 checks, 1 verify, 12 host steps: 6 + 0.375 + 1.25 + 0.5 + 0.75 s."""
-    (run,) = replay(one_text([10, 11, 12, 13], FIGURE_2, eos=END), Constant(), TWO_HEADS)
+    """6 layer passes (batches count once), 3 embeddings, 5 checks, 1 verify, 12 host steps: 6 +
+    0.375 + 1.25 + 0.5 + 0.75 s.
+    """
+    (run,) = replay(one_text([10, 11, 12, 13], FIGURE_2, eos=END), ConstantLatency(), TWO_HEADS)
     assert run.seconds == 8.875
     assert [(r.exits, r.accepted, r.committed) for r in run.rounds] == [((2, 1), 2, 3)]
 
 
 def test_a_rejection_takes_exactly_the_discarded_work_too() -> None:
-    """Round 1: layer 1, check, layer 1 again (no check: a token must be left for the last layer), layers 2-3 on both, verify. Round 2: no draft."""
+    """Round 1: layer 1, check, layer 1 again (no check: a token must be left for the last layer),
+    layers 2-3 on both, verify. Round 2: no draft.
+    """
     design = Design.of("adadecode", gamma=0.5, placement=(1,))
-    (run,) = replay(one_text([10, 11, 12], {(1, 1): (0.9, 7)}), Constant(), design)
+    (run,) = replay(one_text([10, 11, 12], {(1, 1): (0.9, 7)}), ConstantLatency(), design)
     first = (1 + 0.125) + 0.25 + (1 + 0.125) + 2 + 0.5 + 5 * 0.0625
     second = 1 + 0.125 + 2 + 0.5 + 3 * 0.0625
     assert run.seconds == first + second
@@ -75,9 +81,11 @@ def test_a_rejection_takes_exactly_the_discarded_work_too() -> None:
 
 
 def test_events_follow_each_other_without_a_gap() -> None:
-    """A device with one sequence is never idle: each piece of work starts when the one before it ends, the first at 0."""
+    """A device with one sequence is never idle: each piece of work starts when the one before it
+    ends, the first at 0.
+    """
     (run,) = replay(
-        one_text([10, 11, 12, 13], FIGURE_2, eos=END), Constant(), TWO_HEADS, events=True
+        one_text([10, 11, 12, 13], FIGURE_2, eos=END), ConstantLatency(), TWO_HEADS, events=True
     )
     assert run.events[0].start_s == 0
     assert [e.start_s + e.seconds for e in run.events] == [
@@ -87,9 +95,11 @@ def test_events_follow_each_other_without_a_gap() -> None:
 
 
 def test_an_event_names_the_tokens_of_its_positions() -> None:
-    """Figure 2's last pass runs the first token and both drafts; its verify finds both right and adds 13."""
+    """Figure 2's last pass runs the first token and both drafts; its verify finds both right and
+    adds 13.
+    """
     (run,) = replay(
-        one_text([10, 11, 12, 13], FIGURE_2, eos=END), Constant(), TWO_HEADS, events=True
+        one_text([10, 11, 12, 13], FIGURE_2, eos=END), ConstantLatency(), TWO_HEADS, events=True
     )
     assert (run.events[-2].work, run.events[-2].tokens) == (Run(2, 4, 7), (10, 11, 12))
     assert run.events[-1].outcome == Verdict(2, 13)
@@ -158,10 +168,12 @@ def schedule_of(trace: Trace, prompt: int, design: Design) -> Schedule:
 def test_a_replay_has_the_rounds_of_the_decoding_it_was_recorded_from(
     case: tuple[Design, int], seed: int, tokens: int, eos: frozenset[int]
 ) -> None:
-    """T0 on a toy model: exits, batches, checks and accepts are those of the run, and nothing needs modelling."""
+    """T0 on a toy model: exits, batches, checks and accepts are those of the run, and nothing needs
+    modelling.
+    """
     design, n_layers = case
     schedule, trace = decode_and_record(design, n_layers, seed, tokens, eos)
-    (run,) = replay(trace, Constant(), design)
+    (run,) = replay(trace, ConstantLatency(), design)
     assert run.rounds == tuple(schedule.rounds)
     assert run.modelled_seconds == 0
     assert not run.left_text
@@ -177,13 +189,15 @@ def test_gamma_one_costs_what_vanilla_costs(
     _, trace = decode_and_record(design, n_layers, seed, tokens, frozenset())
     never = Design.of("adadecode", gamma=1.0, placement=range(1, n_layers))
     assert (
-        replay(trace, Constant(), never)[0].seconds
-        == replay(trace, Constant(), Design.of("vanilla"))[0].seconds
+        replay(trace, ConstantLatency(), never)[0].seconds
+        == replay(trace, ConstantLatency(), Design.of("vanilla"))[0].seconds
     )
 
 
 def test_every_prompt_starts_on_a_cold_device(trace: Trace, latency: LatencyTable) -> None:
-    """A prompt takes as long after others as alone, even where the one before ended on a draft and left the lowest layers warm."""
+    """A prompt takes as long after others as alone, even where the one before ended on a draft and
+    left the lowest layers warm.
+    """
     design = Design.of("adadecode", gamma=0.0, placement=(2,), cap=99, verify=False)
     runs = replay(trace, latency, design)
     assert [run.prompt for run in runs] == [0, 1, 2]
@@ -193,7 +207,9 @@ def test_every_prompt_starts_on_a_cold_device(trace: Trace, latency: LatencyTabl
 
 
 def test_two_sequences_take_turns_on_one_device() -> None:
-    """Work of one second each, run and verify by turns: the first sequence is done after 3 s, the second after 4 s."""
+    """Work of one second each, run and verify by turns: the first sequence is done after 3 s, the
+    second after 4 s.
+    """
     trace, vanilla = one_text([10, 11]), Design.of("vanilla")
     env, meters = simpy.Environment(), [SequenceStats(), SequenceStats()]
     device = DeviceServer(env, lambda work: 1.0, sequences=2)
@@ -249,7 +265,7 @@ def test_a_head_that_was_not_trained_is_refused(trace: Trace, latency: LatencyTa
 
 def test_a_text_of_one_token_takes_no_time() -> None:
     """The prefill gave it."""
-    (run,) = replay(one_text([10]), Constant(), TWO_HEADS)
+    (run,) = replay(one_text([10]), ConstantLatency(), TWO_HEADS)
     assert (run.seconds, run.n_tokens, run.rounds) == (0.0, 1, ())
 
 
