@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PLOT = "application/vnd.plotly.v1+json"
 WIDTH, HEIGHT, SCALE = 760, 400, 1.5
 DRAW = """async ({figure, width, height, scale}) => {
-    const layout = {...figure.layout, width, height: figure.layout.height || height};
+    const margin = {t: 24, r: 24, b: 64, l: 72, ...figure.layout.margin};
+    const layout = {...figure.layout, margin, width, height: figure.layout.height || height};
     const plot = document.createElement('div');
     await Plotly.newPlot(plot, figure.data, layout);
     return await Plotly.toImage(plot, {format: 'png', width, height: layout.height, scale});

@@ -49,11 +49,10 @@ def public_names(package: str) -> str:
     """Return the instructions to document the public classes and functions of a package.
 
     What it takes from another package stands on that package's page, and exceptions have a page of
-    their own. A module that can be called stands for what it calls.
+    their own.
     """
     module = importlib.import_module(package)
-    named = [getattr(module, name) for name in module.__all__]
-    objects = [one.__call__ if inspect.ismodule(one) else one for one in named]
+    objects = [getattr(module, name) for name in module.__all__]
     return "\n".join(
         f"::: {found.__module__}.{found.__qualname__}"
         for found in objects

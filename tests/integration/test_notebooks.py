@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, show what they found, and only call what the packages hold."""
+"""The notebooks run from top to bottom, hold their outputs, and use the public names alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ pytest.importorskip("plotly", reason="notebooks draw with plotly: install the ex
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LARGEST = 2**20
-"""Bytes of a notebook with its outputs: more is no longer read, and fills the history."""
+"""Bytes of a notebook with its outputs: a larger one is no longer read, and fills the history."""
+
+PUBLIC = {"adadecode", "adadecode.engine", "adadecode.profiles", "adadecode.sim"}
+PLOT = "application/vnd.plotly.v1+json"
+QUICK = "01-profile"
+"""The notebook that the quick tests run."""
 
 LOGIC = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
@@ -57,8 +62,33 @@ def test_a_notebook_has_no_logic_of_its_own(path):
     assert not [ast.unparse(node) for node in nodes if isinstance(node, LOGIC)]
 
 
-@pytest.mark.slow
 @every_notebook
+def test_a_notebook_imports_the_public_names_alone(path):
+    nodes = [node for cell in code_of(path) for node in ast.walk(ast.parse(cell.source))]
+    modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    modules |= {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    assert {name for name in modules if name.split(".")[0] == "adadecode"} <= PUBLIC
+
+
+@every_notebook
+def test_every_plot_has_a_picture_for_pages_that_cannot_draw(path):
+    plots = [
+        output.data
+        for cell in code_of(path)
+        for output in cell.outputs
+        if PLOT in output.get("data", {})
+    ]
+    assert plots
+    assert all("image/png" in data for data in plots)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[] if path.stem == QUICK else pytest.mark.slow, id=path.stem)
+        for path in NOTEBOOKS
+    ],
+)
 def test_a_notebook_runs_wherever_it_lies(path, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))  # these packages, installed or not
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
