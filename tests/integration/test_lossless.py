@@ -1,4 +1,4 @@
-"""The engine's text is the model's own: held against ``transformers``' ``generate`` on every architecture, in FP64, token for token."""
+"""The engine's text is that of ``generate`` of transformers on every architecture, in FP64."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ ON_ALL: list[dict[str, Any]] = [
 
 @dataclass
 class Served:
-    """One architecture: the model, its own texts (made before the engine first saw it), and decoders with two kinds of heads."""
+    """One architecture: the model, its own texts, and decoders with two kinds of heads.
+
+    The texts are made before the engine first sees the model.
+    """
 
     name: str
     model: PreTrainedModel
@@ -99,7 +102,10 @@ def test_the_texts_compared_are_not_loops(served: Served) -> None:
 
 
 def test_the_text_ends_at_eos(served: Served) -> None:
-    """EOS is a token from the middle of the text, if possible one that a head drafts; so is a token that heads draft, but the text lacks."""
+    """EOS is a token from the middle of the text, if possible one that a head drafts.
+
+    So is a token that heads draft, but the text lacks.
+    """
     length = LENGTHS[-1]
     prompt, text = random_prompt(length), served.texts[length]
     right, wrong = drafts_of(served.decoders["own"], prompt, gamma=0.0)
@@ -132,14 +138,14 @@ def test_small_budgets_cut_the_same_text_short(served: Served) -> None:
 
 
 def test_the_model_stays_as_it_was(served: Served) -> None:
-    """After all of the engine's runs the model's own ``generate`` gives what it gave before, with its own attention."""
+    """After the engine's runs ``generate`` gives what it gave before."""
     assert served.model.config._attn_implementation in {"sdpa", "eager"}
     assert greedy_text(served.model, random_prompt(5), N_TOKENS) == served.texts[5]
 
 
 @pytest.mark.parametrize("architecture", architectures("qwen2", "gemma2", "gpt_oss", among=SLIDING))
 def test_the_window_matters(architecture: str) -> None:
-    """Where a window is claimed, the model's own text differs without it: the prompts are long enough to notice."""
+    """Where a window is claimed, the text differs without it."""
     sliding, whole = tiny_model(architecture), tiny_model(architecture, sliding_window=64)
     prompts = [random_prompt(30, seed) for seed in range(4)]
     assert any(
@@ -160,7 +166,7 @@ def test_a_model_that_cannot_be_served_is_refused_by_name(architecture: str) -> 
 def test_a_window_that_only_the_models_mask_knows_is_refused_however_wide(
     architecture: str,
 ) -> None:
-    """Its attention function is not told about the window, so a text longer than the window would be wrong."""
+    """Its attention function is not given the window, so a longer text would be wrong."""
     with pytest.raises(UnsupportedModel, match="window"):
         AdaDecoder(tiny_model(architecture))
 
@@ -208,7 +214,7 @@ def test_without_a_head_to_test_the_work_is_vanillas(
 
 
 def test_lengths_may_come_in_any_order(llama: Served) -> None:
-    """Buffers are kept between runs: a short text after a long one sees none of its keys and values, and a longer one makes them grow."""
+    """Buffers are kept between runs: a short text sees nothing of a long one before it."""
     decoder = AdaDecoder(llama.model, ExitHeads.identity(llama.model, ALL))
     for length in (13, 1, 90, 13, 1):
         assert (
@@ -318,7 +324,7 @@ def test_a_head_without_doubt_or_with_little_changes_nothing(llama: Served) -> N
     ],
 )
 def test_which_eos_counts(generation: Any, config: Any, given: Any, ends: bool) -> None:
-    """The one given, or else the one of the generation settings, as with the model's own ``generate``."""
+    """The one given, or else that of the generation settings, as for ``generate``."""
     model = tiny_model("llama", seed=1)
     text = greedy_text(model, random_prompt(13), N_TOKENS)
     names = {
@@ -384,7 +390,7 @@ def test_a_text_too_long_for_the_model_leaves_the_decoder_usable() -> None:
     architectures(among=["llama", "gemma2", "gpt2", "mixtral", "gpt_oss", "cohere", "phi3", "opt"]),
 )
 def test_bfloat16_runs(architecture: str) -> None:
-    """Not token-exact: a batched pass may flip a near-tie. Teacher-forced, every token is the model's best or close to it."""
+    """Every token is the model's best or close to it: a batched pass may flip a near-tie."""
     model = tiny_model(architecture, torch.bfloat16)
     for heads in (ExitHeads.identity(model, ALL), random_heads(model)):
         prompt = random_prompt(13)
@@ -419,7 +425,7 @@ def drafts_of(
 
 
 def test_settings_that_bend_greedy_decoding_are_named() -> None:
-    """``generate`` applies a repetition penalty even when it does not sample; this decoder does not, and says so."""
+    """``generate`` applies a repetition penalty without sampling too; this decoder does not."""
     model = tiny_model("llama")
     model.generation_config.repetition_penalty = 1.3
     with pytest.warns(UserWarning, match=r"repetition_penalty=1\.3"):
@@ -431,6 +437,8 @@ def test_a_token_that_the_model_does_not_embed_is_refused() -> None:
     decoder = AdaDecoder(tiny_model("llama"))
     with pytest.raises(
         InputError,
-        match=f"token id {VOCABULARY + 3} of the input is outside the model's {VOCABULARY} embeddings",
+        match=(
+            f"token id {VOCABULARY + 3} of the input is outside the model's {VOCABULARY} embeddings"
+        ),
     ):
         decoder.generate(torch.tensor([[1, VOCABULARY + 3]]), 4)

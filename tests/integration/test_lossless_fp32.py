@@ -1,4 +1,4 @@
-"""The same in FP32. A batch of another size may round differently, so a near-tie may flip; nothing else may differ."""
+"""The same in FP32, where another batch may flip a near-tie; nothing else may differ."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Tally:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
-            f"FP32 against transformers: {self.runs} runs, {len(self.explained)} with a near-tie flipped {self.explained or ''}"
+            f"FP32 against transformers: {self.runs} runs, {len(self.explained)} with a near-tie "
+            f"flipped {self.explained or ''}"
         )
 
 

@@ -1,5 +1,7 @@
-"""Sampled texts are distributed as vanilla's: exactly, by enumeration; by chi-square over 100,000 draws, over 20,000 texts of the engine's own `Sampler`, and over
-whole decodings of the engine. Known mistakes are caught by each.
+"""Sampled texts are distributed as vanilla's, and known mistakes are caught.
+
+Exactly, by enumeration; by chi-square over 100,000 draws, over texts of the engine's own `Sampler`,
+and over whole decodings of the engine. Long statistics are for ``make test-all``.
 """
 
 from __future__ import annotations
@@ -99,7 +101,7 @@ def test_the_joint_distribution_of_three_tokens_is_vanillas(
 def test_the_joint_distribution_is_vanillas_to_the_last_digit(
     setting: str, ends: str, heads: str
 ) -> None:
-    """Every outcome that has a probability, enumerated under every design; heads that say what the model says, and heads that know nothing."""
+    """All outcomes, enumerated, of the model's own heads and of ones that know nothing."""
     table, eos = known(setting, heads), ENDS[ends]
     for design in DESIGNS:
         found = Decodes(table, design, eos).exactly()
@@ -110,9 +112,9 @@ def test_the_joint_distribution_is_vanillas_to_the_last_digit(
     "setting", [quick_or_slow(setting, quick=("as it is", "all three")) for setting in SETTINGS]
 )
 def test_an_exit_gated_on_the_drawn_token_is_caught(setting: str) -> None:
-    """The known mistake: the draft is taken where the drawn token is likely enough. The same test fails, by far."""
+    """The mistake: a draft is taken where the drawn token is likely enough."""
     table = known(setting)
-    broken = Decodes(table, DESIGNS[1], frozenset(), told=of_the_draft)
+    broken = Decodes(table, DESIGNS[1], frozenset(), confidence=of_the_draft)
     assert p_value(broken.count(DRAWS, seed=0), table.joint(frozenset())) < THRESHOLD
     assert distance(broken.exactly(), table.joint(frozenset())) > 0.01
 
@@ -120,9 +122,9 @@ def test_an_exit_gated_on_the_drawn_token_is_caught(setting: str) -> None:
 @pytest.mark.parametrize("setting", ["as it is", "all three"])
 @pytest.mark.parametrize("design", [DESIGNS[1], DESIGNS[-2]], ids=lambda design: design.label)
 def test_an_end_that_is_never_drafted_is_caught(setting: str, design: Design) -> None:
-    """The greedy rule (an EOS draft is not taken) also looks at the drawn token: with sampling it loses ends."""
+    """The greedy rule, not to take an EOS draft, looks at the drawn token: ends get lost."""
     table, eos = known(setting), ENDS["two ends"]
-    broken = Decodes(table, design, eos, told=highest, sampled=False)
+    broken = Decodes(table, design, eos, confidence=highest, sampled=False)
     assert p_value(broken.count(DRAWS, seed=0), table.joint(eos)) < THRESHOLD
     assert distance(broken.exactly(), table.joint(eos)) > 0.01
 
@@ -192,7 +194,7 @@ REAL = {
 
 @cache
 def flat() -> AdaDecoder:
-    """Its texts go many ways, and its two heads differ from it and from each other: drafts hold about as often as not."""
+    """Its texts go many ways, and drafts of its two heads are accepted about as often as not."""
     model = small_model(seed=1, num_hidden_layers=3)
     return AdaDecoder(model, near_heads(model, (1, 2)))
 

@@ -1,4 +1,4 @@
-"""A model on more than one device: sharded over two processes by its own plan, and dispatched by a device map. The text stays the model's."""
+"""A model on several devices, sharded or dispatched, writes the text of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Stands in for CUDA on a CPU: graphs that do again what was computed within them, events that tell the time of a scripted device."""
+"""A stand-in for CUDA on a CPU.
+
+Graphs do again what was computed within them, and events tell the time of a scripted device.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,16 @@ WAITING = {
     ATEN._unique2,
     ATEN.lift_fresh,
 }
-"""What no capture takes: a number read, an output whose size the data decide, and ``torch.tensor``, which copies from the host."""
+"""What no capture takes: reads, outputs whose size the data decide, copies from the host.
+
+``torch.tensor`` is such a copy.
+"""
 READS = ("tolist", "cpu", "numpy")
 """Methods of tensors that read them."""
 
 
 class Recorded(TorchDispatchMode):
-    """A CUDA graph: each operation with the tensors it was given, done again on whatever these hold then."""
+    """A CUDA graph: its operations are done again on whatever their tensors hold then."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +67,10 @@ class Recorded(TorchDispatchMode):
 
 
 class Device:
-    """What the stand-ins saw: graphs captured (``open``: the one under way), pools, streams made and used, bytes reserved. It is also its only stream."""
+    """What the stand-ins saw: graphs, pools, streams made and used, bytes reserved.
+
+    ``open`` is the graph that is being captured. The device is also its only stream.
+    """
 
     def __init__(self) -> None:
         self.graphs: list[Recorded] = []
@@ -73,7 +82,8 @@ class Device:
         self.waits = 0
         self.moments = 0
         self.refusing = False  # whether a capture takes no external events
-        self.breaking = False  # whether the end of a capture in which something failed raises an error of its own
+        # whether the end of a failed capture raises an error of its own
+        self.breaking = False
         self.cleared: list[
             str
         ] = []  # what had been done when the workspaces of products were cleared
@@ -122,7 +132,10 @@ class Device:
 
 
 class Event:
-    """The device's k-th moment is at k * k seconds, so that no two intervals are alike. An external event within a graph has its moment at every replay."""
+    """An event; the device's k-th moment is at k * k seconds, so no two intervals are alike.
+
+    An external event within a graph has its moment at every replay.
+    """
 
     def __init__(self, device: Device, *, external: bool) -> None:
         self.device, self.external, self.at = device, external, 0

@@ -1,4 +1,7 @@
-"""A model made of hashes, for properties of schedules: deterministic, sometimes right, and strict about what was computed."""
+"""A model made of hashes for properties of schedules: deterministic and sometimes right.
+
+It is strict about what was computed.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,12 @@ def dice(*what: object) -> int:
 
 
 class ToyModel:
-    """A model whose last layer's token is a hash of all the tokens before it, and whose heads are sometimes right.
+    """A model whose last layer's token is a hash of all tokens before it.
 
-    It keeps what each segment has computed, as the tokens it was computed from, and refuses to read anything stale or missing.
+    Its heads are sometimes right.
+
+    It keeps what each segment has computed, as the tokens it was computed from, and refuses to
+    read anything stale or missing.
     """
 
     def __init__(self, seed: int, schedule: Schedule) -> None:
@@ -137,7 +143,10 @@ def drive(schedule: Schedule, answer: Callable[[Work], Outcome]) -> list[Work]:
 def decode_and_record(
     design: Design, n_layers: int, seed: int, budget: int, eos: frozenset[int]
 ) -> tuple[Schedule, Trace]:
-    """Decode with the toy model, and record what a profile would: every depth along vanilla's text, and on each branch that was visited."""
+    """Decode with the toy model, and record what a profile would.
+
+    That is every depth along vanilla's text, and on each branch that was visited.
+    """
     schedule = Schedule(
         design=design,
         n_layers=n_layers,

@@ -1,4 +1,7 @@
-"""Tiny random causal LMs of every architecture the engine serves, and of some it refuses. Built from configs: nothing is downloaded."""
+"""Tiny random causal LMs of all architectures that are served, and of some that are refused.
+
+They are built from configs: nothing is downloaded.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,8 @@ _GPT2_LIKE: dict[str, Any] = {
 
 _SLIDES: dict[str, Any] = {"sliding_window": WINDOW}
 
-# What each architecture needs beside the above. A window is only given to those that slide: HF's own cache forgets whatever lies outside
+# What each architecture needs in addition. A window is only given to those that slide: the cache
+# of transformers forgets whatever lies outside
 # ``config.sliding_window``, even where the architecture has no such thing.
 _SERVED: dict[str, dict[str, Any]] = {
     "llama": {},
@@ -115,7 +119,7 @@ ARCHITECTURES = list(_SERVED)
 SLIDING = [name for name, own in _SERVED.items() if "sliding_window" in own]
 """Those of which some layers see only the last ``WINDOW`` positions, as configured here."""
 HIDDEN_WINDOWS = ["qwen2_moe", "phimoe"]
-"""Those whose attention is not told of the window in which it slides; without one they can be served."""
+"""Those whose attention is not given the window in which it slides; served without one."""
 REFUSED = [name for name in _REFUSED if name not in HIDDEN_WINDOWS]
 QUICK = ("llama", "qwen2", "gemma2", "gpt2", "granite", "gpt_oss")
 """Those that every run tests; the others are for ``make test-all``.
@@ -136,7 +140,8 @@ def tiny_model(
 ) -> PreTrainedModel:
     """A random model of 6 layers and 97 tokens, on the CPU. ``config`` overrides single settings.
 
-    Its weights are large enough that its greedy text does not loop at once, and the later layers change less than the early ones,
+    Its weights are large enough that its greedy text does not loop at once. The later layers
+    change less than the early ones,
     so that some drafts are right and some are wrong.
     """
     settings = {
@@ -192,7 +197,10 @@ def greedy_text(
 
 
 def gap_at(model: PreTrainedModel, prompt: torch.Tensor, text: list[int], at: int) -> float:
-    """How far apart the model's two best logits are for token ``at`` of its text (teacher-forced), relative to the larger."""
+    """Return how far apart the two best logits for token ``at`` are, relative to the larger.
+
+    The text is teacher-forced.
+    """
     with torch.no_grad():
         logits = model(torch.cat([prompt, torch.tensor([text[:at]], dtype=torch.long)], 1)).logits[
             0, -1
@@ -208,7 +216,10 @@ def random_heads(
     scale: float = 3.0,
     seed: int = 0,
 ) -> ExitHeads:
-    """Heads that know nothing: random matrices, the surer of themselves the larger ``scale``. Nearly every draft is wrong."""
+    """Return heads with random matrices, which know nothing; nearly every draft is wrong.
+
+    The larger ``scale``, the surer of themselves they are.
+    """
     generator = torch.Generator().manual_seed(seed)
     width = model.config.hidden_size
     return ExitHeads(

@@ -1,4 +1,4 @@
-"""What every process of ``tests/integration/test_several_devices.py`` runs under ``torchrun``: the models of a folder, sharded by their own plan, decoded."""
+"""Decode the models of a folder, sharded by their own plan; run by each process of ``torchrun``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A tiny model whose distributions are known for every short text, and the engine's sampling driven on it: many texts at once, or one by one."""
+"""A tiny model with known distributions, and the engine's sampling driven on it.
+
+Many texts are driven at once, or one by one.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,8 @@ def near_heads(model: PreTrainedModel, depths: Iterable[int]) -> ExitHeads:
 class Known:
     """What the last layer and each head say after every text of up to DRAWN tokens behind FIRST.
 
-    final, heads: probabilities [text, V], transformed. logits: [text, V] by depth, in FP32 as the engine has them; the last layer's at n_layers.
+    final, heads: probabilities [text, V], transformed. logits: [text, V] by depth, in FP32 as the
+    engine has them; the last layer's at n_layers.
     """
 
     sampling: Sampling
@@ -91,7 +95,7 @@ class Known:
         )
 
     def joint(self, eos: frozenset[int]) -> dict[Text, float]:
-        """Vanilla's exact distribution of what follows FIRST: DRAWN tokens, or fewer where the text ended."""
+        """Return vanilla's distribution of what follows FIRST, up to DRAWN tokens."""
         found: dict[Text, float] = {}
 
         def grow(text: Text, likely: float) -> None:
@@ -106,8 +110,8 @@ class Known:
         return found
 
 
-Told = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""What the scheduler is told as confidence (n,), from the probabilities (n, V) and the drawn tokens (n,)."""
+Confidence = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Return the confidence (n,) of probabilities (n, V) and drawn tokens (n,)."""
 
 
 def highest(probabilities: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -125,10 +129,12 @@ Split = Iterator[tuple[Outcome, float]]
 
 
 class Decodes:
-    """Many decodings of one design side by side: those that went the same way so far share a schedule, and part where their draws differ.
+    """Many decodings of one design side by side.
 
-    n decodings draw n times wherever they are asked, all by the engine's own functions. `exactly` parts them by probabilities instead, of which
-    the rejection sampling is written out here once more.
+    Those that went the same way so far share a schedule, and part where their draws differ.
+
+    n decodings draw n times at each piece of work, all by the engine's own functions. `exactly`
+    parts them by probabilities instead, of which the rejection sampling is written out here again.
     """
 
     def __init__(
@@ -137,14 +143,14 @@ class Decodes:
         design: Design,
         eos: frozenset[int],
         *,
-        told: Told = highest,
+        confidence: Confidence = highest,
         sampled: bool = True,
     ) -> None:
-        self.known, self.design, self.eos, self.told, self.sampled = (
+        self.known, self.design, self.eos, self.confidence, self.sampled = (
             known,
             design,
             eos,
-            told,
+            confidence,
             sampled,
         )
 
@@ -156,13 +162,17 @@ class Decodes:
             q = q.expand(int(n), SMALL)
             tokens = draw(q, torch.from_numpy(random.random(int(n))))
             yield from Counter(
-                starmap(Draft, zip(self.told(q, tokens).tolist(), tokens.tolist(), strict=True))
+                starmap(
+                    Draft, zip(self.confidence(q, tokens).tolist(), tokens.tolist(), strict=True)
+                )
             ).items()
 
         def verify(p: torch.Tensor, q: torch.Tensor, drafts: Text, n: float) -> Split:
             uniform = torch.from_numpy(random.random((int(n), len(drafts) + 1)))
             rows = torch.tensor(drafts, dtype=torch.long).expand(int(n), len(drafts))
-            both = rejection_sample(p.expand(int(n), *p.shape), q.expand(int(n), *q.shape), rows, uniform)
+            both = rejection_sample(
+                p.expand(int(n), *p.shape), q.expand(int(n), *q.shape), rows, uniform
+            )
             yield from Counter(
                 starmap(Verdict, zip(*(x.tolist() for x in both), strict=True))
             ).items()
@@ -173,8 +183,8 @@ class Decodes:
         """The probability of everything that may follow FIRST."""
 
         def check(q: torch.Tensor, likely: float) -> Split:
-            told = self.told(q.expand(SMALL, SMALL), torch.arange(SMALL)).tolist()
-            yield from ((Draft(told[x], x), likely * float(q[x])) for x in range(SMALL) if q[x] > 0)
+            sure = self.confidence(q.expand(SMALL, SMALL), torch.arange(SMALL)).tolist()
+            yield from ((Draft(sure[x], x), likely * float(q[x])) for x in range(SMALL) if q[x] > 0)
 
         def verify(p: torch.Tensor, q: torch.Tensor, drafts: Text, likely: float) -> Split:
             for at, draft in enumerate(drafts):
@@ -215,7 +225,8 @@ class Decodes:
                 )
                 for outcome, part in check(self.known.heads[work.depth][place], weight):
                     assert isinstance(outcome, Draft)
-                    parts[outcome if outcome.confidence > threshold else Draft(-1.0, -1)] += part  # type: ignore[assignment]
+                    taken = outcome if outcome.confidence > threshold else Draft(-1.0, -1)
+                    parts[taken] += part  # type: ignore[assignment]
             else:
                 p = self.known.final[
                     [self._place(text, position) for position in range(work.start, work.stop)]
@@ -234,7 +245,11 @@ class Decodes:
     def _drive(
         self, script: tuple[Outcome, ...]
     ) -> tuple[Schedule, Check | Verify | None, list[int], dict[int, int]]:
-        """A schedule given these outcomes: what it asks next, which token stands where, and which head was last asked at each position."""
+        """Drive a schedule with these outcomes.
+
+        Return the schedule, what it wants next, the tokens by place, and by position the head that
+        was checked last.
+        """
         schedule = Schedule(
             design=self.design,
             n_layers=self.known.n_layers,
@@ -276,7 +291,7 @@ Sampled = Callable[[Sampling], Sampler]
 def one_by_one(
     known: Known, design: Design, eos: frozenset[int], seeds: range, sampler: Sampled = Sampler
 ) -> Counter[Text]:
-    """What followed FIRST in decodings by the sampler itself, one for each seed: DRAWN tokens, and how often."""
+    """Count what followed FIRST in decodings by the sampler itself, a seed each: DRAWN tokens."""
     counts: Counter[Text] = Counter()
     with torch.inference_mode():
         for seed in seeds:
@@ -285,7 +300,10 @@ def one_by_one(
 
 
 def _sampled(known: Known, design: Design, eos: frozenset[int], sampler: Sampler) -> Text:
-    """One decoding: the sampler is asked what `adadecode.engine.decoding.decoder` asks it, with what the layers would say. FIRST belongs to the prompt."""
+    """Decode once: the sampler is called as by the engine, with what the layers would say.
+
+    FIRST belongs to the prompt.
+    """
     final = known.logits[known.n_layers]
     schedule = Schedule(
         design=design,
@@ -335,7 +353,7 @@ class JudgedByTheFirst(Sampler):
 
 
 class JudgedByAnUnsureHead(Sampler):
-    """A draft is judged by the distribution of the first head that was asked there, and not of the one it left at."""
+    """A draft is verified by the distribution of the first head checked there, not of its own."""
 
     def drafted(self, logits: torch.Tensor, position: int) -> torch.Tensor:
         before = self._drafted.get(position)
@@ -346,7 +364,10 @@ class JudgedByAnUnsureHead(Sampler):
 
 
 def p_value(counts: Mapping[Text, int], expected: Mapping[Text, float]) -> float:
-    """Chi-square of counts against probabilities; cells expected less than five times are put together. 0 where the impossible was seen."""
+    """Return the p value of counts against probabilities, by chi-square.
+
+    Cells expected less than five times are put together. It is 0 where the impossible was seen.
+    """
     if any(text not in expected for text in counts):
         return 0.0
     n = sum(counts.values())

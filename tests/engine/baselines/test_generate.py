@@ -1,4 +1,4 @@
-"""Baselines: each writes generate's text, tells its time apart, or says why it does not run; recordings keep all of it."""
+"""Baselines: each writes generate's text and times its two parts, or says why it does not run."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ PROMPT = random_prompt(9)
 TIMINGS = ["prefill_s", "decode_s", "compile_s", "energy_j"]
 DESIGNS = (
     Design.of("vanilla"),
-    Design.of(gamma=0.05, placement=(2, 4)),
+    Design.of(gamma=0.05, placement=(2, 4), cap=2),
     Design.of("fixed", placement=(2,), cap=2),
 )
 
@@ -125,7 +125,7 @@ def test_early_exit_says_where_layers_are_not_cut(architecture: str) -> None:
     assert own.parts.config.num_hidden_layers == 6
 
 
-def test_a_failing_drafter_is_told_and_leaves_the_model_whole() -> None:
+def test_a_failing_drafter_is_reported_and_leaves_the_model_whole() -> None:
     """Over a sliding window the cache of transformers' drafter cannot be cropped."""
     model = tiny_model("mistral", torch.float32)
     own = decoding(model)
@@ -137,7 +137,7 @@ def test_a_failing_drafter_is_told_and_leaves_the_model_whole() -> None:
     assert greedy_text(model, PROMPT, NEW) == reference
 
 
-def test_a_compiled_baseline_tells_compilation_apart(text: list[int]) -> None:
+def test_a_compiled_baseline_times_compilation_apart(text: list[int]) -> None:
     """The run that is timed compiled nothing; a second call has nothing left to compile."""
     own = decoding(tiny_model("llama", torch.float32))
     static = static_cache_baseline(own, 32, backend="eager")
@@ -149,7 +149,10 @@ def test_a_compiled_baseline_tells_compilation_apart(text: list[int]) -> None:
 def uncompiled(
     monkeypatch: pytest.MonkeyPatch, decoder: AdaDecoder, seconds: list[float]
 ) -> StaticCacheBaseline:
-    """Runs as transformers does where it compiles, without the wait; compiling is said to take these seconds, run by run, then none."""
+    """Run as transformers does where it compiles, without the wait.
+
+    Compiling takes these seconds, run by run, then none.
+    """
     clock = accumulate(chain.from_iterable((0.0, spent) for spent in chain(seconds, repeat(0.0))))
     monkeypatch.setattr(static_cache, "compiling_seconds", lambda: next(clock))
     monkeypatch.setattr(decoder.parts.model, "_compiled_call", None, raising=False)
@@ -161,7 +164,7 @@ def uncompiled(
 def test_a_static_cache_is_made_once(
     decoder: AdaDecoder, text: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a graph was captured on stays where it is; the text is generate's, whatever the cache held before."""
+    """What a graph was captured on stays in place; the cache's past changes no text."""
     made: list[int] = []
     initialise = StaticLayer.lazy_initialization
     monkeypatch.setattr(
@@ -195,16 +198,16 @@ def test_two_runs_after_compiling_are_not_counted(
     assert all(one.tokens == text for one in done)
 
 
-def test_a_static_cache_tells_how_it_is_kept(decoder: AdaDecoder) -> None:
-    told = static_cache_baseline(decoder, 32).about()
-    assert (told["cache"], told["max_cache_len"]) == (
+def test_a_static_cache_describes_how_it_is_kept(decoder: AdaDecoder) -> None:
+    about = static_cache_baseline(decoder, 32).about()
+    assert (about["cache"], about["max_cache_len"]) == (
         "one StaticCache, emptied before each run",
         32,
     )
-    assert told["uncounted"] == "runs that compile, and 2 after each"
+    assert about["uncounted"] == "runs that compile, and 2 after each"
 
 
-def test_a_text_that_a_static_cache_cannot_hold_is_told(decoder: AdaDecoder) -> None:
+def test_a_text_that_a_static_cache_cannot_hold_is_reported(decoder: AdaDecoder) -> None:
     """Before anything is run."""
     assert "a static cache of 20 positions" in str(
         attempt(static_cache_baseline(decoder, 20), PROMPT, NEW)
@@ -219,7 +222,7 @@ class Full(GenerateBaseline):
 
 
 def test_memory_that_runs_out_is_no_result(decoder: AdaDecoder, tmp_path: Path) -> None:
-    """The recording stops, and keeps nothing of the piece: it is tried again when the recording goes on."""
+    """The recording stops without the piece, which is made when it is resumed."""
     plan, out = plan_of(), tmp_path / "p"
     full = Full(name="lookup:10", model=decoder.parts.model, eos=decoder.eos)
     with pytest.raises(RuntimeError, match="out of memory"):
@@ -247,14 +250,14 @@ def test_what_fails_in_our_own_design_is_raised(
         attempt(DesignBaseline(decoder=decoder, design=DESIGNS[0]), PROMPT, NEW)
 
 
-def test_a_model_that_is_not_compiled_is_told(decoder: AdaDecoder) -> None:
+def test_a_model_that_is_not_compiled_is_reported(decoder: AdaDecoder) -> None:
     """transformers goes on without compiling, with no more than a warning."""
     static = static_cache_baseline(decoder, 32)
     static.options["compile_config"]._compile_all_devices = False
     assert "without compiling" in str(attempt(static, PROMPT, NEW))
 
 
-def test_a_model_that_compiles_in_every_run_is_told(
+def test_a_model_that_compiles_in_every_run_is_reported(
     decoder: AdaDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its time would be that of the compiler."""
@@ -277,7 +280,7 @@ def test_the_first_step_is_where_prefill_ends(monkeypatch: pytest.MonkeyPatch) -
     assert (first.at, first.n_first) == (5.0, 3)
 
 
-def test_prefill_and_decode_are_told_apart_by_the_clock(
+def test_prefill_and_decode_are_timed_apart(
     decoder: AdaDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Begin, first step, end: no other moment counts."""
@@ -382,10 +385,10 @@ def plan_of(settings: dict[str, Any] | None = None) -> RecordingPlan:
         prompts=(Prompt(text="a", domain="x"), Prompt(text="b", domain="y")),
         encoded=((5, 6, 7), (8, 9, 10, 11, 3)),
         designs=DESIGNS,
-        contexts=(4, 18),
-        walks=(4, 6),
-        max_tokens=6,
-        max_new_tokens=12,
+        contexts=(4,),
+        walks=(4,),
+        max_tokens=3,
+        max_new_tokens=10,
         repeats=2,
         samples=1,
         floor=0.9,
@@ -394,7 +397,7 @@ def plan_of(settings: dict[str, Any] | None = None) -> RecordingPlan:
     )
 
 
-def beside(decoder: AdaDecoder) -> tuple[GenerateBaseline, ...]:
+def with_a_broken_one(decoder: AdaDecoder) -> tuple[GenerateBaseline, ...]:
     broken = GenerateBaseline(
         name="broken", model=decoder.parts.model, eos=decoder.eos, options={"no_such_option": 1}
     )
@@ -406,9 +409,9 @@ def recorded(decoder: AdaDecoder, tmp_path_factory: pytest.TempPathFactory) -> P
     return record_plan(
         decoder,
         plan_of(),
-        tmp_path_factory.mktemp("beside") / "p",
+        tmp_path_factory.mktemp("baselines") / "p",
         resume=False,
-        baselines=beside(decoder),
+        baselines=with_a_broken_one(decoder),
     )
 
 
@@ -434,9 +437,9 @@ def test_a_baseline_that_fails_is_recorded_with_its_reason(recorded: Profile) ->
 
 
 def test_the_manifest_says_what_the_baselines_were(recorded: Profile) -> None:
-    told = recorded.manifest["baselines"]
-    assert told["early-exit:2"]["assistant_early_exit"] == 2
-    assert told["lookup:10"]["prompt_lookup_num_tokens"] == 10
+    about = recorded.manifest["baselines"]
+    assert about["early-exit:2"]["assistant_early_exit"] == 2
+    assert about["lookup:10"]["prompt_lookup_num_tokens"] == 10
     assert {"torch", "transformers"} <= recorded.manifest["software"].keys()
 
 
@@ -446,11 +449,16 @@ def test_an_interrupted_recording_resumes_with_its_baselines(
     """Everything but the seconds is as without the interruption."""
     plan = plan_of()
     steps = Recorder(
-        decoder, plan, PieceStore.open(tmp_path / "p", plan.settings, resume=False), beside(decoder)
+        decoder,
+        plan,
+        PieceStore.open(tmp_path / "p", plan.settings, resume=False),
+        with_a_broken_one(decoder),
     ).run()
     for _ in range(6):
         next(steps)
-    again = record_plan(decoder, plan, tmp_path / "p", resume=True, baselines=beside(decoder))
+    again = record_plan(
+        decoder, plan, tmp_path / "p", resume=True, baselines=with_a_broken_one(decoder)
+    )
     whole, resumed = (profile.baselines.drop(columns=TIMINGS) for profile in (recorded, again))
     sort = ["name", "prompt", "repeat"]
     pd.testing.assert_frame_equal(
@@ -545,10 +553,11 @@ def options(saved: Path, out: Path) -> list[str]:
         "2",
         "--repeats",
         "1",
+        *("--cap", "2", "--contexts", "4,11"),
     ]
 
 
-def test_the_command_records_what_it_is_told(saved: Path, tmp_path: Path) -> None:
+def test_the_command_records_what_its_options_name(saved: Path, tmp_path: Path) -> None:
     """A draft model by its path; the profile reads back."""
     named = ["--baselines", "lookup:4,draft", "--draft-model", str(saved / "draft")]
     done = CliRunner().invoke(app, [*options(saved, tmp_path / "p"), *named])
@@ -603,14 +612,17 @@ def test_bad_options_are_refused(
 # -- the benchmark --------------------
 
 
-def test_the_benchmark_compares_all_and_tells_failures(decoder: AdaDecoder) -> None:
+def test_the_benchmark_compares_all_and_reports_failures(decoder: AdaDecoder) -> None:
     """Ratios are taken repeat by repeat; a method over itself is 1."""
     ours = [DesignBaseline(decoder=decoder, design=design) for design in DESIGNS]
-    told = benchmark.compare(
-        "d", [*beside(decoder), *ours], [(PROMPT, NEW), (random_prompt(5), NEW)], repeats=2
+    result = benchmark.compare(
+        "d",
+        [*with_a_broken_one(decoder), *ours],
+        [(PROMPT, NEW), (random_prompt(5), NEW)],
+        repeats=2,
     )
-    assert "no_such_option" in told["baselines"]["broken"]["error"]
-    rest = {name: one for name, one in told["baselines"].items() if name != "broken"}
+    assert "no_such_option" in result["baselines"]["broken"]["error"]
+    rest = {name: one for name, one in result["baselines"].items() if name != "broken"}
     assert all(
         (one["texts"], one["equal"], one["first_difference"]) == (2, 2, None)
         for one in rest.values()
@@ -620,4 +632,4 @@ def test_the_benchmark_compares_all_and_tells_failures(decoder: AdaDecoder) -> N
         == rest["generate"]["over_generate"]
         == {"median": 1.0, "min": 1.0, "max": 1.0}
     )
-    assert len(benchmark.table_of(told).rows) == len(told["baselines"])
+    assert len(benchmark.table_of(result).rows) == len(result["baselines"])

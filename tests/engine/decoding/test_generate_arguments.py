@@ -1,4 +1,4 @@
-"""What Python may ask of the decoder: every argument that makes no sense is refused in a sentence."""
+"""What Python may ask of the decoder; any argument that makes no sense is refused in a sentence."""
 
 from __future__ import annotations
 

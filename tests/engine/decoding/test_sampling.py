@@ -1,4 +1,4 @@
-"""Sampling piece by piece: the transforms, the draw, the verdict, seeds, ends, and what is refused."""
+"""Sampling piece by piece: the transforms, the draw, the verdict, seeds, ends, and refusals."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def decoder() -> AdaDecoder:
 
 
 class Reads(TorchDispatchMode):
-    """Counts what a GPU would have to be waited for: numbers taken out of tensors, one at a time or as a list."""
+    """Counts what a GPU would be waited for: numbers taken out of tensors, single or as a list."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -152,7 +152,10 @@ def test_a_token_without_a_logit_is_never_drawn() -> None:
     st.floats(0.0, ALMOST_ONE),
 )
 def test_a_draw_inverts_the_distribution(weights: list[float], uniform: float) -> None:
-    """The first token whose cumulated weight exceeds the number; never one of weight 0, also at both ends of [0, 1)."""
+    """The first token whose cumulated weight exceeds the number, and never one of weight 0.
+
+    This holds at both ends of [0, 1) too.
+    """
     if not any(weights):
         return
     row = torch.tensor(weights, dtype=torch.float64)
@@ -226,7 +229,7 @@ def test_equal_distributions_always_hold() -> None:
 def test_a_draft_behind_the_last_row_is_judged_like_the_others(
     number: float, wanted: tuple[int, int]
 ) -> None:
-    """Where it holds, it is the token itself; where not, the token is drawn from the rest of its row."""
+    """If accepted, it is the token itself; else the token is drawn from the rest of its row."""
     accepted, token = rejection_sample(
         P[:2], Q, torch.tensor([0, 1]), torch.tensor([0.0, number, 0.0], dtype=torch.float64)
     )
@@ -253,7 +256,10 @@ def schedule_of(design: Design, **options: Any) -> Schedule:
 
 
 def test_a_sampled_end_is_judged_by_the_last_layer() -> None:
-    """Heads at 1 and 2. A draft, then an end: nothing more is asked, both positions run on, and two drafts are judged in two rows."""
+    """Heads at 1 and 2. After a draft and an end no head is asked; both positions run on.
+
+    Two drafts are then verified in two rows.
+    """
     schedule = schedule_of(Design.of(gamma=0.5, placement=(1, 2)), sampled=True)
     says = {
         Check(1, 4): Draft(0.9, 7),
@@ -291,7 +297,10 @@ def test_a_sampled_end_that_does_not_hold_ends_nothing() -> None:
 def test_what_an_unsure_head_says_changes_nothing(
     case: tuple[Design, int], seed: int, sampled: bool
 ) -> None:
-    """Work and rounds do not depend on the token of a draft that is not taken: ends included, no exit is decided by what was drawn."""
+    """Work and rounds do not depend on the token of a draft that is not taken.
+
+    So no exit is decided by what was drawn, ends included.
+    """
     design, n_layers = case
 
     def answer(work: Work, other: int) -> Outcome:
@@ -335,7 +344,7 @@ def test_greedy_is_the_default_and_temperature_zero(decoder: AdaDecoder) -> None
 
 
 def test_the_likeliest_token_alone_is_greedy_text(decoder: AdaDecoder) -> None:
-    """With top_k=1 nothing is left to chance, and the sampler goes through its own path to the greedy text."""
+    """With top_k=1 nothing is left to chance: the sampler's own path gives the greedy text."""
     greedy = decoder.generate(random_prompt(5), 24, gamma=0.05, eos_token_id=())
     assert (
         decoder.generate(

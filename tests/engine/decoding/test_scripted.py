@@ -89,7 +89,7 @@ def designs(draw: st.DrawFn) -> Design:
 def test_rounds_are_the_simulators(
     decoder: AdaDecoder, script: Script, design: Design, prompt: int
 ) -> None:
-    """Exits, batches, checks and accepts of every round, wrong branches included, for every policy."""
+    """Exits, batches, checks and accepts of every round, wrong branches included."""
     tokens, rounds = scripted(decoder, script, design, prompt)
     run = simulated(script, design, prompt)
     assert tuple(rounds) == run.rounds
@@ -99,7 +99,7 @@ def test_rounds_are_the_simulators(
 def test_wrong_branches_are_met_both_recorded_and_drawn(
     decoder: AdaDecoder, script: Script
 ) -> None:
-    """What the property above rests on: rejections happen, and some rest on branches nobody recorded."""
+    """Else the property shows little: some rejections lie on branches nobody recorded."""
     fixed, sure = (
         [simulated(script, design, prompt) for prompt in range(8)]
         for design in (
@@ -135,7 +135,7 @@ def test_the_text_is_the_recordings(
 def test_all_the_work_is_done(
     decoder: AdaDecoder, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every layer on every batch of every round, every head check and every verification: counted where the model does them."""
+    """Every layer of every batch, every head check and every verification, counted in the model."""
     done: Counter[tuple[str, int, int]] = Counter()
     for index, layer in enumerate(decoder.parts.layers):
         hook = layer.register_forward_hook(
@@ -215,7 +215,7 @@ def test_whole_texts_hold_every_branch(recording: Profile) -> None:
 
 
 def test_texts_are_cut(recording: Profile) -> None:
-    """A text that went on beyond the cut has not ended; a shorter one stays as it was, with less to spend."""
+    """A text that went on beyond the cut has not ended; a shorter one stays as it was."""
     source = Trace.from_profile(recording)
     length = source.n_output(0)
     assert source.ended(0)
@@ -315,7 +315,7 @@ def test_decisions_of_heads_of_another_form_are_said_to_be(recording: Profile) -
 
 
 def test_drawn_decisions_are_said_to_be_drawn(script: Script, tmp_path: Path) -> None:
-    """Tokens of a synthetic trace have no frequencies, and whoever asks what a shortlist would hold must know."""
+    """Tokens of a synthetic trace have no frequencies, so a shortlist cannot be filled."""
     model = HeadModel.of(16, (4, 8), (0.6, 0.8))
     drawn, _ = write_synthetic(
         tmp_path / "p", {"synthetic": model}, alike(1, n_prompt=4, n_output=6)

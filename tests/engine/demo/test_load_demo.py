@@ -43,7 +43,7 @@ def test_the_committed_recording_is_of_its_heads(demo: Demo) -> None:
 
 
 def test_its_heads_can_have_a_shortlist(demo: Demo) -> None:
-    """Its tokens were counted: most of arithmetic, which was trained on, is within; the end of a text always."""
+    """It holds most of arithmetic, which the model was trained on, and the end of a text always."""
     short = demo.heads.shaped(demo.model, shortlist=256)
     assert short.form.shortlist == 256
     assert set(AdaDecoder(demo.model).eos) <= set(short.tokens or ())
@@ -82,12 +82,15 @@ def test_its_arithmetic_prompts_are_held_out(demo: Demo) -> None:
         assert is_held_out(question)
 
 
-def test_it_answers_as_often_as_its_card_says(demo: Demo) -> None:
-    """The share of right answers on 20 held-out problems is near the card's."""
+@pytest.mark.parametrize(
+    ("count", "tolerance"), [(4, 0.5), pytest.param(20, 0.3, marks=pytest.mark.slow)]
+)
+def test_it_answers_as_often_as_its_card_says(demo: Demo, count: int, tolerance: float) -> None:
+    """The share of right answers on held-out problems is near the card's."""
     torch.set_num_threads(1)
     decoder = AdaDecoder(demo.model, demo.heads)
     right = 0
-    for problem in itertools.islice(problems(31, held_out=True, events=(3, 6)), 20):
+    for problem in itertools.islice(problems(31, held_out=True, events=(3, 6)), count):
         tokens = decoder.generate(
             encode(demo.tokenizer, Prompt(text=problem.prompt)),
             max_new_tokens=200,
@@ -98,7 +101,7 @@ def test_it_answers_as_often_as_its_card_says(demo: Demo) -> None:
             final_number(demo.tokenizer.decode(tokens, skip_special_tokens=True)) == problem.result
         )
     claimed = json.loads((MODEL / "facts.json").read_text())["answers"]["right"]
-    assert abs(right / 20 - claimed) < 0.3
+    assert abs(right / count - claimed) < tolerance
 
 
 def test_a_problem_is_consistent() -> None:
@@ -153,14 +156,26 @@ def test_distinct_4grams_sees_a_loop() -> None:
     assert distinct_4grams(range(50)) == 1.0
 
 
-@pytest.mark.parametrize("domain", ["arithmetic", "code", "prose", "unpredictable"])
-def test_its_text_is_the_models_own(domain: str) -> None:
-    """In FP64, token for token ``generate``'s, whatever the policy, gamma and placement (all 128 prompts: ``make bench ARGS=lossless``)."""
+@pytest.mark.parametrize(
+    ("domain", "new_tokens"),
+    [
+        ("prose", 24),
+        *(
+            pytest.param(domain, 64, marks=pytest.mark.slow)
+            for domain in ("arithmetic", "code", "prose", "unpredictable")
+        ),
+    ],
+)
+def test_its_text_is_the_models_own(domain: str, new_tokens: int) -> None:
+    """In FP64 it is that of ``generate``, whatever the policy, gamma and placement.
+
+    All 128 prompts: ``make bench ARGS=lossless``.
+    """
     demo = load_demo(torch.float64)
     decoder = AdaDecoder(demo.model, demo.heads)
     eos = sorted(decoder.eos)
     ids = encode(demo.tokenizer, Prompt(text=demo.prompts[domain][0]))
-    text = greedy_text(demo.model, ids, 64, eos=eos)
+    text = greedy_text(demo.model, ids, new_tokens, eos=eos)
     for options in (
         {"policy": "vanilla"},
         {"gamma": 0.0, "placement": (4,)},
@@ -168,7 +183,7 @@ def test_its_text_is_the_models_own(domain: str) -> None:
         {"gamma": 0.75},
         {"policy": "fixed", "placement": (8,)},
     ):
-        assert decoder.generate(ids, 64, **options).tokens == text, options
+        assert decoder.generate(ids, new_tokens, **options).tokens == text, options
 
 
 def test_a_new_demo_removes_only_what_an_earlier_one_recorded(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The flip report: counted by hand on known logits, exact where nothing can flip, and honest where something does."""
+"""The flip report: counted by hand on known logits, and exact where nothing can flip."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_nothing_flips_in_canonical_numerics() -> None:
 
 
 def test_a_text_is_judged_by_what_the_model_says_there() -> None:
-    """Held against the model's own forward pass over the whole text, to FP32, in which logits are handed out."""
+    """As the model's own forward pass over the whole text, to FP32, the format of logits."""
     parts = decoder().parts
     prompt, tokens = PROMPTS[2], [5, 9, 30, 31]
     with torch.no_grad():
@@ -157,7 +157,10 @@ def test_what_cannot_be_reported_is_refused(
 def test_the_command_writes_what_it_prints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = "--demo --limit 1 --domains arithmetic --max-new-tokens 6 --gammas 0.3 --placements 4 --batches 2 --json"
+    options = (
+        "--demo --limit 1 --domains arithmetic --max-new-tokens 6 --gammas 0.3 --placements "
+        "4 --batches 2 --json"
+    )
     monkeypatch.setattr(
         "sys.argv", ["adadecode-flips", *options.split(), "--out", str(tmp_path / "flips.json")]
     )

@@ -1,4 +1,4 @@
-"""Exit heads: what they compute, their files, and every way in which files can be the wrong ones."""
+"""Exit heads: what they compute, their files, and every way in which files can be wrong."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_saved_heads_come_back_in_16_bit(
 def test_heads_fit_the_same_model_in_another_dtype(
     folder: Path, tmp_path: Path, dtype: torch.dtype
 ) -> None:
-    """The model is told by its weights, to the precision that BF16 leaves; whichever of the two the heads were made for."""
+    """The model is known by its weights, to BF16's precision, whatever dtype the heads are from."""
     other = tiny_model("llama", torch.float32).to(dtype)
     loaded = ExitHeads.load(folder, other)
     assert loaded.apply(2, torch.zeros(1, 1, WIDTH, dtype=dtype)).dtype == dtype

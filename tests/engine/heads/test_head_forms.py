@@ -1,4 +1,4 @@
-"""Cheaper forms of the same heads: what they say, that no text changes, their files, and what they lose."""
+"""Cheaper forms of the same heads: no text changes; their files, and what they lose."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_biases_caps_and_factors_apply_to_rows_too(architecture: str, dtype: tor
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: HeadForm(**form).label)
 @pytest.mark.parametrize("kind", ["own", "random"])
 def test_no_form_changes_a_text(form: dict[str, Any], kind: str) -> None:
-    """Token for token the model's own, whatever the policy; in FP64, so that batches do not matter."""
+    """It is the model's own whatever the policy; in FP64, so that batches do not matter."""
     model = tiny_model("llama", torch.float64)
     heads = ExitHeads.identity(model, range(1, N_LAYERS)) if kind == "own" else random_heads(model)
     served = AdaDecoder(model, heads.shaped(model, frequent=FREQUENT, **form))
@@ -175,7 +175,7 @@ def test_a_shortlist_drafts_nothing_else(decoder: AdaDecoder) -> None:
 
 
 def test_sampling_with_a_shortlist_runs_and_repeats(decoder: AdaDecoder) -> None:
-    """Probabilities outside are zero, so drafts are never from there and every other token can still be drawn."""
+    """Drafts are never from outside, where probabilities are zero; final tokens may be."""
     served = AdaDecoder(decoder.parts.model, of_form(decoder, shortlist=20))
     make = partial(
         served.generate,
@@ -207,7 +207,7 @@ def test_sampling_with_a_shortlist_runs_and_repeats(decoder: AdaDecoder) -> None
 def test_a_product_in_int8_is_the_dense_one(
     rows: int, width: int, states: int, seed: int, big: float
 ) -> None:
-    """Whatever the shape, also widths for which PyTorch's own product is wrong; up to the rounding of BF16."""
+    """Also of widths for which PyTorch's own product is wrong; up to the rounding of BF16."""
     generator = torch.Generator().manual_seed(seed)
     weight, given_ = (
         big * torch.randn(rows, width, generator=generator),
@@ -458,7 +458,7 @@ def test_texts_of_one_token_tell_nothing(decoder: AdaDecoder) -> None:
 
 
 def test_training_counts_tokens_and_saves_the_form(tmp_path: Path, model: PreTrainedModel) -> None:
-    """The shortlist is of the continuations trained on, what it loses of the others; the same matrices as without."""
+    """The shortlist is counted on the texts trained on, its loss on the others."""
     options = TrainingOptions(**{"depths": DEPTHS, **SETTINGS, "epochs": 2})
     train = partial(train_heads, model, letter_tokenizer(), PROMPTS)
     formed = replace(options, shortlist=6, head_dtype=HeadDtype.INT8)
@@ -546,7 +546,7 @@ def test_a_source_without_a_shortlist_is_refused() -> None:
 def test_heads_of_which_one_cannot_be_quantised_all_stay_wide(
     monkeypatch: pytest.MonkeyPatch, decoder: AdaDecoder
 ) -> None:
-    """Not some in int8 and some not: they say, bit by bit, what heads say that were never asked to be int8."""
+    """Their logits are, bit by bit, those of heads that never were to be int8."""
     made = []
 
     def third_fails(weight: torch.Tensor) -> Int8Matrix:

@@ -1,4 +1,4 @@
-"""Models that do not fit into the memory that is free: refused by their config, with what would fit."""
+"""Models that do not fit into free memory are refused by their config, with what would fit."""
 
 from __future__ import annotations
 
@@ -81,7 +81,10 @@ def test_exit_heads_are_counted(
     bytes_: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """On a CPU with the matrices as they were read, where these are not what is multiplied; a form has rows of the LM head beside."""
+    """On a CPU the matrices stay as they were read, where these are not what is multiplied.
+
+    A form adds rows of the LM head.
+    """
     weights = sum(weight.numel() for weight in tiny_model("llama").parameters()) * dtype.itemsize
     exits = HeadsToLoad(matrices=2, form=HeadForm(**form))
     needed = (weights + bytes_) / GIB

@@ -25,7 +25,7 @@ class Letters:
 
 
 def test_json_lines_hold_prompts_under_either_key(tmp_path: Path) -> None:
-    """An object's "prompt" or "text" is the text, its "domain" the domain; other keys do not matter."""
+    """An object's "prompt" or "text" is the text; keys nobody knows are ignored."""
     path = written(tmp_path, '{"prompt": "a b", "domain": "code", "id": 7}\n{"text": "c"}\n')
     assert read_prompts(path) == [
         Prompt(text="a b", domain="code"),

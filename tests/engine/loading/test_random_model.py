@@ -1,4 +1,7 @@
-"""Models of known shapes: exactly as large as they should be, made in place, and refused before they fill the memory."""
+"""Models of known shapes: exactly as large as they should be, and made in place.
+
+They are refused before they fill the memory.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +91,7 @@ def test_a_shape_that_nothing_here_is_built_like_is_refused(
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_every_weight_is_made_in_the_wanted_dtype(shape: ModelShape, dtype: str) -> None:
-    """No tensor as large as a matrix of the model exists in FP32 at any moment of a 16-bit build."""
+    """No FP32 tensor as large as a matrix of the model exists at any moment of a 16-bit build."""
     made: set[torch.dtype] = set()
 
     class Watch(TorchDispatchMode):
@@ -136,7 +139,10 @@ def test_no_token_of_it_ends_a_text(shape: ModelShape) -> None:
 
 
 def test_the_seed_decides_the_weights(shape: ModelShape) -> None:
-    """The same seed, the same weights; another, others; and the user's own stream of random numbers goes on undisturbed."""
+    """The same seed gives the same weights, another one others.
+
+    The user's own stream of random numbers goes on undisturbed.
+    """
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -210,7 +216,7 @@ def test_what_does_not_fit_is_refused_with_what_would(monkeypatch: pytest.Monkey
 def test_rooms_and_forms_of_heads_are_counted(
     change: dict[str, Any], more: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Keys and values of every position there is room for; rows of the LM head; the drawn matrices beside their int8."""
+    """Keys and values of the whole room, rows of the LM head, and drawn matrices."""
     shape = sized_shape("llama-3.1-8b")
     plain = peak_memory(
         Deployment(shape=shape, dtype="bf16", heads=(8, 16, 24), context=500, n_tokens=1, reserve=0)

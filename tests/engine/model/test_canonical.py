@@ -1,4 +1,7 @@
-"""Canonical numerics: a token's bits are the same whatever its batch, so that vanilla and every design agree bit for bit, in 16 bits too."""
+"""Canonical numerics: a token's bits are the same whatever its batch, in 16 bits too.
+
+So vanilla and every design agree bit for bit.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""CUDA graphs: the same text as without, whatever is captured, captured once, timed from within, and a failed capture that falls back."""
+"""CUDA graphs: the same text as without, captured once, and timed from within.
+
+A capture that fails falls back.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,10 @@ def test_a_graph_is_captured_once(decoder: AdaDecoder, monkeypatch: pytest.Monke
 
 
 def test_layers_timed_in_a_graph_take_what_their_segment_takes(decoder: AdaDecoder) -> None:
-    """Their sum, within a factor of two of the plain graph replayed between two events: a bound of physics, not of speed."""
+    """Their sum is within a factor of two of the plain graph, replayed between two events.
+
+    That is a bound of physics, not of speed.
+    """
     parts = decoder.parts
     with torch.inference_mode():
         parts.allocate(16)

@@ -1,4 +1,4 @@
-"""The bookkeeping of captures, on a CPU with a stand-in for CUDA: what is captured, when, what it counts, and when it goes."""
+"""The bookkeeping of captures, with a stand-in for CUDA: what is made and when it goes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ def held(parts: CapturedModel) -> Counter[str]:
 
 
 def test_the_text_is_the_models_own_and_each_graph_is_captured_once(device: Device) -> None:
-    """Replayed at other positions than it was captured at, drafts rolled back in between; again without any capture."""
+    """It is replayed at other positions than it was captured at, and after rollbacks.
+
+    A second text captures nothing.
+    """
     decoder, parts = captured_decoder()
     prompt = random_prompt(13)
     text = greedy_text(parts.model, prompt, 14)
@@ -64,7 +67,7 @@ def test_the_text_is_the_models_own_and_each_graph_is_captured_once(device: Devi
 
 
 def test_one_stream_captures_all_and_the_pools_are_counted(device: Device) -> None:
-    """By what they grew within captures alone; one of the buffers, one of the model, one of the heads."""
+    """They count what they grew by within captures. Buffers, model and heads have one each."""
     decoder, parts = captured_decoder()
     decoder.generate(random_prompt(13), 4, gamma=0.0, placement=(2,), eos_token_id=())
     assert len(device.streams) == 1
@@ -76,7 +79,7 @@ def test_one_stream_captures_all_and_the_pools_are_counted(device: Device) -> No
 def test_a_capture_that_fails_on_its_way_falls_back_with_a_message(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A layer breaks within the third capture: what was captured before is replayed, the rest runs without."""
+    """A layer breaks in the third capture: earlier graphs are replayed, the rest runs."""
     decoder, parts = captured_decoder()
     prompt = random_prompt(7)
     text = greedy_text(parts.model, prompt, 8)
@@ -168,7 +171,7 @@ def _refusing_within(device: Device) -> Any:
     ],
 )
 def test_the_stand_in_refuses_what_a_capture_refuses(device: Device, work: Any) -> None:
-    """Copies from the host, reads, and outputs whose size the data decide; afterwards they are free again."""
+    """Copies from the host, reads, and outputs whose size the data decide."""
     with pytest.raises(RuntimeError, match="not permitted when stream is capturing"):
         capture(work, torch.ones(3), pool=device.pool(), side=device)
     work(torch.ones(3))
@@ -311,7 +314,10 @@ def ready(parts: CapturedModel) -> torch.Tensor:
 
 
 def test_marks_within_replays_come_in_order_and_none_is_lost(device: Device) -> None:
-    """Two laps of three layers, by the k * k of the stand-in: marks 1, 2 to 5; read from 6 to 7; then 8 to 11, and 12."""
+    """Two laps of three layers, at moments k * k of the stand-in.
+
+    The marks are 1 and 2 to 5, which are read from 6 to 7, then 8 to 11, and 12.
+    """
     _, parts = captured_decoder()
     hidden = ready(parts)
     with parts.session():
@@ -358,7 +364,10 @@ def test_where_graphs_take_no_events_layers_are_timed_between_graphs(
     with parts.session():
         with pytest.warns(
             UserWarning,
-            match="layers 0 to 3, with events, of .* could not be captured as a CUDA graph .*: from here on layers are timed",
+            match=(
+                "layers 0 to 3, with events, of .* could not be captured as a CUDA graph .*: "
+                "from here on layers are timed"
+            ),
         ):
             first = parts.run(0, 3, hidden, 5, clock)
         again = parts.run(0, 3, hidden, 5, clock)
@@ -425,7 +434,7 @@ def test_walks_are_timed_in_graphs(
 
 
 def test_host_time_holds_no_capture(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decoded once before: the deferred segment, of as many rows as there are drafts, has its graph then."""
+    """The text was decoded once before: the deferred segment has its graph of all drafts then."""
     before: list[int] = []
 
     def clock(_device: torch.device) -> Clock:

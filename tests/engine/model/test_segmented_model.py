@@ -1,4 +1,4 @@
-"""A model taken apart: its parts, in any batches and after any rollback, compute what the whole computes."""
+"""A model taken apart computes what the whole does, in any batches, after any rollback."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ class _Layer(torch.nn.Module):
 def test_attention_is_what_its_definition_says(
     start: int, n: int, window: int | None, sinks: bool, softcap: float | None
 ) -> None:
-    """Grouped queries, a soft cap on the scores, a sink logit per head, slots beyond the query's own full of rubbish."""
+    """Grouped queries, capped scores, a sink per head, and rubbish in later slots."""
     heads, kv_heads, width = 4, 2, 8
     generator = torch.Generator().manual_seed(start * 100 + n)
 

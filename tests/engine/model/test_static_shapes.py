@@ -1,4 +1,7 @@
-"""Segments in static shapes give the model's own text, whatever is padded, rolled back or at the end of a buffer; what cannot be compiled falls back."""
+"""Segments in static shapes give the model's own text; what cannot be compiled falls back.
+
+This holds whatever is padded, rolled back, or at the end of a buffer.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ needs_compiler = pytest.mark.skipif(
 @pytest.mark.parametrize("architecture", architectures())
 @pytest.mark.filterwarnings("ignore:batches of more than 8 tokens")
 def test_the_text_is_the_models_own(architecture: str) -> None:
-    """Every architecture, with heads that are often right and heads that are nearly always wrong, the last token in the last slot; up to 10 rows."""
+    """Heads are often right or nearly always wrong; the last token is in the last slot."""
     model = tiny_model(architecture)
     prompt = random_prompt(13)
     text = greedy_text(model, prompt, N_TOKENS)
@@ -117,7 +120,7 @@ def pair() -> tuple[SegmentedModel, StaticModel]:
 
 @pytest.mark.parametrize("n", range(1, 9))
 def test_padded_rows_change_nothing(pair: tuple[SegmentedModel, StaticModel], n: int) -> None:
-    """Hidden states of n tokens and, after a rollback by all but one of them, of the one that follows."""
+    """Hidden states of n tokens, and of the one that follows after a rollback of all but one."""
     last = pair[0].kv.capacity
     tokens = random_prompt(8)[:, :n]
     for start in (6, last - n):
@@ -398,7 +401,7 @@ def test_a_trace_for_one_length_alone_is_refused() -> None:
 def test_what_is_compiled_computes_what_the_layers_do(
     architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The traces themselves, run uncompiled: drafts and a catch-up of 3, of every kind of layer, and all that follows them."""
+    """The traces are run uncompiled: drafts, a catch-up of 3, and all that follows the layers."""
     monkeypatch.setattr("adadecode.engine.model.cuda_graphs.why_uncompilable", lambda device: None)
     monkeypatch.setattr(
         "adadecode.engine.model.inductor.compile_trace",

@@ -121,7 +121,7 @@ def test_a_datasheet_below_what_was_measured_is_refused_and_nothing_is_written(
 
 
 def test_a_sparse_peak_is_suspected() -> None:
-    """Twice the dense one, of which large matmuls reach six tenths at least; FP32 has no sparse one."""
+    """It is twice the dense one, of which large matmuls reach 0.6. FP32 has no sparse one."""
     matmuls = [bench("fp16", FLOPS, 7e14), bench("fp32", FLOPS, 1e12)]
     assert doubtful_peaks(matmuls, DatasheetFigures(peaks={"fp16": 1979e12, "fp32": 9e12})) == [
         "fp16"

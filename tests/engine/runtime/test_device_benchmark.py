@@ -1,4 +1,7 @@
-"""Bandwidth and matmuls measured with torch: what is counted, how much memory is taken, and in what order; never how fast."""
+"""Bandwidth and matmuls measured with torch: what is counted, and how much memory is taken.
+
+How fast anything is does not matter here.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from adadecode.engine.runtime.device_benchmark import (
     BYTES,
     FLOPS,
     Bench,
-    Lap,
     BenchmarkDevice,
+    Lap,
     array_size,
     bandwidth_benches,
     find_device,

@@ -1,4 +1,4 @@
-"""What a GPU tells of itself through NVML, by a stand-in for its library; and which errors say that memory ran out."""
+"""What a GPU says of itself through NVML, by a stand-in, and errors that say memory ran out."""
 
 from __future__ import annotations
 
@@ -92,7 +92,8 @@ def test_an_allocation_that_cannot_be_is_an_input_error_on_a_cpu() -> None:
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "GPU"),
         (
             RuntimeError(
-                "NCCL error in: ProcessGroupNCCL.cpp:94, unhandled cuda error\nLast error:\nCuda failure 2 'out of memory'"
+                "NCCL error in: ProcessGroupNCCL.cpp:94, unhandled cuda error\nLast error:\nCuda "
+                "failure 2 'out of memory'"
             ),
             "GPU",
         ),

@@ -1,4 +1,4 @@
-"""What the machine was like while recording: sampled, kept over resumptions, told in words, warned of."""
+"""What the machine was like during a recording: sampled, kept when it is resumed, warned of."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def sampled(
 
 @pytest.mark.usefixtures("quick")
 def test_samples_are_columns_over_all_sessions(tmp_path: Path) -> None:
-    """What the recording was resumed for goes on in the same columns; the driver does not change."""
+    """A resumed recording goes on in the same columns; the driver does not change."""
     sampled(tmp_path, Meter(), ["a", "b"])
     told = sampled(tmp_path, Meter(), ["c"]).columns()
     assert told["session"] == [0, 0, 0, 1, 1]
