@@ -79,7 +79,7 @@ def _slices(pid: int, run: ReplayedRun, boundaries: Sequence[int]) -> list[Recor
 
 
 def _describe_work(event: Event, n_prompt: int, *, heads_tid: int) -> tuple[int, str, Record]:
-    """Return the thread of a piece of work, its name, and its arguments beside the tokens."""
+    """Return the thread of a piece of work, its name, and its arguments but for the tokens."""
     work, outcome = event.work, event.outcome
     if isinstance(work, Run):
         outputs = [position - n_prompt for position in range(work.start, work.stop)]

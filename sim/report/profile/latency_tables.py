@@ -6,8 +6,6 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from adadecode.profiles.latency import LatencyTable
-from adadecode.profiles.store import Profile
 from adadecode.sim.core.scheduler import Check, Run
 from adadecode.sim.replay.pricer import Latencies
 from adadecode.sim.replay.simulation import ReplayedRun
@@ -17,11 +15,6 @@ TIME_SHARES = ("layers_useful", "layers_discarded", "heads", "verify", "host")
 
 PIECES = ("layer", "head", "verify", "embed", "host")
 """The kinds of work, in the order in which they are drawn."""
-
-
-def latency_table(profile: Profile) -> LatencyTable:
-    """Return the profile's latencies as a table of points."""
-    return LatencyTable.from_samples(profile.latency, profile.n_layers)
 
 
 def layer_seconds(points: pd.DataFrame) -> pd.DataFrame:

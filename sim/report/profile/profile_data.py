@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -28,10 +28,11 @@ class ProfileData:
     """A profile, and what is computed from it once. What it does not hold is empty or None."""
 
     profile: Profile
-    latency: LatencyTable = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.latency = latency_tables.latency_table(self.profile)
+    @property
+    def latency(self) -> LatencyTable:
+        """The profile's latencies as a table of points."""
+        return self.profile.latency_table
 
     @cached_property
     def provenance(self) -> Provenance:

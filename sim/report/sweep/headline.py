@@ -24,7 +24,7 @@ LEAN = (
     "such a winner leans high: measured speedups were 1 to 3 % below the predicted ones, and among "
     "the best designs of a sweep up to 5.7 % in the median"
 )
-"""The measured winner's curse (see "What was measured" in the README)."""
+"""The winner's curse as it was measured (docs/results)."""
 
 
 def headline(data: SweepData) -> tuple[str, str]:

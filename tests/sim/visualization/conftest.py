@@ -8,7 +8,7 @@ from adadecode.profiles import LatencyTable
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
 from adadecode.sim.replay.simulation import ReplayedRun, replay
-from tests.support.handmade import Constant, one_text
+from tests.support.handmade import ConstantLatency, one_text
 from tests.support.synthetic_profile import synthetic_profile
 
 FIGURE_2 = {(1, 2): (0.9, 11), (2, 1): (0.9, 12)}
@@ -20,7 +20,7 @@ def figure_2() -> ReplayedRun:
     """The paper's worked example."""
     return replay(
         one_text([10, 11, 12, 13], FIGURE_2, eos=frozenset({13})),
-        Constant(),
+        ConstantLatency(),
         TWO_HEADS,
         events=True,
     )[0]
@@ -34,7 +34,7 @@ def rejected() -> ReplayedRun:
         one_text(
             [10, 11, 12, 13], {(1, 1): (0.9, 7)}, {(1, (7,), depth): (0.1, 8) for depth in (1, 2)}
         ),
-        Constant(),
+        ConstantLatency(),
         design,
         events=True,
     )[0]

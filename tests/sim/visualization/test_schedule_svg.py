@@ -12,7 +12,7 @@ from adadecode.sim.replay.simulation import ReplayedRun, replay
 from adadecode.sim.visualization.schedule_cells import cells
 from adadecode.sim.visualization.schedule_figure import schedule_figure
 from adadecode.sim.visualization.schedule_svg import draw_schedule
-from tests.support.handmade import Constant, one_text
+from tests.support.handmade import ConstantLatency, one_text
 
 SEGMENTS = (0, 1, 2, 3)
 BOUNDARIES = (0, 2, 4, 6, 8)
@@ -68,7 +68,10 @@ def test_markup_in_a_token_is_text(figure_2: ReplayedRun) -> None:
 def test_nothing_to_draw_is_an_error() -> None:
     """A text of one token has no schedule."""
     run = replay(
-        one_text([10]), Constant(), Design.of("adadecode", gamma=0.5, placement=(1, 2)), events=True
+        one_text([10]),
+        ConstantLatency(),
+        Design.of("adadecode", gamma=0.5, placement=(1, 2)),
+        events=True,
     )[0]
     with pytest.raises(ProfileError, match="nothing to draw"):
         draw_schedule(cells(run, SEGMENTS), SEGMENTS)

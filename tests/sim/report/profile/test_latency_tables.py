@@ -45,15 +45,13 @@ def test_layers_run_for_a_wrong_draft_are_discarded() -> None:
 
 
 def test_pieces_are_told_on_one_token(profile: Profile) -> None:
-    pieces = latency_tables.piece_seconds(latency_tables.latency_table(profile).points).set_index(
-        "kind"
-    )
+    pieces = latency_tables.piece_seconds(profile.latency_table.points).set_index("kind")
     assert list(pieces.index) == ["layer", "head", "verify", "embed", "host"]
     assert (pieces["low"] <= pieces["seconds"]).all()
 
 
 def test_a_layer_is_told_by_batch_and_context(profile: Profile) -> None:
-    layers = latency_tables.layer_seconds(latency_tables.latency_table(profile).points)
+    layers = latency_tables.layer_seconds(profile.latency_table.points)
     assert isinstance(layers, pd.DataFrame)
     assert set(layers["n_tokens"]) == set(range(1, 9))
     assert (layers["low"] < layers["high"]).all()

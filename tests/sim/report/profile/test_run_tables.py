@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,9 +49,7 @@ def test_a_design_that_was_not_run_on_every_prompt_has_no_speedup_there(
     profile: Profile, trace: Trace
 ) -> None:
     runs = profile.runs
-    part = Profile(
-        **{**vars(profile), "runs": runs[(runs["prompt"] != 1) | (runs["policy"] == "vanilla")]}
-    )
+    part = replace(profile, runs=runs[(runs["prompt"] != 1) | (runs["policy"] == "vanilla")])
     speeds = run_tables.speedups(part, run_tables.domain_prompts(trace))
     assert set(speeds[speeds["policy"] == "adadecode"]["domain"]) == {"arithmetic"}
 
