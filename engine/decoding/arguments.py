@@ -1,4 +1,4 @@
-"""Checks of what a user asks the decoder for: a model, input ids, new tokens, ends of the text."""
+"""Checks of what a user gives the decoder: a model, input ids, new tokens, ends of the text."""
 
 from __future__ import annotations
 

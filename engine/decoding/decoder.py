@@ -200,8 +200,8 @@ class AdaDecoder:
 
         Tokens are those of `generate` with the same arguments. A committed token is never taken
         back, so it may be shown at once; several come together where drafts were accepted.
-        Arguments are checked at the call, and the prompt is computed when the first token is asked
-        for. Between two tokens the model may be used for other texts, also by this decoder.
+        Arguments are checked at the call, and the prompt is computed when the first token is
+        taken. Between two tokens the model may be used for other texts, also by this decoder.
         Leaving the loop early frees the text's buffers for the next one.
 
         Example:

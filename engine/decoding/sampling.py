@@ -81,7 +81,7 @@ class Sampling:
         top_p: float | None = None,
         seed: SupportsIndex | None = None,
     ) -> Sampling | None:
-        """Return the sampling that a user asks for; None for temperature 0, which is greedy.
+        """Return the sampling that a user wants; None for temperature 0, which is greedy.
 
         Args:
             temperature: 0 or more.
@@ -247,7 +247,7 @@ class Sampler:
     def __init__(self, sampling: Sampling) -> None:
         self.sampling = sampling
         self._random = random.Random(sampling.seed)
-        # by position, the distribution that the head asked last there drew from
+        # by position, the distribution that the last head checked there drew from
         self._drafted: dict[int, torch.Tensor] = {}
 
     def first(self, logits: torch.Tensor) -> int:

@@ -77,7 +77,7 @@ class Decoding:
 
     Args:
         parts: The model. Its key/value buffers hold the prompt already.
-        heads: The exit heads that the schedule asks.
+        heads: The exit heads that the schedule checks.
         schedule: Hands out work and takes its outcomes.
         selector: Takes tokens from logits; greedy by default.
     """

@@ -59,7 +59,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         metrics: What training measured.
         form: What of the LM head the heads use, and in which format.
         frequent: Token ids, the most frequent first. A shortlist is the beginning of them; where
-            there are fewer than the form asks for, it is as long as they are.
+            there are fewer than the form wants, it is as long as they are.
 
     Raises:
         HeadsError: A depth, a matrix, the form or a token does not go with the model.
@@ -107,7 +107,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         self._take_form(head)
 
     def _take_form(self, head: nn.Module) -> None:
-        """Gather and quantise what the form asks for."""
+        """Gather and quantise what the form needs."""
         if self.form.dtype is not None:
             try:
                 rows = HeadRows(head, self.tokens, int8=True)

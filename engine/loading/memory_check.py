@@ -34,7 +34,7 @@ def require_memory(
     Args:
         what: What takes it, for the message.
         parts: Bytes by part.
-        free: Bytes that are free; None where nothing tells.
+        free: Bytes that are free; None where unknown.
         where: Where they are free, for the message.
         ways: Returns settings that would fit, the best first.
 
@@ -255,7 +255,7 @@ def _dtype_of(config: Any, wanted: torch.dtype | str) -> torch.dtype:
 
 
 def _least_free(gpus: int) -> int | None:
-    """Return the free bytes of the GPU that has the fewest; None where nothing tells."""
+    """Return the free bytes of the GPU that has the fewest; None where unknown."""
     free = [free_bytes(torch.device("cuda", index)) for index in range(gpus)]
     return min((each for each in free if each is not None), default=None)
 

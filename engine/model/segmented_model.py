@@ -46,7 +46,7 @@ class SegmentedModel(ModelAnatomy):
 
     Attributes:
         kv: The key/value buffers in use.
-        fallbacks: Why something runs in another way than was asked for
+        fallbacks: Why something runs in another way than was requested
             (see `adadecode.engine.model.static_shapes`).
 
     Raises:
@@ -116,7 +116,7 @@ class SegmentedModel(ModelAnatomy):
         if limit is not None and odd > limit and not getattr(self.config, "rope_parameters", None):
             if capacity > limit:
                 raise InputError(
-                    f"{self.name} has {limit} positions, {capacity} were asked for: shorten the "
+                    f"{self.name} has {limit} positions, the text takes {capacity}: shorten the "
                     "prompt or ask for fewer tokens"
                 )
             odd = capacity  # learned positions come to no layer, so there is nothing to mistake
@@ -195,7 +195,7 @@ class SegmentedModel(ModelAnatomy):
         if capacity > original:
             raise self._refuse(
                 f"its {self._rope['rope_type']} rotary embedding changes with the length beyond "
-                f"{original} positions, and {capacity} were asked for"
+                f"{original} positions, and the text takes {capacity}"
             )
 
     # -- the self-test ---------------------------------------------------------------------------

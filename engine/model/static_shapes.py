@@ -64,7 +64,7 @@ class StaticModel(SegmentedModel):
         self.windows_seen = sorted(set(self.windows.values()), key=lambda w: w or 0)
 
     def fall_back(self, why: str) -> None:
-        """Warn once that something runs in another way than was asked for."""
+        """Warn once that something runs in another way than was requested."""
         if why not in self.fallbacks:
             self.fallbacks.append(why)
             warnings.warn(why, stacklevel=2)

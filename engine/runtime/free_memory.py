@@ -8,7 +8,7 @@ from adadecode.profiles.host import free_memory
 
 
 def free_bytes(device: torch.device, *, with_cache: bool = False) -> int | None:
-    """Return the bytes that this program can still take on a device; None where nothing tells.
+    """Return the bytes that this program can still take on a device; None where unknown.
 
     Args:
         device: A CPU or a CUDA device.

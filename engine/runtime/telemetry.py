@@ -72,7 +72,7 @@ class Conditions:
 
         Args:
             piece: The piece that was made.
-            fallbacks: Why something now runs in another way than was asked for.
+            fallbacks: Why something now runs in another way than was requested.
             last: Whether to sample in any case.
         """
         if not self.kept:
