@@ -35,9 +35,6 @@ settings.load_profile("quick")
 CACHE = ROOT / ".cache"
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(CACHE / "inductor"))
 os.environ.setdefault("TRITON_CACHE_DIR", str(CACHE / "triton"))
-# Compile in this process: the few small functions of the tests do not repay a pool of processes
-# that each import torch.
-os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)
