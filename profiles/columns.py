@@ -125,7 +125,8 @@ _PROMPTS = TableColumns(
 
 _TRACE = TableColumns(
     "One row is what one head predicts before one committed token. Every trained head is evaluated "
-    "at every position, whatever exit was taken, so that any design can be replayed from these rows.",
+    "at every position, whatever exit was taken, so that any design can be replayed from "
+    "these rows.",
     (
         _PROMPT,
         Column(

@@ -39,8 +39,8 @@ class Trace:
     """The outputs of the heads on every prompt of a profile. Build it with `from_profile`.
 
     Outputs count from 0, the prefill's own. Heads are evaluated from output 1 on. The last layer
-    stands at depth L. Looking up a prompt or output that is not there raises `ProfileError`, a depth
-    without a head `DesignError`.
+    stands at depth L. Looking up a prompt or output that is not there raises `ProfileError`, and a
+    depth without a head `DesignError`.
 
     Attributes:
         n_layers: L, the layers of the model.
