@@ -17,7 +17,7 @@ from adadecode.sim.cli.options.scenario import (
 )
 from adadecode.sim.cli.print_json import print_json
 from adadecode.sim.limits.analysis import Bandwidths, Fitted, Limits, find_limits
-from adadecode.sim.limits.sensitivity import tornado, turns
+from adadecode.sim.limits.sensitivity import rank_changes, tornado
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.prediction.scenario import find_scenario
 
@@ -132,10 +132,10 @@ def _bandwidth(found: Bandwidths | str) -> dict[str, Any]:
 def _sensitivity(limits: Limits) -> dict[str, Any]:
     """Return how the speedup and the best design change with each assumption."""
     now = limits.bill.speedups()
-    best, found = turns(limits.designs, now, limits.cases)
+    best, found = rank_changes(limits.designs, now, limits.cases)
     return {
         "change": limits.change,
-        "rows": [row._asdict() for row in tornado(limits.sways, limits.speedup)],
+        "rows": [row._asdict() for row in tornado(limits.perturbations, limits.speedup)],
         "corners": {corner: float(bill.speedups()[0]) for corner, bill in limits.corners.items()},
         "answer": {
             "designs": len(limits.designs),

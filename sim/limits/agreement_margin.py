@@ -16,7 +16,7 @@ from scipy.optimize import brentq
 from adadecode.profiles.latency import LatencyTable
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
-from adadecode.sim.limits.perturbation import asked, mistaken
+from adadecode.sim.limits.perturbation import used_depths, with_wrong_heads
 from adadecode.sim.limits.sensitivity import DRAWS, mean_bill
 from adadecode.sim.limits.time_breakdown import Bill, Billing
 from adadecode.sim.synthetic.required_agreement import Needed, needed_agreement
@@ -42,7 +42,7 @@ class Rates:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unaware:
+class UnawareMargin:
     """wrong: the share of right answers that may be wrong until the speedup is 1; right: the share of wrong ones that would have to be right, where the design does not pay now.
 
     Both None where no share will do. now, then: as recorded, and at break-even.
@@ -54,13 +54,13 @@ class Unaware:
     then: Rates | None = None
 
 
-def unaware(billing: Billing, design: Design) -> Unaware:
+def unaware_margin(billing: Billing, design: Design) -> UnawareMargin:
     """By replaying the recorded trace with other mistakes (`adadecode.sim.limits.perturbation`); the mean over DRAWS. Not told: mistakes that follow one another more than chance."""
 
     def bills(share: float) -> list[Bill]:
         shares = {"wrong": max(-share, 0.0), "right": max(share, 0.0)}
         return [
-            billing.bill([design], replay=mistaken(billing.replay, **shares, seed=seed))
+            billing.bill([design], replay=with_wrong_heads(billing.replay, **shares, seed=seed))
             for seed in range(DRAWS)
         ]
 
@@ -70,10 +70,10 @@ def unaware(billing: Billing, design: Design) -> Unaware:
     now = rates([billing.bill([design])])
     end = -1.0 if now.speedup > 1 else 1.0
     if now.speedup == 1 or (gain(end) > 0) == (now.speedup > 1):
-        return Unaware(now=now)
+        return UnawareMargin(now=now)
     found = brentq(gain, min(end, 0.0), max(end, 0.0), xtol=1e-3)
     wrong, right = (-found, None) if end < 0 else (None, found)
-    return Unaware(now=now, wrong=wrong, right=right, then=rates(bills(found)))
+    return UnawareMargin(now=now, wrong=wrong, right=right, then=rates(bills(found)))
 
 
 def rates(bills: Sequence[Bill]) -> Rates:
@@ -90,14 +90,14 @@ def rates(bills: Sequence[Bill]) -> Rates:
     )
 
 
-def aware(
+def aware_margin(
     trace: Trace, prompts: Sequence[int], design: Design, latency: LatencyTable
 ) -> tuple[tuple[float, ...], Needed]:
     """Agreement of the heads that are asked, as fitted, and what break-even needs; texts as long as these prompts'.
 
     Raises SyntheticError where there is too little text to fit heads to.
     """
-    heads = asked(design, trace.n_layers)
+    heads = used_depths(design, trace.n_layers)
     model = fit_trace(trace.mapped({depth: depth for depth in heads}, trace.n_layers), prompts)
     sizes = [
         SyntheticPrompt("fitted", trace.n_prompt(prompt), trace.n_output(prompt))

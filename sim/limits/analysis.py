@@ -16,14 +16,14 @@ from adadecode.profiles.errors import (
 )
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.hardware.attention_latency import Attending
-from adadecode.sim.limits.agreement_margin import Unaware, aware, unaware
+from adadecode.sim.limits.agreement_margin import UnawareMargin, aware_margin, unaware_margin
 from adadecode.sim.limits.bandwidth import over_bandwidths
 from adadecode.sim.limits.break_even import BreakEven, break_evens
 from adadecode.sim.limits.concurrency import USERS, Load, largest_batch, loads
 from adadecode.sim.limits.latency_rebuild import LatencyRebuilder
 from adadecode.sim.limits.neighbours import neighbours
-from adadecode.sim.limits.perturbation import asked, mistaken, silent
-from adadecode.sim.limits.sensitivity import ASSUMPTIONS, Perturbation, sways
+from adadecode.sim.limits.perturbation import used_depths, with_silent_heads, with_wrong_heads
+from adadecode.sim.limits.sensitivity import ASSUMPTIONS, Perturbation, perturb
 from adadecode.sim.limits.time_breakdown import Bill, Billing
 from adadecode.sim.prediction.scenario import Scenario
 from adadecode.sim.replay.compiled import CompiledReplay
@@ -100,20 +100,20 @@ class Limits:
     bill: Bill
     corners: Mapping[str, Bill]
     costs: tuple[BreakEven, ...]
-    unaware: Unaware
+    unaware: UnawareMargin
     fitted: Fitted | str
     batches: Batches
     bandwidths: Bandwidths | str
     worst: Worst
     change: float
-    sways: tuple[Perturbation, ...]
+    perturbations: tuple[Perturbation, ...]
 
     @property
     def cases(self) -> dict[str, NDArray[np.float64]]:
         """[designs] speedups by what was changed, in words."""
         off = {
-            f"{ASSUMPTIONS[sway.assumption]} {100 * sway.change:+g} %": sway.speedups
-            for sway in self.sways
+            f"{ASSUMPTIONS[one.assumption]} {100 * one.change:+g} %": one.speedups
+            for one in self.perturbations
         }
         return off | {f"corner {corner}": bill.speedups() for corner, bill in self.corners.items()}
 
@@ -165,8 +165,8 @@ def find_limits(
     )
     bill = billing.bill(designs)
     corners = {corner: other.bill(designs) for corner, other in billings.items()}
-    remake = _remake(scenario)
-    attending = Attending(scenario.latencies.middle, _window(scenario, remake))
+    rebuilder = _rebuilder(scenario)
+    attending = Attending(scenario.latencies.middle, _window(scenario, rebuilder))
     return Limits(
         scenario=scenario,
         design=design,
@@ -174,20 +174,20 @@ def find_limits(
         bill=bill,
         corners=corners,
         costs=tuple(break_evens(bill, corners.values())),
-        unaware=unaware(billing, design),
+        unaware=unaware_margin(billing, design),
         fitted=_fitted(scenario, heard, design),
         batches=_batches(
             billing,
             scenario,
             design,
-            remake,
+            rebuilder,
             attending.window,
             named=scenario.options.device is not None or scenario.latencies.basis != "measured",
         ),
-        bandwidths=remake if isinstance(remake, str) else _bandwidths(billing, design, remake),
+        bandwidths=rebuilder if isinstance(rebuilder, str) else _bandwidths(billing, design, rebuilder),
         worst=_worst(billing, design),
         change=change,
-        sways=tuple(sways(billing, designs, change, attending=attending, cap=design.cap)),
+        perturbations=tuple(perturb(billing, designs, change, attending=attending, cap=design.cap)),
     )
 
 
@@ -200,7 +200,7 @@ def check_limited(design: Design, scenario: Scenario) -> None:
     if not design.placement:
         raise DesignError("wanted one head or more, got none: name their depths with --heads")
     scenario.trace.require(design.placement)
-    if not asked(design, scenario.trace.n_layers):
+    if not used_depths(design, scenario.trace.n_layers):
         raise DesignError(
             f"{design.label} asks no head, for nothing is surer than 1, and is as fast as vanilla: choose a gamma below 1"
         )
@@ -215,7 +215,7 @@ def _is_priced(billing: Billing, design: Design) -> bool:
     return True
 
 
-def _remake(scenario: Scenario) -> LatencyRebuilder | str:
+def _rebuilder(scenario: Scenario) -> LatencyRebuilder | str:
     """How to make the latencies again, or why they cannot be."""
     try:
         return LatencyRebuilder.of(scenario)
@@ -223,10 +223,10 @@ def _remake(scenario: Scenario) -> LatencyRebuilder | str:
         return f"which part of a measured time is reading cannot be told without the device's bandwidth and FLOP/s: {error}"
 
 
-def _window(scenario: Scenario, remake: LatencyRebuilder | str) -> int | None:
+def _window(scenario: Scenario, rebuilder: LatencyRebuilder | str) -> int | None:
     """Return the positions that a layer sees at most; None for all, or where it is unknown."""
-    if isinstance(remake, LatencyRebuilder):
-        return remake.window
+    if isinstance(rebuilder, LatencyRebuilder):
+        return rebuilder.window
     origin = scenario.sources.origin
     if scenario.measured is not None and origin is not None and origin.shape is not None:
         return origin.shape.sliding_window
@@ -235,26 +235,26 @@ def _window(scenario: Scenario, remake: LatencyRebuilder | str) -> int | None:
 
 def _fitted(scenario: Scenario, prompts: Sequence[int], design: Design) -> Fitted | str:
     try:
-        agreement, needed = aware(scenario.trace, prompts, design, scenario.latencies.middle)
+        agreement, needed = aware_margin(scenario.trace, prompts, design, scenario.latencies.middle)
     except SyntheticError as error:
         return str(error)
-    return Fitted(depths=asked(design, scenario.trace.n_layers), agreement=agreement, needed=needed)
+    return Fitted(depths=used_depths(design, scenario.trace.n_layers), agreement=agreement, needed=needed)
 
 
 def _batches(
     billing: Billing,
     scenario: Scenario,
     design: Design,
-    remake: LatencyRebuilder | str,
+    rebuilder: LatencyRebuilder | str,
     window: int | None,
     *,
     named: bool,
 ) -> Batches:
     """As far as latencies are known: where no device was named, as far as they were measured."""
     latency, others = scenario.latencies.middle, scenario.latencies
-    if named and isinstance(remake, LatencyRebuilder):
+    if named and isinstance(rebuilder, LatencyRebuilder):
         most = (design.cap + 1) * max(USERS)
-        others = remake.latencies(remake.device, min(most, remake.reach or most))
+        others = rebuilder.latencies(rebuilder.device, min(most, rebuilder.reach or most))
     wider = others.middle
     rows = tuple(loads(billing.replay, billing.prompts, design, latency, wider, window=window))
     largest = largest_batch(wider)
@@ -270,8 +270,8 @@ def _batches(
     if rows[-1].users < max(USERS):
         hint = (
             ""
-            if named or isinstance(remake, str)
-            else f"; --to {remake.device.name} would hold the efficiency of the last one"
+            if named or isinstance(rebuilder, str)
+            else f"; --to {rebuilder.device.name} would hold the efficiency of the last one"
         )
         notes.append(
             f"nothing is told of more than {rows[-1].users} users: passes are known up to {largest} tokens{hint}"
@@ -283,14 +283,14 @@ def _batches(
     return Batches(rows=rows, largest=largest, notes=tuple(notes))
 
 
-def _bandwidths(billing: Billing, design: Design, remake: LatencyRebuilder) -> Bandwidths | str:
+def _bandwidths(billing: Billing, design: Design, rebuilder: LatencyRebuilder) -> Bandwidths | str:
     try:
         curve, crossings = over_bandwidths(
             billing.replay,
             billing.prompts,
             design,
-            remake.device,
-            lambda device: remake.latencies(device, design.cap + 1).middle,
+            rebuilder.device,
+            lambda device: rebuilder.latencies(device, design.cap + 1).middle,
         )
     except InputError as error:
         return str(error)
@@ -307,8 +307,8 @@ def _worst(billing: Billing, design: Design) -> Worst:
     }
     prompt = min(each, key=lambda one: each[one])
     return Worst(
-        discarded=ratio(mistaken(billing.replay, wrong=1.0)),
-        in_vain=ratio(silent(billing.replay)) if design.asks_confidence else None,
+        discarded=ratio(with_wrong_heads(billing.replay, wrong=1.0)),
+        in_vain=ratio(with_silent_heads(billing.replay)) if design.asks_confidence else None,
         prompt=prompt,
         domain=billing.replay.domains[billing.replay.prompts.index(prompt)],
         speedup=each[prompt],

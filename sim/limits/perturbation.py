@@ -22,7 +22,7 @@ OTHER = -2
 _Array = NDArray[np.float64]
 
 
-def mistaken(
+def with_wrong_heads(
     replay: CompiledReplay,
     wrong: float | _Array = 0.0,
     right: float | _Array = 0.0,
@@ -49,7 +49,7 @@ def mistaken(
     )
 
 
-def silent(replay: CompiledReplay) -> CompiledReplay:
+def with_silent_heads(replay: CompiledReplay) -> CompiledReplay:
     """The same texts, where no head is ever sure of anything: each is asked, and none drafts."""
     return replace(replay, confidence=np.zeros_like(replay.confidence))
 
@@ -64,6 +64,6 @@ def agreement(replay: CompiledReplay, prompts: Sequence[int]) -> _Array:
     return shares
 
 
-def asked(design: Design, n_layers: int) -> tuple[int, ...]:
+def used_depths(design: Design, n_layers: int) -> tuple[int, ...]:
     """Depths of the heads that a design ever asks: none at gamma 1."""
     return design.boundaries(n_layers)[1:-1]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from adadecode.sim.core.design import Design
 from adadecode.sim.hardware.attention_latency import Attending
-from adadecode.sim.limits.perturbation import agreement, mistaken
+from adadecode.sim.limits.perturbation import agreement, with_wrong_heads
 from adadecode.sim.limits.time_breakdown import WORK_KINDS, Bill, Billing
 
 CONTEXT, MISTAKES = "context", "mistakes"
@@ -34,7 +34,7 @@ class Perturbation:
     speedups: _Array
 
 
-def sways(
+def perturb(
     billing: Billing,
     designs: Sequence[Design],
     change: float,
@@ -59,10 +59,10 @@ def sways(
             tpots = bill.tpots + off * seen
             yield Perturbation(assumption=CONTEXT, change=off, speedups=tpots[0] / tpots[1:])
     for off in (-change, change):
-        yield Perturbation(assumption=MISTAKES, change=off, speedups=misled(billing, designs, off))
+        yield Perturbation(assumption=MISTAKES, change=off, speedups=with_mistakes(billing, designs, off))
 
 
-def misled(billing: Billing, designs: Sequence[Design], change: float) -> _Array:
+def with_mistakes(billing: Billing, designs: Sequence[Design], change: float) -> _Array:
     """[designs] speedups where every head is wrong 1 + change times as often; the mean over DRAWS."""
     right = agreement(billing.replay, billing.prompts)
     more = np.minimum(
@@ -71,7 +71,7 @@ def misled(billing: Billing, designs: Sequence[Design], change: float) -> _Array
     shares = {"wrong": more} if change > 0 else {"right": np.full(len(right), -change)}
     return mean_bill(
         [
-            billing.bill(designs, replay=mistaken(billing.replay, **shares, seed=seed))
+            billing.bill(designs, replay=with_wrong_heads(billing.replay, **shares, seed=seed))
             for seed in range(DRAWS)
         ]
     )
@@ -95,9 +95,9 @@ class Row(NamedTuple):
 
 def tornado(changed: Sequence[Perturbation], now: float) -> list[Row]:
     """Of the first design, a row for each assumption: what moves it most comes first."""
-    ends = {(sway.assumption, sway.change > 0): float(sway.speedups[0]) for sway in changed}
+    ends = {(one.assumption, one.change > 0): float(one.speedups[0]) for one in changed}
     rows = []
-    for name in dict.fromkeys(sway.assumption for sway in changed):
+    for name in dict.fromkeys(one.assumption for one in changed):
         less, more = ends[name, False], ends[name, True]
         rows.append(Row(name, less, more, max(abs(less - now), abs(more - now)) / now))
     return sorted(rows, key=lambda row: -row.effect)
@@ -112,7 +112,7 @@ class RankChange(NamedTuple):
     before: float
 
 
-def turns(
+def rank_changes(
     designs: Sequence[Design], now: _Array, cases: Mapping[str, _Array]
 ) -> tuple[int, list[RankChange]]:
     """Which of the designs is the best now, and in which cases another one is. now, and each case: [designs] speedups."""

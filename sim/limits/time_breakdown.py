@@ -30,7 +30,7 @@ VANILLA = Design(policy=Policy.VANILLA)
 _Array = NDArray[np.float64]
 
 
-class Tabled(Latencies, Protocol):
+class LatenciesByContext(Latencies, Protocol):
     """Latencies that are linear between the contexts they know."""
 
     @property
@@ -80,7 +80,7 @@ class Billing:
 
     @classmethod
     def of(
-        cls, replay: CompiledReplay, prompts: Sequence[int], latency: Tabled, max_tokens: int
+        cls, replay: CompiledReplay, prompts: Sequence[int], latency: LatenciesByContext, max_tokens: int
     ) -> Billing:
         """max_tokens: 1 + the largest cap."""
         marks = replay.count([], prompts, contexts=latency.contexts).marks

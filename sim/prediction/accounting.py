@@ -1,7 +1,8 @@
-"""What one committed token costs whatever the device: FLOPs and bytes, split into what came of them. And joules, between honest ends.
+"""What one committed token costs whatever the device: FLOPs, bytes, and joules between two ends.
 
-The paper leaves open what drafts that are thrown away cost. A rejection drops every position after the last one that held: the layers already run on these
-positions, the rows verified beyond them, and the heads asked there were for nothing.
+FLOPs and bytes are split into what came of them. The paper leaves open what drafts cost that are
+thrown away. A rejection drops every position after the last one that held: the layers already run
+on these positions, the rows verified beyond them, and the heads asked there were for nothing.
 """
 
 from __future__ import annotations
@@ -27,52 +28,72 @@ Measure = Literal["flops", "bytes", "weights", "cache", "activations"]
 """What of a `adadecode.sim.hardware.cost_model.Cost` is counted."""
 
 IDLE_SHARE = 0.04
-"""Share of its board power that a device draws doing nothing, at the least: 17 of 425 W on an RTX 4090 D (https://github.com/hongping-zh/ecocompute); 17.5 of 350 W on
-an RTX 3090 and 62 of 400 W on an A100 (https://github.com/chuyishang/inference-energy)."""
+"""Share of its board power that a device draws doing nothing, at the least.
+
+Measured were 17 of 425 W on an RTX 4090 D (https://github.com/hongping-zh/ecocompute), 17.5 of
+350 W on an RTX 3090, and 62 of 400 W on an A100 (https://github.com/chuyishang/inference-energy).
+"""
 
 JOULES_PER_BYTE = 8 * 3.9e-12
-"""The least for a byte from or to memory, the DRAM alone: 3.9 pJ a bit for HBM2 (O'Connor et al., Fine-Grained DRAM, MICRO 2017). Micron tells 6.0 for HBM2E, 7.25 for
-GDDR6X, 7.5 for GDDR6 (https://www.micron.com/products/ultra-bandwidth-solutions); the way through a GPU is not in these."""
+"""The least for a byte from or to memory: 3.9 pJ a bit for HBM2, the DRAM alone.
+
+(O'Connor et al., Fine-Grained DRAM, MICRO 2017.) Micron gives 6.0 for HBM2E, 7.25 for GDDR6X and
+7.5 for GDDR6 (https://www.micron.com/products/ultra-bandwidth-solutions); the way through a GPU is
+not in these.
+"""
 
 JOULES_PER_FLOP = 0.1e-12
-"""The least for a FLOP in a tensor core: half of the 0.22 pJ that FP16 was measured to add on an RTX 3090 (https://github.com/bang001/gpupower0701), for
-narrower types and newer chips. An assumption; decoding hardly depends on it."""
+"""The least for a FLOP in a tensor core.
+
+It is half of the 0.22 pJ that FP16 was measured to add on an RTX 3090
+(https://github.com/bang001/gpupower0701), for narrower types and newer chips. An assumption;
+decoding hardly depends on it.
+"""
 
 
 class CostPrices:
-    """Prices work in FLOPs or bytes instead of seconds: a `adadecode.sim.replay.pricer.Latencies`, so that whatever prices a replay counts these too.
+    """Prices of work in FLOPs or bytes instead of seconds.
 
-    Nothing outside the model costs anything, and a layer costs the same however warm it is.
+    It has the form of `adadecode.sim.replay.pricer.Latencies`, so that whatever prices a replay can
+    count these too. Nothing outside the model costs anything, and a layer costs the same however
+    soon it runs again.
     """
 
     reuses: tuple[int, ...] = ()
-    """As `adadecode.profiles.latency.LatencyTable.reuses`: none makes a difference."""
+    """See `adadecode.profiles.latency.LatencyTable.reuses`: none makes a difference."""
 
     def __init__(self, cost: ModelCost, measure: Measure) -> None:
         self.cost, self.measure = cost, measure
 
-    def layers(self, start: int, stop: int, n_tokens: int, context: int, reuse: int) -> float:
-        """Of decoder layers start..stop-1 on n_tokens, the last at position context - 1."""
+    def layers(
+        self,
+        start: int,
+        stop: int,
+        n_tokens: int,
+        context: int,
+        reuse: int,  # noqa: ARG002 - part of the protocol
+    ) -> float:
+        """Price layers start..stop-1 on n_tokens, the last at position context - 1."""
         return (stop - start) * self._of(self.cost.layer(n_tokens, context))
 
-    def head(self, depth: int, reuse: int) -> float:
-        """Of one check."""
+    def head(self, depth: int, reuse: int) -> float:  # noqa: ARG002 - part of the protocol
+        """Price one check."""
         return self._of(self.cost.head())
 
     def verify(self, n_tokens: int) -> float:
-        """Of the last norm, LM head and argmax over n_tokens rows."""
+        """Price the last norm, LM head and argmax over n_tokens rows."""
         return self._of(self.cost.verify(n_tokens))
 
     def embed(self, n_tokens: int) -> float:
-        """Of the embedding of n_tokens."""
+        """Price the embedding of n_tokens."""
         return self._of(self.cost.embed(n_tokens))
 
     def prefill(self, n_tokens: int) -> float:
-        """Of a prompt of n_tokens."""
+        """Price the prefill of a prompt of n_tokens."""
         return self._of(self.cost.prefill(n_tokens))
 
     def host(self) -> float:
-        """Nothing."""
+        """Return 0: the host does no work of the model."""
         return 0.0
 
     def _of(self, cost: Cost) -> float:
@@ -81,10 +102,15 @@ class CostPrices:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """An amount by what came of it.
+    """An amount of work by what came of it.
 
-    useful: layers and embedding on positions that stayed. discarded: the same on positions that a rejection dropped. heads, heads_discarded: checks on
-    either. verify, verify_discarded: rows of the last norm and LM head, up to the one that gave the extra token, and beyond it.
+    Attributes:
+        useful: Layers and embedding on positions that stayed.
+        discarded: The same on positions that a rejection dropped.
+        heads: Checks on positions that stayed.
+        heads_discarded: Checks on positions that were dropped.
+        verify: Rows of the last norm and LM head, up to the one that gave the extra token.
+        verify_discarded: Rows beyond it.
     """
 
     useful: float = 0.0
@@ -96,12 +122,12 @@ class Split:
 
     @property
     def total(self) -> float:
-        """All of it."""
+        """The sum of all parts."""
         return float(sum(asdict(self).values()))
 
     @property
     def wasted(self) -> float:
-        """What nothing came of."""
+        """The sum of the parts that nothing came of."""
         return self.discarded + self.heads_discarded + self.verify_discarded
 
     def __add__(self, other: Split) -> Split:
@@ -115,9 +141,15 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Accounting:
-    """One design on some prompts, decoding alone: FLOPs and bytes per committed token, all outputs but the first of each prompt.
+    """FLOPs and bytes per committed token of one design, decoding alone.
 
-    tokens: how many these are. modelled_share: of the FLOPs, in rounds that rest on branches nobody recorded.
+    Attributes:
+        design: The design.
+        prompts: Number of prompts.
+        tokens: Committed tokens: all outputs but the first of each prompt.
+        flops: FLOPs per committed token.
+        bytes: Bytes per committed token.
+        modelled_share: Share of the FLOPs in rounds that rest on branches nobody recorded.
     """
 
     design: Design
@@ -128,7 +160,7 @@ class Accounting:
     modelled_share: float
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: per committed token."""
+        """Return the account as JSON holds it, per committed token."""
         return {
             "design": self.design.label,
             "prompts": self.prompts,
@@ -149,20 +181,34 @@ def accounting(
     *,
     model: BranchModel | None = None,
 ) -> Accounting:
-    """Replay a design on prompts (all, by default) and say what became of every FLOP and byte.
+    """Replay a design and account for every FLOP and byte.
 
-    Of a batch of which some positions were dropped, each position is charged the same: so it is with FLOPs; of the bytes, the weights would have been
-    read without the dropped ones too. Raises DesignError, ShapeError where model and trace differ in layers, ProfileError without a second output.
+    Of a batch of which some positions were dropped, each position is charged the same. So it is
+    with FLOPs; of the bytes, the weights would have been read without the dropped ones too.
+
+    Args:
+        trace: The text.
+        design: The design.
+        cost: What work costs in the model.
+        prompts: What to replay; by default all.
+        model: Of the branches that nobody recorded.
+
+    Raises:
+        DesignError: If the design asks a head that was not trained.
+        ShapeError: If the model and the trace differ in layers.
+        ProfileError: If no prompt has a second output token.
     """
     if cost.shape.n_layers != trace.n_layers:
         raise ShapeError(
-            f"{cost.shape.name} has {cost.shape.n_layers} layers, the trace {trace.n_layers}: name the model that was recorded"
+            f"{cost.shape.name} has {cost.shape.n_layers} layers, the trace {trace.n_layers}: name "
+            "the model that was recorded"
         )
     runs = replay(trace, CostPrices(cost, "flops"), design, prompts, model=model, events=True)
     tokens = sum(run.n_tokens - 1 for run in runs)
     if tokens == 0:
         raise ProfileError(
-            f"nothing to account for: none of {len(runs)} prompts has a second output token: profile longer outputs"
+            f"nothing to account for: none of {len(runs)} prompts has a second output token: "
+            "profile longer outputs"
         )
     boundaries = design.boundaries(trace.n_layers)
     flops, moved = (
@@ -185,7 +231,13 @@ _MEASURES: tuple[Measure, ...] = ("flops", "bytes")
 def split_costs(
     runs: Sequence[ReplayedRun], boundaries: Sequence[int], prices: CostPrices
 ) -> Split:
-    """What became of all work of these runs, which must hold their events. boundaries: the design's segments, 0..L."""
+    """Split the work of some runs by what became of it.
+
+    Args:
+        runs: Replayed runs, which must hold their events.
+        boundaries: The design's segments, 0..L.
+        prices: What work costs.
+    """
     pricer = Pricer(prices, boundaries)
     sums = dict.fromkeys((one.name for one in fields(Split)), 0.0)
     for run in runs:
@@ -200,9 +252,10 @@ _DISCARDED = {"useful": "discarded", "heads": "heads_discarded", "verify": "veri
 
 
 def _fates(run: ReplayedRun) -> Iterator[tuple[str, Run | Check | Verify, float]]:
-    """Each piece of work in order: its kind as `Split` names it, and the share of its positions that were dropped.
+    """Yield each piece of work in order, with its kind and the share of positions dropped.
 
-    Of a round from position p with a drafts accepted, positions p..p + a stay: the a-th draft stands on the last of them, and the extra token comes of it.
+    The kind is named as in `Split`. Of a round from position p with a drafts accepted, positions
+    p..p + a stay: the a-th draft stands on the last of them, and the extra token comes of it.
     """
     rounds = iter(run.rounds)
     kept = 0  # positions below it stay; 0: the next round has not begun
@@ -225,7 +278,13 @@ def _fates(run: ReplayedRun) -> Iterator[tuple[str, Run | Check | Verify, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Energy:
-    """Joules between two ends; middle: their geometric mean, for want of anything better founded."""
+    """Joules between two ends.
+
+    Attributes:
+        low: The lower end.
+        middle: The geometric mean of the ends, for want of anything better founded.
+        high: The upper end.
+    """
 
     low: float
     middle: float
@@ -235,10 +294,18 @@ class Energy:
 def energy_bounds(
     device: Device, seconds: float, flops: float, bytes_moved: float
 ) -> Energy | None:
-    """Joules of work that takes so long and does so much; None where the device's watts are unknown.
+    """Bound the joules of work; None where the device's watts are unknown.
 
-    high: board power all the time. low: what it draws idle, and the least that memory and tensor cores are known to take; never above high. Decoding lies
-    in between: an H200 of 700 W draws 137 to 300 W in it (https://arxiv.org/abs/2605.11999); the middle is 170 W at a tenth of its bandwidth, 350 W at all of it.
+    The upper end is board power all the time. The lower end is what the device draws idle, and the
+    least that memory and tensor cores are known to take; it is never above the upper end. Decoding
+    lies in between: an H200 of 700 W draws 137 to 300 W in it (https://arxiv.org/abs/2605.11999);
+    the middle is 170 W at a tenth of its bandwidth, 350 W at all of it.
+
+    Args:
+        device: The device.
+        seconds: How long the work takes.
+        flops: Its FLOPs.
+        bytes_moved: Its bytes from and to memory.
     """
     if device.tdp_watts is None:
         return None
@@ -248,14 +315,18 @@ def energy_bounds(
 
 
 def measured_power(profile: Profile) -> dict[str, float]:
-    """Watts of each design, by its label: the joules of its timed runs, prefill included, over their seconds. Empty where the device did not tell."""
+    """Return the mean watts of each design, by its label.
+
+    They are the joules of its timed runs, prefill included, over their seconds. The result is empty
+    where the device did not measure energy.
+    """
     joules: dict[str, float] = {}
     seconds: dict[str, float] = {}
     for (design, _), runs in timed_runs(profile).items():
-        told = runs[runs["energy_j"].notna()]
-        if len(told):
-            joules[design.label] = joules.get(design.label, 0.0) + float(told["energy_j"].sum())
+        known = runs[runs["energy_j"].notna()]
+        if len(known):
+            joules[design.label] = joules.get(design.label, 0.0) + float(known["energy_j"].sum())
             seconds[design.label] = seconds.get(design.label, 0.0) + float(
-                (told["prefill_s"] + told["decode_s"]).sum()
+                (known["prefill_s"] + known["decode_s"]).sum()
             )
     return {label: joules[label] / seconds[label] for label in joules}

@@ -1,10 +1,12 @@
-"""How far the branch model errs: recorded branches are withheld, and what is drawn in their place is held against them.
+"""How far the branch model errs: recorded branches are withheld, and drawn ones take their place.
 
-Every measured cell that was seen to reject is replayed twice: as recorded, and as if no branch of its prompt had been recorded. What
-stands in then comes from other prompts' branches only (leave one prompt out), as it would for a branch nobody recorded. The
-text, and so where a round fails, is the same; how many drafts follow a wrong one, and how many heads are asked, may differ.
+Every measured cell that was seen to reject is replayed twice: as recorded, and as if no branch of
+its prompt had been recorded. What stands in then comes from other prompts' branches only (leave one
+prompt out), as it would for a branch nobody recorded. The text, and so where a round fails, is the
+same; how many drafts follow a wrong one, and how many heads are asked, may differ.
 
-A recording keeps the likely branches: what is measured on them is carried over to the unlikely ones that a prediction has to model.
+A recording keeps the likely branches: what is measured on them is carried over to the unlikely ones
+that a prediction has to model.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ COLUMNS = ("design", "policy", "prompt", "share", *ERRORS)
 
 
 class Withheld(BranchModel):
-    """Takes no branch of the prompt it is asked about for recorded, and draws from those of other prompts."""
+    """A branch model that uses no recorded branch of a prompt, but draws from other prompts'."""
 
     def __init__(self, trace: Trace) -> None:
         super().__init__(trace)
@@ -43,16 +45,19 @@ class Withheld(BranchModel):
     def recorded(
         self, prompt: int, output: int, path: tuple[int, ...], depth: int
     ) -> HeadOutput | None:
-        """Nothing. Raises DesignError where no head was trained at ``depth``."""
+        """Return None, as if nothing was recorded. Raises DesignError for an untrained depth."""
         super().recorded(prompt, output, path, depth)
         return None
 
     def branch(self, prompt: int, output: int, path: tuple[int, ...]) -> Row:
-        """A row of another prompt's branch, chosen as by any BranchModel."""
+        """Return a row of another prompt's branch, chosen as by any `BranchModel`."""
         return self._draw(self.others(prompt, len(path)), prompt, output, path)
 
     def others(self, prompt: int, steps: int) -> list[tuple[int, Row]]:
-        """What a branch of ``prompt`` with ``steps`` drafts is drawn from: (prompt, row); nothing where no other prompt has a branch."""
+        """Return what a branch of ``prompt`` with ``steps`` drafts is drawn from: (prompt, row).
+
+        The list is empty where no other prompt has a branch.
+        """
         key = (prompt, steps)
         if key not in self._others:
             pools = self.by_steps.get(steps, []), self.any
@@ -66,26 +71,36 @@ class Withheld(BranchModel):
 class BranchErrors:
     """What withholding the recorded branches does.
 
-    cells: one row for each design and prompt whose replay rests on withheld branches and on none that is not recorded: design, policy, prompt,
-    share (of the time, in rounds that rest on drawn branches), and signed errors relative to the exact replay: seconds_error,
-    speedup_error, discarded_error (drafts discarded), checks_error (heads asked).
+    Attributes:
+        cells: One row for each design and prompt whose replay rests on withheld branches and on
+            none that is not recorded. Columns: design, policy, prompt, share (of the time, in
+            rounds that rest on drawn branches), and signed errors relative to the exact replay:
+            seconds_error, speedup_error, discarded_error (drafts discarded) and checks_error (heads
+            asked).
     """
 
     cells: pd.DataFrame
 
     def per_share(self, policy: Policy) -> float | None:
-        """Mean magnitude of the error of a cell's seconds / its mean share; None where no cell of this policy was measured.
+        """Return the mean magnitude of the error of a cell's seconds / its mean share.
 
-        Policies are kept apart: ``fixed`` drafts on whatever its head says, so its shares are large and its errors none.
+        Policies are kept apart: ``fixed`` drafts on whatever its head says, so that its shares are
+        large and its errors none. None where no cell of this policy was measured.
         """
         part = self.cells[self.cells["policy"] == str(policy)]
         return float(part["seconds_error"].abs().sum() / part["share"].sum()) if len(part) else None
 
     def expected(self, design: Design, share: float) -> float | None:
-        """The relative error of the run time to expect where this share of it is modelled: in the mean, either way.
+        """Return the relative error of the run time to expect, in the mean, either way.
 
-        0 of no share. None where it was not measured: for a policy whose cells never rested on recorded branches, and for
-        unverified designs, of which nothing recorded tells how they go on.
+        Args:
+            design: The design.
+            share: Share of its time that is modelled; 0 has no error.
+
+        Returns:
+            The error; None where it was not measured: for a policy whose cells never rested on
+            recorded branches, and for unverified designs, of which nothing recorded tells how they
+            go on.
         """
         if share == 0:
             return 0.0
@@ -93,7 +108,10 @@ class BranchErrors:
         return None if per_share is None else share * per_share
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: all cells, and those of each policy. Errors as magnitudes; null where nothing was measured."""
+        """Return all cells and those of each policy as JSON holds them.
+
+        Errors are magnitudes; None where nothing was measured.
+        """
         policies = [Policy(name) for name in dict.fromkeys(self.cells["policy"])]
         return {
             **_summary(self.cells),
@@ -108,7 +126,10 @@ class BranchErrors:
 
 
 def rejecting_cells(profile: Profile) -> tuple[Cell, ...]:
-    """The verified designs and prompts with a measured round that discarded a draft, at most MOST_CELLS of them, by a hash of which they are."""
+    """Return the verified designs and prompts with a measured round that discarded a draft.
+
+    They are at most MOST_CELLS, chosen by a hash of what they are.
+    """
     rounds = profile.rounds
     rejected = rounds[
         rounds["verify"].astype(bool) & (rounds["exits"].map(len) > rounds["accepted"])
@@ -128,14 +149,20 @@ def rejecting_cells(profile: Profile) -> tuple[Cell, ...]:
 
 
 def _number(cell: tuple[Any, ...]) -> bytes:
-    """A hash, to sample by."""
+    """Return a hash to sample by."""
     return hashlib.blake2b(repr(cell).encode(), digest_size=8).digest()
 
 
 def branch_errors(model: BranchModel, latency: Latencies, cells: Iterable[Cell]) -> BranchErrors:
-    """Replay these cells with the recorded branches of the model's trace, and without.
+    """Replay cells with the recorded branches of the model's trace, and without.
 
-    Left out: designs that cannot be replayed with these latencies, and prompts when no other has a recorded branch.
+    Designs that cannot be replayed with these latencies are left out, and so are prompts when no
+    other one has a recorded branch.
+
+    Args:
+        model: The branch model.
+        latency: What the work takes.
+        cells: Measured cells that rejected a draft.
     """
     withheld = Withheld(model.trace)
     prompts: dict[Design, list[int]] = {}
@@ -184,7 +211,7 @@ def _row(design: Design, exact: ReplayedRun, drawn: ReplayedRun) -> dict[str, An
 
 
 def _counts(run: ReplayedRun) -> tuple[int, int]:
-    """Drafts discarded, heads asked."""
+    """Count the drafts discarded and the heads asked."""
     return sum(len(r.exits) - r.accepted for r in run.rounds), sum(
         len(r.checks) for r in run.rounds
     )

@@ -32,7 +32,8 @@ def luck_notes(origin: Provenance) -> list[str]:
     """
     if origin.sampling is None:
         return []
-    return [
+    note = (
         f"{origin.sampling}: one drawn text stands for all, and a draft holds with its head's "
         "probability of acceptance"
-    ]
+    )
+    return [note]

@@ -1,9 +1,9 @@
-"""Many designs on many devices at once: counted by the compiled replay, priced by a dot product for each device."""
+"""Evaluate many designs on many devices: count their work once, and price it on each device."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,36 +16,49 @@ from adadecode.profiles.errors import DeviceError, ProfileError
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.hardware.cost_model import ModelCost
 from adadecode.sim.hardware.device_latency import DeviceLatencies
-from adadecode.sim.hardware.memory import Deployment, capacity, peak_memory
+from adadecode.sim.hardware.fit import capacity
+from adadecode.sim.hardware.memory import Deployment, peak_memory
 from adadecode.sim.prediction.accounting import CostPrices, energy_bounds
 from adadecode.sim.replay.compiled import CompiledReplay
+from adadecode.sim.replay.work_columns import CHECK, RUN
 from adadecode.sim.replay.price_list import TIME_PARTS, PriceList
 from adadecode.sim.replay.pricer import Latencies
-from adadecode.sim.replay.work_columns import CHECK, RUN
 from adadecode.sim.replay.work_histogram import WorkHistogram
 
 COLUMNS = (
-    "design", "policy", "placement", "gammas", "cap", "verify", "device", "tpot_s", "tokens_per_s", "speedup", "speedup_low", "speedup_high",
-    "tpot_low", "tpot_high", "ttft_s", "early_rate", "reject_rate", "tokens_per_round", "modelled_share", "flops_per_token", "bytes_per_token", "memory_bytes",
-    "energy_j_per_token", "fits", "speedup_first", "speedup_second",
+    "design", "policy", "placement", "gammas", "cap", "verify", "device", "tpot_s", "tokens_per_s",
+    "speedup", "speedup_low", "speedup_high", "tpot_low", "tpot_high", "ttft_s", "early_rate",
+    "reject_rate", "tokens_per_round", "modelled_share", "flops_per_token", "bytes_per_token",
+    "memory_bytes", "energy_j_per_token", "fits", "speedup_first", "speedup_second",
 )  # fmt: skip
-"""Of a row of `Evaluator.evaluate`: as in `adadecode.sim.prediction.predictor.Prediction`, and per output token after the first; the speedup on every other prompt and on the
-rest; NaN where unknown. fits: whether the memory suffices, where anybody knows."""
+"""Columns of `Evaluator.evaluate`.
+
+They are as in `adadecode.sim.prediction.predictor.Prediction`, and per output token after the
+first; NaN where unknown. ``fits`` is whether the memory suffices, as far as anybody knows;
+``speedup_first`` and ``speedup_second`` are the speedups on every other prompt and on the rest.
+"""
 
 _DRAWS = 2000
 
-_SECONDS = len(TIME_PARTS) - 1  # what the parts of the time add up from
+_SECONDS = len(TIME_PARTS) - 1  # the parts that the time adds up from come first
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PricedDevice:
     """A device with its price lists.
 
-    vanilla: by corner, seconds per token; vanilla_by_half: on either half of the prompts. spread: of a measured table,
-    how far its speedups were seen to miss.
-
-    watts: mean power where it was measured; else energy is bounded by the catalogue's figures, where it has some. flops, moved: price lists of what work
-    costs in the numbers the model runs in there. run: how it is deployed, heads aside.
+    Attributes:
+        latencies: What work takes there.
+        prices: The same as price lists, by corner of its intervals.
+        vanilla: Seconds per token of vanilla, by corner.
+        vanilla_by_half: The same on either half of the prompts.
+        spread: Of a measured table, how far its speedups were seen to miss; else NaN.
+        device: The catalogue's entry; None where there is none.
+        watts: Mean power where it was measured; else energy is bounded by the catalogue's figures,
+            where it has some.
+        flops: Price list in FLOPs, in the number formats that the model runs in there.
+        moved: Price list in bytes.
+        run: How the model is deployed there, heads aside.
     """
 
     latencies: DeviceLatencies
@@ -60,9 +73,66 @@ class PricedDevice:
     run: Deployment | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _VanillaWork:
+    """The work of vanilla on all prompts and on either half, and price lists for it."""
+
+    replay: CompiledReplay
+    halves: tuple[WorkHistogram, WorkHistogram]
+    whole: WorkHistogram
+    max_tokens: int
+
+    @classmethod
+    def of(
+        cls,
+        replay: CompiledReplay,
+        prompts: Sequence[int],
+        contexts: tuple[int, ...],
+        max_tokens: int,
+    ) -> _VanillaWork:
+        """Count it. Raises ProfileError where no prompt has a second output token."""
+        first, second = (
+            replay.count([Design(policy=Policy.VANILLA)], part, contexts=contexts)
+            for part in (prompts[::2], prompts[1::2])
+        )
+        whole = first + second
+        if whole.tally("tokens")[0] <= len(prompts):
+            raise ProfileError(
+                f"nothing to predict: none of {len(prompts)} prompts has a second output token: "
+                "profile longer outputs"
+            )
+        return cls(replay=replay, halves=(first, second), whole=whole, max_tokens=max_tokens)
+
+    def listed(self, latency: Latencies) -> PriceList:
+        """Make the price list of a table of latencies."""
+        return PriceList(
+            latency=latency,
+            n_layers=self.replay.n_layers,
+            marks=self.whole.marks,
+            max_tokens=self.max_tokens,
+        )
+
+    def tpot(self, prices: PriceList) -> float:
+        """Return vanilla's seconds per token."""
+        return float(_tpot(prices.price(self.whole), self.whole)[0])
+
+    def tpots_by_half(self, prices: PriceList) -> tuple[float, ...]:
+        """Return vanilla's seconds per token on either half of the prompts."""
+        return tuple(float(_tpot(prices.price(half), half)[0]) for half in self.halves)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluator:
-    """Evaluates designs on the prompts chosen. Holds arrays and tables alone, so that it can be sent to another process. Build with `of`."""
+    """Evaluates designs on the prompts chosen. Build with `of`.
+
+    It holds arrays and tables alone, so that it can be sent to another process.
+
+    Attributes:
+        replay: The text, compiled.
+        prompts: The prompts that are replayed.
+        contexts: Contexts at which prices change their slope.
+        devices: The devices, priced for these prompts.
+    """
 
     replay: CompiledReplay
     prompts: tuple[int, ...]
@@ -83,105 +153,86 @@ class Evaluator:
         spread: float = float("nan"),
         watts: float | None = None,
     ) -> Evaluator:
-        """The devices, priced for these prompts (all, by default).
+        """Price devices for some prompts.
 
-        max_tokens: 1 + the largest cap. costs: the model's on each device, for FLOPs, bytes and joules. runs: how it is deployed on each, heads aside, for
-        memory. known: catalogue entries by the names of ``devices``.
+        Args:
+            replay: The text, compiled.
+            devices: What work takes on each device.
+            prompts: What to replay; by default all.
+            max_tokens: 1 + the largest cap.
+            costs: The model's cost on each device, for FLOPs, bytes and joules.
+            runs: How it is deployed on each, heads aside, for memory.
+            known: Catalogue entries by the names of ``devices``.
+            spread: How far speedups on the measured device were seen to miss.
+            watts: Mean power of the measured device.
 
-        spread and watts: of the measured device. Raises LatencyError where vanilla cannot be priced, ProfileError where no prompt has a second token,
-        DeviceError where a device is there twice.
+        Raises:
+            LatencyError: If vanilla cannot be priced.
+            ProfileError: If no prompt has a second output token.
+            DeviceError: If a device is there twice.
         """
-        if repeated := [
-            name for name, count in Counter(one.device for one in devices).items() if count > 1
-        ]:
-            raise DeviceError(
-                f"wanted every device once, got {repeated[0]} more than once: leave the others out"
-            )
+        _require_different(devices)
         chosen = replay.prompts if prompts is None else tuple(prompts)
-        bends = {
-            context
-            for one in devices
-            for table in one.tables.values()
-            for context in table.contexts
-        }
-        bends |= {cost.shape.sliding_window for cost in costs or () if cost.shape.sliding_window}
-        shortest, longest = replay.contexts
-        contexts = tuple(sorted(context for context in bends if shortest < context < longest))
-        halves = [
-            replay.count([Design(policy=Policy.VANILLA)], part, contexts=contexts)
-            for part in (chosen[::2], chosen[1::2])
-        ]
-        vanilla = halves[0] + halves[1]
-        if vanilla.tally("tokens")[0] <= len(chosen):
-            raise ProfileError(
-                f"nothing to predict: none of {len(chosen)} prompts has a second output token: profile longer outputs"
+        contexts = _slope_changes(replay, devices, costs or ())
+        vanilla = _VanillaWork.of(replay, chosen, contexts, max_tokens)
+        cost_lists = {
+            cost: (
+                vanilla.listed(CostPrices(cost, "flops")),
+                vanilla.listed(CostPrices(cost, "bytes")),
             )
-
-        def listed(latency: Latencies) -> PriceList:
-            return PriceList(
-                latency=latency,
-                n_layers=replay.n_layers,
-                marks=vanilla.marks,
-                max_tokens=max_tokens,
-            )
-
-        bills = {
-            cost: (listed(CostPrices(cost, "flops")), listed(CostPrices(cost, "bytes")))
             for cost in costs or ()
         }
-
-        def priced(place: int, one: DeviceLatencies) -> PricedDevice:
-            flops, moved = bills[costs[place]] if costs else (None, None)
-            prices = {corner: listed(table) for corner, table in one.tables.items()}
+        priced = []
+        for place, one in enumerate(devices):
             measured = one.basis == "measured"
-            return PricedDevice(
-                latencies=one,
-                prices=prices,
-                vanilla={
-                    corner: float(_tpot(prices[corner].price(vanilla), vanilla)[0])
-                    for corner in prices
-                },
-                vanilla_by_half=tuple(
-                    float(_tpot(prices["middle"].price(half), half)[0]) for half in halves
-                ),
-                spread=spread if measured else float("nan"),
-                device=(known or {}).get(one.device),
-                watts=watts if measured else None,
-                flops=flops,
-                moved=moved,
-                run=runs[place] if runs else None,
+            flops, moved = cost_lists[costs[place]] if costs else (None, None)
+            prices = {corner: vanilla.listed(table) for corner, table in one.tables.items()}
+            priced.append(
+                PricedDevice(
+                    latencies=one,
+                    prices=prices,
+                    vanilla={corner: vanilla.tpot(listed) for corner, listed in prices.items()},
+                    vanilla_by_half=vanilla.tpots_by_half(prices["middle"]),
+                    spread=spread if measured else float("nan"),
+                    device=(known or {}).get(one.device),
+                    watts=watts if measured else None,
+                    flops=flops,
+                    moved=moved,
+                    run=runs[place] if runs else None,
+                )
             )
-
-        return cls(
-            replay=replay,
-            prompts=chosen,
-            contexts=contexts,
-            devices=tuple(priced(place, one) for place, one in enumerate(devices)),
-        )
+        return cls(replay=replay, prompts=chosen, contexts=contexts, devices=tuple(priced))
 
     def count(
         self, designs: Sequence[Design], prompts: Sequence[int] | None = None
     ) -> WorkHistogram:
-        """The work of these designs on the prompts chosen, or on some of them."""
+        """Count the work of designs on the prompts chosen, or on some of them."""
         return self.replay.count(
             designs, self.prompts if prompts is None else prompts, contexts=self.contexts
         )
 
     def evaluate(self, designs: Sequence[Design]) -> pd.DataFrame:
-        """One row of COLUMNS for each device and design, devices one after the other. Raises DesignError, LatencyError."""
+        """Evaluate designs.
+
+        Returns:
+            A row of COLUMNS for each device and design, devices one after the other.
+
+        Raises:
+            DesignError: If a design asks a head that was not trained.
+            LatencyError: If a latency is not known.
+        """
         return self.priced(self.halves(designs))
 
     def halves(self, designs: Sequence[Design]) -> tuple[WorkHistogram, WorkHistogram]:
-        """The work of these designs on every other prompt, and on the rest."""
+        """Count the work of designs on every other prompt, and on the rest."""
         return self.count(designs, self.prompts[::2]), self.count(designs, self.prompts[1::2])
 
     def priced(self, halves: tuple[WorkHistogram, WorkHistogram]) -> pd.DataFrame:
-        """As `evaluate`, of work that was counted."""
+        """Price work that was counted; see `evaluate`."""
         work = halves[0] + halves[1]
         shared = {**_described(work.designs), **_rates(work)}
-        known: dict[
-            object, NDArray[np.float64]
-        ] = {}  # many devices cost the same: in FLOPs all of them
+        # Many devices cost the same: in FLOPs, all of them do.
+        known: dict[object, NDArray[np.float64]] = {}
         rows = []
         for one in self.devices:
             costs = self._costs(one, work, known)
@@ -194,7 +245,10 @@ class Evaluator:
     def _costs(
         one: PricedDevice, work: WorkHistogram, known: dict[object, NDArray[np.float64]]
     ) -> dict[str, NDArray[Any]]:
-        """FLOPs and bytes per token, peak memory, and whether it is there. known: what was worked out already, by price list and by deployment."""
+        """Return FLOPs and bytes per token, peak memory, and whether there is so much.
+
+        ``known`` holds what was worked out already, by price list and by deployment.
+        """
         nothing = np.full(len(work.designs), np.nan)
 
         def per_token(listed: PriceList | None) -> NDArray[np.float64]:
@@ -232,7 +286,7 @@ class Evaluator:
     def _on(
         self, one: PricedDevice, work: WorkHistogram, costs: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """What depends on the device."""
+        """Return the columns that depend on the latencies of the device."""
         prices = {corner: listed.price(work) for corner, listed in one.prices.items()}
         tpots = {corner: _tpot(price, work) for corner, price in prices.items()}
         speedups = {corner: one.vanilla[corner] / tpots[corner] for corner in tpots}
@@ -264,7 +318,7 @@ class Evaluator:
     def _by_half(
         one: PricedDevice, halves: Sequence[WorkHistogram]
     ) -> dict[str, NDArray[np.float64]]:
-        """Speedups on either half of the prompts, as expected."""
+        """Return the speedups on either half of the prompts."""
         names = ("speedup_first", "speedup_second")
         prices = one.prices["middle"]
         return {
@@ -276,7 +330,7 @@ class Evaluator:
     def _joules(
         one: PricedDevice, tpot: NDArray[np.float64], costs: Mapping[str, Any]
     ) -> NDArray[np.float64]:
-        """By measured power, or the middle of what the catalogue's figures allow."""
+        """Return joules by measured power, or the middle of what the catalogue's figures allow."""
         if one.watts is not None:
             return one.watts * tpot
         if one.device is None or np.isnan(costs["flops_per_token"]).any():
@@ -291,9 +345,15 @@ class Evaluator:
         return np.array([np.nan if bound is None else bound.middle for bound in bounds])
 
     def details(self, design: Design, device: str) -> dict[str, Any]:
-        """One design in full: seconds per token by part (`adadecode.sim.replay.price_list.TIME_PARTS`), and by head, shallowest first, drafts and how many of them held.
+        """Describe one design in full, as JSON holds it.
 
-        Raises DesignError, and KeyError for a device that is not among ``devices``.
+        Returns:
+            Seconds per token by part (`adadecode.sim.replay.price_list.TIME_PARTS`), counts of
+            work, and by head, shallowest first, drafts and how many of them held.
+
+        Raises:
+            DesignError: If the design asks a head that was not trained.
+            KeyError: If the device is not among ``devices``.
         """
         one = self._device(device)
         work = self.count([design])
@@ -316,10 +376,13 @@ class Evaluator:
         }
 
     def over_prompts(self, design: Design, device: str) -> dict[str, float | None]:
-        """How far the speedup would differ with other prompts like these: low and high of 90 % of bootstrap samples over prompts.
+        """Return how far the speedup would differ with other prompts like these.
 
-        None of a single prompt, which says nothing of others. Only of what was drawn: prompts unlike these, and the choice of the best
-        of many designs on them, may differ more.
+        Prompts unlike these, and the choice of the best of many designs on them, may differ more.
+
+        Returns:
+            Low and high end of 90 % of bootstrap samples over prompts, and the number of prompts.
+            The ends are None for a single prompt, which says nothing of others.
         """
         if len(self.prompts) < 2:
             return {"speedup_low": None, "speedup_high": None, "count": len(self.prompts)}
@@ -341,12 +404,12 @@ class Evaluator:
 
 
 def _tokens(work: WorkHistogram) -> NDArray[np.int64]:
-    """[designs] outputs but the first of each prompt."""
+    """Return the outputs but the first of each prompt, shape ``(designs,)``."""
     return work.tally("tokens") - len(work.prefills)
 
 
 def _tpot(price: NDArray[np.float64], work: WorkHistogram) -> NDArray[np.float64]:
-    """[designs] per output token after the first."""
+    """Return the price per output token after the first, shape ``(designs,)``."""
     tokens = _tokens(work)
     per_token: NDArray[np.float64] = np.divide(
         price[:, :_SECONDS].sum(axis=1), tokens, where=tokens > 0, out=np.full(len(tokens), np.nan)
@@ -366,10 +429,34 @@ def _described(designs: Sequence[Design]) -> dict[str, list[Any]]:
 
 
 def _rates(work: WorkHistogram) -> dict[str, NDArray[np.float64]]:
-    """As `adadecode.sim.prediction.predictor.Prediction` has them; 0 where nothing was tested or drafted."""
+    """Return the rates as `adadecode.sim.prediction.predictor.Prediction` has them.
+
+    They are 0 where nothing was tested or drafted.
+    """
     drafts, tested = work.tally("drafts"), work.tally("tested")
     return {
         "early_rate": drafts / np.maximum(tested, 1),
         "reject_rate": (drafts - work.tally("accepted")) / np.maximum(drafts, 1),
         "tokens_per_round": _tokens(work) / np.maximum(work.tally("rounds"), 1),
     }
+
+
+def _require_different(devices: Iterable[DeviceLatencies]) -> None:
+    """Raise DeviceError where a device is there more than once."""
+    counts = Counter(one.device for one in devices)
+    if repeated := [name for name, count in counts.items() if count > 1]:
+        raise DeviceError(
+            f"wanted every device once, got {repeated[0]} more than once: leave the others out"
+        )
+
+
+def _slope_changes(
+    replay: CompiledReplay, devices: Iterable[DeviceLatencies], costs: Iterable[ModelCost]
+) -> tuple[int, ...]:
+    """Return the contexts within the text at which prices or costs change their slope."""
+    changes = {
+        context for one in devices for table in one.tables.values() for context in table.contexts
+    }
+    changes |= {cost.shape.sliding_window for cost in costs if cost.shape.sliding_window}
+    shortest, longest = replay.contexts
+    return tuple(sorted(context for context in changes if shortest < context < longest))

@@ -15,7 +15,8 @@ from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.carried_latency import carried_latencies
 from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
 from adadecode.sim.hardware.device_latency import DeviceLatencies, measured_latencies
-from adadecode.sim.hardware.memory import Deployment, check_fits
+from adadecode.sim.hardware.fit import check_fits
+from adadecode.sim.hardware.memory import Deployment
 from adadecode.sim.hardware.precision import Precision, ordinary
 from adadecode.sim.hardware.provenance import Provenance
 

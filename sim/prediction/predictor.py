@@ -1,4 +1,4 @@
-"""What a design would give: seconds per token, speedup, and how often heads are used and right."""
+"""Predict a design: seconds per token, speedup, and how often heads are used and right."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from adadecode.profiles.errors import ProfileError
-from adadecode.profiles.latency import LatencyTable
 from adadecode.profiles.store import Profile
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design, Policy
+from adadecode.sim.core.scheduler import Round
 from adadecode.sim.measurements.runs import Cell
 from adadecode.sim.prediction.branch_error import BranchErrors, branch_errors, rejecting_cells
 from adadecode.sim.replay.branch_model import BranchModel
@@ -23,11 +23,28 @@ from adadecode.sim.replay.simulation import ReplayedRun, replay
 class Prediction:
     """One design on some prompts of a profile. Seconds; shares in 0..1.
 
-    tpot_s: decoding time / (outputs - 1 of each prompt). ttft_s: mean prefill. speedup: vanilla's tpot_s on the same prompts / this one's.
-    early_rate: drafts / positions tested by at least one head. reject_rate: drafts discarded / drafts, as the paper counts them
-    (everything from the first wrong one on). Both are 0 where nothing was tested or drafted. modelled_share: of the time, in
-    rounds that rest on branches nobody recorded. modelled_error: relative error of the time to expect from these, by
-    `BranchErrors.expected`; None where it was not measured. texts_differ: prompts whose text is not vanilla's (unverified designs only).
+    Attributes:
+        design: The design.
+        prompts: Number of prompts.
+        tokens: Output tokens of all prompts.
+        decode_s: Decoding time of all prompts.
+        ttft_s: Time to first token, the mean prefill.
+        tpot_s: Time per output token: decoding time / (outputs - 1 of each prompt).
+        tokens_per_s: 1 / ``tpot_s``.
+        speedup: Vanilla's ``tpot_s`` on the same prompts / this one's.
+        early_rate: Drafts / positions tested by at least one head; 0 where none was tested.
+        reject_rate: Drafts discarded / drafts, as the paper counts them (everything from the first
+            wrong one on); 0 without drafts.
+        tokens_per_round: Tokens committed by a round, in the mean.
+        modelled_share: Share of the time in rounds that rest on branches nobody recorded.
+        modelled_error: Relative error of the time to expect from these, by
+            `BranchErrors.expected`; None where it was not measured.
+        rounds: Number of rounds.
+        drafts: Number of drafts.
+        accepted: Number of drafts that held.
+        tested: Positions tested by at least one head.
+        checks: Number of head checks.
+        texts_differ: Prompts whose text is not vanilla's (unverified designs only).
     """
 
     design: Design
@@ -51,15 +68,20 @@ class Prediction:
     texts_differ: int
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: every field, the design as its label and its parts."""
+        """Return every field as JSON holds it, the design as its label and its parts."""
         return {**asdict(self), "design": {"label": self.design.label, **asdict(self.design)}}
 
 
 @dataclass(kw_only=True)
 class Predictor:
-    """Predicts many designs on the prompts of one trace, with the latencies of one device; keeps vanilla's time.
+    """Predicts many designs on one trace with the latencies of one device; keeps vanilla's time.
 
-    rejecting: measured cells that discarded drafts; the error of the branch model is measured on them, once it is asked for.
+    Attributes:
+        trace: The text and what its heads said.
+        latency: What the work takes.
+        rejecting: Measured cells that discarded drafts. The error of the branch model is measured
+            on them, once it is needed.
+        model: Of the branches that nobody recorded.
     """
 
     trace: Trace
@@ -73,14 +95,20 @@ class Predictor:
 
     @classmethod
     def of(cls, profile: Profile) -> Predictor:
-        """With the trace, the latencies and the measured cells of a profile. Raises ProfileError."""
+        """Make a predictor of a profile's trace, latencies and measured cells.
+
+        Raises:
+            ProfileError: If the profile holds latencies alone.
+        """
         if profile.prompts.empty:
             raise ProfileError(
-                f"{profile.path} holds latencies alone, and no text to replay: give a profile that adadecode-profile recorded"
+                f"{profile.path} holds latencies alone, and no text to replay: give a profile that "
+                "adadecode-profile recorded"
             )
-        latency = LatencyTable.from_samples(profile.latency, profile.n_layers)
         return cls(
-            trace=Trace.from_profile(profile), latency=latency, rejecting=rejecting_cells(profile)
+            trace=Trace.from_profile(profile),
+            latency=profile.latency_table,
+            rejecting=rejecting_cells(profile),
         )
 
     @cached_property
@@ -89,17 +117,32 @@ class Predictor:
         return branch_errors(self.model, self.latency, self.rejecting)
 
     def prompts(self, domains: Iterable[str] | None = None) -> tuple[int, ...]:
-        """The prompts of these domains; all, by default. Raises ProfileError for a domain without prompts."""
+        """Return the prompts of these domains; by default all.
+
+        Raises:
+            ProfileError: If a domain has no prompts.
+        """
         known = {prompt: self.trace.domain(prompt) for prompt in self.trace.prompts}
         wanted = set(known.values() if domains is None else domains)
         if strange := sorted(wanted - set(known.values())):
             raise ProfileError(
-                f"no prompt of the domain {strange[0]!r} in the profile: it holds {', '.join(sorted(set(known.values())))}"
+                f"no prompt of the domain {strange[0]!r} in the profile: it holds "
+                f"{', '.join(sorted(set(known.values())))}"
             )
         return tuple(prompt for prompt, domain in known.items() if domain in wanted)
 
     def predict(self, design: Design, prompts: Sequence[int] | None = None) -> Prediction:
-        """Replay a design on prompts (all, by default). Raises DesignError, LatencyError, and ProfileError where no prompt has a second token."""
+        """Replay a design and price its work.
+
+        Args:
+            design: The design.
+            prompts: What to replay; by default all.
+
+        Raises:
+            DesignError: If the design asks a head that was not trained.
+            LatencyError: If a latency is not known.
+            ProfileError: If no prompt has a second output token.
+        """
         chosen = self.trace.prompts if prompts is None else tuple(prompts)
         runs = replay(self.trace, self.latency, design, chosen, model=self.model)
         rounds = [r for run in runs for r in run.rounds]
@@ -107,14 +150,7 @@ class Predictor:
         modelled_s = sum(run.modelled_seconds for run in runs)
         tpot_s = _tpot(runs)
         drafts, accepted = sum(len(r.exits) for r in rounds), sum(r.accepted for r in rounds)
-        boundaries = design.boundaries(self.trace.n_layers)
-        tested = sum(
-            r.checks.count(boundaries[1]) for r in rounds
-        )  # whoever is tested is tested by the shallowest head first
-        if (
-            design.policy is Policy.ORACLE
-        ):  # which asks only those that leave: what could have left is what counts
-            tested = sum(len(r.exits) + (len(r.exits) < design.cap) for r in rounds)
+        tested = self._tested(design, rounds)
         return Prediction(
             design=design,
             prompts=len(runs),
@@ -139,6 +175,16 @@ class Predictor:
             texts_differ=sum(run.left_text for run in runs),
         )
 
+    def _tested(self, design: Design, rounds: Sequence[Round]) -> int:
+        """Count the positions that at least one head tested: the shallowest tests first.
+
+        The oracle asks only the heads that leave; every position that could have left counts.
+        """
+        if design.policy is Policy.ORACLE:
+            return sum(len(r.exits) + (len(r.exits) < design.cap) for r in rounds)
+        shallowest = design.boundaries(self.trace.n_layers)[1]
+        return sum(r.checks.count(shallowest) for r in rounds)
+
     def _vanilla_tpot(self, prompts: tuple[int, ...]) -> float:
         if prompts not in self._vanilla:
             self._vanilla[prompts] = _tpot(
@@ -154,16 +200,26 @@ class Predictor:
 
 
 def predict(profile: Profile, design: Design, domains: Iterable[str] | None = None) -> Prediction:
-    """Predict a design on the prompts of a profile (of these domains; all, by default). Raises ProfileError, DesignError, LatencyError."""
+    """Predict a design with a profile's own latencies, without an interval.
+
+    Args:
+        profile: The recording.
+        design: The design.
+        domains: Replay only the prompts of these domains; by default all.
+
+    Raises:
+        InputError: As `Predictor.predict` and `Predictor.prompts` do.
+    """
     predictor = Predictor.of(profile)
     return predictor.predict(design, predictor.prompts(domains))
 
 
 def _tpot(runs: Sequence[ReplayedRun]) -> float:
-    """Seconds per output token after the first."""
+    """Return the seconds per output token after the first. Raises ProfileError without one."""
     tokens = sum(run.n_tokens - 1 for run in runs)
     if tokens == 0:
         raise ProfileError(
-            f"nothing to predict: none of {len(runs)} prompts has a second output token: profile longer outputs"
+            f"nothing to predict: none of {len(runs)} prompts has a second output token: profile "
+            "longer outputs"
         )
     return sum(run.seconds for run in runs) / tokens

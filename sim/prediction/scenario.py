@@ -15,7 +15,8 @@ from adadecode.sim.core.design import DEFAULT_CAP
 from adadecode.sim.core.head_form import FULL, HeadForm
 from adadecode.sim.core.parsing import scale_head_map
 from adadecode.sim.hardware.device_latency import DeviceLatencies
-from adadecode.sim.hardware.memory import Deployment, check_fits
+from adadecode.sim.hardware.fit import check_fits
+from adadecode.sim.hardware.memory import Deployment
 from adadecode.sim.hardware.precision import Precision
 from adadecode.sim.measurements.runs import Cell
 from adadecode.sim.prediction.caveats import hypothetical_notes, luck_notes

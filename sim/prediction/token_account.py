@@ -16,7 +16,8 @@ from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.core.parsing import scale_head_map
 from adadecode.sim.hardware.cost_model import ModelCost
 from adadecode.sim.hardware.device_latency import DeviceLatencies
-from adadecode.sim.hardware.memory import Deployment, check_fits
+from adadecode.sim.hardware.fit import check_fits
+from adadecode.sim.hardware.memory import Deployment
 from adadecode.sim.hardware.precision import Precision
 from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.prediction.accounting import (

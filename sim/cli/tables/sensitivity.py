@@ -9,14 +9,14 @@ from rich.console import RenderableType
 from adadecode.sim.cli.tables.layout import notes, table, titled
 from adadecode.sim.hardware.latency_points import CORNERS
 from adadecode.sim.limits.analysis import Limits
-from adadecode.sim.limits.sensitivity import ASSUMPTIONS, tornado, turns
+from adadecode.sim.limits.sensitivity import ASSUMPTIONS, rank_changes, tornado
 
 
 def sensitivity_tables(limits: Limits) -> Iterator[RenderableType]:
     """Yield the speedup by each assumption and corner, and when another design is best."""
     change = f"{100 * limits.change:g} %"
     body = table("all else held", f"{change} less", f"{change} more", "effect")
-    for row in tornado(limits.sways, limits.speedup):
+    for row in tornado(limits.perturbations, limits.speedup):
         body.add_row(
             ASSUMPTIONS[row.assumption],
             f"{row.less:.3f} x",
@@ -45,7 +45,7 @@ def _corners(limits: Limits) -> RenderableType:
 def _best_nearby(limits: Limits) -> Iterator[RenderableType]:
     """Yield the best of the design and its neighbours, and what would make another one best."""
     now = limits.bill.speedups()
-    best, changes = turns(limits.designs, now, limits.cases)
+    best, changes = rank_changes(limits.designs, now, limits.cases)
     this = "" if not best else f", this design {limits.speedup:.3f} x"
     answer = (
         f"of {len(limits.designs)} designs nearby the best is {limits.designs[best].label} "

@@ -7,8 +7,8 @@ import pytest
 from adadecode.profiles import LatencyTable, Profile, Trace
 from adadecode.sim.core.design import Design
 from adadecode.sim.hardware.uniform import uniform_latencies
-from adadecode.sim.limits.agreement_margin import aware, rates, unaware
-from adadecode.sim.limits.perturbation import mistaken
+from adadecode.sim.limits.agreement_margin import aware_margin, rates, unaware_margin
+from adadecode.sim.limits.perturbation import with_wrong_heads
 from adadecode.sim.limits.time_breakdown import Billing
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.compiled import CompiledReplay
@@ -29,7 +29,7 @@ def billing(trace: Trace, latency: LatencyTable, cap: int = 1) -> Billing:
 
 def test_break_even_is_where_it_is_by_hand() -> None:
     """Half of the drafts held: of nine tenths that are right, four ninths may be wrong."""
-    found = unaware(billing(TRACE, FREE), ONE_DRAFT)
+    found = unaware_margin(billing(TRACE, FREE), ONE_DRAFT)
     assert found.wrong == pytest.approx(1 - 0.5 / 0.9, abs=0.02)
     assert found.right is None
     assert found.then is not None
@@ -46,7 +46,7 @@ def test_a_design_that_does_not_pay_needs_mistakes_put_right() -> None:
     trace = synthetic_trace(
         {"synthetic": HeadModel.of(2, (1,), (1 / 3,))}, alike(4, n_prompt=4, n_output=512), seed=1
     )
-    found = unaware(billing(trace, FREE), ONE_DRAFT)
+    found = unaware_margin(billing(trace, FREE), ONE_DRAFT)
     assert found.now.speedup < 1
     assert found.wrong is None
     assert found.right == pytest.approx(0.25, abs=0.04)
@@ -55,7 +55,7 @@ def test_a_design_that_does_not_pay_needs_mistakes_put_right() -> None:
 def test_where_no_share_will_do_none_is_told() -> None:
     """Heads too dear even where they are always right."""
     dear = uniform_latencies(2, (1,), head=3.0, verify=0.0, max_tokens=2, max_context=600)
-    found = unaware(billing(TRACE, dear), ONE_DRAFT)
+    found = unaware_margin(billing(TRACE, dear), ONE_DRAFT)
     assert (found.wrong, found.right, found.then) == (None, None, None)
 
 
@@ -70,7 +70,7 @@ def test_rates_are_the_simulators(tmp_path_factory: pytest.TempPathFactory) -> N
         pytest.approx(wanted.reject_rate),
     )
     assert told.drafts_per_token == pytest.approx(wanted.drafts / (wanted.tokens - wanted.prompts))
-    never = one.bill([design], replay=mistaken(one.replay, wrong=1.0))
+    never = one.bill([design], replay=with_wrong_heads(one.replay, wrong=1.0))
     both = rates([one.bill([design]), never])
     drafts = wanted.drafts + int(never.work.tally("drafts")[1])
     assert both.accepted == pytest.approx(wanted.accepted / drafts)
@@ -86,7 +86,7 @@ def test_a_design_that_never_drafts_discards_nothing() -> None:
 
 def test_harder_text_needs_the_agreement_that_it_does_by_hand() -> None:
     """However sure: gamma 0 drafts all, and half of it must hold."""
-    agreement, needed = aware(TRACE, TRACE.prompts, ONE_DRAFT, FREE)
+    agreement, needed = aware_margin(TRACE, TRACE.prompts, ONE_DRAFT, FREE)
     assert agreement[0] == pytest.approx(0.9, abs=0.02)
     assert needed.model is not None
     assert needed.model.agreement[0] == pytest.approx(0.5, abs=0.05)
@@ -97,7 +97,7 @@ def test_heads_that_are_never_asked_are_not_fitted() -> None:
     model = HeadModel.of(8, (2, 4, 6), (0.5, 0.7, 0.9))
     trace = synthetic_trace({"synthetic": model}, alike(2, n_prompt=4, n_output=200))
     latency = uniform_latencies(8, (2, 4, 6), head=0.2, max_tokens=6, max_context=300)
-    agreement, needed = aware(
+    agreement, needed = aware_margin(
         trace, trace.prompts, Design.of(gamma=(1.0, 0.6), placement=(2, 4)), latency
     )
     assert len(agreement) == 1
@@ -107,4 +107,4 @@ def test_heads_that_are_never_asked_are_not_fitted() -> None:
 def test_too_little_text_is_refused() -> None:
     few = synthetic_trace({"synthetic": MODEL}, alike(1, n_prompt=4, n_output=10))
     with pytest.raises(SyntheticError, match="wanted 30 outputs or more to fit heads to"):
-        aware(few, few.prompts, ONE_DRAFT, FREE)
+        aware_margin(few, few.prompts, ONE_DRAFT, FREE)

@@ -14,7 +14,7 @@ from adadecode.sim.limits.time_breakdown import WORK_KINDS, Billing
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.compiled import CompiledReplay
 from tests.support.property_tests import examples
-from tests.support.scaled_latency import Scaled
+from tests.support.scaled_latency import ScaledLatency
 from tests.support.synthetic_profile import synthetic_profile
 
 VANILLA = (10.0, 0.0, 0.0, 1.0, 1.0)
@@ -85,7 +85,7 @@ def test_at_the_factor_the_simulator_predicts_no_speedup(
         return (
             Predictor(
                 trace=predictor.trace,
-                latency=Scaled(table=predictor.latency, factors={kind: factor}),
+                latency=ScaledLatency(table=predictor.latency, factors={kind: factor}),
             )
             .predict(design)
             .speedup
@@ -112,7 +112,7 @@ def test_corners_give_the_ends(predictor: Predictor) -> None:
 
     def bill(factor: float):
         return Billing.of(
-            replay, replay.prompts, Scaled(table=predictor.latency, factors={"heads": factor}), 6
+            replay, replay.prompts, ScaledLatency(table=predictor.latency, factors={"heads": factor}), 6
         ).bill([design])
 
     middle = next(one for one in break_evens(bill(1.0)) if one.kind == "heads")
@@ -125,7 +125,7 @@ def test_corners_give_the_ends(predictor: Predictor) -> None:
         (middle.factor, middle.factor / 2, middle.factor * 2)
     )
     dear = Billing.of(
-        replay, replay.prompts, Scaled(table=predictor.latency, factors={"layers_several": 50.0}), 6
+        replay, replay.prompts, ScaledLatency(table=predictor.latency, factors={"layers_several": 50.0}), 6
     ).bill([design])
     never = next(one for one in break_evens(bill(1.0), [dear, bill(2.0)]) if one.kind == "heads")
     assert (never.low, never.high) == pytest.approx((0.0, middle.factor / 2))

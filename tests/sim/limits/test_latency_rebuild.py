@@ -22,7 +22,7 @@ MAP = {2: 8, 6: 24}
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
-    return on_a100(tmp_path_factory.mktemp("remake") / "p")
+    return on_a100(tmp_path_factory.mktemp("rebuilder") / "p")
 
 
 def made(
@@ -51,8 +51,8 @@ def seconds(latencies: DeviceLatencies) -> pd.DataFrame:
 )
 def test_the_same_device_has_the_same_latencies(profile: Profile, given: dict[str, str]) -> None:
     """Carried, with other weights, or measured there."""
-    remake, scenario = made(profile, **given)
-    assert seconds(remake.latencies(remake.device, 6)).equals(seconds(scenario.latencies))
+    rebuilder, scenario = made(profile, **given)
+    assert seconds(rebuilder.latencies(rebuilder.device, 6)).equals(seconds(scenario.latencies))
 
 
 @pytest.mark.parametrize(("model", "depths"), [(None, None), ("llama-3.1-8b", MAP)])
@@ -60,18 +60,18 @@ def test_a_datasheet_is_read_again(
     profile: Profile, model: str | None, depths: dict[int, int] | None
 ) -> None:
     """Of the trace's own model in the format it was recorded in, or of another one."""
-    remake, scenario = made(None, profile, depths, device="h200-sxm", model=model)
-    assert seconds(remake.latencies(remake.device, 6)).equals(seconds(scenario.latencies))
-    assert remake.reach is None
+    rebuilder, scenario = made(None, profile, depths, device="h200-sxm", model=model)
+    assert seconds(rebuilder.latencies(rebuilder.device, 6)).equals(seconds(scenario.latencies))
+    assert rebuilder.reach is None
 
 
 def test_a_recording_of_a_known_machine_can_be_carried_to_one_like_it(profile: Profile) -> None:
     """Half the bandwidth: layers that mostly read take longer, not twice as long; and the same at the same bandwidth."""
-    remake, scenario = made(profile)
+    rebuilder, scenario = made(profile)
     here, same, slow = (
         scenario.latencies.middle,
         *(
-            remake.latencies(with_bandwidth(remake.device, factor), 6).middle
+            rebuilder.latencies(with_bandwidth(rebuilder.device, factor), 6).middle
             for factor in (1.0, 0.5)
         ),
     )
@@ -82,11 +82,11 @@ def test_a_recording_of_a_known_machine_can_be_carried_to_one_like_it(profile: P
 
 def test_batches_reach_as_far_as_an_efficiency_is_held(profile: Profile) -> None:
     """Eight times the 8 tokens measured."""
-    remake, _ = made(profile, device="h100-sxm")
-    assert remake.reach == 64
-    assert remake.latencies(remake.device, 64).middle.layers(0, 8, 64, 39, 8) > 0
+    rebuilder, _ = made(profile, device="h100-sxm")
+    assert rebuilder.reach == 64
+    assert rebuilder.latencies(rebuilder.device, 64).middle.layers(0, 8, 64, 39, 8) > 0
     with pytest.raises(LatencyError, match="no latency for 65 tokens at once on h100-sxm"):
-        remake.latencies(find_device("h100-sxm"), 65)
+        rebuilder.latencies(find_device("h100-sxm"), 65)
 
 
 def test_a_machine_that_nobody_knows_is_told(tmp_path: Path) -> None:

@@ -8,7 +8,12 @@ import pytest
 
 from adadecode.profiles import LatencyTable, Profile, Trace
 from adadecode.sim.core.design import Design
-from adadecode.sim.limits.perturbation import agreement, asked, mistaken, silent
+from adadecode.sim.limits.perturbation import (
+    agreement,
+    used_depths,
+    with_silent_heads,
+    with_wrong_heads,
+)
 from adadecode.sim.limits.time_breakdown import Billing
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.compiled import CompiledReplay
@@ -58,7 +63,7 @@ def test_it_is_what_the_simulator_makes_of_such_a_trace(
     profile: Profile, replay: CompiledReplay, wrong: float, right: float
 ) -> None:
     """Work for work: the same seconds, with the branches recorded before to draw from."""
-    other = mistaken(replay, wrong, right, seed=3)
+    other = with_wrong_heads(replay, wrong, right, seed=3)
     predictor = Predictor(
         trace=as_trace(profile, other),
         latency=LatencyTable.from_samples(profile.latency, profile.n_layers),
@@ -69,7 +74,7 @@ def test_it_is_what_the_simulator_makes_of_such_a_trace(
 
 
 def test_without_a_share_nothing_changes(replay: CompiledReplay) -> None:
-    other = mistaken(replay)
+    other = with_wrong_heads(replay)
     assert (other.token == replay.token).all()
     assert (other.ends == replay.ends).all()
     assert (other.tree.roots == replay.tree.roots).all()
@@ -79,19 +84,19 @@ def test_shares_are_of_the_right_and_of_the_wrong_answers(replay: CompiledReplay
     """Each head its own share; the text stays."""
     before = agreement(replay, replay.prompts)
     less, more = (
-        agreement(mistaken(replay, wrong=np.array([0.0, 0.5, 1.0])), replay.prompts),
-        agreement(mistaken(replay, right=1.0), replay.prompts),
+        agreement(with_wrong_heads(replay, wrong=np.array([0.0, 0.5, 1.0])), replay.prompts),
+        agreement(with_wrong_heads(replay, right=1.0), replay.prompts),
     )
     assert less[0] == before[0]
     assert less[1] == pytest.approx(before[1] / 2, abs=0.15)
     assert less[2] == 0
     assert (more == 1).all()
-    assert (mistaken(replay, wrong=0.5).token[-1] == replay.token[-1]).all()
+    assert (with_wrong_heads(replay, wrong=0.5).token[-1] == replay.token[-1]).all()
 
 
 def test_a_larger_share_holds_every_mistake_of_a_smaller_one(replay: CompiledReplay) -> None:
     few, many = (
-        mistaken(replay, wrong=share, seed=1).token != replay.token for share in (0.2, 0.4)
+        with_wrong_heads(replay, wrong=share, seed=1).token != replay.token for share in (0.2, 0.4)
     )
     assert 0 < few.sum() < many.sum()
     assert (many | ~few).all()
@@ -99,7 +104,7 @@ def test_a_larger_share_holds_every_mistake_of_a_smaller_one(replay: CompiledRep
 
 def test_where_every_answer_is_wrong_no_draft_is_accepted(replay: CompiledReplay) -> None:
     """A token a round."""
-    work = mistaken(replay, wrong=1.0).count(DESIGNS[:3])
+    work = with_wrong_heads(replay, wrong=1.0).count(DESIGNS[:3])
     assert (work.tally("accepted") == 0).all()
     assert (work.tally("drafts") > 0).all()
     assert (work.tally("rounds") == work.tally("tokens") - len(replay.prompts)).all()
@@ -109,10 +114,10 @@ def test_silent_heads_are_all_asked_and_never_draft(
     profile: Profile, replay: CompiledReplay
 ) -> None:
     """At every token but the last, with which nothing could be gained."""
-    work = silent(replay).count(DESIGNS[:2])
+    work = with_silent_heads(replay).count(DESIGNS[:2])
     assert work.tally("drafts").tolist() == [0, 0]
     predictor = Predictor(
-        trace=as_trace(profile, silent(replay)),
+        trace=as_trace(profile, with_silent_heads(replay)),
         latency=LatencyTable.from_samples(profile.latency, profile.n_layers),
     )
     assert work.tally("tested").tolist() == [
@@ -131,4 +136,4 @@ def test_agreement_is_the_traces(profile: Profile, replay: CompiledReplay) -> No
 
 
 def test_a_head_with_gamma_one_is_never_asked() -> None:
-    assert asked(Design.of(gamma=(0.5, 1.0), placement=(2, 4)), 8) == (2,)
+    assert used_depths(Design.of(gamma=(0.5, 1.0), placement=(2, 4)), 8) == (2,)

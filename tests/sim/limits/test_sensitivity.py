@@ -8,22 +8,22 @@ import pytest
 from adadecode.profiles import Profile
 from adadecode.sim.core.design import Design
 from adadecode.sim.hardware.attention_latency import Attending
-from adadecode.sim.limits.perturbation import agreement, mistaken
+from adadecode.sim.limits.perturbation import agreement, with_wrong_heads
 from adadecode.sim.limits.sensitivity import (
     ASSUMPTIONS,
     CONTEXT,
     MISTAKES,
     Perturbation,
     mean_bill,
-    misled,
-    sways,
+    perturb,
+    rank_changes,
     tornado,
-    turns,
+    with_mistakes,
 )
 from adadecode.sim.limits.time_breakdown import WORK_KINDS, Billing
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.compiled import CompiledReplay
-from tests.support.scaled_latency import Scaled
+from tests.support.scaled_latency import ScaledLatency
 from tests.support.synthetic_profile import synthetic_profile
 
 DESIGNS = (Design.of(gamma=0.5, placement=(2, 4)), Design.of(gamma=0.9, placement=(6,)))
@@ -47,19 +47,19 @@ def billing(predictor: Predictor) -> Billing:
 
 
 def test_every_assumption_is_changed_both_ways(billing: Billing, predictor: Predictor) -> None:
-    found = list(sways(billing, DESIGNS, 0.2, attending=Attending(predictor.latency), cap=5))
-    assert [(sway.assumption, sway.change) for sway in found] == [
+    found = list(perturb(billing, DESIGNS, 0.2, attending=Attending(predictor.latency), cap=5))
+    assert [(one.assumption, one.change) for one in found] == [
         (name, off) for name in ASSUMPTIONS for off in (-0.2, 0.2)
     ]
 
 
 def test_dearer_work_is_what_the_simulator_predicts(billing: Billing, predictor: Predictor) -> None:
     """Of each kind, less and more."""
-    for sway in sways(billing, DESIGNS, 0.3, cap=5):
-        if sway.assumption in WORK_KINDS:
-            scaled = Scaled(table=predictor.latency, factors={sway.assumption: 1 + sway.change})
+    for one in perturb(billing, DESIGNS, 0.3, cap=5):
+        if one.assumption in WORK_KINDS:
+            scaled = ScaledLatency(table=predictor.latency, factors={one.assumption: 1 + one.change})
             other = Predictor(trace=predictor.trace, latency=scaled)
-            assert sway.speedups.tolist() == pytest.approx(
+            assert one.speedups.tolist() == pytest.approx(
                 [other.predict(design).speedup for design in DESIGNS], rel=1e-9
             )
 
@@ -74,9 +74,9 @@ def test_longer_contexts_take_what_attending_to_them_takes(
     rows.loc[layers, "seconds"] += 0.1 * per_position * rows.loc[layers, "context"]
     longer = Predictor(trace=predictor.trace, latency=type(predictor.latency).from_samples(rows, 8))
     found = [
-        sway
-        for sway in sways(billing, DESIGNS, 0.1, attending=Attending(predictor.latency), cap=5)
-        if sway.assumption == CONTEXT
+        one
+        for one in perturb(billing, DESIGNS, 0.1, attending=Attending(predictor.latency), cap=5)
+        if one.assumption == CONTEXT
     ]
     assert found[1].speedups.tolist() == pytest.approx(
         [longer.predict(design).speedup for design in DESIGNS], rel=1e-9
@@ -91,10 +91,10 @@ def test_contexts_are_left_out_where_one_tells_nothing(billing: Billing, profile
     ]
     one = Attending(type(billing.prices.latency).from_samples(rows, 8))  # type: ignore[attr-defined]
     assert CONTEXT not in {
-        sway.assumption for sway in sways(billing, DESIGNS, 0.1, attending=one, cap=5)
+        one.assumption for one in perturb(billing, DESIGNS, 0.1, attending=one, cap=5)
     }
     vanilla = [Design.of(gamma=1.0, placement=(2,))]
-    assert {sway.assumption for sway in sways(billing, vanilla, 0.1, cap=5)} == {
+    assert {one.assumption for one in perturb(billing, vanilla, 0.1, cap=5)} == {
         "layers_one",
         "verify",
         "host",
@@ -109,36 +109,36 @@ def test_so_many_more_answers_are_wrong(billing: Billing) -> None:
         [
             1
             - agreement(
-                mistaken(billing.replay, wrong=0.5 * wrong / (1 - wrong), seed=k), billing.prompts
+                with_wrong_heads(billing.replay, wrong=0.5 * wrong / (1 - wrong), seed=k), billing.prompts
             )
             for k in range(200)
         ],
         axis=0,
     )
     assert more == pytest.approx(1.5 * wrong, abs=0.02)
-    assert misled(billing, DESIGNS, 0.5)[0] < billing.bill(DESIGNS).speedups()[0]
-    assert misled(billing, DESIGNS[:1], -0.999)[0] > billing.bill(DESIGNS).speedups()[0]
+    assert with_mistakes(billing, DESIGNS, 0.5)[0] < billing.bill(DESIGNS).speedups()[0]
+    assert with_mistakes(billing, DESIGNS[:1], -0.999)[0] > billing.bill(DESIGNS).speedups()[0]
 
 
 def test_draws_are_taken_together(billing: Billing) -> None:
     """Of times, not of their ratios."""
     bills = [
-        billing.bill(DESIGNS, replay=mistaken(billing.replay, wrong=0.3, seed=k)) for k in range(2)
+        billing.bill(DESIGNS, replay=with_wrong_heads(billing.replay, wrong=0.3, seed=k)) for k in range(2)
     ]
     tpots = bills[0].tpots + bills[1].tpots
     assert mean_bill(bills).tolist() == pytest.approx((tpots[0] / tpots[1:]).tolist())
 
 
 def test_the_largest_move_comes_first() -> None:
-    def sway(assumption: str, change: float, speedup: float) -> Perturbation:
+    def one(assumption: str, change: float, speedup: float) -> Perturbation:
         return Perturbation(assumption=assumption, change=change, speedups=np.array([speedup, 9.0]))
 
     rows = tornado(
         [
-            sway("heads", -0.1, 2.1),
-            sway("heads", 0.1, 1.9),
-            sway("verify", -0.1, 2.0),
-            sway("verify", 0.1, 2.5),
+            one("heads", -0.1, 2.1),
+            one("heads", 0.1, 1.9),
+            one("verify", -0.1, 2.0),
+            one("verify", 0.1, 2.5),
         ],
         2.0,
     )
@@ -151,6 +151,6 @@ def test_the_largest_move_comes_first() -> None:
 def test_the_answer_changes_where_another_design_is_better() -> None:
     """A tie changes nothing."""
     cases = {"a": np.array([1.5, 1.4]), "b": np.array([1.2, 1.3]), "c": np.array([1.0, 1.0])}
-    best, found = turns(DESIGNS, np.array([1.4, 1.3]), cases)
+    best, found = rank_changes(DESIGNS, np.array([1.4, 1.3]), cases)
     assert best == 0
     assert [tuple(turn) for turn in found] == [("b", DESIGNS[1].label, 1.3, 1.2)]

@@ -12,8 +12,8 @@ from adadecode.sim.core.design import Design
 from adadecode.sim.limits.time_breakdown import WORK_KINDS, Billing
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.compiled import CompiledReplay
-from tests.support.handmade import Constant, one_text
-from tests.support.scaled_latency import Scaled
+from tests.support.handmade import ConstantLatency, one_text
+from tests.support.scaled_latency import ScaledLatency
 from tests.support.synthetic_profile import synthetic_profile
 
 DESIGNS = (
@@ -25,7 +25,7 @@ DESIGNS = (
 )
 
 
-class Anywhere(Constant):
+class Anywhere(ConstantLatency):
     """The same at any context."""
 
     contexts = (1, 100)
@@ -42,7 +42,7 @@ def predictor(profile: Profile) -> Predictor:
 
 
 def billing(
-    predictor: Predictor, latency: LatencyTable | Scaled | None = None, **settings
+    predictor: Predictor, latency: LatencyTable | ScaledLatency | None = None, **settings
 ) -> Billing:
     table = latency or predictor.latency
     replay = CompiledReplay.of(predictor.trace, predictor.model)
@@ -78,7 +78,7 @@ def test_dearer_work_of_a_kind_is_priced_as_the_simulator_does(
 ) -> None:
     """One and a half times as long, for vanilla too."""
     dearer = Predictor(
-        trace=predictor.trace, latency=Scaled(table=predictor.latency, factors={kind: 1.5})
+        trace=predictor.trace, latency=ScaledLatency(table=predictor.latency, factors={kind: 1.5})
     )
     speedups = billing(predictor).bill(DESIGNS).speedups({kind: 1.5})
     assert speedups.tolist() == pytest.approx(
