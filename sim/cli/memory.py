@@ -8,7 +8,7 @@ from adadecode.sim.cli.options.grouping import takes_option_sets
 from adadecode.sim.cli.options.memory import DeploymentOptions, Devices, Model
 from adadecode.sim.cli.options.output import Json
 from adadecode.sim.cli.print_json import print_json
-from adadecode.sim.hardware.memory import fit
+from adadecode.sim.hardware.fit import fit
 
 
 @takes_option_sets

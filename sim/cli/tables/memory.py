@@ -8,7 +8,8 @@ from dataclasses import asdict
 from rich.console import RenderableType
 
 from adadecode.sim.cli.tables.layout import notes, table, titled
-from adadecode.sim.hardware.memory import GIB, Deployment, Fit
+from adadecode.sim.hardware.fit import Fit
+from adadecode.sim.hardware.memory import GIB, Deployment
 
 
 def memory_tables(run: Deployment, answers: Sequence[Fit]) -> Iterator[RenderableType]:

@@ -14,16 +14,8 @@ from adadecode.profiles.catalog.devices import find_device
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.catalog.models import find_model, shapes
 from adadecode.profiles.errors import DesignError, DeviceError, ShapeError
-from adadecode.sim.hardware.memory import (
-    GIB,
-    MOST_POSITIONS,
-    Deployment,
-    activation_peak,
-    capacity,
-    check_fits,
-    fit,
-    peak_memory,
-)
+from adadecode.sim.hardware.fit import MOST_POSITIONS, capacity, check_fits, fit
+from adadecode.sim.hardware.memory import GIB, Deployment, activation_peak, peak_memory
 
 # A layer: attention 2 * 8 * 12 = 192, MLP 3 * 8 * 16 = 384, norms 16. Embedding and LM head: 256
 # each. Final norm: 8.
