@@ -189,13 +189,14 @@ def _model(options: HeadOptions, layers: int, depths: Sequence[int]) -> HeadMode
             "wanted both --confidence-right and --confidence-wrong and no --confidence, or "
             "--confidence alone"
         )
+    correlations: dict[str, Any] = dict(options.correlations)
     return HeadModel(
         n_layers=layers,
         depths=tuple(depths),
         agreement=tuple(given["agreement"]),
         right=_betas("--confidence-right", right, len(depths), given["concentration"]),
         wrong=_betas("--confidence-wrong", wrong, len(depths), given["concentration"]),
-        **options.correlations,
+        **correlations,
     )
 
 

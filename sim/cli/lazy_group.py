@@ -63,7 +63,7 @@ class LazyGroup(TyperGroup):
         """Print the help of the group from the summaries, without importing a command."""
         listing = TyperGroup(
             name=self.name,
-            commands=self.commands,
+            commands=dict(self.commands),
             help=self.help,
             epilog=self.epilog,
             params=self.params,

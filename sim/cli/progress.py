@@ -26,6 +26,11 @@ class ShowProgress(Protocol):
         """Show that so much is done."""
 
 
+def _now() -> float:
+    """Return the seconds of the monotonic clock."""
+    return time.monotonic()
+
+
 @dataclass(kw_only=True)
 class TimeLeft:
     """An estimate of the time left, from the mean speed since the work began.
@@ -33,7 +38,7 @@ class TimeLeft:
     What an earlier run had done already does not count.
     """
 
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=_now)
     done_before: int | None = None
 
     def estimate(self, done: int, total: int, now: float | None = None) -> float | None:
@@ -46,7 +51,7 @@ class TimeLeft:
         """
         if self.done_before is None:
             self.done_before = done
-        elapsed = (time.monotonic() if now is None else now) - self.started
+        elapsed = (_now() if now is None else now) - self.started
         fresh = done - self.done_before
         if done >= total:
             return 0.0
@@ -71,13 +76,13 @@ class ProgressLines:
 
     def __call__(self, done: int, total: int) -> None:
         """Print a line where one is due."""
-        now = time.monotonic()
+        now = _now()
         seconds_left = self.left.estimate(done, total, now)
         share = done / total if total else 1.0
         if self._last_time is None:
             self._last_time = now
         due = (
-            share - self._last_share >= LINE_SHARE
+            share - self._last_share >= LINE_SHARE - 1e-9  # of sums of tenths
             or now - self._last_time >= LINE_SECONDS
             or (done >= total and share > self._last_share)
         )

@@ -162,7 +162,8 @@ class Parameter:
         Raises:
             TypeError: If the annotation holds no typer.Option and no typer.Argument.
         """
-        if get_origin(annotation) is not Annotated:
+        origin: Any = get_origin(annotation)
+        if origin is not Annotated:
             raise TypeError(f"{field} is declared without typer.Option or typer.Argument")
         kind, *extras = get_args(annotation)
         (info,) = (one for one in extras if isinstance(one, (OptionInfo, ArgumentInfo)))

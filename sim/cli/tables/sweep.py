@@ -78,8 +78,9 @@ def _best(sweep: Sweep) -> Group:
 def _front(sweep: Sweep, device: str) -> Group:
     """Return the designs of a device of which none is worse in every objective."""
     rows = sweep.designs
-    front = rows[(rows["device"] == device) & rows["pareto"].astype(bool)]
-    front = front.sort_values("tpot_s").to_dict("records")
+    there = rows[(rows["device"] == device) & rows["pareto"].astype(bool)]
+    records = there.sort_values("tpot_s").to_dict("records")
+    front = [{str(name): figure for name, figure in record.items()} for record in records]
     objectives = _Objectives.of(sweep.about["objectives"], front)
     body = table("design", "speedup", "ms a token", *objectives.headings, names=True)
     for row in front[:MOST_OF_FRONT]:

@@ -1,4 +1,4 @@
-"""``adadecode-sim``: JSON that programs can read, tables for people, and exit code 2 for what cannot be used."""
+"""``adadecode-sim``: JSON for programs, tables for people, exit code 2 for bad input."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_validate_tells_the_tiers(profile: Profile, capsys: pytest.CaptureFixtur
 def test_validate_tells_the_error_of_the_branch_model(
     profile: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """On the one verified design that rejects, on two prompts, beside the tiers; in the text too."""
+    """On the one verified design that rejects, on two prompts; in the text too."""
     told = run_json(capsys, "validate", profile.path, "--json")["branch_model"]
     assert {
         "cells",

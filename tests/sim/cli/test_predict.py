@@ -1,4 +1,4 @@
-"""``adadecode-sim predict`` on other hardware, and with the text of another model: what is told beside the figures."""
+"""``adadecode-sim predict`` on other hardware, and with the text of another model."""
 
 from __future__ import annotations
 
@@ -219,7 +219,10 @@ def test_narrow_weights_are_noted(profile: Profile, capsys: pytest.CaptureFixtur
 def test_the_error_of_the_branch_model_follows_the_heads(
     profile: Profile, operators: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is tried on the measured designs with their heads where they stand now; those with a head that was left out tell nothing."""
+    """It is tried on the measured designs with their heads where they stand now.
+
+    Those with a head that was left out tell nothing.
+    """
     drafts = ["--gamma", "0.1", "--json"]
     whole = run_json(
         capsys,

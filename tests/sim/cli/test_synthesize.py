@@ -1,4 +1,4 @@
-"""``adadecode-sim synthesize`` and ``acceptance``: JSON that programs can read, tables for people, exit code 2 for what cannot be used."""
+"""``adadecode-sim synthesize`` and ``acceptance``: JSON, tables, exit code 2 for bad input."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_synthesize_draws_a_table_for_people(
 
 
 def test_heads_are_fitted_to_rates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is given stays as it is (a mean confidence of 0.6), what is not is found; a rate may be left out."""
+    """What is given stays as it is (a mean confidence of 0.6), and what is not given is found."""
     given = ["--layers", 8, "--depths", 4, "--confidence", 0.6, "--concentration", 2]
     arguments = ["--rates", "0.2:-:0.5,1:0:0", *given, *SMALL]
     told = run_json(capsys, "synthesize", "--out", tmp_path / "p", *arguments, "--json")
@@ -184,7 +184,7 @@ def test_one_domain_of_a_recorded_trace_can_be_drawn_at_length(
 def test_designs_do_on_a_trace_like_the_demo_models_what_they_do_on_the_recorded_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As near as four prompts let one tell: 24 synthetic ones of the same lengths stand beside them."""
+    """As near as four prompts can show, compared with 24 synthetic ones of the same lengths."""
     run_json(
         capsys,
         "synthesize",
@@ -219,7 +219,7 @@ def test_designs_do_on_a_trace_like_the_demo_models_what_they_do_on_the_recorded
 def test_a_synthetic_text_is_predicted_on_recorded_latencies(
     timed: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As hypothetical, though the depths fit; nothing is said of number formats that nobody spoke in."""
+    """As hypothetical, though the depths fit; no note is about number formats of the text."""
     run_json(capsys, "synthesize", "--out", tmp_path / "p", *HEADS, *SMALL, "--json")
     told = run_json(
         capsys, "predict", timed.path, "--trace", tmp_path / "p", "--gamma", 0.3, "--json"
