@@ -2,10 +2,17 @@ from adadecode.engine import RecordingOptions, load_demo, record
 
 demo = load_demo()  # of your own: a model, its tokenizer, ExitHeads.load("heads/", model), prompts
 prompts = [prompt for domain in ("arithmetic", "code") for prompt in demo.of(domain)[:1]]
-options = RecordingOptions(
-    placements=((3, 7),), gammas=(0.75,), repeats=2, max_new_tokens=16, fixed_drafts=0
+tiny = RecordingOptions(  # RecordingOptions() is a whole recording
+    placements=((3, 7),),
+    gammas=(0.75,),
+    cap=3,
+    fixed_drafts=0,
+    repeats=2,
+    max_new_tokens=16,
+    contexts=(64,),
+    walks=(16,),
 )
 profile = record(
-    demo.model, demo.tokenizer, prompts, heads=demo.heads, out="out/my-profile", options=options
+    demo.model, demo.tokenizer, prompts, heads=demo.heads, out="out/my-profile", options=tiny
 )
 print(profile.runs_frame()[["design", "prompt", "repeat", "n_tokens", "decode_s"]])

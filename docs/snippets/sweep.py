@@ -3,7 +3,9 @@ import plotly.express as px
 from adadecode.sim import Space, read_profile, sweep
 
 profile = read_profile("profiles/recorded/demo-cpu")
-space = Space(max_heads=2, gammas=(0.3, 0.5, 0.7, 0.9))  # all placements of one or two trained heads
+space = Space(
+    max_heads=2, gammas=(0.3, 0.5, 0.7, 0.9)
+)  # all placements of one or two trained heads
 result = sweep(profile, space, objectives=("tpot", "flops"), domain="arithmetic")
 best, front = result.best(), result.front()
 print(best["design"], [round(best[name], 2) for name in ("speedup_low", "speedup", "speedup_high")])

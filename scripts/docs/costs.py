@@ -58,15 +58,14 @@ def measure_training(folder: Path) -> dict[str, Any]:
     prompts, out = folder / "prompts.jsonl", folder / "heads"
     prompts.write_text("".join(f"{json.dumps({'prompt': text})}\n" for text in texts), "utf-8")
     command = ["adadecode-train", "--demo", "--keep-cache", f"--prompts={prompts}", f"--out={out}"]
-    seconds, peak = run([*command, *options(TRAINING)])
+    used = run([*command, *options(TRAINING)])
     cache = size(out / "cache")
     return {
         "heads": len(TRAINING["depths"].split(",")),
         "prompts": len(texts),
         "max_new_tokens": TRAINING["max-new-tokens"],
         "epochs": TRAINING["epochs"],
-        "seconds": seconds,
-        "peak_bytes": peak,
+        **used,
         "bytes": size(out) - cache,
         "cache_bytes": cache,
     }
@@ -75,15 +74,14 @@ def measure_training(folder: Path) -> dict[str, Any]:
 def measure_recording(folder: Path) -> dict[str, Any]:
     """Record the demo model in a process of its own."""
     out = folder / "profile"
-    seconds, peak = run(["adadecode-profile", "--demo", f"--out={out}", *options(RECORDING)])
+    used = run(["adadecode-profile", "--demo", f"--out={out}", *options(RECORDING)])
     profile = read_profile(out)
     return {
         "prompts": len(profile.prompts),
         "designs": int(profile.runs_frame()["design"].nunique()),
         "repeats": RECORDING["repeats"],
         "max_new_tokens": RECORDING["max-new-tokens"],
-        "seconds": seconds,
-        "peak_bytes": peak,
+        **used,
         "bytes": size(out),
     }
 
@@ -93,8 +91,8 @@ def options(chosen: dict[str, Any]) -> list[str]:
     return [f"--{name}={value}" for name, value in chosen.items()]
 
 
-def run(command: list[str]) -> tuple[float, int]:
-    """Return the seconds and the largest memory in bytes of a command of this environment.
+def run(command: list[str]) -> dict[str, float]:
+    """Return what a command of this environment takes: seconds, processor time and memory.
 
     Raises:
         RuntimeError: if the command fails.
@@ -105,7 +103,11 @@ def run(command: list[str]) -> tuple[float, int]:
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise RuntimeError(f"{command[0]} failed: see above")
-    return time.perf_counter() - start, usage.ru_maxrss * 1024
+    return {
+        "seconds": time.perf_counter() - start,
+        "processor_seconds": usage.ru_utime + usage.ru_stime,
+        "peak_bytes": usage.ru_maxrss * 1024,
+    }
 
 
 def size(folder: Path) -> int:
