@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
+from adadecode.sim.report.document import Report
 from adadecode.sim.report.page import page as page_of
 from tests.support.browser import drawn
-from tests.support.reports import HOSTILE, hostile_report
+from tests.support.reports import HOSTILE
 
 pytest.importorskip("plotly", reason="a report needs plotly: install the extra 'report'")
 pytest.importorskip("jinja2", reason="a report needs jinja2: install the extra 'report'")
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("browser")
-    report = folder / "report.html"
-    report.write_text(page_of(hostile_report(folder)), encoding="utf-8")
+def path(tmp_path_factory: pytest.TempPathFactory, hostile: Report) -> Path:
+    report = tmp_path_factory.mktemp("browser") / "report.html"
+    report.write_text(page_of(hostile), encoding="utf-8")
     return report
 
 

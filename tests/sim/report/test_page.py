@@ -19,7 +19,7 @@ from adadecode.sim.report.document import Report
 from adadecode.sim.report.export import csv_files, markdown
 from adadecode.sim.report.page import in_script, page
 from tests.support.handmade import recorded_profile
-from tests.support.reports import FORMULA, HOSTILE, hostile_report
+from tests.support.reports import FORMULA, HOSTILE
 from tests.support.synthetic_profile import synthetic_profile, tables_of
 
 pytest.importorskip("plotly", reason="a report needs plotly: install the extra 'report'")
@@ -57,11 +57,6 @@ class Elements(HTMLParser):
         if self.found and self.found[-1][0] == "script":
             attributes, text = self.scripts[-1]
             self.scripts[-1] = attributes, text + data
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    return hostile_report(tmp_path_factory.mktemp("hostile"))
 
 
 @pytest.fixture(scope="module")
