@@ -15,8 +15,9 @@ from adadecode.sim.cli.options.synthetic import (
     HeadOptions,
     TextOptions,
 )
+from adadecode.sim.synthetic.free_parameters import FREE
 from adadecode.sim.synthetic.head_model import Beta, HeadModel, SyntheticError, check_depths
-from adadecode.sim.synthetic.rate_fitting import FREE, RateFit, fit_rates
+from adadecode.sim.synthetic.rate_fitting import RateFit, fit_rates
 from adadecode.sim.synthetic.trace_fitting import fit_trace
 from adadecode.sim.synthetic.trace_generator import SyntheticPrompt, alike
 

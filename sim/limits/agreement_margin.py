@@ -1,8 +1,15 @@
-"""How much less right the heads may be until a design stops paying: two ways to be wrong, of which the truth is somewhere between.
+"""How much less right the heads may be until a design stops paying.
 
-unaware  The heads are wrong where they were right, and as sure as before: drafts are rejected that were accepted. On the recorded trace itself.
-aware    The text is harder, and the heads know: they are as sure of what they get wrong as they ever were of that, so they draft less. On heads
-         fitted to the trace (`adadecode.sim.synthetic.trace_fitting`), whose tokens all become harder (`adadecode.sim.synthetic.required_agreement`).
+There are two ways to be wrong, and the truth is somewhere between:
+
+unaware
+    The heads are wrong where they were right, and as confident as before: drafts are rejected that
+    were accepted. This is tried on the recorded trace itself.
+aware
+    The text is harder, and the heads know: they are as confident of what they get wrong as they
+    ever were of that, so that they draft less. This is tried on heads fitted to the trace
+    (`adadecode.sim.synthetic.trace_fitting`), whose tokens all become harder
+    (`adadecode.sim.synthetic.required_agreement`).
 """
 
 from __future__ import annotations
@@ -24,12 +31,23 @@ from adadecode.sim.synthetic.trace_fitting import fit_trace
 from adadecode.sim.synthetic.trace_generator import SyntheticPrompt
 
 OUTPUTS = 1000
-"""Drawn of a fitted text, at most: on the demo profile speedups then come out within 3 %, as near as fits are, and twice as fast as from all of its text."""
+"""Most outputs to draw of a fitted text.
+
+On the demo profile speedups then come out within 3 %, as near as fits are, and twice as fast as
+from all of its text.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """Of some replays of one design. accepted, discarded: of drafts, 0 where there are none; rejected with the first wrong draft is all after it."""
+    """Rates of some replays of one design.
+
+    Attributes:
+        speedup: Over vanilla.
+        accepted: Share of the drafts that held; 0 without drafts. With the first wrong draft, all
+            after it are rejected.
+        drafts_per_token: Drafts per output token after the first.
+    """
 
     speedup: float
     accepted: float
@@ -37,15 +55,21 @@ class Rates:
 
     @property
     def discarded(self) -> float:
-        """Share of drafts."""
+        """Share of the drafts that did not hold; 0 without drafts."""
         return 1 - self.accepted if self.drafts_per_token else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnawareMargin:
-    """wrong: the share of right answers that may be wrong until the speedup is 1; right: the share of wrong ones that would have to be right, where the design does not pay now.
+    """How much less right unaware heads may be.
 
-    Both None where no share will do. now, then: as recorded, and at break-even.
+    Attributes:
+        now: The rates as recorded.
+        wrong: Share of the right answers that may become wrong until the speedup is 1; None where
+            no share will do.
+        right: Share of the wrong answers that would have to become right, where the design does
+            not pay now; None where it does, and where no share will do.
+        then: The rates at break-even.
     """
 
     now: Rates
@@ -55,7 +79,14 @@ class UnawareMargin:
 
 
 def unaware_margin(billing: Billing, design: Design) -> UnawareMargin:
-    """By replaying the recorded trace with other mistakes (`adadecode.sim.limits.perturbation`); the mean over DRAWS. Not told: mistakes that follow one another more than chance."""
+    """Find the margin by replaying the recorded trace with other mistakes; the mean over DRAWS.
+
+    Mistakes that follow one another more often than by chance are not covered.
+
+    Args:
+        billing: Makes the bills.
+        design: The design.
+    """
 
     def bills(share: float) -> list[Bill]:
         shares = {"wrong": max(-share, 0.0), "right": max(share, 0.0)}
@@ -77,7 +108,7 @@ def unaware_margin(billing: Billing, design: Design) -> UnawareMargin:
 
 
 def rates(bills: Sequence[Bill]) -> Rates:
-    """Of the first design, over all draws together."""
+    """Return the rates of the first design, over all draws together."""
     drafts, accepted, tokens = (
         sum(int(bill.work.tally(name)[1]) for bill in bills)
         for name in ("drafts", "accepted", "tokens")
@@ -93,9 +124,19 @@ def rates(bills: Sequence[Bill]) -> Rates:
 def aware_margin(
     trace: Trace, prompts: Sequence[int], design: Design, latency: LatencyTable
 ) -> tuple[tuple[float, ...], Needed]:
-    """Agreement of the heads that are asked, as fitted, and what break-even needs; texts as long as these prompts'.
+    """Find the margin on heads fitted to a trace.
 
-    Raises SyntheticError where there is too little text to fit heads to.
+    Args:
+        trace: The recorded text.
+        prompts: The prompts to fit to; texts as long as theirs are drawn.
+        design: The design.
+        latency: What work takes.
+
+    Returns:
+        Agreement of the heads that are used, as fitted, and what break-even needs.
+
+    Raises:
+        SyntheticError: If there is too little text to fit heads to.
     """
     heads = used_depths(design, trace.n_layers)
     model = fit_trace(trace.mapped({depth: depth for depth in heads}, trace.n_layers), prompts)

@@ -1,8 +1,8 @@
-"""The limits of one design: where it stops paying, how bad it may get, and what its answer hangs on."""
+"""The limits of one design: where it stops paying, how bad it may get, what decides the answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,13 @@ from adadecode.sim.synthetic.required_agreement import Needed
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """Break-even by agreement on heads fitted to the trace. depths: of the heads asked; agreement: as fitted."""
+    """Break-even by agreement, on heads fitted to the trace.
+
+    Attributes:
+        depths: Depths of the heads that the design uses.
+        agreement: Their agreement, as fitted.
+        needed: What break-even needs.
+    """
 
     depths: tuple[int, ...]
     agreement: tuple[float, ...]
@@ -42,14 +48,24 @@ class Fitted:
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
-    """The speedup for several users at once. largest: tokens at once up to which latencies are known; rows of more users are not told."""
+    """The speedup for several users at once.
+
+    Attributes:
+        rows: By number of users.
+        largest: Tokens at once up to which latencies are known; more users have no row.
+        notes: What was assumed, a sentence each.
+    """
 
     rows: tuple[Load, ...]
     largest: int
     notes: tuple[str, ...]
 
     def pays_up_to(self, bound: str) -> int:
-        """The most users up to which it pays for certain: in the best case ("together") or in the worst ("alone"); 0 where it does not even for one."""
+        """Return the most users up to which the design pays for certain; 0 where for none.
+
+        Args:
+            bound: In the best case ("together") or in the worst ("alone").
+        """
         paid = 0
         for row in self.rows:
             if (row.alone if bound == "alone" else row.together[0]) <= 1:
@@ -59,13 +75,18 @@ class Batches:
 
     @property
     def stops_at(self) -> int | None:
-        """The fewest users for whom it does not pay even in the best case; None where none were found."""
+        """The fewest users for whom it does not pay even in the best case; None without any."""
         return next((row.users for row in self.rows if row.together[1] <= 1), None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bandwidths:
-    """speedups: by factor on the bandwidth. break_evens: factors at which the speedup is 1."""
+    """The speedup on devices that differ in bandwidth alone.
+
+    Attributes:
+        speedups: By factor on the bandwidth.
+        break_evens: Factors at which the speedup is 1.
+    """
 
     speedups: Mapping[float, float]
     break_evens: tuple[float, ...]
@@ -75,8 +96,14 @@ class Bandwidths:
 class Worst:
     """How bad it may get, as seconds per token over vanilla's.
 
-    discarded: as sure as recorded, and every draft wrong. in_vain: every head is asked, and none is ever sure; None where the policy asks for no
-    confidence. prompt, domain, speedup: of the recorded prompt with the lowest. losing: how many prompts are slower than vanilla.
+    Attributes:
+        discarded: With heads as confident as recorded, and every draft wrong.
+        in_vain: With every head checked, and none ever confident; None where the policy needs no
+            confidence.
+        prompt: The recorded prompt with the lowest speedup.
+        domain: Its domain.
+        speedup: Its speedup.
+        losing: How many prompts are slower than vanilla.
     """
 
     discarded: float
@@ -89,9 +116,22 @@ class Worst:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Limits:
-    """All of it. bill: the design's first, then its neighbours'. corners: the same at every corner of the device's intervals, where it has some.
+    """The limits of one design.
 
-    fitted, bandwidths: or why nothing is told.
+    Attributes:
+        scenario: What they rest on.
+        design: The design.
+        prompts: Number of prompts with a second output token.
+        bill: What the design and its neighbours spend their time on.
+        corners: The same at every corner of the device's intervals, where it has some.
+        costs: How much costlier each kind of work may become.
+        unaware: How much less right the heads may be, if they do not know.
+        fitted: How much less right they may be, if they know; or why that is unknown.
+        batches: The speedup for several users.
+        bandwidths: The speedup at other bandwidths; or why that is unknown.
+        worst: How bad it may get.
+        change: How far each assumption was changed, as a share.
+        perturbations: What that does to the design and its neighbours.
     """
 
     scenario: Scenario
@@ -110,7 +150,7 @@ class Limits:
 
     @property
     def cases(self) -> dict[str, NDArray[np.float64]]:
-        """[designs] speedups by what was changed, in words."""
+        """Speedups by what was changed, in words; shape ``(designs,)`` each."""
         off = {
             f"{ASSUMPTIONS[one.assumption]} {100 * one.change:+g} %": one.speedups
             for one in self.perturbations
@@ -119,12 +159,12 @@ class Limits:
 
     @property
     def designs(self) -> tuple[Design, ...]:
-        """The design and its neighbours, as in the bills."""
+        """The design and its neighbours, in the order of the bills."""
         return self.bill.work.designs[1:]
 
     @property
     def speedup(self) -> float:
-        """Now."""
+        """The speedup of the design now."""
         return float(self.bill.speedups()[0])
 
 
@@ -135,34 +175,38 @@ def find_limits(
     *,
     change: float = 0.1,
 ) -> Limits:
-    """change: of each assumption, either way.
+    """Find the limits of one design.
 
-    Raises DesignError for a design that has no limits to find and for a change outside (0, 1), ProfileError where no prompt has a second
-    token, LatencyError.
+    Args:
+        scenario: What the design is predicted on.
+        design: The design.
+        prompts: What to replay.
+        change: How far each assumption is changed either way, as a share.
+
+    Raises:
+        DesignError: If the design has no limits to find, or ``change`` is outside (0, 1).
+        ProfileError: If no prompt has a second output token.
+        LatencyError: If a latency is not known.
     """
     check_limited(design, scenario)
     if not 0 < change < 1:
         raise DesignError(
             f"a change is a share above 0 and below 1, got {change:g}: 0.1 for a tenth either way"
         )
-    heard = tuple(prompt for prompt in prompts if scenario.trace.n_output(prompt) > 1)
-    if not heard:
+    replayed = tuple(prompt for prompt in prompts if scenario.trace.n_output(prompt) > 1)
+    if not replayed:
         raise ProfileError(
-            f"nothing to predict: none of {len(prompts)} prompts has a second output token: profile longer outputs"
+            f"nothing to predict: none of {len(prompts)} prompts has a second output token: "
+            "profile longer outputs"
         )
     replay, tables = CompiledReplay.of(scenario.trace), scenario.latencies.tables
     billings = {
-        corner: Billing.of(replay, heard, table, design.cap + 1) for corner, table in tables.items()
+        corner: Billing.of(replay, replayed, table, design.cap + 1)
+        for corner, table in tables.items()
     }
     billing = billings.pop("middle")
-    designs = (
-        design,
-        *(
-            other
-            for other in neighbours(design, scenario.trace.depths)[1:]
-            if _is_priced(billing, other)
-        ),
-    )
+    others = neighbours(design, scenario.trace.depths)[1:]
+    designs = (design, *(other for other in others if _is_priced(billing, other)))
     bill = billing.bill(designs)
     corners = {corner: other.bill(designs) for corner, other in billings.items()}
     rebuilder = _rebuilder(scenario)
@@ -170,21 +214,14 @@ def find_limits(
     return Limits(
         scenario=scenario,
         design=design,
-        prompts=len(heard),
+        prompts=len(replayed),
         bill=bill,
         corners=corners,
         costs=tuple(break_evens(bill, corners.values())),
         unaware=unaware_margin(billing, design),
-        fitted=_fitted(scenario, heard, design),
-        batches=_batches(
-            billing,
-            scenario,
-            design,
-            rebuilder,
-            attending.window,
-            named=scenario.options.device is not None or scenario.latencies.basis != "measured",
-        ),
-        bandwidths=rebuilder if isinstance(rebuilder, str) else _bandwidths(billing, design, rebuilder),
+        fitted=_fitted(scenario, replayed, design),
+        batches=_batches(billing, scenario, design, rebuilder, attending.window),
+        bandwidths=_bandwidths(billing, design, rebuilder),
         worst=_worst(billing, design),
         change=change,
         perturbations=tuple(perturb(billing, designs, change, attending=attending, cap=design.cap)),
@@ -192,7 +229,11 @@ def find_limits(
 
 
 def check_limited(design: Design, scenario: Scenario) -> None:
-    """Raises DesignError unless a design has heads of this text, and asks one of them."""
+    """Check that a design has limits: heads of this text, of which it uses one.
+
+    Raises:
+        DesignError: If it has none.
+    """
     if design.policy is Policy.VANILLA:
         raise DesignError(
             "vanilla is what others are compared with, and has no limits: choose another policy"
@@ -202,12 +243,13 @@ def check_limited(design: Design, scenario: Scenario) -> None:
     scenario.trace.require(design.placement)
     if not used_depths(design, scenario.trace.n_layers):
         raise DesignError(
-            f"{design.label} asks no head, for nothing is surer than 1, and is as fast as vanilla: choose a gamma below 1"
+            f"{design.label} asks no head, for nothing is surer than 1, and is as fast as vanilla: "
+            "choose a gamma below 1"
         )
 
 
 def _is_priced(billing: Billing, design: Design) -> bool:
-    """Whether all that a design does was measured."""
+    """Return whether all that a design does was measured."""
     try:
         billing.bill([design])
     except LatencyError:
@@ -216,11 +258,14 @@ def _is_priced(billing: Billing, design: Design) -> bool:
 
 
 def _rebuilder(scenario: Scenario) -> LatencyRebuilder | str:
-    """How to make the latencies again, or why they cannot be."""
+    """Return how to make the latencies again, or why they cannot be."""
     try:
         return LatencyRebuilder.of(scenario)
     except InputError as error:
-        return f"which part of a measured time is reading cannot be told without the device's bandwidth and FLOP/s: {error}"
+        return (
+            "which part of a measured time is reading cannot be told without the device's "
+            f"bandwidth and FLOP/s: {error}"
+        )
 
 
 def _window(scenario: Scenario, rebuilder: LatencyRebuilder | str) -> int | None:
@@ -238,7 +283,9 @@ def _fitted(scenario: Scenario, prompts: Sequence[int], design: Design) -> Fitte
         agreement, needed = aware_margin(scenario.trace, prompts, design, scenario.latencies.middle)
     except SyntheticError as error:
         return str(error)
-    return Fitted(depths=used_depths(design, scenario.trace.n_layers), agreement=agreement, needed=needed)
+    return Fitted(
+        depths=used_depths(design, scenario.trace.n_layers), agreement=agreement, needed=needed
+    )
 
 
 def _batches(
@@ -247,43 +294,56 @@ def _batches(
     design: Design,
     rebuilder: LatencyRebuilder | str,
     window: int | None,
-    *,
-    named: bool,
 ) -> Batches:
-    """As far as latencies are known: where no device was named, as far as they were measured."""
+    """Return the speedup for several users, as far as latencies are known.
+
+    Where no device was named, that is as far as they were measured.
+    """
     latency, others = scenario.latencies.middle, scenario.latencies
+    named = scenario.options.device is not None or scenario.latencies.basis != "measured"
     if named and isinstance(rebuilder, LatencyRebuilder):
         most = (design.cap + 1) * max(USERS)
         others = rebuilder.latencies(rebuilder.device, min(most, rebuilder.reach or most))
     wider = others.middle
     rows = tuple(loads(billing.replay, billing.prompts, design, latency, wider, window=window))
     largest = largest_batch(wider)
-    notes = [
-        "no waiting, prompts or memory are counted (adadecode-sim memory --sequences tells the last)"
-    ]
-    notes += [note for note in others.notes if note not in scenario.notes]
-    if any(row.tokens > largest for row in rows):
-        notes.append(
-            f"passes over more than {largest} tokens are not known here: the lower bound runs them as several of {largest} at most, the upper one as if "
-            "more took no longer"
-        )
-    if rows[-1].users < max(USERS):
-        hint = (
-            ""
-            if named or isinstance(rebuilder, str)
-            else f"; --to {rebuilder.device.name} would hold the efficiency of the last one"
-        )
-        notes.append(
-            f"nothing is told of more than {rows[-1].users} users: passes are known up to {largest} tokens{hint}"
-        )
+    notes = [note for note in others.notes if note not in scenario.notes]
+    hint = ""
+    if not named and isinstance(rebuilder, LatencyRebuilder):
+        hint = f"; --to {rebuilder.device.name} would hold the efficiency of the last one"
+    notes += _batch_notes(rows, largest, hint)
     if not Attending(wider, window).is_known:
         notes.append(
-            "latencies are known at one context alone, so that keys and values are counted as if all users shared one cache"
+            "latencies are known at one context alone, so that keys and values are counted as if "
+            "all users shared one cache"
         )
-    return Batches(rows=rows, largest=largest, notes=tuple(notes))
+    counted = (
+        "no waiting, prompts or memory are counted (adadecode-sim memory --sequences tells the "
+        "last)"
+    )
+    return Batches(rows=rows, largest=largest, notes=(counted, *notes))
 
 
-def _bandwidths(billing: Billing, design: Design, rebuilder: LatencyRebuilder) -> Bandwidths | str:
+def _batch_notes(rows: Sequence[Load], largest: int, hint: str) -> Iterator[str]:
+    """Yield what is not known of larger passes and of more users."""
+    if any(row.tokens > largest for row in rows):
+        yield (
+            f"passes over more than {largest} tokens are not known here: the lower bound runs them "
+            f"as several of {largest} at most, the upper one as if more took no longer"
+        )
+    if rows[-1].users < max(USERS):
+        yield (
+            f"nothing is told of more than {rows[-1].users} users: passes are known up to "
+            f"{largest} tokens{hint}"
+        )
+
+
+def _bandwidths(
+    billing: Billing, design: Design, rebuilder: LatencyRebuilder | str
+) -> Bandwidths | str:
+    """Return the speedup at other bandwidths, or why it is unknown."""
+    if isinstance(rebuilder, str):
+        return rebuilder
     try:
         curve, crossings = over_bandwidths(
             billing.replay,

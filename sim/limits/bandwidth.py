@@ -1,4 +1,7 @@
-"""Where a design stops paying on devices that differ in bandwidth alone: FLOPs, kernels and the host stay."""
+"""Where a design stops paying on devices that differ in bandwidth alone.
+
+FLOPs, kernels and the host stay.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,20 @@ from adadecode.sim.limits.time_breakdown import Billing
 from adadecode.sim.replay.compiled import CompiledReplay
 
 FACTORS = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)
-"""Of the bandwidth: as far as an efficiency is held anywhere (`adadecode.sim.hardware.carried_latency.REACH`)."""
+"""Factors on the bandwidth.
+
+They go as far as an efficiency is held anywhere (`adadecode.sim.hardware.carried_latency.REACH`).
+"""
 
 
 def with_bandwidth(device: Device, factor: float) -> Device:
-    """A device with so many times the bandwidth, by its datasheet and by every benchmark, and another name: it is nobody's."""
+    """Return a device with another bandwidth, by its datasheet and by every benchmark.
+
+    Args:
+        device: The device.
+        factor: How many times its bandwidth. The result has a name of its own: no such device
+            exists.
+    """
 
     def scaled(measured: Measured | None) -> Measured | None:
         return None if measured is None else replace(measured, value=factor * measured.value)
@@ -45,9 +57,20 @@ def over_bandwidths(
     device: Device,
     latencies: Callable[[Device], LatencyTable],
 ) -> tuple[dict[float, float], list[float]]:
-    """The speedup at each of FACTORS, and every factor between them at which it is 1.
+    """Find where a design stops paying.
 
-    latencies: of any device like this one. Raises LatencyError.
+    Args:
+        replay: The text, compiled.
+        prompts: Which prompts to replay.
+        design: The design.
+        device: The device whose bandwidth is changed.
+        latencies: Returns the latencies of any device like this one.
+
+    Returns:
+        The speedup at each of FACTORS, and every factor between them at which it is 1.
+
+    Raises:
+        LatencyError: If a latency is not known.
     """
 
     @cache

@@ -1,4 +1,7 @@
-"""How many times as dear a kind of work may become until a design stops paying. Prices are linear, so this is a closed form."""
+"""How much costlier a kind of work may become until a design stops paying.
+
+Prices are linear, so that this is a closed form.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,18 @@ PAYS = ("below", "above", "always", "never")
 
 @dataclass(frozen=True, kw_only=True)
 class BreakEven:
-    """Where a design stops being faster than vanilla, if every piece of one kind of work takes ``factor`` times as long, for both of them.
+    """Where a design stops being faster than vanilla, as one kind of work becomes costlier.
 
-    seconds, vanilla: of this kind per token. pays: "below" or "above" the factor, "always" or "never", whatever the factor from 0 on (None then).
-    low, high: ends of the factor over all corners of a device's intervals; None where nothing tells, or where they do not agree on which side pays.
+    Attributes:
+        kind: The kind of work, every piece of which takes ``factor`` times as long for both.
+        seconds: Seconds per token that the design spends on it now.
+        vanilla: Seconds per token that vanilla spends on it now.
+        pays: Whether the design pays "below" or "above" the factor, or "always" or "never",
+            whatever the factor from 0 on.
+        factor: The factor; None where the design pays always or never.
+        low: Lower end of the factor over all corners of a device's intervals; None without
+            intervals, and where the corners do not agree on which side pays.
+        high: Upper end of the factor.
     """
 
     kind: str
@@ -36,9 +47,15 @@ def break_even(
     vanilla: Sequence[float] | NDArray[np.float64],
     kind: str,
 ) -> BreakEven:
-    """Of one design and vanilla, [KINDS] each.
+    """Find the break-even of one design.
 
-    A factor f leaves vanilla ahead by nothing where rest + f share = 0, rest and share being what the design saves on every other kind and on this one.
+    A factor f makes both equally fast where rest + f share = 0. Here rest and share are what the
+    design saves on every other kind and on this one.
+
+    Args:
+        seconds: Seconds per token of the design by kind of work, shape ``(n_kinds,)``.
+        vanilla: The same of vanilla.
+        kind: The kind that becomes costlier.
     """
     place = list(WORK_KINDS).index(kind)
     ours, theirs = float(seconds[place]), float(vanilla[place])
@@ -57,7 +74,12 @@ def break_even(
 
 
 def break_evens(bill: Bill, corners: Iterable[Bill] = ()) -> list[BreakEven]:
-    """Of the first design of a bill, for every kind that it or vanilla spends time on; with an interval where there are corners."""
+    """Find the break-even of the first design of a bill, for every kind that takes any time.
+
+    Args:
+        bill: What vanilla and the design spend their time on.
+        corners: The same at the corners of the device's intervals, for an interval.
+    """
     others = list(corners)
     found = []
     for place, kind in enumerate(WORK_KINDS):
@@ -70,7 +92,10 @@ def break_evens(bill: Bill, corners: Iterable[Bill] = ()) -> list[BreakEven]:
 
 
 def _with_ends(middle: BreakEven, ends: Sequence[BreakEven]) -> BreakEven:
-    """A design that does not even pay where this costs nothing has its limit at 0."""
+    """Add the interval over corners.
+
+    A design that does not even pay where this work costs nothing has its limit at 0.
+    """
     sides = {end.pays for end in ends} - {"never"}
     if (
         not ends

@@ -1,11 +1,16 @@
 """Several users on one device: between which two bounds the speedup lies.
 
-A simulated device serves one sequence; how far the work of several falls together depends on who asks what when, and no recording says it. So two bounds,
-both of throughput, against a vanilla that always serves all users in one pass:
+A simulated device serves one sequence. How far the work of several users falls together depends on
+who sends what when, and no recording holds that. So there are two bounds, both of throughput,
+against a vanilla that always serves all users in one pass:
 
-together  The best case. All users write the same text in step: a piece of work on n tokens is one pass over n tokens of each. Weights are read once,
-          every user's keys and values are. What a pass over so many tokens takes is the table's answer.
-alone     The worst case. No two pieces of work of two users ever run together: each user has the device to itself in turn.
+together
+    The best case. All users write the same text in step: a piece of work on n tokens is one pass
+    over n tokens of each. Weights are read once, and every user's keys and values are. What a pass
+    over so many tokens takes is read from the table.
+alone
+    The worst case. No two pieces of work of two users ever run together: each user has the device
+    to itself in turn.
 """
 
 from __future__ import annotations
@@ -23,19 +28,31 @@ from adadecode.sim.limits.time_breakdown import Billing
 from adadecode.sim.replay.compiled import CompiledReplay
 
 USERS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-"""How many are tried. A KV cache of 64 users fills most devices, and few batches of one token are larger."""
+"""How many users are tried.
+
+A KV cache of 64 users fills most devices, and few batches of one token are larger.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Together:
-    """Latencies of passes in which ``users`` run together, each as many tokens as are asked for, all at the same context.
+    """Latencies of passes in which several users run together, all at the same context.
 
-    A pass over n tokens of each is one over users * n tokens that reads users caches: the table's answer for so many tokens, where attending
-    (`adadecode.sim.hardware.attention_latency`) is that of users passes over n tokens. A check of a head is one over so many rows; of heads the table knows one row alone, so it takes
-    longer by as much as a verification of so many rows takes longer than of one: their LM head is the same.
+    A pass over n tokens of each user is one over users * n tokens that reads as many caches as
+    there are users: what the table holds for so many tokens, with the attention
+    (`adadecode.sim.hardware.attention_latency`) of one pass over n tokens for each user. A check of
+    a head is one over so many rows. The table holds a single row of a head, so that it takes longer
+    by as much as a verification of so many rows takes longer than one of a single row: their LM
+    head is the same.
 
-    Beyond ``largest`` tokens the table has no answer. Then split says how a pass is bounded: as several of at most largest tokens each, one
-    after the other, which an engine may always do; or else as one of largest tokens, as if more took no longer.
+    Attributes:
+        latency: What passes of a single sequence take.
+        attending: What attention takes of that.
+        users: How many users run together.
+        largest: Tokens beyond which the table holds nothing.
+        split: How a larger pass is bounded: as several of at most ``largest`` tokens, one after the
+            other, which an engine may always do; or else as one of ``largest`` tokens, as if more
+            took no longer.
     """
 
     latency: LatencyTable
@@ -46,25 +63,26 @@ class Together:
 
     @cached_property
     def contexts(self) -> tuple[int, ...]:
-        """The table's."""
+        """Contexts that the table holds."""
         return self.latency.contexts
 
     @cached_property
     def reuses(self) -> tuple[int, ...]:
-        """The table's."""
+        """Reuses that the table holds."""
         return self.latency.reuses
 
     def layers(self, start: int, stop: int, n_tokens: int, context: int, reuse: int) -> float:
-        """Decoder layers start..stop-1."""
+        """Price decoder layers start..stop-1."""
         if self.users == 1:
             return self.latency.layers(start, stop, n_tokens, context, reuse)
         weights = sum(self._weights(start, stop, n, context, reuse) for n in self._passes(n_tokens))
         return weights + self.users * self.attending.layers(start, stop, n_tokens, context, reuse)
 
     def _weights(self, start: int, stop: int, n_tokens: int, context: int, reuse: int) -> float:
-        """What a pass takes besides attending: the same at any context.
+        """Price a pass without its attention, which is the same at any context.
 
-        Taken from the shortest known one where this one is shorter, for one user's 64 tokens are measured at no context below 64.
+        It is taken from the shortest known context where this one is shorter, as 64 tokens of one
+        user are measured at no context below 64.
         """
         at = max(context, min(self.attending.known(n_tokens)))
         return self.latency.layers(start, stop, n_tokens, at, reuse) - self.attending.layers(
@@ -72,41 +90,45 @@ class Together:
         )
 
     def head(self, depth: int, reuse: int) -> float:
-        """One check for every user."""
+        """Price one check for every user."""
         return self.latency.head(depth, reuse) + max(0.0, self.verify(1) - self.latency.verify(1))
 
     def verify(self, n_tokens: int) -> float:
-        """Of n_tokens rows of every user."""
+        """Price the verification of n_tokens rows of every user."""
         return sum(map(self.latency.verify, self._passes(n_tokens)))
 
     def embed(self, n_tokens: int) -> float:
-        """Of n_tokens of every user."""
+        """Price the embedding of n_tokens of every user."""
         return sum(map(self.latency.embed, self._passes(n_tokens)))
 
     def prefill(self, n_tokens: int) -> float:
-        """One prompt after the other."""
+        """Price the prefill of one prompt after the other."""
         return self.users * self.latency.prefill(n_tokens)
 
     def host(self) -> float:
-        """Once for all users."""
+        """Price the host's work, once for all users."""
         return self.latency.host()
 
     def _passes(self, n_tokens: int) -> list[int]:
-        asked = self.users * n_tokens
-        if self.users == 1 or asked <= self.largest:
-            return [asked]
+        tokens = self.users * n_tokens
+        if self.users == 1 or tokens <= self.largest:
+            return [tokens]
         if not self.split:
             return [self.largest]
-        whole, rest = divmod(asked, self.largest)
+        whole, rest = divmod(tokens, self.largest)
         return [self.largest] * whole + [rest] * (rest > 0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What so many users would have of it.
+    """The speedup for several users at once.
 
-    tokens: of the largest pass in the best case. together: lower and upper bound of the speedup there, the same where the table knows every pass.
-    alone: the speedup in the worst case.
+    Attributes:
+        users: How many users.
+        tokens: Tokens of the largest pass in the best case.
+        together: Lower and upper bound of the speedup in the best case; equal where the table holds
+            every pass.
+        alone: The speedup in the worst case.
     """
 
     users: int
@@ -124,9 +146,18 @@ def loads(
     *,
     window: int | None = None,
 ) -> Iterator[Load]:
-    """As many users as the tables know vanilla's passes for. latency: of one user; wider: of several, the same by default.
+    """Yield the speedup for as many users as the tables hold vanilla's passes for.
 
-    window: of the model, for `Attending`. Raises LatencyError.
+    Args:
+        replay: The text, compiled.
+        prompts: Which prompts to replay.
+        design: The design.
+        latency: What work takes for one user.
+        wider: The same for several users; by default ``latency``.
+        window: Positions that a layer of the model sees at most, for `Attending`.
+
+    Raises:
+        LatencyError: If a latency is not known.
     """
     shared = wider or latency
     largest, attending = largest_batch(shared), Attending(shared, window)
@@ -152,7 +183,11 @@ def loads(
 
 
 def largest_batch(latency: LatencyTable) -> int:
-    """The most tokens at once of which every layer was measured after a walk of the whole stack, and the embedding and verification with them."""
+    """Return the most tokens at once that a pass was measured with.
+
+    Every layer must have been measured after a walk of the whole stack, and so must the embedding
+    and the verification.
+    """
     points = latency.points
     layers = points[(points["kind"] == "layer") & (points["reuse"] == max(latency.reuses))]
     others = points[points["kind"].isin(["verify", "embed"])]

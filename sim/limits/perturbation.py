@@ -1,7 +1,9 @@
-"""Recorded texts whose heads are wrong more often, or less often, than they were: the trace itself, with some answers exchanged.
+"""Recorded texts whose heads are wrong more often, or less often, than they were.
 
-Which outputs these are is drawn, the same ones first whatever the share, so that more mistakes are never luck. Confidences stay: a head that is wrong where it
-was right is as sure as before, which is the dear way to be wrong. After a draft that nobody made, nothing was recorded: a recorded branch stands in
+They are the trace itself, with some answers exchanged. Which outputs these are is drawn, the same
+ones first whatever the share, so that more mistakes are never luck. Confidences stay: a head that
+is wrong where it was right is as confident as before, which is the costly way to be wrong. After a
+draft that nobody made, nothing was recorded: a recorded branch stands in
 (`adadecode.sim.replay.outcomes`).
 """
 
@@ -29,13 +31,20 @@ def with_wrong_heads(
     *,
     seed: int = 0,
 ) -> CompiledReplay:
-    """The same texts, where a share of right answers is wrong and a share of wrong ones right: one share for all heads, or one each ([depths]).
+    """Return the same texts with some answers exchanged.
 
     Heads go wrong together: an output is hard for all of them, or for none.
+
+    Args:
+        replay: The recorded texts, compiled.
+        wrong: Share of right answers that become wrong: one for all heads, or one each, shape
+            ``(heads,)``.
+        right: Share of wrong answers that become right, likewise.
+        seed: Of the draw.
     """
     heads = len(replay.depths)
     drawn: _Array = np.random.default_rng(seed).random((replay.token.shape[1],))
-    drawn[replay.first[:-1]] = 1.0  # nobody spoke before the first output
+    drawn[replay.first[:-1]] = 1.0  # no head says the first output
     token, roots = replay.token.copy(), replay.tree.roots.copy()
     agrees = token[:-1] == token[-1]
     spoiled, mended = (
@@ -50,12 +59,20 @@ def with_wrong_heads(
 
 
 def with_silent_heads(replay: CompiledReplay) -> CompiledReplay:
-    """The same texts, where no head is ever sure of anything: each is asked, and none drafts."""
+    """Return the same texts with heads that have no confidence: each is checked, none drafts."""
     return replace(replay, confidence=np.zeros_like(replay.confidence))
 
 
 def agreement(replay: CompiledReplay, prompts: Sequence[int]) -> _Array:
-    """[depths] share of outputs of these prompts at which a head says what the last layer says."""
+    """Return the share of outputs at which a head says what the last layer says.
+
+    Args:
+        replay: The recorded texts, compiled.
+        prompts: Which prompts to count.
+
+    Returns:
+        Shares in 0..1, shape ``(heads,)``.
+    """
     spoken = np.zeros(replay.token.shape[1], dtype=np.bool_)
     for prompt in prompts:
         place = replay.prompts.index(prompt)
@@ -65,5 +82,5 @@ def agreement(replay: CompiledReplay, prompts: Sequence[int]) -> _Array:
 
 
 def used_depths(design: Design, n_layers: int) -> tuple[int, ...]:
-    """Depths of the heads that a design ever asks: none at gamma 1."""
+    """Return the depths of the heads that a design ever checks: none at gamma 1."""
     return design.boundaries(n_layers)[1:-1]

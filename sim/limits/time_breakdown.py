@@ -1,4 +1,7 @@
-"""What designs spend their time on, by kind of work: what every question about dearer or cheaper work is a sum of."""
+"""What designs spend their time on, by kind of work.
+
+Every question about costlier or cheaper work is a sum of this.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ WORK_KINDS = {
     "verify": "verification",
     "host": "host",
 }
-"""Kinds of work, and what people read. The embedding goes with the layers; the host's share of any piece of work is the host's."""
+"""Kinds of work, and what people read.
+
+The embedding counts as layers; the host's share of any piece of work counts as host.
+"""
 
 VANILLA = Design(policy=Policy.VANILLA)
 
@@ -31,19 +37,21 @@ _Array = NDArray[np.float64]
 
 
 class LatenciesByContext(Latencies, Protocol):
-    """Latencies that are linear between the contexts they know."""
+    """Latencies that are linear between the contexts that are known."""
 
     @property
     def contexts(self) -> tuple[int, ...]:
-        """Rising."""
+        """The known contexts, rising."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bill:
-    """Seconds per output token after the first, by design and kind.
+    """Seconds per output token after the first, by design and kind of work.
 
-    work: what was done, a row each: vanilla first, then the designs. seconds: [1 + designs, KINDS].
+    Attributes:
+        work: What was done, a row each: vanilla first, then the designs.
+        seconds: Shape ``(1 + designs, n_kinds)``.
     """
 
     work: WorkHistogram
@@ -51,18 +59,22 @@ class Bill:
 
     @property
     def vanilla(self) -> _Array:
-        """[KINDS]."""
+        """Seconds per token of vanilla by kind of work, shape ``(n_kinds,)``."""
         first: _Array = self.seconds[0]
         return first
 
     @property
     def tpots(self) -> _Array:
-        """[1 + designs] of all kinds together, vanilla's first."""
+        """Seconds per token of all kinds together, vanilla's first, shape ``(1 + designs,)``."""
         total: _Array = self.seconds.sum(axis=1)
         return total
 
     def speedups(self, factors: Mapping[str, float] | None = None) -> _Array:
-        """[designs] over vanilla, where the kinds named take so many times as long, for vanilla too."""
+        """Return the speedups over vanilla, shape ``(designs,)``.
+
+        Args:
+            factors: How many times as long some kinds of work take, for vanilla too.
+        """
         weights = np.array([(factors or {}).get(kind, 1.0) for kind in WORK_KINDS])
         seconds: _Array = self.seconds @ weights
         ratios: _Array = seconds[0] / seconds[1:]
@@ -71,7 +83,14 @@ class Bill:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Billing:
-    """Bills designs on some prompts with one table of latencies. Build with `of`."""
+    """Makes bills of designs on some prompts with one table of latencies. Build with `of`.
+
+    Attributes:
+        replay: The text, compiled.
+        prompts: The prompts that are replayed.
+        contexts: Contexts at which prices change their slope.
+        prices: What work takes.
+    """
 
     replay: CompiledReplay
     prompts: tuple[int, ...]
@@ -80,9 +99,20 @@ class Billing:
 
     @classmethod
     def of(
-        cls, replay: CompiledReplay, prompts: Sequence[int], latency: LatenciesByContext, max_tokens: int
+        cls,
+        replay: CompiledReplay,
+        prompts: Sequence[int],
+        latency: LatenciesByContext,
+        max_tokens: int,
     ) -> Billing:
-        """max_tokens: 1 + the largest cap."""
+        """List the prices of a table of latencies.
+
+        Args:
+            replay: The text, compiled.
+            prompts: The prompts to replay.
+            latency: What work takes.
+            max_tokens: 1 + the largest cap.
+        """
         marks = replay.count([], prompts, contexts=latency.contexts).marks
         prices = PriceList(
             latency=latency, n_layers=replay.n_layers, marks=marks, max_tokens=max_tokens
@@ -96,7 +126,17 @@ class Billing:
         replay: CompiledReplay | None = None,
         prompts: Sequence[int] | None = None,
     ) -> Bill:
-        """replay: of the same prompts, where heads say something else on them. prompts: some of them. Raises DesignError, LatencyError."""
+        """Bill designs.
+
+        Args:
+            designs: The designs; vanilla is billed too.
+            replay: The same prompts, where heads say something else on them.
+            prompts: Some of the prompts; by default all.
+
+        Raises:
+            DesignError: If a design asks a head that was not trained.
+            LatencyError: If a latency is not known.
+        """
         chosen = self.prompts if prompts is None else prompts
         work = (replay or self.replay).count([VANILLA, *designs], chosen, contexts=self.contexts)
         runs, alone = work.key("kind") == RUN, work.key("n_tokens") == 1
@@ -114,5 +154,5 @@ class Billing:
         return Bill(work=work, seconds=np.stack(by_kind, axis=1) / tokens[:, None])
 
     def _priced(self, work: WorkHistogram, which: NDArray[np.bool_]) -> _Array:
-        """[designs, PARTS] of some entries alone."""
+        """Return the prices of some entries alone, shape ``(designs, n_parts)``."""
         return self.prices.price(replace(work, keys=work.keys[which], sums=work.sums[which]))

@@ -20,9 +20,9 @@ from adadecode.sim.hardware.fit import capacity
 from adadecode.sim.hardware.memory import Deployment, peak_memory
 from adadecode.sim.prediction.accounting import CostPrices, energy_bounds
 from adadecode.sim.replay.compiled import CompiledReplay
-from adadecode.sim.replay.work_columns import CHECK, RUN
 from adadecode.sim.replay.price_list import TIME_PARTS, PriceList
 from adadecode.sim.replay.pricer import Latencies
+from adadecode.sim.replay.work_columns import CHECK, RUN
 from adadecode.sim.replay.work_histogram import WorkHistogram
 
 COLUMNS = (

@@ -1,9 +1,11 @@
 """What the heads of a model say, as a distribution: a few rates instead of a recording.
 
-Every head, at every output, has two standard normal scores. Its *ease* decides whether it is right, its *sureness*, which follows the ease, how
-confident it is. Both are correlated along the text (an easy token follows an easy one) and across depths (deep heads are right where shallow ones
-are), and each head's shares and confidences come out as asked, whatever the correlations (a Gaussian copula). Off the text, after a wrong draft, both scores just
-go on: heads of the demo model are, to 0.1 in the mean of each domain, as confident after a wrong draft as on the text after such a place.
+Every head, at every output, has two standard normal scores. Its *ease* decides whether it is right,
+and its *sureness*, which follows the ease, how confident it is. Both are correlated along the text
+(an easy token follows an easy one) and across depths (deep heads are right where shallow ones are).
+Each head's shares and confidences come out as given, whatever the correlations (a Gaussian copula).
+Off the text, after a wrong draft, both scores just go on: heads of the demo model are, to 0.1 in
+the mean of each domain, as confident after a wrong draft as on the text after such a place.
 """
 
 from __future__ import annotations
@@ -24,19 +26,28 @@ from adadecode.profiles.errors import InputError
 from adadecode.profiles.trace import require_heads
 
 SUREST = 1 - 1e-9
-"""Confidence is below 1, so that a gamma between this and 1 is a head that is asked and never sure."""
+"""The largest confidence.
+
+It is below 1, so that a head with a gamma between this and 1 is checked and never confident.
+"""
 
 _GRID = np.linspace(-6.0, 6.0, 2049)
 """Normal scores between which quantiles are linear. Beyond 6 lie two of 10^9 draws."""
 
 _RARE = 1e-6
-"""What happens no more often has no distribution of its own: no text is long enough to show one, and differences of moments drown in rounding."""
+"""Share below which an event has no distribution of its own.
+
+No text is long enough to show one, and differences of moments drown in rounding.
+"""
 
 _Array = NDArray[np.float64]
 
 
 class SyntheticError(InputError):
-    """A synthetic trace that cannot be: rates outside 0..1, or a number of them that does not fit the heads."""
+    """Raised for a synthetic trace that cannot be.
+
+    Rates lie outside 0..1, for instance, or their number does not fit the heads.
+    """
 
 
 class Beta(NamedTuple):
@@ -47,20 +58,29 @@ class Beta(NamedTuple):
 
     @classmethod
     def of(cls, mean: float, concentration: float) -> Beta:
-        """By its mean in (0, 1), and by how closely it lies about it: a + b, above 0. Raises SyntheticError."""
+        """Make a distribution of its mean and its concentration.
+
+        Args:
+            mean: In (0, 1).
+            concentration: How closely confidences lie about the mean: a + b, above 0.
+
+        Raises:
+            SyntheticError: If one of them is out of range.
+        """
         if not 0 < mean < 1:
             raise SyntheticError(
                 f"a mean confidence lies between 0 and 1, got {mean:g}: give one like 0.8"
             )
         if not 0 < concentration < math.inf:
             raise SyntheticError(
-                f"a concentration is a number above 0, got {concentration:g}: 1 for either sure or not, 10 for much alike"
+                f"a concentration is a number above 0, got {concentration:g}: 1 for either sure or "
+                "not, 10 for much alike"
             )
         return cls(mean * concentration, (1 - mean) * concentration)
 
     @property
     def mean(self) -> float:
-        """In (0, 1)."""
+        """The mean confidence, in (0, 1)."""
         return self.a / (self.a + self.b)
 
     @property
@@ -71,25 +91,39 @@ class Beta(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _quantiles(beta: Beta) -> _Array:
-    """The confidences at the scores of _GRID. Kept: one model asks for the same ones on the text and at every step off it, and they take milliseconds."""
+    """Return the confidences at the scores of _GRID.
+
+    They are kept: one model needs the same ones on the text and at every step off it, and they take
+    milliseconds.
+    """
     confidences: _Array = betaincinv(*beta, ndtr(_GRID))
     confidences.flags.writeable = False
     return confidences
 
 
 LAST = Beta.of(0.9, 3.0)
-"""Confidence of a last layer of which nothing is said: no verified design ever asks it."""
+"""Confidence of a last layer of which nothing is known: no verified design ever needs it."""
 
 CORRELATIONS = ("along_text", "agreement_across", "confidence_across", "ease")
 
 
 def calibrated(agreement: float, confidence: float, concentration: float) -> tuple[Beta, Beta]:
-    """Confidences of a head that is right, and of one that is wrong, where only its agreement and its mean confidence are known.
+    """Return the confidences of a head where it is right, and where it is wrong.
 
-    Confidences c are Beta with this mean and concentration, and the head is right with probability c^theta, theta such that the agreement comes out;
-    theta 1 (confidence = agreement) is a calibrated head, below 1 one that is right more often than it is sure. Where it is right, that
-    is a Beta; where it is wrong, the Beta of the same mean and variance stands for it. A head so much surer than right that no theta will do is as sure when it
-    is wrong as when it is right. Raises SyntheticError.
+    Confidences c are Beta with this mean and concentration, and the head is right with probability
+    c^theta, with the theta that gives the agreement. Theta 1 (confidence = agreement) is a
+    calibrated head; below 1, a head is right more often than it is confident. Where it is right,
+    that is a Beta; where it is wrong, the Beta of the same mean and variance stands for it. A head
+    so much more confident than right that no theta will do is as confident when it is wrong as when
+    it is right.
+
+    Args:
+        agreement: Share of outputs at which the head is right.
+        confidence: Its mean confidence.
+        concentration: How closely confidences lie about the mean.
+
+    Raises:
+        SyntheticError: If one of them is out of range.
     """
     whole = Beta.of(confidence, concentration)
     if not _RARE < agreement < 1 - _RARE:
@@ -112,19 +146,24 @@ def calibrated(agreement: float, confidence: float, concentration: float) -> tup
 
 
 def check_depths(n_layers: int, depths: Sequence[int]) -> None:
-    """Raises SyntheticError unless these are depths of heads, one or more, in a model of so many layers."""
+    """Check that these are depths of heads, one or more, in a model of so many layers.
+
+    Raises:
+        SyntheticError: If they are not.
+    """
     if (
         list(depths) != sorted(set(depths))
         or not all(0 < depth < n_layers for depth in depths)
         or not depths
     ):
         raise SyntheticError(
-            f"wanted rising depths of heads within 1..{n_layers - 1}, got {list(depths)}: list each once"
+            f"wanted rising depths of heads within 1..{n_layers - 1}, got {list(depths)}: list "
+            "each once"
         )
 
 
 def check_shares(agreement: Sequence[float]) -> None:
-    """Raises SyntheticError for an agreement that is none."""
+    """Check that these are agreements. Raises SyntheticError where one is out of range."""
     for share in agreement:
         if not 0 <= share <= 1:
             raise SyntheticError(
@@ -134,13 +173,29 @@ def check_shares(agreement: Sequence[float]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadModel:
-    """What the heads of a model say, as a distribution. Checks itself; raises SyntheticError.
+    """What the heads of a model say, as a distribution.
 
-    n_layers: L. depths: of the heads, rising, in 1..L-1. By depth: agreement, the share of outputs at which a head's top-1 token is the last layer's;
-    right and wrong, its confidence where it is and where it is not. last: the last layer's own confidence. Correlations in 0..1: along_text, of the
-    scores of one output and the next (below 1); agreement_across and confidence_across, of the scores of two heads a quarter of the stack apart (a power of
-    the distance; with agreement_across 1, and agreement that rises, a token is right from its earliest available depth on); ease: how far confidence
-    follows the ease of the token. Their defaults are what `adadecode.sim.synthetic.trace_fitting.fit_trace` finds on the demo model, the middle of its four domains.
+    The correlations are in 0..1. Their defaults are what
+    `adadecode.sim.synthetic.trace_fitting.fit_trace` finds on the demo model, the middle of its
+    four domains.
+
+    Attributes:
+        n_layers: L, the layers of the model.
+        depths: Depths of the heads, rising, in 1..L-1.
+        agreement: By depth, the share of outputs at which the head's top-1 token is the last
+            layer's.
+        right: By depth, the confidence where it is.
+        wrong: By depth, the confidence where it is not.
+        last: The last layer's own confidence.
+        along_text: Correlation of the scores of one output and the next; below 1.
+        agreement_across: Correlation of the ease of two heads a quarter of the stack apart; it is a
+            power of the distance. With 1, and agreement that rises, a token is right from its
+            earliest available depth on.
+        confidence_across: The same of the sureness.
+        ease: How far confidence follows the ease of the token.
+
+    Raises:
+        SyntheticError: If something is out of range, or does not fit the depths.
     """
 
     n_layers: int
@@ -159,15 +214,17 @@ class HeadModel:
         for name in ("agreement", "right", "wrong"):
             if len(values := getattr(self, name)) != len(self.depths):
                 raise SyntheticError(
-                    f"wanted {len(self.depths)} values of {name}, one for each of the depths {list(self.depths)}, got {len(values)}"
+                    f"wanted {len(self.depths)} values of {name}, one for each of the depths "
+                    f"{list(self.depths)}, got {len(values)}"
                 )
         check_shares(self.agreement)
         for name in CORRELATIONS:
             if not 0 <= (value := getattr(self, name)) <= 1 or (
                 name == "along_text" and value == 1
             ):
+                bound = " and below 1" if name == "along_text" else ""
                 raise SyntheticError(
-                    f"{name} is a correlation in 0..1{' and below 1' * (name == 'along_text')}, got {value:g}: try 0.15 or 0.7"
+                    f"{name} is a correlation in 0..1{bound}, got {value:g}: try 0.15 or 0.7"
                 )
 
     @classmethod
@@ -180,9 +237,19 @@ class HeadModel:
         concentration: float | Sequence[float] = 3.0,
         correlations: Mapping[str, float] | None = None,
     ) -> HeadModel:
-        """From agreements, mean confidences and concentrations (one for all, or each its own) by depth, by `calibrated`.
+        """Make a model of agreements and mean confidences, by `calibrated`.
 
-        confidence: that of heads as sure as they are right where it is not given. correlations: of CORRELATIONS, by name. Raises SyntheticError.
+        Args:
+            n_layers: Layers of the model.
+            depths: Depths of the heads.
+            agreement: By depth.
+            confidence: Mean confidence by depth; by default heads are as confident as right.
+            concentration: How closely confidences lie about the mean: one for all heads, or by
+                depth.
+            correlations: Of CORRELATIONS, by name.
+
+        Raises:
+            SyntheticError: If something is out of range, or does not fit the depths.
         """
         check_shares(agreement)
         means = tuple(
@@ -195,8 +262,9 @@ class HeadModel:
         )
         if not len(depths) == len(agreement) == len(means) == len(spreads):
             raise SyntheticError(
-                f"wanted an agreement, a confidence and a concentration for each of the depths {list(depths)}, "
-                f"got {len(agreement)}, {len(means)} and {len(spreads)}: give as many of each"
+                "wanted an agreement, a confidence and a concentration for each of the depths "
+                f"{list(depths)}, got {len(agreement)}, {len(means)} and {len(spreads)}: give as "
+                "many of each"
             )
         pairs = [calibrated(*each) for each in zip(agreement, means, spreads, strict=True)]
         right, wrong = (tuple(pair[k] for pair in pairs) for k in (0, 1))
@@ -211,13 +279,16 @@ class HeadModel:
         )
 
     def shifted(self, shift: float) -> HeadModel:
-        """The same with every token easier by so many standard deviations of ease: all agreements move together."""
+        """Return the model with every token easier by so many standard deviations of ease.
+
+        All agreements move together.
+        """
         return replace(
             self, agreement=tuple(float(ndtr(ndtri(share) + shift)) for share in self.agreement)
         )
 
     def only(self, depths: Sequence[int]) -> HeadModel:
-        """The same without the heads at other depths. Raises DesignError for a depth without a head."""
+        """Return the model with the heads at these depths. Raises DesignError without a head."""
         require_heads(depths, self.depths)
         kept = [place for place, depth in enumerate(self.depths) if depth in depths]
         values: dict[str, Any] = {
@@ -227,19 +298,26 @@ class HeadModel:
         return replace(self, **values)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; Betas as [a, b]."""
+        """Return the model as JSON holds it; Betas as [a, b]."""
         return asdict(self)
 
-    def said(self, ease: _Array, sureness: _Array) -> tuple[NDArray[np.bool_], _Array]:
-        """Which heads are right, and how confident they are: [..., heads + 1] each, the last layer's last, from scores of that shape."""
+    def outputs(self, ease: _Array, sureness: _Array) -> tuple[NDArray[np.bool_], _Array]:
+        """Return which heads are right, and how confident they are.
+
+        Args:
+            ease: Scores, shape ``(..., heads + 1)``, the last layer's last.
+            sureness: Scores of the same shape.
+
+        Returns:
+            Two arrays of that shape.
+        """
         shares = np.array([*self.agreement, 1.0])
         right = ndtr(-ease) < shares  # a share of all tokens, the easiest ones
         right[..., -1] = True
         below = ndtr(ease)  # share of tokens that are harder
         with np.errstate(divide="ignore", invalid="ignore"):
-            rank = np.where(
-                right, (below - (1 - shares)) / shares, below / (1 - shares)
-            )  # the same among the right or the wrong ones
+            # The same share among the right ones or the wrong ones.
+            rank = np.where(right, (below - (1 - shares)) / shares, below / (1 - shares))
         followed = ndtri(np.clip(rank, 1e-9, 1 - 1e-9))
         score = self.ease * followed + math.sqrt(1 - self.ease**2) * sureness
         confidence = np.empty(score.shape)
@@ -253,7 +331,11 @@ class HeadModel:
         return right, np.clip(confidence, 0.0, SUREST)
 
     def across(self, noise: _Array) -> _Array:
-        """Scores correlated across depths: [..., 2, heads + 1] from as many independent ones; ease, then sureness."""
+        """Correlate scores across depths.
+
+        Args:
+            noise: Independent scores, ease and then sureness, shape ``(..., 2, heads + 1)``.
+        """
         scores = noise.copy()
         gaps = np.diff((*self.depths, self.n_layers)) * 4 / self.n_layers
         for row, quarter in enumerate((self.agreement_across, self.confidence_across)):
@@ -266,7 +348,11 @@ class HeadModel:
         return scores
 
     def along(self, scores: _Array) -> _Array:
-        """Scores correlated along the text, from independent ones: [prompts, outputs, ...]."""
+        """Correlate scores along the text.
+
+        Args:
+            scores: Independent ones, shape ``(prompts, outputs, ...)``.
+        """
         scores = scores.copy()
         fresh = math.sqrt(1 - self.along_text**2)
         scores[:, 1:] *= fresh

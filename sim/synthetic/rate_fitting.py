@@ -1,19 +1,18 @@
 """The parameters of a synthetic trace, found from published rates by replaying it.
 
-Plain least squares on the same random numbers throughout, so that a difference between two models is never luck.
+This is plain least squares on the same random numbers throughout, so that a difference between two
+models is never luck.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
-from scipy.special import ndtr, ndtri
 
 from adadecode.profiles.latency import LatencyTable
 from adadecode.profiles.trace import Trace
@@ -22,39 +21,30 @@ from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.hardware.uniform import uniform_latencies
 from adadecode.sim.prediction.evaluator import Evaluator
 from adadecode.sim.replay.compiled import CompiledReplay
-from adadecode.sim.synthetic.head_model import CORRELATIONS, HeadModel, SyntheticError, check_depths
+from adadecode.sim.synthetic.free_parameters import FREE, START, FreeParameters, least
+from adadecode.sim.synthetic.head_model import HeadModel, SyntheticError, check_depths
 from adadecode.sim.synthetic.trace_generator import SyntheticPrompt, alike, synthetic_trace
 
 _Array = NDArray[np.float64]
 
-CURVES = ("agreement", "confidence", "concentration")
-"""Parameters by depth; the others are CORRELATIONS."""
-
-FREE: Mapping[str, int] = {"agreement": 2, "confidence": 2, "concentration": 1}
-"""What is fitted by default."""
-
-START: Mapping[str, tuple[float, float]] = {
-    "agreement": (0.7, 0.95),
-    "confidence": (0.5, 0.9),
-    "concentration": (3.0, 3.0),
-}
-"""Where a fit begins, at the shallowest head and at the deepest: heads like those of the paper. Correlations begin at their defaults."""
-
 FOLLOWED = 2_000
-"""Outputs whose wrong drafts are followed in a fit, twice as fast as all of them; rates move by 0.005 at most (Llama-3.1-8B in figure 5)."""
+"""Outputs whose wrong drafts are followed in a fit, which is twice as fast as all of them.
 
-STEP = 0.1
-"""Of a derivative, in normal scores: replays are made of whole tokens, so smaller ones would find no slope."""
+Rates move by 0.005 at most (Llama-3.1-8B in figure 5).
+"""
 
-_WIDE = 0.4
-"""The same of a correlation, on which rates depend less: with steps of 0.1 one stayed where it began on 1,000 outputs."""
-
-_FAR = 4.0
-"""Of a number from 0, in normal scores: shares stay within 3e-5 of 0 and 1; a concentration, whose logarithm it is, in 0.02..55."""
+_RATE_COLUMNS = {"early": "early_rate", "rejected": "reject_rate", "speedup": "speedup"}
 
 
 class Target(NamedTuple):
-    """What is wanted at one gamma; None where not known. early, rejected: in 0..1, drafts / tested and drafts discarded / drafts; speedup: over vanilla."""
+    """What is wanted at one gamma; None where it is unknown.
+
+    Attributes:
+        gamma: The threshold.
+        early: Drafts / tested positions, in 0..1.
+        rejected: Drafts discarded / drafts, in 0..1.
+        speedup: Over vanilla.
+    """
 
     gamma: float
     early: float | None = None
@@ -66,9 +56,15 @@ class Target(NamedTuple):
 class RateFit:
     """A model fitted to rates.
 
-    rows: one for each figure that was wanted: gamma, what (early, rejected, speedup), asked, got, residual (got - asked; of a speedup, got / asked - 1),
-    informative (whether any model could miss it). free: how many numbers were fitted, by name. That rates come out which were fitted says nothing for
-    the model unless n_free is well below informative.
+    That fitted rates come out says nothing for the model unless ``n_free`` is well below
+    ``informative``.
+
+    Attributes:
+        model: The heads.
+        rows: One row for each figure that was wanted: gamma, what (early, rejected, speedup),
+            asked, got, residual (got - asked; of a speedup, got / asked - 1), and informative
+            (whether any model could miss it).
+        free: How many numbers were fitted, by name.
     """
 
     model: HeadModel
@@ -87,14 +83,17 @@ class RateFit:
 
     @property
     def largest(self) -> float:
-        """The largest residual of a rate, its magnitude; 0 where no rate was wanted."""
+        """The magnitude of the largest residual of a rate; 0 where no rate was wanted."""
         return max(
             self.rows.loc[self.rows["what"] != "speedup", "residual"].abs().tolist(), default=0.0
         )
 
     def __str__(self) -> str:
         names = ", ".join(f"{name} ({count})" for name, count in self.free.items())
-        return f"{self.n_free} numbers fitted to {self.informative} figures that could be missed: {names}; rates within {self.largest:.3f}"
+        return (
+            f"{self.n_free} numbers fitted to {self.informative} figures that could be missed: "
+            f"{names}; rates within {self.largest:.3f}"
+        )
 
 
 def evaluated(
@@ -103,12 +102,25 @@ def evaluated(
     designs: Sequence[Design],
     prompts: Sequence[int] | None = None,
 ) -> pd.DataFrame:
-    """A row for each design on these prompts (all, by default), as `adadecode.sim.prediction.evaluator.Evaluator.evaluate` has them. Raises DesignError, LatencyError."""
+    """Evaluate designs on a trace.
+
+    Args:
+        trace: The text.
+        latency: What work takes.
+        designs: The designs.
+        prompts: What to replay; by default all.
+
+    Returns:
+        A row for each design, as `adadecode.sim.prediction.evaluator.Evaluator.evaluate` has them.
+
+    Raises:
+        DesignError: If a design uses a head that the trace does not have.
+        LatencyError: If a latency is not known.
+    """
     device = DeviceLatencies(device="one", basis="measured", tables={"middle": latency})
     most = 1 + max(design.cap for design in designs)
-    return Evaluator.of(
-        CompiledReplay.of(trace), [device], prompts=prompts, max_tokens=most
-    ).evaluate(designs)
+    evaluator = Evaluator.of(CompiledReplay.of(trace), [device], prompts=prompts, max_tokens=most)
+    return evaluator.evaluate(designs)
 
 
 def fit_rates(
@@ -125,89 +137,113 @@ def fit_rates(
     prompts: Sequence[SyntheticPrompt] | None = None,
     seed: int = 0,
 ) -> RateFit:
-    """The heads at these depths whose replays come nearest to these rates.
+    """Fit the heads whose replays come nearest to some rates.
 
-    free: what is fitted, of CURVES (with 1 number for all heads, 2 for a curve that is straight in the depth as normal scores, or one for each head)
-    and CORRELATIONS (1). fixed: values of others; their defaults where not given. start: where to begin, for some of CURVES. latency: for targets that are
-    speedups; a relative error of one counts as speedup_weight of a rate. prompts: what is replayed at every step, 16 of 512 outputs by default.
+    Args:
+        targets: The rates.
+        n_layers: Layers of the model.
+        depths: Depths of the heads.
+        cap: Most drafts in a round.
+        free: What is fitted; see `FreeParameters`.
+        fixed: Values of other parameters; their defaults where not given.
+        start: Where to begin, for some of the curves.
+        latency: What work takes, for targets that are speedups.
+        speedup_weight: How many times a relative error of a speedup counts as one of a rate.
+        prompts: What is replayed at every step; by default 16 of 512 outputs.
+        seed: Of the draws.
 
-    Raises SyntheticError for rates that no model has, and where more numbers are free than there are targets that could be missed.
+    Raises:
+        SyntheticError: If no model has such rates, or more numbers are free than there are targets
+            that could be missed.
     """
     check_depths(n_layers, depths)
     wanted = list(targets)
     rows = _rows(wanted, with_speedups=latency is not None)
-    layout = _Layout(
+    parameters = FreeParameters(
         n_layers=n_layers,
         depths=tuple(depths),
         free=dict(free),
         fixed=dict(fixed or {}),
         begin={**START, **(start or {})},
     )
-    count, informative = sum(free.values()), int(rows["informative"].sum())
-    if count > informative:
-        raise SyntheticError(
-            f"{count} numbers ({', '.join(free)}) cannot be fitted to {informative} figures that could be missed: "
-            "give rates at more gammas, or say some of these instead"
-        )
+    _require_informative(parameters, rows)
     texts = prompts or alike(16)
-    longest = max(one.n_prompt + one.n_output for one in texts)
-    table = latency or uniform_latencies(
-        n_layers, depths, head=1.0, max_tokens=cap + 1, max_context=longest
-    )  # rates do not depend on it
-    designs = [Design.of(gamma=one.gamma, placement=depths, cap=cap) for one in wanted]
-    columns = {"early": "early_rate", "rejected": "reject_rate", "speedup": "speedup"}
-    places = [(rows["gamma"].iloc[k], columns[rows["what"].iloc[k]]) for k in range(len(rows))]
+    replayed = _Replayed(
+        texts=texts,
+        latency=latency or _any_latencies(n_layers, depths, cap, texts),
+        designs=[Design.of(gamma=one.gamma, placement=depths, cap=cap) for one in wanted],
+        gammas=[one.gamma for one in wanted],
+        rows=rows,
+        seed=seed,
+        cap=cap,
+    )
     asked, relative = rows["asked"].to_numpy(), (rows["what"] == "speedup").to_numpy()
+    scale, weights = np.where(relative, asked, 1.0), np.where(relative, speedup_weight, 1.0)
 
-    def got(x: _Array) -> _Array:
-        trace = synthetic_trace(
-            {texts[0].domain: layout.model(x)}, texts, seed=seed, followed=FOLLOWED, cap=cap
-        )
-        measured = evaluated(trace, table, designs).set_index(
-            pd.Index([one.gamma for one in wanted])
-        )
-        return np.array([measured.loc[gamma, column] for gamma, column in places], dtype=np.float64)
-
-    def residuals(figures: _Array) -> _Array:
-        missed: _Array = (figures - asked) / np.where(relative, asked, 1.0)
+    def residuals(vector: _Array) -> _Array:
+        missed: _Array = weights * ((replayed.rates(parameters.model(vector)) - asked) / scale)
         return missed
 
-    weights = np.where(relative, speedup_weight, 1.0)
-    x = (
-        least(lambda x: weights * residuals(got(x)), layout.start(), layout.steps())
-        if count
-        else layout.start()
-    )
-    found = got(x)
-    told = rows.assign(got=found, residual=residuals(found))
-    return RateFit(
-        model=layout.model(x),
-        rows=told[["gamma", "what", "asked", "got", "residual", "informative"]],
-        free=dict(free),
-    )
+    vector = parameters.start()
+    if parameters.count:
+        vector = least(residuals, vector, parameters.steps())
+    model = parameters.model(vector)
+    got = replayed.rates(model)
+    rows = rows.assign(got=got, residual=(got - asked) / scale)
+    columns = ["gamma", "what", "asked", "got", "residual", "informative"]
+    return RateFit(model=model, rows=rows[columns], free=dict(free))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Replayed:
+    """The rates that heads show when they are replayed, in the order of ``rows``."""
+
+    texts: Sequence[SyntheticPrompt]
+    latency: LatencyTable
+    designs: Sequence[Design]
+    gammas: Sequence[float]
+    rows: pd.DataFrame
+    seed: int
+    cap: int
+
+    def rates(self, model: HeadModel) -> _Array:
+        """Replay heads and return their rates."""
+        trace = synthetic_trace(
+            {self.texts[0].domain: model},
+            self.texts,
+            seed=self.seed,
+            followed=FOLLOWED,
+            cap=self.cap,
+        )
+        shown = evaluated(trace, self.latency, self.designs).set_index(pd.Index(self.gammas))
+        wanted = zip(self.rows["gamma"], self.rows["what"], strict=True)
+        return np.array(
+            [shown.loc[gamma, _RATE_COLUMNS[what]] for gamma, what in wanted], dtype=np.float64
+        )
+
+
+def _any_latencies(
+    n_layers: int, depths: Sequence[int], cap: int, texts: Sequence[SyntheticPrompt]
+) -> LatencyTable:
+    """Return latencies that reach far enough; rates do not depend on them."""
+    longest = max(one.n_prompt + one.n_output for one in texts)
+    return uniform_latencies(n_layers, depths, head=1.0, max_tokens=cap + 1, max_context=longest)
+
+
+def _require_informative(parameters: FreeParameters, rows: pd.DataFrame) -> None:
+    """Raise SyntheticError where more numbers are free than targets could be missed."""
+    informative = int(rows["informative"].sum())
+    if parameters.count > informative:
+        raise SyntheticError(
+            f"{parameters.count} numbers ({', '.join(parameters.free)}) cannot be fitted to "
+            f"{informative} figures that could be missed: give rates at more gammas, or say some "
+            "of these instead"
+        )
 
 
 def _rows(targets: Sequence[Target], *, with_speedups: bool) -> pd.DataFrame:
-    rows = []
-    for one in targets:
-        if not 0 <= one.gamma <= 1:
-            raise SyntheticError(f"gamma is a probability in 0..1, got {one.gamma:g}")
-        for what, share in (("early", one.early), ("rejected", one.rejected)):
-            if share is None:
-                continue
-            if not 0 <= share <= 1:
-                raise SyntheticError(
-                    f"a rate is a share in 0..1, got {share:g} ({what} at gamma {one.gamma:g}): 0.24 for 24 %"
-                )
-            rows.append(
-                (one.gamma, what, share, one.gamma < 1 and (one.gamma > 0 or what == "rejected"))
-            )
-        if one.speedup is not None:
-            if not (with_speedups and one.speedup > 0):
-                raise SyntheticError(
-                    f"a speedup is above 0 and needs latencies to be fitted to, got {one.speedup:g}: give them, or leave it out"
-                )
-            rows.append((one.gamma, "speedup", one.speedup, one.gamma < 1))
+    """Return a row for each figure that is wanted. Raises SyntheticError."""
+    rows = [row for one in targets for row in _target_rows(one, with_speedups=with_speedups)]
     if len({one.gamma for one in targets}) < len(targets):
         raise SyntheticError("wanted each gamma once among the rates, got one twice")
     if not rows:
@@ -217,81 +253,25 @@ def _rows(targets: Sequence[Target], *, with_speedups: bool) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["gamma", "what", "asked", "informative"])
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Layout:
-    """Which numbers of a vector are which parameters: in normal scores, concentrations as their logarithms."""
-
-    n_layers: int
-    depths: tuple[int, ...]
-    free: Mapping[str, int]
-    fixed: Mapping[str, Any]
-    begin: Mapping[str, tuple[float, float]]
-
-    def __post_init__(self) -> None:
-        counts = (1, min(2, len(self.depths)), len(self.depths))
-        known = {**dict.fromkeys(CURVES, counts), **dict.fromkeys(CORRELATIONS, (1,))}
-        for name, count in self.free.items():
-            if count not in known.get(name, ()):
-                raise SyntheticError(
-                    f"cannot fit {count} numbers of {name!r}: known are {', '.join(known)}; 1 or 2 of the first three or one for each head, 1 of the others"
-                )
-        if wrong := sorted(set(self.fixed) & set(self.free)):
-            raise SyntheticError(f"{wrong[0]} is given and to be fitted: leave it out of one")
-        if "agreement" not in {*self.free, *self.fixed}:
-            raise SyntheticError("wanted the agreement by depth, or agreement among what is fitted")
-
-    def start(self) -> _Array:
-        parts: list[_Array] = []
-        for name in self.free:
-            if name in CURVES:
-                ends = _scores(name, np.array(self.begin[name]))
-                parts.append(
-                    np.interp(self._anchors(name), (self.depths[0], self.depths[-1]), ends)
-                )
-            else:
-                parts.append(_scores(name, np.array([getattr(HeadModel, name)])))
-        return np.concatenate(parts) if parts else np.empty(0)
-
-    def steps(self) -> _Array:
-        """Of a derivative."""
-        return np.repeat(
-            [STEP if name in CURVES else _WIDE for name in self.free], list(self.free.values())
-        )
-
-    def model(self, x: _Array) -> HeadModel:
-        values, at = dict(self.fixed), 0
-        for name, count in self.free.items():
-            part, at = x[at : at + count], at + count
-            along = np.interp(self.depths, self._anchors(name), part) if name in CURVES else part
-            found = np.exp(along) if name == "concentration" else ndtr(along)
-            values[name] = found.tolist() if name in CURVES else float(found[0])
-        correlations = {name: values.pop(name) for name in CORRELATIONS if name in values}
-        return HeadModel.of(self.n_layers, self.depths, **values, correlations=correlations)
-
-    def _anchors(self, name: str) -> tuple[int, ...]:
-        """Depths at which a curve is told."""
-        count = self.free[name]
-        return (
-            self.depths if count == len(self.depths) else (self.depths[0], self.depths[-1])[:count]
-        )
-
-
-def _scores(name: str, values: _Array) -> _Array:
-    scores: _Array = np.log(values) if name == "concentration" else ndtri(values)
-    return scores
-
-
-def least(residuals: Callable[[_Array], _Array], start: _Array, steps: _Array) -> _Array:
-    """Where the squares of residuals of a replay are least, with slopes over steps wide enough for whole tokens. Numbers stay within _FAR."""
-
-    def slopes(x: _Array) -> _Array:
-        here = residuals(x)
-        return np.stack(
-            [(residuals(x + step) - here) / step.sum() for step in np.diag(steps)], axis=1
-        )
-
-    begun = np.clip(start, -_FAR, _FAR)
-    found: _Array = least_squares(
-        residuals, begun, jac=slopes, bounds=(-_FAR, _FAR), xtol=1e-3, ftol=1e-4, max_nfev=40
-    ).x
-    return found
+def _target_rows(one: Target, *, with_speedups: bool) -> list[tuple[float, str, float, bool]]:
+    if not 0 <= one.gamma <= 1:
+        raise SyntheticError(f"gamma is a probability in 0..1, got {one.gamma:g}")
+    rows = []
+    for what, share in (("early", one.early), ("rejected", one.rejected)):
+        if share is None:
+            continue
+        if not 0 <= share <= 1:
+            raise SyntheticError(
+                f"a rate is a share in 0..1, got {share:g} ({what} at gamma {one.gamma:g}): 0.24 "
+                "for 24 %"
+            )
+        informative = one.gamma < 1 and (one.gamma > 0 or what == "rejected")
+        rows.append((one.gamma, what, share, informative))
+    if one.speedup is not None:
+        if not (with_speedups and one.speedup > 0):
+            raise SyntheticError(
+                "a speedup is above 0 and needs latencies to be fitted to, got "
+                f"{one.speedup:g}: give them, or leave it out"
+            )
+        rows.append((one.gamma, "speedup", one.speedup, one.gamma < 1))
+    return rows

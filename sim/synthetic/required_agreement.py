@@ -1,4 +1,7 @@
-"""What agreement heads would need for a given speedup: all depths moved together until the replay gives it."""
+"""What agreement heads would need for a given speedup.
+
+All depths are moved together until the replay gives it.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +19,30 @@ from adadecode.sim.synthetic.rate_fitting import FOLLOWED, evaluated
 from adadecode.sim.synthetic.trace_generator import SyntheticPrompt, synthetic_trace
 
 MOST = 3.0
-"""How far agreement is moved either way, in standard deviations of ease: 0.7 becomes 0.007 or 0.9998."""
+"""How far agreement is moved either way, in standard deviations of ease.
+
+An agreement of 0.7 becomes 0.007 or 0.9998.
+"""
 
 _TRIED = 7
 """Shifts tried before a root is sought, so that the range is known and a crossing bracketed."""
 
 FIGURES = ["design", "tpot_s", "speedup", "early_rate", "reject_rate", "tokens_per_round"]
-"""What is told of a design, as in `adadecode.sim.prediction.predictor.Prediction`."""
+"""Figures of a design, as in `adadecode.sim.prediction.predictor.Prediction`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Needed:
     """What a speedup needs.
 
-    wanted: the speedup. lowest, highest: what moving the agreement can give. shift: of ease, in standard deviations; None where wanted lies outside, as are
-    model (the heads it needs) and row (FIGURES of the best of the designs with these heads). now: the same row with the heads as given.
+    Attributes:
+        wanted: The speedup.
+        lowest: The lowest speedup that moving the agreement can give.
+        highest: The highest one.
+        now: FIGURES of the best of the designs, with the heads as they are.
+        shift: Of ease, in standard deviations; None where ``wanted`` lies outside.
+        model: The heads that are needed; None likewise.
+        row: FIGURES of the best of the designs with these heads; None likewise.
     """
 
     wanted: float
@@ -51,11 +63,23 @@ def needed_agreement(
     *,
     seed: int = 0,
 ) -> Needed:
-    """Move the agreement of all depths together (`HeadModel.shifted`) until the best of the designs gives this speedup.
+    """Move the agreement of all depths together until the best of the designs gives a speedup.
 
-    Heads that no design asks are not drawn. The same random numbers throughout; the smallest shift where several would do.
+    Heads that no design uses are not drawn. The same random numbers are used throughout. Where
+    several shifts (`HeadModel.shifted`) would do, it is the smallest.
 
-    Raises SyntheticError for a speedup that is none, DesignError, LatencyError.
+    Args:
+        model: The heads as they are.
+        latency: What work takes.
+        designs: The designs of which one has to give the speedup.
+        speedup: What is wanted.
+        prompts: Sizes of the texts to draw.
+        seed: Of the draws.
+
+    Raises:
+        SyntheticError: If the speedup makes no sense, or there is no design.
+        DesignError: If a design uses a head that the model does not have.
+        LatencyError: If a latency is not known.
     """
     if not designs:
         raise SyntheticError(
@@ -66,13 +90,13 @@ def needed_agreement(
             f"a speedup is a number above 0, got {speedup:g}: 1.5 for half as fast again"
         )
     cap = max(design.cap for design in designs)
-    asked = model.only([depth for design in designs for depth in design.placement])
+    used = model.only([depth for design in designs for depth in design.placement])
     known: dict[float, dict[str, Any]] = {}
 
     def best(shift: float) -> dict[str, Any]:
         if shift not in known:
             trace = synthetic_trace(
-                {prompts[0].domain: asked.shifted(shift)},
+                {prompts[0].domain: used.shifted(shift)},
                 prompts,
                 seed=seed,
                 followed=FOLLOWED,

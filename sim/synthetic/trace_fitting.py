@@ -11,6 +11,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
 from adadecode.profiles.trace import Trace
+from adadecode.sim.synthetic.free_parameters import STEP, least
 from adadecode.sim.synthetic.head_model import (
     CORRELATIONS,
     Beta,
@@ -18,26 +19,38 @@ from adadecode.sim.synthetic.head_model import (
     SyntheticError,
     calibrated,
 )
-from adadecode.sim.synthetic.rate_fitting import STEP, least
 
 _Array = NDArray[np.float64]
 
 _FEW = 10
-"""So few wrong (or right) outputs say nothing about how confident a head was: `calibrated` says it."""
+"""So few wrong (or right) outputs say nothing about how confident a head was.
+
+`calibrated` says it then.
+"""
 
 
 def fit_trace(trace: Trace, prompts: Sequence[int] | None = None, *, seed: int = 0) -> HeadModel:
-    """The parameters of a recorded trace (of these prompts; all, by default).
+    """Fit the parameters of a model of heads to a recorded trace.
 
-    Agreements and Betas are those of each head by itself, the latter by mean and variance. The four correlations are those with which scores drawn anew show
-    the same correlations as the trace: of a head's confidence along the text, and between heads of agreement, of confidence, and of one with the other.
-    A correlation below 0 becomes none. Raises SyntheticError where there is too little text.
+    Agreements and Betas are those of each head by itself, the latter by mean and variance. The four
+    correlations are those with which scores drawn anew show the same correlations as the trace: of
+    a head's confidence along the text, and between heads of agreement, of confidence, and of one
+    with the other. A correlation below 0 becomes 0.
+
+    Args:
+        trace: The recorded text.
+        prompts: Which prompts to fit to; by default all.
+        seed: Of the draws.
+
+    Raises:
+        SyntheticError: If there is too little text.
     """
     chosen = trace.prompts if prompts is None else tuple(prompts)
     lengths = np.array([trace.n_output(prompt) - 1 for prompt in chosen])
     if lengths.sum() < 30:
         raise SyntheticError(
-            f"wanted 30 outputs or more to fit heads to, got {lengths.sum()}: record longer outputs or more prompts"
+            f"wanted 30 outputs or more to fit heads to, got {lengths.sum()}: record longer "
+            "outputs or more prompts"
         )
     token = np.concatenate([trace.tokens(prompt)[1:] for prompt in chosen])
     confidence = np.concatenate([trace.confidences(prompt)[1:] for prompt in chosen])
@@ -66,7 +79,7 @@ def fit_trace(trace: Trace, prompts: Sequence[int] | None = None, *, seed: int =
     def missed(x: _Array) -> _Array:
         guess = model(x)
         scores = guess.along(guess.across(noise)).reshape(-1, *noise.shape[2:])
-        got, _ = _moments(*guess.said(scores[:, 0], scores[:, 1]), again)
+        got, _ = _moments(*guess.outputs(scores[:, 0], scores[:, 1]), again)
         return np.nan_to_num(weight * (got - wanted))
 
     start = ndtri(np.array([getattr(HeadModel, name) for name in CORRELATIONS]))
@@ -74,7 +87,7 @@ def fit_trace(trace: Trace, prompts: Sequence[int] | None = None, *, seed: int =
 
 
 def _betas(right: NDArray[np.bool_], confidence: _Array) -> tuple[Beta, Beta]:
-    """Of one head: confidence where it is right, and where it is wrong."""
+    """Return the confidence of one head where it is right, and where it is wrong."""
     whole = _beta(confidence)
     share = float(np.clip(right.mean(), 0.5 / len(right), 1 - 0.5 / len(right)))
     rough = calibrated(share, whole.mean, whole.concentration)
@@ -86,7 +99,7 @@ def _betas(right: NDArray[np.bool_], confidence: _Array) -> tuple[Beta, Beta]:
 
 
 def _beta(confidence: _Array) -> Beta:
-    """By mean and variance."""
+    """Return the Beta of the same mean and variance."""
     mean = float(np.clip(confidence.mean(), 1e-6, 1 - 1e-6))
     return Beta.of(mean, max(mean * (1 - mean) / max(float(confidence.var()), 1e-9) - 1, 1e-3))
 
@@ -94,9 +107,14 @@ def _beta(confidence: _Array) -> Beta:
 def _moments(
     right: NDArray[np.bool_], confidence: _Array, follows: NDArray[np.bool_]
 ) -> tuple[_Array, _Array]:
-    """Correlations that a trace shows, and the weight of each: in all, the four kinds weigh the same.
+    """Return the correlations that a trace shows, and the weight of each.
 
-    right, confidence: [outputs, heads + 1]; follows: whether an output follows the one before it in the same text.
+    Each of the four kinds of correlation has the same weight in all.
+
+    Args:
+        right: Whether heads are right, shape ``(outputs, heads + 1)``.
+        confidence: Of the same shape.
+        follows: Whether an output follows the one before it in the same text.
     """
     heads = right.shape[1] - 1
     agrees = right[:, :heads].astype(np.float64)
@@ -122,7 +140,10 @@ def _moments(
 
 
 def _correlations(one: _Array, other: _Array) -> _Array:
-    """[columns, columns] between the columns of two tables; NaN where one never changes."""
+    """Return the correlations between the columns of two tables, shape ``(columns, columns)``.
+
+    They are NaN where a column never changes.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
         standard = [
             (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 1e-12, x.std(axis=0), np.nan)

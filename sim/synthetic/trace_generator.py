@@ -1,4 +1,7 @@
-"""Synthetic traces: texts drawn from a model of the heads, as an ordinary profile without latencies and runs."""
+"""Synthetic traces: texts drawn from a model of the heads.
+
+They are written as an ordinary profile without latencies and runs.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,28 @@ from adadecode.profiles.store import Profile, write_profile
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import DEFAULT_CAP
 from adadecode.sim.synthetic.head_model import HeadModel, SyntheticError
+from adadecode.sim.synthetic.trace_check import compare_with_models
 
 VOCABULARY = 32_000
-"""Tokens are drawn from so many; nothing but their being equal or not is ever asked."""
+"""Tokens to draw from; nothing depends on them but whether two are equal."""
 
 FOLLOWED = 20_000
-"""Outputs after which wrong drafts are followed, the first ones of the trace; after others one of these branches stands in (`adadecode.sim.replay.outcomes`)."""
+"""Outputs after which wrong drafts are followed: the first ones of the trace.
+
+After others, one of these branches stands in (`adadecode.sim.replay.outcomes`).
+"""
 
 _Array = NDArray[np.float64]
 
 
 class SyntheticPrompt(NamedTuple):
-    """One prompt of a synthetic trace: tokens of the prompt, and of the output, the prefill's included."""
+    """One prompt of a synthetic trace.
+
+    Attributes:
+        domain: Name of its domain.
+        n_prompt: Tokens of the prompt.
+        n_output: Tokens of the output, the prefill's included.
+    """
 
     domain: str
     n_prompt: int
@@ -38,7 +51,7 @@ class SyntheticPrompt(NamedTuple):
 def alike(
     count: int, *, n_prompt: int = 128, n_output: int = 512, domain: str = "synthetic"
 ) -> list[SyntheticPrompt]:
-    """So many prompts of the same size; 512 outputs as in the paper."""
+    """Return prompts of the same size; by default 512 outputs, as in the paper."""
     return [SyntheticPrompt(domain, n_prompt, n_output)] * count
 
 
@@ -50,10 +63,21 @@ def draw(
     followed: int = FOLLOWED,
     cap: int = DEFAULT_CAP,
 ) -> dict[str, pd.DataFrame]:
-    """The tables prompts, trace and branches of a profile, the same for the same seed. models: by domain, all with the same depths.
+    """Draw the tables prompts, trace and branches of a profile; the same for the same seed.
 
-    followed: after the first so many outputs, every wrong draft is followed by cap - 1 others, all that designs with this cap can ask. The random
-    numbers do not depend on what the models say, so that two models with as many heads are compared on the same draws. Raises SyntheticError.
+    The random numbers do not depend on what the models say, so that two models with as many heads
+    are compared on the same draws.
+
+    Args:
+        models: The heads by domain, all at the same depths.
+        prompts: What to draw.
+        seed: Of the draws.
+        followed: After the first so many outputs, every wrong draft is followed by ``cap`` - 1
+            others, all that designs with this cap can reach.
+        cap: The largest cap of the designs.
+
+    Raises:
+        SyntheticError: If the arguments make no sense.
     """
     _check(models, prompts, seed, followed, cap)
     parts: dict[str, list[pd.DataFrame]] = {"prompts": [], "trace": [], "branches": []}
@@ -84,7 +108,7 @@ def synthetic_trace(
     followed: int = FOLLOWED,
     cap: int = DEFAULT_CAP,
 ) -> Trace:
-    """As `draw`, without a directory."""
+    """Draw a trace without writing it; the arguments are those of `draw`."""
     tables = draw(models, prompts, seed=seed, followed=followed, cap=cap)
     first = next(iter(models.values()))
     return Trace.from_frames(
@@ -113,16 +137,17 @@ def _check(
             raise SyntheticError(f"{what} is a whole number, {least} or more, got {number}")
     if not models or len({(model.n_layers, model.depths) for model in models.values()}) > 1:
         raise SyntheticError(
-            "wanted models of heads at the same depths, one or more: give each domain the same depths"
+            "wanted models of heads at the same depths, one or more: give each domain the same "
+            "depths"
         )
     if not prompts or (strange := sorted({prompt.domain for prompt in prompts} - set(models))):
-        raise SyntheticError(
-            f"wanted prompts of the domains {', '.join(models)}, got {', '.join(strange) if prompts else 'none'}"
-        )
+        found = ", ".join(strange) if prompts else "none"
+        raise SyntheticError(f"wanted prompts of the domains {', '.join(models)}, got {found}")
     for prompt in prompts:
         if prompt.n_prompt < 1 or prompt.n_output < 2:
             raise SyntheticError(
-                f"wanted a prompt of 1 token or more and 2 outputs or more, got {prompt.n_prompt} and {prompt.n_output}: heads speak from the second output on"
+                f"wanted a prompt of 1 token or more and 2 outputs or more, got {prompt.n_prompt} "
+                f"and {prompt.n_output}: heads speak from the second output on"
             )
 
 
@@ -134,16 +159,15 @@ def _draw(
     followed: int,
     steps: int,
 ) -> dict[str, pd.DataFrame]:
-    """The tables of the prompts of one domain."""
+    """Draw the tables of the prompts of one domain."""
     lengths = np.array([prompt.n_output for prompt in prompts])
     width, longest = len(model.depths) + 1, int(lengths.max())
     spoken = np.arange(1, longest) < lengths[:, None]  # [prompts, outputs from 1 on]
     tokens = random.integers(0, VOCABULARY, (len(prompts), longest), dtype=np.int32)
     scores = model.along(model.across(random.standard_normal((*spoken.shape, 2, width))))
-    right, confidence = model.said(scores[..., 0, :], scores[..., 1, :])
-    wrong = (
-        (tokens + 1) % VOCABULARY
-    )  # what every wrong head says: drafts that are wrong are dropped, whatever they were
+    right, confidence = model.outputs(scores[..., 0, :], scores[..., 1, :])
+    # Every wrong head says the same: drafts that are wrong are dropped, whatever they were.
+    wrong = (tokens + 1) % VOCABULARY
     said = np.where(right, tokens[:, 1:, None], wrong[:, 1:, None])
     prompt, output = np.nonzero(spoken)
     number = np.array(numbers, dtype=np.int32)
@@ -203,10 +227,18 @@ def _branches(
     noise: _Array,
     drafts: NDArray[Any],
 ) -> pd.DataFrame:
-    """What heads say after each wrong draft: the scores go on as along the text, and all heads say the same, so that one path is all there is.
+    """Draw what heads say after each wrong draft.
 
-    prompt, output, wrong: [places] where a head was wrong, and what it said. scores: [places, 2, heads + 1] there. noise: [steps, places, 2, heads + 1].
-    drafts: [places, steps].
+    The scores go on as along the text, and all heads say the same, so that there is one path.
+
+    Args:
+        model: The heads.
+        prompt: Where a head was wrong, shape ``(places,)``.
+        output: The output there, likewise.
+        wrong: What the head said there, likewise.
+        scores: The scores there, shape ``(places, 2, heads + 1)``.
+        noise: Independent scores, shape ``(steps, places, 2, heads + 1)``.
+        drafts: The tokens that follow, shape ``(places, steps)``.
     """
     width = len(model.depths) + 1
     paths = np.concatenate([wrong[:, None], drafts], axis=1).tolist()
@@ -215,7 +247,7 @@ def _branches(
         scores = model.along_text * scores + math.sqrt(1 - model.along_text**2) * model.across(
             fresh
         )
-        _, confidence = model.said(scores[:, 0], scores[:, 1])
+        _, confidence = model.outputs(scores[:, 0], scores[:, 1])
         so_far = np.empty(len(paths), dtype=object)
         so_far[:] = [tuple(path[:step]) for path in paths]
         columns = {
@@ -244,9 +276,24 @@ def write_synthetic(
     cap: int = DEFAULT_CAP,
     origin: Mapping[str, Any] | None = None,
 ) -> tuple[Profile, pd.DataFrame]:
-    """Write a synthetic trace as a profile without latencies and runs, the same bytes for the same arguments; and what it shows, by `told`.
+    """Write a synthetic trace as a profile without latencies and runs.
 
-    origin: where the parameters are from, for the manifest. Raises SyntheticError, also where ``out`` is in use.
+    The same arguments give the same bytes.
+
+    Args:
+        out: An empty or new directory.
+        models: See `draw`, as for the others.
+        prompts: See `draw`.
+        seed: See `draw`.
+        followed: See `draw`.
+        cap: See `draw`.
+        origin: Where the parameters are from, for the manifest.
+
+    Returns:
+        The profile, and what it shows, by `compare_with_models`.
+
+    Raises:
+        SyntheticError: If ``out`` is in use, or the arguments make no sense.
     """
     require_unused(out)
     drawn = draw(models, prompts, seed=seed, followed=followed, cap=cap)
@@ -258,67 +305,27 @@ def write_synthetic(
         prompts,
         {"seed": seed, "followed": followed, "cap": cap, "origin": dict(origin or {})},
     )
-    return write_profile(out, manifest, tables), told(models, drawn)
+    return write_profile(out, manifest, tables), compare_with_models(models, drawn)
 
 
 def require_unused(out: Path) -> None:
-    """Raises SyntheticError where something is there already."""
+    """Check that nothing is there yet. Raises SyntheticError where something is."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SyntheticError(
             f"{out} exists and is not an empty directory: name another one with --out"
         )
 
 
-def told(models: Mapping[str, HeadModel], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """What drawn tables show beside what was asked: a row for each domain, depth and figure.
-
-    domain, depth, what (agreement, or mean confidence where right or where wrong), asked, got, margin (four standard errors of so much text,
-    correlated as it is along the text), within (whether got lies within the margin of asked). Nothing is told of what never happened.
-    """
-    domains = tables["prompts"].set_index("prompt")["domain"]
-    trace = tables["trace"].assign(domain=tables["trace"]["prompt"].map(domains))
-    parts = dict(iter(trace.groupby(["domain", "depth"])))
-    rows = []
-    for domain, model in models.items():
-        alone = (1 - model.along_text) / (
-            1 + model.along_text
-        )  # share of the outputs that tell something new
-        for depth, share, right, wrong in zip(
-            model.depths, model.agreement, model.right, model.wrong, strict=True
-        ):
-            part = parts.get((domain, depth), trace.iloc[:0])
-            agrees, confidence = part["agrees"].to_numpy(), part["confidence"].to_numpy()
-            figures = [("agreement", share, share * (1 - share), agrees)]
-            for name, beta, which in (
-                ("confidence, right", right, agrees),
-                ("confidence, wrong", wrong, ~agrees),
-            ):
-                figures.append(
-                    (
-                        name,
-                        beta.mean,
-                        beta.mean * (1 - beta.mean) / (1 + beta.concentration),
-                        confidence[which],
-                    )
-                )
-            for what, asked, variance, values in figures:
-                if len(values):
-                    got, margin = (
-                        float(values.mean()),
-                        4 * math.sqrt(variance / (alone * len(values))),
-                    )
-                    rows.append(
-                        (domain, depth, what, asked, got, margin, abs(got - asked) <= margin + 1e-6)
-                    )
-    return pd.DataFrame(
-        rows, columns=["domain", "depth", "what", "asked", "got", "margin", "within"]
-    )
-
-
 def _manifest(
     models: Mapping[str, HeadModel], prompts: Sequence[SyntheticPrompt], drawn: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """drawn: how it was drawn, for the settings."""
+    """Return the manifest of a synthetic profile.
+
+    Args:
+        models: The heads by domain.
+        prompts: What was drawn.
+        drawn: How it was drawn, for the settings.
+    """
     first = next(iter(models.values()))
     sizes = [list(prompt) for prompt in prompts]
     digest = hashlib.sha256(repr((sizes, drawn["seed"])).encode()).hexdigest()
@@ -343,10 +350,22 @@ def _manifest(
             **drawn,
         },
         "limitations": [
-            "a synthetic trace: no model wrote this text, and every prediction from it is hypothetical; how its heads were drawn is in settings",
-            "tokens mean nothing; heads that are wrong all say the same token, and off the text all heads do",
-            f"wrong drafts are followed after the first {drawn['followed']} outputs, by {drawn['cap'] - 1} others",
-            "after a wrong draft that is not followed one of these branches stands in, and counts as modelled",
+            (
+                "a synthetic trace: no model wrote this text, and every prediction from it is "
+                "hypothetical; how its heads were drawn is in settings"
+            ),
+            (
+                "tokens mean nothing; heads that are wrong all say the same token, and off the "
+                "text all heads do"
+            ),
+            (
+                f"wrong drafts are followed after the first {drawn['followed']} outputs, by "
+                f"{drawn['cap'] - 1} others"
+            ),
+            (
+                "after a wrong draft that is not followed one of these branches stands in, and "
+                "counts as modelled"
+            ),
             "acceptance, which only sampling asks for, is estimated from two confidences",
             "no text ends by itself",
         ],

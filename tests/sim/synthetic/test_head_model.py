@@ -47,7 +47,7 @@ def noise(
 def said(heads: HeadModel, seed: int = 1) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """[outputs, heads + 1] of one long text."""
     scores = heads.along(heads.across(noise(seed)))[0]
-    return heads.said(scores[:, 0], scores[:, 1])
+    return heads.outputs(scores[:, 0], scores[:, 1])
 
 
 def correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
@@ -137,7 +137,7 @@ def test_confidence_follows_how_easy_a_token_is_as_far_as_said(
     """Among the outputs at which a head is right, and among the others."""
     heads = model(ease=ease)
     scores = heads.across(noise())[0]
-    right, confidence = heads.said(scores[:, 0], scores[:, 1])
+    right, confidence = heads.outputs(scores[:, 0], scores[:, 1])
     for which in (right[:, 1], ~right[:, 1]):
         assert spearmanr(scores[which, 0, 1], confidence[which, 1]).statistic == pytest.approx(
             expected, abs=0.03

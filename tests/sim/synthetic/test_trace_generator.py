@@ -16,12 +16,12 @@ from adadecode.sim.prediction.evaluator import Evaluator
 from adadecode.sim.prediction.predictor import Prediction, Predictor
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.synthetic.head_model import HeadModel, SyntheticError
+from adadecode.sim.synthetic.trace_check import compare_with_models
 from adadecode.sim.synthetic.trace_generator import (
     SyntheticPrompt,
     alike,
     draw,
     synthetic_trace,
-    told,
     write_synthetic,
 )
 from tests.support.synthetic_profile import synthetic_profile
@@ -221,7 +221,7 @@ def test_latencies_are_missed_in_words(written: Profile) -> None:
 
 def test_what_was_drawn_is_told_beside_what_was_asked() -> None:
     tables = draw({"synthetic": MODEL}, alike(8, n_prompt=10))
-    rows = told({"synthetic": MODEL}, tables)
+    rows = compare_with_models({"synthetic": MODEL}, tables)
     assert len(rows) == 9
     assert rows["within"].all()
     trace = tables["trace"].query("depth == 4")
@@ -234,16 +234,16 @@ def test_what_was_drawn_is_told_beside_what_was_asked() -> None:
 def test_what_is_far_from_what_was_asked_is_told() -> None:
     """Here, of other heads."""
     tables = draw({"synthetic": MODEL.shifted(0.5)}, alike(8, n_prompt=10))
-    rows = told({"synthetic": MODEL}, tables)
+    rows = compare_with_models({"synthetic": MODEL}, tables)
     assert not rows.query("what == 'agreement'")["within"].any()
 
 
 def test_more_text_leaves_less_room() -> None:
     """Half the margin at four times the outputs; more where outputs hang together."""
     short, long, bound = (
-        told({"synthetic": model}, draw({"synthetic": model}, alike(count, n_prompt=10)))[
-            "margin"
-        ].iloc[0]
+        compare_with_models(
+            {"synthetic": model}, draw({"synthetic": model}, alike(count, n_prompt=10))
+        )["margin"].iloc[0]
         for model, count in (
             (MODEL, 2),
             (MODEL, 8),
@@ -258,7 +258,7 @@ def test_nothing_is_told_of_what_never_happened() -> None:
     """A head that is never wrong, a domain without prompts."""
     model = HeadModel.of(8, (4,), (1.0,), (0.9,))
     models = {"one": model, "other": model}
-    rows = told(models, draw(models, [SyntheticPrompt("one", 10, 60)]))
+    rows = compare_with_models(models, draw(models, [SyntheticPrompt("one", 10, 60)]))
     assert rows[["domain", "what"]].to_numpy().tolist() == [
         ["one", "agreement"],
         ["one", "confidence, right"],
