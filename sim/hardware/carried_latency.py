@@ -86,7 +86,7 @@ def carried_latencies(
         eager=origin.is_eager,
     )
     work = CarriedLatencies(
-        table=LatencyTable.from_samples(profile.latency, profile.n_layers),
+        table=profile.latency_table,
         attends=origin.attends,
         carrier=carrier,
         cost=was.cost(shape, timed),

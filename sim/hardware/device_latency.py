@@ -62,7 +62,7 @@ def measured_latencies(profile: Profile, origin: Provenance | None = None) -> De
             f"{profile.path} holds times of single operators, without attention, heads and "
             "verification: name a device to carry them to with --to"
         )
-    table = LatencyTable.from_samples(profile.latency, profile.n_layers)
+    table = profile.latency_table
     return DeviceLatencies(device=origin.machine, basis="measured", tables={"middle": table})
 
 

@@ -85,10 +85,8 @@ def layer_rows(
         origin.require_shape(),
         origin.require_precision(),
     )
-    here = LatencyTable.from_samples(profile.latency, profile.n_layers)
-    there = (
-        None if measured is None else LatencyTable.from_samples(measured.latency, measured.n_layers)
-    )
+    here = profile.latency_table
+    there = None if measured is None else measured.latency_table
     known = _batches(here) if there is None else _batches(here) & _batches(there)
     if not (found := [n for n in tokens if n in known]):
         raise LatencyError(
