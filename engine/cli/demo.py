@@ -122,10 +122,10 @@ def show_comparison(console: Console, profile: Profile, comparison: Validation) 
     ):
         errors = spread(comparison.cells[name])
         floor = noise.get(name)
-        beside = "" if floor is None else f"; noise floor: repeats differ by {floor:.2%}"
+        noise_floor = "" if floor is None else f"; noise floor: repeats differ by {floor:.2%}"
         console.print(
             f"{tier}: median error {errors['median']:.2%}, 90th percentile {errors['p90']:.2%} "
-            f"over single prompts{beside}"
+            f"over single prompts{noise_floor}"
         )
     console.print()
     for sentence in trust_lines(profile, comparison):

@@ -135,7 +135,7 @@ def print_recording(console: Console, profile: Profile, out: Path, *, seconds: f
 
 
 def trust_lines(profile: Profile, validation: Validation | None = None) -> list[str]:
-    """Return whether to trust a recording and why, with the noise floor beside the errors.
+    """Return whether to trust a recording and why, with the noise floor next to the errors.
 
     Args:
         profile: The recording.

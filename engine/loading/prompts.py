@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,11 @@ class Prompt:
     text: str
     domain: str = DOMAIN
     max_new_tokens: int | None = None
+
+
+def as_prompts(texts: Sequence[str | Prompt]) -> list[Prompt]:
+    """Return texts as prompts of the default domain; a `Prompt` stays as it is."""
+    return [Prompt(text=text) if isinstance(text, str) else text for text in texts]
 
 
 def read_prompts(path: str | Path) -> list[Prompt]:

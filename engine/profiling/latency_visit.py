@@ -78,11 +78,11 @@ class LatencyVisit:
     def _fill(self) -> None:
         """Run the whole text up to the largest context, so that keys and values are real ones."""
         parts = self.decoder.parts
-        ids = self._filler(max(context for context, _ in self._placed_walks()))
+        ids = self._filler(max(context for context, _ in self._walks_at_contexts()))
         parts.run(0, parts.n_layers, parts.embed(ids, 0), 0)
         self._filled = True
 
-    def _placed_walks(self) -> list[tuple[int, tuple[int, int]]]:
+    def _walks_at_contexts(self) -> list[tuple[int, tuple[int, int]]]:
         """Return the context of each walk with the walk's depth and batch size."""
         contexts, plan = self.plan.contexts, self.plan
         # Every head is checked somewhere, also where no walk of larger batches ends.
@@ -99,7 +99,7 @@ class LatencyVisit:
         """Return what takes the samples: walks, prefills and host times."""
         tasks: list[Callable[[], Sequence[Row]]] = []
         order = random.Random(f"{self.plan.seed} latency {self.number}")
-        walks = self._placed_walks()
+        walks = self._walks_at_contexts()
         order.shuffle(walks)
         tasks += [
             partial(self._walk, depth, n_tokens, context) for context, (depth, n_tokens) in walks

@@ -203,4 +203,4 @@ def check_designs(gammas: tuple[float, ...], cap: int, fixed_drafts: int) -> Non
 
 
 DEFAULTS = RecordingOptions()
-"""A recording of which nothing is asked in particular."""
+"""The options of a recording where none is given."""

@@ -173,7 +173,7 @@ def _contexts(encoded: Sequence[Sequence[int]], options: RecordingOptions) -> tu
 def _walks(
     decoder: AdaDecoder, designs: Sequence[Design], options: RecordingOptions
 ) -> tuple[int, ...]:
-    """Return the depths of the timed walks: those asked for, all that designs use, and the last."""
+    """Return the depths of the timed walks: the chosen ones, all that designs use, and the last."""
     depths, n_layers = decoder.heads.depths, decoder.parts.n_layers
     walks = options.walks or depths[:: max(1, -(-len(depths) // 7))]
     if deep := [depth for depth in walks if depth > n_layers]:
@@ -188,7 +188,7 @@ def _fingerprints(
     encoded: Sequence[Sequence[int]],
     script: Script | None,
 ) -> dict[str, Any]:
-    """Return what a resumed recording must find again, beside its options."""
+    """Return what a resumed recording must find again, in addition to its options."""
     limits = [prompt.max_new_tokens for prompt in prompts]
     found: dict[str, Any] = {
         "n_prompts": len(prompts),

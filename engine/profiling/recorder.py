@@ -249,15 +249,15 @@ class Recorder:
         with self.decoder.parts.session():
             counterfactual = Counterfactual(self.decoder, self.plan.sampling_of(prompt))
             text, rows = counterfactual.trace(self.plan.encoded[prompt], self.plan.budget(prompt))
-        asked = self.plan.prompts[prompt]
+        planned = self.plan.prompts[prompt]
         about = {
             "prompt": prompt,
-            "domain": asked.domain,
+            "domain": planned.domain,
             "n_prompt": len(text.prompt),
             "n_output": len(text.outputs),
             "ended": text.ended,
             "first_token": text.outputs[0],
-            "sha256": hashlib.sha256(asked.text.encode()).hexdigest(),
+            "sha256": hashlib.sha256(planned.text.encode()).hexdigest(),
             "max_new_tokens": self.plan.budget(prompt),
         }
         return {"prompts": [about], "trace": [{"prompt": prompt, **row} for row in rows]}

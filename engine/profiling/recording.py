@@ -15,7 +15,7 @@ from adadecode.engine.baselines.generate import GenerateBaseline
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.model_loader import enough_memory
-from adadecode.engine.loading.prompts import Prompt
+from adadecode.engine.loading.prompts import Prompt, as_prompts
 from adadecode.engine.profiling.execution_options import (
     check_shared_heads,
     choose_graphs,
@@ -88,8 +88,8 @@ def record(
     """
     source = named_source(model) if source is None else source
     options = settle_graphs(model, options)
-    asked = [Prompt(text=one) if isinstance(one, str) else one for one in prompts]
-    chosen = choose_prompts(asked, options.domains, options.limit)
+    available = as_prompts(prompts)
+    chosen = choose_prompts(available, options.domains, options.limit)
     with writing_into(out) as folder:
         decoder = _decoder(model, heads, options)
         decoder.heads = form_heads(
@@ -102,7 +102,7 @@ def record(
             notice=notice,
         )
         check_shared_heads(decoder.heads)
-        plan = make_plan(decoder, tokenizer, asked, options, source=source)
+        plan = make_plan(decoder, tokenizer, available, options, source=source)
         if draft is not None:
             plan.settings["draft_digest"] = fingerprints.of_weights(draft.model)
         baselines = _baselines(options, decoder, plan, tokenizer=tokenizer, draft=draft)
@@ -231,7 +231,7 @@ def _advice(source: ModelSource, options: RecordingOptions) -> Callable[[], str]
 
 
 def begun_request(out: Path, given: Mapping[str, Any], *, resume: bool) -> RecordingRequest:
-    """Return what a recording is asked for: as given, else as it was begun, else the defaults.
+    """Return what to record: as given, else as the recording was begun, else the defaults.
 
     Args:
         out: The directory of the recording.

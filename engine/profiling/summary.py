@@ -10,7 +10,6 @@ from adadecode.sim.core.scheduler import Round
 from adadecode.sim.measurements.runs import rounds_of
 from adadecode.sim.measurements.speed import measured_speeds
 
-
 COLUMNS = (
     "design",
     "policy",

@@ -145,4 +145,4 @@ def default_depths(n_layers: int) -> tuple[int, ...]:
 
 
 DEFAULTS = TrainingOptions()
-"""Training of which nothing is asked in particular."""
+"""The options of training where none is given."""

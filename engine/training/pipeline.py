@@ -23,7 +23,7 @@ from adadecode.engine.evaluation.head_coverage import measure_coverage
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.heads.token_frequency import by_frequency
 from adadecode.engine.loading.model_loader import enough_memory
-from adadecode.engine.loading.prompts import Prompt, encode
+from adadecode.engine.loading.prompts import Prompt, as_prompts, encode
 from adadecode.engine.runtime import fingerprints
 from adadecode.engine.training.hidden_state_store import Advance, continuations, write_states
 from adadecode.engine.training.kl_divergence import Vocabulary
@@ -76,8 +76,7 @@ def train_heads(
     parts, vocabulary = decoder.parts, Vocabulary.of(decoder.parts)
     depths = options.depths_in(parts.n_layers)
     check_shortlist(options, len(vocabulary.weight))
-    asked = [Prompt(text=one) if isinstance(one, str) else one for one in prompts]
-    encoded = _encode_all(tokenizer, asked, model, options.max_new_tokens)
+    encoded = _encode_all(tokenizer, as_prompts(prompts), model, options.max_new_tokens)
     settings: dict[str, Any] = {
         "model": parts.name,
         "weights": fingerprints.of_weights(model),

@@ -1,4 +1,4 @@
-"""Sampled profiles: recorded with what every run drew, replayed exactly with it, and predicted without it."""
+"""Sampled profiles: recorded with what every run drew, replayed with it, predicted without."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from adadecode.sim.replay.pricer import Latencies
 from adadecode.sim.replay.simulation import Replay
 from adadecode.sim.validation.acceptance_rate import Acceptance, acceptances, judged
 from adadecode.sim.validation.tiers import validate
+from tests.support.few_visits import few_visits  # noqa: F401  # an autouse fixture
 from tests.support.models import tiny_model
 from tests.support.sim_command import run
 from tests.support.synthetic_profile import synthetic_profile
@@ -168,7 +169,11 @@ def test_a_sampled_profile_without_its_draws_is_refused(recorded: Profile, tmp_p
 def test_latencies_are_of_drawn_drafts_and_of_drafts_judged(
     decoder: AdaDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is chosen greedily: in walks to 5 heads, in those of 1 to 6 tokens to the last layer, 2 laps each, and in host time of vanilla and of 5 drafts."""
+    """Nothing is chosen greedily.
+
+    Neither in walks to 5 heads, nor in those of 1 to 6 tokens to the last layer, 2 laps each, nor
+    in the host time of vanilla and of 5 drafts.
+    """
     chosen: Counter[str] = Counter()
 
     def counting(name: str, own: Any) -> Any:
@@ -220,7 +225,7 @@ def test_replays_of_recorded_draws_are_the_measured_rounds(recorded: Profile) ->
 
 
 def test_all_tiers_hold_on_the_runs_own_texts(recorded: Profile) -> None:
-    """T0 exact, T1 within a percent; runs of other lengths than the trace's are no contradiction."""
+    """T0 exact, T1 within a percent, also of runs of other lengths than the trace's."""
     comparison = validate(recorded)
     told = comparison.to_dict()
     assert told["structure"]["exact"] == told["structure"]["runs"] > 0
@@ -236,7 +241,7 @@ def test_all_tiers_hold_on_the_runs_own_texts(recorded: Profile) -> None:
 
 
 def test_other_draws_are_other_rounds(recorded: Profile, tmp_path: Path) -> None:
-    """A check that was sure of less than its gamma: the scheduler asks for something else than was drawn next, or ends elsewhere."""
+    """A check is less sure than its gamma: the scheduler asks for another draw, or ends."""
     draws = recorded.draws.copy()
     taken = draws[
         (draws["policy"] == "adadecode")
@@ -265,7 +270,7 @@ def test_draws_left_over_are_refused() -> None:
 
 
 def test_a_draft_holds_with_its_probability_of_acceptance(tmp_path: Path) -> None:
-    """On a trace of 2,300 outputs: what is drafted is the committed token about as often as the heads' acceptances say, else it is OTHER."""
+    """A draft is the committed token as often as the heads' acceptances say, else it is OTHER."""
     profile = synthetic_profile(
         tmp_path / "p", prompts=4, outputs=600, sampling={"temperature": 1.0}
     )
@@ -295,7 +300,7 @@ RATED = (
 
 @dataclass(frozen=True)
 class Texts:
-    """16 texts of 64 tokens that end nowhere. trace: vanilla's, and what the heads say along them. rounds: of runs by other seeds."""
+    """16 texts of 64 tokens that end nowhere: vanilla's with its trace, and runs by other seeds."""
 
     prompts: pd.DataFrame
     trace: pd.DataFrame
@@ -358,7 +363,7 @@ def test_rates_without_draws_are_near_the_measured_ones(recorded: Profile, texts
 
 @pytest.mark.slow
 def test_rates_from_whether_heads_agree_are_caught(recorded: Profile, texts: Texts) -> None:
-    """How often a head's likeliest token is the one drawn is not how often its drafts hold: the same test fails, for each design."""
+    """How often a head's most likely token is drawn is not how often its drafts hold."""
     agreeing = texts.trace.assign(acceptance=texts.trace["agrees"].astype(float))
     assert min(map(apart, texts.rates(Predictor.of(recorded).latency, agreeing))) > 4
 

@@ -1,4 +1,4 @@
-"""Small recordings of a model of known shape on a device of the catalogue, for tests of other hardware."""
+"""Small recordings on a device of the catalogue, for tests of other hardware."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ def on_a100(
     runs: bool = False,
     **settings: Any,
 ) -> Profile:
-    """A complete recording; with measured runs, where asked for. Its layers take some 0.4 to 0.6 ms, what an A100 needs for them 0.3."""
+    """A complete recording, with measured runs where ``runs`` is set.
+
+    Its layers take some 0.4 to 0.6 ms, where an A100 needs 0.3 ms.
+    """
     make = recorded_profile if runs else synthetic_profile
     return make(path, manifest=about(graphs, dtype), **settings)
 

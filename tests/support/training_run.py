@@ -1,4 +1,4 @@
-"""A short training run on a tiny model: its prompts, tokenizer and settings, and a way to stop it anywhere."""
+"""A short training run on a tiny model, and a way to stop it anywhere."""
 
 from __future__ import annotations
 

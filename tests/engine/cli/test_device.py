@@ -1,4 +1,4 @@
-"""``adadecode-device`` on this CPU, with working sets so small that it takes a second: what it writes and refuses, never how fast it is."""
+"""``adadecode-device`` on this CPU, with small working sets: what it writes and refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``adadecode-profile --shape --scripted``: a whole profile, labelled wherever it is shown, that the simulator holds exactly."""
+"""``adadecode-profile --shape --scripted``: a whole profile, labelled wherever it is shown."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.profiles.trace import Trace
 from adadecode.sim.validation.tiers import validate
+from tests.support.few_visits import few_visits  # noqa: F401  # an autouse fixture
 from tests.support.paths import DEMO_PROFILE
 from tests.support.sim_command import run, run_json
 from tests.support.small_shape import N_LAYERS, shape_file
@@ -190,8 +191,8 @@ def test_the_summary_shows_the_label(recorded: Profile) -> None:
     shown = io.StringIO()
     Console(file=shown, width=200).print(summary_table(recorded))
     assert (
-        "scripted: decisions of demo-cpu (adadecode demo model, 16 layers), its heads 2 at 1, 5 at 2, 9 at 4"
-        in " ".join(shown.getvalue().split())
+        "scripted: decisions of demo-cpu (adadecode demo model, 16 layers), "
+        "its heads 2 at 1, 5 at 2, 9 at 4" in " ".join(shown.getvalue().split())
     )
 
 
@@ -254,6 +255,10 @@ def test_the_demo_model_can_follow_its_own_recording(tmp_path: Path) -> None:
         "3",
         "--walks",
         "3",
+        "--cap",
+        "2",
+        "--fixed-drafts",
+        "0",
         "--device",
         "cpu",
         "--out",

@@ -48,7 +48,7 @@ def run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
-    """``adadecode-train`` with options in place of good ones (None leaves one out): exit code, stdout, stderr."""
+    """``adadecode-train`` with changed options, None leaves one out: exit code, stdout, stderr."""
     (tmp_path / "prompts.jsonl").write_text(
         "".join(json.dumps({"prompt": prompt.text}) + "\n" for prompt in PROMPTS[:4])
     )

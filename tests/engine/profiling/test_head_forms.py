@@ -1,4 +1,4 @@
-"""A recording with heads of another form: what its manifest tells, where it is shown, and that its own replay is exact."""
+"""A recording with heads of another form: its manifest, its pages, and its exact replay."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from adadecode.sim.measurements.head_coverage import coverage_of
 from adadecode.sim.report.export import csv_files, markdown
 from adadecode.sim.report.manifest_text import provenance
 from adadecode.sim.validation.tiers import validate
+from tests.support.few_visits import few_visits  # noqa: F401  # an autouse fixture
 from tests.support.models import tiny_model
 from tests.support.sim_command import run, run_json
 
@@ -44,7 +45,7 @@ def record(folder: Path, out: str, *more: object) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model, its tokenizer, two prompts, and a file in which tokens 5 to 34 are counted, rising."""
+    """The model, its tokenizer, two prompts, and a file that holds tokens 5 to 34, rising."""
     folder = tmp_path_factory.mktemp("forms")
     tiny_model("llama", torch.float32).save_pretrained(folder / "model")
     words = {"<pad>": 0, "<s>": 1, "</s>": 2, **{f"w{i}": i for i in range(3, 97)}}
@@ -109,7 +110,10 @@ def test_its_own_replay_is_exact(recorded: Profile) -> None:
 
 
 def losses(profile: Profile) -> list[str]:
-    """What every table of losses must show: the outputs outside, and of head 4 how often it is right, full and in this form."""
+    """What every table of losses must show.
+
+    The outputs outside, and how often head 4 is right in its full form and in this one.
+    """
     found = coverage_of(profile)
     assert found is not None
     row = " │ ".join(("4", *(f"{found[name][1]:.1%}" for name in ("full", "formed", "same"))))

@@ -42,7 +42,10 @@ def decoder() -> AdaDecoder:
 def test_a_walk_times_each_layer_and_what_ends_it(
     decoder: AdaDecoder, depth: int, n_tokens: int, kinds: dict[str, int]
 ) -> None:
-    """Two counted laps; a head only where there is one, and only for one token; all of it within the time that the walk took."""
+    """Two laps are counted, a head only where there is one, and only for one token.
+
+    All of it lies within the time that the walk took.
+    """
     began = time.perf_counter()
     with decoder.parts.session():
         rows = list(walk(decoder, depth, TOKENS[:n_tokens], 9, 2, 17))
@@ -70,7 +73,7 @@ def test_a_walk_is_work_for_the_decode_loop(decoder: AdaDecoder) -> None:
 
 
 def test_every_lap_makes_its_pass_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As each token of a text does: positions, masks and gathered arguments are part of what is timed."""
+    """As each token of a text does: positions, masks and gathered arguments are timed too."""
     model = tiny_model("llama", torch.float32)
     decoder = AdaDecoder(model, ExitHeads.identity(model, [2]), graphs="static")
     assert isinstance(decoder.parts, StaticModel)
@@ -89,7 +92,7 @@ def test_every_lap_makes_its_pass_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_walk_computes_what_the_model_does(decoder: AdaDecoder) -> None:
-    """After a prompt, the hidden states that a walk leaves at its exit are those of the same tokens run at once."""
+    """The hidden states that a walk leaves at its exit are those of the same tokens run at once."""
     ids = torch.tensor([[3, 9, 4, 1, 2, 8, *TOKENS]])
     parts = decoder.parts
     with parts.session():
@@ -107,7 +110,11 @@ def test_a_walk_computes_what_the_model_does(decoder: AdaDecoder) -> None:
 def test_host_time_is_what_a_decode_takes_less_its_layers_and_heads(
     decoder: AdaDecoder, monkeypatch: pytest.MonkeyPatch, depth: int, works: int
 ) -> None:
-    """With a clock that ticks once a mark: vanilla does 4 pieces of work in 2 rounds, one interval after each run and one before the next work left over."""
+    """With a clock that ticks once a mark.
+
+    Vanilla does 4 pieces of work in 2 rounds; one interval after each run, and one before the next
+    work, is left over.
+    """
     ticks = iter(range(10**6))
     monkeypatch.setattr(
         "adadecode.engine.runtime.timer.time.perf_counter", lambda: float(next(ticks))
@@ -120,7 +127,7 @@ def test_host_time_is_what_a_decode_takes_less_its_layers_and_heads(
 
 
 def test_the_models_own_gpu_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not the one that happens to be current: events are recorded in its stream, and it is waited for."""
+    """Not the one that happens to be current: events are in its stream, and it is waited for."""
     device, asked = torch.device("cuda", 1), []
 
     class Event:
@@ -163,7 +170,7 @@ def test_several_devices_are_all_waited_for_at_every_mark(monkeypatch: pytest.Mo
 def test_the_hosts_clock_has_nothing_to_settle(
     decoder: AdaDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its moments are numbers, which no replay overwrites; a recording says that it was this one."""
+    """Its moments are numbers, which no replay overwrites; a recording names this clock."""
     ticks = iter((1.0, 3.0, 7.0))
     monkeypatch.setattr("adadecode.engine.runtime.timer.time.perf_counter", lambda: next(ticks))
     clock = Clock(decoder.parts.device)

@@ -1,4 +1,4 @@
-"""Recordings in canonical numerics and with packed weights; options that do not go together; graphs that fail on the way."""
+"""Numerics, graphs, packed weights and device maps of recordings, and what does not go together."""
 
 from __future__ import annotations
 
@@ -285,7 +285,7 @@ def test_packed_weights_are_recorded_and_known_to_the_simulator(
 def test_a_capture_that_fails_is_told_once_and_kept_over_a_resumption(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In mid-recording: the recording goes on, is stopped and resumed where nothing fails, and its manifest still tells it."""
+    """The recording goes on, is stopped and resumed without a failure, and still tells of it."""
     run, calls = StaticModel.run_padded, []
 
     def failing(self: StaticModel, *args: Any) -> Any:

@@ -98,7 +98,7 @@ def test_a_recording_is_a_profile_with_every_table_filled(whole: Profile) -> Non
 def test_the_trace_is_what_the_model_says(
     decoder: AdaDecoder, plan: RecordingPlan, whole: Profile
 ) -> None:
-    """The committed text in the trace is the model's own greedy text; its last layer agrees with itself."""
+    """The committed text in the trace is the model's own greedy text."""
     trace = Trace.from_profile(whole)
     for prompt, ids in enumerate(plan.encoded):
         own = decoder.parts.model.generate(
@@ -111,7 +111,7 @@ def test_the_trace_is_what_the_model_says(
 def test_an_interrupted_recording_resumes_to_the_same_tables(
     decoder: AdaDecoder, plan: RecordingPlan, whole: Profile, tmp_path: Path, stop_after: int
 ) -> None:
-    """Stopped after any piece and resumed, everything but the timings equals an uninterrupted recording."""
+    """Stopped after any step and resumed, it equals an uninterrupted one in all but timings."""
     recorder = Recorder(decoder, plan, PieceStore.open(tmp_path / "p", plan.settings, resume=False))
     steps = recorder.run()
     for _ in range(stop_after):
@@ -137,7 +137,7 @@ def test_a_half_written_piece_is_made_again(
 def test_a_directory_that_holds_something_else_is_refused(
     decoder: AdaDecoder, plan: RecordingPlan, tmp_path: Path
 ) -> None:
-    """Finished, unfinished, foreign, or begun with other settings: each is left as it is, with a message."""
+    """Finished, unfinished, foreign, or begun with other settings: each is left as it is."""
     record_plan(decoder, plan, tmp_path / "done", resume=False)
     with pytest.raises(InputError, match="finished recording"):
         record_plan(decoder, plan, tmp_path / "done", resume=False)
@@ -170,7 +170,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "prompts.jsonl").write_text(
         "".join(
             json.dumps({"prompt": f"w{i} w{i + 1} w{i + 2}", "domain": "d"}) + "\n"
-            for i in range(10, 16)
+            for i in range(10, 12)
         )
     )
     return folder
@@ -202,7 +202,7 @@ def options(saved: Path, out: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_a_killed_recording_resumes_to_the_same_tables(saved: Path, tmp_path: Path) -> None:
-    """kill -9 in mid-recording, twice, then --resume: the profile equals an uninterrupted one in all but timings."""
+    """Killed twice in mid-recording, then resumed: only its timings differ from a whole one."""
     assert CliRunner().invoke(app, options(saved, tmp_path / "whole")).exit_code == 0
     program = [
         sys.executable,
@@ -245,7 +245,7 @@ def test_where_memory_runs_out_the_recording_can_be_gone_on_with(
     fill: Callable[[], None],
     whose: str,
 ) -> None:
-    """A layer finds none once, after four pieces: it is said, what was finished is kept, and --resume ends with the same tables."""
+    """A layer finds none once, after four pieces: these are kept, and --resume ends alike."""
     short = ["--limit", "2", "--max-new-tokens", "5", "--repeats", "1", "--placements", "2"]
     assert CliRunner().invoke(app, [*options(saved, tmp_path / "whole"), *short]).exit_code == 0
     forward, full = LlamaDecoderLayer.forward, []
@@ -315,11 +315,12 @@ def test_bad_options_are_refused_with_a_sentence(
 @pytest.mark.parametrize(
     "change",
     [
-        ["--gammas", "x"], ["--placements", "x"], ["--cap", "0"], ["--repeats", "0"], ["--samples", "0"], ["--limit", "0"],
-        ["--max-new-tokens", "0"], ["--max-tokens", "2"], ["--walks", "0"], ["--contexts", "x"], ["--branch-floor", "2"],
-        ["--dtype", "float12"], ["--head-dtype", "int3"], ["--shortlist", "-1"], ["--shortlist-from", "x"], ["--top-p", "0.5"],
-        ["--temperature", "nan"], ["--temperature", "1", "--top-k", "0"], ["--baselines", "eagle"], ["--draft-model", "m"],
-        ["--out", ""],
+        ["--gammas", "x"], ["--placements", "x"], ["--cap", "0"], ["--repeats", "0"],
+        ["--samples", "0"], ["--limit", "0"], ["--max-new-tokens", "0"], ["--max-tokens", "2"],
+        ["--walks", "0"], ["--contexts", "x"], ["--branch-floor", "2"], ["--dtype", "float12"],
+        ["--head-dtype", "int3"], ["--shortlist", "-1"], ["--shortlist-from", "x"],
+        ["--top-p", "0.5"], ["--temperature", "nan"], ["--temperature", "1", "--top-k", "0"],
+        ["--baselines", "eagle"], ["--draft-model", "m"], ["--out", ""],
     ],
 )  # fmt: skip
 def test_what_an_option_says_alone_is_checked_before_anything_is_loaded(
@@ -386,7 +387,7 @@ def refusal(arguments: list[str]) -> str:
 
 @pytest.fixture
 def begun(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """A recording stopped after its first piece, and the model's folder, both to be tampered with."""
+    """A recording stopped after its first piece, and the model's folder; both may be changed."""
     folder = tmp_path / "model"
     shutil.copytree(saved, folder)
     ExitHeads.identity(tiny_model("llama", torch.float32), [2, 4]).save(folder / "heads")
@@ -440,7 +441,7 @@ def test_a_recording_killed_after_its_manifest_is_whole(begun: tuple[Path, Path]
     (out / "recording.json").write_text("{}")
     assert CliRunner().invoke(app, ["--out", str(out), "--resume"]).exit_code == 0
     assert not (out / "recording.json").exists()
-    assert read_profile(out).manifest["settings"]["n_prompts"] == 6
+    assert read_profile(out).manifest["settings"]["n_prompts"] == 2
 
 
 @pytest.mark.parametrize("content", ["[]", "{", "[" * 100_000])
@@ -487,7 +488,7 @@ def test_a_repeat_that_goes_other_rounds_stops_the_recording(
         nonlocal calls
         calls += 1
         done, row = decode(self, *args)
-        return (done[:-1] if calls > 30 else done), row
+        return (done[:-1] if calls > 12 else done), row
 
     monkeypatch.setattr(Recorder, "_decode", drifting)
     assert "went other rounds" in refusal(["--out", str(out), "--resume"])

@@ -22,7 +22,7 @@ def model() -> PreTrainedModel:
 
 
 def test_cached_states_are_those_that_predict_the_output(model: PreTrainedModel) -> None:
-    """At every output position, from the prompt's last token on: the model's own hidden states, its final norm applied once."""
+    """From the prompt's last token on: the model's hidden states, its final norm applied once."""
     prompt, output = torch.tensor([[5, 9, 7, 30]]), [8, 11, 40]
     parts = SegmentedModel(model)
     parts.allocate(16)

@@ -20,7 +20,10 @@ from tests.support.models import tiny_model
 @pytest.mark.parametrize("chunk", [1, 16, 96, 97, 1000])
 @pytest.mark.parametrize("architecture", ["llama", "gemma2", "cohere", "phi"])
 def test_the_chunked_loss_is_the_plain_one(architecture: str, chunk: int) -> None:
-    """KL and its gradient, for a plain LM head, one with a soft cap, with a scale, and with a bias; however the vocabulary is cut."""
+    """KL and its gradient, however the vocabulary is cut.
+
+    For a plain LM head, and for one with a soft cap, with a scale, and with a bias.
+    """
     parts = SegmentedModel(tiny_model(architecture))
     generator = torch.Generator().manual_seed(0)
     final, student = torch.randn(2, 7, 64, generator=generator, dtype=torch.float64)

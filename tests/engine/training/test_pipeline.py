@@ -1,4 +1,4 @@
-"""Training exit heads from prompts to files: what comes out, stopping and going on, and what is refused."""
+"""Training exit heads from prompts to files: results, going on after a stop, and refusals."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_an_interrupted_run_goes_on_to_the_same_heads(
     name: str,
     after: int,
 ) -> None:
-    """Stopped in any stage and called again: bit for bit the heads and metrics of a run that was not."""
+    """Stopped in any stage and called again: bit for bit the heads of a run that was not."""
     interrupt(monkeypatch, owner, name, after)
     with pytest.raises(KeyboardInterrupt):
         train(model, tokenizer, PROMPTS, tmp_path)
@@ -117,7 +117,7 @@ def test_an_interrupted_run_goes_on_to_the_same_heads(
 def test_what_is_done_is_not_done_again(
     model: PreTrainedModel, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a stop in the second epoch, no continuation, no hidden state and no step of the first epoch is computed again."""
+    """After a stop in the second epoch, nothing up to the end of the first is computed again."""
     interrupt(monkeypatch, Trainer, "_keep", 1)
     with pytest.raises(KeyboardInterrupt):
         train(model, tokenizer, PROMPTS[:4], tmp_path, epochs=2)
