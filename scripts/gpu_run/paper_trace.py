@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from adadecode.sim.synthetic.head_model import Beta, HeadModel
-from adadecode.sim.synthetic.trace_generator import alike, write_synthetic
+from adadecode.sim.synthetic.synthetic_profile import write_synthetic
+from adadecode.sim.synthetic.trace_generator import alike
 from scripts.gpu_run.state import ROOT
 
 FITS = ROOT / "benchmarks/results/paper.json"

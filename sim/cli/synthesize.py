@@ -10,7 +10,7 @@ from adadecode.sim.cli.options.synthetic import HeadOptions, PromptsPerDomain, T
 from adadecode.sim.cli.print_json import print_json
 from adadecode.sim.cli.tables.layout import console
 from adadecode.sim.cli.tables.synthetic import drawn_tables, fit_table
-from adadecode.sim.synthetic.trace_generator import write_synthetic
+from adadecode.sim.synthetic.synthetic_profile import write_synthetic
 
 
 @takes_option_sets

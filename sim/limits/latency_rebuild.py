@@ -29,7 +29,7 @@ class LatencyRebuilder:
         device: The device whose latencies they are.
         dtype: Number format of the weights; None for the recorded one.
         depths: Depths of the heads.
-        max_context: The longest context that can be asked for.
+        max_context: The longest context that can be needed.
         window: Positions that a layer sees at most; None for all, and where the shape is unknown.
     """
 

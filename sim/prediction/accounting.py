@@ -2,7 +2,7 @@
 
 FLOPs and bytes are split into what came of them. The paper leaves open what drafts cost that are
 thrown away. A rejection drops every position after the last one that held: the layers already run
-on these positions, the rows verified beyond them, and the heads asked there were for nothing.
+on these positions, the rows verified beyond them, and the heads checked there were for nothing.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Every measured cell that was seen to reject is replayed twice: as recorded, and as if no branch of
 its prompt had been recorded. What stands in then comes from other prompts' branches only (leave one
 prompt out), as it would for a branch nobody recorded. The text, and so where a round fails, is the
-same; how many drafts follow a wrong one, and how many heads are asked, may differ.
+same; how many drafts follow a wrong one, and how many heads are checked, may differ.
 
 A recording keeps the likely branches: what is measured on them is carried over to the unlikely ones
 that a prediction has to model.
@@ -76,7 +76,7 @@ class BranchErrors:
             none that is not recorded. Columns: design, policy, prompt, share (of the time, in
             rounds that rest on drawn branches), and signed errors relative to the exact replay:
             seconds_error, speedup_error, discarded_error (drafts discarded) and checks_error (heads
-            asked).
+            checked).
     """
 
     cells: pd.DataFrame
@@ -211,7 +211,7 @@ def _row(design: Design, exact: ReplayedRun, drawn: ReplayedRun) -> dict[str, An
 
 
 def _counts(run: ReplayedRun) -> tuple[int, int]:
-    """Count the drafts discarded and the heads asked."""
+    """Count the drafts discarded and the heads checked."""
     return sum(len(r.exits) - r.accepted for r in run.rounds), sum(
         len(r.checks) for r in run.rounds
     )

@@ -152,8 +152,8 @@ def make_scenario(
     layers = _layers(sources, options.model)
     if options.form is not None and layers.shape is not None:
         options.form.check_shape(layers.shape)
-    placed = _place_heads(sources.trace, heads_at, layers)
-    trace, assumed = in_form(sources.text, sources.text_origin, placed, options.form)
+    trace = _place_heads(sources.trace, heads_at, layers)
+    trace, assumed = in_form(sources.text, sources.text_origin, trace, options.form)
     form = options.form or sources.recorded_form
     chosen = _choose_latencies(sources, layers, options, RequiredWork.of(trace, cap, form))
     reasons = _reasons(sources, layers, heads_at)

@@ -177,11 +177,14 @@ def fit_rates(
         seed=seed,
         cap=cap,
     )
-    asked, relative = rows["asked"].to_numpy(), (rows["what"] == "speedup").to_numpy()
-    scale, weights = np.where(relative, asked, 1.0), np.where(relative, speedup_weight, 1.0)
+    goal, relative = rows["asked"].to_numpy(), (rows["what"] == "speedup").to_numpy()
+    scale, weights = (
+        np.where(relative, goal, 1.0),
+        np.where(relative, speedup_weight, 1.0),
+    )
 
     def residuals(vector: _Array) -> _Array:
-        missed: _Array = weights * ((replayed.rates(parameters.model(vector)) - asked) / scale)
+        missed: _Array = weights * ((replayed.rates(parameters.model(vector)) - goal) / scale)
         return missed
 
     vector = parameters.start()
@@ -189,7 +192,7 @@ def fit_rates(
         vector = least(residuals, vector, parameters.steps())
     model = parameters.model(vector)
     got = replayed.rates(model)
-    rows = rows.assign(got=got, residual=(got - asked) / scale)
+    rows = rows.assign(got=got, residual=(got - goal) / scale)
     columns = ["gamma", "what", "asked", "got", "residual", "informative"]
     return RateFit(model=model, rows=rows[columns], free=dict(free))
 

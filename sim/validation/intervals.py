@@ -49,7 +49,7 @@ def corner_interval(
     Args:
         model: Of the trace to replay.
         tables: The latencies at each of ``CORNERS``, "middle" among them.
-        design: What to price, beside vanilla.
+        design: What to price, with vanilla.
         prompts: What to replay.
     """
     vanilla = _corner_tpots(model, tables, Design(policy=Policy.VANILLA), prompts)

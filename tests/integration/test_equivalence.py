@@ -1,6 +1,7 @@
-"""The simulator against measured runs: on the committed profile, and on a recording made here and now.
+"""The simulator against measured runs: of the committed profile, and of a recording made here.
 
-Nothing is fitted on the runs that are predicted: latencies come from walks of their own, structure from the counterfactual trace.
+Nothing is fitted on the runs that are predicted: latencies come from walks of their own, structure
+from the counterfactual trace.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from adadecode.engine.profiling.recorder import record_plan
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.validation.result import Validation
 from adadecode.sim.validation.tiers import validate
+from tests.support.few_visits import few_visits  # noqa: F401  # an autouse fixture
 from tests.support.paths import ROOT
 
 RECORDED = sorted((ROOT / "profiles" / "recorded").iterdir())
@@ -40,7 +42,11 @@ def test_the_recording_is_large_enough_to_judge(comparison: Validation) -> None:
 
 
 def test_structure_is_exact(comparison: Validation) -> None:
-    """T0: every round of every run is replayed exactly, save near-ties with gamma in under 2 % of the runs, each of them named."""
+    """T0.
+
+    Every round of every run is replayed exactly, save near-ties with gamma in under 2 % of the
+    runs, each of them named.
+    """
     told = comparison.to_dict()["structure"]
     assert comparison.failing == ()
     assert told["exact"] + told["explained"] == told["runs"]
@@ -55,14 +61,20 @@ def test_replay_of_measured_durations(comparison: Validation) -> None:
 
 
 def test_prediction_of_other_runs(comparison: Validation) -> None:
-    """T2: run time within 5 % and speedup within 3 % in the median, from latencies disjoint from the runs."""
+    """T2.
+
+    Run time within 5 % and speedup within 3 % in the median, from latencies disjoint from the runs.
+    """
     told = comparison.to_dict()
     assert told["prediction_error"]["median"] <= 0.05
     assert told["speedup_error"]["median"] <= 0.03
 
 
 def test_a_live_run_has_the_structure_that_its_trace_predicts(tmp_path: Path) -> None:
-    """T0 on a recording of the demo model made by this very test, right and wrong drafts included."""
+    """T0 on a recording of the demo model made by this very test.
+
+    Right and wrong drafts included.
+    """
     torch.set_num_threads(1)
     demo = load_demo()
     decoder = AdaDecoder(demo.model, demo.heads)

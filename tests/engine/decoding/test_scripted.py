@@ -24,7 +24,8 @@ from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.core.scheduler import Round
 from adadecode.sim.replay.simulation import Replay, ReplayedRun
 from adadecode.sim.synthetic.head_model import HeadModel
-from adadecode.sim.synthetic.trace_generator import alike, write_synthetic
+from adadecode.sim.synthetic.synthetic_profile import write_synthetic
+from adadecode.sim.synthetic.trace_generator import alike
 from tests.support.paths import DEMO_PROFILE
 from tests.support.property_tests import examples
 from tests.support.recordings import imported

@@ -20,7 +20,10 @@ MODEL = HeadModel.of(2, (1,), (0.9,), correlations={"along_text": 0.0})
 TRACE = synthetic_trace({"synthetic": MODEL}, alike(4, n_prompt=4, n_output=512), seed=1)
 FREE = uniform_latencies(2, (1,), head=0.0, max_tokens=2, max_context=600)
 ONE_DRAFT = Design.of(gamma=0.0, placement=(1,), cap=1)
-"""Two layers, a head between them for nothing: a round runs 3 layers and gives 1 + a tokens, so that a = 0.5 is break-even."""
+"""Two layers, a head between them for nothing.
+
+A round runs 3 layers and gives 1 + a tokens, so that a = 0.5 is break-even.
+"""
 
 
 def billing(trace: Trace, latency: LatencyTable, cap: int = 1) -> Billing:

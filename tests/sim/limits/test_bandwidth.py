@@ -22,7 +22,10 @@ REPLAY = CompiledReplay.of(
 
 @pytest.mark.parametrize("name", catalogue())
 def test_every_bandwidth_is_scaled_and_nothing_else(name: str) -> None:
-    """By whatever it is compared with another device; any device of the catalogue, checks included."""
+    """By whatever it is compared with another device.
+
+    Any device of the catalogue, checks included.
+    """
     device = find_device(name)
     other = with_bandwidth(device, 0.25)
     ratio = bandwidth_ratio(device, other)
@@ -40,7 +43,11 @@ def read_by(seconds: float) -> LatencyTable:
 
 
 def test_the_curve_and_its_crossing_are_as_by_hand() -> None:
-    """Three tokens: 10.5 s for vanilla, 5.5 s and two checks for the design, so that a check may take 2.5 s: that of 0.4 of the bandwidth that takes 1."""
+    """Three tokens.
+
+    10.5 s for vanilla, 5.5 s and two checks for the design, so that a check may take 2.5 s: that of
+    0.4 of the bandwidth that takes 1.
+    """
 
     def latencies(device: Device) -> LatencyTable:
         return read_by(H100.bandwidth / device.bandwidth)

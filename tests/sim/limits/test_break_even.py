@@ -107,12 +107,18 @@ def test_kinds_that_nobody_spends_time_on_are_left_out(tmp_path: Path) -> None:
 
 
 def test_corners_give_the_ends(predictor: Predictor) -> None:
-    """Heads half and twice as dear: the factor is twice and half; where they never pay, the end is 0."""
+    """Heads half and twice as dear.
+
+    The factor is twice and half; where they never pay, the end is 0.
+    """
     replay, design = CompiledReplay.of(predictor.trace), Design.of(gamma=0.8, placement=(2, 6))
 
     def bill(factor: float):
         return Billing.of(
-            replay, replay.prompts, ScaledLatency(table=predictor.latency, factors={"heads": factor}), 6
+            replay,
+            replay.prompts,
+            ScaledLatency(table=predictor.latency, factors={"heads": factor}),
+            6,
         ).bill([design])
 
     middle = next(one for one in break_evens(bill(1.0)) if one.kind == "heads")
@@ -125,7 +131,10 @@ def test_corners_give_the_ends(predictor: Predictor) -> None:
         (middle.factor, middle.factor / 2, middle.factor * 2)
     )
     dear = Billing.of(
-        replay, replay.prompts, ScaledLatency(table=predictor.latency, factors={"layers_several": 50.0}), 6
+        replay,
+        replay.prompts,
+        ScaledLatency(table=predictor.latency, factors={"layers_several": 50.0}),
+        6,
     ).bill([design])
     never = next(one for one in break_evens(bill(1.0), [dear, bill(2.0)]) if one.kind == "heads")
     assert (never.low, never.high) == pytest.approx((0.0, middle.factor / 2))

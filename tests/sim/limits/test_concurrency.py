@@ -26,9 +26,11 @@ SAID = {(1, 1): (0.9, 11), (2, 1): (0.9, 12)}
 
 
 def growing(largest: int, n_layers: int = 3) -> LatencyTable:
-    """A layer: 8 seconds of weights, 1 for a token, and for each position of its context half a second for the cache and a quarter for every token.
+    """Make latencies by a formula.
 
-    A verification of n rows takes 4 + n, a head 3, all else next to nothing.
+    A layer takes 8 seconds for the weights, 1 for a token, and for each position of its context
+    half a second for the cache and a quarter for every token. A verification of n rows takes 4 + n,
+    a head 3, and all else next to nothing.
     """
     rows = [
         ("layer", k, n, c, n_layers, 0, 8.0 + n + c / 2 + n * c / 4)
@@ -51,7 +53,10 @@ def together(users: int, largest: int = 8, *, split: bool = True) -> Together:
 
 
 def test_weights_are_read_once_and_every_cache_by_its_user() -> None:
-    """Two tokens each of three users at context 16: 8 + 6 once, and three times what two tokens attend for, 16 / 2 + 2 * 16 / 4."""
+    """Two tokens each of three users at context 16.
+
+    8 + 6 once, and three times what two tokens attend for, 16 / 2 + 2 * 16 / 4.
+    """
     assert together(3).layers(0, 1, 2, 16, 3) == pytest.approx(8 + 6 + 3 * (8 + 8))
     assert together(3).layers(0, 3, 2, 16, 3) == pytest.approx(3 * (8 + 6 + 3 * (8 + 8)))
 
@@ -78,7 +83,10 @@ def test_one_user_alone_is_the_table() -> None:
 
 
 def test_beyond_what_is_known_a_pass_is_bounded() -> None:
-    """Ten tokens where 8 are known: 8 and then 2, or 8 as if they were 10; caches are read as ever."""
+    """Ten tokens where 8 are known.
+
+    8 and then 2, or 8 as if they were 10; caches are read as ever.
+    """
     caches = 5 * (4 + 4)  # of five users, two tokens each at context 8
     assert together(5).layers(0, 1, 2, 8, 3) == pytest.approx((8 + 8) + (8 + 2) + caches)
     assert together(5, split=False).layers(0, 1, 2, 8, 3) == pytest.approx((8 + 8) + caches)
@@ -86,7 +94,10 @@ def test_beyond_what_is_known_a_pass_is_bounded() -> None:
 
 
 def test_layers_that_cost_what_they_read_pay_for_any_number_of_users_in_step() -> None:
-    """Batches cost nothing more here, so in step nothing changes; alone, vanilla gains as many times as there are users."""
+    """Batches cost nothing more here, so in step nothing changes.
+
+    Alone, vanilla gains as many times as there are users.
+    """
     replay = CompiledReplay.of(one_text([10, 11, 12, 13], SAID, depths=(1,)))
     table = uniform_latencies(3, (1,), head=0.5, verify=0.5, max_tokens=24, max_context=64)
     rows = list(loads(replay, (0,), TWO_DRAFTS, table))
@@ -122,7 +133,10 @@ def test_one_user_is_the_ordinary_prediction(tmp_path: Path) -> None:
 
 
 def test_bounds_hold_what_is_known_with_larger_batches(tmp_path: Path) -> None:
-    """Twice measured, to 8 tokens and to 64: what the second knows lies between the bounds of the first."""
+    """Twice measured, to 8 tokens and to 64.
+
+    What the second knows lies between the bounds of the first.
+    """
     profile = synthetic_profile(
         tmp_path / "p", depths=(2, 6), prompts=3, max_tokens=64, noise=0.0, contexts=(8, 70, 80)
     )

@@ -66,7 +66,10 @@ def test_a_datasheet_is_read_again(
 
 
 def test_a_recording_of_a_known_machine_can_be_carried_to_one_like_it(profile: Profile) -> None:
-    """Half the bandwidth: layers that mostly read take longer, not twice as long; and the same at the same bandwidth."""
+    """Half the bandwidth.
+
+    Layers that mostly read take longer, not twice as long; and the same at the same bandwidth.
+    """
     rebuilder, scenario = made(profile)
     here, same, slow = (
         scenario.latencies.middle,

@@ -38,7 +38,10 @@ def replay(profile: Profile) -> CompiledReplay:
 
 
 def as_trace(profile: Profile, replay: CompiledReplay) -> Trace:
-    """The trace that such a replay replays: the recorded one with the replay's tokens and confidences."""
+    """The trace that such a replay replays.
+
+    The recorded one with the replay's tokens and confidences.
+    """
     rows = profile.trace.sort_values(["prompt", "output", "depth"], ignore_index=True)
     spoken = np.ones(replay.token.shape[1], dtype=bool)
     spoken[replay.first[:-1]] = False

@@ -57,7 +57,9 @@ def test_dearer_work_is_what_the_simulator_predicts(billing: Billing, predictor:
     """Of each kind, less and more."""
     for one in perturb(billing, DESIGNS, 0.3, cap=5):
         if one.assumption in WORK_KINDS:
-            scaled = ScaledLatency(table=predictor.latency, factors={one.assumption: 1 + one.change})
+            scaled = ScaledLatency(
+                table=predictor.latency, factors={one.assumption: 1 + one.change}
+            )
             other = Predictor(trace=predictor.trace, latency=scaled)
             assert one.speedups.tolist() == pytest.approx(
                 [other.predict(design).speedup for design in DESIGNS], rel=1e-9
@@ -67,7 +69,10 @@ def test_dearer_work_is_what_the_simulator_predicts(billing: Billing, predictor:
 def test_longer_contexts_take_what_attending_to_them_takes(
     profile: Profile, billing: Billing, predictor: Predictor
 ) -> None:
-    """A layer of the synthetic profile takes 1e-7 s for each position: a tenth more contexts, a tenth more of that."""
+    """A layer of the synthetic profile takes 1e-7 s for each position.
+
+    A tenth more contexts, a tenth more of that.
+    """
     per_position = 1e-7
     rows = profile.latency.copy()
     layers = rows["kind"] == "layer"
@@ -109,7 +114,8 @@ def test_so_many_more_answers_are_wrong(billing: Billing) -> None:
         [
             1
             - agreement(
-                with_wrong_heads(billing.replay, wrong=0.5 * wrong / (1 - wrong), seed=k), billing.prompts
+                with_wrong_heads(billing.replay, wrong=0.5 * wrong / (1 - wrong), seed=k),
+                billing.prompts,
             )
             for k in range(200)
         ],
@@ -123,7 +129,8 @@ def test_so_many_more_answers_are_wrong(billing: Billing) -> None:
 def test_draws_are_taken_together(billing: Billing) -> None:
     """Of times, not of their ratios."""
     bills = [
-        billing.bill(DESIGNS, replay=with_wrong_heads(billing.replay, wrong=0.3, seed=k)) for k in range(2)
+        billing.bill(DESIGNS, replay=with_wrong_heads(billing.replay, wrong=0.3, seed=k))
+        for k in range(2)
     ]
     tpots = bills[0].tpots + bills[1].tpots
     assert mean_bill(bills).tolist() == pytest.approx((tpots[0] / tpots[1:]).tolist())

@@ -50,7 +50,10 @@ def billing(
 
 
 def test_a_round_is_billed_as_it_can_be_by_hand() -> None:
-    """Two drafts at depth 1 and the token after them: the first layer of each, both other layers of all three at once, and three tokens gained."""
+    """Two drafts at depth 1 and the token after them.
+
+    The first layer of each, both other layers of all three at once, and three tokens gained.
+    """
     said = {(1, 1): (0.9, 11), (2, 1): (0.9, 12)}
     replay = CompiledReplay.of(one_text([10, 11, 12, 13], said, depths=(1,)))
     bill = Billing.of(replay, (0,), Anywhere(), 3).bill(

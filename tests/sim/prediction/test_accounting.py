@@ -1,4 +1,7 @@
-"""What became of every FLOP and byte: rounds worked out by hand, and what must hold for every design; joules between honest ends."""
+"""What became of every FLOP and byte.
+
+Rounds worked out by hand, and what must hold for every design; joules between honest ends.
+"""
 
 from __future__ import annotations
 
@@ -80,8 +83,11 @@ def test_work_is_priced_by_its_cost(measure: Measure) -> None:
 
 @pytest.mark.parametrize("measure", ["flops", "bytes"])
 def test_a_rejected_draft_by_hand(measure: Measure) -> None:
-    """Three layers, a head at 1, prompt of 4. Round one: the head at position 4 says 9, which is wrong; position 5 computes layer 1 for nothing, is
-    asked for nothing, and is half of layers 2 and 3 and of the verification. Round two: the head is asked in vain. Round three: nobody can be asked.
+    """Three layers, a head at 1, and a prompt of 4.
+
+    Round one: the head at position 4 says 9, which is wrong. Position 5 runs layer 1 for nothing,
+    is checked for nothing, and is half of layers 2 and 3 and of the verification. Round two: the
+    head is checked in vain. Round three: no head can be checked.
     """
     said = {(1, 1): (0.9, 9)}
     text = one_text([5, 6, 7, 8], said, {(1, (9,), 1): (0.1, 3)}, depths=(1,))
@@ -119,7 +125,10 @@ def test_accepted_drafts_are_not_discarded() -> None:
 
 
 def test_a_token_of_llama_2_7b_costs_two_flops_and_two_bytes_for_each_weight_it_meets() -> None:
-    """All but the embedding's, of which one row is read; attention on a short text is a thousandth."""
+    """All but the embedding's, of which one row is read.
+
+    Attention on a short text is a thousandth.
+    """
     text = one_text(list(range(5, 15)), n_layers=32, depths=(8,))
     met = LLAMA.shape.total_parameters - LLAMA.shape.embedding_parameters
     done = accounting(text, VANILLA, LLAMA)
@@ -171,8 +180,10 @@ def test_the_parts_are_all_there_is(trace: Trace, design: Design, measure: Measu
 
 @given(design=designs())
 def test_useful_work_is_vanillas(trace: Trace, design: Design) -> None:
-    """Every position that stays goes through every layer and one row of the verification once, whatever the design. With a window of one, a position costs the
-    same everywhere. Drafts that nobody verifies skip both.
+    """Every position that stays goes through every layer and the verification once.
+
+    So it is for every design. With a window of one, a position costs the same everywhere. Drafts
+    that nobody verifies skip both.
     """
     cost = ModelCost(shape=replace(COST.shape, n_layers=8, sliding_window=1))
     ours, plain = (
@@ -228,7 +239,10 @@ def test_events_priced_anew_cost_the_same(trace: Trace) -> None:
 
 
 def test_energy_lies_between_idle_and_board_power() -> None:
-    """An H200 for a second: idle, its memory at the least it can take, and 700 W; the middle is geometric."""
+    """An H200 for a second.
+
+    Idle, its memory at the least it can take, and 700 W; the middle is geometric.
+    """
     h200 = find_device("h200-sxm")
     idle, busy = energy_bounds(h200, 1.0, 0.0, 0.0), energy_bounds(h200, 1.0, 1e12, 4e12)
     assert idle is not None
@@ -250,7 +264,10 @@ def test_without_watts_there_is_no_energy() -> None:
 
 
 def test_measured_power_is_joules_over_seconds_of_timed_runs(tmp_path: Path) -> None:
-    """6 J in 0.4 s and 2 J in 0.2 s, prefill included; a run that tells nothing, and an instrumented one, say nothing."""
+    """6 J in 0.4 s and 2 J in 0.2 s, prefill included.
+
+    A run that tells nothing, and an instrumented one, say nothing.
+    """
     design = {
         "policy": "adadecode",
         "placement": (2, 4),

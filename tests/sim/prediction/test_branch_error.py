@@ -1,4 +1,7 @@
-"""The measured error of the branch model: every figure by hand on one small text, and which cells it is measured on."""
+"""The measured error of the branch model.
+
+Every figure by hand on one small text, and which cells it is measured on.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,10 @@ def test_a_withheld_prompts_branches_are_not_drawn_either() -> None:
 
 
 def test_withholding_a_branch_costs_a_draft_more() -> None:
-    """Round 1 discards two drafts where one was discarded, after one more run of the first layer (1.1875 s) and check (0.3125 s)."""
+    """Round 1 discards two drafts instead of one.
+
+    It runs the first layer (1.1875 s) and a check (0.3125 s) once more.
+    """
     trace = two_prompts({**OWN, **OTHER})
     (exact,) = replay(trace, ConstantLatency(), ONE_HEAD)
     (row,) = errors_of(trace).cells.to_dict("records")
@@ -120,7 +126,10 @@ def test_the_error_to_expect_is_the_share_times_the_error_per_share() -> None:
 def test_nothing_is_measured_without_branches_to_compare(
     branches: Mapping[tuple[int, int, tuple[int, ...]], HeadOutput],
 ) -> None:
-    """None at all, none of any other prompt to draw from, or none of this one to be held against."""
+    """None at all, none of any other prompt to draw from.
+
+    Or none of this one to be held against.
+    """
     errors = errors_of(two_prompts(branches))
     told = json.loads(json.dumps(errors.to_dict(), allow_nan=False))
     assert (told["cells"], told["share"], told["policies"]) == (0, None, {})

@@ -104,7 +104,10 @@ def test_flops_bytes_and_memory_are_the_accounts(profile: Profile, predictor: Pr
 def test_what_was_discarded_is_told_as_in_the_accounts(
     profile: Profile, predictor: Predictor
 ) -> None:
-    """FLOPs stand in for seconds: the split of the compiled price against a walk through the events."""
+    """FLOPs stand in for seconds.
+
+    The split of the compiled price against a walk through the events.
+    """
     cost = ModelCost(shape=TINY)
     counted = evaluator(profile, predictor, costs=[cost])
     flops = counted.devices[0].flops

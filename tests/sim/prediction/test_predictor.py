@@ -16,7 +16,8 @@ from tests.support.handmade import ConstantLatency, one_text, recorded_profile
 from tests.support.synthetic_profile import synthetic_profile
 
 TEXT = [10, 11, 12, 13, 14, 15]
-# Outputs 1 and 2 are drafted right, output 3 wrong: round 1 takes three drafts, and its fourth token is tested and runs on.
+# Outputs 1 and 2 are drafted right, output 3 wrong: round 1 takes three drafts, and its fourth
+# token is tested and runs on.
 SAID = {(1, 1): (0.9, 11), (2, 1): (0.9, 12), (3, 1): (0.9, 7)}
 OFF = {(3, (7,), depth): (0.1, 8) for depth in (1, 2)}
 ONE_HEAD = Design.of("adadecode", gamma=0.5, placement=(1,))
@@ -32,7 +33,10 @@ def predictor() -> Predictor:
 
 
 def test_rates_are_the_papers() -> None:
-    """Round 1 as above, then outputs 4 and 5 one by one, the last untested: 3 drafts of 5 tested positions, 1 of 3 discarded, 5 tokens in 3 rounds."""
+    """Round 1 as above, then outputs 4 and 5 one by one, the last untested.
+
+    3 drafts of 5 tested positions, 1 of 3 discarded, 5 tokens in 3 rounds.
+    """
     prediction = predictor().predict(ONE_HEAD)
     assert (prediction.drafts, prediction.tested, prediction.accepted, prediction.rounds) == (
         3,
@@ -64,7 +68,11 @@ def test_time_per_token_leaves_the_first_out() -> None:
 
 
 def test_speedup_is_over_vanilla_on_the_same_prompts() -> None:
-    """Round 1: layer 1 and a check four times, layers 2-3, verify. Then twice a token through both segments, the last without a check."""
+    """Round 1.
+
+    Layer 1 and a check four times, layers 2-3, verify. Then twice a token through both segments,
+    the last without a check.
+    """
     seconds = 4 * (1.1875 + 0.3125) + 2.0625 + 0.5625 + 2 * (1.1875 + 2.0625 + 0.5625) + 0.3125
     prediction = predictor().predict(ONE_HEAD)
     assert prediction.decode_s == seconds
@@ -103,7 +111,10 @@ def test_a_prediction_tells_the_error_to_expect(tmp_path: Path) -> None:
 
 
 def test_without_branches_the_error_is_unknown(tmp_path: Path) -> None:
-    """Something is modelled, and nothing recorded tells how well; unverified designs never go where anything was recorded."""
+    """Something is modelled, and nothing recorded tells how well.
+
+    Unverified designs never go where anything was recorded.
+    """
     bare = Predictor.of(recorded_profile(tmp_path / "profile", branches=False))
     assert bare.predict(ONE_OF_EIGHT).modelled_error is None
     unverified = Design.of("adadecode", gamma=0.2, placement=(4,), verify=False)

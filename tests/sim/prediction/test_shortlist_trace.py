@@ -1,4 +1,7 @@
-"""Heads of another form in the simulator: what a shortlist would have said, and what a form costs where."""
+"""Heads of another form in the simulator.
+
+What a shortlist would have said, and what a form costs where.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,7 @@ def trace(profile: Profile) -> Trace:
     return Trace.from_profile(profile)
 
 
-# -- what they would have said -------------------------------------------------------------------------------------------
+# -- what they would have said -------------------------------------------------------------------
 
 
 def test_a_draft_outside_is_wrong_and_never_sure_and_the_rest_stays() -> None:
@@ -91,7 +94,10 @@ def test_branches_outside_are_not_sure_either() -> None:
 
 
 def test_of_a_sampled_text_nobody_knows(tmp_path: Path) -> None:
-    """Of what a head would draw from its shortlist only the likeliest token was recorded. Another format alone is taken to say the same."""
+    """Of what a head would draw from its shortlist only the likeliest token was recorded.
+
+    Another format alone is taken to say the same.
+    """
     sampled = synthetic_profile(tmp_path / "p", sampling={"temperature": 0.8, "seed": 0})
     said = Trace.from_profile(sampled)
     with pytest.raises(HeadsError, match="record with --shortlist and the same sampling"):
@@ -112,7 +118,10 @@ def test_a_shortlist_longer_than_the_vocabulary_is_refused_first(tmp_path: Path)
 
 
 def test_shortlists_are_of_the_other_prompts(trace: Trace) -> None:
-    """Out of sample: what a prompt's own text says often counts for nothing; ends are always held."""
+    """Out of sample.
+
+    What a prompt's own text says often counts for nothing; ends are always held.
+    """
     found = shortlisted(trace, 8)
     outside = outputs = 0
     for prompt in trace.prompts:
@@ -151,23 +160,32 @@ def test_one_prompt_has_no_others() -> None:
 def test_a_shortlist_takes_fewer_drafts_and_no_other_text(trace: Trace) -> None:
     """Drafts outside go on to the last layer."""
     design = Design.of("adadecode", gamma=0.3, placement=(2, 4))
-    full, short = (replay(one, ConstantLatency(), design) for one in (trace, shortlisted(trace, 8).trace))
+    full, short = (
+        replay(one, ConstantLatency(), design) for one in (trace, shortlisted(trace, 8).trace)
+    )
     assert [run.n_tokens for run in full] == [run.n_tokens for run in short]
     drafts = [sum(len(done.exits) for run in runs for done in run.rounds) for runs in (full, short)]
     assert drafts[1] < drafts[0]
 
 
-# -- what was recorded, what is asked ------------------------------------------------------------------------------------
+# -- what was recorded, what is asked ------------------------------------------------------------
 
 
 def test_a_profile_tells_the_form_of_its_heads(tmp_path: Path, profile: Profile) -> None:
-    """Older ones do not, and had full ones; scripted decisions are those of the heads that were followed, whatever was timed."""
+    """Older ones do not, and had full ones.
+
+    Scripted decisions are those of the heads that were followed, whatever was timed.
+    """
     recorded = with_form(
         tmp_path / "a",
         {"shortlist": 8, "dtype": "int8", "product": "weight-only", "tokens": [1, 2]},
     )
     scripted = with_form(tmp_path / "b", {"shortlist": 8, "dtype": None}, scripted=SCRIPT)
-    assert (Provenance.of(profile).timed_form, Provenance.of(recorded).timed_form, Provenance.of(recorded).trace_form) == (
+    assert (
+        Provenance.of(profile).timed_form,
+        Provenance.of(recorded).timed_form,
+        Provenance.of(recorded).trace_form,
+    ) == (
         FULL,
         *[HeadForm(shortlist=8, dtype="int8")] * 2,
     )
@@ -210,11 +228,14 @@ def test_a_drawn_text_has_no_frequent_tokens(tmp_path: Path) -> None:
         assert "the shortlist changes cost alone" in notes[0]
 
 
-# -- what it costs -------------------------------------------------------------------------------------------------------
+# -- what it costs -------------------------------------------------------------------------------
 
 
 def test_a_form_that_was_not_timed_is_carried_by_its_bytes(profile: Profile) -> None:
-    """On the recorded device itself: heads take less, with an interval; all else what was measured."""
+    """On the recorded device itself.
+
+    Heads take less, with an interval; all else what was measured.
+    """
     before = LatencyTable.from_samples(profile.latency, 8)
     there = carried_latencies(profile, A100, **ASKED, form=SHORT)
     assert there.basis == "carried"
@@ -290,7 +311,7 @@ def test_heads_of_another_form_hold_rows_of_their_own(profile: Profile) -> None:
         Deployment(shape=shape, form=HeadForm(shortlist=32000))
 
 
-# -- commands ------------------------------------------------------------------------------------------------------------
+# -- commands ------------------------------------------------------------------------------------
 
 
 FORM = ("--shortlist", "8", "--head-dtype", "int8")
@@ -312,7 +333,10 @@ def test_predict_tells_what_it_assumed(
 def test_account_counts_the_bytes_of_the_form(
     profile: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A check reads 17 million bytes and scales, and writes logits, where it read 148 million numbers of two bytes."""
+    """A check reads 17 million bytes and scales, and writes logits.
+
+    Where it read 148 million numbers of two bytes.
+    """
     told = [
         run_json(capsys, "account", profile.path, "--gamma", "0.99999999", *form, "--json")
         for form in ((), FORM)

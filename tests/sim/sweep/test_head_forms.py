@@ -1,4 +1,7 @@
-"""The form of the heads as an axis of a sweep: the same figures as with one form at a time, and one best of all of them."""
+"""The form of the heads as an axis of a sweep.
+
+The same figures as with one form at a time, and one best of all of them.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ from adadecode.sim.prediction.scenario import ScenarioOptions, find_scenario
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.report.sweep.sweep_report import sweep_report
 from adadecode.sim.sweep import runner
-from adadecode.sim.sweep.devices import evaluator_of
 from adadecode.sim.sweep.best_design import design_of
+from adadecode.sim.sweep.devices import evaluator_of
 from adadecode.sim.sweep.executor import workers
 from adadecode.sim.sweep.head_forms import (
     NO_HEADS,
@@ -116,7 +119,7 @@ def search(evaluator: FormedEvaluator, out: Path, chosen: SweepPlan, progress: A
         return run_sweep(chosen, evaluator, submit, out, {}, progress)
 
 
-# -- a form by name ------------------------------------------------------------------------------------------------------
+# -- a form by name ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -156,7 +159,7 @@ def test_designs_of_two_forms_are_two_designs() -> None:
     assert list(in_forms(Design.of("vanilla"), (FULL, INT8))) == [Design.of("vanilla")]
 
 
-# -- evaluated -----------------------------------------------------------------------------------------------------------
+# -- evaluated -----------------------------------------------------------------------------------
 
 
 def test_a_row_is_what_its_forms_evaluator_says(evaluator: FormedEvaluator) -> None:
@@ -189,7 +192,10 @@ def test_a_row_is_what_its_forms_evaluator_says(evaluator: FormedEvaluator) -> N
 def test_heads_that_say_the_same_are_replayed_once(
     evaluator: FormedEvaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Twice, for either half of the prompts, with each shortlist: the format of the heads changes prices alone."""
+    """Twice, for either half of the prompts, with each shortlist.
+
+    The format of the heads changes prices alone.
+    """
     counted: list[int] = []
     count = CompiledReplay.count
 
@@ -202,7 +208,7 @@ def test_heads_that_say_the_same_are_replayed_once(
     assert counted == [plan().space.size // len(FORMS)] * 4
 
 
-# -- swept ---------------------------------------------------------------------------------------------------------------
+# -- swept ---------------------------------------------------------------------------------------
 
 
 def test_several_forms_are_swept_as_each_alone(
@@ -243,7 +249,10 @@ def test_several_forms_are_swept_as_each_alone(
 
 
 def test_the_best_is_the_best_of_all_forms(swept: Sweep) -> None:
-    """So are the front, the choice on half of the prompts, and the ceiling of all heads; the ceiling on the same heads is of their form."""
+    """So are the front, the choice on half of the prompts, and the ceiling of all heads.
+
+    The ceiling on the same heads is of their form.
+    """
     for device, there in swept.designs.groupby("device"):
         best, real = swept.best(str(device)), there[there["policy"] != Policy.ORACLE]
         assert best["tpot_s"] == real["tpot_s"].min()
@@ -359,8 +368,15 @@ def test_an_objective_unknown_with_one_form_is_refused(tmp_path: Path) -> None:
     """Or that form would be left out without a word."""
     profile = synthetic_profile(tmp_path / "p", depths=(2, 4, 6), prompts=4)
     shape = ModelShape(
-        name="tiny", n_layers=8, hidden_size=32, intermediate_size=64, n_heads=4, n_kv_heads=2, head_dim=8, vocab_size=50
-    )  # fmt: skip
+        name="tiny",
+        n_layers=8,
+        hidden_size=32,
+        intermediate_size=64,
+        n_heads=4,
+        n_kv_heads=2,
+        head_dim=8,
+        vocab_size=50,
+    )
     replay = CompiledReplay.of(Predictor.of(profile).trace)
     ones = [
         Evaluator.of(replay, [measured_latencies(profile)], max_tokens=6, costs=costs)
@@ -377,7 +393,7 @@ def test_an_objective_unknown_with_one_form_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
 
 
-# -- refused, told, shown ------------------------------------------------------------------------------------------------
+# -- refused, told, shown ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -430,7 +446,10 @@ def test_full_heads_are_not_had_from_short_ones(
 def test_a_machine_that_no_catalogue_knows_is_one_device(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By the name that --from gives it: measured there with heads as recorded, carried with others."""
+    """By the name that --from gives it.
+
+    Measured there with heads as recorded, carried with others.
+    """
     profile = synthetic_profile(
         tmp_path / "p", manifest={**about(), "hardware": {"device": "a box"}}
     )

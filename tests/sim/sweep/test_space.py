@@ -25,9 +25,15 @@ def test_its_size_is_the_number_of_its_designs(
     depths, policies, gammas, caps, slopes, most, forms
 ) -> None:
     space = Space(
-        n_layers=16, depths=tuple(sorted(depths)), policies=tuple(policies), gammas=tuple(gammas), caps=tuple(caps), slopes=tuple(slopes),
-        max_heads=most, forms=tuple(forms),
-    )  # fmt: skip
+        n_layers=16,
+        depths=tuple(sorted(depths)),
+        policies=tuple(policies),
+        gammas=tuple(gammas),
+        caps=tuple(caps),
+        slopes=tuple(slopes),
+        max_heads=most,
+        forms=tuple(forms),
+    )
     designs = list(space.designs())
     assert len(designs) == space.size
     assert (

@@ -110,7 +110,10 @@ def test_each_text_begins_anew() -> None:
 
 
 def test_scores_of_heads_are_correlated_by_their_distance() -> None:
-    """Of 32 layers, depths 4 and 8 are an eighth apart, half of a quarter: the square root; 8 and 20 three eighths; 4 and 20 both."""
+    """Of 32 layers, depths 4 and 8 are an eighth apart, half of a quarter.
+
+    The square root; 8 and 20 three eighths; 4 and 20 both.
+    """
     scores = model(agreement_across=0.8, confidence_across=0.5).across(noise())[0]
     for row, quarter in enumerate((0.8, 0.5)):
         for one, other, quarters in ((0, 1, 0.5), (1, 2, 1.5), (0, 2, 2.0), (2, 3, 1.5)):
@@ -169,7 +172,10 @@ def test_calibrated_confidences_have_the_asked_mean(
 def test_calibrated_heads_are_right_by_a_power_of_their_confidence(
     agreement: float, confidence: float, concentration: float
 ) -> None:
-    """Drawn from the definition: c by the Beta, right with probability c^theta, theta told by how much surer the right ones are."""
+    """Drawn from the definition.
+
+    C by the Beta, right with probability c^theta, theta told by how much surer the right ones are.
+    """
     right, wrong = calibrated(agreement, confidence, concentration)
     random, whole = np.random.default_rng(0), Beta.of(confidence, concentration)
     drawn = random.beta(*whole, 400_000)
@@ -183,7 +189,10 @@ def test_calibrated_heads_are_right_by_a_power_of_their_confidence(
 
 
 def test_a_head_as_sure_as_it_is_right_is_right_as_often_as_it_says() -> None:
-    """Then theta is 1, and by Bayes' rule right and wrong confidences are Betas with one more on either side."""
+    """Then theta is 1.
+
+    And by Bayes' rule right and wrong confidences are Betas with one more on either side.
+    """
     right, wrong = calibrated(0.7, 0.7, 4.0)
     assert right == pytest.approx((2.8 + 1, 1.2))
     assert wrong == pytest.approx((2.8, 1.2 + 1))
@@ -197,7 +206,10 @@ def test_confidence_where_a_head_is_never_right_or_never_wrong_is_that_of_all(
 
 
 def test_a_head_far_surer_than_right_is_as_sure_when_it_is_wrong() -> None:
-    """Nine outputs in ten at confidence 1 and no others to be wrong at: no power of the confidence gives an agreement of a half."""
+    """Nine outputs in ten at confidence 1 and no others to be wrong at.
+
+    No power of the confidence gives an agreement of a half.
+    """
     assert calibrated(0.5, 0.99, 1.0) == (Beta.of(0.99, 1.0),) * 2
 
 

@@ -243,5 +243,6 @@ def test_what_cannot_be_fitted_is_refused(
 
 def test_a_fit_tells_how_much_it_proves(found: RateFit) -> None:
     assert str(found).startswith(
-        "5 numbers fitted to 6 figures that could be missed: agreement (2), confidence (2), concentration (1); rates within 0.0"
+        "5 numbers fitted to 6 figures that could be missed: agreement (2), confidence (2), "
+        "concentration (1); rates within 0.0"
     )

@@ -19,7 +19,11 @@ ONE_DRAFT = Design.of(gamma=0.0, placement=(1,), cap=1)
 
 
 def test_one_draft_a_round_needs_what_can_be_worked_out_by_hand() -> None:
-    """Two layers, a head between them for nothing: a round runs 3 layers and gives 1 + a tokens for which vanilla runs 2 each, so 1.2 x needs a = 0.8."""
+    """Two layers, a head between them for nothing.
+
+    A round runs 3 layers and gives 1 + a tokens for which vanilla runs 2 each, so 1.2 x needs a =
+    0.8.
+    """
     needed = needed_agreement(MODEL, LATENCY, [ONE_DRAFT], 1.2, PROMPTS)
     assert needed.model is not None
     assert needed.row is not None

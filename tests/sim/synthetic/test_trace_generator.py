@@ -16,14 +16,9 @@ from adadecode.sim.prediction.evaluator import Evaluator
 from adadecode.sim.prediction.predictor import Prediction, Predictor
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.synthetic.head_model import HeadModel, SyntheticError
+from adadecode.sim.synthetic.synthetic_profile import write_synthetic
 from adadecode.sim.synthetic.trace_check import compare_with_models
-from adadecode.sim.synthetic.trace_generator import (
-    SyntheticPrompt,
-    alike,
-    draw,
-    synthetic_trace,
-    write_synthetic,
-)
+from adadecode.sim.synthetic.trace_generator import SyntheticPrompt, alike, draw, synthetic_trace
 from tests.support.synthetic_profile import synthetic_profile
 
 DEPTHS = (2, 4, 6)
@@ -166,7 +161,10 @@ def test_outputs_are_followed_across_domains() -> None:
 
 
 def test_off_the_text_scores_go_on() -> None:
-    """After the hard place of a wrong draft heads are less sure than on the text, the less the closer outputs hang together."""
+    """After the hard place of a wrong draft heads are less sure than on the text.
+
+    The less the closer outputs hang together.
+    """
     means = {}
     for along in (0.0, 0.8):
         model = HeadModel.of(8, (4,), (0.5,), (0.5,), correlations={"along_text": along})
@@ -190,7 +188,10 @@ def test_off_the_text_all_heads_say_the_same() -> None:
 
 
 def test_a_written_trace_is_a_profile(written: Profile) -> None:
-    """It says what it is, holds no latencies and no runs, and what heads say in it is what was asked."""
+    """It says what it is, holds no latencies and no runs.
+
+    And what heads say in it is what was asked.
+    """
     again = read_profile(written.path)
     assert again.manifest["synthetic"] is True
     assert again.manifest["limitations"][0].startswith(
@@ -214,7 +215,9 @@ def test_a_written_trace_is_predicted_with_latencies_of_another_profile(
 def test_latencies_are_missed_in_words(written: Profile) -> None:
     with pytest.raises(
         ProfileError,
-        match="wanted latencies, the table holds none: give a profile that adadecode-profile recorded",
+        match=(
+            "wanted latencies, the table holds none: give a profile that adadecode-profile recorded"
+        ),
     ):
         Predictor.of(written)
 
@@ -297,12 +300,18 @@ def test_estimated_acceptances_are_probabilities() -> None:
         ),
         (
             {"prompts": alike(1, n_output=1)},
-            "wanted a prompt of 1 token or more and 2 outputs or more, got 128 and 1: heads speak from",
+            (
+                "wanted a prompt of 1 token or more and 2 outputs or more, got 128 and 1: heads "
+                "speak from"
+            ),
         ),
         ({"seed": -1}, "a seed is a whole number, 0 or more, got -1"),
         (
             {"followed": -1},
-            "the number of outputs to follow wrong drafts after is a whole number, 0 or more, got -1",
+            (
+                "the number of outputs to follow wrong drafts after is a whole number, 0 or more, "
+                "got -1"
+            ),
         ),
         ({"cap": 0}, "a cap is a whole number, 1 or more, got 0"),
     ],
