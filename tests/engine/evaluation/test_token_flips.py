@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from adadecode.engine.cli.entry_points import flips_main, train_main
-from adadecode.engine.cli.tables import tables
+from adadecode.engine.cli.tables import flip_tables
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.evaluation import token_flips
 from adadecode.engine.evaluation.token_flips import EDGES, flip_report, force_text
@@ -138,7 +138,7 @@ def test_ties_go_to_the_lowest_token_and_are_a_class_of_their_own() -> None:
 
 def test_the_tables_show_every_row() -> None:
     report = flip_report(decoder(), PROMPTS[:1], DESIGNS[:1], 4, batches=(2,))
-    designs, margins = tables(report)
+    designs, margins = flip_tables(report)
     assert designs.row_count == len(margins.columns) - 2 == 3
     assert margins.row_count == len(EDGES) + 1
 
