@@ -6,7 +6,7 @@ All depths are moved together until the replay gives it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -89,46 +89,54 @@ def needed_agreement(
         raise SyntheticError(
             f"a speedup is a number above 0, got {speedup:g}: 1.5 for half as fast again"
         )
-    cap = max(design.cap for design in designs)
-    used = model.only([depth for design in designs for depth in design.placement])
-    known: dict[float, dict[str, Any]] = {}
-
-    def best(shift: float) -> dict[str, Any]:
-        if shift not in known:
-            trace = synthetic_trace(
-                {prompts[0].domain: used.shifted(shift)},
-                prompts,
-                seed=seed,
-                followed=FOLLOWED,
-                cap=cap,
-            )
-            row = max(
-                evaluated(trace, latency, designs)[FIGURES].to_dict("records"),
-                key=lambda row: row["speedup"],
-            )
-            known[shift] = {str(name): value for name, value in row.items()}
-        return known[shift]
-
+    reached = _ByShift(
+        model=model.only([depth for design in designs for depth in design.placement]),
+        latency=latency,
+        designs=designs,
+        prompts=prompts,
+        seed=seed,
+    )
     shifts = np.linspace(-MOST, MOST, _TRIED).tolist()
-    reached = [best(shift)["speedup"] for shift in shifts]
-    lowest, highest = min(reached), max(reached)
-    if not lowest <= speedup <= highest:
-        return Needed(wanted=speedup, lowest=lowest, highest=highest, now=best(0.0))
-    above = next(place for place, got in enumerate(reached) if got >= speedup)
-    found = shifts[above]
-    if above and reached[above] > speedup:
-        found = brentq(
-            lambda shift: best(shift)["speedup"] - speedup,
+    speedups = [reached.best(shift)["speedup"] for shift in shifts]
+    needed = Needed(
+        wanted=speedup, lowest=min(speedups), highest=max(speedups), now=reached.best(0.0)
+    )
+    if not needed.lowest <= speedup <= needed.highest:
+        return needed
+    above = next(place for place, got in enumerate(speedups) if got >= speedup)
+    shift = shifts[above]
+    if above and speedups[above] > speedup:
+        shift = brentq(
+            lambda tried: reached.best(tried)["speedup"] - speedup,
             shifts[above - 1],
             shifts[above],
             xtol=1e-3,
         )
-    return Needed(
-        wanted=speedup,
-        lowest=lowest,
-        highest=highest,
-        now=best(0.0),
-        shift=found,
-        model=model.shifted(found),
-        row=best(found),
-    )
+    return replace(needed, shift=shift, model=model.shifted(shift), row=reached.best(shift))
+
+
+@dataclass(kw_only=True)
+class _ByShift:
+    """The best of some designs where the agreement of the heads is moved, each shift once."""
+
+    model: HeadModel
+    latency: LatencyTable
+    designs: Sequence[Design]
+    prompts: Sequence[SyntheticPrompt]
+    seed: int
+    known: dict[float, dict[str, Any]] = field(default_factory=dict)
+
+    def best(self, shift: float) -> dict[str, Any]:
+        """Return FIGURES of the design with the highest speedup."""
+        if shift not in self.known:
+            trace = synthetic_trace(
+                {self.prompts[0].domain: self.model.shifted(shift)},
+                self.prompts,
+                seed=self.seed,
+                followed=FOLLOWED,
+                cap=max(design.cap for design in self.designs),
+            )
+            rows = evaluated(trace, self.latency, self.designs)[FIGURES].to_dict("records")
+            row = max(rows, key=lambda one: one["speedup"])
+            self.known[shift] = {str(name): value for name, value in row.items()}
+        return self.known[shift]

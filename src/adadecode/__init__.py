@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from adadecode.engine.demo import Demo, load_demo
     from adadecode.engine.heads.exit_heads import ExitHeads
     from adadecode.profiles.store import Profile, read_profile
-    from adadecode.sim.core.design import Design
+    from adadecode.sim import (
+        Design,
+        ScenarioOptions,
+        Space,
+        predict,
+        read_sweep,
+        report,
+        sweep,
+        validate,
+    )
 
 __all__ = [
     "AdaDecoder",
@@ -24,19 +33,33 @@ __all__ = [
     "ExitHeads",
     "Generation",
     "Profile",
+    "ScenarioOptions",
+    "Space",
     "load_demo",
+    "predict",
     "read_profile",
+    "read_sweep",
+    "report",
+    "sweep",
+    "validate",
 ]
 
 _HOMES = {
     "AdaDecoder": "engine.decoding.decoder",
     "Demo": "engine.demo",
-    "Design": "sim.core.design",
+    "Design": "sim",
     "ExitHeads": "engine.heads.exit_heads",
     "Generation": "engine.decoding.decoder",
     "Profile": "profiles.store",
+    "ScenarioOptions": "sim",
+    "Space": "sim",
     "load_demo": "engine.demo",
+    "predict": "sim",
     "read_profile": "profiles.store",
+    "read_sweep": "sim",
+    "report": "sim",
+    "sweep": "sim",
+    "validate": "sim",
 }
 
 
