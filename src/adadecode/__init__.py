@@ -8,7 +8,7 @@ needs when it is first used, so that ``import adadecode`` loads neither torch no
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from adadecode.engine.decoding.decoder import AdaDecoder, Generation
@@ -63,11 +63,12 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "__version__":
         from importlib.metadata import version
 
         return version("adadecode")
     if name not in _HOMES:
         raise AttributeError(f"module 'adadecode' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"adadecode.{_HOMES[name]}"), name)
+    found: object = getattr(importlib.import_module(f"adadecode.{_HOMES[name]}"), name)
+    return found
