@@ -10,7 +10,7 @@ INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended, as shells have it."""
 
 NOTHING_WRITTEN = "nothing was written; run the same command again"
-"""What is said where no block said what it keeps."""
+"""The message where no block gave one of its own."""
 
 
 def interruption_line(interrupt: KeyboardInterrupt) -> str:
@@ -21,23 +21,23 @@ def interruption_line(interrupt: KeyboardInterrupt) -> str:
 
 @contextmanager
 def on_interrupt(message: str | Callable[[], str]) -> Iterator[None]:
-    """Say this where the user presses Ctrl-C within the block.
+    """Give the message to print where the user presses Ctrl-C within the block.
 
     `adadecode.sim.cli.lazy_group.LazyGroup` prints the message as one line and exits with code 130.
 
     Args:
-        message: What is kept and how to go on, or a function that says it then.
+        message: What is kept and how to go on, or a function that returns it.
     """
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        if interrupt.args:  # an inner block has said it already
+        if interrupt.args:  # an inner block gave the message
             raise
         raise KeyboardInterrupt(message if isinstance(message, str) else message()) from None
 
 
 def left_in(directory: Path) -> Callable[[], str]:
-    """Return a function that says what an interrupted command left in a directory it fills."""
+    """Return a function that describes what an interrupted command left in its directory."""
 
     def message() -> str:
         if directory.is_dir() and any(directory.iterdir()):

@@ -1,4 +1,4 @@
-"""``adadecode-sim synthesize``: write a synthetic text, which no model said."""
+"""``adadecode-sim synthesize``: write a synthetic text, drawn from a description."""
 
 from __future__ import annotations
 

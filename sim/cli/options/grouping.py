@@ -137,13 +137,13 @@ def takes_option_sets(command: Callable[..., None]) -> Callable[..., None]:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a command: its own type, what typer is told, and what is checked.
+    """A parameter of a command: its own type, its declaration for typer, and its checks.
 
     Args:
         field: Its name in the command, or in the dataclass that it is a field of.
         group: The parameter of the command that is the dataclass; empty without one.
         kind: The type of its value, once that is checked.
-        info: What typer is told.
+        info: Its declaration for typer.
         checks: How the value is parsed and checked.
         default: Its default; `inspect.Parameter.empty` where it is required.
     """

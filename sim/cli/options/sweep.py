@@ -167,7 +167,7 @@ class SpaceOptions:
         )
 
     def check_forms(self, single: HeadForm | None) -> None:
-        """Refuse a single format beside several to choose from.
+        """Refuse a single format together with several to choose from.
 
         Args:
             single: The format that ``--shortlist`` and ``--head-dtype`` name.

@@ -29,7 +29,7 @@ _HEADINGS = {"memory": "memory", "flops": "a token", "bytes": "moved a token", "
 
 
 def sweep_tables(sweep: Sweep) -> Iterator[RenderableType]:
-    """Yield the best design on each device, Pareto fronts, and what is to be said of both."""
+    """Yield the best design on each device, the Pareto fronts, and notes on them."""
     yield _best(sweep)
     if len(sweep.about["objectives"]) > 1:
         for device in sweep.about["best"]:
@@ -156,7 +156,7 @@ def _notes(sweep: Sweep) -> Iterator[str]:
 
 
 def _best_notes(best: Mapping[str, Any], *, optimal: bool) -> Iterator[str]:
-    """Yield what is to be said of the best design on a device."""
+    """Yield notes on the best design on a device."""
     yield _other_prompts(best["prompts"])
     if refined := best["refined_from"]:
         proof = "proven the best of the space" if optimal else "the best found"

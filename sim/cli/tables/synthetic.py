@@ -25,7 +25,7 @@ _NEEDED_ROWS = (
 def drawn_tables(
     title: str, models: Mapping[str, HeadModel], drawn: pd.DataFrame
 ) -> Iterator[RenderableType]:
-    """Yield what was wanted beside what was drawn, by head, and the correlations."""
+    """Yield what was wanted and what was drawn, by head, and the correlations."""
     figures = list(dict.fromkeys(drawn["what"]))
     body = table("domain", "depth", *figures)
     for (domain, depth), part in drawn.groupby(["domain", "depth"], sort=False):

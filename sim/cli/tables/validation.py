@@ -22,7 +22,7 @@ def validation_tables(validation: Validation) -> Iterator[Group]:
 
 
 def _tiers(validation: Validation) -> Group:
-    """Return the errors of each tier, with the noise floor beside them."""
+    """Return the errors of each tier, with the noise floor."""
     found = validation.to_dict()
     structure, repeats = found["structure"], found["repeats"]
     body = table("tier", "median", "90th percentile", "noise floor", "90th percentile")

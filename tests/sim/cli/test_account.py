@@ -13,20 +13,25 @@ from tests.support.sim_command import run, run_json
 DESIGN = ("--heads", "3,7", "--gamma", "0.3")
 
 
-def test_a_design_is_told_beside_vanilla(capsys: pytest.CaptureFixture[str]) -> None:
-    told = run_json(capsys, "account", DEMO_PROFILE, *DESIGN, "--json")
-    assert (told["design"], told["hypothetical"], told["energy"], told["measured_watts"]) == (
+def test_a_design_is_compared_with_vanilla(capsys: pytest.CaptureFixture[str]) -> None:
+    document = run_json(capsys, "account", DEMO_PROFILE, *DESIGN, "--json")
+    assert (
+        document["design"],
+        document["hypothetical"],
+        document["energy"],
+        document["measured_watts"],
+    ) == (
         "adadecode 3/7 gamma 0.3",
         False,
         None,
         None,
     )
-    flops = told["flops_per_token"]
-    assert told["flops_over_vanilla"] == pytest.approx(
-        flops["total"] / told["vanilla"]["flops_per_token"]
+    flops = document["flops_per_token"]
+    assert document["flops_over_vanilla"] == pytest.approx(
+        flops["total"] / document["vanilla"]["flops_per_token"]
     )
     assert 0 < flops["discarded"] < flops["wasted"] < flops["useful"] < flops["total"]
-    assert told["bytes_over_vanilla"] < 1 < told["flops_over_vanilla"]
+    assert document["bytes_over_vanilla"] < 1 < document["flops_over_vanilla"]
 
 
 def test_people_get_a_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,31 +49,34 @@ def test_people_get_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_joules_are_told_for_a_device_whose_watts_are_known(
+def test_joules_are_given_for_a_device_whose_watts_are_known(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Nobody measured the demo model on a GPU: from the datasheet, and said so."""
-    told = run_json(capsys, "account", DEMO_PROFILE, *DESIGN, "--to", "rtx-3060-8gb", "--json")
-    assert (told["energy"]["device"], told["energy"]["basis"]) == ("rtx-3060-8gb", "datasheet")
-    joules = told["energy"]["joules"]
+    """Nobody measured the demo model on a GPU: from the datasheet, which a note mentions."""
+    document = run_json(capsys, "account", DEMO_PROFILE, *DESIGN, "--to", "rtx-3060-8gb", "--json")
+    assert (document["energy"]["device"], document["energy"]["basis"]) == (
+        "rtx-3060-8gb",
+        "datasheet",
+    )
+    joules = document["energy"]["joules"]
     assert 0 < joules["low"] < joules["middle"] < joules["high"]
-    assert "nothing was measured" in " ".join(told["notes"])
-    told = run_json(
+    assert "nothing was measured" in " ".join(document["notes"])
+    document = run_json(
         capsys, "account", DEMO_PROFILE, *DESIGN, "--to", "tpu-v4", "--dtype", "bf16", "--json"
     )
-    assert told["energy"] is None
-    assert "the watts of tpu-v4 are unknown" in told["notes"][0]
+    assert document["energy"] is None
+    assert "the watts of tpu-v4 are unknown" in document["notes"][0]
 
 
 def test_another_model_with_as_many_layers_is_hypothetical(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    told = run_json(
+    document = run_json(
         capsys, "account", DEMO_PROFILE, *DESIGN, "--model", "llama-3.2-1b", "--to", "l4", "--json"
     )
-    assert (told["model"], told["hypothetical"]) == ("llama-3.2-1b", True)
-    assert told["vanilla"]["flops_per_token"] == pytest.approx(2 * 1.24e9, rel=0.02)
-    assert told["notes"][0].startswith("hypothetical: the text is of adadecode demo model")
+    assert (document["model"], document["hypothetical"]) == ("llama-3.2-1b", True)
+    assert document["vanilla"]["flops_per_token"] == pytest.approx(2 * 1.24e9, rel=0.02)
+    assert document["notes"][0].startswith("hypothetical: the text is of adadecode demo model")
 
 
 def test_heads_of_the_trace_stand_elsewhere_in_a_deeper_model(
@@ -76,15 +84,15 @@ def test_heads_of_the_trace_stand_elsewhere_in_a_deeper_model(
 ) -> None:
     """The same exits in Llama-2-7B, whose heads weigh less beside its layers."""
     where = ("--model", "llama-2-7b", "--map", "3:6,7:14", "--heads", "6,14", "--gamma", "0.3")
-    told = run_json(capsys, "account", DEMO_PROFILE, *where, "--to", "h100-sxm", "--json")
-    assert (told["model"], told["hypothetical"], told["energy"]["basis"]) == (
+    document = run_json(capsys, "account", DEMO_PROFILE, *where, "--to", "h100-sxm", "--json")
+    assert (document["model"], document["hypothetical"], document["energy"]["basis"]) == (
         "llama-2-7b",
         True,
         "datasheet",
     )
-    assert told["design"] == "adadecode 6/14 gamma 0.3"
+    assert document["design"] == "adadecode 6/14 gamma 0.3"
     here = run_json(capsys, "account", DEMO_PROFILE, *DESIGN, "--json")
-    assert told["bytes_over_vanilla"] < here["bytes_over_vanilla"]
+    assert document["bytes_over_vanilla"] < here["bytes_over_vanilla"]
 
 
 def test_a_model_that_does_not_fit_has_no_joules(

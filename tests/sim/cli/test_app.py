@@ -30,7 +30,7 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
 
 def test_predict_tells_a_prediction(profile: Profile, capsys: pytest.CaptureFixture[str]) -> None:
     """The keys that were promised."""
-    told = run_json(
+    document = run_json(
         capsys,
         "predict",
         profile.path,
@@ -51,17 +51,17 @@ def test_predict_tells_a_prediction(profile: Profile, capsys: pytest.CaptureFixt
         "tokens_per_round",
         "modelled_share",
         "ttft_s",
-    } <= set(told)
-    assert told["design"]["gammas"] == [0.7, 0.9]
-    assert told["design"]["cap"] == 3
+    } <= set(document)
+    assert document["design"]["gammas"] == [0.7, 0.9]
+    assert document["design"]["cap"] == 3
 
 
 def test_predict_tells_the_error_of_what_is_modelled(
     profile: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A number where it was measured, null for an unverified design."""
-    told = run_json(capsys, "predict", profile.path, "--gamma", "0.1", "--json")
-    assert 0 < told["modelled_error"] < told["modelled_share"]
+    document = run_json(capsys, "predict", profile.path, "--gamma", "0.1", "--json")
+    assert 0 < document["modelled_error"] < document["modelled_share"]
     assert (
         run_json(capsys, "predict", profile.path, "--no-verify", "--gamma", "0.2", "--json")[
             "modelled_error"
@@ -103,9 +103,9 @@ def test_no_verify_is_part_of_the_design(
     profile: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And its texts differ."""
-    told = run_json(capsys, "predict", profile.path, "--no-verify", "--gamma", "0.2", "--json")
-    assert told["design"]["verify"] is False
-    assert told["texts_differ"] == 3
+    document = run_json(capsys, "predict", profile.path, "--no-verify", "--gamma", "0.2", "--json")
+    assert document["design"]["verify"] is False
+    assert document["texts_differ"] == 3
 
 
 def test_domains_choose_prompts(profile: Profile, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,16 +127,16 @@ def test_predict_prints_a_table(profile: Profile, capsys: pytest.CaptureFixture[
 
 def test_validate_tells_the_tiers(profile: Profile, capsys: pytest.CaptureFixture[str]) -> None:
     """Structure exact, time off by the tenth that vanilla was slower."""
-    told = run_json(capsys, "validate", profile.path, "--json")
-    assert told["structure"] == {"runs": 6, "exact": 6, "explained": 0}
-    assert told["prediction_error"]["p90"] == pytest.approx(1 - 1 / 1.1)
+    document = run_json(capsys, "validate", profile.path, "--json")
+    assert document["structure"] == {"runs": 6, "exact": 6, "explained": 0}
+    assert document["prediction_error"]["p90"] == pytest.approx(1 - 1 / 1.1)
 
 
 def test_validate_tells_the_error_of_the_branch_model(
     profile: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On the one verified design that rejects, on two prompts; in the text too."""
-    told = run_json(capsys, "validate", profile.path, "--json")["branch_model"]
+    document = run_json(capsys, "validate", profile.path, "--json")["branch_model"]
     assert {
         "cells",
         "share",
@@ -145,11 +145,11 @@ def test_validate_tells_the_error_of_the_branch_model(
         "discarded_error",
         "checks_error",
         "policies",
-    } == set(told)
-    assert (told["cells"], list(told["policies"])) == (2, ["adadecode"])
-    assert told["seconds_error"]["p90"] >= told["seconds_error"]["median"] >= 0
+    } == set(document)
+    assert (document["cells"], list(document["policies"])) == (2, ["adadecode"])
+    assert document["seconds_error"]["p90"] >= document["seconds_error"]["median"] >= 0
     assert run("validate", profile.path) == 0
-    assert f"{told['policies']['adadecode']['error_per_share']:.3f}" in capsys.readouterr().out
+    assert f"{document['policies']['adadecode']['error_per_share']:.3f}" in capsys.readouterr().out
 
 
 def test_validate_says_that_the_branch_model_was_not_measured(
@@ -212,9 +212,9 @@ def test_validate_fails_over_a_limit(profile: Profile, limit: str, code: int) ->
 def test_timeline_writes_a_chrome_trace(profile: Profile, tmp_path: Path) -> None:
     """One process, with slices."""
     assert run("timeline", profile.path, *PROMPT_1, "--out", tmp_path / "t.json") == 0
-    told = json.loads((tmp_path / "t.json").read_text())
-    assert {record["pid"] for record in told["traceEvents"]} == {1}
-    assert any(record["ph"] == "X" for record in told["traceEvents"])
+    document = json.loads((tmp_path / "t.json").read_text())
+    assert {record["pid"] for record in document["traceEvents"]} == {1}
+    assert any(record["ph"] == "X" for record in document["traceEvents"])
 
 
 def test_timeline_adds_the_measured_run(profile: Profile, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_timeline_adds_the_measured_run(profile: Profile, tmp_path: Path) -> Non
 
 
 def test_timeline_draws_the_schedule(profile: Profile, tmp_path: Path) -> None:
-    """As SVG, with the asked number of rounds."""
+    """As SVG, with the given number of rounds."""
     assert (
         run(
             "timeline",

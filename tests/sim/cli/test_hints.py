@@ -51,7 +51,7 @@ def hinted(message: str, pattern: str) -> list[str]:
     ("command", "option"),
     [("predict", "--cap"), ("limits", "--cap"), ("timeline", "--cap"), ("sweep", "--caps")],
 )
-def test_a_cap_beyond_what_was_measured_is_said_at_once(
+def test_a_cap_beyond_what_was_measured_is_explained_at_once(
     profile: Profile,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -30,7 +30,7 @@ def interrupt(*_: Any, **__: Any) -> Any:
 
 
 def the_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return what was said, which is one line on stderr."""
+    """Return the message, which is one line on stderr."""
     captured = capsys.readouterr()
     assert captured.out == ""
     (line,) = captured.err.splitlines()
@@ -128,7 +128,7 @@ def test_two_sweeps_into_one_directory_are_refused(
     assert "Traceback" not in captured.err
 
 
-def test_what_is_left_in_a_directory_is_said(tmp_path: Path) -> None:
+def test_what_is_left_in_a_directory_is_named(tmp_path: Path) -> None:
     assert left_in(tmp_path / "none")().startswith("nothing was written")
     (tmp_path / "trace.parquet").touch()
     assert left_in(tmp_path)() == (
@@ -150,7 +150,7 @@ def test_a_full_device_is_a_message(
     assert "Traceback" not in captured.err
 
 
-def test_the_inner_message_is_the_one_that_is_said() -> None:
+def test_the_inner_message_wins() -> None:
     def work() -> Iterator[None]:
         with on_interrupt("outer"), on_interrupt(lambda: "inner"):
             yield

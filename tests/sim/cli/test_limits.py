@@ -40,7 +40,7 @@ def predictor(profile: Profile) -> Predictor:
 
 
 @pytest.fixture(scope="module")
-def told(profile: Profile) -> dict[str, Any]:
+def document(profile: Profile) -> dict[str, Any]:
     """Of one design where it was recorded."""
     with pytest.MonkeyPatch.context() as patch:
         answers: list[dict[str, Any]] = []
@@ -49,24 +49,28 @@ def told(profile: Profile) -> dict[str, Any]:
     return answers[0]
 
 
-def test_now_is_the_ordinary_prediction(told: dict[str, Any], predictor: Predictor) -> None:
+def test_now_is_the_ordinary_prediction(document: dict[str, Any], predictor: Predictor) -> None:
     wanted = predictor.predict(Design.of(gamma=0.8, placement=(2, 5)))
-    assert (told["design"], told["device"], told["basis"]) == (
+    assert (document["design"], document["device"], document["basis"]) == (
         "adadecode 2/5 gamma 0.8",
         "a100-80gb-sxm",
         "measured",
     )
-    assert (told["speedup"], told["tpot_s"]) == (
+    assert (document["speedup"], document["tpot_s"]) == (
         pytest.approx(wanted.speedup),
         pytest.approx(wanted.tpot_s),
     )
-    assert told["vanilla_s"] / told["tpot_s"] == pytest.approx(told["speedup"])
-    assert told["batch"]["rows"][0]["together"] == pytest.approx([wanted.speedup] * 2, rel=1e-12)
+    assert document["vanilla_s"] / document["tpot_s"] == pytest.approx(document["speedup"])
+    assert document["batch"]["rows"][0]["together"] == pytest.approx(
+        [wanted.speedup] * 2, rel=1e-12
+    )
 
 
-def test_heads_as_dear_as_it_says_do_not_pay(told: dict[str, Any], predictor: Predictor) -> None:
+def test_heads_as_dear_as_it_says_do_not_pay(
+    document: dict[str, Any], predictor: Predictor
+) -> None:
     """By the simulator."""
-    heads = next(one for one in told["cost"] if one["kind"] == "heads")
+    heads = next(one for one in document["cost"] if one["kind"] == "heads")
     assert (heads["pays"], heads["vanilla"], heads["low"]) == ("below", 0, None)
     dearer = Predictor(
         trace=predictor.trace,
@@ -77,8 +81,8 @@ def test_heads_as_dear_as_it_says_do_not_pay(told: dict[str, Any], predictor: Pr
     )
 
 
-def test_acceptance_is_told_by_the_trace_and_by_fitted_heads(told: dict[str, Any]) -> None:
-    recorded, fitted = told["acceptance"]["recorded"], told["acceptance"]["fitted"]
+def test_acceptance_is_given_by_the_trace_and_by_fitted_heads(document: dict[str, Any]) -> None:
+    recorded, fitted = document["acceptance"]["recorded"], document["acceptance"]["fitted"]
     assert 0 < recorded["wrong"] < 1
     assert recorded["then"]["speedup"] == pytest.approx(1.0, abs=0.01)
     assert recorded["now"]["discarded"] < recorded["then"]["discarded"]
@@ -89,9 +93,9 @@ def test_acceptance_is_told_by_the_trace_and_by_fitted_heads(told: dict[str, Any
     )
 
 
-def test_where_knowledge_of_batches_ends_is_told(told: dict[str, Any]) -> None:
+def test_the_largest_known_batch_is_given(document: dict[str, Any]) -> None:
     """8 tokens were measured: with up to 6 for each user, two users are bounded from both sides."""
-    batch = told["batch"]
+    batch = document["batch"]
     assert batch["largest_batch"] == 8
     assert [row["users"] for row in batch["rows"]] == [1, 2, 3, 4, 6, 8]
     assert batch["rows"][1]["tokens"] == 12
@@ -104,16 +108,16 @@ def test_where_knowledge_of_batches_ends_is_told(told: dict[str, Any]) -> None:
     assert batch["pays_up_to"]["alone"] <= batch["pays_up_to"]["together"]
 
 
-def test_a_recording_of_a_known_device_is_told_over_bandwidths(told: dict[str, Any]) -> None:
+def test_a_recording_of_a_known_device_has_speedups_by_bandwidth(document: dict[str, Any]) -> None:
     """It is carried to devices like it; at its own bandwidth it is what was measured."""
-    rows = told["bandwidth"]["rows"]
+    rows = document["bandwidth"]["rows"]
     assert [row["factor"] for row in rows] == list(FACTORS)
-    assert rows[FACTORS.index(1.0)]["speedup"] == pytest.approx(told["speedup"], rel=1e-6)
+    assert rows[FACTORS.index(1.0)]["speedup"] == pytest.approx(document["speedup"], rel=1e-6)
 
 
-def test_the_worst_is_told(told: dict[str, Any], predictor: Predictor) -> None:
+def test_the_worst_prompt_is_named(document: dict[str, Any], predictor: Predictor) -> None:
     """Of the prompts, by the simulator one by one."""
-    worst = told["worst"]
+    worst = document["worst"]
     each = {
         prompt: predictor.predict(Design.of(gamma=0.8, placement=(2, 5)), (prompt,)).speedup
         for prompt in predictor.trace.prompts
@@ -125,20 +129,20 @@ def test_the_worst_is_told(told: dict[str, Any], predictor: Predictor) -> None:
     assert worst["discarded"] > worst["in_vain"] > 1
 
 
-def test_every_assumption_is_in_the_tornado(told: dict[str, Any]) -> None:
+def test_every_assumption_is_in_the_tornado(document: dict[str, Any]) -> None:
     """The largest effect first; a measured device has no corners."""
-    sensitivity = told["sensitivity"]
+    sensitivity = document["sensitivity"]
     assert {row["assumption"] for row in sensitivity["rows"]} == set(ASSUMPTIONS)
     effects = [row["effect"] for row in sensitivity["rows"]]
     assert effects == sorted(effects, reverse=True)
     assert sensitivity["corners"] == {}
 
 
-def test_the_answer_is_the_best_nearby(told: dict[str, Any], predictor: Predictor) -> None:
+def test_the_answer_is_the_best_nearby(document: dict[str, Any], predictor: Predictor) -> None:
     """Two heads of seven at three thresholds: themselves, one of them, and a third."""
-    answer = told["sensitivity"]["answer"]
+    answer = document["sensitivity"]["answer"]
     assert answer["designs"] == 3 * (1 + 2 + 5)
-    assert answer["speedup"] >= told["speedup"]
+    assert answer["speedup"] >= document["speedup"]
     for turn in answer["unless"]:
         assert turn["best"] != answer["best"]
         assert turn["speedup"] > turn["before"]
@@ -148,33 +152,35 @@ def test_on_another_device_corners_give_intervals(
     profile: Profile, predictor: Predictor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And batches reach as far as an efficiency is held."""
-    told = run_json(
+    document = run_json(
         capsys, "limits", profile.path, *DESIGN, "--to", "h100-sxm", "--change", "0.2", "--json"
     )
-    heads = next(one for one in told["cost"] if one["kind"] == "heads")
+    heads = next(one for one in document["cost"] if one["kind"] == "heads")
     assert heads["low"] < heads["factor"] < heads["high"]
-    assert set(told["sensitivity"]["corners"]) == set(CORNERS) - {"middle"}
-    assert told["sensitivity"]["change"] == 0.2
-    assert told["batch"]["largest_batch"] == 8 * REACH
-    assert told["batch"]["rows"][-1]["users"] == 64
-    assert any("up to 64, the efficiency at 8 is held" in note for note in told["batch"]["notes"])
+    assert set(document["sensitivity"]["corners"]) == set(CORNERS) - {"middle"}
+    assert document["sensitivity"]["change"] == 0.2
+    assert document["batch"]["largest_batch"] == 8 * REACH
+    assert document["batch"]["rows"][-1]["users"] == 64
+    assert any(
+        "up to 64, the efficiency at 8 is held" in note for note in document["batch"]["notes"]
+    )
 
 
 def test_a_machine_outside_the_catalogue_has_no_other_bandwidth(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It says why, and tells the rest."""
-    told = run_json(
+    """The reason is given, and the rest of the answer."""
+    document = run_json(
         capsys, "limits", synthetic_profile(tmp_path / "p").path, "--gamma", "0.6", "--json"
     )
-    assert "say which device it was with --from" in told["bandwidth"]["unknown"]
-    assert told["batch"]["rows"]
-    assert told["worst"]["in_vain"] > 1
+    assert "say which device it was with --from" in document["bandwidth"]["unknown"]
+    assert document["batch"]["rows"]
+    assert document["worst"]["in_vain"] > 1
 
 
 def test_a_datasheet_is_enough(profile: Profile, capsys: pytest.CaptureFixture[str]) -> None:
-    """The text is another model's, which is told."""
-    asked = (
+    """The text is another model's, which a note mentions."""
+    words = (
         "datasheet",
         "--to",
         "h200-sxm",
@@ -184,20 +190,20 @@ def test_a_datasheet_is_enough(profile: Profile, capsys: pytest.CaptureFixture[s
         profile.path,
         *MAP,
     )
-    told = run_json(capsys, "limits", *asked, "--json")
-    assert (told["basis"], told["hypothetical"], told["batch"]["largest_batch"]) == (
+    document = run_json(capsys, "limits", *words, "--json")
+    assert (document["basis"], document["hypothetical"], document["batch"]["largest_batch"]) == (
         "datasheet",
         True,
         6 * 64,
     )
-    assert any(row["speedup"] != told["speedup"] for row in told["bandwidth"]["rows"])
+    assert any(row["speedup"] != document["speedup"] for row in document["bandwidth"]["rows"])
 
 
 def test_operator_times_are_enough(
     profile: Profile, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Carried, with a text of another model."""
-    told = run_json(
+    document = run_json(
         capsys,
         "limits",
         imported(folder).path,
@@ -208,17 +214,17 @@ def test_operator_times_are_enough(
         *MAP,
         "--json",
     )
-    assert (told["basis"], told["model"]) == ("carried", "llama-2-7b")
-    assert told["batch"]["largest_batch"] == 8 * REACH
+    assert (document["basis"], document["model"]) == ("carried", "llama-2-7b")
+    assert document["batch"]["largest_batch"] == 8 * REACH
 
 
 def test_some_domains_alone(
     profile: Profile, predictor: Predictor, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = run_json(capsys, "limits", profile.path, *DESIGN, "--domain", "code", "--json")
+    document = run_json(capsys, "limits", profile.path, *DESIGN, "--domain", "code", "--json")
     wanted = predictor.predict(Design.of(gamma=0.8, placement=(2, 5)), predictor.prompts(["code"]))
-    assert (told["prompts"], told["speedup"]) == (2, pytest.approx(wanted.speedup))
-    assert told["worst"]["domain"] == "code"
+    assert (document["prompts"], document["speedup"]) == (2, pytest.approx(wanted.speedup))
+    assert document["worst"]["domain"] == "code"
 
 
 @pytest.mark.parametrize("policy", ["fixed", "oracle"])
@@ -226,11 +232,11 @@ def test_other_policies_have_limits_too(
     profile: Profile, capsys: pytest.CaptureFixture[str], policy: str
 ) -> None:
     """They ask for no confidence, so none of theirs is in vain."""
-    told = run_json(
+    document = run_json(
         capsys, "limits", profile.path, "--policy", policy, "--heads", "4", "--cap", "3", "--json"
     )
-    assert told["worst"]["in_vain"] is None
-    assert told["worst"]["discarded"] >= 1 / told["speedup"]
+    assert document["worst"]["in_vain"] is None
+    assert document["worst"]["discarded"] >= 1 / document["speedup"]
 
 
 @pytest.mark.parametrize("extra", [(), ("--to", "h100-sxm")])
@@ -268,7 +274,7 @@ def test_the_tables_fit_a_narrow_terminal(
         (["--change", "1"], "wanted --change as a number below 1, got 1"),
         (["--change", "nan"], "wanted --change as a finite number, got nan"),
         (["--to", "h100-sxn"], "nearest"),
-        (["--cap", "8"], "n_tokens=9 (measured 1..8)"),
+        (["--cap", "8"], "profile with --max-tokens 9, or take --cap 7"),
         (["--domain", "prose"], "no prompt of the domain 'prose'"),
         (["--map", "2:x"], "wanted --map as DEPTH:DEPTH"),
     ],

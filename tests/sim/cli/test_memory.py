@@ -10,8 +10,8 @@ import pytest
 from tests.support.sim_command import run, run_json
 
 
-def test_every_device_asked_for_gets_its_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    told = run_json(
+def test_every_named_device_gets_its_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    document = run_json(
         capsys,
         "memory",
         "llama-3.1-8b",
@@ -23,13 +23,13 @@ def test_every_device_asked_for_gets_its_answer(capsys: pytest.CaptureFixture[st
         "8,16,24",
         "--json",
     )
-    assert [(one["device"], one["fits"]) for one in told["answers"]] == [
+    assert [(one["device"], one["fits"]) for one in document["answers"]] == [
         ("rtx-3060-8gb", False),
         ("l4", True),
     ]
     assert all(
         one["heads"] == [8, 16, 24] and sum(one["bytes"].values()) == one["total_bytes"]
-        for one in told["answers"]
+        for one in document["answers"]
     )
 
 
@@ -54,7 +54,7 @@ def test_a_config_will_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     (tmp_path / "config.json").write_text(
         json.dumps(config | {"vocab_size": 100, "max_position_embeddings": 256})
     )
-    told = run_json(
+    document = run_json(
         capsys,
         "memory",
         tmp_path / "config.json",
@@ -66,12 +66,15 @@ def test_a_config_will_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         "50",
         "--json",
     )
-    assert told["answers"][0]["fits"]
-    assert (told["answers"][0]["prompt"], told["answers"][0]["longest_context"]) == (50, 256)
+    assert document["answers"][0]["fits"]
+    assert (document["answers"][0]["prompt"], document["answers"][0]["longest_context"]) == (
+        50,
+        256,
+    )
 
 
 def test_what_is_assumed_can_be_set(capsys: pytest.CaptureFixture[str]) -> None:
-    told = run_json(
+    document = run_json(
         capsys,
         "memory",
         "llama-3.2-1b",
@@ -83,8 +86,8 @@ def test_what_is_assumed_can_be_set(capsys: pytest.CaptureFixture[str]) -> None:
         "1",
         "--json",
     )
-    assert told["answers"][0]["bytes"]["reserve"] == 0
-    assert told["answers"][0]["capacity_bytes"] == 16 * 2**30
+    assert document["answers"][0]["bytes"]["reserve"] == 0
+    assert document["answers"][0]["capacity_bytes"] == 16 * 2**30
 
 
 @pytest.mark.parametrize(

@@ -61,16 +61,16 @@ def test_on_the_recorded_machine_the_interval_is_how_its_own_runs_were_missed(
     profile: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A tenth: one of two designs is that much slower than predicted."""
-    told = run_json(capsys, "predict", profile.path, "--json")
-    assert set(told) >= PROMISED | ADDED
-    assert (told["device"], told["basis"], told["hypothetical"], told["notes"]) == (
+    document = run_json(capsys, "predict", profile.path, "--json")
+    assert set(document) >= PROMISED | ADDED
+    assert (document["device"], document["basis"], document["hypothetical"], document["notes"]) == (
         "a100-80gb-sxm",
         "measured",
         False,
         [],
     )
-    assert told["speedup_high"] == pytest.approx(1.1 * told["speedup"])
-    assert told["tpot_s_low"] < told["tpot_s"] < told["tpot_s_high"]
+    assert document["speedup_high"] == pytest.approx(1.1 * document["speedup"])
+    assert document["tpot_s_low"] < document["tpot_s"] < document["tpot_s_high"]
     assert (
         run_json(capsys, "predict", profile.path, "--policy", "vanilla", "--json")["speedup_high"]
         == 1
@@ -81,18 +81,18 @@ def test_without_measured_runs_there_is_no_interval(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Null, and not nothing."""
-    told = run_json(capsys, "predict", synthetic_profile(tmp_path / "p").path, "--json")
-    assert [told[key] for key in ("tpot_s_low", "tpot_s_high", "speedup_low", "speedup_high")] == [
-        None
-    ] * 4
-    assert told["device"] == "none"
+    document = run_json(capsys, "predict", synthetic_profile(tmp_path / "p").path, "--json")
+    assert [
+        document[key] for key in ("tpot_s_low", "tpot_s_high", "speedup_low", "speedup_high")
+    ] == [None] * 4
+    assert document["device"] == "none"
 
 
 def test_on_another_device_the_interval_is_that_of_all_corners(
     profile: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Priced one by one with the simulator; vanilla on the same tables."""
-    told = run_json(
+    document = run_json(
         capsys,
         "predict",
         profile.path,
@@ -104,7 +104,11 @@ def test_on_another_device_the_interval_is_that_of_all_corners(
         "2,6",
         "--json",
     )
-    assert (told["device"], told["basis"], told["hypothetical"]) == ("h100-sxm", "carried", False)
+    assert (document["device"], document["basis"], document["hypothetical"]) == (
+        "h100-sxm",
+        "carried",
+        False,
+    )
     trace, design = Trace.from_profile(profile), Design.of(gamma=0.7, placement=(2, 6))
     tables = carried_latencies(
         profile, find_device("h100-sxm"), max_context=40, max_tokens=6, depths=trace.depths
@@ -112,33 +116,35 @@ def test_on_another_device_the_interval_is_that_of_all_corners(
     each = {
         corner: Predictor(trace=trace, latency=tables[corner]).predict(design) for corner in CORNERS
     }
-    assert told["tpot_s"] == pytest.approx(each["middle"].tpot_s)
-    assert (told["tpot_s_low"], told["tpot_s_high"]) == (
+    assert document["tpot_s"] == pytest.approx(each["middle"].tpot_s)
+    assert (document["tpot_s_low"], document["tpot_s_high"]) == (
         pytest.approx(each["low"].tpot_s),
         pytest.approx(each["high"].tpot_s),
     )
     speedups = [one.speedup for one in each.values()]
-    assert (told["speedup_low"], told["speedup_high"]) == (
+    assert (document["speedup_low"], document["speedup_high"]) == (
         pytest.approx(min(speedups)),
         pytest.approx(max(speedups)),
     )
-    assert told["speedup_low"] < told["speedup"] < told["speedup_high"]
+    assert document["speedup_low"] < document["speedup"] < document["speedup_high"]
 
 
 def test_vanilla_is_as_fast_as_itself_on_any_device(
     profile: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """At every corner."""
-    told = run_json(capsys, "predict", profile.path, "--to", "l4", "--policy", "vanilla", "--json")
-    assert told["speedup_low"] == told["speedup"] == told["speedup_high"] == 1
-    assert told["tpot_s_low"] < told["tpot_s"] < told["tpot_s_high"]
+    document = run_json(
+        capsys, "predict", profile.path, "--to", "l4", "--policy", "vanilla", "--json"
+    )
+    assert document["speedup_low"] == document["speedup"] == document["speedup_high"] == 1
+    assert document["tpot_s_low"] < document["tpot_s"] < document["tpot_s_high"]
 
 
 def test_a_text_on_the_layers_of_another_model_is_hypothetical(
     profile: Profile, operators: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its heads stand where they are mapped, and are named so."""
-    told = run_json(
+    document = run_json(
         capsys,
         "predict",
         operators.path,
@@ -151,12 +157,17 @@ def test_a_text_on_the_layers_of_another_model_is_hypothetical(
         "24",
         "--json",
     )
-    assert (told["hypothetical"], told["basis"], told["model"]) == (True, "carried", "llama-2-7b")
-    assert told["design"]["placement"] == [24]
-    assert any(
-        "heads stand where they were not trained: 2 at 8, 6 at 24" in note for note in told["notes"]
+    assert (document["hypothetical"], document["basis"], document["model"]) == (
+        True,
+        "carried",
+        "llama-2-7b",
     )
-    assert any("attention: not measured" in note for note in told["notes"])
+    assert document["design"]["placement"] == [24]
+    assert any(
+        "heads stand where they were not trained: 2 at 8, 6 at 24" in note
+        for note in document["notes"]
+    )
+    assert any("attention: not measured" in note for note in document["notes"])
     assert run_json(capsys, "predict", operators.path, "--trace", profile.path, *MAP, "--json")[
         "design"
     ]["placement"] == [8, 24]
@@ -221,7 +232,7 @@ def test_the_error_of_the_branch_model_follows_the_heads(
 ) -> None:
     """It is tried on the measured designs with their heads where they stand now.
 
-    Those with a head that was left out tell nothing.
+    Those with a head that was left out are not used.
     """
     drafts = ["--gamma", "0.1", "--json"]
     whole = run_json(

@@ -54,7 +54,7 @@ def test_a_bar_needs_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "4 of 4 designs (100%)\n"
 
 
-def test_the_time_left_is_not_told_by_the_first_parts_alone() -> None:
+def test_the_time_left_does_not_rest_on_the_first_parts_alone() -> None:
     """8 of 72 designs after a tenth of a second: nobody knows; after ten seconds: 80 more."""
     left = TimeLeft(started=0.0)
     assert left.estimate(0, 72, now=0.0) is None
@@ -74,5 +74,5 @@ def test_what_was_done_before_does_not_count() -> None:
     ("seconds", "words"),
     [(0.2, "1 s"), (59, "59 s"), (61, "1 min 1 s"), (7810, "2 h 10 min")],
 )
-def test_times_are_told_in_words(seconds: float, words: str) -> None:
+def test_times_are_given_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words

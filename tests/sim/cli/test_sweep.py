@@ -56,5 +56,5 @@ def test_a_directory_that_cannot_be_made_is_refused(
     """In one sentence."""
     profile = synthetic_profile(tmp_path / "p")
     assert run("sweep", profile.path, "--out", out, *FEW) == 2
-    said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith(f"error: {message}")
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith(f"error: {message}")

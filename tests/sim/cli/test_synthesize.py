@@ -54,19 +54,21 @@ def imported(tmp_path_factory: pytest.TempPathFactory, timed: Profile) -> Path:
     ).path
 
 
-def test_synthesize_tells_what_was_asked_and_drawn(
+def test_synthesize_gives_what_was_wanted_and_drawn(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And writes it where it says."""
-    told = run_json(
+    document = run_json(
         capsys, "synthesize", "--out", tmp_path / "p", *HEADS, *SMALL, "--seed", 5, "--json"
     )
-    agreement = {row["depth"]: row["asked"] for row in told["rows"] if row["what"] == "agreement"}
+    agreement = {
+        row["depth"]: row["asked"] for row in document["rows"] if row["what"] == "agreement"
+    }
     assert agreement == {2: 0.5, 4: 0.7, 6: 0.9}
-    assert all(row["within"] for row in told["rows"])
-    assert told["origin"] == {"options": "given"}
-    profile = read_profile(told["path"])
-    assert profile.manifest["settings"]["models"] == told["models"]
+    assert all(row["within"] for row in document["rows"])
+    assert document["origin"] == {"options": "given"}
+    profile = read_profile(document["path"])
+    assert profile.manifest["settings"]["models"] == document["models"]
     assert (profile.manifest["seed"], profile.depths, len(profile.prompts)) == (5, (2, 4, 6), 2)
     assert profile.prompts[["n_prompt", "n_output"]].to_numpy().tolist() == [[10, 60]] * 2
 
@@ -74,7 +76,7 @@ def test_synthesize_tells_what_was_asked_and_drawn(
 def test_one_number_stands_for_all_heads(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = run_json(
+    document = run_json(
         capsys,
         "synthesize",
         "--out",
@@ -87,7 +89,7 @@ def test_one_number_stands_for_all_heads(
         *SMALL,
         "--json",
     )
-    assert told["models"]["synthetic"]["agreement"] == [0.8] * 3
+    assert document["models"]["synthetic"]["agreement"] == [0.8] * 3
 
 
 def test_confidences_can_be_given_where_right_and_where_wrong(
@@ -103,13 +105,15 @@ def test_confidences_can_be_given_where_right_and_where_wrong(
         "--ease",
         0.25,
     ]
-    told = run_json(capsys, "synthesize", "--out", tmp_path / "p", *HEADS, *sure, *SMALL, "--json")
-    asked = {(row["depth"], row["what"]): row["asked"] for row in told["rows"]}
-    assert [asked[depth, "confidence, right"] for depth in (2, 4, 6)] == pytest.approx(
+    document = run_json(
+        capsys, "synthesize", "--out", tmp_path / "p", *HEADS, *sure, *SMALL, "--json"
+    )
+    wanted = {(row["depth"], row["what"]): row["asked"] for row in document["rows"]}
+    assert [wanted[depth, "confidence, right"] for depth in (2, 4, 6)] == pytest.approx(
         [0.8, 0.9, 0.95]
     )
-    assert [asked[depth, "confidence, wrong"] for depth in (2, 4, 6)] == pytest.approx([0.3] * 3)
-    model = told["models"]["synthetic"]
+    assert [wanted[depth, "confidence, wrong"] for depth in (2, 4, 6)] == pytest.approx([0.3] * 3)
+    model = document["models"]["synthetic"]
     assert sum(model["right"][0]) == pytest.approx(5)
     assert (model["ease"], model["along_text"]) == (0.25, 0.15)
 
@@ -136,33 +140,37 @@ def test_heads_are_fitted_to_rates(tmp_path: Path, capsys: pytest.CaptureFixture
     """What is given stays as it is (a mean confidence of 0.6), and what is not given is found."""
     given = ["--layers", 8, "--depths", 4, "--confidence", 0.6, "--concentration", 2]
     arguments = ["--rates", "0.2:-:0.5,1:0:0", *given, *SMALL]
-    told = run_json(capsys, "synthesize", "--out", tmp_path / "p", *arguments, "--json")
-    assert told["origin"]["fitted"] == {"agreement": 1}
-    assert [(row["gamma"], row["what"], row["informative"]) for row in told["origin"]["rates"]] == [
+    document = run_json(capsys, "synthesize", "--out", tmp_path / "p", *arguments, "--json")
+    assert document["origin"]["fitted"] == {"agreement": 1}
+    assert [
+        (row["gamma"], row["what"], row["informative"]) for row in document["origin"]["rates"]
+    ] == [
         (0.2, "rejected", True),
         (1.0, "early", False),
         (1.0, "rejected", False),
     ]
-    assert told["origin"]["rates"][0]["got"] == pytest.approx(0.5, abs=0.01)
-    share, right, wrong = (row["asked"] for row in told["rows"])
+    assert document["origin"]["rates"][0]["got"] == pytest.approx(0.5, abs=0.01)
+    share, right, wrong = (row["asked"] for row in document["rows"])
     assert share * right + (1 - share) * wrong == pytest.approx(0.6)
     manifest = read_profile(tmp_path / "p").manifest
-    assert manifest["settings"]["origin"] == told["origin"]
+    assert manifest["settings"]["origin"] == document["origin"]
 
 
 def test_a_recorded_trace_is_followed_domain_by_domain(
     timed: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With as many prompts as it holds, as long as they are."""
-    told = run_json(capsys, "synthesize", "--out", tmp_path / "p", "--like", timed.path, "--json")
-    assert told["origin"] == {"like": "synthetic", "digest": timed.manifest["digest"]}
-    assert list(told["models"]) == ["arithmetic", "code"]
+    document = run_json(
+        capsys, "synthesize", "--out", tmp_path / "p", "--like", timed.path, "--json"
+    )
+    assert document["origin"] == {"like": "synthetic", "digest": timed.manifest["digest"]}
+    assert list(document["models"]) == ["arithmetic", "code"]
     again, sizes = read_profile(tmp_path / "p"), ["domain", "n_prompt", "n_output"]
     assert sorted(again.prompts[sizes].itertuples(index=False, name=None)) == sorted(
         timed.prompts[sizes].itertuples(index=False, name=None)
     )
     agreement = Trace.from_profile(timed).agreement().set_index(["domain", "depth"])["agree"]
-    for row in told["rows"]:
+    for row in document["rows"]:
         if row["what"] == "agreement":
             assert row["asked"] == agreement[row["domain"], row["depth"]]
 
@@ -221,14 +229,18 @@ def test_a_synthetic_text_is_predicted_on_recorded_latencies(
 ) -> None:
     """As hypothetical, though the depths fit; no note is about number formats of the text."""
     run_json(capsys, "synthesize", "--out", tmp_path / "p", *HEADS, *SMALL, "--json")
-    told = run_json(
+    document = run_json(
         capsys, "predict", timed.path, "--trace", tmp_path / "p", "--gamma", 0.3, "--json"
     )
-    assert (told["hypothetical"], told["modelled_share"], told["modelled_error"]) == (True, 0, 0)
-    assert told["notes"] == [
+    assert (document["hypothetical"], document["modelled_share"], document["modelled_error"]) == (
+        True,
+        0,
+        0,
+    )
+    assert document["notes"] == [
         f"hypothetical: the text of {tmp_path / 'p'} is synthetic, no model said it"
     ]
-    assert told["tokens"] == 120
+    assert document["tokens"] == 120
 
 
 def test_a_synthetic_text_is_swept_on_recorded_latencies(
@@ -250,9 +262,9 @@ def test_a_synthetic_text_is_swept_on_recorded_latencies(
         )
         == 0
     )
-    told = json.loads(capsys.readouterr().out)
-    assert told["hypothetical"] is True
-    assert any("is synthetic, no model said it" in note for note in told["notes"])
+    document = json.loads(capsys.readouterr().out)
+    assert document["hypothetical"] is True
+    assert any("is synthetic, no model said it" in note for note in document["notes"])
 
 
 def test_a_synthetic_text_alone_predicts_nothing(
@@ -268,26 +280,26 @@ def test_acceptance_tells_the_agreement_that_a_speedup_needs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """All depths' moved together; the time per token is in layers, as the costs are."""
-    told = run_json(capsys, "acceptance", "--speedup", 1.5, *PAPER, "--json")
-    assert (told["speedup"], told["depths"], told["agreement"]) == (
+    document = run_json(capsys, "acceptance", "--speedup", 1.5, *PAPER, "--json")
+    assert (document["speedup"], document["depths"], document["agreement"]) == (
         1.5,
         [8, 16, 24],
         [0.7, 0.85, 0.95],
     )
-    low, high = told["achievable"]
-    assert low < told["now"]["speedup"] < 1.5 < high
-    assert told["then"]["speedup"] == pytest.approx(1.5, abs=0.02)
-    assert told["then"]["tpot_layers"] == pytest.approx(
+    low, high = document["achievable"]
+    assert low < document["now"]["speedup"] < 1.5 < high
+    assert document["then"]["speedup"] == pytest.approx(1.5, abs=0.02)
+    assert document["then"]["tpot_layers"] == pytest.approx(
         32.68 / 1.5, rel=0.02
     )  # vanilla: 32 layers and a verification of 0.68
     assert all(
         needed > given
-        for needed, given in zip(told["needed_agreement"], told["agreement"], strict=True)
+        for needed, given in zip(document["needed_agreement"], document["agreement"], strict=True)
     )
 
 
 def test_acceptance_takes_the_best_of_several_gammas(capsys: pytest.CaptureFixture[str]) -> None:
-    told = run_json(
+    document = run_json(
         capsys,
         "acceptance",
         "--speedup",
@@ -299,7 +311,7 @@ def test_acceptance_takes_the_best_of_several_gammas(capsys: pytest.CaptureFixtu
         "8,16",
         "--json",
     )
-    assert told["now"]["design"].startswith("adadecode 8/16 gamma")
+    assert document["now"]["design"].startswith("adadecode 8/16 gamma")
     single = [
         run_json(
             capsys,
@@ -315,14 +327,14 @@ def test_acceptance_takes_the_best_of_several_gammas(capsys: pytest.CaptureFixtu
         )
         for gamma in ("0", "0.75")
     ]
-    assert told["now"]["speedup"] == max(1.0, *(one["now"]["speedup"] for one in single))
+    assert document["now"]["speedup"] == max(1.0, *(one["now"]["speedup"] for one in single))
 
 
-def test_a_speedup_out_of_reach_is_told_with_the_range(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_speedup_out_of_reach_comes_with_the_range(capsys: pytest.CaptureFixture[str]) -> None:
     """Not an error: an answer."""
-    told = run_json(capsys, "acceptance", "--speedup", 9, *PAPER, "--json")
-    assert (told["shift"], told["needed_agreement"], told["then"]) == (None, None, None)
-    assert told["achievable"][1] < 9
+    document = run_json(capsys, "acceptance", "--speedup", 9, *PAPER, "--json")
+    assert (document["shift"], document["needed_agreement"], document["then"]) == (None, None, None)
+    assert document["achievable"][1] < 9
     assert run("acceptance", "--speedup", 9, *PAPER) == 0
     out = capsys.readouterr().out
     assert "9 x cannot be had; agreement alone gives" in out
@@ -347,7 +359,7 @@ def test_acceptance_takes_latencies_of_a_profile(
     timed: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Then times are in seconds, and prompts as long as that profile's."""
-    told = run_json(
+    document = run_json(
         capsys,
         "acceptance",
         "--speedup",
@@ -359,8 +371,8 @@ def test_acceptance_takes_latencies_of_a_profile(
         1,
         "--json",
     )
-    assert told["now"]["tpot_s"] < 1
-    assert told["origin"] == {"options": "given"}
+    assert document["now"]["tpot_s"] < 1
+    assert document["origin"] == {"options": "given"}
     lone = run_json(
         capsys, "acceptance", "--speedup", 1.0, "--like", timed.path, "--prompts", 1, "--json"
     )
@@ -368,7 +380,7 @@ def test_acceptance_takes_latencies_of_a_profile(
     assert lone["now"]["tpot_s"] < 1
 
 
-def test_what_a_fit_proves_is_told_before_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_fit_proves_comes_before_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
     """Here nothing is left to fit."""
     given = [*HEADS, "--confidence", 0.6, "--concentration", 2, "--head-cost", 0.5, *SMALL]
     assert run("acceptance", "--speedup", 1.1, "--rates", "0.5:0.8:0.2", *given) == 0

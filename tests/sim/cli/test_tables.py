@@ -148,9 +148,9 @@ def test_a_validation_that_fails_says_which_tier_and_by_how_much(
     """The median error is 4.55 %: half of the runs are exact, half are 9.09 % off."""
     profile = recorded_profile(tmp_path / "p", slower={"vanilla": 1.1})
     assert run("validate", profile.path, "--fail-over", "1%", "--json") == 1
-    said = capsys.readouterr().err
-    assert said.startswith("failed: T2 predicted time, the median error of 4.55% is 3.55 ")
-    assert "over 1.00%" in said
+    failure = capsys.readouterr().err
+    assert failure.startswith("failed: T2 predicted time, the median error of 4.55% is 3.55 ")
+    assert "over 1.00%" in failure
     assert run("validate", profile.path, "--fail-over", "5%") == 0
     assert capsys.readouterr().err == ""
 
