@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adadecode.engine import AdaDecoder, Demo, load_demo
-from adadecode.engine.cli.tables import tables
+from adadecode.engine.cli.tables import flip_tables
 from adadecode.engine.evaluation.bitwise import fingerprint
 from adadecode.engine.evaluation.token_flips import flip_report
 from adadecode.engine.loading.prompts import encode
@@ -244,7 +244,7 @@ def main(arguments: list[str] | None = None) -> None:
         decoders, prompts[: len(DOMAINS) * options.prompts], options.max_new_tokens
     )
     for report in result["flips"]:
-        console.print(*tables(report))
+        console.print(*flip_tables(report))
     result["ingredients"] = [
         row for dtype in ("float32", "bfloat16") for row in check_ingredients(dtype)
     ]

@@ -23,8 +23,9 @@ from rich.progress import track
 from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.latency import LatencyTable
 from adadecode.sim.core.design import Design
+from adadecode.sim.synthetic.free_parameters import FREE
 from adadecode.sim.synthetic.head_model import HeadModel
-from adadecode.sim.synthetic.rate_fitting import FREE, RateFit, Target, evaluated, fit_rates
+from adadecode.sim.synthetic.rate_fitting import RateFit, Target, evaluated, fit_rates
 from adadecode.sim.synthetic.required_agreement import needed_agreement
 from adadecode.sim.synthetic.trace_generator import alike, synthetic_trace
 from benchmarks.harness import write_result

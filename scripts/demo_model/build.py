@@ -160,9 +160,7 @@ def main() -> None:
         tokenizer,
         head_prompts(options.arithmetic, options.code),
         out=options.trained / "heads",
-        options=TrainingOptions(
-            depths="all", max_new_tokens=NEW_TOKENS, epochs=options.epochs
-        ),
+        options=TrainingOptions(depths="all", max_new_tokens=NEW_TOKENS, epochs=options.epochs),
     )
     for name in (WEIGHTS, CONFIG):
         shutil.copy2(options.trained / "heads" / name, MODEL / name)

@@ -33,9 +33,7 @@ def main() -> None:
         demo.tokenizer,
         head_prompts(ARITHMETIC, CODE),
         out=options.work,
-        options=TrainingOptions(
-            depths=demo.heads.depths[-1:], max_new_tokens=NEW_TOKENS, epochs=1
-        ),
+        options=TrainingOptions(depths=demo.heads.depths[-1:], max_new_tokens=NEW_TOKENS, epochs=1),
     )
     (trained,), shipped = heads.metrics, demo.heads.metrics[-1]
     differences = [
