@@ -1,7 +1,7 @@
 from adadecode.engine import RecordingOptions, load_demo, record
 
 demo = load_demo()  # of your own: a model, its tokenizer, ExitHeads.load("heads/", model), prompts
-prompts = [prompt for domain in ("arithmetic", "code") for prompt in demo.of(domain)[:1]]
+prompts = demo.of("arithmetic")[:1]
 tiny = RecordingOptions(  # RecordingOptions() is a whole recording
     placements=((3, 7),),
     gammas=(0.75,),
@@ -9,7 +9,6 @@ tiny = RecordingOptions(  # RecordingOptions() is a whole recording
     fixed_drafts=0,
     repeats=2,
     max_new_tokens=16,
-    contexts=(64,),
     walks=(16,),
 )
 profile = record(

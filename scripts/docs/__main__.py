@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from scripts.docs.results import README, ROOT, readme, result_pages
+from scripts.docs.results import PAGES, README, ROOT, page_names, readme, result_page
 
 
 def main() -> None:
     """Write every file that is generated and committed, and name those that changed."""
-    for path, text in {**result_pages(), README: readme()}.items():
+    pages = {PAGES / name: result_page(name) for name in page_names()}
+    for path, text in {**pages, README: readme()}.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
             print(f"wrote {path.relative_to(ROOT)}")

@@ -92,14 +92,15 @@ def options(chosen: dict[str, Any]) -> list[str]:
 
 
 def run(command: list[str]) -> dict[str, float]:
-    """Return what a command of this environment takes: seconds, processor time and memory.
+    """Return what a command takes on one thread: seconds, processor time and memory.
 
     Raises:
         RuntimeError: if the command fails.
     """
     program = Path(sys.executable).with_name(command[0])
     start = time.perf_counter()
-    process = subprocess.Popen([program, *command[1:]])  # noqa: S603 - our own programs
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([program, *command[1:]], env=environment)  # noqa: S603 - ours
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise RuntimeError(f"{command[0]} failed: see above")

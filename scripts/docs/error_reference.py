@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 
 from adadecode.profiles import errors
 
+MODULES = ("adadecode.sim.report.document", "adadecode.sim.synthetic.head_model")
+"""Modules that define exceptions of their own, besides `adadecode.profiles.errors`."""
+
 
 def error_reference() -> str:
-    """Return a nested list of all exceptions, each with the first sentence of its docstring."""
+    """Return a nested list of all exceptions, each with the first paragraph of its docstring."""
+    for module in MODULES:
+        importlib.import_module(module)
     return "\n".join(lines_of(errors.AdaDecodeError, indent=0))
 
 

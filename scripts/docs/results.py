@@ -25,13 +25,15 @@ README = ROOT / "README.md"
 TABLE = re.compile(r"(?<=<!-- results: begin -->\n).*?(?=<!-- results: end -->)", re.DOTALL)
 
 
-def result_pages() -> dict[Path, str]:
-    """Return the text of every generated page of results, by its file."""
-    return {
-        PAGES / path.name.removesuffix(".jinja"): render(path.name)
-        for path in sorted(TEMPLATES.glob("*.md.jinja"))
-        if not path.name.startswith("_")
-    }
+def page_names() -> list[str]:
+    """Return the file names of the generated pages of results."""
+    names = [path.name.removesuffix(".jinja") for path in TEMPLATES.glob("*.md.jinja")]
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def result_page(name: str) -> str:
+    """Return the text of a generated page of results."""
+    return render(f"{name}.jinja")
 
 
 def results_table(pages: str) -> str:

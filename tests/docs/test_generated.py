@@ -9,8 +9,9 @@ import pytest
 
 pytest.importorskip("jinja2", reason="fills templates: install the extra 'docs'")
 
-from adadecode.profiles import errors
 from adadecode.profiles.schema import ALL_TABLES
+from adadecode.sim.measurements.telemetry import BUSY
+from adadecode.sim.validation.criteria import MAX_NOISE, MAX_TIME_ERROR
 from scripts.docs import hook, results
 from scripts.docs.command_reference import PROGRAMS, command_reference
 from scripts.docs.decision_list import decision_list
@@ -24,9 +25,9 @@ PAGES = sorted(DOCS.rglob("*.md"))
 RENEW = "renew it: .venv/bin/python -m scripts.docs"
 
 
-@pytest.mark.parametrize("page", results.result_pages(), ids=lambda page: page.stem)
-def test_a_page_of_results_holds_the_figures_of_its_file(page):
-    assert page.read_text(encoding="utf-8") == results.result_pages()[page], RENEW
+@pytest.mark.parametrize("name", results.page_names())
+def test_a_page_of_results_holds_the_figures_of_its_file(name):
+    assert (results.PAGES / name).read_text(encoding="utf-8") == results.result_page(name), RENEW
 
 
 def test_the_table_in_the_readme_holds_the_figures_of_the_results():
@@ -81,9 +82,16 @@ def test_the_command_reference_has_every_command_and_option():
 
 def test_the_error_reference_has_every_exception():
     text = error_reference()
-    for name, value in vars(errors).items():
-        if isinstance(value, type) and issubclass(value, errors.AdaDecodeError):
-            assert f"**`{name}`**" in text
+    sources = [path for top in ("profiles", "sim", "engine") for path in (ROOT / top).rglob("*.py")]
+    defined = {
+        name
+        for path in sources
+        for name in re.findall(
+            r"^class (\w+)\(\w*Error\):", path.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    }
+    assert len(defined) > 10
+    assert {name for name in defined if f"**`{name}`**" not in text} == set()
 
 
 def test_the_profile_page_has_every_column():
@@ -121,3 +129,10 @@ def test_pages_link_to_pages_that_exist():
         for link in re.findall(r"\]\(([^)#\s]+\.md)[^)]*\)", text):
             target = (page.parent / link).resolve()
             assert target.exists() or target.relative_to(DOCS) in notebooks, f"{page.name}: {link}"
+
+
+def test_the_guide_to_trust_names_the_criteria():
+    text = (DOCS / "guides" / "trust.md").read_text(encoding="utf-8")
+    for sentence, share in (("more than {} %", BUSY), ("above {} %:", MAX_NOISE)):
+        assert sentence.format(round(share * 100)) in text
+    assert f"run time is above {round(MAX_TIME_ERROR * 100)} %" in text

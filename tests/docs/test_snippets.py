@@ -32,7 +32,10 @@ def test_a_page_shows_the_example(name):
     assert f'--8<-- "docs/snippets/{name}.py"' in page
 
 
-@pytest.mark.parametrize("name", SNIPPETS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=pytest.mark.slow if one == "record" else []) for one in SNIPPETS],
+)
 def test_an_example_runs(name, tmp_path, monkeypatch, capsys):
     pytest.importorskip(NEEDS.get(name, "pandas"), reason=f"the example {name} uses it")
     recorded = tmp_path / "profiles" / "recorded"
