@@ -25,7 +25,8 @@ from adadecode.sim.sweep.executor import workers
 from adadecode.sim.sweep.plan import SweepPlan
 from adadecode.sim.sweep.runner import run_sweep
 from adadecode.sim.sweep.space import Space
-from adadecode.sim.validation.tiers import Validation, validate
+from adadecode.sim.validation.result import Validation
+from adadecode.sim.validation.tiers import validate
 from benchmarks.harness import PROFILE, make_table, write_result
 from benchmarks.measuring import measure_designs
 
