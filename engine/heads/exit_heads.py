@@ -360,7 +360,7 @@ def _check_model(model: PreTrainedModel | None) -> None:
             "wanted model as the causal LM of transformers that the heads belong to, got a "
             f"{type(model).__name__}: load it first"
         )
-    if model.get_output_embeddings() is None:
+    if model.get_output_embeddings() is None:  # type: ignore[operator]
         raise HeadsError(
             f"wanted a model with an LM head, got a {type(model).__name__}, which has none: load "
             "it with AutoModelForCausalLM"

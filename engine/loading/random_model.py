@@ -222,7 +222,7 @@ class _MemoryNeed:
     context: int
     room: int
     form: HeadForm
-    reserve: float
+    reserve: int
 
     def of(self, shape: ModelShape, dtype: str | None = None) -> Memory:
         """Return the bytes that a model of this shape takes, by part."""

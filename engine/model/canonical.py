@@ -295,8 +295,10 @@ def attend_in_rows(
     """
     now = _passing[-1].on(query.device)
     keys, values = current_buffers[-1].write(
-        module.layer_idx, key.index_select(2, now.back), value.index_select(2, now.back)
-    )  # type: ignore[arg-type]
+        module.layer_idx,  # type: ignore[arg-type]
+        key.index_select(2, now.back),
+        value.index_select(2, now.back),
+    )
     _, heads, n, width = query.shape
     kv_heads = keys.shape[1]
     groups = heads // kv_heads
