@@ -19,7 +19,7 @@ from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.pricer import Pricer
 from adadecode.sim.replay.simulation import ReplayedRun, replay
 from adadecode.sim.validation.result import spread
-from adadecode.sim.validation.tiers import validate
+from adadecode.sim.validation.tiers import compared_cells
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ class MeasuredMisses:
         timed_alone = replace(
             profile, runs=runs, rounds=profile.rounds.iloc[:0], works=profile.works.iloc[:0]
         )
-        cells = validate(timed_alone).cells
+        cells = compared_cells(timed_alone)
         return cls(
             time=spread(cells["prediction_error"])["p90"],
             speedup=spread(cells["speedup_error"])["p90"],

@@ -58,6 +58,22 @@ def validate(profile: Profile, latency: Latencies | None = None) -> Validation:
             as the trace's text.
         InputError: As a replay does.
     """
+    comparison = _compare(profile, latency)
+    accepted = acceptances(comparison.predictor, rounds_of(profile)) if profile.sampled else ()
+    return comparison.result(profile, accepted)
+
+
+def compared_cells(profile: Profile) -> pd.DataFrame:
+    """Return the ``cells`` of `validate` alone, without what follows from them.
+
+    Raises:
+        InputError: As `validate` does.
+    """
+    return _compare(profile).cells()
+
+
+def _compare(profile: Profile, latency: Latencies | None = None) -> _Comparison:
+    """Compare every measured run of a profile, tier by tier; see `validate`."""
     predictor = Predictor.of(profile)
     comparison = _Comparison(predictor, latency or predictor.latency, draws_of(profile))
     rounds, timed, lengths = rounds_of(profile), timed_runs(profile), lengths_of(profile)
@@ -75,7 +91,7 @@ def validate(profile: Profile, latency: Latencies | None = None) -> Validation:
         comparison.replay_durations(cell, decode_s, works)
     for cell, runs in timed.items():
         comparison.compare_times(cell, runs)
-    return comparison.result(profile, acceptances(predictor, rounds) if profile.sampled else ())
+    return comparison
 
 
 class _Comparison:
@@ -184,12 +200,16 @@ class _Comparison:
             self.seconds[cell] = runs.groupby("repeat")["decode_s"].median()
             self.rows[cell]["time_difference"] = halves_differ(self.seconds[cell])
 
-    def result(self, profile: Profile, acceptances: tuple[Acceptance, ...]) -> Validation:
-        """Return the validation of ``profile``: the cells, and what follows from them."""
+    def cells(self) -> pd.DataFrame:
+        """Return the cells, once every run was compared."""
         for cell, errors in self.replay_errors.items():
             self.rows[cell]["replay_error"] = float(np.median(errors))
         self._compare_speedups()
-        cells = pd.DataFrame(list(self.rows.values()), columns=list(CELL_COLUMNS))
+        return pd.DataFrame(list(self.rows.values()), columns=list(CELL_COLUMNS))
+
+    def result(self, profile: Profile, acceptances: tuple[Acceptance, ...]) -> Validation:
+        """Return the validation of ``profile``: the cells, and what follows from them."""
+        cells = self.cells()
         return Validation(
             cells=cells,
             explained=tuple(self.explained),
