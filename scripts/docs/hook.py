@@ -6,6 +6,7 @@ notebooks are generated whole. Nothing that is generated here is committed.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import re
@@ -62,6 +63,11 @@ def public_names(package: str) -> str:
     )
 
 
+def snippet(path: Path) -> str:
+    """Return an example as a block of code."""
+    return f"```python\n{path.read_text(encoding='utf-8').strip()}\n```"
+
+
 GENERATORS: dict[str, Callable[[], str]] = {
     "changelog": changelog,
     "commands": command_reference,
@@ -73,6 +79,10 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "profiles-names": lambda: public_names("adadecode.profiles"),
     "results-table": lambda: results_table("results/"),
     "sim-names": lambda: public_names("adadecode.sim"),
+    **{
+        f"snippet-{path.stem}": functools.partial(snippet, path)
+        for path in sorted((ROOT / "docs" / "snippets").glob("*.py"))
+    },
 }
 
 
