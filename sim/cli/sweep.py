@@ -25,7 +25,7 @@ from adadecode.sim.cli.print_json import print_json
 from adadecode.sim.cli.progress import showing_progress
 from adadecode.sim.prediction.scenario import ScenarioOptions
 from adadecode.sim.sweep.design_sweep import sweep as sweep_designs
-from adadecode.sim.sweep.devices import RECORDED
+from adadecode.sim.sweep.plan import RECORDED
 
 
 @takes_option_sets

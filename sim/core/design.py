@@ -33,6 +33,18 @@ class Policy(StrEnum):
     FIXED = "fixed"
     ORACLE = "oracle"
 
+    @classmethod
+    def named(cls, policy: str | Policy) -> Policy:
+        """Return the policy of this name.
+
+        Raises:
+            DesignError: If there is none.
+        """
+        try:
+            return cls(policy)
+        except ValueError:
+            raise DesignError(f"unknown policy {policy!r}: known are {', '.join(cls)}") from None
+
 
 RUNNABLE = tuple(policy for policy in Policy if policy is not Policy.ORACLE)
 """The policies that an engine can follow. The oracle needs to know the text in advance."""
@@ -112,10 +124,7 @@ class Design:
         Raises:
             DesignError: If something is of a wrong type, or the parts do not make a design.
         """
-        try:
-            named = Policy(policy)
-        except ValueError:
-            raise DesignError(f"unknown policy {policy!r}: known are {', '.join(Policy)}") from None
+        named = Policy.named(policy)
         if verify not in (True, False):
             raise DesignError(f"verify is True or False, got {verify!r}: leave it out for True")
         depths = () if named is Policy.VANILLA else _depths(placement)

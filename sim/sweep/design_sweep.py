@@ -14,11 +14,11 @@ from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.prediction.scenario import Scenario, ScenarioOptions
 from adadecode.sim.prediction.sources import Sources
-from adadecode.sim.sweep.devices import RECORDED, device_scenario, make_evaluator, scenario_shape
+from adadecode.sim.sweep.devices import device_scenario, make_evaluator, scenario_shape
 from adadecode.sim.sweep.executor import workers
 from adadecode.sim.sweep.head_forms import AnyEvaluator
 from adadecode.sim.sweep.objective import checked_objectives
-from adadecode.sim.sweep.plan import TRIALS, SweepPlan, trials_for
+from adadecode.sim.sweep.plan import RECORDED, TRIALS, SweepPlan, trials_for
 from adadecode.sim.sweep.runner import Progress, run_sweep
 from adadecode.sim.sweep.space import Space
 from adadecode.sim.sweep.store import Sweep

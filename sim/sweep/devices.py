@@ -20,10 +20,8 @@ from adadecode.sim.prediction.scenario import Scenario, ScenarioOptions, make_sc
 from adadecode.sim.prediction.sources import Sources
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.sweep.head_forms import AnyEvaluator, FormedEvaluator
+from adadecode.sim.sweep.plan import RECORDED
 from adadecode.sim.validation.intervals import MeasuredMisses
-
-RECORDED = "recorded"
-"""Names the machine of the profile among the devices."""
 
 
 def device_scenario(

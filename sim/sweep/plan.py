@@ -11,6 +11,9 @@ from typing import Any
 from adadecode.profiles.errors import DesignError
 from adadecode.sim.sweep.space import Space
 
+RECORDED = "recorded"
+"""Names the machine of the profile among the devices."""
+
 SCHEMA_VERSION = 1
 """Version of the directory that a sweep is written to."""
 

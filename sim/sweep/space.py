@@ -55,6 +55,7 @@ class Space:
     forms: tuple[HeadForm, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "policies", tuple(map(Policy.named, self.policies)))
         optional = set()
         if not self.is_bound or not set(self.policies) - {Policy.VANILLA}:
             optional.add("depths")

@@ -23,7 +23,7 @@ from adadecode.profiles.atomic_write import write_bytes, write_json, write_text
 from adadecode.profiles.errors import InputError, ProfileError
 from adadecode.profiles.folder_lock import LOCK_FILE
 from adadecode.sim.sweep.objective import OBJECTIVES
-from adadecode.sim.sweep.plan import SCHEMA_VERSION, SweepPlan
+from adadecode.sim.sweep.plan import RECORDED, SCHEMA_VERSION, SweepPlan
 
 SCHEMA = "adadecode-sweep"
 
@@ -70,7 +70,7 @@ class Sweep:
         """Return the best design on a device.
 
         Args:
-            device: Name of the device; by default the first.
+            device: Name of the device, or "recorded"; by default the first.
 
         Returns:
             The design's row as a dict, with every figure that is known (so also those of all
@@ -85,7 +85,7 @@ class Sweep:
         """Return the rows on a device's Pareto front, the best by the first objective first.
 
         Args:
-            device: Name of the device; by default the first.
+            device: Name of the device, or "recorded"; by default the first.
 
         Raises:
             ProfileError: If the sweep does not hold the device.
@@ -101,7 +101,7 @@ class Sweep:
         """Return the best design's figure for each objective, by its name; None where unknown.
 
         Args:
-            device: Name of the device; by default the first.
+            device: Name of the device, or "recorded"; by default the first.
 
         Raises:
             ProfileError: If the sweep does not hold the device.
@@ -116,6 +116,9 @@ class Sweep:
     def _of_device(self, device: str | None) -> tuple[str, dict[str, Any]]:
         bests: dict[str, dict[str, Any]] = self.about["best"]
         name = next(iter(bests)) if device is None else device
+        if name == RECORDED:
+            known = self.about["devices"]
+            name = next((one["device"] for one in known if one["basis"] == "measured"), name)
         if name not in bests:
             raise ProfileError(f"no device {name!r} in the sweep: it holds {', '.join(bests)}")
         return name, bests[name]

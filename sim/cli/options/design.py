@@ -17,10 +17,7 @@ from adadecode.sim.core.parsing import integers, numbers
 
 def policy(_option: str, typed: str) -> Policy:
     """Return the policy of this name. Raises DesignError."""
-    try:
-        return Policy(typed.strip())
-    except ValueError:
-        raise DesignError(f"unknown policy {typed!r}: known are {', '.join(Policy)}") from None
+    return Policy.named(typed.strip())
 
 
 def gammas(option: str, typed: str) -> tuple[float, ...]:

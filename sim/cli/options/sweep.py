@@ -15,10 +15,9 @@ from adadecode.sim.cli.options.grouping import Check, Text, at_least
 from adadecode.sim.core.design import DEFAULT_CAP, Policy
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.core.parsing import finite, integers, numbers, rising_integers
-from adadecode.sim.sweep.devices import RECORDED
 from adadecode.sim.sweep.head_forms import form_named
 from adadecode.sim.sweep.objective import OBJECTIVES, checked_objectives
-from adadecode.sim.sweep.plan import EXHAUSTIVE_LIMIT, METHODS, TRIALS
+from adadecode.sim.sweep.plan import EXHAUSTIVE_LIMIT, METHODS, RECORDED, TRIALS
 from adadecode.sim.sweep.space import GAMMAS, Space
 
 

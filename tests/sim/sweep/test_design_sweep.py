@@ -67,6 +67,14 @@ def test_three_devices_read_and_resolve_each_profile_once(
     assert sorted(counted["resolved"]) == sorted([profile.path, text.path])
 
 
+def test_the_recorded_device_is_found_by_that_word(profile: Profile) -> None:
+    swept = sweep(profile, SPACE, devices=("l4", "recorded"))
+    assert swept.best("recorded") == swept.best("a100-80gb-sxm") != swept.best()
+    only_carried = sweep(profile, SPACE, devices=("l4",))
+    with pytest.raises(ProfileError, match="no device 'recorded' in the sweep: it holds l4"):
+        only_carried.best("recorded")
+
+
 def test_forms_of_the_heads_resolve_a_profile_once(
     profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,3 +70,13 @@ def test_a_schedule_asks_shallow_heads_for_more() -> None:
 def test_what_makes_no_space_is_refused(given: dict, message: str) -> None:
     with pytest.raises(DesignError, match=message):
         Space.among((2, 4, 6), 8, **given)
+
+
+def test_policies_may_be_given_by_name() -> None:
+    by_name = Space.among((2, 4), 8, policies=("adadecode", "vanilla"))  # type: ignore[arg-type]
+    assert by_name == Space.among((2, 4), 8, policies=(Policy.ADADECODE, Policy.VANILLA))
+
+
+def test_an_unknown_policy_is_refused() -> None:
+    with pytest.raises(DesignError, match="unknown policy 'medusa'"):
+        Space.among((2, 4), 8, policies=("medusa",))  # type: ignore[arg-type]
