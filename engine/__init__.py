@@ -16,8 +16,9 @@ torch.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from adadecode.profiles.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from adadecode.engine.decoding.decoder import AdaDecoder, Generation
@@ -28,6 +29,22 @@ if TYPE_CHECKING:
     from adadecode.engine.profiling.recording import record
     from adadecode.engine.training.options import TrainingOptions
     from adadecode.engine.training.pipeline import train_heads
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "AdaDecoder": "adadecode.engine.decoding.decoder",
+            "Demo": "adadecode.engine.demo",
+            "ExitHeads": "adadecode.engine.heads.exit_heads",
+            "Generation": "adadecode.engine.decoding.decoder",
+            "Prompt": "adadecode.engine.loading.prompts",
+            "RecordingOptions": "adadecode.engine.profiling.options",
+            "TrainingOptions": "adadecode.engine.training.options",
+            "load_demo": "adadecode.engine.demo",
+            "record": "adadecode.engine.profiling.recording",
+            "train_heads": "adadecode.engine.training.pipeline",
+        },
+    )
 
 __all__ = [
     "AdaDecoder",
@@ -41,23 +58,3 @@ __all__ = [
     "record",
     "train_heads",
 ]
-
-_MODULES = {
-    "AdaDecoder": "decoding.decoder",
-    "Demo": "demo",
-    "ExitHeads": "heads.exit_heads",
-    "Generation": "decoding.decoder",
-    "Prompt": "loading.prompts",
-    "RecordingOptions": "profiling.options",
-    "TrainingOptions": "training.options",
-    "load_demo": "demo",
-    "record": "profiling.recording",
-    "train_heads": "training.pipeline",
-}
-"""The module that each public name is loaded from."""
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'adadecode.engine' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"adadecode.engine.{_MODULES[name]}"), name)

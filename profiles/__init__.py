@@ -6,8 +6,9 @@ they need (numpy, pandas, pyarrow; never torch) when they are first used.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from adadecode.profiles.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from adadecode.profiles.errors import (
@@ -36,36 +37,38 @@ if TYPE_CHECKING:
     )
     from adadecode.profiles.store import Profile, read_profile, write_profile, write_table
     from adadecode.profiles.trace import HeadOutput, Trace
-
-_NAMES = {
-    "errors": (
-        "AdaDecodeError",
-        "DesignError",
-        "DeviceError",
-        "HeadsError",
-        "InputError",
-        "LatencyError",
-        "ProfileError",
-        "PromptError",
-        "SamplingError",
-        "ShapeError",
-        "UnsupportedModel",
-    ),
-    "host": ("describe_host",),
-    "latency": ("LatencyTable",),
-    "manifest": ("manifest_digest",),
-    "schema": (
-        "LATENCY_KINDS",
-        "MANIFEST",
-        "REQUIRED_MANIFEST",
-        "SCHEMA",
-        "SCHEMA_VERSION",
-        "TABLES",
-    ),
-    "store": ("Profile", "read_profile", "write_profile", "write_table"),
-    "trace": ("HeadOutput", "Trace"),
-}
-_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "AdaDecodeError": "adadecode.profiles.errors",
+            "DesignError": "adadecode.profiles.errors",
+            "DeviceError": "adadecode.profiles.errors",
+            "HeadOutput": "adadecode.profiles.trace",
+            "HeadsError": "adadecode.profiles.errors",
+            "InputError": "adadecode.profiles.errors",
+            "LATENCY_KINDS": "adadecode.profiles.schema",
+            "LatencyError": "adadecode.profiles.errors",
+            "LatencyTable": "adadecode.profiles.latency",
+            "MANIFEST": "adadecode.profiles.schema",
+            "Profile": "adadecode.profiles.store",
+            "ProfileError": "adadecode.profiles.errors",
+            "PromptError": "adadecode.profiles.errors",
+            "REQUIRED_MANIFEST": "adadecode.profiles.schema",
+            "SCHEMA": "adadecode.profiles.schema",
+            "SCHEMA_VERSION": "adadecode.profiles.schema",
+            "SamplingError": "adadecode.profiles.errors",
+            "ShapeError": "adadecode.profiles.errors",
+            "TABLES": "adadecode.profiles.schema",
+            "Trace": "adadecode.profiles.trace",
+            "UnsupportedModel": "adadecode.profiles.errors",
+            "describe_host": "adadecode.profiles.host",
+            "manifest_digest": "adadecode.profiles.manifest",
+            "read_profile": "adadecode.profiles.store",
+            "write_profile": "adadecode.profiles.store",
+            "write_table": "adadecode.profiles.store",
+        },
+    )
 
 __all__ = [
     "LATENCY_KINDS",
@@ -95,9 +98,3 @@ __all__ = [
     "write_profile",
     "write_table",
 ]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'adadecode.profiles' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"adadecode.profiles.{_HOMES[name]}"), name)

@@ -11,8 +11,9 @@ The common names are here, and each loads what it needs when it is first used::
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from adadecode.profiles.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from adadecode.profiles.store import Profile, read_profile
@@ -26,6 +27,28 @@ if TYPE_CHECKING:
     from adadecode.sim.validation.predictions import PredictedDesign, Predictions, predict
     from adadecode.sim.validation.result import Validation
     from adadecode.sim.validation.tiers import validate
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "Design": "adadecode.sim.core.design",
+            "Policy": "adadecode.sim.core.design",
+            "PredictedDesign": "adadecode.sim.validation.predictions",
+            "Predictions": "adadecode.sim.validation.predictions",
+            "Profile": "adadecode.profiles.store",
+            "ScenarioOptions": "adadecode.sim.prediction.scenario",
+            "Space": "adadecode.sim.sweep.space",
+            "Sweep": "adadecode.sim.sweep.store",
+            "Trust": "adadecode.sim.validation.criteria",
+            "Validation": "adadecode.sim.validation.result",
+            "predict": "adadecode.sim.validation.predictions",
+            "read_profile": "adadecode.profiles.store",
+            "read_sweep": "adadecode.sim.sweep.store",
+            "report": "adadecode.sim.report",
+            "sweep": "adadecode.sim.sweep",
+            "validate": "adadecode.sim.validation.tiers",
+        },
+    )
 
 __all__ = [
     "Design",
@@ -45,32 +68,3 @@ __all__ = [
     "sweep",
     "validate",
 ]
-
-_HOMES = {
-    "Design": "sim.core.design",
-    "Policy": "sim.core.design",
-    "PredictedDesign": "sim.validation.predictions",
-    "Predictions": "sim.validation.predictions",
-    "Profile": "profiles.store",
-    "ScenarioOptions": "sim.prediction.scenario",
-    "Space": "sim.sweep.space",
-    "Sweep": "sim.sweep.store",
-    "Trust": "sim.validation.criteria",
-    "Validation": "sim.validation.result",
-    "predict": "sim.validation.predictions",
-    "read_profile": "profiles.store",
-    "read_sweep": "sim.sweep.store",
-    "validate": "sim.validation.tiers",
-}
-
-_CALLABLE_PACKAGES = ("report", "sweep")
-"""Packages that are called like the functions of the same name."""
-
-
-def __getattr__(name: str) -> object:
-    if name in _CALLABLE_PACKAGES:
-        return importlib.import_module(f"adadecode.sim.{name}")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'adadecode.sim' has no attribute {name!r}")
-    found: object = getattr(importlib.import_module(f"adadecode.{_HOMES[name]}"), name)
-    return found

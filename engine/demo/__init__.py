@@ -6,12 +6,21 @@ are first used; the paths do not.
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from adadecode.profiles.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from adadecode.engine.demo.demo_model import Demo, load_demo
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "Demo": "adadecode.engine.demo.demo_model",
+            "load_demo": "adadecode.engine.demo.demo_model",
+        },
+    )
 
 __all__ = ["MODEL", "PROMPTS", "Demo", "load_demo"]
 
@@ -19,9 +28,3 @@ MODEL = Path(__file__).parent / "model"
 """The folder of the model, its tokenizer, and its heads."""
 PROMPTS = MODEL / "prompts.jsonl"
 """Held-out prompts of four domains."""
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'adadecode.engine.demo' has no attribute {name!r}")
-    return getattr(importlib.import_module("adadecode.engine.demo.demo_model"), name)

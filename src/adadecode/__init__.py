@@ -7,14 +7,23 @@ needs when it is first used, so that ``import adadecode`` loads neither torch no
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from adadecode.profiles.lazy_names import lazy_names
+
 if TYPE_CHECKING:
-    from adadecode.engine.decoding.decoder import AdaDecoder, Generation
-    from adadecode.engine.demo import Demo, load_demo
-    from adadecode.engine.heads.exit_heads import ExitHeads
-    from adadecode.profiles.store import Profile, read_profile
+    from adadecode.engine import (
+        AdaDecoder,
+        Demo,
+        ExitHeads,
+        Generation,
+        RecordingOptions,
+        TrainingOptions,
+        load_demo,
+        record,
+        train_heads,
+    )
+    from adadecode.profiles import LatencyTable, Profile, read_profile
     from adadecode.sim import (
         Design,
         ScenarioOptions,
@@ -26,49 +35,61 @@ if TYPE_CHECKING:
         validate,
     )
 
+    __version__: str
+else:
+    _load_name, __dir__ = lazy_names(
+        __name__,
+        {
+            "AdaDecoder": "adadecode.engine",
+            "Demo": "adadecode.engine",
+            "Design": "adadecode.sim",
+            "ExitHeads": "adadecode.engine",
+            "Generation": "adadecode.engine",
+            "LatencyTable": "adadecode.profiles",
+            "Profile": "adadecode.profiles",
+            "RecordingOptions": "adadecode.engine",
+            "ScenarioOptions": "adadecode.sim",
+            "Space": "adadecode.sim",
+            "TrainingOptions": "adadecode.engine",
+            "load_demo": "adadecode.engine",
+            "predict": "adadecode.sim",
+            "read_profile": "adadecode.profiles",
+            "read_sweep": "adadecode.sim",
+            "record": "adadecode.engine",
+            "report": "adadecode.sim",
+            "sweep": "adadecode.sim",
+            "train_heads": "adadecode.engine",
+            "validate": "adadecode.sim",
+        },
+    )
+
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("adadecode")
+        return _load_name(name)
+
+
 __all__ = [
     "AdaDecoder",
     "Demo",
     "Design",
     "ExitHeads",
     "Generation",
+    "LatencyTable",
     "Profile",
+    "RecordingOptions",
     "ScenarioOptions",
     "Space",
+    "TrainingOptions",
     "load_demo",
     "predict",
     "read_profile",
     "read_sweep",
+    "record",
     "report",
     "sweep",
+    "train_heads",
     "validate",
 ]
-
-_HOMES = {
-    "AdaDecoder": "engine.decoding.decoder",
-    "Demo": "engine.demo",
-    "Design": "sim",
-    "ExitHeads": "engine.heads.exit_heads",
-    "Generation": "engine.decoding.decoder",
-    "Profile": "profiles.store",
-    "ScenarioOptions": "sim",
-    "Space": "sim",
-    "load_demo": "engine.demo",
-    "predict": "sim",
-    "read_profile": "profiles.store",
-    "read_sweep": "sim",
-    "report": "sim",
-    "sweep": "sim",
-    "validate": "sim",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("adadecode")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'adadecode' has no attribute {name!r}")
-    found: object = getattr(importlib.import_module(f"adadecode.{_HOMES[name]}"), name)
-    return found
