@@ -11,7 +11,7 @@ from adadecode.sim.cli.cap_hint import explaining_cap
 from adadecode.sim.cli.interruption import on_interrupt
 from adadecode.sim.cli.options.design import AnyDesignOptions
 from adadecode.sim.cli.options.grouping import takes_option_sets
-from adadecode.sim.cli.options.inspection import Measured, Prompt, Rounds
+from adadecode.sim.cli.options.inspection import MeasuredOption, PromptOption, Rounds
 from adadecode.sim.cli.options.output import ChromeTraceFile, ScheduleHtmlFile, SvgFile
 from adadecode.sim.cli.options.scenario import ProfileDirectory
 from adadecode.sim.core.design import Design
@@ -27,8 +27,8 @@ def timeline(
     *,
     out: ChromeTraceFile,
     options: AnyDesignOptions,
-    prompt: Prompt = None,
-    measured: Measured = False,
+    prompt: PromptOption = None,
+    measured: MeasuredOption = False,
     svg: SvgFile = None,
     html: ScheduleHtmlFile = None,
     rounds: Rounds = 6,

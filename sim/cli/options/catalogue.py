@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from adadecode.sim.cli.options import panels
-from adadecode.sim.cli.options.grouping import Check
+from adadecode.sim.cli.options.checks import Check
 
 LIST = "list"
 """In the place of a name: list the names there are, and do nothing else."""

@@ -15,7 +15,7 @@ from adadecode.sim.cli.options.catalogue import (
     device,
     model,
 )
-from adadecode.sim.cli.options.grouping import Check
+from adadecode.sim.cli.options.checks import Check
 from adadecode.sim.cli.options.scenario import HeadMap, weight_format
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.memory import WEIGHT_BYTES

@@ -10,7 +10,7 @@ import typer
 
 from adadecode.profiles.errors import DesignError
 from adadecode.sim.cli.options import panels
-from adadecode.sim.cli.options.grouping import Check, Text
+from adadecode.sim.cli.options.checks import Check, TextCheck
 from adadecode.sim.core.design import DEFAULT_CAP, Design, Policy
 from adadecode.sim.core.parsing import integers, numbers
 
@@ -64,7 +64,7 @@ HeadDepths = Annotated[
         show_default=False,
         rich_help_panel=panels.DESIGN,
     ),
-    Text(depths),
+    TextCheck(depths),
 ]
 
 
@@ -81,7 +81,7 @@ class DesignOptions:
             "exits at the first head that is right; no engine can run it.",
             rich_help_panel=panels.DESIGN,
         ),
-        Text(policy),
+        TextCheck(policy),
     ] = Policy.ADADECODE
     gammas: Annotated[
         tuple[float, ...],
@@ -92,7 +92,7 @@ class DesignOptions:
             "like 0.9,0.7. Used by the policy adadecode alone.",
             rich_help_panel=panels.DESIGN,
         ),
-        Text(gammas),
+        TextCheck(gammas),
     ] = (0.75,)
     heads: HeadDepths = None
     cap: Cap = DEFAULT_CAP

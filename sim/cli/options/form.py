@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from adadecode.sim.cli.options import panels
-from adadecode.sim.cli.options.grouping import at_least
+from adadecode.sim.cli.options.checks import at_least
 from adadecode.sim.core.head_form import DTYPES, HeadForm
 
 Shortlist = Annotated[

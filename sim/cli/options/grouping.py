@@ -5,7 +5,7 @@ A command that takes many options names frozen dataclasses instead::
     @dataclass(frozen=True, kw_only=True)
     class DesignOptions:
         cap: Annotated[int, typer.Option("--cap", help="Most tokens to draft."), at_least(1)] = 5
-        gammas: Annotated[tuple[float, ...], typer.Option("--gamma"), Text(gammas)] = (0.75,)
+        gammas: Annotated[tuple[float, ...], typer.Option("--gamma"), TextCheck(gammas)] = (0.75,)
 
     @takes_option_sets
     def predict(path: ProfileDirectory, *, design: DesignOptions) -> None: ...
@@ -26,8 +26,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from typer.models import ArgumentInfo, OptionInfo
 
-from adadecode.profiles.errors import InputError
-from adadecode.sim.core.parsing import finite
+from adadecode.sim.cli.options.checks import Check, TextCheck
 
 Value = Any
 """A value of whatever type an option has."""
@@ -36,82 +35,30 @@ Kind = Any
 """A type as it is written in an annotation."""
 
 
-@dataclass(frozen=True)
-class Check:
-    """A check of a value that typer has parsed.
-
-    Args:
-        function: Takes the name of the option and the value; returns the value to use. Raises
-            InputError. It is not called for None, which stands for an option that was left out.
-    """
-
-    function: Callable[[str, Any], Any]
-
-
-@dataclass(frozen=True)
-class Text(Check):
-    """A value that typer takes as text and ``function`` makes a value of the field's type.
-
-    Args:
-        function: As for `Check`; takes the text that the user typed.
-        shown: The default as the user would type it; by default the value itself, in which the
-            items of a tuple are separated by commas.
-    """
-
-    shown: str | None = None
-
-
-def at_least(low: int, high: int | None = None) -> Check:
-    """Check that a whole number lies in a range, both ends included."""
-
-    def check(option: str, value: int) -> int:
-        if value < low or (high is not None and value > high):
-            bounds = f"from {low} on" if high is None else f"in [{low}, {high}]"
-            raise InputError(f"wanted {option} as a whole number {bounds}, got {value}")
-        return value
-
-    return Check(check)
-
-
-def number(
-    *,
-    above: float | None = None,
-    low: float | None = None,
-    high: float | None = None,
-    below: float | None = None,
-) -> Check:
-    """Check that a number is finite and in a range; ``above`` and ``below`` leave out the end."""
-
-    def check(option: str, value: float) -> float:
-        finite(option, value, low=low, high=high)
-        if above is not None and not value > above:
-            raise InputError(f"wanted {option} as a number above {above:g}, got {value:g}")
-        if below is not None and not value < below:
-            raise InputError(f"wanted {option} as a number below {below:g}, got {value:g}")
-        return value
-
-    return Check(check)
-
-
-def takes_option_sets(command: Callable[..., None]) -> Callable[..., None]:
+def takes_option_sets(
+    command: Callable[..., None], read_group: ReadGroup | None = None
+) -> Callable[..., None]:
     """Give a command the flat signature that typer reads, and call it with its dataclasses.
 
     Args:
         command: A function whose parameters are typer's, or frozen dataclasses whose fields are.
+        read_group: Returns how a parameter that stands for several options is read, and None for
+            a parameter that is one option. By default a dataclass stands for its fields, which
+            are annotated like parameters of a command.
 
     Returns:
         The function for typer. Its parameters stand in the order of ``command``, those of a
         dataclass in the order of its fields; those without a default come first. Its attribute
-        ``parameters`` holds a `Parameter` for each, for the documentation and for tests.
+        ``parameters`` holds a `Parameter` for each, for the documentation and for tests. Its
+        docstring has a line for each paragraph, which typer fits to the terminal.
     """
     hints = get_type_hints(command, include_extras=True)
     flat: list[Parameter] = []
-    groups: dict[str, tuple[type, list[Parameter]]] = {}
+    groups: dict[str, OptionGroup] = {}
     for name, declared in inspect.signature(command).parameters.items():
-        if is_dataclass(kind := hints[name]) and isinstance(kind, type):
-            members = _fields(kind, name)
-            groups[name] = kind, members
-            flat += members
+        if group := (read_group or annotated_group)(name, hints[name]):
+            groups[name] = group
+            flat += group.parameters
         else:
             flat.append(Parameter.of(name, hints[name], declared.default))
     options = [one.option for one in flat]
@@ -122,17 +69,52 @@ def takes_option_sets(command: Callable[..., None]) -> Callable[..., None]:
     def call(**typed: Value) -> None:
         values = {one.name: one.value(typed[one.name]) for one in flat}
         made = {
-            name: kind(**{one.field: values.pop(one.name) for one in members})
-            for name, (kind, members) in groups.items()
+            name: group.build({one.field: values.pop(one.name) for one in group.parameters})
+            for name, group in groups.items()
         }
         command(**values, **made)
 
     parameters = [one.for_typer() for one in flat]
     parameters.sort(key=lambda one: one.default is not inspect.Parameter.empty)
+    call.__doc__ = joined_paragraphs(command.__doc__ or "")
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.parameters = tuple(flat)  # type: ignore[attr-defined]
     call.__annotations__ = {one.name: one.annotation for one in parameters} | {"return": None}
     return call
+
+
+def joined_paragraphs(docstring: str) -> str:
+    """Return a docstring with each paragraph on one line.
+
+    Typer keeps the line breaks of all paragraphs but the first, whatever the width of the terminal.
+    """
+    paragraphs = inspect.cleandoc(docstring).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+@dataclass(frozen=True)
+class OptionGroup:
+    """Several options of a command that make one value.
+
+    Args:
+        parameters: The options.
+        build: Makes the value of what the options are, by the names of their fields. Raises
+            InputError.
+    """
+
+    parameters: tuple[Parameter, ...]
+    build: Callable[[dict[str, Value]], Value]
+
+
+ReadGroup = Callable[[str, Kind], OptionGroup | None]
+"""Takes the name and the type of a parameter; returns the options that it stands for."""
+
+
+def annotated_group(name: str, kind: Kind) -> OptionGroup | None:
+    """Return the options of a dataclass whose fields are annotated; None for any other type."""
+    if not (is_dataclass(kind) and isinstance(kind, type)):
+        return None
+    return OptionGroup(tuple(_fields(kind, name)), lambda values: kind(**values))
 
 
 @dataclass(frozen=True)
@@ -190,7 +172,7 @@ class Parameter:
         """Return the parameter as typer is to see it."""
         kind, default = self.kind, self.default
         for check in self.checks:
-            if isinstance(check, Text):
+            if isinstance(check, TextCheck):
                 many, optional = _nature(kind)
                 kind = list[str] if many else str
                 kind = kind | None if optional else kind
@@ -234,7 +216,7 @@ def _nature(kind: Kind) -> tuple[bool, bool]:
     return get_origin(inner) is list, optional
 
 
-def _shown(default: Value, check: Text) -> str | None:
+def _shown(default: Value, check: TextCheck) -> str | None:
     """Return a default as the user would type it."""
     if default is None or check.shown is not None:
         return check.shown

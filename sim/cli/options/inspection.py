@@ -7,8 +7,18 @@ from typing import Annotated
 
 import typer
 
-from adadecode.sim.cli.options.grouping import Text, at_least, number
+from adadecode.profiles.errors import InputError
+from adadecode.sim.cli.options.checks import TextCheck, at_least
 from adadecode.sim.core.parsing import percentage
+
+
+def _change(option: str, text: str) -> float:
+    """Return a percentage between 0 % and 100 % as a share. Raises InputError."""
+    share = percentage(option, text)
+    if not 0 < share < 1:
+        raise InputError(f"wanted {option} between 0% and 100%, both left out, got {text!r}")
+    return share
+
 
 FailOver = Annotated[
     float | None,
@@ -19,7 +29,7 @@ FailOver = Annotated[
         "time exceeds this percentage, like 5%.",
         show_default=False,
     ),
-    Text(percentage),
+    TextCheck(percentage),
 ]
 
 SweepOrProfile = Annotated[
@@ -41,7 +51,7 @@ ProfileOfSweep = Annotated[
     ),
 ]
 
-Prompt = Annotated[
+PromptOption = Annotated[
     int | None,
     typer.Option(
         "--prompt",
@@ -51,7 +61,7 @@ Prompt = Annotated[
     at_least(0),
 ]
 
-Measured = Annotated[
+MeasuredOption = Annotated[
     bool,
     typer.Option("--measured", help="Add the instrumented run of this design on this prompt."),
 ]
@@ -66,9 +76,10 @@ Change = Annotated[
     float,
     typer.Option(
         "--change",
-        help="How much each assumption is changed, up and down, as a share: 0.1 is 10 %.",
+        metavar="PERCENT",
+        help="How much each assumption is changed, up and down, like 10%.",
     ),
-    number(above=0, below=1),
+    TextCheck(_change, shown="10%"),
 ]
 
 Template = Annotated[

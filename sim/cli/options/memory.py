@@ -10,9 +10,9 @@ import typer
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.sim.cli.options import panels
 from adadecode.sim.cli.options.catalogue import DEVICE_NAMES, MODEL_NAMES, device, model
+from adadecode.sim.cli.options.checks import Check, TextCheck, at_least, number
 from adadecode.sim.cli.options.design import depths
 from adadecode.sim.cli.options.form import Shortlist
-from adadecode.sim.cli.options.grouping import Check, Text, at_least, number
 from adadecode.sim.core.design import DEFAULT_CAP
 from adadecode.sim.core.head_form import DTYPES, HeadForm
 from adadecode.sim.hardware.memory import GIB, RESERVE, STATE_BYTES, WEIGHT_BYTES, Deployment
@@ -52,7 +52,7 @@ class DeploymentOptions:
             show_default=False,
             rich_help_panel=panels.DESIGN,
         ),
-        Text(depths),
+        TextCheck(depths),
     ] = ()
     dtype: Annotated[
         str,

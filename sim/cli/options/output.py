@@ -10,7 +10,7 @@ import typer
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.output_path import check_output_directory, check_output_file
 from adadecode.sim.cli.options import panels
-from adadecode.sim.cli.options.grouping import Text
+from adadecode.sim.cli.options.checks import TextCheck
 
 
 def file(option: str, typed: str) -> Path:
@@ -51,7 +51,7 @@ SweepDirectory = Annotated[
         show_default=False,
         rich_help_panel=panels.OUTPUT,
     ),
-    Text(directory),
+    TextCheck(directory),
 ]
 
 NewProfile = Annotated[
@@ -63,7 +63,7 @@ NewProfile = Annotated[
         show_default=False,
         rich_help_panel=panels.OUTPUT,
     ),
-    Text(new_directory),
+    TextCheck(new_directory),
 ]
 
 HtmlFile = Annotated[
@@ -75,7 +75,7 @@ HtmlFile = Annotated[
         show_default=False,
         rich_help_panel=panels.OUTPUT,
     ),
-    Text(file),
+    TextCheck(file),
 ]
 
 MarkdownFile = Annotated[
@@ -87,7 +87,7 @@ MarkdownFile = Annotated[
         show_default=False,
         rich_help_panel=panels.OUTPUT,
     ),
-    Text(file),
+    TextCheck(file),
 ]
 
 CsvDirectory = Annotated[
@@ -100,7 +100,7 @@ CsvDirectory = Annotated[
         show_default=False,
         rich_help_panel=panels.OUTPUT,
     ),
-    Text(directory),
+    TextCheck(directory),
 ]
 
 ChromeTraceFile = Annotated[
@@ -112,7 +112,7 @@ ChromeTraceFile = Annotated[
         show_default=False,
         rich_help_panel=panels.OUTPUT,
     ),
-    Text(file),
+    TextCheck(file),
 ]
 
 SvgFile = Annotated[
@@ -124,7 +124,7 @@ SvgFile = Annotated[
         show_default=False,
         rich_help_panel=panels.OUTPUT,
     ),
-    Text(file),
+    TextCheck(file),
 ]
 
 ScheduleHtmlFile = Annotated[
@@ -136,5 +136,5 @@ ScheduleHtmlFile = Annotated[
         show_default=False,
         rich_help_panel=panels.OUTPUT,
     ),
-    Text(file),
+    TextCheck(file),
 ]

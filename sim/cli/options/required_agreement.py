@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from adadecode.sim.cli.options import panels
+from adadecode.sim.cli.options.checks import TextCheck, number
 from adadecode.sim.cli.options.design import thresholds
-from adadecode.sim.cli.options.grouping import Text, number
 from adadecode.sim.synthetic.head_model import SyntheticError
 
 Speedup = Annotated[
@@ -28,7 +28,7 @@ Gammas = Annotated[
         "best one is taken.",
         rich_help_panel=panels.DESIGN,
     ),
-    Text(thresholds),
+    TextCheck(thresholds),
 ]
 
 

@@ -11,7 +11,7 @@ import typer
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.cli.options import panels
 from adadecode.sim.cli.options.catalogue import LayersModel, SourceDevice, ToDevice
-from adadecode.sim.cli.options.grouping import Check, Text
+from adadecode.sim.cli.options.checks import Check, TextCheck
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.core.parsing import parse_head_map
 from adadecode.sim.hardware.memory import WEIGHT_BYTES
@@ -99,7 +99,7 @@ HeadMap = Annotated[
         show_default=False,
         rich_help_panel=panels.RUN,
     ),
-    Text(lambda _option, typed: parse_head_map(typed)),
+    TextCheck(lambda _option, typed: parse_head_map(typed)),
 ]
 
 

@@ -11,7 +11,7 @@ from adadecode.profiles.errors import DesignError, HeadsError, InputError
 from adadecode.sim.cli.options import design as designs
 from adadecode.sim.cli.options import panels
 from adadecode.sim.cli.options.catalogue import DEVICE_NAMES, device
-from adadecode.sim.cli.options.grouping import Check, Text, at_least
+from adadecode.sim.cli.options.checks import Check, TextCheck, at_least
 from adadecode.sim.core.design import DEFAULT_CAP, Policy
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.core.parsing import finite, integers, numbers, rising_integers
@@ -87,7 +87,7 @@ class SpaceOptions:
             show_default=f"{len(GAMMAS)} from {GAMMAS[0]:g} to {GAMMAS[-1]:g}",
             rich_help_panel=panels.DESIGN,
         ),
-        Text(designs.thresholds),
+        TextCheck(designs.thresholds),
     ] = GAMMAS
     slopes: Annotated[
         tuple[float, ...],
@@ -98,7 +98,7 @@ class SpaceOptions:
             "SpecBound); 0 asks all heads for the same.",
             rich_help_panel=panels.DESIGN,
         ),
-        Text(slopes),
+        TextCheck(slopes),
     ] = (0.0,)
     max_heads: Annotated[
         int,
@@ -118,7 +118,7 @@ class SpaceOptions:
             show_default=False,
             rich_help_panel=panels.DESIGN,
         ),
-        Text(depths),
+        TextCheck(depths),
     ] = None
     caps: Annotated[
         tuple[int, ...],
@@ -128,7 +128,7 @@ class SpaceOptions:
             help="Most tokens to draft before a verification: one number or several.",
             rich_help_panel=panels.DESIGN,
         ),
-        Text(caps),
+        TextCheck(caps),
     ] = (DEFAULT_CAP,)
     policies: Annotated[
         tuple[Policy, ...],
@@ -138,7 +138,7 @@ class SpaceOptions:
             help=f"What may decide where a token leaves the stack: of {', '.join(Policy)}.",
             rich_help_panel=panels.DESIGN,
         ),
-        Text(policies),
+        TextCheck(policies),
     ] = (Policy.ADADECODE,)
     forms: Annotated[
         tuple[HeadForm, ...] | None,
@@ -150,7 +150,7 @@ class SpaceOptions:
             show_default=False,
             rich_help_panel=panels.FORM,
         ),
-        Text(forms),
+        TextCheck(forms),
     ] = None
 
     def space(self) -> Space:
@@ -194,7 +194,7 @@ class SearchOptions:
             f"{RECORDED} is the machine of the profile. A search follows the first.",
             rich_help_panel=panels.RUN,
         ),
-        Text(devices),
+        TextCheck(devices),
     ] = (RECORDED,)
     objectives: Annotated[
         tuple[str, ...],
@@ -205,7 +205,7 @@ class SearchOptions:
             "is best; with several, the Pareto front is marked.",
             rich_help_panel=panels.SEARCH,
         ),
-        Text(objectives),
+        TextCheck(objectives),
     ] = ("tpot",)
     method: Annotated[
         str,

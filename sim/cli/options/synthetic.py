@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from adadecode.sim.cli.options import panels
+from adadecode.sim.cli.options.checks import TextCheck, at_least, number
 from adadecode.sim.cli.options.design import Cap
-from adadecode.sim.cli.options.grouping import Text, at_least, number
 from adadecode.sim.core.design import DEFAULT_CAP
 from adadecode.sim.core.parsing import integers, numbers
 from adadecode.sim.synthetic.head_model import CORRELATIONS, Beta, SyntheticError, check_shares
@@ -109,7 +109,7 @@ class HeadOptions:
             show_default=False,
             rich_help_panel=panels.HEADS,
         ),
-        Text(head_depths),
+        TextCheck(head_depths),
     ] = None
     agreement: Annotated[
         tuple[float, ...] | None,
@@ -121,7 +121,7 @@ class HeadOptions:
             show_default=False,
             rich_help_panel=panels.HEADS,
         ),
-        Text(agreements),
+        TextCheck(agreements),
     ] = None
     confidence: Annotated[
         tuple[float, ...] | None,
@@ -133,7 +133,7 @@ class HeadOptions:
             show_default=False,
             rich_help_panel=panels.HEADS,
         ),
-        Text(confidences),
+        TextCheck(confidences),
     ] = None
     confidence_right: Annotated[
         tuple[float, ...] | None,
@@ -144,7 +144,7 @@ class HeadOptions:
             show_default=False,
             rich_help_panel=panels.HEADS,
         ),
-        Text(confidences),
+        TextCheck(confidences),
     ] = None
     confidence_wrong: Annotated[
         tuple[float, ...] | None,
@@ -155,7 +155,7 @@ class HeadOptions:
             show_default=False,
             rich_help_panel=panels.HEADS,
         ),
-        Text(confidences),
+        TextCheck(confidences),
     ] = None
     concentration: Annotated[
         float | None,
@@ -180,7 +180,7 @@ class HeadOptions:
             show_default=False,
             rich_help_panel=panels.HEADS,
         ),
-        Text(targets),
+        TextCheck(targets),
     ] = None
     cap: Cap = DEFAULT_CAP
     along_text: Annotated[

@@ -10,7 +10,7 @@ import typer
 
 from adadecode.profiles.errors import LatencyError
 from adadecode.sim.cli.options.catalogue import DEVICE_NAMES, MODEL_NAMES, device, model
-from adadecode.sim.cli.options.grouping import Check, Text
+from adadecode.sim.cli.options.checks import Check, TextCheck
 from adadecode.sim.cli.options.scenario import weight_format
 from adadecode.sim.hardware.memory import WEIGHT_BYTES
 
@@ -99,7 +99,7 @@ class TransferOptions:
             metavar="FIRST..LAST",
             help="Tokens at once to give times for.",
         ),
-        Text(token_range, shown="1..64"),
+        TextCheck(token_range, shown="1..64"),
     ] = range(1, 65)
 
 

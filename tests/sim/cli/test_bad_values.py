@@ -10,6 +10,7 @@ import pytest
 from typer.models import ArgumentInfo
 
 from adadecode.sim.cli.options import output
+from adadecode.sim.cli.options.checks import TextCheck
 from adadecode.sim.cli.options.grouping import Parameter
 from tests.support.sim_command import commands, parameters, run
 
@@ -117,6 +118,6 @@ def test_a_number_that_makes_no_sense_is_refused(
 def test_defaults_pass_their_own_checks() -> None:
     for name, parameter in parameters():
         if parameter.default not in (inspect.Parameter.empty, None) and not any(
-            type(check).__name__ == "Text" for check in parameter.checks
+            isinstance(check, TextCheck) for check in parameter.checks
         ):
             assert parameter.value(parameter.default) == parameter.default, (name, parameter.option)

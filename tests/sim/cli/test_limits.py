@@ -102,7 +102,7 @@ def test_the_largest_known_batch_is_given(document: dict[str, Any]) -> None:
     assert batch["rows"][1]["together"][0] < batch["rows"][1]["together"][1]
     assert any("passes over more than 8 tokens are not known" in note for note in batch["notes"])
     assert any(
-        "nothing is told of more than 8 users" in note and "--to a100-80gb-sxm" in note
+        "nothing is known of more than 8 users" in note and "--to a100-80gb-sxm" in note
         for note in batch["notes"]
     )
     assert batch["pays_up_to"]["alone"] <= batch["pays_up_to"]["together"]
@@ -153,7 +153,7 @@ def test_on_another_device_corners_give_intervals(
 ) -> None:
     """And batches reach as far as an efficiency is held."""
     document = run_json(
-        capsys, "limits", profile.path, *DESIGN, "--to", "h100-sxm", "--change", "0.2", "--json"
+        capsys, "limits", profile.path, *DESIGN, "--to", "h100-sxm", "--change", "20%", "--json"
     )
     heads = next(one for one in document["cost"] if one["kind"] == "heads")
     assert heads["low"] < heads["factor"] < heads["high"]
@@ -270,9 +270,10 @@ def test_the_tables_fit_a_narrow_terminal(
         (["--heads", ""], "wanted one head or more, got none"),
         (["--heads", "2,9"], "no head at depth 9 (trained: 1, 2, 3, 4, 5, 6, 7)"),
         (["--gamma", "1"], "asks no head"),
-        (["--change", "0"], "wanted --change as a number above 0, got 0"),
-        (["--change", "1"], "wanted --change as a number below 1, got 1"),
-        (["--change", "nan"], "wanted --change as a finite number, got nan"),
+        (["--change", "0%"], "wanted --change between 0% and 100%, both left out, got '0%'"),
+        (["--change", "100%"], "wanted --change between 0% and 100%, both left out, got '100%'"),
+        (["--change", "nan%"], "wanted --change as a percentage from 0% on"),
+        (["--change", "0.1"], "type 10% for a share of 0.1"),
         (["--to", "h100-sxn"], "nearest"),
         (["--cap", "8"], "profile with --max-tokens 9, or take --cap 7"),
         (["--domain", "prose"], "no prompt of the domain 'prose'"),

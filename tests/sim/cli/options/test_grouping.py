@@ -12,7 +12,8 @@ import typer
 from typer.testing import CliRunner
 
 from adadecode.profiles.errors import InputError
-from adadecode.sim.cli.options.grouping import Check, Text, at_least, number, takes_option_sets
+from adadecode.sim.cli.options.checks import Check, TextCheck, at_least, number
+from adadecode.sim.cli.options.grouping import takes_option_sets
 
 
 class Colour(StrEnum):
@@ -34,8 +35,11 @@ def _numbers(_option: str, typed: str) -> tuple[float, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Paint:
-    colour: Annotated[Colour, typer.Option("--colour"), Text(_colour)] = Colour.RED
-    shares: Annotated[tuple[float, ...], typer.Option("--shares"), Text(_numbers)] = (0.5, 0.25)
+    colour: Annotated[Colour, typer.Option("--colour"), TextCheck(_colour)] = Colour.RED
+    shares: Annotated[tuple[float, ...], typer.Option("--shares"), TextCheck(_numbers)] = (
+        0.5,
+        0.25,
+    )
     coats: Annotated[int, typer.Option("--coats", help="How often."), at_least(1, 9)] = 2
     rooms: Annotated[list[str] | None, typer.Option("--room"), Check(_upper)] = None
 
