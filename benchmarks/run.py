@@ -8,6 +8,7 @@ from benchmarks import (
     ablation,
     baselines,
     best,
+    costs,
     flips,
     head_forms,
     interleaving,
@@ -38,6 +39,7 @@ BENCHMARKS = {
     "synthetic": synthetic,
     "transfer": transfer,
     "sampling": sampling,
+    "costs": costs,
     "flips": flips,
     "lossless": lossless,
 }

@@ -17,7 +17,6 @@ import jinja2
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-COSTS = ROOT / "docs" / "results" / "costs.json"
 RECORDING = ROOT / "profiles" / "recorded" / "demo-cpu"
 TEMPLATES = Path(__file__).with_name("templates")
 PAGES = ROOT / "docs" / "results"
@@ -79,8 +78,7 @@ def render(template: str, **more: str) -> str:
 def results() -> dict[str, Any]:
     """Return the content of every results file by its stem, and the validation of the recording."""
     files = {path.stem: json.loads(path.read_text("utf-8")) for path in RESULTS.glob("*.json")}
-    costs = json.loads(COSTS.read_text("utf-8"))
-    return {**files, "costs": costs, "recording": recording()}
+    return {**files, "recording": recording()}
 
 
 def recording() -> dict[str, Any]:

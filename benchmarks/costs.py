@@ -1,25 +1,23 @@
-"""Measure what training heads and recording a profile take: ``python -m scripts.docs.costs``.
+"""What training heads and recording a profile take: time, memory and disk.
 
-Both use the demo model, so the figures are of the same kind as all others. They are written to
-``docs/results/costs.json``, from which ``python -m scripts.docs`` fills the page.
+Both use the demo model, each in a process of its own with one thread.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from adadecode.profiles.host import describe_host
+from adadecode.engine import load_demo
 from adadecode.profiles.store import read_profile
-from scripts.docs.results import COSTS
+from benchmarks.harness import write_result
 
 PROMPTS = 32
 TRAINING = {"depths": "4,8,12", "max-new-tokens": 96, "epochs": 8}
@@ -33,27 +31,17 @@ RECORDING = {
 }
 
 
-def main() -> None:
-    """Measure both and write the file."""
+def main(arguments: list[str] | None = None) -> None:
+    """Measure both and write the figures."""
+    argparse.ArgumentParser(description=__doc__).parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         training = measure_training(Path(folder))
         recording = measure_recording(Path(folder))
-    packages = ("torch", "transformers", "numpy", "adadecode")
-    result = {
-        "training": training,
-        "recording": recording,
-        "machine": describe_host(),
-        "software": {package: version(package) for package in packages},
-        "when": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-    }
-    COSTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {COSTS}")
+    write_result("costs", {"training": training, "recording": recording})
 
 
 def measure_training(folder: Path) -> dict[str, Any]:
     """Train heads of the demo model in a process of its own."""
-    from adadecode.engine import load_demo
-
     texts = load_demo().prompts["arithmetic"][:PROMPTS]
     prompts, out = folder / "prompts.jsonl", folder / "heads"
     prompts.write_text("".join(f"{json.dumps({'prompt': text})}\n" for text in texts), "utf-8")
