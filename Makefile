@@ -54,4 +54,5 @@ format: $(STAMP) ## rewrite the sources in the project's format, with safe fixes
 	$(BIN)/ruff format .
 
 clean: ## remove caches and build outputs, but not .venv
-	rm -rf build *.egg-info .cache .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf build site *.egg-info src/*.egg-info
+	rm -rf .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -5,11 +5,18 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from adadecode.profiles.atomic_write import write_bytes, write_json, write_text, write_with
+from adadecode.profiles.atomic_write import (
+    PART_SUFFIX,
+    write_bytes,
+    write_json,
+    write_text,
+    write_with,
+)
 from adadecode.profiles.errors import InputError
 
 
@@ -41,6 +48,27 @@ def test_what_was_there_stays_where_writing_fails(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="not JSON serializable"):
         write_json(place, object())
     assert place.read_text() == "before"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a folder cannot be synced")
+def test_a_file_is_synced_before_it_is_moved_and_its_folder_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once each: after a crash the old file or the whole new one is there."""
+    place = tmp_path / "file"
+    place.write_text("before")
+    syncs: list[tuple[str, str]] = []
+
+    def record_sync(descriptor: int) -> None:
+        mode = os.fstat(descriptor).st_mode
+        kind = "folder" if stat.S_ISDIR(mode) else "file"
+        synced = tmp_path if kind == "folder" else place.with_name(place.name + PART_SUFFIX)
+        assert os.path.samestat(os.fstat(descriptor), synced.stat())
+        syncs.append((kind, place.read_text()))
+
+    monkeypatch.setattr(os, "fsync", record_sync)
+    write_text(place, "after")
+    assert syncs == [("file", "before"), ("folder", "after")]
 
 
 def test_a_full_disk_is_an_input_error_and_leaves_no_part(tmp_path: Path) -> None:

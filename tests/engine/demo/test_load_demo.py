@@ -82,26 +82,38 @@ def test_its_arithmetic_prompts_are_held_out(demo: Demo) -> None:
         assert is_held_out(question)
 
 
-@pytest.mark.parametrize(
-    ("count", "tolerance"), [(4, 0.5), pytest.param(20, 0.3, marks=pytest.mark.slow)]
-)
-def test_it_answers_as_often_as_its_card_says(demo: Demo, count: int, tolerance: float) -> None:
-    """The share of right answers on held-out problems is near the card's."""
+def answer(demo: Demo, decoder: AdaDecoder, prompt: str) -> int | None:
+    """Return the number that a question is answered with, drafting by the head at depth 4."""
+    tokens = decoder.generate(
+        encode(demo.tokenizer, Prompt(text=prompt)),
+        max_new_tokens=200,
+        gamma=0.8,
+        placement=(4,),
+    ).tokens
+    return final_number(demo.tokenizer.decode(tokens, skip_special_tokens=True))
+
+
+def test_it_answers_held_out_problems_as_recorded(demo: Demo) -> None:
+    """Greedy text in FP32 is deterministic: the answers are those of 1 December 2026.
+
+    One of the first four was right: the model writes sums, but does not add well.
+    """
     torch.set_num_threads(1)
     decoder = AdaDecoder(demo.model, demo.heads)
-    right = 0
-    for problem in itertools.islice(problems(31, held_out=True, events=(3, 6)), count):
-        tokens = decoder.generate(
-            encode(demo.tokenizer, Prompt(text=problem.prompt)),
-            max_new_tokens=200,
-            gamma=0.8,
-            placement=(4,),
-        ).tokens
-        right += (
-            final_number(demo.tokenizer.decode(tokens, skip_special_tokens=True)) == problem.result
-        )
+    first = list(itertools.islice(problems(31, held_out=True, events=(3, 6)), 4))
+    assert [answer(demo, decoder, problem.prompt) for problem in first] == [74, 22, 23, 19]
+    assert [problem.result for problem in first] == [99, 22, 22, 11]
+
+
+@pytest.mark.slow
+def test_it_answers_as_often_as_its_card_says(demo: Demo) -> None:
+    """The share of right answers to 20 held-out problems is near the card's."""
+    torch.set_num_threads(1)
+    decoder = AdaDecoder(demo.model, demo.heads)
+    drawn = list(itertools.islice(problems(31, held_out=True, events=(3, 6)), 20))
+    right = sum(answer(demo, decoder, problem.prompt) == problem.result for problem in drawn)
     claimed = json.loads((MODEL / "facts.json").read_text())["answers"]["right"]
-    assert abs(right / count - claimed) < tolerance
+    assert abs(right / len(drawn) - claimed) < 0.3
 
 
 def test_a_problem_is_consistent() -> None:

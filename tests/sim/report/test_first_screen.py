@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,16 @@ import pytest
 from adadecode.profiles import Profile
 from adadecode.sim.report.document import Report
 from adadecode.sim.report.export import markdown
+from adadecode.sim.report.sweep.headline import LEAN
 from adadecode.sim.report.writer import build_report
 from tests.support.handmade import recorded_profile
+from tests.support.paths import ROOT
 from tests.support.sweeps import small_sweep
 from tests.support.synthetic_profile import synthetic_profile
 
 pytest.importorskip("plotly", reason="a report needs plotly: install the extra 'report'")
+
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +71,25 @@ def test_the_headline_of_a_sweep_is_a_prediction_that_leans_high(
     report = build_report(sweep)
     assert "predicted to give" in report.headline
     assert f"the best of {len(sweep.designs)} predictions" in report.lead
-    assert "leans high: measured speedups were 1 to 3 % below" in report.lead
+    assert "leans high: on the bundled model, measured speedups were 1 to 3 % below" in report.lead
+
+
+def test_how_far_a_winner_leans_is_what_the_benchmarks_measured() -> None:
+    """The figures of the sentence are those of the committed results."""
+    off_design = json.loads((RESULTS / "off_design.json").read_text())
+    drops = [
+        100 * (design["predicted_speedup"] / design["measured_speedup"] - 1)
+        for design in off_design["designs"]
+        if design["design"] != "vanilla"
+    ]
+    lowest, highest = (f"{drop:.0f}" for drop in (min(drops), max(drops)))
+    assert f"{lowest} to {highest} % below the predicted ones for {len(drops)} designs" in LEAN
+    assert len(drops) == off_design["designs_not_recorded"]
+    best = json.loads((RESULTS / "best.json").read_text())
+    assert f"{100 * best['median_error']:.1f} % in the median" in LEAN
+    assert f"for {len(best['designs'])} designs of a sweep" in LEAN
+    below = [design for design in best["designs"] if design["speedup"] < design["predicted"]]
+    assert len(below) > len(best["designs"]) / 2
 
 
 def test_a_sweep_shows_whether_to_trust_its_recording(busy: Profile, tmp_path: Path) -> None:
