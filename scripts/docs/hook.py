@@ -13,17 +13,18 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "src")) if path not in sys.path]
 
 from scripts.docs.command_reference import command_reference  # noqa: E402 - after the path is set
+from scripts.docs.decision_list import FOLDER as DECISIONS  # noqa: E402 - after the path is set
 from scripts.docs.decision_list import decision_list  # noqa: E402 - after the path is set
 from scripts.docs.error_reference import error_reference  # noqa: E402 - after the path is set
 from scripts.docs.notebook_pages import notebook_pages  # noqa: E402 - after the path is set
 from scripts.docs.profile_tables import profile_tables  # noqa: E402 - after the path is set
-from scripts.docs.results import results_table  # noqa: E402 - after the path is set
+from scripts.docs.results import LATER, RESULTS, results_table  # noqa: E402 - after the path is set
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -93,6 +94,34 @@ def fill_markers(markdown: str) -> str:
         KeyError: for a marker without a generator.
     """
     return MARKER.sub(lambda match: GENERATORS[match["name"]](), markdown)
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Complete the navigation (called by MkDocs)."""
+    config.nav = complete_navigation(config.nav)
+    return config
+
+
+def complete_navigation(nav: list[Any]) -> list[Any]:
+    """Return the navigation with every decision record, without pages not measured yet.
+
+    Args:
+        nav: The sections and pages of ``mkdocs.yml``: paths, or dictionaries from a title to a path
+            or to a section.
+    """
+    missing = {f"results/{page}" for page, file in LATER.items() if not (RESULTS / file).exists()}
+    records = [f"decisions/{path.name}" for path in sorted(DECISIONS.glob("0*.md"))]
+    complete = []
+    for entry in nav:
+        title, inner = next(iter(entry.items())) if isinstance(entry, dict) else (None, entry)
+        if isinstance(inner, list):
+            section = complete_navigation(inner)
+            if title == "Decisions":
+                section += records
+            complete.append({title: section})
+        elif inner not in missing:
+            complete.append(entry)
+    return complete
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:

@@ -15,19 +15,27 @@ from typing import Any
 
 import jinja2
 
+from scripts.docs.interleaving import compare_orders, spread_of
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 RECORDING = ROOT / "profiles" / "recorded" / "demo-cpu"
 TEMPLATES = Path(__file__).with_name("templates")
 PAGES = ROOT / "docs" / "results"
 README = ROOT / "README.md"
+LATER = {"interleaving.md": "interleaving.json"}
+"""Pages that are there only once their results file has been measured."""
 TABLE = re.compile(r"(?<=<!-- results: begin -->\n).*?(?=<!-- results: end -->)", re.DOTALL)
 
 
 def page_names() -> list[str]:
     """Return the file names of the generated pages of results."""
     names = [path.name.removesuffix(".jinja") for path in TEMPLATES.glob("*.md.jinja")]
-    return sorted(name for name in names if not name.startswith("_"))
+    return sorted(
+        name
+        for name in names
+        if not name.startswith("_") and (name not in LATER or (RESULTS / LATER[name]).exists())
+    )
 
 
 def result_page(name: str) -> str:
@@ -54,8 +62,8 @@ def readme() -> str:
     return text
 
 
-def render(template: str, **more: str) -> str:
-    """Return a template filled with the results."""
+def render(template: str, **more: object) -> str:
+    """Return a template filled with the results, and with more values that go before them."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=False,  # noqa: S701 - Markdown, from files of this repository
@@ -67,11 +75,16 @@ def render(template: str, **more: str) -> str:
     environment.filters |= {
         "big": big,
         "percent": percent,
+        "shares": shares,
         "spread": spread,
         "x": ratio,
     }
-    environment.globals |= {"source": source}
-    return environment.get_template(template).render(**results(), **more)
+    environment.globals |= {
+        "compare_orders": compare_orders,
+        "source": source,
+        "spread_of": spread_of,
+    }
+    return environment.get_template(template).render(**{**results(), **more})
 
 
 @functools.cache
@@ -115,6 +128,14 @@ def spread(values: Mapping[str, float], digits: int = 2) -> str:
 def percent(value: float, digits: int = 1) -> str:
     """Return a share as a percentage, like ``2.8 %``."""
     return f"{value * 100:.{digits}f} %"
+
+
+def shares(values: Mapping[str, float] | None, digits: int = 1) -> str:
+    """Return a spread of shares in percent, like ``2.5 % (2.1 .. 3.0)``."""
+    if values is None:
+        return "not measured"
+    low, high = values["min"] * 100, values["max"] * 100
+    return f"{percent(values['median'], digits)} ({low:.{digits}f} .. {high:.{digits}f})"
 
 
 def big(value: float, digits: int = 0) -> str:

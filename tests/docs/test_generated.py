@@ -109,6 +109,26 @@ def test_the_decision_list_has_every_record():
     assert decision_list().count("\n| [") == len(records)
 
 
+def test_the_navigation_has_every_page():
+    _, nav = (ROOT / "mkdocs.yml").read_text("utf-8").split("\nnav:\n")
+    listed = set(re.findall(r"[\w/-]+\.md", nav))
+    decisions = hook.complete_navigation([{"Decisions": ["decisions/README.md"]}])[0]["Decisions"]
+    pages = {page.relative_to(DOCS).as_posix() for page in PAGES}
+    assert pages <= listed | set(decisions)
+    assert len(decisions) == 1 + len(list((DOCS / "decisions").glob("0*.md")))
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/getting-started/your-own-model.md", "docs/concepts/adadecode.md"]
+)
+def test_a_page_names_as_many_architectures_as_are_tested(page):
+    pytest.importorskip("torch", reason="the list of tested architectures builds them")
+    from tests.support.models import ARCHITECTURES
+
+    counts = re.findall(r"(\d+)\s+architectures", (ROOT / page).read_text(encoding="utf-8"))
+    assert counts == [str(len(ARCHITECTURES))]
+
+
 def test_a_notebook_page_shows_code_tables_and_pictures():
     files = notebook_pages(ROOT / "notebooks")
     pages = {name: text for name, text in files.items() if name.endswith(".md")}
