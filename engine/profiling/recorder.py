@@ -171,7 +171,8 @@ class Recorder:
             kinds: The kinds of pieces to make.
 
         Yields:
-            How many pieces are finished, and how many there are.
+            How many pieces are finished, and how many there are: first those that an earlier run
+            finished, if it did any, then after each step.
         """
         chosen, timed = (tuple(piece_name(kind, "") for kind in some) for some in (kinds, TIMED))
         todo = [
@@ -187,20 +188,23 @@ class Recorder:
             self.plan.designs, self.plan.longest, sampled=self.plan.sampling is not None
         )
         self.conditions.begin()
-        done = 0
-        for step in todo:
-            missing = [name for name in step.names if not self.parts.has(name)]
-            if missing:
-                self._warm_up()
-                made = step.make(missing)
-                for name in missing:
-                    if name.startswith(timed):
-                        self.conditions.timed(self.decoder.parts.timing)
-                    self.conditions.after(
-                        name, self.decoder.parts.fallbacks, last=name == todo[-1].names[-1]
-                    )
-                    self.parts.write(name, made[name])
-            done += len(step.names)
+        missing = [[name for name in step.names if not self.parts.has(name)] for step in todo]
+        done = count - sum(map(len, missing))
+        if done:
+            yield done, count
+        for step, names in zip(todo, missing, strict=True):
+            if not names:
+                continue
+            self._warm_up()
+            made = step.make(names)
+            for name in names:
+                if name.startswith(timed):
+                    self.conditions.timed(self.decoder.parts.timing)
+                self.conditions.after(
+                    name, self.decoder.parts.fallbacks, last=name == todo[-1].names[-1]
+                )
+                self.parts.write(name, made[name])
+            done += len(names)
             yield done, count
 
     def finish(self) -> Profile:

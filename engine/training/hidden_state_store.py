@@ -110,21 +110,22 @@ def write_states(
         folder: Where the shards are.
         name: What their names begin with.
         dtype: Their format.
-        advance: Counts rows.
+        advance: Counts rows, first all those that an earlier run wrote.
 
     Raises:
         InputError: A hidden state is not finite in this format, or cannot be written.
     """
     row_bytes = (len(depths) + 1) * parts.hidden_size * dtype.itemsize
-    shards = []
+    shards, missing = [], []
     for index, group in enumerate(_groups(texts, max(1, SHARD_BYTES // row_bytes))):
         path = folder / f"{name}-{index:05}.safetensors"
         rows = sum(len(text.output) for text in group)
         shape = (rows, len(depths) + 1, parts.hidden_size)
         shards.append(Shard(path=path, rows=rows, nbytes=rows * row_bytes))
-        if _holds(path, shape):
-            advance(rows)
-            continue
+        if not _holds(path, shape):
+            missing.append((path, shape, group))
+    advance(sum(shard.rows for shard in shards) - sum(shape[0] for _, shape, _ in missing))
+    for path, shape, group in missing:
         found = torch.empty(shape, dtype=dtype)
         done = 0
         for text in group:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
 import typer
 
-from adadecode.profiles.errors import InputError
-from adadecode.sim.cli.interruption import INTERRUPTED, interruption_line
+from adadecode.sim.cli.errors import exiting_on_error
 from adadecode.sim.cli.lazy_group import CommandEntry, LazyGroup
+from adadecode.sim.cli.version import version_option
 
 PREDICT = "Predict and compare"
 DESIGN = "Look into one design"
@@ -118,41 +117,19 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001  typer calls it with the flag
-    if wanted:
-        import adadecode
-
-        print(f"adadecode-sim {adadecode.__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def common(
-    *,
-    _version: Annotated[
-        bool,
-        typer.Option(
-            "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
-        ),
-    ] = False,
-) -> None:
+def common(*, _version: Annotated[bool, version_option("adadecode-sim")] = False) -> None:
     """Take the options that stand before the command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line.
 
-    What the user gave and cannot be used is a message on stderr and exit code 2; Ctrl-C is a
-    message and exit code 130.
+    What the user gave and cannot be used, or an extra that is not installed, is a message on
+    stderr and exit code 2; Ctrl-C is a message and exit code 130.
 
     Args:
         arguments: The words after the program's name; those of the process by default.
     """
-    try:
+    with exiting_on_error():
         app(None if arguments is None else list(arguments))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt as interrupt:  # before or after a command
-        print(interruption_line(interrupt), file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None

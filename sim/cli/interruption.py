@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
 
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended, as shells have it."""
@@ -23,7 +28,7 @@ def interruption_line(interrupt: KeyboardInterrupt) -> str:
 def on_interrupt(message: str | Callable[[], str]) -> Iterator[None]:
     """Give the message to print where the user presses Ctrl-C within the block.
 
-    `adadecode.sim.cli.lazy_group.LazyGroup` prints the message as one line and exits with code 130.
+    `exiting_on_interrupt` prints the message as one line and exits with code 130.
 
     Args:
         message: What is kept and how to go on, or a function that returns it.
@@ -34,6 +39,25 @@ def on_interrupt(message: str | Callable[[], str]) -> Iterator[None]:
         if interrupt.args:  # an inner block gave the message
             raise
         raise KeyboardInterrupt(message if isinstance(message, str) else message()) from None
+
+
+@contextmanager
+def exiting_on_interrupt() -> Iterator[None]:
+    """Print in one line what became of an interrupted command, and exit with code 130."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        print(interruption_line(interrupt), file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+class InterruptibleCommand(TyperCommand):
+    """A command that prints in one line what became of it where the user interrupts it."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  an object of click, whose class varies
+        """Run the command."""
+        with exiting_on_interrupt():
+            return super().invoke(ctx)
 
 
 def left_in(directory: Path) -> Callable[[], str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,7 +10,7 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from adadecode.sim.cli.interruption import INTERRUPTED, interruption_line
+from adadecode.sim.cli.interruption import exiting_on_interrupt
 
 ClickObject = Any
 """An object of click. Some versions of typer bring a click of their own, others use the installed
@@ -74,11 +73,8 @@ class LazyGroup(TyperGroup):
 
     def invoke(self, ctx: ClickObject) -> ClickObject:
         """Run a command; say in one line what became of it where the user interrupts it."""
-        try:
+        with exiting_on_interrupt():
             return super().invoke(ctx)
-        except KeyboardInterrupt as interrupt:
-            print(interruption_line(interrupt), file=sys.stderr)
-            raise typer.Exit(INTERRUPTED) from None
 
 
 def _load(name: str, entry: CommandEntry) -> ClickObject:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
 
 LINE_SECONDS = 30.0
 """Most seconds between two lines of progress."""
 
 LINE_SHARE = 0.1
 """Most of the work between two lines of progress."""
+
+ROUNDING = 1e-9
+"""By how much a sum of tenths may fall short of a tenth."""
 
 SETTLED_SECONDS = 2.0
 """Seconds of work before the time left is estimated: the first parts tell little of the others."""
@@ -24,6 +31,13 @@ class ShowProgress(Protocol):
 
     def __call__(self, done: int, total: int) -> None:
         """Show that so much is done."""
+
+
+class ShowStages(Protocol):
+    """What long work in stages calls with a stage, how much of it is done, and of how much."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show that so much of a stage is done."""
 
 
 def _now() -> float:
@@ -60,16 +74,26 @@ class TimeLeft:
         return elapsed / fresh * (total - done)
 
 
+def _print(line: str) -> None:
+    """Print a line on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
 @dataclass(kw_only=True)
 class ProgressLines:
-    """Progress as plain lines on stderr, every tenth of the work or every half minute.
+    """Progress as plain lines, every tenth of the work or every half minute, and at the end.
 
     Attributes:
-        noun: What is counted, like "designs".
+        noun: What is counted, like "designs"; may be empty.
+        stage: What is done, for work in several stages; empty for other work. A stage has a line
+            at its beginning, and none for every tenth: many stages take a few seconds each.
+        write: Prints a line, by default on stderr.
         left: The estimate of the time left.
     """
 
-    noun: str
+    noun: str = ""
+    stage: str = ""
+    write: Callable[[str], None] = _print
     left: TimeLeft = field(default_factory=TimeLeft)
     _last_time: float | None = None
     _last_share: float = 0.0
@@ -79,27 +103,25 @@ class ProgressLines:
         now = _now()
         seconds_left = self.left.estimate(done, total, now)
         share = done / total if total else 1.0
+        first = self._last_time is None
         if self._last_time is None:
             self._last_time = now
         due = (
-            share - self._last_share >= LINE_SHARE - 1e-9  # of sums of tenths
+            (first if self.stage else share - self._last_share >= LINE_SHARE - ROUNDING)
             or now - self._last_time >= LINE_SECONDS
             or (done >= total and share > self._last_share)
         )
         if not due:
             return
         self._last_time, self._last_share = now, share
-        print(
-            f"{done:,} of {total:,} {self.noun} ({share:.0%}){_words(seconds_left, done, total)}",
-            file=sys.stderr,
-            flush=True,
-        )
+        counted = f"{done:,} of {total:,} {self.noun}".rstrip()
+        name = f"{self.stage}: " if self.stage else ""
+        self.write(f"{name}{counted} ({share:.0%}){_words(seconds_left, done, total)}")
 
 
 def _words(seconds: float | None, done: int, total: int) -> str:
-    if done >= total:
-        return ""
-    return "" if seconds is None else f", {duration(seconds)} left"
+    """Return the time left, as it follows what is done."""
+    return "" if seconds is None or done >= total else f", {duration(seconds)} left"
 
 
 def duration(seconds: float) -> str:
@@ -123,23 +145,61 @@ def showing_progress(noun: str) -> Iterator[ShowProgress]:
         yield ProgressLines(noun=noun)
         return
     from rich.console import Console
+
+    with _bars(Console(stderr=True), transient=True) as bars:
+        show = _Stages(bars)
+        yield lambda done, total: show(noun, done, total)
+
+
+@contextmanager
+def showing_stages(console: Console) -> Iterator[ShowStages]:
+    """Show the progress of each stage while the block runs: bars on a terminal, lines elsewhere.
+
+    Args:
+        console: Where progress is shown; nothing is shown where it is quiet.
+    """
+    if not console.is_terminal:
+        lines: dict[str, ProgressLines] = {}
+
+        def write(line: str) -> None:
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in lines:
+                lines[stage] = ProgressLines(stage=stage, write=write)
+            lines[stage](done, total)
+
+        yield show
+        return
+    with _bars(console) as bars:
+        yield _Stages(bars)
+
+
+def _bars(console: Console, *, transient: bool = False) -> Progress:
+    """Return a display of bars with what is counted, how much is done, and the time left."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    bar = Progress(
-        TextColumn(noun),
+    return Progress(
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[left]}"),
-        console=Console(stderr=True),
-        transient=True,
+        console=console,
+        transient=transient,
+        disable=console.quiet,
     )
-    left = TimeLeft()
-    with bar:
-        task = bar.add_task(noun, total=None, left="")
 
-        def show(done: int, total: int) -> None:
-            seconds = left.estimate(done, total)
-            words = "" if seconds is None or done >= total else f"{duration(seconds)} left"
-            bar.update(task, completed=done, total=total, left=words)
 
-        yield show
+class _Stages:
+    """A bar for each stage, from when it begins."""
+
+    def __init__(self, bars: Progress) -> None:
+        self.bars = bars
+        self.begun: dict[str, tuple[TaskID, TimeLeft]] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage not in self.begun:
+            self.begun[stage] = self.bars.add_task(stage, total=total, left=""), TimeLeft()
+        task, left = self.begun[stage]
+        words = _words(left.estimate(done, total), done, total).removeprefix(", ")
+        self.bars.update(task, completed=done, total=total, left=words)
