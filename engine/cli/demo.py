@@ -29,6 +29,7 @@ from adadecode.engine.runtime.choices import GraphMode
 from adadecode.profiles.output_path import check_output_directory
 from adadecode.profiles.schema import ALL_TABLES, MANIFEST
 from adadecode.profiles.store import Profile
+from adadecode.sim.core.number_format import percent, times
 from adadecode.sim.core.scheduler import Round
 from adadecode.sim.validation.result import Validation, spread
 from adadecode.sim.validation.tiers import validate
@@ -101,8 +102,8 @@ def show_comparison(console: Console, profile: Profile, comparison: Validation) 
             row["design"],
             f"{row['tpot_s'] * 1e3:.2f}",
             f"{row['predicted_tpot_s'] * 1e3:.2f}",
-            f"{row['speedup']:.2f}x",
-            f"{row['predicted_speedup']:.2f}x",
+            times(row["speedup"]),
+            times(row["predicted_speedup"]),
             f"{error:+.1%}",
         )
     console.print(table)
@@ -122,9 +123,12 @@ def show_comparison(console: Console, profile: Profile, comparison: Validation) 
     ):
         errors = spread(comparison.cells[name])
         floor = noise.get(name)
-        noise_floor = "" if floor is None else f"; noise floor: repeats differ by {floor:.2%}"
+        noise_floor = (
+            "" if floor is None else f"; noise floor: repeats differ by {percent(floor, 2)}"
+        )
         console.print(
-            f"{tier}: median error {errors['median']:.2%}, 90th percentile {errors['p90']:.2%} "
+            f"{tier}: median error {percent(errors['median'], 2)}, 90th percentile "
+            f"{percent(errors['p90'], 2)} "
             f"over single prompts{noise_floor}"
         )
     console.print()

@@ -15,6 +15,7 @@ from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.profiling.summary import summarize
 from adadecode.profiles.store import Profile
 from adadecode.sim.cli.tables.heads import coverage_table, coverage_tables
+from adadecode.sim.core.number_format import percent, times
 from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.measurements.baselines import same_text, standings
 from adadecode.sim.measurements.telemetry import conditions_of
@@ -93,9 +94,9 @@ def summary_table(profile: Profile) -> Table:
             row["design"],
             f"{row['tpot_s'] * 1e3:.2f}",
             f"{row['tokens_per_s']:.1f}",
-            f"{row['speedup']:.2f}x",
+            times(row["speedup"]),
             f"{row['tokens_per_round']:.2f}",
-            f"{row['rejected']:.1%}" if row["drafts"] else "-",
+            percent(row["rejected"] if row["drafts"] else None, 1),
         )
     return table
 

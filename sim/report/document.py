@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from adadecode.profiles.errors import InputError
+from adadecode.sim.core.number_format import UNKNOWN, known, percent, significant
 from adadecode.sim.report import formatting
 
 if TYPE_CHECKING:
@@ -22,13 +23,11 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "count": formatting.count,
     "times": formatting.times,
     "ms": formatting.milliseconds,
-    "percent": formatting.percent,
-    "plain": formatting.significant,
+    "percent": percent,
+    "plain": significant,
     "bytes": lambda number: formatting.scaled(number, "B"),
     "flops": lambda number: formatting.scaled(number, "FLOP"),
-    "joules": lambda number: (
-        f"{formatting.significant(number)} J" if formatting.known(number) else formatting.NOTHING
-    ),
+    "joules": lambda number: f"{significant(number)} J" if known(number) else UNKNOWN,
 }
 """How the cells of a column are written for people, by the name of the format."""
 

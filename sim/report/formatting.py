@@ -1,4 +1,4 @@
-"""Numbers and foreign text as a report writes them.
+"""Figures in words, and foreign text, as a report writes them.
 
 Text from a file is foreign: a model may be called ``<script>``. The page escapes it by itself
 (jinja2); `in_plot`, `in_markdown` and `in_csv` are for everywhere else.
@@ -6,7 +6,6 @@ Text from a file is foreign: a model may be called ``<script>``. The page escape
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -14,23 +13,16 @@ from typing import Any
 
 import pandas as pd
 
+from adadecode.sim.core import number_format
 from adadecode.sim.core.design import DEFAULT_CAP, Policy
+from adadecode.sim.core.number_format import PREFIXES, UNKNOWN, known, significant
 
-NOTHING = "\u2013"
-"""Stands where a number is not known."""
-
-_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _MARKDOWN = re.compile(r"([\\`*_\[\]|#~!])")
 
 
-def known(number: object) -> bool:
-    """Return whether this is a number, and not NaN."""
-    return isinstance(number, int | float) and not math.isnan(number)
-
-
 def times(ratio: float) -> str:
-    """Write a speedup: ``2.13x``."""
-    return f"{ratio:.2f}×" if known(ratio) else NOTHING
+    """Write a speedup: ``2.13×``."""
+    return number_format.times(ratio, sign="×")
 
 
 def span(low: float, high: float) -> str:
@@ -41,47 +33,26 @@ def span(low: float, high: float) -> str:
 
 
 def gain(ratio: float, low: float, high: float) -> str:
-    """Write a speedup with its interval, if it has one: ``2.13x (2.03 .. 2.21)``."""
+    """Write a speedup with its interval, if it has one: ``2.13× (2.03 .. 2.21)``."""
     return f"{times(ratio)} {span(low, high)}".rstrip()
 
 
 def milliseconds(seconds: float) -> str:
     """Write seconds as milliseconds, to three significant digits: ``8.77 ms``."""
-    return f"{significant(seconds * 1e3)} ms" if known(seconds) else NOTHING
-
-
-def percent(share: float) -> str:
-    """Write a share, ``2.8 %``; below 1 % to two significant digits, ``0.02 %``."""
-    if not known(share):
-        return NOTHING
-    return (
-        f"{share * 100:.1f} %"
-        if abs(share) >= 0.01 or share == 0
-        else f"{significant(share * 100, 2)} %"
-    )
+    return f"{significant(seconds * 1e3)} ms" if known(seconds) else UNKNOWN
 
 
 def count(number: float) -> str:
     """Write a count: ``12,288``."""
-    return f"{number:,.0f}" if known(number) else NOTHING
+    return f"{number:,.0f}" if known(number) else UNKNOWN
 
 
 def scaled(number: float, unit: str) -> str:
     """Write a quantity with a prefix, to three significant digits: ``22.6 MFLOP``."""
     if not known(number):
-        return NOTHING
-    scale, prefix = next((pair for pair in _PREFIXES if abs(number) >= pair[0]), (1.0, ""))
+        return UNKNOWN
+    scale, prefix = next((pair for pair in PREFIXES if abs(number) >= pair[0] >= 1), (1.0, ""))
     return f"{significant(number / scale)} {prefix}{unit}"
-
-
-def significant(number: float, digits: int = 3) -> str:
-    """Round to so many significant digits; never written like ``1e+05``."""
-    if not known(number):
-        return NOTHING
-    if number == 0:
-        return "0"
-    decimals = digits - 1 - math.floor(math.log10(abs(number)))
-    return f"{round(number, decimals):,.{max(decimals, 0)}f}"
 
 
 def listed(words: Iterable[object], most: int = 6) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from adadecode.sim.report import formatting, theme
+from adadecode.sim.core.number_format import known
+from adadecode.sim.report import theme
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -27,10 +28,7 @@ def plain_numbers(
 
     More digits would only make the page larger.
     """
-    return [
-        float(f"{value * scale:.5g}") if formatting.known(value) else None
-        for value in map(float, values)
-    ]
+    return [float(f"{value * scale:.5g}") if known(value) else None for value in map(float, values)]
 
 
 def error_bars(frame: pd.DataFrame, middle: str, scale: float = 1.0) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from adadecode.profiles.store import Profile
+from adadecode.sim.core.number_format import percent
 from adadecode.sim.measurements.telemetry import BUSY, FALL, busy_share, clock_fall
 
 MAX_NOISE = 0.10
@@ -55,7 +56,7 @@ class Trust:
             *_error_sentence("speedups", self.speedup_error, self.speedup_noise),
             "How busy other programs kept the processors was not recorded."
             if self.busy is None
-            else f"Other programs kept {self.busy:.0%} of the processors busy.",
+            else f"Other programs kept {percent(self.busy, 0)} of the processors busy.",
         ]
 
 
@@ -108,13 +109,13 @@ def _structure_reasons(differing: int) -> Iterator[str]:
 def _machine_reasons(busy: float | None, fall: float | None) -> Iterator[str]:
     if busy is not None and busy > BUSY:
         yield (
-            f"Other programs kept more than {BUSY:.0%} of the processors busy ({busy:.0%}): "
-            "record on an idle machine."
+            f"Other programs kept more than {percent(BUSY, 0)} of the processors busy "
+            f"({percent(busy, 0)}): record on an idle machine."
         )
     if fall is not None and fall > FALL:
         yield (
-            f"The clock fell by {fall:.0%} while recording: lock it, or cool the device, and "
-            "record again."
+            f"The clock fell by {percent(fall, 0)} while recording: lock it, or cool the device, "
+            "and record again."
         )
 
 
@@ -130,14 +131,15 @@ def _error_reasons(
     noise = max(share for share in (time_noise, speedup_noise, 0.0) if share is not None)
     if noise > MAX_NOISE:
         yield (
-            f"Repeats of the same runs differ by {noise:.1%} in the median, more than "
-            f"{MAX_NOISE:.0%}: record on an idle machine, with more repeats."
+            f"Repeats of the same runs differ by {percent(noise, 1)} in the median, more than "
+            f"{percent(MAX_NOISE, 0)}: record on an idle machine, with more repeats."
         )
     if time_error > max(MAX_TIME_ERROR, time_noise or 0.0):
-        floor = "" if time_noise is None else f" and the noise floor of {time_noise:.1%}"
+        floor = "" if time_noise is None else f" and the noise floor of {percent(time_noise, 1)}"
         yield (
-            f"The median error of predicted times, {time_error:.1%}, exceeds "
-            f"{MAX_TIME_ERROR:.0%}{floor}: the latencies are not those of the runs; record again."
+            f"The median error of predicted times, {percent(time_error, 1)}, exceeds "
+            f"{percent(MAX_TIME_ERROR, 0)}{floor}: the latencies are not those of the runs; "
+            "record again."
         )
 
 
@@ -147,6 +149,6 @@ def _error_sentence(quantity: str, error: float | None, noise: float | None) -> 
     floor = (
         "the noise floor is unknown, as it takes 2 repeats or more"
         if noise is None
-        else f"repeats of the same runs differ by {noise:.1%} (the noise floor)"
+        else f"repeats of the same runs differ by {percent(noise, 1)} (the noise floor)"
     )
-    yield f"Predicted {quantity} are off by {error:.1%} in the median; {floor}."
+    yield f"Predicted {quantity} are off by {percent(error, 1)} in the median; {floor}."

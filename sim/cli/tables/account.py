@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import Group
 
 from adadecode.sim.cli.tables.layout import notes, table, titled
-from adadecode.sim.cli.tables.numbers import Scale
+from adadecode.sim.core.number_format import Scale, percent, times
 from adadecode.sim.prediction.accounting import Split
 from adadecode.sim.prediction.token_account import TokenAccount, TokenEnergy
 
@@ -38,9 +38,9 @@ def account_table(account: TokenAccount) -> Group:
         )
     body.add_row(
         "over vanilla's",
-        f"{ours.flops.total / plain.flops.total:.2f} x",
+        times(ours.flops.total / plain.flops.total),
         "",
-        f"{ours.bytes.total / plain.bytes.total:.2f} x",
+        times(ours.bytes.total / plain.bytes.total),
         "",
     )
     title = f"{account.model}, {ours.design.label}, {ours.tokens:,} tokens"
@@ -55,7 +55,7 @@ def account_table(account: TokenAccount) -> Group:
 def _cells(split: Split, part: str, scale: Scale) -> tuple[str, str]:
     """Return an amount in the unit of its column, and its share of all."""
     amount = float(getattr(split, part))
-    return scale.text(amount), f"{amount / split.total:.1%}"
+    return scale.text(amount), percent(amount / split.total, 1)
 
 
 def _captions(account: TokenAccount) -> Iterator[str]:

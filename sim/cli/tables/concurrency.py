@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from adadecode.sim.cli.tables.layout import notes, table, titled
+from adadecode.sim.core.number_format import times
 from adadecode.sim.limits.analysis import Limits
 from adadecode.sim.limits.concurrency import Load
 
@@ -25,7 +26,7 @@ def batch_tables(limits: Limits) -> Iterator[RenderableType]:
         "users", "tokens at once", "best case: in step", "worst case: never together", names=True
     )
     for row in limits.batches.rows:
-        body.add_row(f"{row.users}", f"{row.tokens}", _together(row), f"{row.alone:.2f} x")
+        body.add_row(f"{row.users}", f"{row.tokens}", _together(row), times(row.alone))
     yield titled("how many users at once?", body)
     yield from notes(_pays_up_to(limits, bound, case) for bound, case in _CASES)
     yield from notes(limits.batches.notes)
@@ -33,7 +34,7 @@ def batch_tables(limits: Limits) -> Iterator[RenderableType]:
 
 def _together(row: Load) -> str:
     low, high = row.together
-    return f"{low:.2f} x" if low == high else f"{low:.2f} .. {high:.2f} x"
+    return times(low) if low == high else f"{low:.2f} .. {times(high)}"
 
 
 def _pays_up_to(limits: Limits, bound: str, case: str) -> str:
@@ -60,7 +61,7 @@ def bandwidth_tables(limits: Limits) -> Iterator[RenderableType]:
         yield from notes([found])
         return
     body = table("times", *(str(Fraction(factor)) for factor in found.speedups))
-    body.add_row("speedup", *(f"{speedup:.2f} x" for speedup in found.speedups.values()))
+    body.add_row("speedup", *(times(speedup) for speedup in found.speedups.values()))
     yield titled("what if the device had another bandwidth, and the same FLOP/s?", body)
     if found.break_evens:
         yield from notes(

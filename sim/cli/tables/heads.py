@@ -10,6 +10,7 @@ from rich.console import Group
 from adadecode.profiles.store import Profile
 from adadecode.sim.cli.tables.layout import table, titled
 from adadecode.sim.core.head_form import HeadForm
+from adadecode.sim.core.number_format import percent
 from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.measurements.head_coverage import coverage_of, coverage_words
 
@@ -26,7 +27,7 @@ def coverage_table(found: Mapping[str, Any], form: HeadForm) -> Group:
     body.columns[0].justify = "right"
     columns = (found[name] for name in ("depths", "full", "formed", "same"))
     for depth, *shares in zip(*columns, strict=True):
-        body.add_row(f"{depth}", *(f"{share:.1%}" for share in shares))
+        body.add_row(f"{depth}", *(percent(share, 1) for share in shares))
     return titled(f"heads {form.label} on {coverage_words(found, form)}", body)
 
 

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from adadecode.sim.cli.tables.concurrency import bandwidth_tables, batch_tables
 from adadecode.sim.cli.tables.layout import BASIS_WORDS, notes, table, titled
-from adadecode.sim.cli.tables.numbers import UNKNOWN
 from adadecode.sim.cli.tables.sensitivity import sensitivity_tables
+from adadecode.sim.core.number_format import percent, times
 from adadecode.sim.limits.analysis import Fitted, Limits
 from adadecode.sim.limits.break_even import BreakEven
 from adadecode.sim.limits.time_breakdown import WORK_KINDS
@@ -36,7 +36,7 @@ def _headline(limits: Limits) -> Text:
     vanilla, ours = limits.bill.tpots[:2]
     return Text(
         f"{limits.design.label} on {latencies.device}{BASIS_WORDS[latencies.basis]}{hypothetical}: "
-        f"{limits.speedup:.3f} x ({ours * 1e3:.3f} ms a token, vanilla {vanilla * 1e3:.3f}; "
+        f"{times(limits.speedup, 3)} ({ours * 1e3:.3f} ms a token, vanilla {vanilla * 1e3:.3f}; "
         f"{limits.prompts} prompts)"
     )
 
@@ -63,7 +63,7 @@ def _costs(limits: Limits) -> Iterator[RenderableType]:
 def _pays_at(cost: BreakEven) -> str:
     if cost.factor is None:
         return {"always": "anything", "never": "never"}[cost.pays]
-    return f"{'<' if cost.pays == 'below' else '>'} {cost.factor:.2f} x"
+    return f"{'<' if cost.pays == 'below' else '>'} {times(cost.factor)}"
 
 
 def _head_check(limits: Limits) -> Iterator[str]:
@@ -103,14 +103,14 @@ def _add_recorded(body: Table, lines: list[str], limits: Limits) -> None:
         lines.append(f"whatever share of the recorded outputs is wrong or right, it {pays}")
     elif recorded.right is None:
         label = "right outputs that turn wrong, as confident as before"
-        body.add_row(label, "0.0%", f"{recorded.wrong:.1%}")
+        body.add_row(label, "0.0%", percent(recorded.wrong, 1))
     else:
         label = "wrong outputs that turn right, as confident as before"
-        body.add_row(label, "0.0%", f"{recorded.right:.1%}")
+        body.add_row(label, "0.0%", percent(recorded.right, 1))
     body.add_row(
         "  of drafts discarded",
-        f"{recorded.now.discarded:.1%}",
-        UNKNOWN if recorded.then is None else f"{recorded.then.discarded:.1%}",
+        percent(recorded.now.discarded, 1),
+        percent(None if recorded.then is None else recorded.then.discarded, 1),
         end_section=True,
     )
 
@@ -121,23 +121,23 @@ def _add_fitted(body: Table, lines: list[str], fitted: Fitted, speedup: float) -
     wanted = [None] * len(fitted.depths) if needed.model is None else needed.model.agreement
     for depth, now, then in zip(fitted.depths, fitted.agreement, wanted, strict=True):
         label = f"agreement at depth {depth}, all text harder"
-        body.add_row(label, f"{now:.1%}", UNKNOWN if then is None else f"{then:.1%}")
+        body.add_row(label, percent(now, 1), percent(then, 1))
     for label, key in (
         ("  of tested positions drafted", "early_rate"),
         ("  of drafts discarded", "reject_rate"),
     ):
-        there = UNKNOWN if needed.row is None else f"{needed.row[key]:.1%}"
-        body.add_row(label, f"{needed.now[key]:.1%}", there)
+        there = percent(None if needed.row is None else needed.row[key], 1)
+        body.add_row(label, percent(needed.now[key], 1), there)
     if needed.row is None:
         lines.append(
-            f"harder or easier text gives {needed.lowest:.2f} x .. {needed.highest:.2f} x, and "
+            f"harder or easier text gives {times(needed.lowest)} .. {times(needed.highest)}, and "
             "never 1"
         )
     lines += [
         "outputs of heads after drafts that nobody made are drawn from recorded branches",
         (
             "harder text is drawn from heads fitted to the trace, which give "
-            f"{needed.now['speedup']:.2f} x where the trace gives {speedup:.2f} x: their "
+            f"{times(needed.now['speedup'])} where the trace gives {times(speedup)}: their "
             "confidence falls where they are wrong, so that they draft less"
         ),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Group
 
 from adadecode.sim.cli.tables.layout import table, titled
-from adadecode.sim.cli.tables.numbers import UNKNOWN
+from adadecode.sim.core.number_format import UNKNOWN, percent, times
 from adadecode.sim.measurements.outliers import FAR
 
 _CAPTIONS = (
@@ -30,7 +30,7 @@ def outlier_table(rows: Iterable[Mapping[str, Any]]) -> Group:
             row["kind"],
             f"{row['samples']}",
             f"{row['beyond']}" if judged else UNKNOWN,
-            f"{row['beyond'] / row['judged']:.2%}" if judged else UNKNOWN,
+            percent(row["beyond"] / row["judged"] if judged else None, 2),
             *(_ratio(row[name]) for name in ("above", "below")),
         )
     return titled(
@@ -41,4 +41,4 @@ def outlier_table(rows: Iterable[Mapping[str, Any]]) -> Group:
 
 
 def _ratio(ratio: float | None) -> str:
-    return UNKNOWN if ratio is None else f"{ratio:.2f} x median"
+    return UNKNOWN if ratio is None else f"{times(ratio)} median"

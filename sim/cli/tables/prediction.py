@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from rich.console import Group
 
 from adadecode.sim.cli.tables.layout import BASIS_WORDS, notes, table, titled
+from adadecode.sim.core.number_format import percent, times
 from adadecode.sim.validation.predictions import PredictedDesign
 
 INTERVAL_WORDS = {
@@ -47,16 +48,16 @@ def _rows(prediction: PredictedDesign) -> Iterator[tuple[str, str, str]]:
     yield "tokens per second", f"{prediction.tokens_per_s:.1f}", ""
     yield (
         "speedup over vanilla",
-        f"{prediction.speedup:.2f} x",
+        times(prediction.speedup),
         _interval(prediction.speedup_low, prediction.speedup_high, digits=2),
     )
     yield "time to first token", f"{prediction.ttft_s * 1e3:.1f} ms", ""
     yield "tokens per round", f"{prediction.tokens_per_round:.2f}", ""
-    yield "early predicted, of tested positions", f"{prediction.early_rate:.1%}", ""
-    yield "discarded, of drafts", f"{prediction.reject_rate:.1%}", ""
-    yield "time resting on modelled branches", f"{prediction.modelled_share:.1%}", ""
+    yield "early predicted, of tested positions", percent(prediction.early_rate, 1), ""
+    yield "discarded, of drafts", percent(prediction.reject_rate, 1), ""
+    yield "time resting on modelled branches", percent(prediction.modelled_share, 1), ""
     error = prediction.modelled_error
-    yield "error to expect from these", "not measured" if error is None else f"{error:.2%}", ""
+    yield "error to expect from these", "not measured" if error is None else percent(error, 2), ""
     yield "prompts", f"{prediction.prompts:,}", ""
     yield "output tokens", f"{prediction.tokens:,}", ""
     if prediction.texts_differ:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 
 from adadecode.sim.cli.tables.layout import notes, table, titled
+from adadecode.sim.core.number_format import percent, times
 from adadecode.sim.hardware.latency_points import CORNERS
 from adadecode.sim.limits.analysis import Limits
 from adadecode.sim.limits.sensitivity import ASSUMPTIONS, rank_changes, tornado
@@ -19,9 +20,9 @@ def sensitivity_tables(limits: Limits) -> Iterator[RenderableType]:
     for row in tornado(limits.perturbations, limits.speedup):
         body.add_row(
             ASSUMPTIONS[row.assumption],
-            f"{row.less:.3f} x",
-            f"{row.more:.3f} x",
-            f"{row.effect:.1%}",
+            times(row.less, 3),
+            times(row.more, 3),
+            percent(row.effect, 1),
         )
     yield titled("what does the speedup depend on?", body)
     if limits.corners:
@@ -38,7 +39,7 @@ def _corners(limits: Limits) -> RenderableType:
     }
     body = table("corner", "speedup")
     for corner, speedup in sorted(speedups.items(), key=lambda one: one[1]):
-        body.add_row(corner.replace("_", " "), f"{speedup:.3f} x")
+        body.add_row(corner.replace("_", " "), times(speedup, 3))
     return titled("at the corners of the latencies' intervals", body)
 
 
@@ -46,10 +47,10 @@ def _best_nearby(limits: Limits) -> Iterator[RenderableType]:
     """Yield the best of the design and its neighbours, and what would make another one best."""
     now = limits.bill.speedups()
     best, changes = rank_changes(limits.designs, now, limits.cases)
-    this = "" if not best else f", this design {limits.speedup:.3f} x"
+    this = "" if not best else f", this design {times(limits.speedup, 3)}"
     answer = (
         f"of {len(limits.designs)} designs nearby the best is {limits.designs[best].label} "
-        f"({now[best]:.3f} x{this})"
+        f"({times(now[best], 3)}{this})"
     )
     if not changes:
         yield from notes([f"{answer}: it stays the best under every change above"])
@@ -57,8 +58,8 @@ def _best_nearby(limits: Limits) -> Iterator[RenderableType]:
     yield from notes([f"{answer}: it stays the best unless"])
     yield from notes(
         (
-            f"{change.what.replace('_', ' ')}: {change.best} ({change.speedup:.3f} x against "
-            f"{change.before:.3f} x)"
+            f"{change.what.replace('_', ' ')}: {change.best} ({times(change.speedup, 3)} against "
+            f"{times(change.before, 3)})"
             for change in changes
         ),
         indent=4,

@@ -9,8 +9,8 @@ import pandas as pd
 from rich.console import Group, RenderableType
 
 from adadecode.sim.cli.tables.layout import BASIS_WORDS, notes, table, titled
-from adadecode.sim.cli.tables.numbers import UNKNOWN, Scale
 from adadecode.sim.cli.tables.prediction import INTERVAL_WORDS
+from adadecode.sim.core.number_format import UNKNOWN, Scale, times
 from adadecode.sim.prediction.caveats import ONE_PROMPT
 from adadecode.sim.sweep.store import Sweep
 
@@ -54,7 +54,7 @@ def _best(sweep: Sweep) -> Group:
         body.add_row(
             f"{device}{BASIS_WORDS[bases[device]]}",
             best["design"],
-            f"{best['speedup']:.2f} x",
+            times(best["speedup"]),
             _interval(best),
             f"{best['tpot_s'] * 1e3:.3f}",
             *objectives.cells(best),
@@ -86,7 +86,7 @@ def _front(sweep: Sweep, device: str) -> Group:
     for row in front[:MOST_OF_FRONT]:
         body.add_row(
             row["design"],
-            f"{row['speedup']:.2f} x",
+            times(row["speedup"]),
             f"{row['tpot_s'] * 1e3:.3f}",
             *objectives.cells(row),
         )
@@ -161,20 +161,20 @@ def _best_notes(best: Mapping[str, Any], *, optimal: bool) -> Iterator[str]:
     if refined := best["refined_from"]:
         proof = "proven the best of the space" if optimal else "the best found"
         yield (
-            f"{refined} is {proof} ({best['unrefined_speedup']:.2f} x), its thresholds were then "
+            f"{refined} is {proof} ({times(best['unrefined_speedup'])}), its thresholds were then "
             "changed one at a time"
         )
     elif optimal:
         yield "proven the best of the space"
     if forms := best.get("forms"):
-        each = ", ".join(f"{form} {one['speedup']:.2f} x" for form, one in forms.items())
+        each = ", ".join(f"{form} {times(one['speedup'])}" for form, one in forms.items())
         yield f"the best with each form of heads: {each}"
     if ceiling := best["oracle"].get("same_heads"):
-        yield f"an oracle on the same heads {ceiling['speedup']:.2f} x"
+        yield f"an oracle on the same heads {times(ceiling['speedup'])}"
     if held := best["held_out"]:
         yield (
-            f"chosen on half of the prompts {held['chosen']:.2f} x, the same on the other half "
-            f"{held['elsewhere']:.2f} x"
+            f"chosen on half of the prompts {times(held['chosen'])}, the same on the other half "
+            f"{times(held['elsewhere'])}"
         )
 
 
@@ -183,4 +183,4 @@ def _other_prompts(prompts: Mapping[str, Any]) -> str:
     if prompts["count"] < 2:
         return ONE_PROMPT
     low, high = prompts["speedup_low"], prompts["speedup_high"]
-    return f"other prompts like these would give {low:.2f} .. {high:.2f} x"
+    return f"other prompts like these would give {low:.2f} .. {times(high)}"

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from rich.console import Group, RenderableType
 
 from adadecode.sim.cli.tables.layout import table, titled
+from adadecode.sim.core.number_format import percent, times
 from adadecode.sim.synthetic.head_model import CORRELATIONS, HeadModel
 from adadecode.sim.synthetic.rate_fitting import RateFit
 from adadecode.sim.synthetic.required_agreement import Needed
 
-_NEEDED_ROWS = (
-    ("speedup", "speedup", "{:.3f} x"),
-    ("early predicted, of tested positions", "early_rate", "{:.1%}"),
-    ("discarded, of drafts", "reject_rate", "{:.1%}"),
-    ("tokens per round", "tokens_per_round", "{:.2f}"),
-    ("design", "design", "{}"),
+_NEEDED_ROWS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("speedup", "speedup", lambda speedup: times(speedup, 3)),
+    ("early predicted, of tested positions", "early_rate", lambda share: percent(share, 1)),
+    ("discarded, of drafts", "reject_rate", lambda share: percent(share, 1)),
+    ("tokens per round", "tokens_per_round", "{:.2f}".format),
+    ("design", "design", str),
 )
 """The rows of `needed_table`: what is shown, its key in the figures, and its format."""
 
@@ -71,7 +73,7 @@ def needed_table(model: HeadModel, found: Needed, placement: Sequence[int]) -> G
         found: The speedup wanted, what agreement gives it, and what can be had.
         placement: Depths of the heads in use.
     """
-    reach = f"agreement alone gives {found.lowest:.2f} x .. {found.highest:.2f} x"
+    reach = f"agreement alone gives {times(found.lowest)} .. {times(found.highest)}"
     answer = "needs" if found.model else "cannot be had"
     body = table("", "as given", *(["needed"] if found.model else []))
     for depth in placement:
@@ -80,5 +82,5 @@ def needed_table(model: HeadModel, found: Needed, placement: Sequence[int]) -> G
         body.add_row(f"agreement at depth {depth}", f"{model.agreement[place]:.3f}", *needed)
     rows = [row for row in (found.now, found.row) if row is not None]
     for label, key, form in _NEEDED_ROWS:
-        body.add_row(label, *(form.format(row[key]) for row in rows))
-    return titled(f"{found.wanted:g} x {answer}; {reach}", body)
+        body.add_row(label, *(form(row[key]) for row in rows))
+    return titled(f"{found.wanted:g}x {answer}; {reach}", body)

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.text import Text
 
 from adadecode.sim.cli.tables.layout import table, titled
-from adadecode.sim.cli.tables.numbers import percent, times
+from adadecode.sim.core.number_format import percent, times
 from adadecode.sim.prediction.branch_error import BranchErrors
 from adadecode.sim.validation.result import Validation
 
@@ -34,8 +34,8 @@ def _tiers(validation: Validation) -> Group:
     ):
         body.add_row(
             label,
-            *(percent(errors[which]) for which in ("median", "p90")),
-            *("" if noise is None else percent(noise[which]) for which in ("median", "p90")),
+            *(percent(errors[which], 2) for which in ("median", "p90")),
+            *("" if noise is None else percent(noise[which], 2) for which in ("median", "p90")),
         )
     captions = ["noise floor: by how much even and odd repeats of the same runs differ"]
     if structure["exact"] < structure["runs"]:
@@ -54,7 +54,10 @@ def _designs(validation: Validation) -> Group:
         body.add_row(
             str(row["design"]),
             f"{row['exact']}/{row['runs']}",
-            *(percent(row[name]) for name in ("replay_error", "prediction_error", "speedup_error")),
+            *(
+                percent(row[name], 2)
+                for name in ("replay_error", "prediction_error", "speedup_error")
+            ),
             *(times(row[name]) for name in ("speedup", "predicted_speedup")),
         )
     captions = [
@@ -99,7 +102,7 @@ def branch_table(errors: BranchErrors) -> Group | Text:
         body.add_row(
             policy,
             f"{found['cells']}",
-            *(percent(one) for one in (found["share"], error["median"], error["p90"])),
+            *(percent(one, 2) for one in (found["share"], error["median"], error["p90"])),
             f"{found['error_per_share']:.3f}",
         )
     return titled("recorded branches withheld: drawn against recorded, error of the time", body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from adadecode.sim.core.design import Policy
+from adadecode.sim.core.number_format import percent
 from adadecode.sim.report import formatting, manifest_text
 from adadecode.sim.report.document import Fact, Verdict
 from adadecode.sim.report.profile.profile_data import ProfileData
@@ -142,11 +143,11 @@ def error_facts(data: ProfileData) -> list[Fact]:
         ("speedup error (T2)", data.trust.speedup_error, data.trust.speedup_noise),
     ):
         if error is not None:
-            floor = "unknown: one repeat" if noise is None else formatting.percent(noise)
+            floor = "unknown: one repeat" if noise is None else percent(noise)
             numbers.append(
                 Fact(
                     label=label,
-                    value=formatting.percent(error),
+                    value=percent(error),
                     note=f"in the median; noise floor {floor}",
                 )
             )
@@ -160,7 +161,7 @@ def machine_facts(data: ProfileData) -> list[Fact]:
     return [
         Fact(
             label="busy with other programs",
-            value=formatting.percent(data.trust.busy),
+            value=percent(data.trust.busy),
             note="of the processors, in the median while recording",
         )
     ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from adadecode.sim.core.number_format import percent
 from adadecode.sim.report import formatting, theme
 from adadecode.sim.report.document import Choice, Drawing, Figure, Section, Table
 from adadecode.sim.report.plotting import (
@@ -79,7 +80,7 @@ def _calibration_item(bins: pd.DataFrame, depths: Sequence[int], texts: Sequence
         outputs = part["outputs"].sum()
         error = (part["outputs"] * (part["confidence"] - part["agree"]).abs()).sum() / outputs
         summary = (
-            f"Head {depth}: confidence and agreement differ by {formatting.percent(error)} in the "
+            f"Head {depth}: confidence and agreement differ by {percent(error)} in the "
             f"mean over {formatting.count(int(outputs))} outputs."
         )
         drawings[f"head {depth}", str(domain) or WHOLE] = Drawing(
@@ -141,8 +142,8 @@ def _agreement_summary(agreement: pd.DataFrame, column: str) -> str:
     if column == "confidence":
         shallowest, deepest = whole[column].iloc[0], whole[column].iloc[-1]
         return (
-            f"The mean confidence of the shallowest head is {formatting.percent(shallowest)}, of "
-            f"the deepest {formatting.percent(deepest)}."
+            f"The mean confidence of the shallowest head is {percent(shallowest)}, of "
+            f"the deepest {percent(deepest)}."
         )
     reliable = whole[whole["agree"] >= RELIABLE]["depth"]
     if not len(reliable):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from adadecode.sim.core.number_format import percent
 from adadecode.sim.measurements.head_coverage import coverage_of, coverage_words
 from adadecode.sim.measurements.telemetry import conditions_of
 from adadecode.sim.report import formatting, manifest_text
@@ -67,7 +68,7 @@ def limits_section(data: ProfileData) -> Section:
         )
         errors = data.predictor.branch_errors
         if len(errors.cells):
-            median = formatting.percent(errors.to_dict()["seconds_error"]["median"])
+            median = percent(errors.to_dict()["seconds_error"]["median"])
             notes.append(
                 "What heads output after a wrong draft is recorded only where it was likely. "
                 "Elsewhere it is modelled, and every prediction states for what share of its "

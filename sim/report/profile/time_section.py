@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from adadecode.sim.core.number_format import percent
 from adadecode.sim.measurements.runs import rounds_of
 from adadecode.sim.report import formatting, theme
 from adadecode.sim.report.document import Choice, Drawing, Figure, Section, Table
@@ -71,7 +72,7 @@ def fates_summary(tokens: pd.DataFrame, *, past: bool) -> str:
     text = max(1, int(tokens[["accepted", "last"]].to_numpy().sum()))
     leaves, thrown = ("left", "were thrown") if past else ("leaves", "are thrown")
     return (
-        f"{formatting.percent(accepted / text)} of the text {leaves} early; "
+        f"{percent(accepted / text)} of the text {leaves} early; "
         f"{formatting.count(rejected)} of {formatting.count(drafts)} drafts {thrown} away."
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from adadecode.sim.core.design import Policy
+from adadecode.sim.core.number_format import percent
 from adadecode.sim.report import formatting
 from adadecode.sim.report.document import Drawing, Figure, Section, Table
 from adadecode.sim.report.profile.latency_tables import TIME_SHARES
@@ -72,7 +73,7 @@ def _budget_items(data: SweepData, details: Mapping[str, Details]) -> tuple[Figu
 def _budget_drawing(device: str, split: dict[str, Any], vanilla_s: float) -> Drawing:
     vanilla = {"design": "vanilla", **dict.fromkeys(TIME_SHARES, 0.0), "undivided": vanilla_s}
     design_s = sum(split[part] for part in TIME_SHARES)
-    discarded = formatting.percent(split["layers_discarded"] / design_s)
+    discarded = percent(split["layers_discarded"] / design_s)
     return Drawing(
         figure=budget_figure(pd.DataFrame([vanilla, split]).fillna(0.0)),
         summary=(

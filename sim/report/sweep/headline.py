@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adadecode.sim.core import number_format
+from adadecode.sim.core.number_format import known
 from adadecode.sim.prediction.caveats import ONE_PROMPT
 from adadecode.sim.report import formatting
 from adadecode.sim.report.document import Fact
@@ -136,7 +136,7 @@ def facts(data: SweepData) -> list[Fact]:
         ),
     ]
     most = _oracle_speedup(data, str(first["device"]))
-    if number_format.known(most):
+    if known(most):
         numbers.append(
             Fact(
                 label="oracle",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from adadecode.sim.core.number_format import percent
 from adadecode.sim.report import formatting
 from adadecode.sim.report.document import Section, Table, fact_table
 from adadecode.sim.report.formatting import sentence
@@ -112,7 +113,7 @@ def sweep_limits(data: SweepData) -> list[str]:
     if modelled > 0:
         notes.append(
             "What heads output after a wrong draft that was not recorded is modelled: with the "
-            f"best designs up to {formatting.percent(float(modelled))} of the time rests on that."
+            f"best designs up to {percent(float(modelled))} of the time rests on that."
         )
     if len(design_tables.ceiling(data.designs)):
         notes.append(

@@ -337,7 +337,7 @@ def test_a_speedup_out_of_reach_comes_with_the_range(capsys: pytest.CaptureFixtu
     assert document["achievable"][1] < 9
     assert run("acceptance", "--speedup", 9, *PAPER) == 0
     out = capsys.readouterr().out
-    assert "9 x cannot be had; agreement alone gives" in out
+    assert "9x cannot be had; agreement alone gives" in out
     assert "needed" not in out
 
 
@@ -345,7 +345,7 @@ def test_acceptance_draws_a_table_for_people(capsys: pytest.CaptureFixture[str])
     assert run("acceptance", "--speedup", 1.4, *PAPER, "--heads", "16") == 0
     out = capsys.readouterr().out
     for words in (
-        "1.4 x needs; agreement alone gives",
+        "1.4x needs; agreement alone gives",
         "as given",
         "needed",
         "agreement at depth 16",

@@ -47,7 +47,7 @@ def test_a_busy_recording_is_not_trusted_and_says_why(report: Report) -> None:
 
 def test_the_share_of_busy_processors_is_among_the_first_numbers(report: Report) -> None:
     facts = {fact.label: fact.value for fact in report.facts}
-    assert facts["busy with other programs"] == "50.0 %"
+    assert facts["busy with other programs"] == "50.0%"
 
 
 def test_every_error_has_its_noise_floor(report: Report) -> None:

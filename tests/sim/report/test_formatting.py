@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adadecode.sim.core import number_format
 from adadecode.sim.report import formatting, theme
 
 SIGN = "\u00d7"
@@ -21,17 +22,17 @@ SIGN = "\u00d7"
         (0.012345, "0.0123"),
         (8.766, "8.77"),
         (123456.0, "123,000"),
-        (math.nan, formatting.NOTHING),
+        (math.nan, number_format.UNKNOWN),
         (-2.345, "-2.35"),
     ],
 )
 def test_a_number_has_three_digits_that_count(number: float, written: str) -> None:
-    assert formatting.significant(number) == written
+    assert number_format.significant(number) == written
 
 
 @given(st.floats(min_value=1e-12, max_value=1e15))
 def test_a_written_number_is_near_and_never_in_the_notation_of_computers(number: float) -> None:
-    written = formatting.significant(number)
+    written = number_format.significant(number)
     assert "e" not in written
     assert float(written.replace(",", "")) == pytest.approx(number, rel=0.006)
 
@@ -54,10 +55,10 @@ def test_an_interval_that_is_unknown_or_has_no_width_is_not_written() -> None:
 
 @pytest.mark.parametrize(
     ("share", "written"),
-    [(0.0284, "2.8 %"), (0.00016, "0.016 %"), (0.0, "0.0 %"), (1.0, "100.0 %")],
+    [(0.0284, "2.8%"), (0.00016, "0.016%"), (0.0, "0.0%"), (1.0, "100.0%")],
 )
 def test_a_small_share_keeps_two_digits(share: float, written: str) -> None:
-    assert formatting.percent(share) == written
+    assert number_format.percent(share) == written
 
 
 def test_bytes_get_a_prefix() -> None:

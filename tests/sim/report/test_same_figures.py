@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from adadecode.profiles import Profile, read_profile
+from adadecode.sim.core import number_format
 from adadecode.sim.report import formatting
 from adadecode.sim.report.document import Report
 from adadecode.sim.report.writer import build_report
@@ -76,5 +77,5 @@ def test_the_errors_and_noise_floors_are_the_same(report: Report, validation: Va
     ):
         assert error is not None
         assert noise is not None
-        assert facts[label].value == formatting.percent(error)
-        assert facts[label].note == f"in the median; noise floor {formatting.percent(noise)}"
+        assert facts[label].value == number_format.percent(error)
+        assert facts[label].note == f"in the median; noise floor {number_format.percent(noise)}"
