@@ -39,6 +39,19 @@ def manifest_digest(manifest: Mapping[str, Any]) -> str:
         ) from None
 
 
+def section(manifest: object, *keys: str) -> Mapping[str, Any]:
+    """Return a nested mapping of a manifest; an empty one where it is absent or something else.
+
+    Args:
+        manifest: The manifest or a part of it.
+        keys: The way to the mapping, a key for each level.
+    """
+    found = manifest
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
 def tables_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the tables that a profile with this manifest must have, optional ones left out."""
     return (*TABLES, *(SAMPLED_TABLES if manifest.get("sampling") is not None else ()))

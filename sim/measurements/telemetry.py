@@ -7,11 +7,10 @@ busy.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from adadecode.profiles.manifest import section
 from adadecode.profiles.store import Profile
 
 FALL = 0.1
@@ -35,7 +34,7 @@ def conditions_of(profile: Profile) -> list[str]:
 
     Empty where the profile holds no samples.
     """
-    samples = _mapping(profile, "conditions")
+    samples = section(profile.manifest, "conditions")
     ranges = [
         f"{name} {_range(numbers, form)} {unit}".strip()
         for column, name, unit, form in _COLUMNS
@@ -51,8 +50,8 @@ def busy_share(profile: Profile) -> float | None:
 
     None where the profile does not hold it.
     """
-    threads = _mapping(profile, "hardware", "before", "host").get("threads")
-    others = _numbers(_mapping(profile, "conditions").get("others"))
+    threads = section(profile.manifest, "hardware", "before", "host").get("threads")
+    others = _numbers(section(profile.manifest, "conditions").get("others"))
     return float(np.median(others)) / threads if others and threads else None
 
 
@@ -61,16 +60,8 @@ def clock_fall(profile: Profile) -> float | None:
 
     None where the profile does not hold clocks.
     """
-    clocks = _numbers(_mapping(profile, "conditions").get("sm_clock_mhz"))
+    clocks = _numbers(section(profile.manifest, "conditions").get("sm_clock_mhz"))
     return 1 - min(clocks) / max(clocks) if clocks else None
-
-
-def _mapping(profile: Profile, *keys: str) -> Mapping[str, Any]:
-    """Return a nested mapping of the manifest; an empty one where it is absent."""
-    found: Any = profile.manifest
-    for key in keys:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
 
 
 def _range(numbers: list[float], form: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from adadecode.profiles.manifest import section
 from adadecode.profiles.store import Profile
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.provenance import Provenance
@@ -25,9 +26,9 @@ _ABSENT = {"None", ""}
 
 def machine(manifest: Mapping[str, Any]) -> str:
     """Return the device; for a CPU its model and its threads: ``AMD EPYC (1 thread)``."""
-    hardware = _mapping(manifest.get("hardware"))
-    before = _mapping(hardware.get("before", hardware))
-    gpu, host = _mapping(before.get("gpu")), _mapping(before.get("host"))
+    hardware = section(manifest, "hardware")
+    before = section(hardware, "before") if "before" in hardware else hardware
+    gpu, host = section(before, "gpu"), section(before, "host")
     if gpu.get("name"):
         return str(gpu["name"])
     device = str(before.get("device", "an unnamed machine"))
@@ -71,7 +72,7 @@ def named_values(values: object) -> str:
     Names without a value are left out; "not recorded" if nothing is left.
     """
     pairs = [
-        f"{name} {value}" for name, value in _mapping(values).items() if str(value) not in _ABSENT
+        f"{name} {value}" for name, value in section(values).items() if str(value) not in _ABSENT
     ]
     return ", ".join(pairs) or UNRECORDED
 
@@ -79,10 +80,10 @@ def named_values(values: object) -> str:
 def provenance(profile: Profile) -> dict[str, str]:
     """Return what was recorded and with what: all that one needs to record it again."""
     manifest, origin = profile.manifest, Provenance.of(profile)
-    about, heads = _mapping(manifest["model"]), _mapping(manifest["heads"])
+    about, heads = section(manifest, "model"), section(manifest, "heads")
     settings = {
         name: value
-        for name, value in _mapping(manifest["settings"]).items()
+        for name, value in section(manifest, "settings").items()
         if not isinstance(value, list | dict)
     }
     depths = formatting.listed(profile.depths, 40) or "no depth"
@@ -123,7 +124,7 @@ def _number_format(manifest: Mapping[str, Any]) -> str:
 
 def _prompts(profile: Profile) -> str:
     """Return how many prompts there are, of which domains, and the digest of their file."""
-    prompts = _mapping(profile.manifest["prompts"])
+    prompts = section(profile.manifest, "prompts")
     domains = [str(domain) for domain in prompts.get("domains") or () if domain is not None]
     count = formatting.plural(int(prompts.get("count", len(profile.prompts))), "prompt")
     kinds = f" of {formatting.listed(domains, 12)}" if domains else ", without domains"
@@ -133,10 +134,6 @@ def _prompts(profile: Profile) -> str:
 def _head_form(profile: Profile, form: HeadForm) -> str:
     """Return the form of the heads that ran, and what of the text it leaves out, if measured."""
     coverage = coverage_of(profile)
-    product = _mapping(_mapping(profile.manifest["heads"]).get("form")).get("product")
+    product = section(profile.manifest, "heads", "form").get("product")
     label = f"{form.label}{f' (product {product})' if product else ''}"
     return label if coverage is None else f"{label}; {coverage_words(coverage, form)}"
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

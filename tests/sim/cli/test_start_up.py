@@ -16,6 +16,18 @@ from tests.support.sim_command import commands, run
 
 HEAVY = ("pandas", "numba", "torch", "scipy", "pyarrow", "simpy", "plotly", "optuna")
 
+UNNEEDED_TO_PREDICT = (
+    "dask",
+    "distributed",
+    "jinja2",
+    "numba",
+    "optuna",
+    "plotly",
+    "scipy",
+    "torch",
+    "transformers",
+)
+
 PROGRAM = """
 import json, sys
 from adadecode.sim.cli.app import main
@@ -27,14 +39,26 @@ print("\\n" + json.dumps([code, sorted(sys.modules)]))
 """
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["devices", "--template"]])
-def test_help_loads_nothing_heavy(words: list[str]) -> None:
+def loaded_by(*words: str) -> set[str]:
+    """Return the modules that a new process holds after a command."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *words], capture_output=True, check=True, cwd=ROOT
     )
     code, modules = json.loads(done.stdout.splitlines()[-1])
     assert code == 0
-    assert not set(HEAVY) & set(modules)
+    return set(modules)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["devices", "--template"]])
+def test_help_loads_nothing_heavy(words: list[str]) -> None:
+    assert not set(HEAVY) & loaded_by(*words)
+
+
+def test_predict_loads_only_what_it_needs() -> None:
+    """It reads tables (pandas, pyarrow) and replays (simpy): nothing to search, draw or compile."""
+    modules = loaded_by("predict", "profiles/recorded/demo-cpu", "--gamma", "0.75")
+    assert {"pandas", "simpy"} <= modules
+    assert not set(UNNEEDED_TO_PREDICT) & modules
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
