@@ -36,7 +36,7 @@ def comparison(profile: Profile) -> Validation:
 
 
 def test_the_recording_is_large_enough_to_judge(comparison: Validation) -> None:
-    """At least 12 designs on 16 prompts."""
+    """It has at least 12 designs on 16 prompts."""
     assert comparison.cells["design"].nunique() >= 12
     assert comparison.cells["prompt"].nunique() >= 16
 
@@ -47,10 +47,10 @@ def test_structure_is_exact(comparison: Validation) -> None:
     Every round of every run is replayed exactly, save near-ties with gamma in under 2 % of the
     runs, each of them named.
     """
-    told = comparison.to_dict()["structure"]
+    structure = comparison.to_dict()["structure"]
     assert comparison.failing == ()
-    assert told["exact"] + told["explained"] == told["runs"]
-    assert told["explained"] < 0.02 * told["runs"]
+    assert structure["exact"] + structure["explained"] == structure["runs"]
+    assert structure["explained"] < 0.02 * structure["runs"]
 
 
 def test_replay_of_measured_durations(comparison: Validation) -> None:
@@ -65,9 +65,9 @@ def test_prediction_of_other_runs(comparison: Validation) -> None:
 
     Run time within 5 % and speedup within 3 % in the median, from latencies disjoint from the runs.
     """
-    told = comparison.to_dict()
-    assert told["prediction_error"]["median"] <= 0.05
-    assert told["speedup_error"]["median"] <= 0.03
+    document = comparison.to_dict()
+    assert document["prediction_error"]["median"] <= 0.05
+    assert document["speedup_error"]["median"] <= 0.03
 
 
 def test_a_live_run_has_the_structure_that_its_trace_predicts(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_live_run_has_the_structure_that_its_trace_predicts(tmp_path: Path) ->
             resume=False,
         )
     )
-    told = comparison.to_dict()["structure"]
+    structure = comparison.to_dict()["structure"]
     assert comparison.failing == ()
-    assert told["exact"] + told["explained"] == told["runs"] == 4 * (1 + 2 * 2 + 1)
-    assert told["explained"] <= 1
+    assert structure["exact"] + structure["explained"] == structure["runs"] == 4 * (1 + 2 * 2 + 1)
+    assert structure["explained"] <= 1

@@ -137,7 +137,7 @@ def test_the_trace_is_vanillas_text_by_the_same_seed(
 def test_confidence_and_acceptance_are_of_the_transformed_distributions(
     decoder: AdaDecoder, recorded: Profile
 ) -> None:
-    """By whole forward passes of the model."""
+    """They are compared with whole forward passes of the model."""
     trace, parts = Trace.from_profile(recorded), decoder.parts
     text = trace.tokens(1)[:, -1].tolist()
     with torch.inference_mode():
@@ -227,10 +227,10 @@ def test_replays_of_recorded_draws_are_the_measured_rounds(recorded: Profile) ->
 def test_all_tiers_hold_on_the_runs_own_texts(recorded: Profile) -> None:
     """T0 exact, T1 within a percent, also of runs of other lengths than the trace's."""
     comparison = validate(recorded)
-    told = comparison.to_dict()
-    assert told["structure"]["exact"] == told["structure"]["runs"] > 0
-    assert told["left_out"] == 0
-    assert told["replay_error"]["median"] < 0.01
+    document = comparison.to_dict()
+    assert document["structure"]["exact"] == document["structure"]["runs"] > 0
+    assert document["left_out"] == 0
+    assert document["replay_error"]["median"] < 0.01
     assert (
         len(
             set(comparison.cells.query("prompt == 0")["n_tokens"])
@@ -309,10 +309,10 @@ class Texts:
     def rates(self, latency: Latencies, trace: pd.DataFrame) -> tuple[Acceptance, ...]:
         """Measured, and predicted from this trace. latency: whatever it is, nothing is timed."""
         branches = pd.DataFrame([], columns=TABLES["branches"].names)
-        said = Trace.from_frames(
+        head_outputs = Trace.from_frames(
             self.prompts, trace, branches, n_layers=3, depths=(1, 2), eos=(), sampled=True
         )
-        return acceptances(Predictor(trace=said, latency=latency), self.rounds)
+        return acceptances(Predictor(trace=head_outputs, latency=latency), self.rounds)
 
 
 @pytest.fixture(scope="module")
@@ -326,9 +326,9 @@ def texts() -> Texts:
     for prompt in range(16):
         ids = (prompt + 3, 7 * prompt % 90 + 3)
         with made.parts.session():
-            text, said = Counterfactual(made, replace(SAMPLING, seed=2 * prompt)).trace(ids, 64)
+            text, outputs = Counterfactual(made, replace(SAMPLING, seed=2 * prompt)).trace(ids, 64)
         prompts.append((prompt, "x", 2, 64, text.ended, text.outputs[0], "", 64))
-        rows += [{"prompt": prompt, **row} for row in said]
+        rows += [{"prompt": prompt, **row} for row in outputs]
         for design in RATED:
             decoding = made.start(
                 torch.tensor([ids]),
@@ -377,7 +377,7 @@ def test_drafts_are_judged_up_to_the_first_that_does_not_hold() -> None:
 
 
 def test_drawn_answers_are_of_the_kind_asked_for() -> None:
-    """A check is no verify."""
+    """A check does not take the outcome of a verification."""
     drawn = RecordedOutcomes([Draft(0.5, 3)])
     works: list[Work] = [Run(0, 4, 5), Check(1, 4)]
     assert [drawn(work) for work in works] == [None, Draft(0.5, 3)]

@@ -70,7 +70,7 @@ def known(setting: str, heads: str = "own") -> Known:
 
 
 def distance(one: Counter[tuple[int, ...]], other: dict[tuple[int, ...], float]) -> float:
-    """Total variation."""
+    """Return the total variation distance of two distributions."""
     return sum(abs(one[text] - other.get(text, 0.0)) for text in one.keys() | other.keys()) / 2
 
 

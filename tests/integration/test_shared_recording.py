@@ -68,7 +68,7 @@ needed = [
 
 
 def launch(how: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """Two processes under ``torchrun``."""
+    """Run two processes under ``torchrun``."""
     torchrun = [
         sys.executable,
         "-m",
@@ -164,14 +164,15 @@ class TestTwoProcesses:
         assert profile.manifest["hardware"]["placing"] == {"processes": 2}
         assert profile.manifest["settings"]["processes"] == 2
         assert any(
-            "2 processes share the model" in said for said in profile.manifest["limitations"]
+            "2 processes share the model" in limitation
+            for limitation in profile.manifest["limitations"]
         )
         assert profile.manifest["conditions"]["session"][-1] == 1
 
 
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if there were another process."""
+    """Pretend that there is another process."""
     monkeypatch.setattr(execution_options, "processes", lambda: 2)
 
 
@@ -188,12 +189,12 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_processes_cannot_share_is_refused(
     saved: Path, tmp_path: Path, change: list[str]
 ) -> None:
-    told = refusal([*options(saved, tmp_path / "p"), *change])
-    assert told.startswith(
+    message = refusal([*options(saved, tmp_path / "p"), *change])
+    assert message.startswith(
         "2 processes share the model "
         "(torchrun --nproc-per-node N --no-python adadecode-profile ...)"
     )
-    assert change[0] in told
+    assert change[0] in message
 
 
 @pytest.mark.usefixtures("shared")
@@ -233,7 +234,7 @@ def test_processes_on_gpus_want_one_each(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_alone_every_answer_is_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is asked."""
+    """A single process exchanges nothing."""
 
     def nobody(*_: Any, **__: Any) -> None:
         raise AssertionError
@@ -250,7 +251,7 @@ def test_whatever_the_first_process_meets_ends_all(
     error: Exception, first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It raises its own error; the others are told in words, and do not wait for ever."""
-    told = (
+    message = (
         str(error)
         if isinstance(error, InputError)
         else "the first process failed: PermissionError: not yours"
@@ -261,7 +262,7 @@ def test_whatever_the_first_process_meets_ends_all(
         if first:
             sent.extend(box)
         else:
-            box[1] = told
+            box[1] = message
 
     def work() -> None:
         raise error
@@ -271,14 +272,14 @@ def test_whatever_the_first_process_meets_ends_all(
     monkeypatch.setattr(distributed, "broadcast_object_list", broadcast)
     with pytest.raises(type(error) if first else InputError) as raised:
         decide_together(work)
-    assert str(raised.value) == (str(error) if first else told)
-    assert sent == ([None, told] if first else [])
+    assert str(raised.value) == (str(error) if first else message)
+    assert sent == ([None, message] if first else [])
 
 
 def test_a_stopped_recording_is_gone_on_with_as_it_was_launched(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By as many processes as there were."""
+    """It needs the number of processes that it began with."""
     assert command("adadecode-profile") == "adadecode-profile"
     monkeypatch.setattr(parallel, "processes", lambda: 2)
     assert (

@@ -98,7 +98,7 @@ def test_an_absurd_value_is_refused(
 def test_lists_that_belong_together_are_equally_long(
     folder: Path, name: str, column: str, value: list[float], wanted: str
 ) -> None:
-    """Naming row, file and both columns."""
+    """The message names row, file and both columns."""
     table = read_table(folder, name)
     values = table[column].to_pylist()
     values[1] = value
@@ -169,7 +169,7 @@ def test_an_acceptance_may_pass_one_by_rounding(original: Profile, tmp_path: Pat
 def test_a_row_about_a_prompt_that_is_not_listed_is_refused(
     original: Profile, tmp_path: Path, name: str
 ) -> None:
-    """Naming table, prompt and row."""
+    """The message names table, prompt and row."""
     changed = tables_of(original)
     changed[name].loc[1, "prompt"] = 77
     with pytest.raises(ProfileError, match=rf"in {name} of .*, got prompt 77 in row 1"):

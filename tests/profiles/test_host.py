@@ -59,7 +59,7 @@ def test_a_machine_that_tells_nothing_is_still_described(tmp_path: Path) -> None
 
 
 def test_this_machine_fits_a_manifest() -> None:
-    """Whatever it is."""
+    """Its description is valid on every machine."""
     assert json.loads(json.dumps(describe_host(), allow_nan=False))["python"]
 
 

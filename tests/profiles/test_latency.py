@@ -93,7 +93,7 @@ def test_a_short_walk_never_stands_for_a_longer_one() -> None:
 
 
 def test_layers_is_the_sum_of_each() -> None:
-    """Two layers, between points."""
+    """Two layers are summed between measured points."""
     latency = table(grid())
     assert latency.layers(0, 2, 3, 17, 1) == pytest.approx(
         latency.layer(0, 3, 17, 1) + latency.layer(1, 3, 17, 1), rel=1e-12
@@ -143,7 +143,7 @@ def test_more_tokens_than_measured_are_refused() -> None:
 
 @pytest.mark.parametrize("context", [9, 31])
 def test_a_context_beyond_the_measured_ones_is_refused(context: int) -> None:
-    """Either way, naming the flag."""
+    """It is refused on either side, and the message names the flag."""
     with pytest.raises(LatencyError) as refused:
         table(grid()).layer(0, 1, context, 1)
     assert str(refused.value) == (
@@ -153,7 +153,7 @@ def test_a_context_beyond_the_measured_ones_is_refused(context: int) -> None:
 
 
 def test_a_layer_that_was_not_measured_is_refused() -> None:
-    """Naming it, in a sum too."""
+    """The message names it, also where layers are summed."""
     latency = table([("layer", 0, 1, 10, 1, 1.0)])
     with pytest.raises(LatencyError, match=r"no latency for layer 1 \(measured 0\): profile again"):
         latency.layers(0, 2, 1, 10, 1)
@@ -161,7 +161,7 @@ def test_a_layer_that_was_not_measured_is_refused() -> None:
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 3), (-1, 1), (1, 1), (2, 1)])
 def test_layers_outside_the_model_are_refused(start: int, stop: int) -> None:
-    """And so is a range of none."""
+    """An empty range is refused as well."""
     with pytest.raises(LatencyError, match="in a model with 2"):
         table(grid()).layers(start, stop, 1, 10, 1)
 
@@ -189,7 +189,7 @@ def test_axes_that_mean_nothing_do_not_split_samples() -> None:
 
 @pytest.mark.parametrize("kind", ["embed", "verify", "prefill", "host"])
 def test_a_kind_that_was_not_measured_is_refused(kind: str) -> None:
-    """Naming what was."""
+    """The message names the kinds that were measured."""
     ask = getattr(table(grid()), kind)
     with pytest.raises(LatencyError, match=rf"no latency of kind {kind} \(measured layer\)"):
         ask(*(() if kind == "host" else (1,)))
@@ -202,7 +202,7 @@ def test_a_head_depends_on_reuse() -> None:
 
 
 def test_a_head_that_was_not_measured_is_refused() -> None:
-    """Naming the depths that were."""
+    """The message names the depths that were measured."""
     with pytest.raises(LatencyError, match=r"no latency for the head at depth 5 \(measured 1, 3\)"):
         table([("head", 1, 1, 0, 1, 1.0), ("head", 3, 1, 0, 1, 1.0)]).head(5, 1)
 

@@ -50,7 +50,7 @@ def test_lists_come_back_as_tuples_that_group(original: Profile) -> None:
 
 
 def test_unknown_energy_stays_nan(original: Profile) -> None:
-    """Not null, and not refused."""
+    """It is neither null nor refused."""
     assert original.runs["energy_j"].isna().all()
     assert read_table(original.path, "runs")["energy_j"].null_count == 0
 
@@ -68,7 +68,7 @@ def test_the_manifest_names_every_file(original: Profile) -> None:
 
 
 def test_nothing_else_is_left_in_the_directory(original: Profile) -> None:
-    """No part files."""
+    """No ``.part`` files stay."""
     assert {path.name for path in original.path.iterdir()} == {
         MANIFEST,
         *(f"{name}.parquet" for name in TABLES),
@@ -76,7 +76,7 @@ def test_nothing_else_is_left_in_the_directory(original: Profile) -> None:
 
 
 def test_a_profile_knows_its_name_layers_and_heads(original: Profile) -> None:
-    """From the manifest."""
+    """They come from the manifest."""
     assert (original.name, original.n_layers, original.depths) == ("synthetic", 8, (2, 4, 6))
 
 
@@ -106,7 +106,7 @@ def test_a_table_is_coerced_without_loss(tmp_path: Path) -> None:
 
 
 def test_an_arrow_table_is_written_as_well(original: Profile, tmp_path: Path) -> None:
-    """Lists and all."""
+    """Its columns of lists are written too."""
     before = read_table(original.path, "rounds")
     write_table(tmp_path, "rounds", before)
     assert read_table(tmp_path, "rounds").equals(before)
@@ -130,7 +130,7 @@ def test_an_arrow_table_is_written_as_well(original: Profile, tmp_path: Path) ->
 def test_a_value_that_does_not_fit_its_column_is_not_written(
     original: Profile, tmp_path: Path, column: str, value: object
 ) -> None:
-    """Nor rounded, cut or dropped."""
+    """It is not rounded, cut or dropped either."""
     branches = original.branches.head(2).astype(object)
     branches[column] = pd.Series([value, *branches[column][1:]], dtype=object)
     with pytest.raises(ProfileError, match=rf"column {column} of table branches"):
@@ -139,13 +139,13 @@ def test_a_value_that_does_not_fit_its_column_is_not_written(
 
 
 def test_a_number_is_no_truth_value(original: Profile, tmp_path: Path) -> None:
-    """Not even 1."""
+    """Even 1 is refused in a column of booleans."""
     with pytest.raises(ProfileError, match="wanted values of type bool in column agrees"):
         write_table(tmp_path, "trace", original.trace.assign(agrees=1))
 
 
 def test_a_table_without_a_column_is_not_written(original: Profile, tmp_path: Path) -> None:
-    """Naming it."""
+    """The message names the missing column."""
     with pytest.raises(ProfileError, match="missing or unknown: depth"):
         write_table(tmp_path, "trace", original.trace.drop(columns="depth"))
 
@@ -157,7 +157,7 @@ def test_a_table_with_an_unknown_column_is_not_written(original: Profile, tmp_pa
 
 
 def test_an_unknown_table_is_not_written(original: Profile, tmp_path: Path) -> None:
-    """Naming the known ones."""
+    """The message names the known tables."""
     with pytest.raises(
         ProfileError, match=r"no table 'traces' in a profile: known are latency, prompts"
     ):
@@ -184,7 +184,7 @@ def test_a_manifest_that_json_cannot_carry_is_not_written(
 
 
 def test_a_file_is_no_place_for_a_profile(original: Profile, tmp_path: Path) -> None:
-    """Said plainly."""
+    """The message says that a directory is wanted."""
     (tmp_path / "p").write_text("")
     with pytest.raises(InputError, match=r"wanted a directory, .*p is a file.: name another"):
         write_profile(tmp_path / "p", original.manifest, tables_of(original))
@@ -256,13 +256,13 @@ def test_reading_starts_no_threads(tmp_path: Path) -> None:
         "import os, sys; from adadecode.profiles import read_profile; "
         f"before = {count}; read_profile(sys.argv[1]); print({count} - before)"
     )
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "p")],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert told.stdout.strip() == "0"
+    assert result.stdout.strip() == "0"
 
 
 # -- what a profile offers -------------------------------------------------------------------------

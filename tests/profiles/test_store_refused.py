@@ -15,7 +15,7 @@ from tests.support.tampering import edit_manifest, parquet_bytes, read_table, re
 
 
 def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    """Wanted, got, what to do."""
+    """The message says what was wanted, what was found and what to do."""
     with pytest.raises(
         ProfileError, match=r"a profile is a directory, .* does not exist: name the directory"
     ):
@@ -23,7 +23,7 @@ def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_is_refused(folder: Path) -> None:
-    """Even the manifest itself."""
+    """Even the manifest itself is no profile."""
     with pytest.raises(ProfileError, match=r"a profile is a directory, .* is a file"):
         read_profile(folder / MANIFEST)
 
@@ -34,7 +34,7 @@ def test_a_file_is_refused(folder: Path) -> None:
     ids=["empty", "cut", "binary", "deep"],
 )
 def test_an_unreadable_manifest_is_refused(folder: Path, text: bytes) -> None:
-    """Whatever it holds."""
+    """What the file holds instead does not matter."""
     (folder / MANIFEST).write_bytes(text)
     with pytest.raises(ProfileError, match=r"wanted JSON in .*manifest\.json"):
         read_profile(folder)
@@ -63,7 +63,7 @@ def test_a_newer_profile_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("version", [0, None, "1", True])
 def test_a_version_that_never_was_is_refused(folder: Path, version: object) -> None:
-    """Wanted and got."""
+    """The message names the wanted version and the one found."""
     edit_manifest(folder, lambda manifest: manifest.update(schema_version=version))
     with pytest.raises(ProfileError, match=f"wanted schema version {SCHEMA_VERSION}"):
         read_profile(folder)
@@ -79,7 +79,7 @@ def test_an_edited_manifest_is_refused(folder: Path, key: str) -> None:
 
 @pytest.mark.parametrize("key", ["model", "heads", "hardware", "settings", "tables"])
 def test_a_manifest_without_a_required_key_is_refused(folder: Path, key: str) -> None:
-    """Naming it."""
+    """The message names the key."""
     edit_manifest(folder, lambda manifest: manifest.pop(key))
     with pytest.raises(ProfileError, match=rf"manifest\.json lacks {key}"):
         read_profile(folder)
@@ -95,7 +95,7 @@ def test_a_manifest_without_a_number_of_layers_is_refused(folder: Path, n_layers
 
 @pytest.mark.parametrize("depths", [[0], [8], [4, 2], [2, 2], [2.5], "2", None])
 def test_head_depths_that_make_no_sense_are_refused(folder: Path, depths: object) -> None:
-    """They rise within 1..L-1."""
+    """Depths rise within 1..L-1."""
     edit_manifest(folder, lambda manifest: manifest["heads"].update(depths=depths))
     with pytest.raises(ProfileError, match=r"wanted heads\.depths rising within 1\.\.7"):
         read_profile(folder)
@@ -103,7 +103,7 @@ def test_head_depths_that_make_no_sense_are_refused(folder: Path, depths: object
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_missing_table_is_refused(folder: Path, name: str) -> None:
-    """Naming it and its file."""
+    """The message names the table and its file."""
     (folder / f"{name}.parquet").unlink()
     with pytest.raises(ProfileError, match=rf"lacks the table {name} \({name}\.parquet\)"):
         read_profile(folder)
@@ -137,14 +137,14 @@ def test_a_truncated_or_changed_table_is_refused(
 
 
 def test_a_table_that_is_no_parquet_is_refused(folder: Path) -> None:
-    """Even where the manifest vouches for it."""
+    """It is refused even where the manifest lists its digest."""
     replace_table(folder, "trace", b"not parquet at all")
     with pytest.raises(ProfileError, match=r"wanted a Parquet table in .*trace\.parquet"):
         read_profile(folder)
 
 
 def test_a_missing_column_is_refused(folder: Path) -> None:
-    """Naming column, type and file."""
+    """The message names column, type and file."""
     replace_table(
         folder, "trace", parquet_bytes(read_table(folder, "trace").drop_columns(["token"]))
     )
@@ -155,7 +155,7 @@ def test_a_missing_column_is_refused(folder: Path) -> None:
 
 
 def test_a_column_of_the_wrong_type_is_refused(folder: Path) -> None:
-    """Wanted and got."""
+    """The message names the wanted type and the one found."""
     table = read_table(folder, "latency")
     replace_table(
         folder,

@@ -58,7 +58,7 @@ ROWS = [
 
 
 def test_every_row_of_the_trace_is_found(profile: Profile, trace: Trace) -> None:
-    """Heads and last layer."""
+    """The rows are of heads and of the last layer."""
     for row in profile.trace.itertuples():
         assert trace.head(row.prompt, row.output, row.depth) == (row.confidence, row.token)
 
@@ -70,7 +70,7 @@ def test_answers_are_plain_python(trace: Trace) -> None:
 
 
 def test_the_committed_tokens_are_the_last_layers(profile: Profile, trace: Trace) -> None:
-    """After the prefill's own."""
+    """They follow the token of the prefill."""
     for prompt in profile.prompts.itertuples():
         last = (
             profile.trace.query("prompt == @prompt.prompt and depth == 8")
@@ -84,7 +84,7 @@ def test_the_committed_tokens_are_the_last_layers(profile: Profile, trace: Trace
 
 
 def test_every_branch_is_found(profile: Profile, trace: Trace) -> None:
-    """By prompt, output, path and depth."""
+    """Each is found by prompt, output, path and depth."""
     for row in profile.branches.itertuples():
         assert trace.branch(row.prompt, row.output, row.path, row.depth) == (
             row.confidence,
@@ -127,7 +127,7 @@ def test_heads_layers_and_end_tokens_come_from_the_manifest(trace: Trace) -> Non
 
 
 def test_rows_may_come_in_any_order() -> None:
-    """Here backwards."""
+    """The rows are reversed here."""
     assert by_hand(ROWS[::-1]).head(5, 2, 2) == (0.8, 5)
 
 
@@ -139,7 +139,7 @@ def test_arrays_hold_a_row_per_output_and_a_column_per_depth() -> None:
 
 
 def test_arrays_cannot_be_changed() -> None:
-    """They are shared."""
+    """All callers share them."""
     with pytest.raises(ValueError, match="read-only"):
         by_hand(ROWS).tokens(5)[0, 0] = 1
 
@@ -153,21 +153,24 @@ def test_agreement_counts_by_domain_and_depth() -> None:
 
 
 def test_agreement_equals_the_table(profile: Profile, trace: Trace) -> None:
-    """Means of the recorded columns."""
-    told = profile.trace.merge(profile.prompts[["prompt", "domain"]], on="prompt").groupby(
+    """The means are those of the recorded columns."""
+    groups = profile.trace.merge(profile.prompts[["prompt", "domain"]], on="prompt").groupby(
         ["domain", "depth"]
     )
     counted = trace.agreement().set_index(["domain", "depth"]).sort_index()
     pd.testing.assert_series_equal(
-        counted["agree"], told["agrees"].mean(), check_names=False, check_index_type=False
+        counted["agree"], groups["agrees"].mean(), check_names=False, check_index_type=False
     )
     pd.testing.assert_series_equal(
-        counted["confidence"], told["confidence"].mean(), check_names=False, check_index_type=False
+        counted["confidence"],
+        groups["confidence"].mean(),
+        check_names=False,
+        check_index_type=False,
     )
 
 
 def test_a_single_output_leaves_nothing_to_agree_on() -> None:
-    """Only the prefill spoke."""
+    """Its only token comes from the prefill."""
     trace = by_hand([], n_output=1)
     assert trace.final(5, 0) == 9
     assert trace.agreement().empty
@@ -175,14 +178,14 @@ def test_a_single_output_leaves_nothing_to_agree_on() -> None:
 
 @pytest.mark.parametrize("ask", ["head", "branch"])
 def test_an_unknown_depth_is_refused(trace: Trace, ask: str) -> None:
-    """Naming the trained ones."""
+    """The message names the trained depths."""
     with pytest.raises(DesignError, match=r"no head at depth 3 \(trained: 2, 4, 6\)"):
         trace.head(0, 1, 3) if ask == "head" else trace.branch(0, 1, (1,), 3)
 
 
 @pytest.mark.parametrize("output", [0, -1, 24])
 def test_an_output_before_which_no_head_spoke_is_refused(trace: Trace, output: int) -> None:
-    """Not even counted from the end."""
+    """It cannot be counted from the end either."""
     with pytest.raises(
         ProfileError,
         match=rf"no head spoke before output {output} of prompt 1 \(1\.\.23 recorded\)",
@@ -192,7 +195,7 @@ def test_an_output_before_which_no_head_spoke_is_refused(trace: Trace, output: i
 
 @pytest.mark.parametrize("output", [-1, 24])
 def test_a_committed_token_beyond_the_text_is_refused(trace: Trace, output: int) -> None:
-    """Not even counted from the end."""
+    """It cannot be counted from the end either."""
     with pytest.raises(ProfileError, match=rf"output {output} of prompt 1"):
         trace.final(1, output)
 
@@ -208,7 +211,7 @@ def test_a_committed_token_beyond_the_text_is_refused(trace: Trace, output: int)
     ],
 )
 def test_an_unknown_prompt_is_refused(trace: Trace, ask: object) -> None:
-    """Naming the known ones."""
+    """The message names the known prompts."""
     with pytest.raises(ProfileError, match=r"no prompt 77 in the trace \(it holds 0, 1, 2\)"):
         ask(trace)  # type: ignore[operator]
 
@@ -246,7 +249,7 @@ def test_agreement_that_contradicts_the_tokens_is_refused() -> None:
 
 
 def test_a_trace_of_a_prompt_that_is_not_listed_is_refused() -> None:
-    """Here prompt 5 beside the listed 6."""
+    """The trace has prompt 5, the list only prompt 6."""
     with pytest.raises(ProfileError, match="got prompt 5"):
         by_hand(ROWS, n_output=1, prompt=6)
 
@@ -285,11 +288,11 @@ def test_a_mapped_trace_keeps_its_branches(profile: Profile, trace: Trace) -> No
                 row.confidence,
                 row.token,
             )
-    assert all(set(said) == {10, 16} for said in moved.branches().values())
+    assert all(set(outputs) == {10, 16} for outputs in moved.branches().values())
 
 
 def test_a_mapped_trace_has_no_other_heads(trace: Trace) -> None:
-    """Nor can it be changed."""
+    """It cannot be changed either."""
     moved = trace.mapped({4: 10}, n_layers=16)
     with pytest.raises(DesignError, match=r"no head at depth 4 \(trained: 10\)"):
         moved.head(0, 1, 4)

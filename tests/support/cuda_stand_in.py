@@ -155,13 +155,13 @@ class Event:
         return ()
 
     def elapsed_time(self, other: Event) -> float:
-        """Milliseconds."""
+        """Return milliseconds."""
         assert min(self.at, other.at) > 0, "never recorded"
         return 1e3 * (other.at - self.at)
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Device:
-    """Take CUDA's place."""
+    """Put a stand-in in the place of ``torch.cuda``."""
     made = Device()
 
     def reserved(_device: torch.device) -> int:

@@ -39,7 +39,7 @@ class ToyModel:
         self.seed, self.schedule = seed, schedule
         self.tokens = [FIRST]  # from position N_PROMPT on
         self.computed: list[dict[int, tuple[int, ...]]] = [{} for _ in schedule.lengths]
-        self.asked: tuple[int, int] | None = (
+        self.checked: tuple[int, int] | None = (
             None  # position of the last check and the token it gave
         )
 
@@ -65,9 +65,9 @@ class ToyModel:
     def take(self, position: int) -> None:
         """A position beyond the text can only hold the draft of the check before it."""
         if position - N_PROMPT == len(self.tokens):
-            assert self.asked is not None
-            assert self.asked[0] == position - 1
-            self.tokens.append(self.asked[1])
+            assert self.checked is not None
+            assert self.checked[0] == position - 1
+            self.tokens.append(self.checked[1])
 
     def __call__(self, work: Work) -> Outcome:
         lengths = self.schedule.lengths
@@ -86,7 +86,7 @@ class ToyModel:
             case Check(depth, position):
                 self.read(self.schedule.boundaries.index(depth) - 1, position, position + 1)
                 draft = self.head(depth, self.prefix(position))
-                self.asked = (position, draft.token)
+                self.checked = (position, draft.token)
                 return draft
             case Verify(start, stop, drafts):
                 self.read(len(lengths) - 1, start, stop)
@@ -176,12 +176,12 @@ def decode_and_record(
     trace_rows = []
     for output in range(1, len(text)):
         prefix = tuple(text[:output])
-        said = [(depth, *model.head(depth, prefix)) for depth in depths] + [
+        answers = [(depth, *model.head(depth, prefix)) for depth in depths] + [
             (n_layers, 1.0, text[output])
         ]
         trace_rows += [
             (0, output, depth, token, confidence, token == text[output], confidence)
-            for depth, confidence, token in said
+            for depth, confidence, token in answers
         ]
     branch_rows = []
     for (output, path), prefix in visited.items():

@@ -35,7 +35,7 @@ Text = tuple[int, ...]
 
 
 def small_model(seed: int = 5, **config: Any) -> PreTrainedModel:
-    """Six layers, six tokens."""
+    """Return a model of six layers with six tokens."""
     return tiny_model("llama", vocab_size=SMALL, seed=seed, **config)
 
 
@@ -71,19 +71,19 @@ class Known:
         """From whole forward passes of the model itself, FP64."""
         parts = SegmentedModel(model)
         texts = [text for n in range(DRAWN + 1) for text in product(range(SMALL), repeat=n)]
-        said = defaultdict(list)
+        collected = defaultdict(list)
         with torch.inference_mode():
             for n in range(DRAWN + 1):
                 ids = torch.tensor([(*PROMPT, FIRST, *text) for text in texts if len(text) == n])
                 out = model(ids, output_hidden_states=True, use_cache=False)
-                said[parts.n_layers].append(out.logits[:, -1])
+                collected[parts.n_layers].append(out.logits[:, -1])
                 for depth in heads.depths:
-                    said[depth].append(
+                    collected[depth].append(
                         heads.logits(parts, depth, parts.normed(out.hidden_states[depth][:, -1:]))[
                             :, -1
                         ]
                     )
-            logits = {depth: torch.cat(rows) for depth, rows in said.items()}
+            logits = {depth: torch.cat(rows) for depth, rows in collected.items()}
             likely = {depth: sampling.probabilities(rows) for depth, rows in logits.items()}
         return cls(
             sampling=sampling,
@@ -213,7 +213,7 @@ class Decodes:
         waiting: list[tuple[tuple[Outcome, ...], float]] = [((), weight)]
         while waiting:
             script, weight = waiting.pop()
-            schedule, work, text, asked = self._drive(script)
+            schedule, work, text, checked = self._drive(script)
             if work is None:
                 found[tuple(schedule.tokens[1:])] += weight  # type: ignore[assignment]
                 continue
@@ -232,7 +232,7 @@ class Decodes:
                     [self._place(text, position) for position in range(work.start, work.stop)]
                 ]
                 drafted = [
-                    self.known.heads[asked[at]][self._place(text, at)]
+                    self.known.heads[checked[at]][self._place(text, at)]
                     for at in range(work.start, work.start + len(work.drafts))
                 ]
                 for outcome, part in verify(
@@ -260,7 +260,7 @@ class Decodes:
             sampled=self.sampled,
         )
         text: list[int] = []
-        asked: dict[int, int] = {}
+        checked: dict[int, int] = {}
         outcomes = iter(script)
         steps = schedule.steps()
         outcome: Outcome = None
@@ -268,17 +268,17 @@ class Decodes:
             try:
                 work: Work = steps.send(outcome)
             except StopIteration:
-                return schedule, None, text, asked
+                return schedule, None, text, checked
             if isinstance(work, Run):
                 outcome = None
                 if work.segment == 0:
                     text[work.stop - 1 - len(PROMPT) :] = [schedule.newest]
                 continue
             if isinstance(work, Check):
-                asked[work.position] = work.depth
+                checked[work.position] = work.depth
             outcome = next(outcomes, None)
             if outcome is None:
-                return schedule, work, text, asked
+                return schedule, work, text, checked
 
     def _place(self, text: list[int], position: int) -> int:
         return self.known.texts[tuple(text[1 : position - len(PROMPT) + 1])]

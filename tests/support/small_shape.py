@@ -31,5 +31,5 @@ def shape_file(folder: Path) -> str:
 
 
 def tiny_shape(folder: Path) -> ModelShape:
-    """The shape itself."""
+    """Return the shape itself."""
     return find_model(shape_file(folder))

@@ -86,7 +86,7 @@ def text(decoder: AdaDecoder) -> list[int]:
 def test_a_baseline_writes_the_text_of_generate(
     decoder: AdaDecoder, text: list[int], name: str
 ) -> None:
-    """Token for token, in FP32."""
+    """Its tokens are those of ``generate`` in FP32."""
     made = {
         one.name: one
         for one in make_baselines(
@@ -107,7 +107,7 @@ def test_our_designs_run_in_the_same_harness(
 
 @pytest.mark.parametrize("architecture", CUT)
 def test_early_exit_works_where_layers_are_cut(architecture: str) -> None:
-    """Without loss."""
+    """Its text is that of greedy decoding by the whole model."""
     model = tiny_model(architecture, torch.float32)
     own = decoding(model)
     (_, early) = make_baselines("early-exit:2", own, longest=32)
@@ -119,9 +119,9 @@ def test_early_exit_says_where_layers_are_not_cut(architecture: str) -> None:
     """Before it is run, and the model keeps its layers."""
     own = decoding(tiny_model(architecture, torch.float32))
     (_, early) = make_baselines("early-exit:2", own, longest=32)
-    said = str(attempt(early, PROMPT, NEW))
-    assert "cannot exit early" in said
-    assert WHOLE[architecture] in said
+    message = str(attempt(early, PROMPT, NEW))
+    assert "cannot exit early" in message
+    assert WHOLE[architecture] in message
     assert own.parts.config.num_hidden_layers == 6
 
 
@@ -208,14 +208,14 @@ def test_a_static_cache_describes_how_it_is_kept(decoder: AdaDecoder) -> None:
 
 
 def test_a_text_that_a_static_cache_cannot_hold_is_reported(decoder: AdaDecoder) -> None:
-    """Before anything is run."""
+    """The length is checked before anything is run."""
     assert "a static cache of 20 positions" in str(
         attempt(static_cache_baseline(decoder, 20), PROMPT, NEW)
     )
 
 
 class Full(GenerateBaseline):
-    """Runs out of memory."""
+    """A baseline that runs out of memory."""
 
     def run(self, ids: torch.Tensor, max_new_tokens: int) -> TimedRun:
         raise RuntimeError("CUDA error: out of memory")
@@ -302,7 +302,7 @@ def test_a_drafter_may_give_more_than_one_token_first(decoder: AdaDecoder) -> No
 
 
 def test_settings_that_bend_greedy_decoding_are_left_out(text: list[int]) -> None:
-    """As our decoder leaves them out."""
+    """Our decoder leaves them out too."""
     model = tiny_model("llama", torch.float32)
     own = decoding(model)
     model.generation_config.repetition_penalty = 3.0
@@ -341,7 +341,7 @@ def test_generate_is_always_among_them_and_none_is_twice(decoder: AdaDecoder) ->
 
 
 def test_a_scripted_recording_has_only_those_without_drafts(decoder: AdaDecoder) -> None:
-    """And their texts do not end early."""
+    """Their texts do not end early."""
     made = make_baselines("all", decoder, longest=32, scripted=True)
     assert [(one.name, one.eos) for one in made] == [
         ("generate", frozenset()),
@@ -499,7 +499,7 @@ def test_a_recording_says_if_generate_itself_fails(decoder: AdaDecoder, tmp_path
 
 
 def test_the_table_that_ends_a_recording_has_them(recorded: Profile) -> None:
-    """With what failed below."""
+    """The caption names those that failed."""
     (table,) = baseline_tables(recorded)
     assert set(table.columns[0].cells) == {
         "generate",

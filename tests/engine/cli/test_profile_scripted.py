@@ -108,7 +108,7 @@ def test_text_heads_and_branches_are_the_mapped_recordings(recorded: Profile) ->
 
 
 def test_every_structure_is_exact_and_measured_time_is_replayed(recorded: Profile) -> None:
-    """T0 and T1."""
+    """The recording passes T0 and T1."""
     comparison = validate(recorded)
     assert comparison.holds
     assert comparison.cells["exact"].all()
@@ -136,41 +136,43 @@ def test_a_recording_of_its_own_decisions_is_not_called_scripted(
 def test_predictions_from_it_are_hypothetical(
     recorded: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = run_json(capsys, "predict", recorded.path, "--heads", "2", "--gamma", "0.4", "--json")
-    assert told["hypothetical"]
-    assert any("scripted: decisions of demo-cpu" in note for note in told["notes"])
+    document = run_json(
+        capsys, "predict", recorded.path, "--heads", "2", "--gamma", "0.4", "--json"
+    )
+    assert document["hypothetical"]
+    assert any("scripted: decisions of demo-cpu" in note for note in document["notes"])
 
 
 def test_sweeps_of_it_are_labelled(
     recorded: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In the words of predict."""
+    """They have the same notes as predictions."""
     few = ["--gammas", "0.4", "--max-heads", "1", "--threads", "1"]
     assert run("sweep", recorded.path, "--out", tmp_path / "s", *few) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "(hypothetical)" in said
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "(hypothetical)" in printed
     assert run("predict", recorded.path, "--heads", "2", "--gamma", "0.4") == 0
-    for out in (said, " ".join(capsys.readouterr().out.split())):
+    for out in (printed, " ".join(capsys.readouterr().out.split())):
         assert "is scripted: decisions of demo-cpu" in out
         assert "its own model never said this text" in out
 
 
 def test_accounts_of_it_are_labelled(recorded: Profile, capsys: pytest.CaptureFixture[str]) -> None:
-    """Hypothetical, as predictions are."""
+    """They are hypothetical, as predictions are."""
     chosen = ["account", recorded.path, "--heads", "2", "--gamma", "0.4"]
     assert run(*chosen) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "(hypothetical)" in said
-    assert "is scripted: decisions of demo-cpu" in said
-    told = run_json(capsys, *chosen, "--json")
-    assert told["hypothetical"]
-    assert told["notes"][0].startswith("hypothetical: ")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "(hypothetical)" in printed
+    assert "is scripted: decisions of demo-cpu" in printed
+    document = run_json(capsys, *chosen, "--json")
+    assert document["hypothetical"]
+    assert document["notes"][0].startswith("hypothetical: ")
 
 
 def test_latencies_are_carried_by_the_shape_that_ran(
     recorded: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = run_json(
+    document = run_json(
         capsys,
         "predict",
         recorded.path,
@@ -184,7 +186,7 @@ def test_latencies_are_carried_by_the_shape_that_ran(
         "0.4",
         "--json",
     )
-    assert told["basis"] == "carried"
+    assert document["basis"] == "carried"
 
 
 def test_the_summary_shows_the_label(recorded: Profile) -> None:
@@ -357,9 +359,9 @@ def test_a_shape_that_does_not_fit_is_refused_with_smaller_settings(
         "--out",
         str(tmp_path / "p"),
     ]
-    said = refusal(arguments)
-    assert "1.00 are free on cpu" in said
-    assert "--shape llama-160m" in said
+    message = refusal(arguments)
+    assert "1.00 are free on cpu" in message
+    assert "--shape llama-160m" in message
 
 
 def test_a_recording_does_not_go_on_with_another_script(
@@ -394,8 +396,10 @@ def test_heads_that_were_timed_and_did_not_decide_are_told(
 ) -> None:
     """Where decisions are those of heads of the same form, nothing is."""
     wanted = "heads shortlist:16 were timed, heads full decided"
-    assert [said.startswith(wanted) for said in cheaper.manifest["limitations"]].count(True) == 1
-    assert not any("were timed" in said for said in recorded.manifest["limitations"])
+    assert [limitation.startswith(wanted) for limitation in cheaper.manifest["limitations"]].count(
+        True
+    ) == 1
+    assert not any("were timed" in limitation for limitation in recorded.manifest["limitations"])
 
 
 def test_every_command_tells_that_the_timed_heads_would_decide_otherwise(

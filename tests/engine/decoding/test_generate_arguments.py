@@ -144,7 +144,7 @@ def test_without_ends_all_tokens_are_made(decoder: AdaDecoder) -> None:
 def test_more_tokens_than_memory_holds_are_refused_before_any_is_taken(
     decoder: AdaDecoder,
 ) -> None:
-    """With what fits; the decoder stays usable."""
+    """The message says how many fit, and the decoder stays usable."""
     for ask in (decoder.generate, lambda *options: list(decoder.stream(*options))):
         for count in (10**9, 10**30):
             with pytest.raises(

@@ -94,7 +94,7 @@ def test_a_token_a_check_and_a_verdict_are_one_read_each(selector: Greedy | Samp
 
 
 def test_a_drafts_confidence_is_its_tokens_probability() -> None:
-    """The lowest of equal ones."""
+    """Of equally likely tokens the lowest is drafted."""
     draft = Greedy().draft(torch.tensor([0.0, 2.0, -1.0, 2.0]), 0)
     wanted = torch.tensor([0.0, 2.0, -1.0, 2.0]).softmax(0)[1]
     assert (draft.token, draft.confidence) == (1, pytest.approx(float(wanted)))
@@ -168,7 +168,7 @@ def test_a_draw_inverts_the_distribution(weights: list[float], uniform: float) -
 
 
 def test_many_are_drawn_at_once() -> None:
-    """A row each."""
+    """One token is drawn from each row."""
     rows = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 2.0]], dtype=torch.float64)
     assert draw(rows, torch.tensor([0.6, 0.0], dtype=torch.float64)).tolist() == [1, 2]
 
@@ -207,7 +207,7 @@ def test_drafts_are_judged_in_order(
 
 
 def test_a_draft_that_the_last_layer_never_says_does_not_hold() -> None:
-    """Not even for the number 0."""
+    """It is refused even where the number drawn is 0."""
     accepted, token = rejection_sample(
         P[2:],
         torch.tensor([[0.5, 0.5, 0.0]], dtype=torch.float64),
@@ -364,7 +364,7 @@ def test_the_same_seed_gives_the_same_text(decoder: AdaDecoder) -> None:
 
 
 def test_a_random_seed_is_told(decoder: AdaDecoder) -> None:
-    """And gives the same text again."""
+    """The seed gives the same text again."""
     one = decoder.generate(random_prompt(5), 24, **SAMPLED)
     assert one.seed is not None
     assert decoder.generate(random_prompt(5), 24, seed=one.seed, **SAMPLED) == one
@@ -417,7 +417,7 @@ def test_unverified_drafts_stand_as_drawn(decoder: AdaDecoder) -> None:
 def test_what_makes_no_sense_is_refused(
     decoder: AdaDecoder, options: dict[str, Any], wanted: str
 ) -> None:
-    """Before anything is computed."""
+    """Sampling options are checked before anything is computed."""
     with pytest.raises(SamplingError, match=wanted):
         decoder.generate(random_prompt(5), 4, **options)
 

@@ -308,7 +308,7 @@ def test_a_sampled_recording_is_not_followed(recording: Profile) -> None:
 
 
 def test_decisions_of_heads_of_another_form_are_said_to_be(recording: Profile) -> None:
-    """Of full ones nothing is said."""
+    """Decisions of full heads have no such note."""
     heads = {**recording.manifest["heads"], "form": {"shortlist": 64, "dtype": None}}
     followed = replace(recording, manifest={**recording.manifest, "heads": heads})
     assert Script.of(followed, N_LAYERS, PLACES).about()["form"] == {"shortlist": 64, "dtype": None}

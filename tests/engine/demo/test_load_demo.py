@@ -49,10 +49,10 @@ def test_its_heads_can_have_a_shortlist(demo: Demo) -> None:
     assert set(AdaDecoder(demo.model).eos) <= set(short.tokens or ())
     profile = read_profile(DEMO_PROFILE)
     arithmetic = profile.prompts[profile.prompts["domain"] == "arithmetic"]["prompt"]
-    said = profile.trace[
+    tokens = profile.trace[
         (profile.trace["depth"] == profile.n_layers) & profile.trace["prompt"].isin(arithmetic)
     ]["token"]
-    assert said.isin(short.tokens).mean() > 0.99
+    assert tokens.isin(short.tokens).mean() > 0.99
 
 
 def test_an_unknown_dtype_device_or_domain_is_refused(demo: Demo) -> None:

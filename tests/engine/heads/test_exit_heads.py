@@ -59,7 +59,7 @@ def test_an_identity_head_passes_its_input_on(model: PreTrainedModel) -> None:
 
 
 def test_a_head_is_a_matrix_times_the_hidden_state(heads: ExitHeads) -> None:
-    """T norm(h), for every row."""
+    """Every row of the result is T norm(h)."""
     matrix = heads.transforms[2]
     assert matrix is not None
     normed = torch.randn(1, 3, WIDTH)
@@ -67,7 +67,7 @@ def test_a_head_is_a_matrix_times_the_hidden_state(heads: ExitHeads) -> None:
 
 
 def test_depths_are_shallowest_first(heads: ExitHeads) -> None:
-    """However they were given."""
+    """The order in which they were given does not matter."""
     assert heads.depths == (2, 3, 4)
 
 

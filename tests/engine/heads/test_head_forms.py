@@ -79,7 +79,7 @@ def of_form(decoder: AdaDecoder, **form: Any) -> ExitHeads:
     return decoder.heads.shaped(decoder.parts.model, frequent=FREQUENT, **form)
 
 
-def said(decoder: AdaDecoder, heads: ExitHeads, normed: torch.Tensor) -> torch.Tensor:
+def head_logits(decoder: AdaDecoder, heads: ExitHeads, normed: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
         return heads.logits(decoder.parts, 3, normed)
 
@@ -88,11 +88,11 @@ def said(decoder: AdaDecoder, heads: ExitHeads, normed: torch.Tensor) -> torch.T
 
 
 def test_a_full_head_is_the_papers(decoder: AdaDecoder) -> None:
-    """E*(T h), bit by bit."""
+    """Its logits are E*(T h), bit by bit."""
     normed = torch.randn(1, 2, WIDTH)
     with torch.inference_mode():
         wanted = decoder.parts.unembed(decoder.heads.apply(3, normed))
-    assert torch.equal(said(decoder, decoder.heads, normed), wanted)
+    assert torch.equal(head_logits(decoder, decoder.heads, normed), wanted)
 
 
 def test_a_shortlist_gives_the_full_logits_of_its_tokens_and_nothing_else(
@@ -101,7 +101,7 @@ def test_a_shortlist_gives_the_full_logits_of_its_tokens_and_nothing_else(
     """Minus infinity elsewhere: probability zero, also for whoever samples."""
     heads, normed = of_form(decoder, shortlist=20), torch.randn(1, 2, WIDTH)
     assert heads.tokens == tuple(sorted(FREQUENT[:20]))
-    short, full = said(decoder, heads, normed), said(decoder, decoder.heads, normed)
+    short, full = head_logits(decoder, heads, normed), head_logits(decoder, decoder.heads, normed)
     held = torch.zeros(VOCABULARY, dtype=torch.bool).scatter(0, torch.tensor(heads.tokens), True)
     torch.testing.assert_close(short[..., held], full[..., held])
     assert (short[..., ~held] == -math.inf).all()
@@ -110,7 +110,9 @@ def test_a_shortlist_gives_the_full_logits_of_its_tokens_and_nothing_else(
 def test_a_shortlists_confidence_is_never_below_the_full_heads(decoder: AdaDecoder) -> None:
     """For the same token: it is the probability within the shortlist."""
     heads, normed = of_form(decoder, shortlist=20), torch.randn(1, 50, WIDTH)
-    short, full = (said(decoder, form, normed).softmax(-1) for form in (heads, decoder.heads))
+    short, full = (
+        head_logits(decoder, form, normed).softmax(-1) for form in (heads, decoder.heads)
+    )
     top = short.argmax(-1, keepdim=True)
     assert (short.gather(-1, top) >= full.gather(-1, top) - 1e-6).all()
 
@@ -121,9 +123,9 @@ def test_int8_heads_say_nearly_what_full_ones_say(
 ) -> None:
     """Within some per cent of the largest logit."""
     heads, normed = of_form(decoder, shortlist=shortlist, dtype="int8"), torch.randn(1, 3, WIDTH)
-    wide = said(decoder, of_form(decoder, shortlist=shortlist), normed)
+    wide = head_logits(decoder, of_form(decoder, shortlist=shortlist), normed)
     held = wide.isfinite()
-    assert (said(decoder, heads, normed)[held] - wide[held]).abs().max() < 0.03 * wide[
+    assert (head_logits(decoder, heads, normed)[held] - wide[held]).abs().max() < 0.03 * wide[
         held
     ].abs().max()
 
@@ -135,9 +137,9 @@ def test_biases_caps_and_factors_apply_to_rows_too(architecture: str, dtype: tor
     served = AdaDecoder(tiny_model(architecture, dtype))
     served.heads = ExitHeads.identity(served.parts.model, [3])
     normed = torch.randn(1, 2, WIDTH).to(dtype)
-    full, held = said(served, served.heads, normed), sorted(FREQUENT[:20])
+    full, held = head_logits(served, served.heads, normed), sorted(FREQUENT[:20])
     for form, off in (({}, 1e-2), ({"dtype": "int8"}, 4e-2)):
-        short = said(served, of_form(served, shortlist=20, **form), normed)[..., held]
+        short = head_logits(served, of_form(served, shortlist=20, **form), normed)[..., held]
         assert (short - full[..., held]).abs().max() < off * full.abs().max()
 
 
@@ -158,7 +160,7 @@ def test_no_form_changes_a_text(form: dict[str, Any], kind: str) -> None:
 
 
 def test_a_shortlist_drafts_nothing_else(decoder: AdaDecoder) -> None:
-    """Whatever any head is asked."""
+    """Every draft of a text is one of the shortlist's tokens."""
     served = AdaDecoder(decoder.parts.model, of_form(decoder, shortlist=5))
     drafts: list[int] = []
 
@@ -285,7 +287,8 @@ def test_without_a_product_heads_stay_wide_and_say_so(
     assert (heads.form, heads.product) == (HeadForm(shortlist=20), None)
     normed = torch.randn(1, 1, WIDTH)
     assert torch.equal(
-        said(decoder, heads, normed), said(decoder, of_form(decoder, shortlist=20), normed)
+        head_logits(decoder, heads, normed),
+        head_logits(decoder, of_form(decoder, shortlist=20), normed),
     )
 
 

@@ -138,9 +138,9 @@ def test_what_would_fit_is_named(
 ) -> None:
     """Of 8 billion parameters: 30 GiB in FP32, 15 in BF16, of which 13 are the layers' matrices."""
     free(gib, monkeypatch)
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as raised:
         check_checkpoint(claimed(tmp_path), dtype, None, CPU)
-    assert str(told.value).endswith(ways)
+    assert str(raised.value).endswith(ways)
 
 
 def test_a_text_that_is_too_long_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,9 +226,9 @@ def test_a_recording_of_a_huge_model_is_refused_before_anything_is_read(tmp_path
         num_hidden_layers=1260,
         num_attention_heads=128,
     )
-    told = refusal([*options(huge, tmp_path / "p"), "--device", "cpu"])
-    assert "in float32 takes" in told
-    assert "are free on cpu: take a machine with more memory" in told
+    message = refusal([*options(huge, tmp_path / "p"), "--device", "cpu"])
+    assert "in float32 takes" in message
+    assert "are free on cpu: take a machine with more memory" in message
     assert not (tmp_path / "p").exists()
 
 

@@ -124,7 +124,7 @@ def test_a_length_that_is_none_is_refused(tmp_path: Path, length: str) -> None:
 
 
 def test_a_prompt_may_have_its_own_length(tmp_path: Path) -> None:
-    """Or none."""
+    """A prompt without a length has None."""
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": "a", "max_new_tokens": 7}\n{"prompt": "b"}\n')
     assert [p.max_new_tokens for p in read_prompts(path)] == [7, None]

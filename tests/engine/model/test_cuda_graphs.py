@@ -113,10 +113,13 @@ def test_heads_and_verification_are_captured_whole(decoder: AdaDecoder) -> None:
     parts = decoder.parts
     with parts.session():
         hidden = torch.randn((1, 1, parts.hidden_size), device="cuda", dtype=parts.dtype)
-        said, again = (greedy_draft(parts, decoder.heads, 2, hidden) for _ in range(2))
+        first, again = (greedy_draft(parts, decoder.heads, 2, hidden) for _ in range(2))
         plain = read_draft(head_logits(parts, decoder.heads, 2, hidden))
-    assert said == again
-    assert (said.token, said.confidence) == (plain.token, pytest.approx(plain.confidence, rel=1e-5))
+    assert first == again
+    assert (first.token, first.confidence) == (
+        plain.token,
+        pytest.approx(plain.confidence, rel=1e-5),
+    )
     tied = torch.zeros((3, 128256), device="cuda")
     tied[0, [7, 99000]] = 1.0
     assert tied.argmax(-1).tolist() == [7, 0, 0]

@@ -228,8 +228,8 @@ def test_a_captured_head_says_what_it_says_eagerly(device: Device, form: dict[st
             hidden = torch.randn(
                 (1, 2, parts.hidden_size), generator=torch.Generator().manual_seed(seed)
             ).to(parts.dtype)
-            said = greedy_draft(parts, decoder.heads, 2, hidden)
-            assert said == read_draft(head_logits(plain.parts, decoder.heads, 2, hidden))
+            draft = greedy_draft(parts, decoder.heads, 2, hidden)
+            assert draft == read_draft(head_logits(plain.parts, decoder.heads, 2, hidden))
     assert held(parts) == {"the draft at depth 2": 1}
 
 
@@ -473,7 +473,7 @@ def test_a_stream_that_ended_leaves_its_graphs_to_the_next(device: Device) -> No
 
 
 def test_two_streams_at_once_have_graphs_of_their_own(device: Device) -> None:
-    """And the next two have them too."""
+    """The next two streams have them too."""
     decoder, parts = captured_decoder()
     text = greedy_text(parts.model, random_prompt(9), 6)
     captures = []

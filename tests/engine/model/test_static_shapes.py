@@ -71,9 +71,9 @@ def test_batches_beyond_the_largest_are_told_once(recwarn: pytest.WarningsRecord
     warnings.simplefilter("always")
     model = tiny_model("llama")
     decoder = AdaDecoder(model, ExitHeads.identity(model, ALL), graphs="static")
-    for cap, told in ((7, 0), (8, 1), (12, 1)):
+    for cap, warned in ((7, 0), (8, 1), (12, 1)):
         decoder.generate(random_prompt(13), 30, gamma=0.0, cap=cap, placement=(1,), eos_token_id=())
-        assert len(decoder.parts.fallbacks) == len(recwarn) == told
+        assert len(decoder.parts.fallbacks) == len(recwarn) == warned
     assert "more than 8 tokens of Llama" in decoder.parts.fallbacks[0]
 
 

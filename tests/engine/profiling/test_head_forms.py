@@ -83,14 +83,17 @@ def recorded(folder: Path, printed: str) -> Profile:
 
 def test_the_manifest_tells_the_form_and_what_it_loses(recorded: Profile) -> None:
     """The end of a text and 19 counted tokens."""
-    told = recorded.manifest["heads"]
+    heads = recorded.manifest["heads"]
     assert Provenance.of(recorded).timed_form == HeadForm(shortlist=20, dtype="int8")
-    assert (told["form"]["tokens"], told["form"]["product"]) == ([2, *range(5, 24)], "weight-only")
+    assert (heads["form"]["tokens"], heads["form"]["product"]) == (
+        [2, *range(5, 24)],
+        "weight-only",
+    )
     final = recorded.trace[recorded.trace["depth"] == 6]["token"]
-    assert told["coverage"]["outside"] == pytest.approx((~final.isin([2, *range(5, 24)])).mean())
-    said = recorded.trace[recorded.trace["depth"] == 4]
-    assert told["coverage"]["formed"][1] == pytest.approx(said["agrees"].mean())
-    assert told["coverage"]["outputs"] == len(said)
+    assert heads["coverage"]["outside"] == pytest.approx((~final.isin([2, *range(5, 24)])).mean())
+    at_depth_4 = recorded.trace[recorded.trace["depth"] == 4]
+    assert heads["coverage"]["formed"][1] == pytest.approx(at_depth_4["agrees"].mean())
+    assert heads["coverage"]["outputs"] == len(at_depth_4)
 
 
 def test_heads_say_nothing_outside(recorded: Profile) -> None:
@@ -122,7 +125,7 @@ def losses(profile: Profile) -> list[str]:
 
 def test_the_command_shows_what_the_form_loses(recorded: Profile, printed: str) -> None:
     assert "heads shortlist:20 int8 on" in printed
-    assert all(said in " ".join(printed.split()) for said in losses(recorded))
+    assert all(loss in " ".join(printed.split()) for loss in losses(recorded))
 
 
 def test_validate_shows_what_the_form_loses(
@@ -134,14 +137,14 @@ def test_validate_shows_what_the_form_loses(
     }
     assert run("validate", recorded.path) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert all(said in shown for said in losses(recorded))
+    assert all(loss in shown for loss in losses(recorded))
 
 
 def test_the_report_shows_form_product_and_what_is_lost(recorded: Profile) -> None:
     pytest.importorskip("plotly")
-    told = provenance(recorded)["form of the heads"]
-    assert told.startswith("shortlist:20 int8 (product weight-only); ")
-    assert losses(recorded)[0] in told
+    form = provenance(recorded)["form of the heads"]
+    assert form.startswith("shortlist:20 int8 (product weight-only); ")
+    assert losses(recorded)[0] in form
     report = report_of(Path(recorded.path))
     rows = csv_files(report)["coverage.csv"].splitlines()
     found = recorded.manifest["heads"]["coverage"]
@@ -156,7 +159,7 @@ def test_only_prompts_that_are_recorded_count_as_the_shortlists_own(
     recorded: Profile, folder: Path
 ) -> None:
     """Of two that it was counted on, one is recorded again."""
-    said = record(
+    shown = record(
         folder, "again", "--placements", "2", "--limit", "1", "--shortlist-from", recorded.path
     )
-    assert "the shortlist was counted on 1 of these prompts themselves" in said
+    assert "the shortlist was counted on 1 of these prompts themselves" in shown

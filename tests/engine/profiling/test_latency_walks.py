@@ -128,43 +128,43 @@ def test_host_time_is_what_a_decode_takes_less_its_layers_and_heads(
 
 def test_the_models_own_gpu_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not the one that happens to be current: events are in its stream, and it is waited for."""
-    device, asked = torch.device("cuda", 1), []
+    device, calls = torch.device("cuda", 1), []
 
     class Event:
         def __init__(self, enable_timing: bool) -> None:
             assert enable_timing
 
         def record(self, stream: Any) -> None:
-            asked.append(("record", stream))
+            calls.append(("record", stream))
 
         def elapsed_time(self, _other: Event) -> float:
             return 250.0
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda of: f"stream of {of}")
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda of: asked.append(("wait", of)))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda of: calls.append(("wait", of)))
     clock = Clock(device)
     clock.mark()
     clock.mark()
     assert clock.intervals() == [0.25]
     synchronized_now(device)
-    assert asked == [("record", "stream of cuda:1")] * 2 + [("wait", device)] * 2
+    assert calls == [("record", "stream of cuda:1")] * 2 + [("wait", device)] * 2
 
 
 def test_several_devices_are_all_waited_for_at_every_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their streams have no order between them that events could tell."""
-    devices, asked, ticks = (
+    devices, calls, ticks = (
         (torch.device("cuda", 0), torch.device("cpu"), torch.device("cuda", 1)),
         [],
         iter((1.0, 4.0)),
     )
-    monkeypatch.setattr(torch.cuda, "synchronize", asked.append)
+    monkeypatch.setattr(torch.cuda, "synchronize", calls.append)
     monkeypatch.setattr("adadecode.engine.runtime.timer.time.perf_counter", lambda: next(ticks))
     clock = Clock(*devices)
     clock.mark()
     clock.mark()
     assert clock.intervals() == [3.0]
-    assert asked == [devices[0], devices[2]] * 2
+    assert calls == [devices[0], devices[2]] * 2
 
 
 def test_the_hosts_clock_has_nothing_to_settle(

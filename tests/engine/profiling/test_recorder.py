@@ -74,7 +74,7 @@ def plan() -> RecordingPlan:
 def whole(
     decoder: AdaDecoder, plan: RecordingPlan, tmp_path_factory: pytest.TempPathFactory
 ) -> Profile:
-    """An uninterrupted recording."""
+    """Return an uninterrupted recording."""
     return record_plan(decoder, plan, tmp_path_factory.mktemp("whole") / "p", resume=False)
 
 
@@ -257,11 +257,11 @@ def test_where_memory_runs_out_the_recording_can_be_gone_on_with(
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(LlamaDecoderLayer, "forward", short_of_memory)
-    told = refusal([*options(saved, tmp_path / "p"), *short])
-    assert told.startswith(f"the {whose}'s memory does not suffice")
+    message = refusal([*options(saved, tmp_path / "p"), *short])
+    assert message.startswith(f"the {whose}'s memory does not suffice")
     assert (
         "go on with --resume, or record anew with fewer --max-new-tokens or --dtype bfloat16"
-        in told
+        in message
     )
     assert len(list((tmp_path / "p/parts").glob("*.done"))) == 4
     assert CliRunner().invoke(app, ["--out", str(tmp_path / "p"), "--resume"]).exit_code == 0
@@ -409,7 +409,7 @@ def begun(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple
 
 
 def test_a_recording_does_not_go_on_with_other_prompts(begun: tuple[Path, Path]) -> None:
-    """As many prompts, but others."""
+    """There are as many prompts as before, but one of them differs."""
     out, folder = begun
     prompts = folder / "prompts.jsonl"
     prompts.write_text(prompts.read_text().replace("w10", "w50"))
@@ -446,7 +446,7 @@ def test_a_recording_killed_after_its_manifest_is_whole(begun: tuple[Path, Path]
 
 @pytest.mark.parametrize("content", ["[]", "{", "[" * 100_000])
 def test_damaged_settings_are_refused(tmp_path: Path, content: str) -> None:
-    """One sentence, no traceback."""
+    """The message is one sentence, without a traceback."""
     (tmp_path / "recording.json").write_text(content)
     assert "damaged" in refusal(["--out", str(tmp_path), "--resume"])
 
@@ -508,5 +508,7 @@ def test_a_prompt_is_recorded_up_to_its_own_length(saved: Path, tmp_path: Path) 
     profile = read_profile(tmp_path / "p")
     assert profile.prompts["max_new_tokens"].tolist() == [12, 5, 12]
     assert profile.runs[profile.runs["prompt"] == 1]["n_tokens"].unique().tolist() == [5]
-    told = validate(profile).to_dict()["structure"]
-    assert told["exact"] == told["runs"] == 3 * len(profile.manifest["settings"]["designs"])
+    structure = validate(profile).to_dict()["structure"]
+    assert (
+        structure["exact"] == structure["runs"] == 3 * len(profile.manifest["settings"]["designs"])
+    )

@@ -14,7 +14,7 @@ from adadecode.profiles.errors import InputError
 
 
 class NVMLError(Exception):
-    """The library's own."""
+    """An error as the library raises it."""
 
 
 def refuse(*_: object) -> int:
@@ -23,7 +23,7 @@ def refuse(*_: object) -> int:
 
 @pytest.fixture
 def nvml(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Tells everything but clocks."""
+    """Return a library that reports everything but clocks."""
     made = SimpleNamespace(
         NVMLError=NVMLError,
         NVML_CLOCK_SM=1,
@@ -62,7 +62,7 @@ def test_a_cpu_tells_nothing() -> None:
 
 
 def test_an_allocation_that_cannot_be_is_an_input_error_on_a_cpu() -> None:
-    """As torch itself says it."""
+    """The error is the one that torch itself raises."""
     with (
         pytest.raises(
             InputError,

@@ -40,7 +40,7 @@ class Meter:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every piece is sampled."""
+    """Sample every piece."""
     monkeypatch.setattr(telemetry, "EVERY_S", 0.0)
 
 
@@ -58,13 +58,13 @@ def sampled(
 def test_samples_are_columns_over_all_sessions(tmp_path: Path) -> None:
     """A resumed recording goes on in the same columns; the driver does not change."""
     sampled(tmp_path, Meter(), ["a", "b"])
-    told = sampled(tmp_path, Meter(), ["c"]).columns()
-    assert told["session"] == [0, 0, 0, 1, 1]
-    assert told["piece"] == ["", "a", "b", "", "c"]
-    assert told["sm_clock_mhz"] == [1900, 1800, 1700, 1900, 1800]
-    assert told["energy_j"] == [5.0, 10.0, 15.0, 5.0, 10.0]
-    assert "driver" not in told
-    assert told["seconds"][3] < 60
+    columns = sampled(tmp_path, Meter(), ["c"]).columns()
+    assert columns["session"] == [0, 0, 0, 1, 1]
+    assert columns["piece"] == ["", "a", "b", "", "c"]
+    assert columns["sm_clock_mhz"] == [1900, 1800, 1700, 1900, 1800]
+    assert columns["energy_j"] == [5.0, 10.0, 15.0, 5.0, 10.0]
+    assert "driver" not in columns
+    assert columns["seconds"][3] < 60
 
 
 def test_short_pieces_are_not_all_sampled(tmp_path: Path) -> None:
@@ -138,11 +138,11 @@ def test_a_recording_tells_them(tmp_path: Path, capsys: pytest.CaptureFixture[st
     done = CliRunner().invoke(app, options(model, tmp_path / "p"))
     assert done.exit_code == 0, done.output
     profile = read_profile(tmp_path / "p")
-    told = profile.manifest["conditions"]
-    assert told["piece"][:2] == ["", "1-trace-0000"]
-    assert told["piece"][-1] == "5-branches-0001"
+    conditions = profile.manifest["conditions"]
+    assert conditions["piece"][:2] == ["", "1-trace-0000"]
+    assert conditions["piece"][-1] == "5-branches-0001"
     assert "while recording: " in done.output
-    assert not any("NVML" in said for said in profile.manifest["limitations"])
+    assert not any("NVML" in limitation for limitation in profile.manifest["limitations"])
     capsys.readouterr()
     assert run_json(capsys, "validate", profile.path, "--json")["conditions"] == conditions_of(
         profile
@@ -154,17 +154,17 @@ def test_a_recording_tells_them(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_an_energy_counter_is_said_to_be_coarse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where there is one."""
+    """The limitation is listed where there is a counter."""
     monkeypatch.setattr(recorder, "EnergyMeter", lambda device: Meter())
     done = CliRunner().invoke(app, options(saved_model(tmp_path / "model"), tmp_path / "p"))
     assert done.exit_code == 0, done.output
     assert any(
-        "a counter that NVML moves on in steps" in said
-        for said in read_profile(tmp_path / "p").manifest["limitations"]
+        "a counter that NVML moves on in steps" in limitation
+        for limitation in read_profile(tmp_path / "p").manifest["limitations"]
     )
 
 
-def said(
+def condition_lines(
     folder: Path, columns: dict[str, list[Any]], hardware: dict[str, Any] | None = None
 ) -> list[str]:
     return conditions_of(
@@ -182,13 +182,13 @@ def test_ranges_are_told_in_one_line(tmp_path: Path) -> None:
         "temperature_c": [41, 66, 60],
         "power_w": [None] * 3,
     }
-    assert said(tmp_path, columns) == [
+    assert condition_lines(tmp_path, columns) == [
         "while recording: clock 1900 to 1980 MHz, temperature 41 to 66 C"
     ]
 
 
 def test_a_clock_that_falls_is_warned_of(tmp_path: Path) -> None:
-    _, warning = said(tmp_path, {"sm_clock_mhz": [1980, 1700]})
+    _, warning = condition_lines(tmp_path, {"sm_clock_mhz": [1980, 1700]})
     assert warning.startswith("warning: the clock fell by 14%")
 
 
@@ -200,8 +200,8 @@ def test_a_busy_machine_is_warned_of(
     others: list[float | None], warned: bool, tmp_path: Path
 ) -> None:
     """Warn where more than a tenth of its four processors is taken, in the median."""
-    told = said(tmp_path, {"others": others}, {"before": {"host": {"threads": 4}}})
-    assert any("others kept" in line for line in told[1:]) == warned
+    lines = condition_lines(tmp_path, {"others": others}, {"before": {"host": {"threads": 4}}})
+    assert any("others kept" in line for line in lines[1:]) == warned
 
 
 def test_an_older_profile_tells_nothing(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_an_epoch_shows_every_position_once(
 def test_states_that_overflow_are_refused(
     model: PreTrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rather than cached as infinity."""
+    """They are not stored as infinity."""
     parts = SegmentedModel(model)
     monkeypatch.setattr(
         adadecode.engine.training.hidden_state_store,

@@ -159,14 +159,14 @@ def test_other_settings_are_refused_by_name(
     model: PreTrainedModel, tokenizer: Any, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     """A folder holds one run; the message says what differs."""
-    asked: dict[str, Any] = {"prompts": PROMPTS, "out": tmp_path / "out"}
+    arguments: dict[str, Any] = {"prompts": PROMPTS, "out": tmp_path / "out"}
     with pytest.MonkeyPatch.context() as patch:
         interrupt(patch, AdaDecoder, "generate", 0)
         with pytest.raises(KeyboardInterrupt):
-            train(model, tokenizer, **asked)
+            train(model, tokenizer, **arguments)
     other = tiny_model("llama", torch.float32, seed=1) if "model" in change else model
     with pytest.raises(InputError, match=message):
-        train(other, tokenizer, **asked | {k: v for k, v in change.items() if k != "model"})
+        train(other, tokenizer, **arguments | {k: v for k, v in change.items() if k != "model"})
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ GOOD: dict[str, Any] = {
 def test_absurd_settings_are_refused(
     depths: tuple[int, ...], change: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    """Before anything is computed, naming the option."""
+    """The message names the option, and nothing is computed."""
     with pytest.raises(error, match=message):
         TrainingOptions(depths=depths, **GOOD | change).depths_in(6)
 

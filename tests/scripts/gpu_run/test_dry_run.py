@@ -109,7 +109,7 @@ def test_the_summary_says_that_decisions_are_scripted(
 def test_a_valid_recording_is_not_validated_again(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unless it was recorded anew."""
+    """It is validated again once it was recorded anew."""
     shutil.copytree(finished / "work", tmp_path / "work")
     run = gpu_run(tmp_path / "work")
     monkeypatch.setattr(validation, "validate_recording", lambda *_: {"holds": False})

@@ -29,7 +29,7 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
 
 
 def test_predict_tells_a_prediction(profile: Profile, capsys: pytest.CaptureFixture[str]) -> None:
-    """The keys that were promised."""
+    """The document has the keys that the documentation lists."""
     document = run_json(
         capsys,
         "predict",
@@ -75,7 +75,7 @@ def test_predict_tells_the_error_of_what_is_modelled(
 def test_predict_uses_all_trained_heads_by_default(
     profile: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The synthetic profile's three."""
+    """The synthetic profile has three."""
     assert run_json(capsys, "predict", profile.path, "--json")["design"]["placement"] == [2, 4, 6]
 
 
@@ -83,7 +83,7 @@ def test_predict_uses_all_trained_heads_by_default(
 def test_vanilla_needs_no_heads(
     profile: Profile, capsys: pytest.CaptureFixture[str], heads: list[str]
 ) -> None:
-    """Left out or empty."""
+    """``--heads`` may be left out or empty."""
     assert (
         run_json(capsys, "predict", profile.path, "--policy", "vanilla", *heads, "--json")[
             "speedup"
@@ -95,21 +95,21 @@ def test_vanilla_needs_no_heads(
 def test_no_heads_at_all_is_as_fast_as_vanilla(
     profile: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """AdaDecode with an empty placement."""
+    """AdaDecode with an empty placement costs the same."""
     assert run_json(capsys, "predict", profile.path, "--heads", "", "--json")["speedup"] == 1
 
 
 def test_no_verify_is_part_of_the_design(
     profile: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And its texts differ."""
+    """Its texts differ from vanilla's."""
     document = run_json(capsys, "predict", profile.path, "--no-verify", "--gamma", "0.2", "--json")
     assert document["design"]["verify"] is False
     assert document["texts_differ"] == 3
 
 
 def test_domains_choose_prompts(profile: Profile, capsys: pytest.CaptureFixture[str]) -> None:
-    """One domain, or several."""
+    """One domain or several may be chosen."""
     assert run_json(capsys, "predict", profile.path, "--domain", "code", "--json")["prompts"] == 1
     assert (
         run_json(
@@ -120,7 +120,7 @@ def test_domains_choose_prompts(profile: Profile, capsys: pytest.CaptureFixture[
 
 
 def test_predict_prints_a_table(profile: Profile, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the speedup in it."""
+    """The table shows the speedup."""
     assert run("predict", profile.path) == 0
     assert "speedup over vanilla" in capsys.readouterr().out
 
@@ -155,7 +155,7 @@ def test_validate_tells_the_error_of_the_branch_model(
 def test_validate_says_that_the_branch_model_was_not_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No branches, no error."""
+    """Without branches there is no error of theirs."""
     profile = recorded_profile(tmp_path / "profile", branches=False)
     assert run_json(capsys, "validate", profile.path, "--json")["branch_model"]["cells"] == 0
     assert run("validate", profile.path) == 0
@@ -167,7 +167,7 @@ def test_validate_says_that_the_branch_model_was_not_measured(
 def test_validate_explains_what_one_repeat_cannot_tell(
     profile: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Only where there is but one."""
+    """The sentence is printed only where there is a single repeat."""
     once = synthetic_profile(
         tmp_path / "once",
         **{name: getattr(profile, name) for name in ("rounds", "works")},
@@ -180,7 +180,7 @@ def test_validate_explains_what_one_repeat_cannot_tell(
 
 
 def test_a_report_on_one_repeat_gives_no_range(profile: Profile, tmp_path: Path) -> None:
-    """Nor a blank where it would stand."""
+    """No blank is left where it would stand."""
     pytest.importorskip("plotly")
     once = synthetic_profile(
         tmp_path / "once",
@@ -196,7 +196,7 @@ def test_a_report_on_one_repeat_gives_no_range(profile: Profile, tmp_path: Path)
 
 
 def test_validate_prints_tables(profile: Profile, capsys: pytest.CaptureFixture[str]) -> None:
-    """The tiers and the designs."""
+    """The tables are of the tiers and of the designs."""
     assert run("validate", profile.path) == 0
     out = capsys.readouterr().out
     assert "6 of 6 exact" in out
@@ -210,7 +210,7 @@ def test_validate_fails_over_a_limit(profile: Profile, limit: str, code: int) ->
 
 
 def test_timeline_writes_a_chrome_trace(profile: Profile, tmp_path: Path) -> None:
-    """One process, with slices."""
+    """The trace has one process, with slices."""
     assert run("timeline", profile.path, *PROMPT_1, "--out", tmp_path / "t.json") == 0
     document = json.loads((tmp_path / "t.json").read_text())
     assert {record["pid"] for record in document["traceEvents"]} == {1}
@@ -283,7 +283,7 @@ def test_a_bad_design_is_refused(
 def test_a_profile_that_is_not_there_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    """By every command."""
+    """Every command refuses it."""
     assert (
         run(
             command,

@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def profile(folder: Path) -> Profile:
-    """Of an A100, every head trained."""
+    """Return a recording of an A100 with every head trained."""
     return on_a100(folder / "profile", prompts=4, depths=tuple(range(1, 8)))
 
 
@@ -41,7 +41,7 @@ def predictor(profile: Profile) -> Predictor:
 
 @pytest.fixture(scope="module")
 def document(profile: Profile) -> dict[str, Any]:
-    """Of one design where it was recorded."""
+    """Return the limits of one design where it was recorded."""
     with pytest.MonkeyPatch.context() as patch:
         answers: list[dict[str, Any]] = []
         patch.setattr("adadecode.sim.cli.limits.print_json", answers.append)
@@ -69,7 +69,7 @@ def test_now_is_the_ordinary_prediction(document: dict[str, Any], predictor: Pre
 def test_heads_as_dear_as_it_says_do_not_pay(
     document: dict[str, Any], predictor: Predictor
 ) -> None:
-    """By the simulator."""
+    """The simulator prices them at the limit."""
     heads = next(one for one in document["cost"] if one["kind"] == "heads")
     assert (heads["pays"], heads["vanilla"], heads["low"]) == ("below", 0, None)
     dearer = Predictor(
@@ -246,7 +246,7 @@ def test_the_tables_fit_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch,
     extra: tuple[str, ...],
 ) -> None:
-    """80 columns, and every question."""
+    """They fit 80 columns and answer every question."""
     monkeypatch.setenv("COLUMNS", "80")
     assert run("limits", profile.path, *DESIGN, *extra) == 0
     out = capsys.readouterr().out

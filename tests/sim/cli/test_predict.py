@@ -80,7 +80,7 @@ def test_on_the_recorded_machine_the_interval_is_how_its_own_runs_were_missed(
 def test_without_measured_runs_there_is_no_interval(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Null, and not nothing."""
+    """Its ends are null, not left out."""
     document = run_json(capsys, "predict", synthetic_profile(tmp_path / "p").path, "--json")
     assert [
         document[key] for key in ("tpot_s_low", "tpot_s_high", "speedup_low", "speedup_high")
@@ -132,7 +132,7 @@ def test_on_another_device_the_interval_is_that_of_all_corners(
 def test_vanilla_is_as_fast_as_itself_on_any_device(
     profile: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At every corner."""
+    """Its speedup is 1 at both ends of the interval too."""
     document = run_json(
         capsys, "predict", profile.path, "--to", "l4", "--policy", "vanilla", "--json"
     )

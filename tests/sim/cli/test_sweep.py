@@ -53,7 +53,7 @@ def test_several_prompts_give_an_interval(
 def test_a_directory_that_cannot_be_made_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str, message: str
 ) -> None:
-    """In one sentence."""
+    """The message is one sentence."""
     profile = synthetic_profile(tmp_path / "p")
     assert run("sweep", profile.path, "--out", out, *FEW) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]

@@ -43,7 +43,7 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> Profile:
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory, timed: Profile) -> Path:
-    """A profile without any text."""
+    """Return a profile without any text."""
     from adadecode.profiles import TABLES, write_profile
 
     tables = {name: TABLES[name].empty_table() for name in TABLES}
@@ -57,7 +57,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory, timed: Profile) -> Path:
 def test_synthesize_gives_what_was_wanted_and_drawn(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And writes it where it says."""
+    """It writes the profile where it says."""
     document = run_json(
         capsys, "synthesize", "--out", tmp_path / "p", *HEADS, *SMALL, "--seed", 5, "--json"
     )
@@ -246,7 +246,7 @@ def test_a_synthetic_text_is_predicted_on_recorded_latencies(
 def test_a_synthetic_text_is_swept_on_recorded_latencies(
     timed: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As hypothetical, too."""
+    """The sweep is hypothetical, too."""
     run_json(capsys, "synthesize", "--out", tmp_path / "p", *HEADS, *SMALL, "--json")
     few = ["--gammas", "0.3,0.6", "--max-heads", 1, "--policies", "adadecode", "--caps", "5"]
     assert (
@@ -331,7 +331,7 @@ def test_acceptance_takes_the_best_of_several_gammas(capsys: pytest.CaptureFixtu
 
 
 def test_a_speedup_out_of_reach_comes_with_the_range(capsys: pytest.CaptureFixture[str]) -> None:
-    """Not an error: an answer."""
+    """The answer is the range within reach, not an error."""
     document = run_json(capsys, "acceptance", "--speedup", 9, *PAPER, "--json")
     assert (document["shift"], document["needed_agreement"], document["then"]) == (None, None, None)
     assert document["achievable"][1] < 9
@@ -381,7 +381,7 @@ def test_acceptance_takes_latencies_of_a_profile(
 
 
 def test_what_a_fit_proves_comes_before_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    """Here nothing is left to fit."""
+    """Nothing is left to fit here."""
     given = [*HEADS, "--confidence", 0.6, "--concentration", 2, "--head-cost", 0.5, *SMALL]
     assert run("acceptance", "--speedup", 1.1, "--rates", "0.5:0.8:0.2", *given) == 0
     out = capsys.readouterr().out
@@ -528,7 +528,7 @@ def test_heads_that_cannot_be_are_refused(
 
 
 def test_a_directory_in_use_is_refused(timed: Profile, capsys: pytest.CaptureFixture[str]) -> None:
-    """Before anything is fitted."""
+    """It is refused before anything is fitted."""
     assert (
         run(
             "synthesize", "--out", timed.path, "--layers", 8, "--depths", "2", "--rates", "nonsense"

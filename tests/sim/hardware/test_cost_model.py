@@ -37,7 +37,7 @@ MIXED = ModelShape(
 
 
 def test_a_layer_reads_its_weights_once_however_many_tokens() -> None:
-    """592 numbers of two bytes."""
+    """It has 592 numbers of two bytes."""
     cost = ModelCost(shape=TINY)
     assert cost.layer(1, 10).weights == cost.layer(5, 10).weights == 592 * 2
 
@@ -48,7 +48,7 @@ def test_a_layer_reads_the_cache_and_adds_to_it() -> None:
 
 
 def test_a_window_limits_what_is_read() -> None:
-    """Ten positions back at most."""
+    """A layer reads at most ten positions back."""
     shape = ModelShape(**{**TINY.__dict__, "sliding_window": 10})
     cost = ModelCost(shape=shape)
     assert cost.layer(1, 500).cache == cost.layer(1, 10).cache
@@ -62,7 +62,7 @@ def test_flops_are_two_for_each_weight_and_token_and_four_for_each_place_seen() 
 
 
 def test_context_0_is_a_layer_without_attending() -> None:
-    """As operators are measured apart from it."""
+    """Operators are measured apart from attention."""
     whole, bare = ModelCost(shape=TINY).layer(1, 64), ModelCost(shape=TINY).layer(1, 0)
     assert (bare.cache, bare.flops, whole.kernels - bare.kernels) == (0, 2 * 576, 1)
 
@@ -165,7 +165,7 @@ def test_a_prefill_is_all_layers_and_one_row_of_the_lm_head() -> None:
 
 
 def test_costs_add_up() -> None:
-    """Every part."""
+    """Each part of the sum is the sum of that part."""
     one = Cost(weights=1, cache=2, activations=3, flops=4, kernels=5)
     assert one + one == Cost(weights=2, cache=4, activations=6, flops=8, kernels=10)
     assert one.bytes == 6

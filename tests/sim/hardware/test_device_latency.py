@@ -85,7 +85,7 @@ def test_to_the_same_device_what_was_measured_stays_and_the_rest_is_told(profile
 
 
 def test_every_measured_point_is_carried(profile: Profile, on_h100: DeviceLatencies) -> None:
-    """By the carrier, point by point."""
+    """The carrier gives each point."""
     carrier = Carrier(source=A100, target=H100, source_dtype="fp16", target_dtype="fp16")
     cost = Provenance.of(profile).require_precision().cost(Provenance.of(profile).require_shape())
     points = table_of(profile).points
@@ -112,7 +112,7 @@ def test_between_points_seconds_are_linear(on_h100: DeviceLatencies) -> None:
 
 
 def test_the_host_stays_the_same(profile: Profile, on_h100: DeviceLatencies) -> None:
-    """At every corner."""
+    """Its time is the same at every corner of the interval."""
     assert {corner.host() for corner in on_h100.tables.values()} == {table_of(profile).host()}
 
 
@@ -217,7 +217,7 @@ def test_beyond_what_was_measured_efficiency_is_held_and_told(operators: Profile
 def test_far_beyond_what_was_measured_there_is_no_answer(
     profile: Profile, operators: Profile
 ) -> None:
-    """Neither for batches nor for contexts."""
+    """Neither batches nor contexts are extrapolated that far."""
     with pytest.raises(
         LatencyError,
         match="no latency for 65 tokens at once on h100-sxm: "
@@ -255,11 +255,11 @@ def test_narrow_weights_speed_up_layers_alone(operators: Profile) -> None:
 
 def test_a_dtype_that_a_device_cannot_multiply_is_refused(operators: Profile) -> None:
     """A V100 has no BF16, and nothing has FP5."""
-    asked = {"max_context": 9, "max_tokens": 1, "depths": ()}
+    options = {"max_context": 9, "max_tokens": 1, "depths": ()}
     with pytest.raises(DeviceError, match="v100-sxm has no bf16 peak"):
-        carried_latencies(operators, V100, dtype="bf16", **asked)
+        carried_latencies(operators, V100, dtype="bf16", **options)
     with pytest.raises(DeviceError, match=r"no dtype 'fp5': wanted one of fp32"):
-        carried_latencies(operators, V100, dtype="fp5", **asked)
+        carried_latencies(operators, V100, dtype="fp5", **options)
 
 
 def test_layers_that_waited_for_their_host_are_told(tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_a_datasheet_answers_for_everything_and_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "error", "message"),
+    ("options", "error", "message"),
     [
         (
             {"depths": (8, 32)},
@@ -315,12 +315,12 @@ def test_a_datasheet_answers_for_everything_and_says_so() -> None:
     ],
 )
 def test_what_cannot_be_asked_of_a_datasheet_is_refused(
-    asked: dict[str, object], error: type[Exception], message: str
+    options: dict[str, object], error: type[Exception], message: str
 ) -> None:
-    """As of a recording."""
+    """The messages are those for a recording."""
     with pytest.raises(error, match=message):
         datasheet_latencies(
             LLAMA,
             H100,
-            **({"dtype": "bf16", "max_context": 100, "max_tokens": 4, "depths": (8,)} | asked),
+            **({"dtype": "bf16", "max_context": 100, "max_tokens": 4, "depths": (8,)} | options),
         )  # type: ignore[arg-type]

@@ -125,11 +125,11 @@ def test_heads_and_cache_have_dtypes_of_their_own() -> None:
 
 def test_an_8_gb_card_says_no_with_numbers_and_what_would_fit() -> None:
     answer = fit(Deployment(shape=LLAMA, heads=(8, 16, 24)), CARD)
-    told = answer.to_dict()
+    document = answer.to_dict()
     assert (answer.fits, answer.longest_context, answer.dtype_that_fits) == (False, 0, "int4")
-    assert told["capacity_bytes"] == round(8 * GIB * 0.965)
-    assert told["free_bytes"] == told["capacity_bytes"] - told["total_bytes"] < 0
-    assert told["bytes"]["heads"] == 3 * 4096**2 * 2
+    assert document["capacity_bytes"] == round(8 * GIB * 0.965)
+    assert document["free_bytes"] == document["capacity_bytes"] - document["total_bytes"] < 0
+    assert document["bytes"]["heads"] == 3 * 4096**2 * 2
 
 
 def test_an_8_gb_card_says_yes_to_4_bits() -> None:

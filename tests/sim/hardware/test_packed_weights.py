@@ -58,16 +58,18 @@ def test_bytes_are_counted_as_they_were(tmp_path: Path, capsys: pytest.CaptureFi
     own = run_json(capsys, "account", profile.path, *design, "--json")
     assert own == run_json(capsys, "account", profile.path, *design, "--dtype", "int8", "--json")
     assert own != run_json(capsys, "account", profile.path, *design, "--dtype", "fp16", "--json")
-    told = run_json(
+    document = run_json(
         capsys, "predict", profile.path, *design, "--to", "h100-sxm", "--dtype", "fp16", "--json"
     )
-    assert any("the text was recorded in int8 weights, fp16 else" in note for note in told["notes"])
+    assert any(
+        "the text was recorded in int8 weights, fp16 else" in note for note in document["notes"]
+    )
 
 
 def test_a_sweep_keeps_the_recorded_format(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """There and on another device."""
+    """It is kept on the recorded device and on another one."""
     profile = packed(tmp_path / "p", make=recorded_profile)
     space = [
         "--devices",
@@ -81,7 +83,7 @@ def test_a_sweep_keeps_the_recorded_format(
         "--json",
     ]
     assert run("sweep", profile.path, "--out", tmp_path / "sweep", *space) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["notes"][0].startswith(
+    document = json.loads(capsys.readouterr().out)
+    assert document["notes"][0].startswith(
         "carried from a100-80gb-sxm (int8 weights, fp16 else) to h100-sxm (int8 weights, fp16 else)"
     )

@@ -13,7 +13,7 @@ from adadecode.sim.hardware.precision import Precision, ordinary, rate_notes
 
 
 def test_pytorchs_names_are_known() -> None:
-    """As a manifest has them."""
+    """A manifest holds these names."""
     assert Precision.of("bfloat16", "bfloat16") == Precision(weights="bf16", activations="bf16")
 
 
@@ -47,7 +47,7 @@ def test_an_unknown_format_is_refused(name: str, activations: str) -> None:
     ("device", "dtype"), [("h100-sxm", "bf16"), ("t4", "fp16"), ("tpu-v4", "bf16")]
 )
 def test_a_device_runs_models_in_16_bits(device: str, dtype: str) -> None:
-    """BF16 where it has that."""
+    """It takes BF16 where it has that."""
     assert ordinary(find_device(device)) == dtype
 
 

@@ -44,7 +44,7 @@ def test_an_unknown_machine_keeps_its_own_name(tmp_path: Path) -> None:
 
 
 def test_what_a_recording_says_is_not_contradicted(tmp_path: Path) -> None:
-    """Neither its device nor its model."""
+    """Neither its device nor its model can be replaced by another."""
     profile = on_a100(tmp_path / "p")
     assert Provenance.of(profile).require_shape().n_layers == 8
     with pytest.raises(DeviceError, match="leave --from out"):

@@ -59,7 +59,7 @@ def test_a_ratio_is_the_datasheets_where_nothing_was_measured_alike() -> None:
 
 
 def test_the_same_device_keeps_its_seconds() -> None:
-    """With no interval: they were measured."""
+    """They have no interval, because they were measured."""
     same = Carrier(source=A100, target=A100, source_dtype="fp16", target_dtype="fp16")
     cost = LLAMA.layer(1, 100)
     assert same.carry(3e-4, cost, cost).low == same.carry(3e-4, cost, cost).high == 3e-4
@@ -133,7 +133,7 @@ def test_half_the_bytes_take_half_the_time_but_for_the_kernels() -> None:
 def test_an_interval_holds_its_middle_and_more_time_never_becomes_less(
     source, target, n_tokens: int, context: int, slower: float
 ) -> None:
-    """On every pair of devices."""
+    """It holds on every pair of devices."""
     dtypes = [("fp16" if "fp16" in device.peak_flops else "bf16") for device in (source, target)]
     carrier = Carrier(source=source, target=target, source_dtype=dtypes[0], target_dtype=dtypes[1])
     cost = LLAMA.layer(n_tokens, context)
@@ -191,7 +191,7 @@ def test_an_unseen_gpu_is_predicted_from_another(
             == 0
         )
     capsys.readouterr()
-    told = run_json(
+    document = run_json(
         capsys,
         "transfer",
         tmp_path / "a100",
@@ -201,10 +201,10 @@ def test_an_unseen_gpu_is_predicted_from_another(
         tmp_path / "h100",
         "--json",
     )
-    assert {"median_error", "p90_error", "coverage", "rows"} <= told.keys()
-    assert told["median_error"] <= 0.05
-    assert told["coverage"] >= 0.9
-    assert [row["n_tokens"] for row in told["rows"]][:4] == [1, 2, 4, 8]
+    assert {"median_error", "p90_error", "coverage", "rows"} <= document.keys()
+    assert document["median_error"] <= 0.05
+    assert document["coverage"] >= 0.9
+    assert [row["n_tokens"] for row in document["rows"]][:4] == [1, 2, 4, 8]
 
 
 @pytest.fixture
@@ -233,17 +233,17 @@ def test_the_commands_tell_a_table(imported: Path, capsys: pytest.CaptureFixture
     """Carried to a smaller card: no measurement there, so no error is told."""
     assert run("transfer", imported, "--to", "l4") == 0
     assert "a100-80gb-sxm to l4" in capsys.readouterr().out
-    told = run_json(capsys, "transfer", imported, "--to", "l4", "--json", "--tokens", "1..2")
-    assert told["median_error"] is None
-    assert [row["n_tokens"] for row in told["rows"]] == [1, 2]
+    document = run_json(capsys, "transfer", imported, "--to", "l4", "--json", "--tokens", "1..2")
+    assert document["median_error"] is None
+    assert [row["n_tokens"] for row in document["rows"]] == [1, 2]
 
 
 def test_batches_that_were_not_measured_are_told(
     imported: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of 1 to 12, four were."""
-    told = run_json(capsys, "transfer", imported, "--to", "l4", "--tokens", "1..12", "--json")
-    assert told["not_measured"] == [3, 5, 6, 7, 9, 10, 11, 12]
+    """Four of the batches 1 to 12 were measured."""
+    document = run_json(capsys, "transfer", imported, "--to", "l4", "--tokens", "1..12", "--json")
+    assert document["not_measured"] == [3, 5, 6, 7, 9, 10, 11, 12]
     assert run("transfer", imported, "--to", "l4", "--tokens", "1..12") == 0
     assert "not measured: 3, 5..7, 9..12 tokens" in capsys.readouterr().out
 
@@ -257,9 +257,15 @@ def test_rows_taken_for_launch_bound_are_told(
         tmp_path / "p",
         manifest={**about("eager"), "model": model, "hardware": {"device": "my machine"}},
     )
-    told = run_json(capsys, "transfer", profile.path, "--from", "t4", "--to", "h100-sxm", "--json")
-    assert told["launch_bound"] == [row["n_tokens"] for row in told["rows"]] == list(range(1, 9))
-    assert all(row["predicted_s"] == row["source_s"] for row in told["rows"])
+    document = run_json(
+        capsys, "transfer", profile.path, "--from", "t4", "--to", "h100-sxm", "--json"
+    )
+    assert (
+        document["launch_bound"]
+        == [row["n_tokens"] for row in document["rows"]]
+        == list(range(1, 9))
+    )
+    assert all(row["predicted_s"] == row["source_s"] for row in document["rows"])
     assert run("transfer", profile.path, "--from", "t4", "--to", "h100-sxm") == 0
     assert "launch-bound" in capsys.readouterr().out
     assert (
@@ -281,10 +287,10 @@ def test_rows_taken_for_launch_bound_are_told(
 
 def test_narrow_weights_are_carried(imported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """INT4: more than twice as fast, on the same card."""
-    told = run_json(
+    document = run_json(
         capsys, "transfer", imported, "--to", "a100-80gb-sxm", "--dtype", "int4", "--json"
     )
-    assert all(row["predicted_s"] < row["source_s"] / 2 for row in told["rows"])
+    assert all(row["predicted_s"] < row["source_s"] / 2 for row in document["rows"])
 
 
 def test_latencies_alone_predict_nothing(
@@ -297,7 +303,7 @@ def test_latencies_alone_predict_nothing(
 
 
 def test_an_import_overwrites_nothing(imported: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither an earlier import nor anything else."""
+    """Neither an earlier import nor any other file is overwritten."""
     csv = operator_csv(imported.parent / "again.csv")
     assert (
         run(
@@ -319,7 +325,7 @@ def test_an_import_overwrites_nothing(imported: Path, capsys: pytest.CaptureFixt
 def test_a_recording_says_which_device_it_was_made_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Or is refused, until the user says."""
+    """An unknown device is refused until the user names it."""
     profile = synthetic_profile(tmp_path / "p")
     assert run("transfer", profile.path, "--to", "l4") == 2
     assert "say which device it was with --from" in capsys.readouterr().err
@@ -344,6 +350,6 @@ def test_a_recording_says_which_device_it_was_made_on(
 def test_what_cannot_be_carried_is_refused(
     imported: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    """One message, exit code 2."""
+    """There is one message, and the exit code is 2."""
     assert run("transfer", imported, *arguments) == 2
     assert message in capsys.readouterr().err

@@ -27,8 +27,8 @@ def test_heads_asked_in_vain_cost_what_the_paper_says() -> None:
     )
     row = evaluated(trace, latency, [Design.of(gamma=NEVER, placement=(8, 16, 24))]).iloc[0]
     assert row["early_rate"] == 0
-    asked = 30 / 31  # the last output of each text is not worth a draft
-    assert row["speedup"] == pytest.approx(32 / (32 + asked * 3 * 0.68), rel=1e-6)
+    checked = 30 / 31  # the last output of each text is not worth a draft
+    assert row["speedup"] == pytest.approx(32 / (32 + checked * 3 * 0.68), rel=1e-6)
 
 
 def test_a_verification_costs_as_much_as_a_head_where_nothing_is_said() -> None:

@@ -67,12 +67,12 @@ def test_rates_are_the_simulators(tmp_path_factory: pytest.TempPathFactory) -> N
     profile: Profile = synthetic_profile(tmp_path_factory.mktemp("acceptance") / "p", prompts=4)
     predictor, design = Predictor.of(profile), Design.of(gamma=0.4, placement=(2, 4))
     one = billing(predictor.trace, predictor.latency, cap=5)
-    told, wanted = rates([one.bill([design])]), predictor.predict(design)
-    assert (told.speedup, told.discarded) == (
+    got, wanted = rates([one.bill([design])]), predictor.predict(design)
+    assert (got.speedup, got.discarded) == (
         pytest.approx(wanted.speedup),
         pytest.approx(wanted.reject_rate),
     )
-    assert told.drafts_per_token == pytest.approx(wanted.drafts / (wanted.tokens - wanted.prompts))
+    assert got.drafts_per_token == pytest.approx(wanted.drafts / (wanted.tokens - wanted.prompts))
     never = one.bill([design], replay=with_wrong_heads(one.replay, wrong=1.0))
     both = rates([one.bill([design]), never])
     drafts = wanted.drafts + int(never.work.tally("drafts")[1])
@@ -96,7 +96,7 @@ def test_harder_text_needs_the_agreement_that_it_does_by_hand() -> None:
 
 
 def test_heads_that_are_never_asked_are_not_fitted() -> None:
-    """Of three, one."""
+    """One of the three heads is checked and fitted."""
     model = HeadModel.of(8, (2, 4, 6), (0.5, 0.7, 0.9))
     trace = synthetic_trace({"synthetic": model}, alike(2, n_prompt=4, n_output=200))
     latency = uniform_latencies(8, (2, 4, 6), head=0.2, max_tokens=6, max_context=300)

@@ -161,7 +161,7 @@ def test_bounds_hold_what_is_known_with_larger_batches(tmp_path: Path) -> None:
 
 
 def test_several_users_are_priced_with_the_wider_table() -> None:
-    """One user with the other."""
+    """A single user is priced with the narrow one."""
     replay = CompiledReplay.of(one_text([10, 11, 12, 13], SAID, depths=(1,)))
     narrow, wide = (
         uniform_latencies(3, (1,), head=head, verify=0.5, max_tokens=n, max_context=64)

@@ -36,7 +36,7 @@ def test_a_new_head_asks_what_the_nearest_one_asks() -> None:
 
 
 def test_a_threshold_between_two_steps_goes_to_the_next_ones() -> None:
-    """And one at the end stays."""
+    """One at the end stays."""
     assert {one.gammas for one in neighbours(Design.of(gamma=0.72, placement=(4,)), (4,))} == {
         (0.7,),
         (0.72,),

@@ -106,7 +106,7 @@ def test_a_larger_share_holds_every_mistake_of_a_smaller_one(replay: CompiledRep
 
 
 def test_where_every_answer_is_wrong_no_draft_is_accepted(replay: CompiledReplay) -> None:
-    """A token a round."""
+    """Each round gives one token."""
     work = with_wrong_heads(replay, wrong=1.0).count(DESIGNS[:3])
     assert (work.tally("accepted") == 0).all()
     assert (work.tally("drafts") > 0).all()
@@ -129,7 +129,7 @@ def test_silent_heads_are_all_asked_and_never_draft(
 
 
 def test_agreement_is_the_traces(profile: Profile, replay: CompiledReplay) -> None:
-    """Over some prompts together."""
+    """It is taken over several prompts together."""
     rows: pd.DataFrame = profile.trace[
         profile.trace["prompt"].isin([1, 2]) & (profile.trace["depth"] < profile.n_layers)
     ]

@@ -54,7 +54,7 @@ def test_every_assumption_is_changed_both_ways(billing: Billing, predictor: Pred
 
 
 def test_dearer_work_is_what_the_simulator_predicts(billing: Billing, predictor: Predictor) -> None:
-    """Of each kind, less and more."""
+    """Each kind of work is made both cheaper and dearer."""
     for one in perturb(billing, DESIGNS, 0.3, cap=5):
         if one.assumption in WORK_KINDS:
             scaled = ScaledLatency(
@@ -90,7 +90,7 @@ def test_longer_contexts_take_what_attending_to_them_takes(
 
 
 def test_contexts_are_left_out_where_one_tells_nothing(billing: Billing, profile: Profile) -> None:
-    """As is work that nobody does."""
+    """Work that no design does is left out too."""
     rows = profile.latency[
         (profile.latency["kind"] != "layer") | (profile.latency["context"] == 24)
     ]
@@ -127,7 +127,7 @@ def test_so_many_more_answers_are_wrong(billing: Billing) -> None:
 
 
 def test_draws_are_taken_together(billing: Billing) -> None:
-    """Of times, not of their ratios."""
+    """Times are drawn, not their ratios."""
     bills = [
         billing.bill(DESIGNS, replay=with_wrong_heads(billing.replay, wrong=0.3, seed=k))
         for k in range(2)

@@ -26,7 +26,7 @@ DESIGNS = (
 
 
 class Anywhere(ConstantLatency):
-    """The same at any context."""
+    """Latencies that are the same at any context."""
 
     contexts = (1, 100)
 
@@ -54,8 +54,8 @@ def test_a_round_is_billed_as_it_can_be_by_hand() -> None:
 
     The first layer of each, both other layers of all three at once, and three tokens gained.
     """
-    said = {(1, 1): (0.9, 11), (2, 1): (0.9, 12)}
-    replay = CompiledReplay.of(one_text([10, 11, 12, 13], said, depths=(1,)))
+    outputs = {(1, 1): (0.9, 11), (2, 1): (0.9, 12)}
+    replay = CompiledReplay.of(one_text([10, 11, 12, 13], outputs, depths=(1,)))
     bill = Billing.of(replay, (0,), Anywhere(), 3).bill(
         [Design.of(gamma=0.5, placement=(1,), cap=2)]
     )
@@ -65,7 +65,7 @@ def test_a_round_is_billed_as_it_can_be_by_hand() -> None:
 
 
 def test_the_kinds_add_up_to_the_prediction(predictor: Predictor) -> None:
-    """Of every policy, with rejections."""
+    """They do so for every policy, with rejections."""
     bill = billing(predictor).bill(DESIGNS)
     for design, tpot, speedup in zip(DESIGNS, bill.tpots[1:], bill.speedups(), strict=True):
         wanted = predictor.predict(design)

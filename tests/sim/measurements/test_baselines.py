@@ -85,7 +85,7 @@ def by_name(profile: Profile) -> dict[str, dict[Any, Any]]:
 
 
 def test_the_table_reads_back_as_written(profile: Profile) -> None:
-    """With the columns of the schema."""
+    """It has the columns of the schema."""
     again = read_profile(profile.path)
     pd.testing.assert_frame_equal(again.baselines, profile.baselines)
     assert list(again.baselines.columns) == OPTIONAL_TABLES["baselines"].names
@@ -113,7 +113,7 @@ def test_a_table_left_from_an_earlier_profile_goes(plain: Profile, tmp_path: Pat
 
 
 def test_a_table_that_was_changed_is_refused(plain: Profile, tmp_path: Path) -> None:
-    """As any other."""
+    """Its digest is checked as that of any other table."""
     changed = write_profile(
         tmp_path / "p", plain.manifest, tables_of(plain) | {"baselines": pd.DataFrame(rows())}
     ).path
@@ -149,46 +149,49 @@ def test_speedups_are_taken_repeat_by_repeat(profile: Profile) -> None:
     """Eight outputs after the first step in 40 ms, against ten in 100: twice as fast, in every
     repeat.
     """
-    told = by_name(profile)["quick"]
-    assert told["tpot_s"] == pytest.approx(0.01)
-    assert [told[f"over_generate{end}"] for end in ("", "_low", "_high")] == pytest.approx(
+    baseline = by_name(profile)["quick"]
+    assert baseline["tpot_s"] == pytest.approx(0.01)
+    assert [baseline[f"over_generate{end}"] for end in ("", "_low", "_high")] == pytest.approx(
         [2.0, 2.0, 2.0]
     )
     whole = [(0.05 + 0.1 * slower) / (0.05 + 0.04 * slower) for slower in (1, 2, 4)]
-    assert [told[f"over_generate_whole{end}"] for end in ("_low", "", "_high")] == pytest.approx(
-        whole
-    )
+    assert [
+        baseline[f"over_generate_whole{end}"] for end in ("_low", "", "_high")
+    ] == pytest.approx(whole)
 
 
 def test_designs_stand_as_they_do_elsewhere(profile: Profile) -> None:
     """The same speedup over vanilla as in the rest of the report."""
     speeds = run_tables.speedups(profile, TEXTS).set_index("design")
-    for name, told in by_name(profile).items():
-        assert told["ours"] == (name in speeds.index)
-        if told["ours"]:
-            assert [told[f"over_vanilla{end}"] for end in ("", "_low", "_high")] == pytest.approx(
-                speeds.loc[name, ["speedup", "low", "high"]].tolist()
-            )
+    for name, baseline in by_name(profile).items():
+        assert baseline["ours"] == (name in speeds.index)
+        if baseline["ours"]:
+            assert [
+                baseline[f"over_vanilla{end}"] for end in ("", "_low", "_high")
+            ] == pytest.approx(speeds.loc[name, ["speedup", "low", "high"]].tolist())
 
 
 def test_texts_are_counted_over_every_run(profile: Profile) -> None:
     """A prompt whose text differed in one repeat does not count, and the first difference of all is
     told.
     """
-    told = by_name(profile)
-    assert same_text(told["generate"]) == "3 of 3"
-    assert same_text(told["quick"]) == "2 of 3, first after 7"
-    assert same_text(told["broken"]) == "not compared"
-    assert (told["quick"]["compile_s"], told["broken"]["error"]) == (90.0, "ValueError: <b>no</b>")
-    assert math.isnan(told["broken"]["tpot_s"])
+    baselines = by_name(profile)
+    assert same_text(baselines["generate"]) == "3 of 3"
+    assert same_text(baselines["quick"]) == "2 of 3, first after 7"
+    assert same_text(baselines["broken"]) == "not compared"
+    assert (baselines["quick"]["compile_s"], baselines["broken"]["error"]) == (
+        90.0,
+        "ValueError: <b>no</b>",
+    )
+    assert math.isnan(baselines["broken"]["tpot_s"])
 
 
 def test_a_baseline_without_every_prompt_has_no_speed(profile: Profile) -> None:
     part = profile.baselines[
         ~((profile.baselines["name"] == "quick") & (profile.baselines["prompt"] == 2))
     ]
-    told = by_name(Profile(**{**vars(profile), "baselines": part}))["quick"]
-    assert math.isnan(told["over_generate"])
+    baseline = by_name(Profile(**{**vars(profile), "baselines": part}))["quick"]
+    assert math.isnan(baseline["over_generate"])
 
 
 def test_the_tiers_do_not_see_baselines(plain: Profile, profile: Profile) -> None:

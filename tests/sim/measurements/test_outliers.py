@@ -64,11 +64,11 @@ def test_normal_samples_are_hardly_ever_so_far_out() -> None:
 
 
 def test_validate_shows_them(capsys: pytest.CaptureFixture[str]) -> None:
-    told = run_json(capsys, "validate", DEMO_PROFILE, "--json")["outliers"]
-    assert {row["kind"] for row in told} == set(LATENCY_KINDS)
-    assert sum(row["samples"] for row in told) == len(read_profile(DEMO_PROFILE).latency)
+    rows = run_json(capsys, "validate", DEMO_PROFILE, "--json")["outliers"]
+    assert {row["kind"] for row in rows} == set(LATENCY_KINDS)
+    assert sum(row["samples"] for row in rows) == len(read_profile(DEMO_PROFILE).latency)
     shown = io.StringIO()
-    Console(file=shown, width=200).print(outlier_table(told))
+    Console(file=shown, width=200).print(outlier_table(rows))
     assert "beyond 3 interquartile ranges" in shown.getvalue()
     assert "furthest below" in shown.getvalue()
     assert "kept or dropped whole" in shown.getvalue()

@@ -21,7 +21,7 @@ def test_a_ratio_is_taken_within_each_repeat() -> None:
 
 
 def test_only_common_repeats_count() -> None:
-    """By number, not by place."""
+    """Repeats are matched by number, not by place."""
     assert ratios(seconds(r1=4.0, r2=9.0), seconds(r0=1.0, r1=2.0)).to_dict() == {1: 2.0}
 
 
@@ -36,7 +36,7 @@ def test_halves_are_even_and_odd_repeats() -> None:
 
 
 def test_one_repeat_has_no_halves() -> None:
-    """Neither has one half alone."""
+    """Repeats of one half alone have no other half either."""
     assert math.isnan(halves_differ(seconds(r0=1.0)))
     assert math.isnan(halves_differ(seconds(r1=1.0, r3=2.0)))
 

@@ -76,13 +76,13 @@ def test_a_text_of_one_token_has_no_works(original: Profile, tmp_path: Path) -> 
 
 def test_texts_of_one_token_alone_can_be_compared(original: Profile, tmp_path: Path) -> None:
     """There is nothing to say of them, and no error."""
-    told = validate(one_token(original, tmp_path / "short", [0, 1, 2])).to_dict()
-    assert told["structure"] == {"runs": 0, "exact": 0, "explained": 0}
-    assert told["prediction_error"] == {"median": None, "p90": None}
+    document = validate(one_token(original, tmp_path / "short", [0, 1, 2])).to_dict()
+    assert document["structure"] == {"runs": 0, "exact": 0, "explained": 0}
+    assert document["prediction_error"] == {"median": None, "p90": None}
 
 
 def test_missing_works_of_a_longer_text_are_refused(original: Profile, tmp_path: Path) -> None:
-    """However little time it took."""
+    """They are refused even if they took little time."""
     tables = tables_of(original)
     tables["works"] = tables["works"][tables["works"]["policy"] != "vanilla"]
     with pytest.raises(

@@ -137,8 +137,8 @@ def test_baselines_are_measured_in_the_same_way(profile: Profile, tmp_path: Path
             for repeat in range(3)
         ]
     )
-    beside = replace(profile, baselines=baselines)
-    rows = standings(beside, {"": tuple(profile.prompts["prompt"])}).set_index("name")
+    with_baselines = replace(profile, baselines=baselines)
+    rows = standings(with_baselines, {"": tuple(profile.prompts["prompt"])}).set_index("name")
     for one in measured_speeds(profile):
         assert rows.loc[one.design.label, "over_vanilla"] == pytest.approx(one.speedup)
         assert rows.loc[one.design.label, "tpot_s"] == pytest.approx(one.tpot_s)

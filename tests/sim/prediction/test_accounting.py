@@ -59,7 +59,7 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
 
 
 def amount(measure: Measure, n_tokens: int, context: int, layers: int) -> float:
-    """Of these layers on a batch."""
+    """Return the work of these layers on a batch."""
     return float(layers * getattr(COST.layer(n_tokens, context), measure))
 
 
@@ -89,8 +89,8 @@ def test_a_rejected_draft_by_hand(measure: Measure) -> None:
     is checked for nothing, and is half of layers 2 and 3 and of the verification. Round two: the
     head is checked in vain. Round three: no head can be checked.
     """
-    said = {(1, 1): (0.9, 9)}
-    text = one_text([5, 6, 7, 8], said, {(1, (9,), 1): (0.1, 3)}, depths=(1,))
+    outputs = {(1, 1): (0.9, 9)}
+    text = one_text([5, 6, 7, 8], outputs, {(1, (9,), 1): (0.1, 3)}, depths=(1,))
     design = Design.of("adadecode", gamma=0.5, placement=(1,))
     done = accounting(text, design, COST)
     embed = getattr(COST.embed(1), measure)
@@ -218,12 +218,14 @@ def test_a_head_that_was_not_trained_is_refused() -> None:
 def test_for_programs_everything_is_per_token(trace: Trace) -> None:
     cost = replace(COST, shape=replace(COST.shape, n_layers=8))
     design = Design.of("adadecode", gamma=0.5, placement=(2, 6))
-    told = accounting(trace, design, cost, trace.prompts[:2], model=BranchModel(trace)).to_dict()
-    assert (told["design"], told["prompts"]) == (design.label, 2)
-    assert told["flops_per_token"]["total"] == pytest.approx(
-        sum(told["flops_per_token"][one.name] for one in fields(Split))
+    document = accounting(
+        trace, design, cost, trace.prompts[:2], model=BranchModel(trace)
+    ).to_dict()
+    assert (document["design"], document["prompts"]) == (design.label, 2)
+    assert document["flops_per_token"]["total"] == pytest.approx(
+        sum(document["flops_per_token"][one.name] for one in fields(Split))
     )
-    assert told["bytes_per_token"]["wasted"] <= told["bytes_per_token"]["total"]
+    assert document["bytes_per_token"]["wasted"] <= document["bytes_per_token"]["total"]
 
 
 def test_events_priced_anew_cost_the_same(trace: Trace) -> None:
@@ -253,7 +255,7 @@ def test_energy_lies_between_idle_and_board_power() -> None:
 
 
 def test_energy_never_exceeds_board_power() -> None:
-    """However short the time that somebody claims."""
+    """A time that is far too short gives no higher bound."""
     found = energy_bounds(find_device("l4"), 1e-6, 1e12, 1e12)
     assert found is not None
     assert found.low == found.middle == found.high
@@ -290,9 +292,9 @@ def test_measured_power_is_joules_over_seconds_of_timed_runs(tmp_path: Path) -> 
             "energy_j": joules,
             "prefill_s": 0.1,
             "decode_s": seconds,
-            "instrumented": told,
+            "instrumented": instrumented,
         }
-        for prompt, repeat, joules, seconds, told in timed
+        for prompt, repeat, joules, seconds, instrumented in timed
     ]
     power = measured_power(synthetic_profile(tmp_path / "p", runs=pd.DataFrame(rows)))
     assert power == {"adadecode 2/4 gamma 0.75": pytest.approx(8.0 / 0.6)}

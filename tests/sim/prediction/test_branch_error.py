@@ -37,11 +37,11 @@ OTHER = {(1, 3, (5,)): (0.9, 9), (1, 3, (5, 9)): (0.2, 6)}  # elsewhere, one mor
 
 def two_prompts(
     branches: Mapping[tuple[int, int, tuple[int, ...]], HeadOutput],
-    said: Mapping[tuple[int, int], HeadOutput] = WRONG_AT_1,
+    outputs: Mapping[tuple[int, int], HeadOutput] = WRONG_AT_1,
 ) -> Trace:
     """The text of prompt 0, and branches of several prompts on which both heads say the same."""
     return replace(
-        one_text(TEXT, said),
+        one_text(TEXT, outputs),
         _branches={(*place, depth): what for place, what in branches.items() for depth in (1, 2)},
     )
 
@@ -131,9 +131,9 @@ def test_nothing_is_measured_without_branches_to_compare(
     Or none of this one to be held against.
     """
     errors = errors_of(two_prompts(branches))
-    told = json.loads(json.dumps(errors.to_dict(), allow_nan=False))
-    assert (told["cells"], told["share"], told["policies"]) == (0, None, {})
-    assert told["seconds_error"] == {"median": None, "p90": None}
+    document = json.loads(json.dumps(errors.to_dict(), allow_nan=False))
+    assert (document["cells"], document["share"], document["policies"]) == (0, None, {})
+    assert document["seconds_error"] == {"median": None, "p90": None}
     assert errors.expected(ONE_HEAD, 0.1) is None
 
 
@@ -164,22 +164,24 @@ def test_policies_are_told_apart() -> None:
     errors = branch_errors(
         model, ConstantLatency(), [(ONE_HEAD, 0), (Design.of("fixed", placement=(1,), cap=2), 0)]
     )
-    told = errors.to_dict()
+    document = errors.to_dict()
     assert (
-        told["cells"],
-        [told["policies"][name]["cells"] for name in ("adadecode", "fixed")],
+        document["cells"],
+        [document["policies"][name]["cells"] for name in ("adadecode", "fixed")],
     ) == (2, [1, 1])
-    assert told["share"] == errors.cells["share"].mean()
-    assert told["policies"]["fixed"]["error_per_share"] == 0
-    assert told["policies"]["adadecode"]["error_per_share"] == errors.per_share(Policy.ADADECODE)
-    assert told["policies"]["adadecode"]["discarded_error"] == {"median": 1, "p90": 1}
+    assert document["share"] == errors.cells["share"].mean()
+    assert document["policies"]["fixed"]["error_per_share"] == 0
+    assert document["policies"]["adadecode"]["error_per_share"] == errors.per_share(
+        Policy.ADADECODE
+    )
+    assert document["policies"]["adadecode"]["discarded_error"] == {"median": 1, "p90": 1}
 
 
 def test_errors_are_told_as_magnitudes() -> None:
     """The speedup is lower, the error above zero."""
-    told = errors_of(two_prompts({**OWN, **OTHER})).to_dict()
-    assert told["speedup_error"]["median"] > 0
-    assert math.isclose(told["speedup_error"]["median"], told["speedup_error"]["p90"])
+    document = errors_of(two_prompts({**OWN, **OTHER})).to_dict()
+    assert document["speedup_error"]["median"] > 0
+    assert math.isclose(document["speedup_error"]["median"], document["speedup_error"]["p90"])
 
 
 def test_cells_are_those_seen_to_reject(tmp_path: Path) -> None:
@@ -194,7 +196,7 @@ def test_cells_are_those_seen_to_reject(tmp_path: Path) -> None:
 
 
 def test_many_cells_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Always the same ones, some of them."""
+    """The same sample is drawn every time."""
     profile = recorded_profile(tmp_path / "profile")
     every = rejecting_cells(profile)
     monkeypatch.setattr(adadecode.sim.prediction.branch_error, "MOST_CELLS", 1)
@@ -205,5 +207,5 @@ def test_many_cells_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_profile_without_runs_has_no_cells(tmp_path: Path) -> None:
-    """And nothing to measure."""
+    """There is nothing to compare with."""
     assert rejecting_cells(recorded_profile(tmp_path / "profile", designs=[])) == ()

@@ -145,26 +145,32 @@ def test_a_measured_device_has_the_interval_it_was_seen_to_need(
 def test_details_add_up(profile: Profile, predictor: Predictor) -> None:
     one = evaluator(profile, predictor)
     device = one.devices[0].latencies.device
-    row, told = one.evaluate(DESIGNS[1:2]).iloc[0], one.details(DESIGNS[1], device)
-    parts = told["seconds_per_token"]
+    row, details = one.evaluate(DESIGNS[1:2]).iloc[0], one.details(DESIGNS[1], device)
+    parts = details["seconds_per_token"]
     assert sum(parts.values()) - parts["modelled"] == pytest.approx(row["tpot_s"])
-    drafts, accepted = (sum(head[key] for head in told["heads"]) for key in ("drafts", "accepted"))
+    drafts, accepted = (
+        sum(head[key] for head in details["heads"]) for key in ("drafts", "accepted")
+    )
     assert 1 - accepted / drafts == pytest.approx(row["reject_rate"])
-    assert told["vanilla_s"] / row["tpot_s"] == pytest.approx(row["speedup"])
+    assert details["vanilla_s"] / row["tpot_s"] == pytest.approx(row["speedup"])
 
 
 def test_other_prompts_would_give_about_this(profile: Profile, predictor: Predictor) -> None:
     one = evaluator(profile, predictor)
     device = one.devices[0].latencies.device
-    told = one.over_prompts(DESIGNS[1], device)
-    assert told["speedup_low"] < one.evaluate(DESIGNS[1:2])["speedup"][0] < told["speedup_high"]
+    interval = one.over_prompts(DESIGNS[1], device)
+    assert (
+        interval["speedup_low"]
+        < one.evaluate(DESIGNS[1:2])["speedup"][0]
+        < interval["speedup_high"]
+    )
 
 
 def test_one_prompt_says_nothing_of_others(tmp_path: Path) -> None:
     profile = synthetic_profile(tmp_path / "p", prompts=1)
     one = evaluator(profile, Predictor.of(profile))
-    told = one.over_prompts(DESIGNS[1], one.devices[0].latencies.device)
-    assert told == {"speedup_low": None, "speedup_high": None, "count": 1}
+    interval = one.over_prompts(DESIGNS[1], one.devices[0].latencies.device)
+    assert interval == {"speedup_low": None, "speedup_high": None, "count": 1}
 
 
 def test_batches_that_were_not_measured_are_refused(tmp_path: Path) -> None:

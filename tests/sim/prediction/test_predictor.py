@@ -80,7 +80,6 @@ def test_speedup_is_over_vanilla_on_the_same_prompts() -> None:
 
 
 def test_vanillas_speedup_is_one() -> None:
-    """Over itself."""
     assert predictor().predict(Design.of("vanilla")).speedup == 1
 
 
@@ -132,7 +131,7 @@ def test_the_error_is_measured_only_where_something_is_modelled(tmp_path: Path) 
 
 
 def test_texts_that_differ_are_counted() -> None:
-    """Unverified, the wrong draft stays."""
+    """Without verification the wrong draft stays."""
     assert (
         predictor()
         .predict(Design.of("adadecode", gamma=0.5, placement=(1,), verify=False))
@@ -170,8 +169,8 @@ def test_texts_of_one_token_predict_nothing() -> None:
 
 def test_a_prediction_is_json(profile: Profile) -> None:
     """Every field, the design by its label and parts."""
-    told = json.loads(json.dumps(predict(profile, ONE_OF_EIGHT).to_dict(), allow_nan=False))
-    assert told["design"] == {
+    document = json.loads(json.dumps(predict(profile, ONE_OF_EIGHT).to_dict(), allow_nan=False))
+    assert document["design"] == {
         "label": "adadecode 4 gamma 0.7",
         "policy": "adadecode",
         "placement": [4],
@@ -179,14 +178,14 @@ def test_a_prediction_is_json(profile: Profile) -> None:
         "cap": 5,
         "verify": True,
     }
-    assert told["tpot_s"] > 0
+    assert document["tpot_s"] > 0
 
 
 def test_a_prediction_is_the_same_every_time(tmp_path: Path) -> None:
-    """Drawn branches included."""
-    told = [
+    """Drawn branches are the same too."""
+    documents = [
         predict(synthetic_profile(tmp_path / str(i), branches=False), ONE_OF_EIGHT).to_dict()
         for i in (1, 2)
     ]
-    assert told[0] == told[1]
-    assert told[0]["modelled_share"] > 0
+    assert documents[0] == documents[1]
+    assert documents[0]["modelled_share"] > 0

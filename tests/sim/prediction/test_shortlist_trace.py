@@ -99,10 +99,13 @@ def test_of_a_sampled_text_nobody_knows(tmp_path: Path) -> None:
     Another format alone is taken to say the same.
     """
     sampled = synthetic_profile(tmp_path / "p", sampling={"temperature": 0.8, "seed": 0})
-    said = Trace.from_profile(sampled)
+    recorded_trace = Trace.from_profile(sampled)
     with pytest.raises(HeadsError, match="record with --shortlist and the same sampling"):
-        in_form(sampled, Provenance.of(sampled), said, SHORT)
-    assert in_form(sampled, Provenance.of(sampled), said, HeadForm(dtype="int8"))[0] is said
+        in_form(sampled, Provenance.of(sampled), recorded_trace, SHORT)
+    assert (
+        in_form(sampled, Provenance.of(sampled), recorded_trace, HeadForm(dtype="int8"))[0]
+        is recorded_trace
+    )
 
 
 def test_a_shortlist_without_two_tokens_to_say_is_refused() -> None:
@@ -146,7 +149,7 @@ def test_shortlists_are_of_the_other_prompts(trace: Trace) -> None:
 
 
 def test_a_shortlist_of_everything_changes_only_what_no_other_prompt_said(trace: Trace) -> None:
-    """And says how many tokens it holds."""
+    """The note says how many tokens it holds."""
     found = shortlisted(trace, 5000)
     assert found.sizes[1] < 5000
     assert found.outside < shortlisted(trace, 8).outside
@@ -201,30 +204,32 @@ def test_a_profile_tells_the_form_of_its_heads(tmp_path: Path, profile: Profile)
 def test_what_was_recorded_is_not_changed_twice(tmp_path: Path) -> None:
     """The same form is the recording itself; of another shortlist nobody knows."""
     recorded = with_form(tmp_path / "p", {"shortlist": 8, "dtype": None})
-    said = Trace.from_profile(recorded)
+    recorded_trace = Trace.from_profile(recorded)
     assert (
-        in_form(recorded, Provenance.of(recorded), said, None)
-        == in_form(recorded, Provenance.of(recorded), said, SHORT)
-        == (said, [])
+        in_form(recorded, Provenance.of(recorded), recorded_trace, None)
+        == in_form(recorded, Provenance.of(recorded), recorded_trace, SHORT)
+        == (recorded_trace, [])
     )
     assert (
-        in_form(recorded, Provenance.of(recorded), said, HeadForm(shortlist=8, dtype="int8"))[0]
-        is said
+        in_form(
+            recorded, Provenance.of(recorded), recorded_trace, HeadForm(shortlist=8, dtype="int8")
+        )[0]
+        is recorded_trace
     )
     for form in (FULL, HeadForm(shortlist=4)):
         with pytest.raises(HeadsError, match="record it with --shortlist 0"):
-            in_form(recorded, Provenance.of(recorded), said, form)
+            in_form(recorded, Provenance.of(recorded), recorded_trace, form)
 
 
 def test_a_drawn_text_has_no_frequent_tokens(tmp_path: Path) -> None:
     drawn = synthetic_profile(tmp_path / "p", manifest={**about(), "synthetic": {"seed": 0}})
-    said = Trace.from_profile(drawn)
+    recorded_trace = Trace.from_profile(drawn)
     scripted = synthetic_profile(
         tmp_path / "s", manifest={**about(), "scripted": {**SCRIPT, "synthetic": True}}
     )
     for one in (drawn, scripted):
-        got, notes = in_form(one, Provenance.of(one), said, SHORT)
-        assert got is said
+        got, notes = in_form(one, Provenance.of(one), recorded_trace, SHORT)
+        assert got is recorded_trace
         assert "the shortlist changes cost alone" in notes[0]
 
 
@@ -266,7 +271,7 @@ def test_a_timed_form_stays_as_it_was(tmp_path: Path) -> None:
 
 
 def test_from_a_datasheet_heads_cost_what_their_form_reads(profile: Profile) -> None:
-    """Less and less."""
+    """Each form costs less than the one before."""
     forms = (
         FULL,
         HeadForm(dtype="int8"),
@@ -337,11 +342,11 @@ def test_account_counts_the_bytes_of_the_form(
 
     Where it read 148 million numbers of two bytes.
     """
-    told = [
+    documents = [
         run_json(capsys, "account", profile.path, "--gamma", "0.99999999", *form, "--json")
         for form in ((), FORM)
     ]
-    full, short = (one["bytes_per_token"]["heads"] for one in told)
+    full, short = (one["bytes_per_token"]["heads"] for one in documents)
     rows = 4096 + 8
     assert short / full == pytest.approx(
         (rows * 4096 + 4 * rows + 4 * (32000 + 8)) / (2 * (4096 + 32000) * 4096), rel=1e-9
@@ -349,10 +354,13 @@ def test_account_counts_the_bytes_of_the_form(
 
 
 def test_memory_tells_the_form(capsys: pytest.CaptureFixture[str]) -> None:
-    told = run_json(
+    document = run_json(
         capsys, "memory", "llama-3.1-8b", "--device", "l4", "--heads", "8", *FORM, "--json"
     )["answers"][0]
-    assert (told["head_form"], told["bytes"]["heads"]) == ("shortlist:8 int8", 4096**2 + 8 * 4096)
+    assert (document["head_form"], document["bytes"]["heads"]) == (
+        "shortlist:8 int8",
+        4096**2 + 8 * 4096,
+    )
 
 
 def test_a_sweep_prices_the_form(
@@ -360,12 +368,12 @@ def test_a_sweep_prices_the_form(
 ) -> None:
     """And is another sweep than that of full heads."""
     options = ("--gammas", "0.5", "--max-heads", "1", "--json")
-    told = []
+    documents = []
     for number, form in enumerate(((), FORM)):
         assert run("sweep", profile.path, "--out", tmp_path / str(number), *options, *form) == 0
-        told.append(json.loads(capsys.readouterr().out))
-    assert told[0]["plan"] != told[1]["plan"]
-    assert any("heads shortlist:8 int8" in note for note in told[1]["notes"])
+        documents.append(json.loads(capsys.readouterr().out))
+    assert documents[0]["plan"] != documents[1]["plan"]
+    assert any("heads shortlist:8 int8" in note for note in documents[1]["notes"])
 
 
 @pytest.mark.parametrize(

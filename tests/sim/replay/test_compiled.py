@@ -253,7 +253,7 @@ def test_prompts_that_are_not_there_are_refused(both: Both) -> None:
 
 
 def test_a_head_that_was_not_trained_is_refused(tmp_path: Path) -> None:
-    """As by the simulator."""
+    """The simulator refuses it in the same words."""
     profile = synthetic_profile(tmp_path / "p")
     trace = Trace.from_profile(profile)
     untrained = next(d for d in range(1, profile.n_layers) if d not in profile.depths)

@@ -74,7 +74,7 @@ def test_the_oracle_is_ahead_of_thresholds_here(predictor: Predictor, gamma: flo
 
 
 def test_a_head_that_was_not_trained_has_no_earliest_depth(predictor: Predictor) -> None:
-    """As everywhere."""
+    """The error is that of any other design."""
     untrained = next(
         d for d in range(1, predictor.trace.n_layers) if d not in predictor.trace.depths
     )
@@ -90,7 +90,7 @@ def test_the_engine_does_not_pretend_to_know_the_future() -> None:
 
 
 def test_the_label_names_the_heads() -> None:
-    """And no gamma: there is none."""
+    """It has no gamma, because an oracle has none."""
     assert Design.of("oracle", placement=(2, 5), gamma=0.3).label == "oracle 2/5"
     assert np.all(
         np.array(Design.of("oracle", placement=(2, 5), gamma=1.0).boundaries(8)) == [0, 2, 5, 8]

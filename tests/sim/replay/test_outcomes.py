@@ -38,8 +38,8 @@ def test_a_recorded_branch_is_used() -> None:
 def test_a_second_wrong_draft_lengthens_the_path() -> None:
     """The branch is known by all drafts since the wrong one."""
     branches = {
-        (1, path, depth): said
-        for path, said in {(7,): (0.9, 8), (7, 8): (0.2, 35)}.items()
+        (1, path, depth): output
+        for path, output in {(7,): (0.9, 8), (7, 8): (0.2, 35)}.items()
         for depth in (1, 2)
     }
     (run,) = replay(one_text(TEXT, WRONG_AT_1, branches), ConstantLatency(), ONE_HEAD, events=True)
@@ -49,9 +49,9 @@ def test_a_second_wrong_draft_lengthens_the_path() -> None:
 
 def test_right_drafts_before_the_wrong_one_are_no_part_of_the_path() -> None:
     """Draft 11 is right, 7 is wrong at output 2: the branch left the text there."""
-    said = {(1, 1): (0.9, 11), (2, 1): (0.9, 7)}
+    outputs = {(1, 1): (0.9, 11), (2, 1): (0.9, 7)}
     (run,) = replay(
-        one_text(TEXT, said, {(2, (7,), 1): (0.1, 40), (2, (7,), 2): (0.1, 40)}),
+        one_text(TEXT, outputs, {(2, (7,), 1): (0.1, 40), (2, (7,), 2): (0.1, 40)}),
         ConstantLatency(),
         ONE_HEAD,
         events=True,
@@ -65,8 +65,8 @@ def test_an_unrecorded_branch_is_drawn_from_recorded_ones_as_long() -> None:
     round is flagged.
     """
     branches = {
-        (3, path, depth): said
-        for path, said in {(9,): (0.3, 50), (9, 9): (0.3, 51)}.items()
+        (3, path, depth): output
+        for path, output in {(9,): (0.3, 50), (9, 9): (0.3, 51)}.items()
         for depth in (1, 2)
     }
     (run,) = replay(one_text(TEXT, WRONG_AT_1, branches), ConstantLatency(), ONE_HEAD, events=True)
@@ -131,7 +131,7 @@ def test_the_next_round_is_on_the_text_again() -> None:
     (run,) = replay(
         one_text(TEXT, {**WRONG_AT_1, (2, 1): (0.3, 41)}), ConstantLatency(), ONE_HEAD, events=True
     )
-    second = [said for position, said in checked(run.events) if position == 5][-1]
+    second = [output for position, output in checked(run.events) if position == 5][-1]
     assert second == (0.3, 41)
 
 
@@ -140,8 +140,8 @@ def test_a_draw_does_not_outlive_its_round() -> None:
     branch, another draw.
     """
     branches = {
-        (3, path, depth): said
-        for path, said in {(5,): (0.9, 8), (5, 5): (0.1, 51)}.items()
+        (3, path, depth): output
+        for path, output in {(5,): (0.9, 8), (5, 5): (0.1, 51)}.items()
         for depth in (1, 2)
     }
     (run,) = replay(
@@ -150,7 +150,7 @@ def test_a_draw_does_not_outlive_its_round() -> None:
         ONE_HEAD,
         events=True,
     )
-    assert [said for position, said in checked(run.events) if position == 6][:2] == [
+    assert [output for position, output in checked(run.events) if position == 6][:2] == [
         (0.1, 51),
         (0.9, 8),
     ]
@@ -170,9 +170,9 @@ def test_an_unverified_wrong_draft_leaves_the_text_for_good() -> None:
 
 def test_unverified_right_drafts_stay_on_the_text() -> None:
     """Nothing is drawn while every draft is right."""
-    said = {(output, 1): (0.9, TEXT[output]) for output in (1, 2, 4)}
+    outputs = {(output, 1): (0.9, TEXT[output]) for output in (1, 2, 4)}
     (run,) = replay(
-        one_text(TEXT, said),
+        one_text(TEXT, outputs),
         ConstantLatency(),
         Design.of("adadecode", gamma=0.5, placement=(1,), verify=False),
     )
@@ -181,9 +181,9 @@ def test_unverified_right_drafts_stay_on_the_text() -> None:
 
 def test_an_unverified_wrong_draft_at_the_very_end_is_noticed() -> None:
     """Nothing is asked after the last token, and still the text differs."""
-    said = {(5, 1): (0.9, 7)}
+    outputs = {(5, 1): (0.9, 7)}
     (run,) = replay(
-        one_text(TEXT, said),
+        one_text(TEXT, outputs),
         ConstantLatency(),
         Design.of("adadecode", gamma=0.5, placement=(1,), verify=False),
     )
@@ -197,7 +197,7 @@ def test_a_draw_never_ends_an_unverified_text() -> None:
 
 
 def test_the_budget_of_a_text_cut_off_is_its_length() -> None:
-    """It was cut off there."""
+    """The text was cut off at its budget."""
     assert budget(one_text(TEXT, max_new_tokens=6), 0, ONE_HEAD) == 6
 
 

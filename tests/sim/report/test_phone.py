@@ -77,7 +77,7 @@ def phone(browser: Any, path: Path) -> Iterator[Any]:
 
 
 def names(page: Any) -> list[str]:
-    """The names of all figures."""
+    """Return the names of all figures."""
     found: list[str] = page.evaluate(
         "[...document.querySelectorAll('figure')].map((figure) => figure.id)"
     )

@@ -149,7 +149,7 @@ def test_what_is_no_form_is_refused(name: str) -> None:
 
 
 def test_designs_of_two_forms_are_two_designs() -> None:
-    """And vanilla, without heads, is one."""
+    """Vanilla has no heads and is one design."""
     full, int8 = in_forms(Design.of(gamma=0.5, placement=(2, 4)), (FULL, INT8))
     assert (full.label, int8.label) == (
         "adadecode 2/4 gamma 0.5 heads full",
@@ -278,8 +278,8 @@ def test_the_best_is_the_best_of_all_forms(swept: Sweep) -> None:
 
 
 def test_forms_are_told_with_what_each_rests_on(swept: Sweep) -> None:
-    told = {(one["device"], one["form"]): one["basis"] for one in swept.about["devices"]}
-    assert told == {
+    bases = {(one["device"], one["form"]): one["basis"] for one in swept.about["devices"]}
+    assert bases == {
         (device, form): "measured" if (device, form) == ("a100-80gb-sxm", "full") else "carried"
         for device in ("a100-80gb-sxm", "h100-sxm")
         for form in ONE_BY_ONE
@@ -324,15 +324,15 @@ def test_an_interrupted_sweep_of_forms_goes_on(evaluator: FormedEvaluator, tmp_p
 
     with pytest.raises(KeyboardInterrupt):
         search(evaluator, tmp_path / "s", plan(), interrupt)
-    told: list[int] = []
-    done = search(evaluator, tmp_path / "s", plan(), lambda count, _all: told.append(count))
-    assert told[0] >= 16
-    assert told[-1] == plan().space.size
+    counts: list[int] = []
+    done = search(evaluator, tmp_path / "s", plan(), lambda count, _all: counts.append(count))
+    assert counts[0] >= 16
+    assert counts[-1] == plan().space.size
     pd.testing.assert_frame_equal(done.designs, search(evaluator, tmp_path / "t", plan()).designs)
 
 
 def test_a_search_chooses_the_form(evaluator: FormedEvaluator, tmp_path: Path) -> None:
-    """And is resumed."""
+    """An interrupted search is resumed."""
 
     def interrupt(_done: int, _all: int) -> None:
         raise KeyboardInterrupt
@@ -412,7 +412,7 @@ def test_forms_that_cannot_be_had_are_refused(
     forms: tuple[str, ...],
     message: str,
 ) -> None:
-    """Before anything is written."""
+    """They are refused before anything is written."""
     assert (
         run("sweep", profile.path, "--out", tmp_path / "s", *OPTIONS, "--head-forms", *forms) == 2
     )
@@ -423,7 +423,7 @@ def test_forms_that_cannot_be_had_are_refused(
 def test_full_heads_are_not_had_from_short_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nor short ones from a sampled text."""
+    """A sampled text gives no short heads either."""
     heads = {
         "name": "h",
         "depths": [2, 4, 6],
@@ -460,8 +460,8 @@ def test_a_machine_that_no_catalogue_knows_is_one_device(
         run("sweep", profile.path, "--out", tmp_path / "s", *options, "--from", "a100-80gb-sxm")
         == 0
     )
-    told = read_sweep(tmp_path / "s").about
-    assert [(one["device"], one["basis"]) for one in told["devices"]] == [
+    manifest = read_sweep(tmp_path / "s").about
+    assert [(one["device"], one["basis"]) for one in manifest["devices"]] == [
         ("a100-80gb-sxm", "measured"),
         ("a100-80gb-sxm", "carried"),
     ]

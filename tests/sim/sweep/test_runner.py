@@ -121,16 +121,16 @@ def test_an_interrupted_sweep_goes_on_where_it_was(evaluator: Evaluator, tmp_pat
         read_sweep(out)
     kept = sorted((out / "parts").iterdir())
     assert len(kept) >= 2
-    asked: list[int] = []
+    batches: list[int] = []
 
     def submit(designs: Sequence[Design]) -> Future[pd.DataFrame]:
-        asked.append(len(designs))
+        batches.append(len(designs))
         future: Future[pd.DataFrame] = Future()
         future.set_result(evaluator.evaluate(designs))
         return future
 
     done = run_sweep(plan(), evaluator, submit, out, {})
-    assert sum(asked) == plan().space.size - 8 * len(kept)
+    assert sum(batches) == plan().space.size - 8 * len(kept)
     whole = swept(evaluator, tmp_path / "t")
     pd.testing.assert_frame_equal(done.designs, whole.designs)
     assert sorted(path.name for path in out.iterdir()) == ["designs.parquet", "sweep.json"]
@@ -225,9 +225,9 @@ def test_a_search_finds_what_an_exhaustive_sweep_finds(
 ) -> None:
     """Or nearly: its thresholds are continuous, its trials few. It claims to prove nothing."""
     chosen = SweepPlan(space=plan().space, objectives=objectives, sources={}, trials=128)
-    told: list[int] = []
-    done = swept(evaluator, tmp_path / "s", chosen, lambda count, _all: told.append(count))
-    assert told == [64, 128]
+    counts: list[int] = []
+    done = swept(evaluator, tmp_path / "s", chosen, lambda count, _all: counts.append(count))
+    assert counts == [64, 128]
     assert (done.about["method"], done.about["optimal"]) == ("optuna", False)
     exhaustive = swept(evaluator, tmp_path / "t")
     assert done.designs["tpot_s"].min() <= 1.02 * exhaustive.designs["tpot_s"].min()
@@ -244,9 +244,9 @@ def test_an_interrupted_search_goes_on(evaluator: Evaluator, tmp_path: Path) -> 
 
     with pytest.raises(KeyboardInterrupt, match="sweep again as before to go on"):
         swept(evaluator, tmp_path / "s", chosen, interrupt)
-    told: list[int] = []
-    swept(evaluator, tmp_path / "s", chosen, lambda count, _all: told.append(count))
-    assert told == [128]
+    counts: list[int] = []
+    swept(evaluator, tmp_path / "s", chosen, lambda count, _all: counts.append(count))
+    assert counts == [128]
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def noise(
     return np.random.default_rng(seed).standard_normal((prompts, outputs, 2, heads + 1))
 
 
-def said(heads: HeadModel, seed: int = 1) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+def head_outputs(heads: HeadModel, seed: int = 1) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """[outputs, heads + 1] of one long text."""
     scores = heads.along(heads.across(noise(seed)))[0]
     return heads.outputs(scores[:, 0], scores[:, 1])
@@ -56,7 +56,7 @@ def correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
 
 @pytest.mark.parametrize("ties", [SEPARATE, TIED])
 def test_agreement_comes_out_as_asked_whatever_the_correlations(ties: dict[str, float]) -> None:
-    right, _ = said(model(**ties))
+    right, _ = head_outputs(model(**ties))
     new = (1 - ties["along_text"]) / (
         1 + ties["along_text"]
     )  # share of the outputs that tell something new
@@ -68,7 +68,7 @@ def test_agreement_comes_out_as_asked_whatever_the_correlations(ties: dict[str, 
 def test_confidences_have_the_mean_and_the_spread_that_were_asked_whatever_the_correlations(
     ties: dict[str, float],
 ) -> None:
-    right, confidence = said(model(**ties))
+    right, confidence = head_outputs(model(**ties))
     for column in range(3):
         for which, beta in ((right[:, column], RIGHT[column]), (~right[:, column], WRONG[column])):
             got, spread = (
@@ -82,14 +82,14 @@ def test_confidences_have_the_mean_and_the_spread_that_were_asked_whatever_the_c
 
 
 def test_the_last_layer_is_always_right_and_as_sure_as_said() -> None:
-    right, confidence = said(model(last=Beta.of(0.7, 5.0)))
+    right, confidence = head_outputs(model(last=Beta.of(0.7, 5.0)))
     assert right[:, -1].all()
     assert confidence[:, -1].mean() == pytest.approx(0.7, abs=0.01)
 
 
 def test_no_head_is_quite_sure() -> None:
     """A gamma just below 1 is a head that is asked and never drafts."""
-    _, confidence = said(model(right=(Beta.of(0.999999, 0.01),) * 3))
+    _, confidence = head_outputs(model(right=(Beta.of(0.999999, 0.01),) * 3))
     assert confidence.max() == SUREST
 
 
@@ -124,12 +124,12 @@ def test_scores_of_heads_are_correlated_by_their_distance() -> None:
 
 
 def test_with_full_correlation_a_token_is_right_from_its_earliest_depth_on() -> None:
-    right, _ = said(model(agreement_across=1.0))
+    right, _ = head_outputs(model(agreement_across=1.0))
     assert (right[:, :-1] <= right[:, 1:]).all()
 
 
 def test_without_correlation_heads_are_right_by_themselves() -> None:
-    right, _ = said(model(**SEPARATE))
+    right, _ = head_outputs(model(**SEPARATE))
     assert (right[:, 0] & right[:, 1]).mean() == pytest.approx(0.3 * 0.7, abs=0.01)
 
 
@@ -302,7 +302,7 @@ def test_a_shift_makes_every_token_easier_and_leaves_confidences() -> None:
     )
     assert (easier.right, easier.wrong) == (heads.right, heads.wrong)
     assert easier.shifted(-0.5).agreement == pytest.approx(AGREEMENT)
-    assert (said(heads)[0] <= said(easier)[0]).all()
+    assert (head_outputs(heads)[0] <= head_outputs(easier)[0]).all()
 
 
 def test_heads_left_out_do_not_change_the_others() -> None:
@@ -325,11 +325,11 @@ def test_a_head_that_is_not_there_cannot_be_kept() -> None:
 
 
 def test_heads_can_be_written_as_json_and_made_again() -> None:
-    told = json.loads(json.dumps(model(ease=0.3).to_dict()))
-    again = {name: tuple(Beta(*beta) for beta in told.pop(name)) for name in ("right", "wrong")}
+    document = json.loads(json.dumps(model(ease=0.3).to_dict()))
+    again = {name: tuple(Beta(*beta) for beta in document.pop(name)) for name in ("right", "wrong")}
     again |= {
-        "last": Beta(*told.pop("last")),
-        "depths": tuple(told.pop("depths")),
-        "agreement": tuple(told.pop("agreement")),
+        "last": Beta(*document.pop("last")),
+        "depths": tuple(document.pop("depths")),
+        "agreement": tuple(document.pop("agreement")),
     }
-    assert HeadModel(**told, **again) == model(ease=0.3)
+    assert HeadModel(**document, **again) == model(ease=0.3)

@@ -59,13 +59,13 @@ def elsewhere() -> list[Target]:
 
 @pytest.fixture(scope="module")
 def found(elsewhere: list[Target]) -> RateFit:
-    """Five numbers, as by default."""
+    """Fit five numbers, as by default."""
     return fit(elsewhere, TEXTS)
 
 
 @pytest.fixture(scope="module")
 def single(elsewhere: list[Target]) -> RateFit:
-    """One number."""
+    """Fit one number."""
     return fit(elsewhere, free={"agreement": 1}, fixed=KNOWN)
 
 

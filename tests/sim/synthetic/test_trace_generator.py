@@ -32,7 +32,7 @@ HASTY = Design.of(gamma=0.0, placement=DEPTHS)
 
 @pytest.fixture(scope="module")
 def timed(tmp_path_factory: pytest.TempPathFactory) -> Profile:
-    """Another profile, for its latencies."""
+    """Return another profile, for its latencies."""
     return synthetic_profile(
         tmp_path_factory.mktemp("timed") / "profile", contexts=(8, 128), max_tokens=9
     )
@@ -235,7 +235,7 @@ def test_what_was_drawn_is_told_beside_what_was_asked() -> None:
 
 
 def test_what_is_far_from_what_was_asked_is_told() -> None:
-    """Here, of other heads."""
+    """The text is drawn with other heads here."""
     tables = draw({"synthetic": MODEL.shifted(0.5)}, alike(8, n_prompt=10))
     rows = compare_with_models({"synthetic": MODEL}, tables)
     assert not rows.query("what == 'agreement'")["within"].any()

@@ -34,7 +34,7 @@ def comparison(profile: Profile) -> Validation:
 
 
 def edited(profile: Profile, path: Path, **tables: pd.DataFrame) -> Profile:
-    """The profile with other tables."""
+    """Return the profile with other tables."""
     kept = {name: getattr(profile, name) for name in ("runs", "rounds", "works")}
     return synthetic_profile(path, **{**kept, **tables})
 
@@ -115,11 +115,12 @@ def near_tie(tmp_path: Path, off: float) -> Validation:
         off: How far from gamma the confidence lies, relative to it.
     """
     bare = synthetic_profile(tmp_path / "bare")
-    said = bare.trace[
+    confidence = bare.trace[
         (bare.trace["prompt"] == 1) & (bare.trace["output"] == 1) & (bare.trace["depth"] == 4)
     ]["confidence"].iloc[0]
     below, above = (
-        Design.of("adadecode", gamma=said * factor, placement=(4,)) for factor in (1 - off, 1 + off)
+        Design.of("adadecode", gamma=confidence * factor, placement=(4,))
+        for factor in (1 - off, 1 + off)
     )
     recorded = recorded_profile(tmp_path / "recorded", designs=[below])
     rounds, runs = (
@@ -149,7 +150,7 @@ def test_a_near_tie_explains_another_structure(tmp_path: Path) -> None:
 
 
 def test_a_tie_that_is_not_near_explains_nothing(tmp_path: Path) -> None:
-    """1e-3 is no rounding."""
+    """A difference of 1e-3 is not rounding."""
     result = near_tie(tmp_path, 1e-3)
     assert result.to_dict()["structure"] == {"runs": 1, "exact": 0, "explained": 0}
     assert not result.holds
@@ -188,17 +189,17 @@ def test_repeats_are_held_against_each_other(comparison: Validation) -> None:
 
     Speedups do not differ, as all designs of a repeat were slower alike.
     """
-    told = comparison.to_dict()["repeats"]
-    assert math.isclose(told["time_difference"]["median"], 0.1)
-    assert math.isclose(told["speedup_difference"]["median"], 0.0, abs_tol=1e-12)
+    repeats = comparison.to_dict()["repeats"]
+    assert math.isclose(repeats["time_difference"]["median"], 0.1)
+    assert math.isclose(repeats["speedup_difference"]["median"], 0.0, abs_tol=1e-12)
 
 
 def test_one_repeat_says_nothing_about_another(profile: Profile, tmp_path: Path) -> None:
     """No difference, rather than none to speak of."""
     once = profile.runs[profile.runs["repeat"] == 0]
-    told = validate(edited(profile, tmp_path / "profile", runs=once)).to_dict()
-    assert told["repeats"]["time_difference"] == {"median": None, "p90": None}
-    assert told["prediction_error"]["median"] is not None
+    document = validate(edited(profile, tmp_path / "profile", runs=once)).to_dict()
+    assert document["repeats"]["time_difference"] == {"median": None, "p90": None}
+    assert document["prediction_error"]["median"] is not None
 
 
 def test_vanilla_has_no_speedup_error(comparison: Validation) -> None:
@@ -228,20 +229,20 @@ def test_a_spread_is_of_magnitudes() -> None:
 
 
 def test_a_spread_of_nothing_is_null() -> None:
-    """Never 0."""
+    """It is never 0."""
     assert spread(pd.Series([float("nan")])) == {"median": None, "p90": None}
 
 
 def test_the_summary_is_json(comparison: Validation) -> None:
     """The four promised keys, each of its form, and a row for each design."""
-    told = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
-    assert list(told)[:4] == ["structure", "replay_error", "prediction_error", "speedup_error"]
-    assert [set(told[key]) for key in list(told)[:4]] == [
+    document = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
+    assert list(document)[:4] == ["structure", "replay_error", "prediction_error", "speedup_error"]
+    assert [set(document[key]) for key in list(document)[:4]] == [
         {"runs", "exact", "explained"},
         *[{"median", "p90"}] * 3,
     ]
-    assert [row["design"] for row in told["designs"]] == [VANILLA, ADADECODE]
-    assert told["designs"][0]["speedup_error"] is None
+    assert [row["design"] for row in document["designs"]] == [VANILLA, ADADECODE]
+    assert document["designs"][0]["speedup_error"] is None
 
 
 def test_designs_have_speedups_over_all_prompts(comparison: Validation) -> None:

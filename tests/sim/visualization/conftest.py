@@ -17,7 +17,7 @@ TWO_HEADS = Design.of("adadecode", gamma=0.5, placement=(1, 2))
 
 @pytest.fixture(scope="module")
 def figure_2() -> ReplayedRun:
-    """The paper's worked example."""
+    """Return the paper's worked example."""
     return replay(
         one_text([10, 11, 12, 13], FIGURE_2, eos=frozenset({13})),
         ConstantLatency(),

@@ -16,7 +16,7 @@ BOUNDARIES = (0, 2, 4, 6, 8)
 def records(
     run: ReplayedRun, phase: str, boundaries: tuple[int, ...] = SEGMENTS
 ) -> list[dict[str, Any]]:
-    """The records of one phase."""
+    """Return the records of one phase."""
     trace = json.loads(json.dumps(chrome_trace({"run": run}, boundaries), allow_nan=False))
     return [record for record in trace["traceEvents"] if record["ph"] in phase]
 

@@ -28,7 +28,7 @@ def test_cells_tell_the_fate_of_a_token(rejected: ReplayedRun) -> None:
 
 
 def test_cells_tell_drafts_that_held(figure_2: ReplayedRun) -> None:
-    """Both of figure 2's."""
+    """Both drafts of figure 2 held."""
     fates = cells(figure_2, SEGMENTS).drop_duplicates("output")["fate"]
     assert list(fates) == ["last layer", "accepted draft", "accepted draft"]
 
@@ -46,7 +46,7 @@ def test_cells_say_what_a_sure_head_drafted(figure_2: ReplayedRun) -> None:
 
 
 def test_cells_stop_after_the_rounds_asked_for(busy: ReplayedRun) -> None:
-    """Two rounds of many."""
+    """Only two of many rounds have cells."""
     assert set(cells(busy, BOUNDARIES, rounds=2)["round"]) == {0, 1}
 
 

@@ -61,7 +61,7 @@ def test_what_was_not_measured_is_not_there(tmp_path: Path) -> None:
 def test_a_model_with_one_norm_a_layer_has_an_empty_column_or_none(
     tmp_path: Path, empty: bool
 ) -> None:
-    """The sum goes without it."""
+    """The sum leaves the second norm out."""
     second = "time_stats.post_attention_layernorm.median"
     profile = imported(
         tmp_path,
@@ -105,7 +105,7 @@ def test_a_file_that_cannot_be_meant_is_refused(
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
-    """Not there, or no table."""
+    """It does not exist or holds no table."""
     for path in (tmp_path / "nothing.csv", tmp_path):
         with pytest.raises(ProfileError, match="cannot read"):
             import_vidur(
