@@ -16,7 +16,6 @@ from rich.table import Table
 from rich.text import Text as Line
 
 from adadecode.engine.cli.errors import plain_errors
-from adadecode.engine.cli.progress import shown_progress
 from adadecode.engine.cli.tables import trust_lines
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.demo import Demo, load_demo
@@ -29,6 +28,7 @@ from adadecode.engine.runtime.choices import GraphMode
 from adadecode.profiles.output_path import check_output_directory
 from adadecode.profiles.schema import ALL_TABLES, MANIFEST
 from adadecode.profiles.store import Profile
+from adadecode.sim.cli.progress import showing_stages
 from adadecode.sim.core.number_format import percent, times
 from adadecode.sim.core.scheduler import Round
 from adadecode.sim.validation.result import Validation, spread
@@ -183,7 +183,7 @@ def run_demo(console: Console, out: Path) -> None:
     show_text(console, demo, decoder)
     console.print(f"[bold]2. Record[/] a profile into {out}")
     remove_earlier(out)
-    with shown_progress(console) as report:
+    with showing_stages(console) as show:
         profile = record(
             demo.model,
             demo.tokenizer,
@@ -192,7 +192,7 @@ def run_demo(console: Console, out: Path) -> None:
             out=out,
             options=OPTIONS,
             source=SOURCE,
-            progress=lambda done, count: report("recording", done, count),
+            progress=lambda done, count: show("recording", done, count),
         )
     console.print(
         "\n[bold]3. Replay[/] the trace in the simulator with the latencies measured in place; "

@@ -1,87 +1,71 @@
 """Command-line options derived from the fields of option dataclasses.
 
-A command takes the options as keyword arguments, and `takes_options` gives typer the signature::
+A command takes the dataclasses themselves, or what was given of them::
 
     @app.command()
-    @takes_options(ModelSource, RecordingOptions)
-    def profile(out: OutOption, *, resume: ResumeOption = False, **given: Any) -> None: ...
+    @takes_options
+    def train(*, out: OutOption, options: TrainingOptions) -> None: ...
 
-``given`` holds what the user gave, by the names of the fields, ready for
-`adadecode.engine.runtime.option_fields.parsed_values`.
+    @app.command()
+    @takes_options
+    def profile(*, out: OutOption, options: GivenOptions[RecordingOptions]) -> None: ...
+
+The fields are declared by `adadecode.engine.runtime.option_fields.option`; the signature for typer
+is made by `adadecode.sim.cli.options.grouping.takes_option_sets`.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Any, get_args, get_origin
 
 import typer
+from typer.models import OptionInfo
 
+from adadecode.engine.runtime.given_options import GivenOptions
 from adadecode.engine.runtime.option_fields import OptionField, OptionSet, described, plain_type
+from adadecode.sim.cli.options.grouping import OptionGroup, Parameter, takes_option_sets
 
-Command = TypeVar("Command", bound=Callable[..., None])
 
-
-def takes_options(*sets: type[OptionSet]) -> Callable[[Command], Command]:
-    """Give a command the options of these dataclasses, in the order of their fields.
+def takes_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flat signature that typer reads, and call it with its dataclasses.
 
     Args:
-        sets: Dataclasses whose fields are made by `adadecode.engine.runtime.option_fields.option`.
-
-    Returns:
-        A decorator of the command, which must take keyword arguments by any name.
+        command: A function whose parameters are typer's, dataclasses whose fields are made by
+            `adadecode.engine.runtime.option_fields.option`, or `GivenOptions` of one.
     """
-
-    def decorate(command: Command) -> Command:
-        @functools.wraps(command)
-        def derived(**values: Any) -> None:
-            given = {
-                name: value for name, value in values.items() if name in own or value is not None
-            }
-            command(**given)
-
-        own, hints = (
-            inspect.signature(command).parameters,
-            get_type_hints(command, include_extras=True),
-        )
-        parameters = [
-            one.replace(annotation=hints[one.name], kind=inspect.Parameter.KEYWORD_ONLY)
-            for one in own.values()
-            if one.kind != inspect.Parameter.VAR_KEYWORD
-        ]
-        for options in sets:
-            parameters += [
-                _parameter(options, name, about) for name, about in described(options).items()
-            ]
-        derived.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        derived.__annotations__ = {one.name: one.annotation for one in parameters}
-        del derived.__wrapped__  # typer would read the signature of the command itself
-        return derived  # type: ignore[return-value]
-
-    return decorate
+    return takes_option_sets(command, described_group)
 
 
-def _parameter(options: type[OptionSet], name: str, about: OptionField) -> inspect.Parameter:
-    """Return the parameter of a command for one field."""
-    wanted = plain_type(options, name)
+def described_group(_name: str, kind: Any) -> OptionGroup | None:
+    """Return the options of a dataclass whose fields are described; None for any other type."""
+    given_alone = get_origin(kind) is GivenOptions
+    owner = get_args(kind)[0] if given_alone else kind
+    if not (isinstance(owner, type) and hasattr(owner, "__dataclass_fields__")):
+        return None
+
+    def build(values: dict[str, Any]) -> Any:
+        given = GivenOptions.parse(owner, values)
+        return given if given_alone else given.build()
+
+    parameters = (_parameter(owner, name, about) for name, about in described(owner).items())
+    return OptionGroup(tuple(parameters), build)
+
+
+def _parameter(owner: type[OptionSet], name: str, about: OptionField) -> Parameter:
+    """Return the parameter of a command for one field; None where it is left out."""
+    wanted = plain_type(owner, name)
     typed: Any = str if about.notation is not None else wanted
     metavar, sentence = None, about.help
     if isinstance(wanted, type) and issubclass(wanted, StrEnum):
         typed, metavar = str, "CHOICE"
         sentence = f"{sentence} One of {', '.join(wanted)}."
-    option = typer.Option(
+    info: OptionInfo = typer.Option(
         about.flag,
         help=f"{sentence} \\[default: {about.default}]" if about.default else sentence,
         metavar=metavar,
         show_default=False,
         rich_help_panel=about.panel,
     )
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[typed | None, option],
-    )
+    return Parameter(name, "", typed | None, info, (), None)

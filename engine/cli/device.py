@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from adadecode.engine.cli.derived_options import takes_options
-from adadecode.engine.cli.progress import shown_progress
-from adadecode.engine.cli.version import VersionOption
-from adadecode.engine.runtime.option_fields import Notation, check_counts, from_settings, option
+from adadecode.engine.cli.output_options import CatalogueEntryFile
+from adadecode.engine.runtime.option_fields import Notation, check_counts, option
 from adadecode.profiles.errors import DeviceError
+from adadecode.sim.cli.interruption import InterruptibleCommand
+from adadecode.sim.cli.progress import showing_stages
+from adadecode.sim.cli.version import version_option
 
 if TYPE_CHECKING:
     from adadecode.engine.runtime.device_benchmark import Bench, BenchmarkDevice
@@ -54,9 +55,7 @@ class BenchmarkOptions:
 
     device: str = option("auto, cpu, cuda or cuda:N.", default="auto", panel=MEASURING)
     repeats: int = option("Rounds of all benchmarks.", default=7, panel=MEASURING)
-    threads: int | None = option(
-        "Threads of a CPU.", shown="as many as torch takes", panel=MEASURING
-    )
+    threads: int | None = option("Threads of a CPU.", shown="torch's own number", panel=MEASURING)
     array_mib: float | None = option(
         "Size of an array of the bandwidth benchmarks, in MiB.",
         shown="far beyond the caches",
@@ -77,13 +76,15 @@ class BenchmarkOptions:
     peak_fp8: float | None = option("Dense FLOP/s in FP8.", panel=DATASHEET)
     peak_int8: float | None = option("Dense operations/s in INT8.", panel=DATASHEET)
     tdp_w: float | None = option(
-        "Board power in watts.", shown="the driver's limit, where it tells", panel=DATASHEET
+        "Board power in watts.",
+        shown="the driver's limit, if it reports one",
+        panel=DATASHEET,
     )
     memory_gib: float | None = option(
-        "Capacity as marketed, in GiB.", shown="as the driver tells it", panel=DATASHEET
+        "Capacity as marketed, in GiB.", shown="as the driver reports it", panel=DATASHEET
     )
     title: str | None = option(
-        "The full name of the device.", shown="as the driver tells it", panel=DATASHEET
+        "The full name of the device.", shown="as the driver reports it", panel=DATASHEET
     )
     datasheet: str | None = option(
         "Title and address of the datasheet that the figures are from.", panel=DATASHEET
@@ -110,24 +111,18 @@ class BenchmarkOptions:
 NameOption = Annotated[
     str, typer.Option("--name", help="The name of the entry, like my-gpu.", show_default=False)
 ]
-OutOption = Annotated[
-    Path,
-    typer.Option(
-        "--out",
-        metavar="PATH",
-        help="The file to write, like my-gpu.toml. No file is overwritten.",
-        show_default=False,
-    ),
-]
 
 
-@app.command()
-@takes_options(BenchmarkOptions)
+@app.command(cls=InterruptibleCommand)
+@takes_options
 def device(
-    *, name: NameOption, out: OutOption, version: VersionOption = False, **given: Any
+    *,
+    name: NameOption,
+    out: CatalogueEntryFile,
+    _version: Annotated[bool, version_option("adadecode-device")] = False,
+    options: BenchmarkOptions,
 ) -> None:
     """Measure what this device sustains, and write it as an entry of the hardware catalogue."""
-    options = from_settings(BenchmarkOptions, given)
     # Imported here, so that --help does not wait for torch.
     from adadecode.engine.runtime.catalogue_entry import (
         DatasheetFigures,
@@ -139,11 +134,7 @@ def device(
     from adadecode.engine.runtime.environment import EnergyMeter
 
     check_target(name, out)
-    try:
-        place, benches = _measure(options, Console(stderr=True))
-    except KeyboardInterrupt:
-        typer.echo("stopped; nothing is kept: run the same command again", err=True)
-        raise typer.Exit(130) from None
+    place, benches = _measure(options, Console(stderr=True))
     figures = DatasheetFigures(
         bandwidth=options.bandwidth,
         peaks=options.peaks(),
@@ -191,12 +182,12 @@ def _measure(options: BenchmarkOptions, console: Console) -> tuple[BenchmarkDevi
             reason = str(error).splitlines()[0][:120]
             console.print(f"{dtype} is left out: {reason}", highlight=False)
     done, count = 0, options.repeats * len(benches)
-    with shown_progress(console) as report:
+    with showing_stages(console) as show:
 
         def tick() -> None:
             nonlocal done
             done += 1
-            report(f"measuring {place.title}", done, count)
+            show(f"measuring {place.title}", done, count)
 
         measure(place, benches, options.repeats, tick)
     return place, benches

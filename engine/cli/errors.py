@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from adadecode.engine.runtime.torchrun import launched, rank
 from adadecode.profiles.errors import InputError
-
-_EXTRA = {"huggingface_hub", "psutil", "safetensors", "tokenizers", "torch", "transformers"}
-"""What the extra ``engine`` installs."""
+from adadecode.sim.cli.errors import exiting_on_error
 
 LAST_WORD_S = 3.0
 """Seconds that a process which is not the first waits before it prints its error.
@@ -20,29 +16,12 @@ Where the first one failed alike, ``torchrun`` has ended the others by then, and
 printed once."""
 
 
-@contextmanager
-def plain_errors() -> Iterator[None]:
+def plain_errors() -> AbstractContextManager[None]:
     """Turn what a user can put right into a sentence and an exit code.
 
-    An `InputError` or a missing extra becomes ``error: ...`` on stderr and exit code 2, Ctrl-C
-    exit code 130.
+    This is `adadecode.sim.cli.errors.exiting_on_error` for one of several processes.
     """
-    try:
-        yield
-    except InputError as error:
-        print(f"error{_process()}: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:  # before a command has begun anything that it could go on with
-        print("stopped; nothing had begun", file=sys.stderr)
-        sys.exit(130)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
-            raise
-        print(
-            f"error: {error.name} is not installed: pip install 'adadecode[engine]'",
-            file=sys.stderr,
-        )
-        sys.exit(2)
+    return exiting_on_error(_process)
 
 
 def _process() -> str:

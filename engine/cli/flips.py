@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from adadecode.engine.cli.derived_options import takes_options
-from adadecode.engine.cli.progress import Report, shown_progress
-from adadecode.engine.cli.version import VersionOption
+from adadecode.engine.cli.output_options import FlipReportFile, Json
 from adadecode.engine.profiling.model_source import ModelSource
 from adadecode.engine.profiling.options import check_designs
 from adadecode.engine.runtime.choices import Dtype, GraphMode, Numerics, PackedWeights
 from adadecode.engine.runtime.notations import INTEGERS, PLACEMENTS, THRESHOLDS, WORDS
 from adadecode.engine.runtime.option_fields import (
     check_counts,
-    from_settings,
     option,
     settle_choices,
 )
 from adadecode.profiles.atomic_write import write_json
 from adadecode.profiles.errors import InputError
-from adadecode.profiles.output_path import check_output_file
+from adadecode.sim.cli.interruption import InterruptibleCommand
+from adadecode.sim.cli.progress import ShowStages, showing_stages
+from adadecode.sim.cli.version import version_option
 from adadecode.sim.core.design import DEFAULT_CAP
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -92,7 +91,8 @@ class FlipOptions:
     )
     device: str = option("auto, cpu, cuda or cuda:N.", default="auto", panel=RUNNING)
     dtype: Dtype = option(
-        "The format of weights and activations; 'auto' is the checkpoint's own on a GPU.",
+        "The format of weights and activations; 'auto' is the checkpoint's own on a GPU and "
+        "float32 on a CPU.",
         default=Dtype.BFLOAT16,
         panel=RUNNING,
     )
@@ -128,41 +128,25 @@ class FlipOptions:
         ).check_named()
 
 
-def _path(text: str) -> Path:
-    return check_output_file(text)
-
-
-OutOption = Annotated[
-    Path | None,
-    typer.Option("--out", parser=_path, metavar="PATH", help="Write the report as JSON here."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-
-
-@app.command()
-@takes_options(FlipOptions)
+@app.command(cls=InterruptibleCommand)
+@takes_options
 def flips(
     *,
-    out: OutOption = None,
-    as_json: JsonOption = False,
-    version: VersionOption = False,
-    **given: Any,
+    out: FlipReportFile = None,
+    as_json: Json = False,
+    _version: Annotated[bool, version_option("adadecode-flips")] = False,
+    options: FlipOptions,
 ) -> None:
     """Count the tokens that another batch size changes.
 
     Every design decodes, and each text is compared with the model's own choice of every token,
     one at a time. The exit code is 1 where a token differs by more than a near-tie.
     """
-    options = from_settings(FlipOptions, given)
     options.check_named()
     from adadecode.engine.cli.tables import flip_tables
 
-    try:
-        with shown_progress(Console(stderr=True)) as report_progress:
-            report = _flip_report(options, report_progress)
-    except KeyboardInterrupt:
-        typer.echo("stopped; nothing is kept: run the same command again", err=True)
-        raise typer.Exit(130) from None
+    with showing_stages(Console(stderr=True)) as show:
+        report = _flip_report(options, show)
     if as_json:
         print(json.dumps(report, indent=1))
     else:
@@ -173,7 +157,7 @@ def flips(
         raise typer.Exit(1)
 
 
-def _flip_report(options: FlipOptions, report: Report) -> dict[str, Any]:
+def _flip_report(options: FlipOptions, show: ShowStages) -> dict[str, Any]:
     """Load the model and compare its texts."""
     from adadecode.engine.decoding.decoder import AdaDecoder
     from adadecode.engine.demo import MODEL as DEMO_MODEL
@@ -214,7 +198,7 @@ def _flip_report(options: FlipOptions, report: Report) -> dict[str, Any]:
         fixed_drafts=options.fixed_drafts,
     )
     ids = [encode(tokenizer, prompt)[0].tolist() for prompt in prompts]
-    found = flip_report(decoder, ids, designs[1:], options.max_new_tokens, options.batches, report)
+    found = flip_report(decoder, ids, designs[1:], options.max_new_tokens, options.batches, show)
     weights = None if options.weights is None else str(options.weights)
     return found | {
         "weights": weights,

@@ -4,44 +4,43 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from adadecode.engine.cli.derived_options import takes_options
-from adadecode.engine.cli.progress import shown_progress
-from adadecode.engine.cli.version import VersionOption
+from adadecode.engine.cli.output_options import ProfileDirectory
 from adadecode.engine.profiling.model_source import ModelSource
 from adadecode.engine.profiling.options import RecordingOptions
 from adadecode.engine.runtime.choices import GraphMode
-from adadecode.profiles.output_path import check_output_directory
+from adadecode.engine.runtime.given_options import GivenOptions
+from adadecode.sim.cli.interruption import INTERRUPTED, InterruptibleCommand
+from adadecode.sim.cli.progress import showing_stages
+from adadecode.sim.cli.version import version_option
 
 if TYPE_CHECKING:
-    from adadecode.engine.cli.progress import Report
     from adadecode.engine.profiling.request import RecordingRequest
     from adadecode.profiles.store import Profile
+    from adadecode.sim.cli.progress import ShowStages
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-def _path(text: str) -> Path:
-    return check_output_directory(text)
-
-
-OutOption = Annotated[
-    Path,
-    typer.Option("--out", parser=_path, metavar="DIRECTORY", help="The directory of the profile."),
-]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Finish the recording that was begun in --out.")
 ]
 
 
-@app.command()
-@takes_options(ModelSource, RecordingOptions)
+@app.command(cls=InterruptibleCommand)
+@takes_options
 def profile(
-    out: OutOption, *, resume: ResumeOption = False, version: VersionOption = False, **given: Any
+    *,
+    out: ProfileDirectory,
+    resume: ResumeOption = False,
+    _version: Annotated[bool, version_option("adadecode-profile")] = False,
+    source: GivenOptions[ModelSource],
+    options: GivenOptions[RecordingOptions],
 ) -> None:
     """Record a profile: latencies in place, exit and accept traces, and measured runs.
 
@@ -49,6 +48,7 @@ def profile(
 
     With several GPUs, use --device-map in one process. Or start a process for each GPU, which
     share the model by its own tp_plan (tensor parallelism):
+
     torchrun --nproc-per-node N --no-python adadecode-profile ...
     """
     # Imported here, so that --help does not wait for torch.
@@ -58,36 +58,37 @@ def profile(
     from adadecode.engine.runtime.distributed import command, decide_together, is_first, join, leave
     from adadecode.engine.runtime.environment import set_threads
 
-    join(str(given.get("device", "auto")))
+    join(source.build().device)
     console = Console(stderr=True, quiet=not is_first())
     if resume and decide_together(PieceStore(out).killed_at_the_end):
         console.print(
             f"the recording in {out} was whole; what it no longer needs was left, and is removed"
         )
         return
-    request = settled(begun_request(out, given, resume=resume), console)
+    request = settled(begun_request(out, source, options, resume=resume), console)
     set_threads(request.source.threads)
     request.check()
     started = time.monotonic()
     try:
-        with shown_progress(console) as report:
-            done = _record(request, out, resume=resume, console=console, report=report)
+        with showing_stages(console) as show:
+            done = _record(request, out, resume=resume, console=console, show=show)
     except KeyboardInterrupt:
         store = PieceStore(out)
-        sentence = "stopped; nothing was recorded yet: run the same command again"
+        sentence = "nothing was recorded yet; run the same command again"
         if store.has_begun():
             sentence = (
-                f"stopped; {store.n_finished()} finished pieces are kept. "
+                f"{store.n_finished()} finished pieces are kept. "
                 f"Go on with: {command('adadecode-profile')} --out {out} --resume"
             )
-        console.print(sentence, soft_wrap=True, highlight=False)
-        raise typer.Exit(130) from None
+        if console.quiet:  # the first process says it for all
+            raise typer.Exit(INTERRUPTED) from None
+        raise KeyboardInterrupt(sentence) from None
     leave()
     print_recording(Console(quiet=console.quiet), done, out, seconds=time.monotonic() - started)
 
 
 def _record(
-    request: RecordingRequest, out: Path, *, resume: bool, console: Console, report: Report
+    request: RecordingRequest, out: Path, *, resume: bool, console: Console, show: ShowStages
 ) -> Profile:
     """Load what a request names, and record it."""
     from adadecode.engine.profiling.recording import record, record_scripted
@@ -97,7 +98,7 @@ def _record(
         console.print(sentence, highlight=False)
 
     def progress(done: int, count: int) -> None:
-        report("recording", done, count)
+        show("recording", done, count)
 
     if request.source.scripted is not None:
         return record_scripted(

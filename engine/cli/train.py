@@ -6,29 +6,26 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from adadecode.engine.cli.derived_options import takes_options
-from adadecode.engine.cli.progress import shown_progress
-from adadecode.engine.cli.version import VersionOption
+from adadecode.engine.cli.output_options import HeadsDirectory
 from adadecode.engine.runtime.choices import Dtype
-from adadecode.engine.runtime.option_fields import (
-    from_settings,
-    option,
-    settle_choices,
-)
+from adadecode.engine.runtime.option_fields import option, settle_choices
 from adadecode.engine.training.options import TrainingOptions
 from adadecode.profiles.errors import InputError
-from adadecode.profiles.output_path import check_output_directory
+from adadecode.sim.cli.interruption import InterruptibleCommand, on_interrupt
+from adadecode.sim.cli.progress import showing_stages
+from adadecode.sim.cli.version import version_option
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 MODEL = "Model"
 
@@ -67,39 +64,32 @@ class TrainedModel:
             raise InputError("wanted a model: either --model NAME or --demo")
 
 
-def _path(text: str) -> Path:
-    return check_output_directory(text)
-
-
 PromptsOption = Annotated[
     Path,
     typer.Option(
         "--prompts", help="JSON lines with a prompt or text, or text with one prompt in a line."
     ),
 ]
-OutOption = Annotated[
-    Path,
-    typer.Option(
-        "--out",
-        parser=_path,
-        metavar="DIRECTORY",
-        help="The folder of the heads; a stopped run in it goes on.",
-    ),
-]
 
 
-@app.command()
-@takes_options(TrainedModel, TrainingOptions)
+@app.command(cls=InterruptibleCommand)
+@takes_options
 def train(
-    *, prompts: PromptsOption, out: OutOption, version: VersionOption = False, **given: Any
+    *,
+    prompts: PromptsOption,
+    out: HeadsDirectory,
+    _version: Annotated[bool, version_option("adadecode-train")] = False,
+    named: TrainedModel,
+    options: TrainingOptions,
 ) -> None:
     """Train exit heads for a causal LM on its own greedy continuations of prompts.
 
     It can be stopped at any time: the same command goes on where it was.
     """
-    named = from_settings(TrainedModel, given)
-    options = from_settings(TrainingOptions, given)
-    try:
+    command = shlex.join(["adadecode-train", *sys.argv[1:]])
+    with on_interrupt(
+        f"what was finished is kept, and the same command goes on where it stopped: {command}"
+    ):
         from adadecode.engine.cli.tables import print_heads
         from adadecode.engine.loading.prompts import read_prompts
         from adadecode.engine.training.pipeline import train_heads
@@ -107,16 +97,8 @@ def train(
         texts = read_prompts(prompts)
         check_depths(named, options)
         model, tokenizer = _load(named)
-        with shown_progress(Console(stderr=True)) as report:
-            heads = train_heads(model, tokenizer, texts, out=out, options=options, progress=report)
-    except KeyboardInterrupt:
-        command = shlex.join(["adadecode-train", *sys.argv[1:]])
-        typer.echo(
-            "stopped; what was finished is kept, and the same command goes on where it stopped: "
-            f"{command}",
-            err=True,
-        )
-        raise typer.Exit(130) from None
+        with showing_stages(Console(stderr=True)) as show:
+            heads = train_heads(model, tokenizer, texts, out=out, options=options, progress=show)
     print_heads(Console(), heads, out)
 
 

@@ -70,7 +70,8 @@ class ModelSource:
         panel=PLACE,
     )
     dtype: Dtype = option(
-        "The format of weights and activations; 'auto' is the checkpoint's own on a GPU.",
+        "The format of weights and activations; 'auto' is the checkpoint's own on a GPU and "
+        "float32 on a CPU.",
         default=Dtype.FLOAT32,
         panel=PLACE,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from adadecode.engine.profiling.setup import LoadedScript, Notice, silent
 from adadecode.engine.runtime import fingerprints
 from adadecode.engine.runtime.choices import GraphMode
 from adadecode.engine.runtime.distributed import decide_together
+from adadecode.engine.runtime.given_options import GivenOptions
 from adadecode.profiles.folder_lock import lock_folder
 from adadecode.profiles.output_path import check_output_directory
 from adadecode.profiles.store import Profile
@@ -230,12 +231,19 @@ def _advice(source: ModelSource, options: RecordingOptions) -> Callable[[], str]
     )
 
 
-def begun_request(out: Path, given: Mapping[str, Any], *, resume: bool) -> RecordingRequest:
+def begun_request(
+    out: Path,
+    source: GivenOptions[ModelSource],
+    options: GivenOptions[RecordingOptions],
+    *,
+    resume: bool,
+) -> RecordingRequest:
     """Return what to record: as given, else as the recording was begun, else the defaults.
 
     Args:
         out: The directory of the recording.
-        given: Options by name, those that are left out missing.
+        source: What was given of the model and its place.
+        options: What was given of the other options.
         resume: Whether the recording in ``out`` goes on.
 
     Raises:
@@ -244,10 +252,10 @@ def begun_request(out: Path, given: Mapping[str, Any], *, resume: bool) -> Recor
     store = PieceStore(out)
     if not resume:
         decide_together(store.check_new)
-        return RecordingRequest.from_settings({}).changed(given)
+        return RecordingRequest(source=source.build(), options=options.build())
     begun = decide_together(lambda: PieceStore.settings(out))
     before = RecordingRequest.from_settings(begun)
-    request = before.changed(given)
+    request = before.changed(source, options)
     if request.options.graphs == GraphMode.AUTO:
         request = request.with_graphs(before.options.graphs)
     store.check_same(before.to_settings(), request.to_settings())

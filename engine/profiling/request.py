@@ -9,12 +9,8 @@ from typing import Any
 from adadecode.engine.profiling.model_source import ModelSource
 from adadecode.engine.profiling.options import RecordingOptions
 from adadecode.engine.runtime.choices import GraphMode
-from adadecode.engine.runtime.option_fields import (
-    described,
-    from_settings,
-    parsed_values,
-    to_settings,
-)
+from adadecode.engine.runtime.given_options import GivenOptions
+from adadecode.engine.runtime.option_fields import described, from_settings, to_settings
 from adadecode.profiles.errors import InputError
 
 
@@ -45,18 +41,20 @@ class RecordingRequest:
         """Return the request as JSON can hold it, by the names of the options."""
         return to_settings(self.source) | to_settings(self.options)
 
-    def changed(self, given: Mapping[str, Any]) -> RecordingRequest:
-        """Return the request with some options replaced.
+    def changed(
+        self, source: GivenOptions[ModelSource], options: GivenOptions[RecordingOptions]
+    ) -> RecordingRequest:
+        """Return the request with the options replaced that a user gave.
 
         Args:
-            given: Values or their texts, by the names of the options.
+            source: What was given of the model and its place.
+            options: What was given of the other options.
 
         Raises:
-            InputError: A text is not one of its option, or the new options make no sense.
+            InputError: The new options make no sense.
         """
         return RecordingRequest(
-            source=replace(self.source, **parsed_values(ModelSource, given)),
-            options=replace(self.options, **parsed_values(RecordingOptions, given)),
+            source=source.replace_in(self.source), options=options.replace_in(self.options)
         )
 
     def with_graphs(self, graphs: GraphMode) -> RecordingRequest:

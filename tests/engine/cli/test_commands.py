@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 import pytest
 from rich.console import Console
 
-from adadecode.engine.cli import entry_points, progress
-from adadecode.engine.cli.progress import shown_progress
+import adadecode
+from adadecode.engine.cli import entry_points
 from adadecode.engine.demo import PROMPTS
+from adadecode.sim.cli import progress
+from adadecode.sim.cli.progress import showing_stages
 from tests.support.paths import ROOT
 
 Command = Callable[..., tuple[int, str, str]]
@@ -168,14 +170,14 @@ STOPPED = {
 def test_ctrl_c_tells_what_is_kept_and_how_to_go_on(
     call: Command, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In one line, with exit code 130."""
+    """It takes one line, and the exit code is 130."""
     work, sentence = STOPPED[command]
     monkeypatch.setattr(work, stop)
     small = ("--array-mib", "0.25", "--matrix", "32") if command == "device" else ()
     place = str(tmp_path / "x")
     code, _, err = call(command, *OUTPUTS[command].replace("PLACE", place).split(), *small)
     assert code == 130
-    assert err.splitlines()[-1].startswith("stopped; ")
+    assert err.splitlines()[-1].startswith("interrupted: ")
     assert sentence in err.splitlines()[-1]
     assert "Traceback" not in err
 
@@ -183,18 +185,17 @@ def test_ctrl_c_tells_what_is_kept_and_how_to_go_on(
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_a_version(call: Command, command: str) -> None:
     code, out, _ = call(command, "--version")
-    assert code == 0
-    assert out.startswith("adadecode 0.")
+    assert (code, out) == (0, f"adadecode-{command} {adadecode.__version__}\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_described(call: Command, command: str) -> None:
-    """In a sentence that ends."""
+    """Each description is a sentence that ends with a full stop."""
     module = importlib.import_module(f"adadecode.engine.cli.{command}")
     import typer
 
     for option in typer.main.get_command(module.app).params:
-        if option.name not in ("help", "version"):
+        if option.name not in ("help", "_version"):
             help_text = option.help.partition("\\[default")[0].strip()  # type: ignore[attr-defined]
             assert help_text.endswith("."), option.name
             assert help_text[0] == help_text[0].upper() or help_text.startswith("auto"), option.name
@@ -211,12 +212,13 @@ def test_every_installed_command_exists() -> None:
 
 def lines_of(steps: int, monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[str]:
     """What is printed without a terminal where each of so many steps takes some seconds."""
-    ticks = iter(range(10**6))
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(ticks) * seconds)
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     console = Console(file=io.StringIO(), width=200)
-    with shown_progress(console) as report:
+    with showing_stages(console) as show:
         for done in range(1, steps + 1):
-            report("recording", done, steps)
+            now += seconds
+            show("recording", done, steps)
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined,no-any-return]
 
 
@@ -225,11 +227,11 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(
 ) -> None:
     """At the start, every half minute, and at the end."""
     assert lines_of(100, monkeypatch, seconds=1.0) == [
-        "recording: 1 of 100 after 0 s",
-        "recording: 31 of 100 after 30 s, about 67 s left",
-        "recording: 61 of 100 after 60 s, about 38 s left",
-        "recording: 91 of 100 after 90 s, about 9 s left",
-        "recording: 100 of 100 after 99 s",
+        "recording: 1 of 100 (1%)",
+        "recording: 31 of 100 (31%), 1 min 9 s left",
+        "recording: 61 of 100 (61%), 39 s left",
+        "recording: 91 of 100 (91%), 9 s left",
+        "recording: 100 of 100 (100%)",
     ]
 
 

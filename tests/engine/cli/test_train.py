@@ -113,11 +113,13 @@ def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_ctrl_c_while_loading_exits_with_130(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a traceback."""
+    """One line is printed, and no traceback."""
     with pytest.raises(SystemExit) as stop, plain_errors():
         raise KeyboardInterrupt
     assert stop.value.code == 130
-    assert capsys.readouterr().err == "stopped; nothing had begun\n"
+    assert (
+        capsys.readouterr().err == "interrupted: nothing was written; run the same command again\n"
+    )
 
 
 def test_a_module_missing_by_mistake_is_not_hidden() -> None:
@@ -205,7 +207,7 @@ def test_a_damaged_checkpoint_exits_with_2(
 
 
 def test_depths_are_read_from_a_list_or_all() -> None:
-    """In any order; nothing means the default."""
+    """They may come in any order; without any, the default holds."""
 
     def depths(text: str, n_layers: int) -> tuple[int, ...]:
         return from_settings(TrainingOptions, {"depths": text}).depths_in(n_layers)

@@ -17,10 +17,14 @@ from adadecode.engine.loading.quantization import format_of, weight_config
 from adadecode.engine.model.static_shapes import StaticModel
 from adadecode.engine.profiling import execution_options
 from adadecode.engine.profiling.execution_options import smaller_settings
+from adadecode.engine.profiling.model_source import ModelSource
+from adadecode.engine.profiling.options import RecordingOptions
 from adadecode.engine.profiling.piece_store import PieceStore
 from adadecode.engine.profiling.recording import begun_request
 from adadecode.engine.profiling.request import RecordingRequest
+from adadecode.engine.runtime.choices import GraphMode
 from adadecode.engine.runtime.distributed import unpacked
+from adadecode.engine.runtime.given_options import GivenOptions
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.validation.tiers import validate
@@ -65,7 +69,10 @@ def test_canonical_numerics_are_recorded_and_resumed(canonical: Profile) -> None
     assert (
         canonical.manifest["numerics"] == canonical.manifest["settings"]["numerics"] == "canonical"
     )
-    assert any(said.startswith("canonical numerics") for said in canonical.manifest["limitations"])
+    assert any(
+        limitation.startswith("canonical numerics")
+        for limitation in canonical.manifest["limitations"]
+    )
 
 
 def test_a_canonical_recording_is_replayed_exactly(canonical: Profile) -> None:
@@ -78,8 +85,8 @@ def test_a_recording_does_not_go_on_in_other_numerics(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped_after(1, monkeypatch, options(saved, tmp_path / "p"))
-    told = refusal(["--out", str(tmp_path / "p"), "--resume", "--numerics", "canonical"])
-    assert "numerics was 'native', is 'canonical'" in told
+    message = refusal(["--out", str(tmp_path / "p"), "--resume", "--numerics", "canonical"])
+    assert "numerics was 'native', is 'canonical'" in message
 
 
 @pytest.mark.parametrize(
@@ -98,7 +105,7 @@ def test_a_recording_does_not_go_on_in_other_numerics(
 def test_what_does_not_fit_is_refused(
     saved: Path, tmp_path: Path, change: list[str], message: str
 ) -> None:
-    """Before anything is recorded."""
+    """Options are checked before anything is recorded."""
     assert message in refusal([*options(saved, tmp_path / "p"), *change])
     assert not (tmp_path / "p").exists()
 
@@ -128,14 +135,15 @@ def test_graphs_are_captured_where_all_is_on_one_gpu(
     assert (f"--graphs {graphs}: " in shown.file.getvalue()) == ("graphs" not in change)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("given", [{}, {"graphs": "auto"}])
+@pytest.mark.parametrize("given", [{}, {"graphs": GraphMode.AUTO}])
 def test_a_recording_goes_on_with_the_graphs_it_began_with(
     tmp_path: Path, given: dict[str, Any]
 ) -> None:
-    """Whatever there is now."""
+    """What the machine or the command line offers now does not matter."""
     begun = RecordingRequest.from_settings({"graphs": "eager"}).to_settings()
     PieceStore.open(tmp_path / "p", begun, resume=False)
-    request = begun_request(tmp_path / "p", given, resume=True)
+    changed = GivenOptions(RecordingOptions, given)
+    request = begun_request(tmp_path / "p", GivenOptions(ModelSource), changed, resume=True)
     assert request.options.graphs == "eager"
 
 
@@ -164,15 +172,16 @@ def test_packed_weights_are_proposed_where_they_can_be_had(
 def test_packed_weights_that_no_library_provides_are_not_proposed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What else there is, is."""
+    """The other ways to save memory are proposed."""
 
     def missing(*_: object) -> None:
         raise InputError("no library here")
 
     monkeypatch.setattr(execution_options, "weight_config", missing)
-    told = smaller({"graphs": "cuda", "device": "cpu", "baselines": "all"})
+    printed = smaller({"graphs": "cuda", "device": "cpu", "baselines": "all"})
     assert (
-        told == "fewer --max-new-tokens or --graphs eager or --dtype bfloat16 or fewer --baselines"
+        printed
+        == "fewer --max-new-tokens or --graphs eager or --dtype bfloat16 or fewer --baselines"
     )
 
 
@@ -219,7 +228,7 @@ def test_a_model_is_placed_by_a_map_of_its_modules(saved: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("told", "wanted"),
+    ("quantization", "wanted"),
     [
         (None, None),
         ({"quant_method": "gptq", "bits": 4}, "int4"),
@@ -236,18 +245,18 @@ def test_a_model_is_placed_by_a_map_of_its_modules(saved: Path, tmp_path: Path) 
     ],
 )
 def test_packed_weights_are_told_by_the_config(
-    told: dict[str, Any] | None, wanted: str | None
+    quantization: dict[str, Any] | None, wanted: str | None
 ) -> None:
     """As checkpoints have it, and as transformers leaves it."""
 
     class Config:
-        quantization_config = told
+        quantization_config = quantization
 
     assert format_of(Config()) == wanted
 
 
 def test_a_packed_tensor_comes_apart_into_plain_ones() -> None:
-    """Of which fingerprints are taken."""
+    """Fingerprints are taken of its parts."""
 
     class Packed(torch.Tensor):
         def __tensor_flatten__(self) -> tuple[list[str], None]:
@@ -277,7 +286,9 @@ def test_packed_weights_are_recorded_and_known_to_the_simulator(
     assert done.exit_code == 0, done.output
     profile = read_profile(tmp_path / "p")
     assert profile.manifest["weights"] == "int8"
-    assert any(said.startswith("int8 weights, in ") for said in profile.manifest["limitations"])
+    assert any(
+        limitation.startswith("int8 weights, in ") for limitation in profile.manifest["limitations"]
+    )
     assert str(Provenance.of(profile).require_precision()) == "int8 weights, fp32 else"
     assert validate(profile).holds
 
@@ -296,10 +307,10 @@ def test_a_capture_that_fails_is_told_once_and_kept_over_a_resumption(
 
     chosen = [*options(saved, tmp_path / "p"), "--graphs", "static"]
     monkeypatch.setattr(StaticModel, "run_padded", failing)
-    with pytest.warns(UserWarning, match="could not be captured") as told:
+    with pytest.warns(UserWarning, match="could not be captured") as warned:
         stopped_after(5, monkeypatch, chosen)
     monkeypatch.setattr(StaticModel, "run_padded", run)
-    assert len([one for one in told if "could not be captured" in str(one.message)]) == 1
+    assert len([one for one in warned if "could not be captured" in str(one.message)]) == 1
     assert CliRunner().invoke(app, ["--out", str(tmp_path / "p"), "--resume"]).exit_code == 0
     profile = read_profile(tmp_path / "p")
     assert (

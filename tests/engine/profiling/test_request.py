@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from adadecode.engine import RecordingOptions
+from adadecode.engine.profiling.model_source import ModelSource
 from adadecode.engine.profiling.request import OPTION_NAMES, RecordingRequest
 from adadecode.engine.runtime.choices import GraphMode, Numerics
+from adadecode.engine.runtime.given_options import GivenOptions
 from adadecode.profiles.errors import DesignError, HeadsError, InputError, SamplingError
 from adadecode.profiles.store import read_profile
 from tests.support.paths import DEMO_PROFILE
@@ -85,8 +88,27 @@ def test_texts_become_values() -> None:
 def test_what_is_given_replaces_what_was_begun() -> None:
     """And an option that is written in another way is the same."""
     begun = RecordingRequest.from_settings(KEPT)
-    assert begun.changed({"repeats": 9}).options.repeats == 9
-    assert begun.changed({"gammas": "0.50,0.75,1.0"}) == begun
+    nothing = GivenOptions(ModelSource)
+    repeats = GivenOptions.parse(RecordingOptions, {"repeats": 9, "gammas": None})
+    assert repeats.names == {"repeats"}
+    changed = begun.changed(nothing, repeats)
+    assert changed.options == replace(begun.options, repeats=9)
+    gammas = GivenOptions.parse(RecordingOptions, {"gammas": "0.50,0.75,1.0"})
+    assert begun.changed(nothing, gammas) == begun
+
+
+def test_an_option_that_there_is_not_cannot_be_given() -> None:
+    with pytest.raises(TypeError, match="RecordingOptions has no option gamas"):
+        GivenOptions.parse(RecordingOptions, {"gamas": "0.5"})
+
+
+def test_options_given_alone_need_not_make_sense_alone() -> None:
+    """They join those that the recording was begun with."""
+    begun = RecordingOptions(temperature=0.7)
+    given = GivenOptions(RecordingOptions, {"top_k": 5})
+    assert given.replace_in(begun).top_k == 5
+    with pytest.raises(SamplingError):
+        given.build()
 
 
 def test_words_are_taken_for_choices() -> None:

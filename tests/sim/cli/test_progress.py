@@ -70,6 +70,16 @@ def test_what_was_done_before_does_not_count() -> None:
     assert left.estimate(66, 72, now=12.0) == pytest.approx(12.0)
 
 
+def test_a_stage_that_was_resumed_is_not_hurried(clock: Clock) -> None:
+    """40 of 100 were done before: the time left rests on the ten since then."""
+    lines: list[str] = []
+    show = ProgressLines(stage="recording", write=lines.append)
+    show(40, 100)
+    clock.now += 40
+    show(50, 100)
+    assert lines == ["recording: 40 of 100 (40%)", "recording: 50 of 100 (50%), 3 min 20 s left"]
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0.2, "1 s"), (59, "59 s"), (61, "1 min 1 s"), (7810, "2 h 10 min")],
