@@ -46,7 +46,7 @@ def described_group(_name: str, kind: Any) -> OptionGroup | None:
         return None
 
     def build(values: dict[str, Any]) -> Any:
-        given = GivenOptions.parse(owner, values)
+        given: GivenOptions[Any] = GivenOptions.parse(owner, values)
         return given if given_alone else given.build()
 
     parameters = (_parameter(owner, name, about) for name, about in described(owner).items())

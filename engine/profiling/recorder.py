@@ -192,19 +192,19 @@ class Recorder:
         done = count - sum(map(len, missing))
         if done:
             yield done, count
-        for step, names in zip(todo, missing, strict=True):
-            if not names:
+        for step, wanted in zip(todo, missing, strict=True):
+            if not wanted:
                 continue
             self._warm_up()
-            made = step.make(names)
-            for name in names:
+            made = step.make(wanted)
+            for name in wanted:
                 if name.startswith(timed):
                     self.conditions.timed(self.decoder.parts.timing)
                 self.conditions.after(
                     name, self.decoder.parts.fallbacks, last=name == todo[-1].names[-1]
                 )
                 self.parts.write(name, made[name])
-            done += len(names)
+            done += len(wanted)
             yield done, count
 
     def finish(self) -> Profile:
