@@ -21,7 +21,7 @@ PLACEMENT, GAMMA = (3, 7), 0.75
 DOMAINS = ("arithmetic", "code")
 
 Decode = Callable[[torch.Tensor, int], list[int]]
-"""Decodes so many tokens after a prompt of shape (1, n)."""
+"""Decodes a number of tokens after a prompt of shape (1, n)."""
 
 
 def consistency(texts: list[list[int]], vanilla: list[list[int]]) -> dict[str, float]:

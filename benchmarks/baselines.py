@@ -128,7 +128,7 @@ def our_baselines(decoder: AdaDecoder, design: Design) -> list[Baseline]:
 
 
 def held_out_texts(demo: Demo, domain: str, recorded: int, count: int) -> list[Text]:
-    """Return so many of the domain's prompts that come after the recorded ones."""
+    """Return ``count`` of the domain's prompts that come after the recorded ones."""
     return [
         (encode(demo.tokenizer, prompt), prompt.max_new_tokens or NEW_TOKENS)
         for prompt in demo.of(domain)[recorded:][:count]

@@ -95,7 +95,7 @@ def design_table(designs: pd.DataFrame, title: str) -> Table:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Sweep, run and compare."""
+    """Sweep, run the best designs on the engine, and compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=6)
     options = parser.parse_args(arguments)

@@ -1,6 +1,6 @@
 """What finely interleaved latencies and runs gain on a machine whose speed changes.
 
-The demo model is recorded with the coarse and the fine order in turn (see `Interleaving`), beside
+The demo model is recorded with the coarse and the fine order in turn (see `Interleaving`), under
 an artificial load: processes that work for every other minute. Both orders meet the same phases of
 the load. The errors of predicted times and speedups, and their noise floors, are reported for both.
 """
@@ -127,8 +127,8 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     demo, console = load_demo(), Console()
     decoder = AdaDecoder(demo.model, demo.heads)
-    asked = replace(OPTIONS, limit=options.limit)
-    plan = make_plan(decoder, demo.tokenizer, demo.examples, asked, source=SOURCE)
+    recording = replace(OPTIONS, limit=options.limit)
+    plan = make_plan(decoder, demo.tokenizer, demo.examples, recording, source=SOURCE)
     found: dict[Interleaving, list[RecordingErrors]] = {order: [] for order in Interleaving}
     for repeat in range(options.repeats):
         offset_s = 2 * options.period_s * repeat / options.repeats

@@ -44,7 +44,7 @@ DESIGNS = tuple(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure, predict and compare."""
+    """Measure designs that were not recorded, predict them and compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=6)
     options = parser.parse_args(arguments)

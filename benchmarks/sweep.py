@@ -68,7 +68,7 @@ BATCH, PART = 20, 256
 
 
 def repeat_text(profile: Profile, tokens: int) -> Trace:
-    """Return the profile's text, with its branches, repeated until it has so many tokens."""
+    """Return the profile's text, with its branches, repeated until it has ``tokens`` tokens."""
     prompts = profile.prompts
     shift = int(prompts["prompt"].max()) + 1
     copies = -(-tokens // int(prompts["n_output"].sum()))
@@ -177,7 +177,7 @@ def make_evaluator(profile: Profile, trace: Trace) -> Evaluator:
 
 
 def growth(profile: Profile, tokens: int, console: Console) -> dict[str, Any]:
-    """Time both replays of one design, once, and a sweep of 1,000 designs, on so many tokens."""
+    """Time both replays of one design, once, and a sweep of 1,000 designs, on ``tokens`` tokens."""
     trace, design = repeat_text(profile, tokens), DESIGNS[2]
     predictor = Predictor(trace=trace, latency=measured_latencies(profile).middle)
     compiled = CompiledReplay.of(trace, predictor.model)

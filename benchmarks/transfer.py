@@ -1,8 +1,8 @@
 """Compare layer times carried between devices with published times of both devices.
 
 Every ordered pair of devices that one model was recorded on is compared. Operator times are those
-of the Vidur simulator, a folder for each device (``<gpu>/<owner>/<model>/mlp.csv``). What a
-datasheet alone would have said is given too.
+of the Vidur simulator, a folder for each device (``<gpu>/<owner>/<model>/mlp.csv``). The
+prediction from a datasheet alone is given too.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def pair_table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Import, carry and compare."""
+    """Import operator times, carry them between devices and compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="Vidur's folders [%(default)s]")
     options = parser.parse_args(arguments)

@@ -83,7 +83,7 @@ READS = 4
 """Times that as many bytes as the weights have are read, for the limit."""
 
 Decode = Callable[[torch.Tensor, int], list[int]]
-"""Decodes so many tokens after a prompt of shape (1, n)."""
+"""Decodes a number of tokens after a prompt of shape (1, n)."""
 
 
 def compare(

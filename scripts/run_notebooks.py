@@ -1,4 +1,4 @@
-"""Run the notebooks and store a picture beside each plot: ``python -m scripts.run_notebooks``.
+"""Run the notebooks and store a picture with each plot: ``python -m scripts.run_notebooks``.
 
 Plotly stores a plot as JSON, which only a running Jupyter draws. The picture, drawn by a headless
 Chromium, is what a page, an e-mail or GitHub can show. Needs the extras notebooks, report and dev,

@@ -38,11 +38,11 @@ class TimedRun:
 
 
 class Baseline(Protocol):
-    """A way to decode."""
+    """A way to decode that designs are compared with."""
 
     @property
     def name(self) -> str:
-        """A unique name."""
+        """The name of the baseline, which no other has."""
         ...
 
     @property

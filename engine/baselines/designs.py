@@ -25,7 +25,7 @@ class DesignBaseline:
 
     @property
     def name(self) -> str:
-        """The design's label."""
+        """The label of the design."""
         return self.design.label
 
     def run(self, ids: torch.Tensor, max_new_tokens: int) -> TimedRun:
@@ -46,7 +46,7 @@ class DesignBaseline:
         )
 
     def about(self) -> dict[str, Any]:
-        """Return its design."""
+        """Return what the baseline needs, and its design."""
         return {"needs": self.needs, "design": self.name}
 
 

@@ -98,7 +98,7 @@ class GenerateBaseline:
         )
 
     def about(self) -> dict[str, Any]:
-        """Return its settings."""
+        """Return what the baseline needs, and its settings."""
         return {"needs": self.needs, **self.settings}
 
 

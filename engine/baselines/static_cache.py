@@ -14,7 +14,7 @@ from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.profiles.errors import InputError
 
 COMPILES = 4
-"""A run in which something was compiled is made again, so often at most."""
+"""Most times that a run is repeated because something was compiled in it."""
 
 WARM = 2
 """Runs that are not counted after the last one in which something was compiled.

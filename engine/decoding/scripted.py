@@ -106,8 +106,8 @@ class Script:
             n_layers: Layers of the model that is run.
             places: By depth of each recorded head, its depth in that model; its own by default.
             domains: Take only prompts of these domains.
-            limit: Take at most so many prompts of each domain.
-            max_new_tokens: Cut texts to so many outputs.
+            limit: Most prompts of each domain.
+            max_new_tokens: Most outputs of a text; the rest is cut off.
 
         Raises:
             ProfileError: The recording holds no text, or a sampled one.
@@ -289,7 +289,7 @@ def _cut(
         profile: The recording.
         chosen: Numbers of the prompts.
         moved: New depths by old ones; rows at other depths are left out.
-        most: Cut texts to so many outputs; None to leave them whole.
+        most: Most outputs of a text, the rest of which is cut off; None to leave texts whole.
     """
     numbers = {number: index for index, number in enumerate(chosen)}
     prompts = profile.prompts[profile.prompts["prompt"].isin(numbers)].copy()

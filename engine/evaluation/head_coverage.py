@@ -39,7 +39,7 @@ class HeadCoverage:
     same: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-serialisable dict."""
+        """Return the coverage as JSON holds it."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()

@@ -135,7 +135,7 @@ def flip_report(
         prompts: Token ids of each prompt.
         designs: The designs.
         max_new_tokens: The most tokens to add.
-        batches: Also teacher-force vanilla's texts in passes of so many rows.
+        batches: Also teacher-force vanilla's texts in passes of these numbers of rows.
         progress: Called after each text.
 
     Returns:

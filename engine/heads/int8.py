@@ -23,7 +23,7 @@ _OFF = 0.05  # of the largest result: more than rounding, far less than a wrong 
 
 
 def quantised(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Quantise a matrix.
+    """Quantise a matrix to int8, with one scale for each row.
 
     Args:
         weight: Shape ``(n, d)``.

@@ -132,7 +132,7 @@ class Checkpoint:
 
     @property
     def total(self) -> float:
-        """Bytes on the device."""
+        """All bytes that the model takes on the device."""
         return sum(self.parts.values())
 
     def ways(self, free: int) -> Iterator[str]:

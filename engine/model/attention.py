@@ -117,7 +117,7 @@ class KeyValues:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
+        """Bytes that the keys and values take."""
         return sum(t.nbytes for t in (*self.keys, *self.values) if t is not None)
 
 

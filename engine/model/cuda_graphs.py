@@ -32,7 +32,7 @@ GRAPHS = ("eager", "static", "compile", "cuda", "cuda+compile")
 
 
 def room_size(positions: int) -> int:
-    """Return how many positions a captured room has where so many are needed."""
+    """Return the size of the captured room that holds ``positions`` positions."""
     step = min(max(256, 1 << (positions - 1).bit_length()), 2048)
     return -(-positions // step) * step
 

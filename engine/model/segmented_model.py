@@ -128,7 +128,7 @@ class SegmentedModel(ModelAnatomy):
         return KeyValues(self.n_layers, capacity)
 
     def _check_memory(self, positions: int, outgrown: KeyValues | None) -> None:
-        """Raise InputError where keys and values of so many positions do not fit into memory."""
+        """Raise InputError where keys and values of ``positions`` do not fit into memory."""
         released = {} if outgrown is None else _bytes_by_device(outgrown)
         for device, each in self._bytes_per_position.items():
             free = free_bytes(device, with_cache=True)

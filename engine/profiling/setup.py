@@ -36,7 +36,7 @@ Notice = Callable[[str], None]
 
 
 def silent(_: str) -> None:
-    """Ignore a notice."""
+    """Print nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ from adadecode.profiles.errors import DeviceError
 from adadecode.profiles.output_path import check_output_file
 
 SUSPICIOUS = 1.9
-"""A given peak so many times what was measured is suspicious.
+"""Least ratio of a given peak to the measured one that is suspicious.
 
 Large matmuls of the catalogue reach 0.6 of a dense peak or more, which is 1.65, and half of that of
 a sparse one.

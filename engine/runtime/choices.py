@@ -1,4 +1,4 @@
-"""What can be asked of a model's layers, weights and heads by name."""
+"""Named options of a model's layers, weights and heads."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ Lap = Callable[[], object]
 """Does the work once."""
 
 BEYOND_CACHE = 4
-"""An array is at least so many times the last-level cache, or it measures the cache.
+"""Least size of an array, in sizes of the last-level cache.
 
-This is STREAM's rule (https://www.cs.virginia.edu/stream/ref.html).
+A smaller one would measure the cache. This is STREAM's rule (https://www.cs.virginia.edu/stream/ref.html).
 """
 ARRAY_BYTES = {"cuda": 2**30, "cpu": 2**28}
 """Bytes of one array where caches allow and memory is free.
@@ -310,7 +310,7 @@ def measure(
 
 
 def _seconds(lap: Lap, device: torch.device, laps: int) -> float:
-    """Return the seconds that so many laps take, with the device idle before and after."""
+    """Return the seconds that ``laps`` laps take, with the device idle before and after."""
     _wait(device)
     began = time.perf_counter()
     for _ in range(laps):

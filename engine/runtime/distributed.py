@@ -75,7 +75,7 @@ def is_first() -> bool:
 
 
 def command(program: str) -> str:
-    """Return how ``program`` is called by as many processes as share the model now."""
+    """Return the command that starts ``program`` with the number of processes there are now."""
     here = os.environ.get("LOCAL_WORLD_SIZE", str(processes()))  # of one machine
     return (
         program if processes() == 1 else f"torchrun --nproc-per-node {here} --no-python {program}"

@@ -14,7 +14,7 @@ from adadecode.profiles.errors import InputError
 from adadecode.profiles.host import describe_host
 
 THREADS_A_CORE = 4
-"""More threads than so many a core only wait for each other."""
+"""Most threads for each core: more of them only wait for each other."""
 
 
 def torch_device(name: str) -> torch.device:
@@ -38,7 +38,7 @@ def torch_device(name: str) -> torch.device:
 
 
 def set_threads(count: int) -> None:
-    """Let torch use so many CPU threads.
+    """Let torch use ``count`` CPU threads.
 
     Raises:
         InputError: It is fewer than 1, or more than `THREADS_A_CORE` a core.

@@ -39,7 +39,7 @@ class Clock:
         self._overwritten = False  # whether a replay to come overwrites one of the marks
 
     def mark(self) -> None:
-        """Mark this moment."""
+        """Mark the end of an interval and the beginning of the next one."""
         self._marks.append(self._now())
 
     def replayed(self, events: Sequence[Any]) -> None:

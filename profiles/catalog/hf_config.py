@@ -193,7 +193,7 @@ class _Reader:
         self.name, self.config, self.kind, self.family = name, config, kind, family
 
     def shape(self) -> ModelShape:
-        """Return the shape."""
+        """Return the model's shape, read from its configuration."""
         self._refuse_the_unusual()
         hidden_size, n_heads = self._size("hidden_size"), self._size("n_heads")
         head_dim, n_experts, experts_per_token = (

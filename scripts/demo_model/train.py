@@ -157,7 +157,7 @@ class Stage:
 
 
 def stages(shallow_steps: int, steps: int) -> tuple[Stage, Stage]:
-    """Return the two stages."""
+    """Return the two stages of training."""
     return (
         Stage(layers=SHALLOW, steps=shallow_steps, arithmetic=5, code=2, copying=1),
         Stage(layers=demo_config().num_hidden_layers, steps=steps, arithmetic=3, code=1, copying=0),

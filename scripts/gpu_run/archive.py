@@ -96,7 +96,7 @@ def _fill(run: GpuRun, volumes: Sequence[str], files: Sequence[Path]) -> list[st
 
 
 def _fits(path: Path, room: int) -> bool:
-    """Whether a file, compressed, fits into so many bytes.
+    """Whether a file, compressed, fits into ``room`` bytes.
 
     It is compressed to find out only where it would not fit as it is.
     """

@@ -76,7 +76,7 @@ def folder_errors(folders: Mapping[str, Path]) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command.
+    """Run the stages that the command line names.
 
     Args:
         arguments: Of the command line; by default those of this process.

@@ -125,7 +125,7 @@ def recording_s(size: Size, shape: str, *, compiled: bool = False) -> float:
 
 
 def eager_s(shape: str, tokens: int) -> float:
-    """Return the seconds of so many tokens by a model that is run kernel by kernel."""
+    """Return the seconds of ``tokens`` tokens by a model that is run kernel by kernel."""
     from adadecode.profiles.catalog.models import find_model
 
     return tokens * EAGER_LAYER_S * find_model(shape).n_layers

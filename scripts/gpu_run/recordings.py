@@ -65,7 +65,7 @@ def forms(run: GpuRun) -> dict[str, Any]:
 
 
 def codellama(run: GpuRun) -> dict[str, Any]:
-    """Record CodeLlama-34B at the same rates, with as many of its layers as fit."""
+    """Record CodeLlama-34B at the same rates, with the layers that fit."""
     return record_shape(run, CODELLAMA, "codellama-34b", LARGE)
 
 
@@ -141,7 +141,7 @@ def record_shape(
 ) -> dict[str, Any]:
     """Record a shape with scripted decisions.
 
-    Where not all of its layers fit, it is cut to as many as the engine says would.
+    Where not all of its layers fit, it is cut to the number that the engine says would fit.
 
     Args:
         run: The settings of this call.

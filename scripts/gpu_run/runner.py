@@ -72,7 +72,7 @@ def _peak_memory() -> dict[str, int]:
 def run_stage_process(
     run: GpuRun, stage: str, arguments: list[str], seconds: float
 ) -> dict[str, Any]:
-    """Run a stage in a process of its own, and interrupt it after so many seconds.
+    """Run a stage in a process of its own, and interrupt it after ``seconds``.
 
     Args:
         run: The settings of this call.
@@ -113,7 +113,7 @@ def _environment(run: GpuRun) -> dict[str, str]:
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Wait for a process; after so many seconds interrupt it, and `GRACE_S` later kill it."""
+    """Wait for a process; after ``seconds`` interrupt it, and `GRACE_S` later kill it."""
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -126,7 +126,7 @@ def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
 
 
 def worth_starting(run: GpuRun, stage: str, left_s: float, *, last: bool = False) -> bool:
-    """Whether a stage should be started with so many seconds left in the call.
+    """Whether a stage should be started with ``left_s`` seconds left in the call.
 
     It should with half of its estimate left, or it would only load its model. In the last call,
     with most of it, because none resumes it and estimates err. Packing is always started, and in a

@@ -57,7 +57,7 @@ class Stage:
 
     @property
     def seconds(self) -> float:
-        """The estimate."""
+        """The estimated duration of the stage, in seconds."""
         return self.estimate()
 
 

@@ -41,7 +41,7 @@ class GpuRun:
 
     @property
     def profiles(self) -> Path:
-        """Folder of the recordings."""
+        """The folder that holds the recordings."""
         return self.work / "profiles"
 
     @property

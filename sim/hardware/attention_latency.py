@@ -48,15 +48,15 @@ class Attending:
         return (stop - start) * self._slope(n_tokens) * self._seen(context)
 
     def head(self, depth: int, reuse: int) -> float:  # noqa: ARG002 - as in `Latencies`
-        """Return 0."""
+        """Return 0: a head does not attend."""
         return 0.0
 
     def verify(self, n_tokens: int) -> float:  # noqa: ARG002 - as in `Latencies`
-        """Return 0."""
+        """Return 0: norm and LM head do not attend."""
         return 0.0
 
     def embed(self, n_tokens: int) -> float:  # noqa: ARG002 - as in `Latencies`
-        """Return 0."""
+        """Return 0: embedding does not attend."""
         return 0.0
 
     def prefill(self, n_tokens: int) -> float:  # noqa: ARG002 - as in `Latencies`
@@ -64,7 +64,7 @@ class Attending:
         return 0.0
 
     def host(self) -> float:
-        """Return 0."""
+        """Return 0: the host does not attend."""
         return 0.0
 
     def _seen(self, context: int) -> int:

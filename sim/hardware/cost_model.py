@@ -45,7 +45,7 @@ class Cost:
 
     @property
     def bytes(self) -> float:
-        """All bytes moved."""
+        """All bytes that are read or written."""
         return self.weights + self.cache + self.activations
 
     def __add__(self, other: Cost) -> Cost:

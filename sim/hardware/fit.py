@@ -56,7 +56,7 @@ class Fit:
 
     @property
     def fits(self) -> bool:
-        """Whether it fits."""
+        """Whether the model, with its heads and cache, fits into the device's memory."""
         return self.memory.total <= self.capacity
 
     @cached_property

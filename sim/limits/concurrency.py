@@ -7,7 +7,7 @@ against a vanilla that always serves all users in one pass:
 together
     The best case. All users write the same text in step: a piece of work on n tokens is one pass
     over n tokens of each. Weights are read once, and every user's keys and values are. What a pass
-    over so many tokens takes is read from the table.
+    over the tokens of all users takes is read from the table.
 alone
     The worst case. No two pieces of work of two users ever run together: each user has the device
     to itself in turn.
@@ -38,12 +38,13 @@ A KV cache of 64 users fills most devices, and few batches of one token are larg
 class Together:
     """Latencies of passes in which several users run together, all at the same context.
 
-    A pass over n tokens of each user is one over users * n tokens that reads as many caches as
-    there are users: what the table holds for so many tokens, with the attention
-    (`adadecode.sim.hardware.attention_latency`) of one pass over n tokens for each user. A check of
-    a head is one over so many rows. The table holds a single row of a head, so that it takes longer
-    by as much as a verification of so many rows takes longer than one of a single row: their LM
-    head is the same.
+    A pass over n tokens of each user is one over users * n tokens that reads the cache of every
+    user. It takes what the table holds for users * n tokens, with the attention
+    (`adadecode.sim.hardware.attention_latency`) of one pass over n tokens for each user.
+
+    A check of a head has a row for each user, but the table holds a head of a single row. What a
+    verification of that number of rows takes more than one of a single row is added: both have the
+    same LM head.
 
     Attributes:
         latency: What passes of a single sequence take.
@@ -146,7 +147,7 @@ def loads(
     *,
     window: int | None = None,
 ) -> Iterator[Load]:
-    """Yield the speedup for as many users as the tables hold vanilla's passes for.
+    """Yield the speedup for every number of users that the tables hold vanilla's passes for.
 
     Args:
         replay: The text, compiled.

@@ -56,8 +56,9 @@ def perturb(
 ) -> Iterator[Perturbation]:
     """Change every assumption that means something here, down and up.
 
-    A kind of work is changed if it takes time, contexts if a table holds what they take. Heads are
-    wrong so many times as often, at the same confidence (`adadecode.sim.limits.perturbation`).
+    A kind of work is changed if it takes time, contexts if a table holds what they take. The
+    rate at which heads are wrong is multiplied, at the same confidence
+    (`adadecode.sim.limits.perturbation`).
 
     Args:
         billing: Makes the bills.

@@ -126,15 +126,15 @@ class Billing:
         replay: CompiledReplay | None = None,
         prompts: Sequence[int] | None = None,
     ) -> Bill:
-        """Bill designs.
+        """Divide the time of designs, and of vanilla, into kinds of work.
 
         Args:
             designs: The designs; vanilla is billed too.
-            replay: The same prompts, where heads say something else on them.
+            replay: The same prompts with other outputs of heads; by default those of the bill.
             prompts: Some of the prompts; by default all.
 
         Raises:
-            DesignError: If a design asks a head that was not trained.
+            DesignError: If a design needs a head that was not trained.
             LatencyError: If a latency is not known.
         """
         chosen = self.prompts if prompts is None else prompts

@@ -77,7 +77,7 @@ class CostPrices:
         return (stop - start) * self._of(self.cost.layer(n_tokens, context))
 
     def head(self, depth: int, reuse: int) -> float:  # noqa: ARG002 - part of the protocol
-        """Price one check."""
+        """Return the cost of one check of a head."""
         return self._of(self.cost.head())
 
     def verify(self, n_tokens: int) -> float:

@@ -12,7 +12,7 @@ def hypothetical_notes(origin: Provenance) -> list[str]:
     """Return why whatever is predicted from a text is hypothetical, a sentence each.
 
     Args:
-        origin: The provenance of the text. There is no note where its own model said it.
+        origin: The provenance of the text. There is no note where its own model wrote it.
     """
     notes = []
     if origin.is_synthetic:

@@ -212,7 +212,7 @@ class Evaluator:
         )
 
     def evaluate(self, designs: Sequence[Design]) -> pd.DataFrame:
-        """Evaluate designs.
+        """Predict time, speedup, cost and memory of designs on every device.
 
         Returns:
             A row of COLUMNS for each device and design, devices one after the other.
@@ -245,7 +245,7 @@ class Evaluator:
     def _costs(
         one: PricedDevice, work: WorkHistogram, known: dict[object, NDArray[np.float64]]
     ) -> dict[str, NDArray[Any]]:
-        """Return FLOPs and bytes per token, peak memory, and whether there is so much.
+        """Return FLOPs and bytes per token, peak memory, and whether the device has that much.
 
         ``known`` holds what was worked out already, by price list and by deployment.
         """

@@ -77,7 +77,7 @@ class Predictor:
     """Predicts many designs on one trace with the latencies of one device; keeps vanilla's time.
 
     Attributes:
-        trace: The text and what its heads said.
+        trace: The text and the outputs of its heads.
         latency: What the work takes.
         rejecting: Measured cells that discarded drafts. The error of the branch model is measured
             on them, once it is needed.

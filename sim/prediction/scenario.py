@@ -62,7 +62,7 @@ class Scenario:
     """A text with its heads, on the layers of a model, on a device.
 
     Attributes:
-        trace: The text and what its heads said, with the heads where they stand in the model.
+        trace: The text and the outputs of its heads, at the depths they have in the model.
         latencies: What the work takes on the device.
         model: Name of the model whose layers run.
         sources: The profiles it was made of, with their provenance.
@@ -127,7 +127,7 @@ def find_scenario(
         DeviceError: If a device is unknown, or the model does not fit on it.
         ShapeError: If the shape of the model is unknown or another one.
         LatencyError: If work would have to be priced that is out of reach.
-        HeadsError: If nobody can know what heads of this form would have said.
+        HeadsError: If the outputs of heads of this form cannot be derived.
     """
     options = options or ScenarioOptions()
     sources = Sources.of(profile, trace, source=options.source, model=options.model)

@@ -1,4 +1,4 @@
-"""What heads with a shortlist would have said, from what full ones said.
+"""Derive the outputs of heads with a shortlist from those of full heads.
 
 This is an approximation; the notes say on which side it errs.
 """
@@ -37,7 +37,7 @@ def shortlisted(trace: Trace, size: int) -> Shortlisted:
     wrong instead, and is never sure of it.
 
     Args:
-        trace: What full heads said.
+        trace: The outputs of full heads.
         size: Most tokens of a shortlist.
 
     Raises:
@@ -82,11 +82,11 @@ def in_form(
     Args:
         text: The profile that holds the trace.
         origin: Its provenance.
-        trace: What the heads said, where they stand now.
+        trace: The outputs of the heads, at their present depths.
         form: The form wanted; None for the recorded one.
 
     Raises:
-        HeadsError: If nobody can know what such heads would have said.
+        HeadsError: If the outputs of such heads cannot be derived.
         ProfileError: If there is only one prompt to count frequent tokens on.
     """
     recorded = origin.trace_form

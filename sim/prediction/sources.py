@@ -86,7 +86,7 @@ class Sources:
     def recorded_form(self) -> HeadForm:
         """Form of the heads where no other is named.
 
-        It is that of the heads which were timed, or which said the text that another profile holds.
+        It is that of the timed heads, or that of the trace where another profile holds the text.
         """
         return self.text_origin.timed_form if self.is_own_text else self.text_origin.trace_form
 

@@ -207,14 +207,14 @@ class Report:
 
     @property
     def figures(self) -> list[Figure]:
-        """Every figure, in order."""
+        """Every figure of the report, in order."""
         return [
             item for section in self.sections for item in section.items if isinstance(item, Figure)
         ]
 
     @property
     def tables(self) -> list[Table]:
-        """Every table, in order."""
+        """Every table of the report, in order."""
         return [
             item for section in self.sections for item in section.items if isinstance(item, Table)
         ]

@@ -63,7 +63,7 @@ class Sweep:
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Names of the devices."""
+        """Names of the devices that were swept."""
         return tuple(self.about["best"])
 
     def best(self, device: str | None = None) -> dict[str, Any]:

@@ -113,9 +113,9 @@ def calibrated(agreement: float, confidence: float, concentration: float) -> tup
     Confidences c are Beta with this mean and concentration, and the head is right with probability
     c^theta, with the theta that gives the agreement. Theta 1 (confidence = agreement) is a
     calibrated head; below 1, a head is right more often than it is confident. Where it is right,
-    that is a Beta; where it is wrong, the Beta of the same mean and variance stands for it. A head
-    so much more confident than right that no theta will do is as confident when it is wrong as when
-    it is right.
+    that is a Beta; where it is wrong, the Beta of the same mean and variance stands for it. Where
+    a head is so overconfident that no theta fits, it is as confident when it is wrong as when it is
+    right.
 
     Args:
         agreement: Share of outputs at which the head is right.
@@ -146,7 +146,7 @@ def calibrated(agreement: float, confidence: float, concentration: float) -> tup
 
 
 def check_depths(n_layers: int, depths: Sequence[int]) -> None:
-    """Check that these are depths of heads, one or more, in a model of so many layers.
+    """Check that these are depths of heads, one or more, in a model of ``n_layers`` layers.
 
     Raises:
         SyntheticError: If they are not.
@@ -279,7 +279,7 @@ class HeadModel:
         )
 
     def shifted(self, shift: float) -> HeadModel:
-        """Return the model with every token easier by so many standard deviations of ease.
+        """Return the model with every token easier by ``shift`` standard deviations of ease.
 
         All agreements move together.
         """

@@ -73,7 +73,7 @@ class RateFit:
 
     @property
     def n_free(self) -> int:
-        """Numbers that were fitted."""
+        """How many numbers were fitted."""
         return sum(self.free.values())
 
     @property

@@ -29,8 +29,8 @@ def compare_with_models(
     Returns:
         One row for each domain, depth and figure, without those that never happened. Columns:
         domain, depth, what (agreement, or mean confidence where right or where wrong), asked (by
-        the model), got, margin (four standard errors of so much text, correlated as it is along the
-        text), within (whether got lies within the margin of asked).
+        the model), got, margin (four standard errors of the drawn text, correlated as it is along
+        the text), within (whether got lies within the margin of asked).
     """
     domains = tables["prompts"].set_index("prompt")["domain"]
     trace = tables["trace"].assign(domain=tables["trace"]["prompt"].map(domains))

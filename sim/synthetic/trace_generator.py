@@ -61,15 +61,15 @@ def draw(
 ) -> dict[str, pd.DataFrame]:
     """Draw the tables prompts, trace and branches of a profile; the same for the same seed.
 
-    The random numbers do not depend on what the models say, so that two models with as many heads
+    The random numbers do not depend on the models, so that two models with as many heads
     are compared on the same draws.
 
     Args:
         models: The heads by domain, all at the same depths.
         prompts: What to draw.
         seed: Of the draws.
-        followed: After the first so many outputs, every wrong draft is followed by ``cap`` - 1
-            others, all that designs with this cap can reach.
+        followed: Outputs at the beginning of each text after which every wrong draft is followed by
+            ``cap`` - 1 others, all that designs with this cap can reach.
         cap: The largest cap of the designs.
 
     Raises:
@@ -231,7 +231,7 @@ def _branches(
         model: The heads.
         prompt: Where a head was wrong, shape ``(places,)``.
         output: The output there, likewise.
-        wrong: What the head said there, likewise.
+        wrong: The token that the head drafted there, likewise.
         scores: The scores there, shape ``(places, 2, heads + 1)``.
         noise: Independent scores, shape ``(steps, places, 2, heads + 1)``.
         drafts: The tokens that follow, shape ``(places, steps)``.

@@ -12,8 +12,8 @@ from adadecode.sim.measurements.telemetry import BUSY, FALL, busy_share, clock_f
 MAX_NOISE = 0.10
 """Largest noise floor of a trusted recording.
 
-The noise floor is the median difference between even and odd repeats of the same runs. No
-prediction can be told right from wrong within it.
+The noise floor is the median difference between even and odd repeats of the same runs. Within
+it, no prediction can be called right or wrong.
 """
 
 MAX_TIME_ERROR = 0.05

@@ -143,7 +143,7 @@ class _Comparison:
         }
 
     def compare_structure(self, cell: Cell, measured: Sequence[Round]) -> None:
-        """Compare the rounds (T0)."""
+        """Compare measured and replayed rounds (T0)."""
         if cell not in self.replays:
             return
         replayed = self.replays[cell].rounds

@@ -22,7 +22,7 @@ INTERVALS = (
 
 
 def designs_section(data: SweepData) -> Section:
-    """Return the section."""
+    """Return the section on the best heads and thresholds of a sweep."""
     figures = [item for item in (gamma_item(data), placement_item(data)) if item.drawings]
     items: list[Figure | Table] = [*figures]
     if data.forms:
