@@ -1,6 +1,7 @@
 from adadecode.engine import RecordingOptions, load_demo, record
 
-demo = load_demo()  # of your own: a model, its tokenizer, ExitHeads.load("heads/", model), prompts
+# Of your own: a model, its tokenizer, ExitHeads.load("heads/", model) and prompts.
+demo = load_demo()
 prompts = demo.of("arithmetic")[:1]
 tiny = RecordingOptions(  # RecordingOptions() is a whole recording
     placements=((3, 7),),
