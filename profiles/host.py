@@ -21,7 +21,7 @@ def describe_host(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> dict[
         ``cpu`` (model name), ``architecture``, ``cores`` (physical), ``threads`` (logical),
         ``usable_threads`` (that this process may run on), ``memory_bytes``, ``caches`` (a
         ``{level, kind, bytes, count}`` for each size and kind, bytes of each one), ``os`` and
-        ``python``. None for what the machine does not tell.
+        ``python``. None for what is unknown.
     """
     info = _cpuinfo(proc / "cpuinfo")
     return {

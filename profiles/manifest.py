@@ -1,4 +1,4 @@
-"""The manifest of a profile: what it says of itself, and the digest that seals it."""
+"""The manifest of a profile: its description of the recording, and the digest that seals it."""
 
 from __future__ import annotations
 

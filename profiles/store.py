@@ -48,7 +48,7 @@ class Profile:
 
     Attributes:
         path: The directory it was read from.
-        manifest: What the recording says of itself: model, heads, machine, software, settings.
+        manifest: The description of the recording: model, heads, machine, software, settings.
         latency: Raw samples of every piece of work.
         prompts: The prompts and how their texts ended.
         trace: What every head predicts before every committed token.

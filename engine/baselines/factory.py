@@ -44,7 +44,7 @@ class DraftModel:
     tokenizer: Any
 
     def about(self) -> dict[str, Any]:
-        """Return what the manifest says of it."""
+        """Return the manifest's entries on the draft model."""
         config = self.model.config
         sizes = {
             "n_parameters": sum(t.numel() for t in self.model.parameters()),
@@ -190,7 +190,7 @@ def draft_model_baseline(
 
     Args:
         decoder: Holds the model.
-        draft: The draft model; None makes a baseline that says what it lacks.
+        draft: The draft model; None makes a baseline that reports what it lacks.
         tokenizer: The model's own tokenizer.
 
     Raises:

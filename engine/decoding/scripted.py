@@ -147,7 +147,7 @@ class Script:
 
     @cached_property
     def trace(self) -> Trace:
-        """What every head says, at the depths where the heads stand in the model that is run."""
+        """The output of every head, at the depths of the heads in the model that is run."""
         return Trace.from_frames(
             *(self.tables[name] for name in ("prompts", "trace", "branches")),
             n_layers=self.n_layers,
@@ -244,7 +244,7 @@ class Script:
         )
 
     def about(self) -> dict[str, Any]:
-        """Return what a manifest says of the script.
+        """Return the manifest's entries on the script.
 
         It names whose decisions these are, where the heads stand, their form if it is not the full
         one, and whether they were drawn, as the tokens then were.

@@ -1,4 +1,4 @@
-"""What a form of the heads loses, and how often each head says what the last layer says."""
+"""What a form of the heads loses, and how often each head agrees with the last layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often another batch changes what the last layer says: the flip report.
+"""How often another batch changes the tokens of the last layer: the flip report.
 
 A decoded text is put through the model again, teacher-forced in vanilla's own shapes: the prompt in
 one pass, then one token at a time. Each of its tokens must be what the model says there, or lie a
@@ -38,7 +38,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ForcedText:
-    """A text, teacher-forced, against what the model says at each of its n places.
+    """A teacher-forced text, compared with the model's tokens at each of its n places.
 
     Attributes:
         own: The model's token, shape ``(n,)``.
@@ -199,7 +199,7 @@ def _text(
 
 
 def _as_batched(again: Sequence[ForcedText], alone: Sequence[ForcedText]) -> list[ForcedText]:
-    """Return what the model says in batches, against what it says alone.
+    """Compare the model's tokens in batches with those of single rows.
 
     The gap of a flip is the batch's own view of how near the two tokens were.
     """

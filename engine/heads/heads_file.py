@@ -33,7 +33,7 @@ class HeadsContent:
     Attributes:
         transforms: By depth the matrix T, shape ``(d, d)`` in FP32; None for the identity.
         form: The form of the heads.
-        frequent: Token ids, the most frequent first; empty where nobody counted.
+        frequent: Token ids, the most frequent first; empty where they were not counted.
         metrics: What training measured, a row a depth.
         coverage: What the form loses, where training measured it.
     """

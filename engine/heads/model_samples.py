@@ -18,7 +18,7 @@ N_SAMPLES = 32
 def lm_head_samples(model: PreTrainedModel) -> list[float]:
     """Return a few weights of the model's LM head, evenly spaced.
 
-    They tell one model's heads from another's, whatever the dtype.
+    They differ between models, and do not depend on the dtype.
     """
     weight = whole(model.get_output_embeddings().weight.detach()).flatten()
     picked = torch.linspace(0, weight.numel() - 1, N_SAMPLES, dtype=torch.float64).long()

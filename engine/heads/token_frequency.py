@@ -18,8 +18,8 @@ def by_frequency(texts: Iterable[Iterable[int]], ends: Iterable[int]) -> tuple[i
 
     Args:
         texts: Token ids.
-        ends: Tokens that end a text. They come before all others: a head that cannot say that the
-            text ends says something wrong there.
+        ends: Tokens that end a text. They come before all others: a head that cannot end
+            a text drafts a wrong token there.
     """
     counts = Counter(token for text in texts for token in text)
     first = sorted(set(ends))

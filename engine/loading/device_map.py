@@ -23,7 +23,7 @@ MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 def loading_options(
     device: torch.device, device_map: str | None, *, packed: bool
 ) -> dict[str, Any]:
-    """Return the options of ``from_pretrained`` that say where the parts go.
+    """Return the options of ``from_pretrained`` that place the parts on devices.
 
     There are none where the model is moved after it is loaded.
 
@@ -99,7 +99,7 @@ def check_device_map(model: PreTrainedModel, name: str) -> None:
 
 
 def describe_devices(model: PreTrainedModel) -> dict[str, Any]:
-    """Return what a manifest says of a model that is not on one device; nothing of others.
+    """Return the manifest's entries on a model that is on several devices; none on others.
 
     It gives the processes, and the devices with how many modules are on each.
     """

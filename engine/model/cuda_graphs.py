@@ -345,7 +345,7 @@ class CapturedModel(CompiledModel):
 
         Args:
             owner: The graph lives as long as it.
-            key: Tells it from the owner's other graphs.
+            key: The key of the graph among those of the owner.
             make: Makes it.
             what: What is captured, for the message.
             kind: A key of `_THEN`.

@@ -367,7 +367,7 @@ class SegmentedModel(ModelAnatomy):
             work: Takes hidden states ``(1, n, d)`` and returns a tensor of n rows.
             hidden: The hidden states.
             owner: Whose work it is, for a model that keeps graphs of it.
-            name: Tells this work from all other of the owner's.
+            name: The name of this work, which no other of the owner has.
         """
         found: list[Any] = work(hidden).tolist()
         return found

@@ -27,7 +27,7 @@ class Contest:
         decoder: The model with its heads.
         baselines: Plain ``generate`` first, whose texts are the reference.
         designs: Designs whose texts are also compared with generate's.
-        meter: Tells the energy that the device has taken.
+        meter: Reads the energy that the device has taken.
     """
 
     def __init__(

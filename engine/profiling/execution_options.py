@@ -73,7 +73,7 @@ def exits_of(name: str, options: RecordingOptions) -> HeadsToLoad:
 
 
 def check_execution(request: RecordingRequest) -> None:
-    """Check that the model can be held and run as the options say.
+    """Check that the model can be held and run with these options.
 
     Raises:
         InputError: An option names nothing known, or does not go with another one.

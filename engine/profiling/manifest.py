@@ -1,4 +1,4 @@
-"""What the manifest of a recording tells: model, heads, machine, software, prompts and limits."""
+"""The manifest of a recording: model, heads, machine, software, prompts and limits."""
 
 from __future__ import annotations
 

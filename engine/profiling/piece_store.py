@@ -179,7 +179,7 @@ class PieceStore:
     def table(self, name: str) -> pa.Table:
         """Return all that is kept of a table, in the order of the pieces' names.
 
-        Only the first process may ask.
+        Only the first process may call this.
         """
         marked = {path.stem for path in self.pieces.glob("*.done")}
         paths = [

@@ -1,4 +1,4 @@
-"""`RecordingRequest`: all that a user asks of a recording, as it is kept with the recording."""
+"""`RecordingRequest`: all options of a recording, as they are kept with it."""
 
 from __future__ import annotations
 

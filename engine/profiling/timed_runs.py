@@ -54,7 +54,7 @@ def timed_run(
     Args:
         start: Prefills the prompt.
         devices: Devices to wait for before the clock is read.
-        meter: Tells the energy that the device has taken.
+        meter: Reads the energy that the device has taken.
         watch: Called with each piece of work and its outcome.
 
     Returns:

@@ -1,6 +1,6 @@
-"""What ``torchrun`` says of the processes that it started.
+"""The environment variables that ``torchrun`` sets for the processes it starts.
 
-This imports nothing, so that a command may ask before it loads torch.
+This imports nothing, so that a command may use it before it loads torch.
 """
 
 from __future__ import annotations

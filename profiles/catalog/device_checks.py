@@ -135,7 +135,7 @@ def _check_sustained(device: Device) -> None:
 def _check_peaks(device: Device) -> None:
     """Raise DeviceError for a sparse peak in the place of a dense one, or one without tensor cores.
 
-    The product of multiprocessors, clock and FLOPs per cycle tells.
+    It is the product of multiprocessors, clock and FLOPs per cycle.
     """
     rates = _ARCHITECTURES.get(device.architecture)
     if rates is None:

@@ -29,7 +29,7 @@ _GENERATED = {
     "ensurepip",
     "__pycache__",
 }
-"""Folders of tables, tests and vendored files, which nobody writes by hand."""
+"""Folders of tables, tests and vendored files, which are not written by hand."""
 
 
 def is_held_out(key: str) -> bool:

@@ -91,7 +91,7 @@ def _flip_report(
 ) -> dict[str, Any]:
     """Return the flip report of the demo model (`adadecode.engine.evaluation.token_flips`).
 
-    It also says on how many prompts vanilla writes the text of ``generate``.
+    It also counts on how many prompts vanilla writes the text of ``generate``.
     """
     import torch
 

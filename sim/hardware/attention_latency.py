@@ -36,7 +36,7 @@ class Attending:
 
     @property
     def is_known(self) -> bool:
-        """Whether the table has more than one context to tell it from."""
+        """Whether the table has more than one context, which the slope needs."""
         return len({self._seen(context) for context in self.contexts}) > 1
 
     def layers(self, start: int, stop: int, n_tokens: int, context: int, reuse: int) -> float:  # noqa: ARG002 - as in `Latencies`

@@ -95,7 +95,7 @@ def _batches(largest: int) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class EstimatedLatencies:
-    """Estimates of work on a device where nobody measured any.
+    """Estimates of work on a device where none was measured.
 
     Attributes:
         cost: The cost of each piece of work.

@@ -3,7 +3,7 @@
 They are the trace itself, with some answers exchanged. Which outputs these are is drawn, the same
 ones first whatever the share, so that more mistakes are never luck. Confidences stay: a head that
 is wrong where it was right is as confident as before, which is the costly way to be wrong. After a
-draft that nobody made, nothing was recorded: a recorded branch stands in
+draft that was not made, nothing was recorded: a recorded branch stands in
 (`adadecode.sim.replay.outcomes`).
 """
 
@@ -44,7 +44,7 @@ def with_wrong_heads(
     """
     heads = len(replay.depths)
     drawn: _Array = np.random.default_rng(seed).random((replay.token.shape[1],))
-    drawn[replay.first[:-1]] = 1.0  # no head says the first output
+    drawn[replay.first[:-1]] = 1.0  # no head drafts the first output
     token, roots = replay.token.copy(), replay.tree.roots.copy()
     agrees = token[:-1] == token[-1]
     spoiled, mended = (
@@ -64,7 +64,7 @@ def with_silent_heads(replay: CompiledReplay) -> CompiledReplay:
 
 
 def agreement(replay: CompiledReplay, prompts: Sequence[int]) -> _Array:
-    """Return the share of outputs at which a head says what the last layer says.
+    """Return the share of outputs at which a head agrees with the last layer.
 
     Args:
         replay: The recorded texts, compiled.

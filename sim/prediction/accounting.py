@@ -149,7 +149,7 @@ class Accounting:
         tokens: Committed tokens: all outputs but the first of each prompt.
         flops: FLOPs per committed token.
         bytes: Bytes per committed token.
-        modelled_share: Share of the FLOPs in rounds that rest on branches nobody recorded.
+        modelled_share: Share of the FLOPs in rounds that rest on branches that were not recorded.
     """
 
     design: Design
@@ -191,10 +191,10 @@ def accounting(
         design: The design.
         cost: What work costs in the model.
         prompts: What to replay; by default all.
-        model: Of the branches that nobody recorded.
+        model: The model of branches that were not recorded.
 
     Raises:
-        DesignError: If the design asks a head that was not trained.
+        DesignError: If the design needs a head that was not trained.
         ShapeError: If the model and the trace differ in layers.
         ProfileError: If no prompt has a second output token.
     """

@@ -2,8 +2,8 @@
 
 Every measured cell that was seen to reject is replayed twice: as recorded, and as if no branch of
 its prompt had been recorded. What stands in then comes from other prompts' branches only (leave one
-prompt out), as it would for a branch nobody recorded. The text, and so where a round fails, is the
-same; how many drafts follow a wrong one, and how many heads are checked, may differ.
+prompt out), as it would for a branch without a recording. The text, and so where a round fails, is
+the same; how many drafts follow a wrong one, and how many heads are checked, may differ.
 
 A recording keeps the likely branches: what is measured on them is carried over to the unlikely ones
 that a prediction has to model.

@@ -34,7 +34,7 @@ COLUMNS = (
 """Columns of `Evaluator.evaluate`.
 
 They are as in `adadecode.sim.prediction.predictor.Prediction`, and per output token after the
-first; NaN where unknown. ``fits`` is whether the memory suffices, as far as anybody knows;
+first; NaN where unknown. ``fits`` is whether the memory suffices, as far as it is known;
 ``speedup_first`` and ``speedup_second`` are the speedups on every other prompt and on the rest.
 """
 
@@ -218,7 +218,7 @@ class Evaluator:
             A row of COLUMNS for each device and design, devices one after the other.
 
         Raises:
-            DesignError: If a design asks a head that was not trained.
+            DesignError: If a design needs a head that was not trained.
             LatencyError: If a latency is not known.
         """
         return self.priced(self.halves(designs))
@@ -352,7 +352,7 @@ class Evaluator:
             work, and by head, shallowest first, drafts and how many of them held.
 
         Raises:
-            DesignError: If the design asks a head that was not trained.
+            DesignError: If the design needs a head that was not trained.
             KeyError: If the device is not among ``devices``.
         """
         one = self._device(device)

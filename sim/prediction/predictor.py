@@ -36,7 +36,7 @@ class Prediction:
         reject_rate: Drafts discarded / drafts, as the paper counts them (everything from the first
             wrong one on); 0 without drafts.
         tokens_per_round: Tokens committed by a round, in the mean.
-        modelled_share: Share of the time in rounds that rest on branches nobody recorded.
+        modelled_share: Share of the time in rounds that rest on branches not recorded.
         modelled_error: Relative error of the time to expect from these, by
             `BranchErrors.expected`; None where it was not measured.
         rounds: Number of rounds.
@@ -81,7 +81,7 @@ class Predictor:
         latency: What the work takes.
         rejecting: Measured cells that discarded drafts. The error of the branch model is measured
             on them, once it is needed.
-        model: Of the branches that nobody recorded.
+        model: The model of branches that were not recorded.
     """
 
     trace: Trace
@@ -139,7 +139,7 @@ class Predictor:
             prompts: What to replay; by default all.
 
         Raises:
-            DesignError: If the design asks a head that was not trained.
+            DesignError: If the design needs a head that was not trained.
             LatencyError: If a latency is not known.
             ProfileError: If no prompt has a second output token.
         """
@@ -178,7 +178,7 @@ class Predictor:
     def _tested(self, design: Design, rounds: Sequence[Round]) -> int:
         """Count the positions that at least one head tested: the shallowest tests first.
 
-        The oracle asks only the heads that leave; every position that could have left counts.
+        The oracle checks only the heads that leave; every position that could have left counts.
         """
         if design.policy is Policy.ORACLE:
             return sum(len(r.exits) + (len(r.exits) < design.cap) for r in rounds)

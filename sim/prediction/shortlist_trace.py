@@ -33,8 +33,8 @@ class Shortlisted:
 def shortlisted(trace: Trace, size: int) -> Shortlisted:
     """Give each prompt a shortlist of the most frequent tokens of all *other* prompts' outputs.
 
-    The ends of a text are always among them. A head that would say another token says something
-    wrong instead, and is never sure of it.
+    The ends of a text are always among them. A head that would draft another token drafts a
+    wrong one instead, and is never sure of it.
 
     Args:
         trace: The outputs of full heads.

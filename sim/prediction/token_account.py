@@ -145,7 +145,7 @@ def token_energy(
         latencies: What work takes on the device.
         device: The device.
         work: What the design does.
-        model: Of the branches that nobody recorded.
+        model: The model of branches that were not recorded.
     """
     seconds = {
         corner: sum(run.seconds for run in replay(trace, table, work.design, model=model))

@@ -6,7 +6,7 @@ RUN, CHECK, VERIFY = 0, 1, 2
 """Kinds of work: layers, a head, the last layer's verification."""
 
 KEYS = ("design", "kind", "start", "stop", "n_tokens", "reuse", "interval")
-"""Columns that tell one kind of work from another.
+"""Columns that distinguish one kind of work from another.
 
 A RUN is of layers start..stop-1, a CHECK of the head at depth start; elsewhere both are 0.
 ``interval`` is the interval between two marks that the context lies in.

@@ -69,7 +69,7 @@ def device_scenario(
 
 
 def scenario_shape(scenario: Scenario) -> ModelShape | None:
-    """Return the shape of the model whose layers run; None where nothing tells it."""
+    """Return the shape of the model whose layers run; None where it is unknown."""
     with suppress(ShapeError):
         if scenario.options.model is not None:
             return find_model(scenario.options.model)

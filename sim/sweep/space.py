@@ -17,7 +17,7 @@ from adadecode.sim.sweep.head_forms import in_forms
 GAMMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 """Thresholds to try, closer together where heads are confident.
 
-What heads say between 0.9 and 1 differs more than between 0.1 and 0.2.
+Outputs of heads differ more between 0.9 and 1 than between 0.1 and 0.2.
 """
 
 

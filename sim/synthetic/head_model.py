@@ -1,4 +1,4 @@
-"""What the heads of a model say, as a distribution: a few rates instead of a recording.
+"""The outputs of a model's heads as a distribution: a few rates instead of a recording.
 
 Every head, at every output, has two standard normal scores. Its *ease* decides whether it is right,
 and its *sureness*, which follows the ease, how confident it is. Both are correlated along the text
@@ -173,7 +173,7 @@ def check_shares(agreement: Sequence[float]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadModel:
-    """What the heads of a model say, as a distribution.
+    """The distribution of the outputs of a model's heads.
 
     The correlations are in 0..1. Their defaults are what
     `adadecode.sim.synthetic.trace_fitting.fit_trace` finds on the demo model, the middle of its

@@ -23,9 +23,9 @@ from adadecode.sim.synthetic.head_model import (
 _Array = NDArray[np.float64]
 
 _FEW = 10
-"""So few wrong (or right) outputs say nothing about how confident a head was.
+"""Fewer wrong (or right) outputs do not show how confident a head was.
 
-`calibrated` says it then.
+`calibrated` gives it then.
 """
 
 

@@ -162,7 +162,7 @@ def _draw(
     tokens = random.integers(0, VOCABULARY, (len(prompts), longest), dtype=np.int32)
     scores = model.along(model.across(random.standard_normal((*spoken.shape, 2, width))))
     right, confidence = model.outputs(scores[..., 0, :], scores[..., 1, :])
-    # Every wrong head says the same: drafts that are wrong are dropped, whatever they were.
+    # Every wrong head drafts the same token: drafts that are wrong are dropped, whatever they were.
     wrong = (tokens + 1) % VOCABULARY
     answers = np.where(right, tokens[:, 1:, None], wrong[:, 1:, None])
     prompt, output = np.nonzero(spoken)
@@ -223,9 +223,9 @@ def _branches(
     noise: _Array,
     drafts: NDArray[Any],
 ) -> pd.DataFrame:
-    """Draw what heads say after each wrong draft.
+    """Draw the outputs of heads after each wrong draft.
 
-    The scores go on as along the text, and all heads say the same, so that there is one path.
+    The scores go on as along the text, and all heads draft the same, so that there is one path.
 
     Args:
         model: The heads.

@@ -93,7 +93,7 @@ class Predictions(Sequence[PredictedDesign]):
             domains: Replay only the prompts of these domains; by default all.
 
         Raises:
-            DesignError: If a design asks a head that was not trained, or there is no design.
+            DesignError: If a design needs a head that was not trained, or there is no design.
             DeviceError: If the model with the heads of a design does not fit on the device.
             LatencyError: If a design needs a latency that is not known.
             ProfileError: If a domain has no prompts, or no prompt has a second output token.

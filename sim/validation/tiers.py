@@ -1,4 +1,4 @@
-"""How true the simulator is: what it says against what was measured, tier by tier.
+"""How true the simulator is: what it predicts against what was measured, tier by tier.
 
 T0 structure: replaying the trace gives the rounds of the measured run. T1 replay: measured
 durations of the work in, run time out. T2 same device, other runs: run time and speedup from the

@@ -30,7 +30,7 @@ def provenance_section(data: ProfileData) -> Section:
 def _coverage_tables(data: ProfileData) -> list[Table]:
     """Return how often each head agrees with the last layer, as a full one and in its form.
 
-    Empty if nobody measured it.
+    Empty if it was not measured.
     """
     coverage = coverage_of(data.profile)
     if coverage is None:

@@ -486,7 +486,7 @@ def test_the_command_tells_the_best_with_each_form(
     )
     out = " ".join(capsys.readouterr().out.split())
     best = swept.best("a100-80gb-sxm")
-    each = ", ".join(f"{form} {one['speedup']:.2f} x" for form, one in best["forms"].items())
+    each = ", ".join(f"{form} {one['speedup']:.2f}x" for form, one in best["forms"].items())
     assert f"the best with each form of heads: {each};" in out
     assert "heads shortlist:8 int8: the most frequent tokens of the other prompts" in out
 
