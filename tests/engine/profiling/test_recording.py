@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 import adadecode.engine
-from adadecode.engine import ExitHeads, PromptOption, RecordingOptions, record
+from adadecode.engine import ExitHeads, Prompt, RecordingOptions, record
 from adadecode.engine.profiling.piece_store import PieceStore
 from adadecode.engine.profiling.recording import IN_PYTHON
 from adadecode.profiles.errors import InputError
@@ -22,7 +22,7 @@ from tests.support.few_visits import few_visits  # noqa: F401  # an autouse fixt
 from tests.support.models import tiny_model
 from tests.support.training_run import letter_tokenizer
 
-PROMPTS = ["the quick", PromptOption(text="brown fox", domain="animals", max_new_tokens=4)]
+PROMPTS = ["the quick", Prompt(text="brown fox", domain="animals", max_new_tokens=4)]
 OPTIONS = RecordingOptions(
     gammas=(0.05,), placements=((2,),), repeats=1, max_new_tokens=6, cap=2, fixed_drafts=0
 )
