@@ -333,7 +333,7 @@ def _batch_notes(rows: Sequence[Load], largest: int, hint: str) -> Iterator[str]
         )
     if rows[-1].users < max(USERS):
         yield (
-            f"nothing is known of more than {rows[-1].users} users: passes are known up to "
+            f"nothing is told of more than {rows[-1].users} users: passes are known up to "
             f"{largest} tokens{hint}"
         )
 

@@ -207,6 +207,7 @@ def test_a_killed_recording_resumes_to_the_same_tables(saved: Path, tmp_path: Pa
     program = [
         sys.executable,
         "-c",
+        "from adadecode.engine.profiling import recorder; recorder.VISITS = 1; "  # as few_visits
         "from adadecode.engine.cli.entry_points import profile_main; profile_main()",
     ]
     killed = 0

@@ -102,7 +102,7 @@ def test_the_largest_known_batch_is_given(document: dict[str, Any]) -> None:
     assert batch["rows"][1]["together"][0] < batch["rows"][1]["together"][1]
     assert any("passes over more than 8 tokens are not known" in note for note in batch["notes"])
     assert any(
-        "nothing is known of more than 8 users" in note and "--to a100-80gb-sxm" in note
+        "nothing is told of more than 8 users" in note and "--to a100-80gb-sxm" in note
         for note in batch["notes"]
     )
     assert batch["pays_up_to"]["alone"] <= batch["pays_up_to"]["together"]

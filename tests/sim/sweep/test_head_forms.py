@@ -355,7 +355,7 @@ def test_a_cluster_sweeps_forms_alike(evaluator: FormedEvaluator, tmp_path: Path
             n_workers=2,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             protocol="tcp://",
         ) as cluster,
         workers(evaluator, cluster.scheduler_address) as submit,

@@ -253,7 +253,11 @@ def test_an_interrupted_search_goes_on(evaluator: Evaluator, tmp_path: Path) -> 
 def cluster() -> Iterator[object]:
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, protocol="tcp://"
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="127.0.0.1:0",
+        protocol="tcp://",
     ) as two:
         yield two
 
