@@ -207,8 +207,10 @@ def test_a_killed_recording_resumes_to_the_same_tables(saved: Path, tmp_path: Pa
     program = [
         sys.executable,
         "-c",
-        "from adadecode.engine.profiling import recorder; recorder.VISITS = 1; "  # as few_visits
-        "from adadecode.engine.cli.entry_points import profile_main; profile_main()",
+        (  # as many visits as few_visits lets the recording it is compared with have
+            "from adadecode.engine.profiling import recorder; recorder.VISITS = 1; "
+            "from adadecode.engine.cli.entry_points import profile_main; profile_main()"
+        ),
     ]
     killed = 0
     for arguments in (options(saved, tmp_path / "p"), ["--out", str(tmp_path / "p"), "--resume"]):
