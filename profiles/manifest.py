@@ -75,8 +75,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     if not path.exists():
         raise ProfileError(
-            f"{folder} has no {MANIFEST}: an unfinished recording, or no profile; "
-            "finish it with `adadecode-profile --resume`"
+            f"{folder} has no {MANIFEST}: an unfinished recording, which "
+            f"`adadecode-profile --out {folder} --resume` finishes, or no profile"
         )
     try:
         manifest = json.loads(path.read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -78,6 +79,13 @@ def _connect(scheduler: str) -> Any:  # noqa: ANN401 - distributed.Client is not
             "a sweep on a cluster needs Dask: pip install 'adadecode[sweep]', or leave "
             "--scheduler out"
         ) from None
+    if not re.fullmatch(
+        r"(\w+://)?.+:\d+", scheduler
+    ):  # a Client of one would end with a traceback
+        raise InputError(
+            f"wanted the Dask scheduler as tcp://host:port, got {scheduler!r}: "
+            "`dask scheduler` prints its address"
+        )
     try:
         return Client(scheduler, timeout=SECONDS_TO_CONNECT, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TimeoutError) as error:

@@ -234,7 +234,7 @@ def test_a_killed_recording_is_refused_as_unfinished(
         write_profile(place, original.manifest, tables_of(original))
     with pytest.raises(
         ProfileError,
-        match=r"has no manifest\.json: an unfinished recording, .*`adadecode-profile --resume`",
+        match=r"has no manifest\.json: .*`adadecode-profile --out .* --resume` finishes",
     ):
         read_profile(place)
     monkeypatch.undo()

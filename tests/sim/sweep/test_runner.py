@@ -307,6 +307,16 @@ def test_an_interrupted_sweep_on_a_cluster_does_not_wait_for_its_parts(
         assert part.done()
 
 
+@pytest.mark.parametrize("address", ["nonsense", "localhost", "tcp://localhost", ""])
+def test_an_address_without_a_port_is_refused(evaluator: Evaluator, address: str) -> None:
+    pytest.importorskip("distributed")
+    with (
+        pytest.raises(InputError, match=r"wanted the Dask scheduler as tcp://host:port, got"),
+        workers(evaluator, address),
+    ):
+        pass
+
+
 def test_a_scheduler_that_does_not_answer_is_named(
     evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
