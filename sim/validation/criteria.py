@@ -16,8 +16,8 @@ The noise floor is the median difference between even and odd repeats of the sam
 it, no prediction can be called right or wrong.
 """
 
-MAX_TIME_ERROR = 0.05
-"""Largest median error of predicted times (T2) of a trusted recording.
+MAX_ERROR = 0.05
+"""Largest median error of predicted times and of predicted speedups (T2) of a trusted recording.
 
 An error up to the noise floor is never held against it.
 """
@@ -84,7 +84,9 @@ def judge(
     reasons = [
         *_structure_reasons(differing_structures),
         *_machine_reasons(busy, fall),
-        *_error_reasons(time_error, time_noise, speedup_noise),
+        *_noise_reasons(time_error, time_noise, speedup_noise),
+        *_error_reasons("times", time_error, time_noise),
+        *_error_reasons("speedups", speedup_error, speedup_noise),
     ]
     return Trust(
         trusted=not reasons,
@@ -119,7 +121,7 @@ def _machine_reasons(busy: float | None, fall: float | None) -> Iterator[str]:
         )
 
 
-def _error_reasons(
+def _noise_reasons(
     time_error: float | None, time_noise: float | None, speedup_noise: float | None
 ) -> Iterator[str]:
     if time_error is None:
@@ -134,12 +136,15 @@ def _error_reasons(
             f"Repeats of the same runs differ by {percent(noise, 1)} in the median, more than "
             f"{percent(MAX_NOISE, 0)}: record on an idle machine, with more repeats."
         )
-    if time_error > max(MAX_TIME_ERROR, time_noise or 0.0):
-        floor = "" if time_noise is None else f" and the noise floor of {percent(time_noise, 1)}"
+
+
+def _error_reasons(quantity: str, error: float | None, noise: float | None) -> Iterator[str]:
+    if error is not None and error > max(MAX_ERROR, noise or 0.0):
+        floor = "" if noise is None else f" and the noise floor of {percent(noise, 1)}"
         yield (
-            f"The median error of predicted times, {percent(time_error, 1)}, exceeds "
-            f"{percent(MAX_TIME_ERROR, 0)}{floor}: the latencies are not those of the runs; "
-            "record again."
+            f"The median error of predicted {quantity}, {percent(error, 1)}, exceeds "
+            f"{percent(MAX_ERROR, 0)}{floor}: the latencies are not those of the runs; record "
+            "again."
         )
 
 

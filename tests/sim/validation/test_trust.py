@@ -83,6 +83,9 @@ def test_a_falling_clock_is_not_trusted(profile: Profile) -> None:
         ({"time_error": 0.01, "time_noise": 0.11}, False),
         ({"time_error": 0.01, "speedup_noise": 0.12}, False),
         ({"time_error": None}, False),
+        ({"speedup_error": 0.059, "speedup_noise": 0.023}, False),
+        ({"speedup_error": 0.059, "speedup_noise": 0.06}, True),
+        ({"speedup_error": None}, True),
     ],
 )
 def test_errors_are_held_against_the_noise_floor(
