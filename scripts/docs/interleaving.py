@@ -15,7 +15,12 @@ def spread_of(recordings: Sequence[Mapping[str, Any]], name: str) -> dict[str, f
     values = [row[name] for row in recordings if row[name] is not None]
     if not values:
         return None
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return {
+        "median": statistics.median(values),
+        "min": min(values),
+        "max": max(values),
+        "count": len(values),
+    }
 
 
 def compare_orders(result: Mapping[str, Any]) -> list[str]:
@@ -50,6 +55,11 @@ def sentence(
     """
     if coarse is None or fine is None:
         return f"**{quantity.capitalize()}**: not measured in both orders, so nothing is shown."
+    if min(coarse["count"], fine["count"]) < 2:
+        return (
+            f"**{quantity.capitalize()}**: nothing is shown. With one recording in each order, the "
+            "spread is unknown."
+        )
     gain = coarse["median"] - fine["median"]
     spread = max(coarse["max"] - coarse["min"], fine["max"] - fine["min"])
     points, within = f"{abs(gain) * 100:.1f}", f"{spread * 100:.1f}"

@@ -53,7 +53,14 @@ def test_a_larger_difference_is_named_in_its_direction():
 
 def test_what_was_not_measured_is_said_so():
     assert spread_of(recordings(None, None), "time_error") is None
-    assert "nothing is shown" in sentence("run time", None, {"median": 0.1, "min": 0, "max": 1})
+    assert "nothing is shown" in sentence(
+        "run time", None, spread_of(recordings(0.1), "time_error")
+    )
+
+
+def test_one_recording_in_each_order_shows_nothing():
+    found = compare_orders(measured([0.08], [0.03]))
+    assert "nothing is shown. With one recording in each order" in found[0]
 
 
 @pytest.mark.parametrize("errors", [(0.04, 0.06), (None, None)])
