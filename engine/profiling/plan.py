@@ -73,7 +73,7 @@ class RecordingPlan:
     seed: int
     settings: dict[str, Any]
     sampling: Sampling | None = None
-    interleaving: Interleaving = Interleaving.FINE
+    interleaving: Interleaving = Interleaving.COARSE
 
     def sampling_of(self, prompt: int) -> Sampling | None:
         """Return how the text of a prompt is drawn: the same in every run, so repeats agree."""

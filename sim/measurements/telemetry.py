@@ -46,13 +46,14 @@ def conditions_of(profile: Profile) -> list[str]:
 
 
 def busy_share(profile: Profile) -> float | None:
-    """Return the median share of the processors that other programs kept busy while recording.
+    """Return the average share of the processors that other programs kept busy while recording.
 
-    None where the profile does not hold it.
+    The average, because a load that comes and goes leaves the median where it was. None where the
+    profile does not hold it.
     """
     threads = section(profile.manifest, "hardware", "before", "host").get("threads")
     others = _numbers(section(profile.manifest, "conditions").get("others"))
-    return float(np.median(others)) / threads if others and threads else None
+    return float(np.mean(others)) / threads if others and threads else None
 
 
 def clock_fall(profile: Profile) -> float | None:

@@ -36,7 +36,7 @@ class Trust:
         time_noise: Median difference of run times between even and odd repeats.
         speedup_error: Median error of predicted speedups (T2).
         speedup_noise: Median difference of measured speedups between even and odd repeats.
-        busy: Processors that other programs kept busy, the median while recording.
+        busy: Processors that other programs kept busy, on average while recording.
     """
 
     trusted: bool

@@ -39,6 +39,7 @@ PLAN = RecordingPlan(
     floor=0.9,
     seed=0,
     settings={"model": "tiny", "heads": "identity"},
+    interleaving=Interleaving.FINE,
 )
 COARSE = replace(PLAN, interleaving=Interleaving.COARSE)
 
