@@ -1,4 +1,4 @@
-"""What finely interleaved latencies and runs gain on a machine whose speed changes.
+"""Compare a finer order of latencies and runs with the usual one while the machine changes speed.
 
 The demo model is recorded with the coarse and the fine order in turn (see `Interleaving`), under
 an artificial load: processes that work for every other minute. Both orders meet the same phases of
