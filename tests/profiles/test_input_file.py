@@ -1,0 +1,73 @@
+"""Tests of reading files that a user names."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from adadecode.profiles.errors import InputError, ProfileError
+from adadecode.profiles.input_file import read_bytes, read_json, read_text, read_toml
+
+READERS = (read_bytes, read_text, read_json, read_toml)
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_pipe_is_refused_at_once(tmp_path: Path, read) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ProfileError, match="the pipe"):
+        read(pipe, error=ProfileError)
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("name", ["missing", "", "a\0b", "/dev/zero", "x" * 5000])
+def test_what_is_no_file_is_refused(tmp_path: Path, read, name: str) -> None:
+    with pytest.raises(InputError):
+        read(tmp_path / name)
+
+
+def test_a_file_over_the_bound_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(b"x" * 101)
+    assert len(read_bytes(path, at_most=101)) == 101
+    with pytest.raises(InputError, match="at most 100 bytes, got 101"):
+        read_bytes(path, at_most=100)
+
+
+def test_text_that_is_not_utf_8_is_refused_by_its_first_wrong_byte(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(b"ab\xff")
+    with pytest.raises(InputError, match="0xff at 2"):
+        read_text(path)
+
+
+def test_a_byte_order_mark_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes("\ufeff{}".encode())
+    assert read_text(path) == "{}"
+    assert read_json(path) == {}
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        (read_json, "[" * 100_000),
+        (read_json, "{"),
+        (read_json, "1" * 5000),
+        (read_toml, "a = " + "[" * 100_000),
+        (read_toml, "a = "),
+        (read_toml, "a = " + "1" * 5000),
+        (read_toml, "a = 2024-13-45"),
+    ],
+)
+def test_a_broken_document_is_refused(tmp_path: Path, read, text: str) -> None:
+    path = tmp_path / "document"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"document|nested"):
+        read(path)
+
+
+def test_a_link_to_a_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert read_text(tmp_path / "link") == "text"
