@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from adadecode.profiles.checks import AGAIN
+from adadecode.profiles.digest import check_seal, seal_of
 from adadecode.profiles.errors import ProfileError
 from adadecode.profiles.schema import (
     MANIFEST,
@@ -26,17 +26,7 @@ def manifest_digest(manifest: Mapping[str, Any]) -> str:
     Raises:
         ProfileError: If the manifest holds something that JSON cannot carry.
     """
-    rest = {key: value for key, value in manifest.items() if key != "digest"}
-    try:
-        text = json.dumps(
-            rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        )
-        return hashlib.sha256(text.encode()).hexdigest()
-    except (TypeError, ValueError) as error:
-        raise ProfileError(
-            "wanted text and finite numbers in a manifest, got something JSON cannot carry "
-            f"({error}): use null or plain numbers"
-        ) from None
+    return seal_of(manifest, "a manifest", error=ProfileError)
 
 
 def section(manifest: object, *keys: str) -> Mapping[str, Any]:
@@ -101,11 +91,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"wanted schema version {SCHEMA_VERSION} or an earlier one in {path}, "
             f"got {version!r}: {AGAIN}"
         )
-    if manifest.get("digest") != (digest := manifest_digest(manifest)):
-        raise ProfileError(
-            f"{path} was edited: its digest is {digest}, it claims {manifest.get('digest')}: "
-            f"restore the original, or {AGAIN}"
-        )
+    check_seal(manifest, path, f"restore the original, or {AGAIN}", error=ProfileError)
     return manifest
 
 
