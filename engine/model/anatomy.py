@@ -8,15 +8,15 @@ found is refused by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from adadecode.engine.model.attention import KeyValues, attending
-from adadecode.engine.model.stand_in import StandIn
+from adadecode.engine.model.attention import KeyValues, attending, unheeded_by
+from adadecode.engine.model.stand_in import PassEnded, StandIn
 from adadecode.engine.runtime.environment import out_of_memory
 from adadecode.profiles.errors import UnsupportedModel
 
@@ -40,6 +40,7 @@ class ModelAnatomy:
         dtype: The dtype of the layers.
         lm_head: The LM head.
         finish: What the model does to the output of its LM head: nothing, a factor or a soft cap.
+        unheeded: Arguments of attention that the model, as it was loaded, does not heed.
 
     Raises:
         UnsupportedModel: The model cannot be taken apart exactly; the message names it.
@@ -59,7 +60,8 @@ class ModelAnatomy:
         )
         # quantised weights come with others that are not floating-point
         self.dtype = next(p.dtype for p in self.layers.parameters() if p.is_floating_point())
-        self.kv = KeyValues(self.n_layers, 0)
+        self.unheeded = unheeded_by(self.config._attn_implementation)
+        self.kv = self.buffers(0)
         try:
             with torch.inference_mode():
                 self._take_apart()
@@ -79,6 +81,10 @@ class ModelAnatomy:
         self.finish = self._find_finish()
         self._embed = self._find_embedding()
         self.n_embeddings = int(self.model.get_input_embeddings().weight.shape[0])
+
+    def buffers(self, capacity: int) -> KeyValues:
+        """Return key/value buffers of ``capacity`` positions."""
+        return KeyValues(self.n_layers, capacity, unheeded=self.unheeded)
 
     def normed(self, hidden: torch.Tensor) -> torch.Tensor:
         """Apply the final norm, and whatever else stands between the last layer and the LM head."""
@@ -137,13 +143,28 @@ class ModelAnatomy:
         return found[0]
 
     @contextmanager
-    def _standing_in(self, replacement: torch.Tensor | None = None) -> Iterator[list[StandIn]]:
-        """Put stand-ins in the place of the layers; the last one returns ``replacement``."""
-        stand_ins = [StandIn(layer, in_tuple=self._in_tuple) for layer in self.layers]
-        stand_ins[-1] = StandIn(self.layers[-1], in_tuple=self._in_tuple, replacement=replacement)
+    def _standing_in(
+        self, replacement: torch.Tensor | None = None, *, until: int | None = None
+    ) -> Iterator[list[StandIn]]:
+        """Put stand-ins in the place of the layers.
+
+        Args:
+            replacement: What the last one returns in place of its hidden states.
+            until: The layer at which a pass ends; None to run it to its end.
+        """
+        last = self.n_layers - 1
+        stand_ins = [
+            StandIn(
+                layer,
+                in_tuple=self._in_tuple,
+                replacement=replacement if index == last else None,
+                ends=index == until,
+            )
+            for index, layer in enumerate(self.layers)
+        ]
         setattr(self._owner, self._attribute, nn.ModuleList(stand_ins))
         try:
-            with attending(self.model, self.kv):
+            with attending(self.model, self.kv), suppress(PassEnded):
                 yield stand_ins
         finally:
             setattr(self._owner, self._attribute, self.layers)
@@ -153,6 +174,8 @@ class ModelAnatomy:
         positions = torch.arange(start, start + tokens.shape[1], device=self.device)[None]
         try:
             return self.model(input_ids=tokens, position_ids=positions, use_cache=False)
+        except (PassEnded, UnsupportedModel):
+            raise
         except Exception as error:  # whatever it is, this model cannot be taken apart this way
             if out_of_memory(error):
                 raise
@@ -163,7 +186,8 @@ class ModelAnatomy:
     # -- before the layers --------------------
 
     def _embed_by_model(self, tokens: torch.Tensor, start: int) -> torch.Tensor:
-        with self._standing_in() as stand_ins:
+        """Return hidden states at depth 0, without what the model computes after them."""
+        with self._standing_in(until=0) as stand_ins:
             self._own_forward(tokens, start)
         return stand_ins[0].hidden
 
@@ -216,16 +240,20 @@ class ModelAnatomy:
             lambda x: x * factor,
         ]
         if cap:
-            candidates.insert(0, lambda x: torch.tanh(x / cap) * cap)
+            candidates.append(lambda x: torch.tanh(x / cap) * cap)
         tolerance = 1e-4 if self.dtype in (torch.float32, torch.float64) else 2e-2
-        for candidate in candidates:
-            if torch.allclose(
-                candidate(raw).double(),
-                own.double(),
-                rtol=tolerance,
-                atol=tolerance * float(own.abs().max()),
-            ):
-                return candidate
+        # a cap that the model leaves out differs little on small logits, so the nearest is taken
+        errors = [
+            float((candidate(raw).double() - own.double()).abs().max()) for candidate in candidates
+        ]
+        best = min(range(len(candidates)), key=errors.__getitem__)
+        if torch.allclose(
+            candidates[best](raw).double(),
+            own.double(),
+            rtol=tolerance,
+            atol=tolerance * float(own.abs().max()),
+        ):
+            return candidates[best]
         raise self._refuse(
             "what it does after its last layer could not be reproduced from its final norm and LM "
             "head"

@@ -7,17 +7,21 @@ it are hidden by causality and overwritten before they are read, so a rollback c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isqrt
 from typing import Any
 
 import torch
 from torch.nn import functional as F
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
+from adadecode.engine.model.window import Window, describe_mask, narrower
 from adadecode.profiles.errors import UnsupportedModel
 
 NAME = "adadecode"
+MOST_SCORES = 2**24
+"""Scores, or entries of a mask, that are made at once: a long prompt is attended in parts."""
 
 
 class KeyValues:
@@ -32,11 +36,23 @@ class KeyValues:
         start: The first position that is computed now.
         stop: The position after the last one that is computed now.
         writes: How many layers have written.
-        windows: By layer, the window that its attention was called with.
+        windows: By layer, how many positions it sees beyond the prompt; None for all.
+        undescribed: Layers that came without a description of what they see.
+        kept: By layer, how many positions the cache of ``generate`` keeps beyond the prompt.
+        unheeded: Names of arguments that the model's own attention does not heed.
     """
 
-    def __init__(self, n_layers: int, capacity: int) -> None:
+    def __init__(
+        self,
+        n_layers: int,
+        capacity: int,
+        kept: Mapping[int, int] | None = None,
+        unheeded: frozenset[str] = frozenset(),
+    ) -> None:
         self.capacity = capacity
+        self.kept = {} if kept is None else kept
+        self.unheeded = unheeded
+        self.undescribed: set[int] = set()
         self.keys: list[torch.Tensor | None] = [None] * n_layers
         self.values: list[torch.Tensor | None] = [None] * n_layers
         self.start = self.stop = 0
@@ -89,9 +105,32 @@ class KeyValues:
                 (1, heads, self.slots, value), dtype=dtype, device=device
             )
 
+    def sees(
+        self, layer: int, mask: object, sliding_window: int | None, *, prompt: bool = False
+    ) -> int | None:
+        """Return how many positions a layer sees; None for all.
+
+        Args:
+            layer: The layer.
+            mask: What it was given as its mask.
+            sliding_window: What it was given as its window, which counts without a description.
+            prompt: Whether the current positions are the prompt's.
+        """
+        if isinstance(mask, Window):
+            own = mask.size
+        else:
+            own = sliding_window or None
+            self.undescribed.add(layer)
+        self.windows[layer] = later = narrower(own, self.kept.get(layer))
+        return own if prompt else later
+
+    def heeded(self, name: str, value: Any) -> Any:
+        """Return an argument of attention, or None where the model's own does not heed it."""
+        return None if name in self.unheeded else value
+
     def first_visible(self, window: int | None) -> int:
         """Return the first slot that any of the current positions may see."""
-        return max(0, self.start + 1 - window) if window else 0
+        return _first_visible(self.start, window)
 
     def mask(self, window: int | None, groups: int, device: torch.device) -> torch.Tensor:
         """Return which slots the current positions may see; shared by the layers of one call.
@@ -104,21 +143,61 @@ class KeyValues:
         Returns:
             A boolean mask of shape ``(groups * n, visible)``.
         """
-        first = self.first_visible(window)
         found = self._masks.get((window, groups, device))
         if found is None:
-            query = torch.arange(self.start, self.stop, device=device)[:, None]
-            slot = torch.arange(first, self.stop, device=device)[None]
-            found = slot <= query
-            if window:
-                found &= slot > query - window
-            found = self._masks[window, groups, device] = found.repeat(groups, 1)
+            found = _mask(self.start, self.stop, window, groups, device)
+            self._masks[window, groups, device] = found
         return found
 
     @property
     def nbytes(self) -> int:
         """Bytes that the keys and values take."""
         return sum(t.nbytes for t in (*self.keys, *self.values) if t is not None)
+
+
+def _first_visible(start: int, window: int | None) -> int:
+    """Return the first slot that positions from ``start`` on may see."""
+    return max(0, start + 1 - window) if window else 0
+
+
+def _mask(
+    start: int, stop: int, window: int | None, groups: int, device: torch.device
+) -> torch.Tensor:
+    """Return which slots the positions [start, stop) may see; see `KeyValues.mask`."""
+    query = torch.arange(start, stop, device=device)[:, None]
+    slot = torch.arange(_first_visible(start, window), stop, device=device)[None]
+    found = slot <= query
+    if window:
+        found &= slot > query - window
+    return found.repeat(groups, 1)
+
+
+class _Asked(torch.nn.Module):
+    """An attention module for a question to an implementation."""
+
+    is_causal, num_key_value_groups, layer_idx = True, 1, 0
+
+
+def unheeded_by(implementation: str | None) -> frozenset[str]:
+    """Return which arguments of attention an implementation of ``transformers`` leaves out.
+
+    SDPA knows no soft cap and no sinks, and ``transformers`` passes over them. It is asked with a
+    few numbers. Of other implementations the model is believed.
+
+    Args:
+        implementation: The name that the model was loaded with.
+    """
+    if implementation != "sdpa":
+        return frozenset()
+    attention, module = AttentionInterface()[implementation], _Asked()
+    few = torch.linspace(-3, 3, 24).reshape(1, 2, 3, 4)
+    plain = attention(module, few, few, few, None)[0]
+    asked = {"softcap": 0.1, "s_aux": torch.ones(2)}
+    return frozenset(
+        name
+        for name, value in asked.items()
+        if torch.equal(attention(module, few, few, few, None, **{name: value})[0], plain)
+    )
 
 
 current_buffers: list[KeyValues] = []
@@ -181,10 +260,10 @@ def attend(
         query: Shape ``(1, heads, n, d)``.
         key: Shape ``(1, kv_heads, n, d)``.
         value: Shape ``(1, kv_heads, n, d)``.
-        attention_mask: Not used; causality and the window say what is seen.
+        attention_mask: A `Window`, which says what is seen; anything else is not used.
         scaling: Factor of the scores; 1 over the root of d by default.
         dropout: Not used.
-        sliding_window: How many positions the layer sees; None for all.
+        sliding_window: How many positions the layer sees, where no `Window` says it.
         softcap: Cap of the scores (Gemma 2).
         s_aux: Sink logits of the heads (gpt-oss).
         position_bias: What some models add to the scores, which cannot be replayed.
@@ -201,32 +280,54 @@ def attend(
             f"{type(module).__name__} adds a position bias to its attention, which cannot be "
             "replayed: use another model"
         )
-    kv = current_buffers[-1]
-    kv.windows[int(module.layer_idx)] = sliding_window  # type: ignore[arg-type]
-    keys, values = kv.write(module.layer_idx, key, value)  # type: ignore[arg-type]
+    kv, layer = current_buffers[-1], int(module.layer_idx)  # type: ignore[arg-type]
+    window = kv.sees(layer, attention_mask, sliding_window, prompt=kv.start == 0)
+    softcap, s_aux = kv.heeded("softcap", softcap), kv.heeded("s_aux", s_aux)
+    keys, values = kv.write(layer, key, value)
     _, heads, n, width = query.shape
-    kv_heads = keys.shape[1]
-    groups = heads // kv_heads
+    groups = heads // keys.shape[1]
     scale = scaling if scaling is not None else width**-0.5
-    if (
-        kv.start == 0
-        and n > 1
-        and softcap is None
-        and s_aux is None
-        and not (sliding_window and n > sliding_window)
-    ):
+    scored = softcap is not None or s_aux is not None
+    if kv.start == 0 and n > 1 and not scored and not (window and n > window):
         out = F.scaled_dot_product_attention(
             query, key, value, is_causal=True, scale=scale, enable_gqa=groups > 1
         )
         return out.transpose(1, 2), None
-    first = kv.first_visible(sliding_window)
-    keys, values = keys.narrow(2, first, kv.stop - first), values.narrow(2, first, kv.stop - first)
-    packed = query.reshape(
-        1, kv_heads, groups * n, width
-    )  # query heads that share a key/value head stand side by side
-    mask = None if n == 1 else kv.mask(sliding_window, groups, query.device)
-    out = attend_packed(packed, keys, values, mask, scale, softcap, s_aux, n)
-    return out.reshape(1, heads, n, out.shape[-1]).transpose(1, 2), None
+    parts = []
+    rows = _rows_at_once(n, kv.stop, window, heads if scored else groups)
+    for begin in range(0, n, rows):
+        size = min(rows, n - begin)
+        start, stop = kv.start + begin, kv.start + begin + size
+        first = _first_visible(start, window)
+        # query heads that share a key/value head stand side by side
+        packed = query.narrow(2, begin, size).reshape(1, keys.shape[1], groups * size, width)
+        if n == 1:
+            mask = None
+        elif size == n:
+            mask = kv.mask(window, groups, query.device)
+        else:
+            mask = _mask(start, stop, window, groups, query.device)
+        seen = (cached.narrow(2, first, stop - first) for cached in (keys, values))
+        out = attend_packed(packed, *seen, mask, scale, softcap, s_aux, size)
+        parts.append(out.reshape(1, heads, size, out.shape[-1]))
+    return (parts[0] if len(parts) == 1 else torch.cat(parts, 2)).transpose(1, 2), None
+
+
+def _rows_at_once(n: int, stop: int, window: int | None, heads: int) -> int:
+    """Return how many of n positions are attended at once, so that scores stay `MOST_SCORES`.
+
+    Args:
+        n: The positions.
+        stop: The position after the last of them.
+        window: How many positions each sees; None for all.
+        heads: Heads whose scores or masks are made together.
+    """
+    if not window:
+        return max(1, min(n, MOST_SCORES // (heads * stop)))
+    if n * min(stop, n + window) * heads <= MOST_SCORES:
+        return n
+    # rows that stand together see a window and one another
+    return max(1, min(n, MOST_SCORES // (2 * heads * window), isqrt(MOST_SCORES // (2 * heads))))
 
 
 def attend_packed(
@@ -273,3 +374,4 @@ def attend_packed(
 
 
 AttentionInterface.register(NAME, attend)
+AttentionMaskInterface.register(NAME, describe_mask)

@@ -293,9 +293,11 @@ def attend_in_rows(
     Returns:
         The output, shape ``(1, ROWS, heads, d)``, and no weights.
     """
-    now = _passing[-1].on(query.device)
-    keys, values = current_buffers[-1].write(
-        module.layer_idx,  # type: ignore[arg-type]
+    now, kv, layer = _passing[-1].on(query.device), current_buffers[-1], int(module.layer_idx)  # type: ignore[arg-type]
+    window = kv.sees(layer, attention_mask, sliding_window)
+    softcap, s_aux = kv.heeded("softcap", softcap), kv.heeded("s_aux", s_aux)
+    keys, values = kv.write(
+        layer,
         key.index_select(2, now.back),
         value.index_select(2, now.back),
     )
@@ -309,7 +311,7 @@ def attend_in_rows(
         k, v, mask = (
             keys.narrow(2, 0, end),
             values.narrow(2, 0, end),
-            now.mask(end, sliding_window, groups),
+            now.mask(end, window, groups),
         )
         seen.append(attend_packed(packed, k, v, mask, scale, softcap, s_aux, n))
     out = (

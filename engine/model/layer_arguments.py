@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 from adadecode.engine.model.stand_in import Call
 
@@ -51,6 +52,21 @@ def cut_arguments(
             shared[key] = (cut_value(args), cut_value(kwargs))
         sliced.append(shared[key])
     return sliced
+
+
+def position_tensors(calls: Sequence[Call], capacity: int) -> list[torch.Tensor]:
+    """Return the tensors among layers' arguments that grow with the text, each once.
+
+    Args:
+        calls: What each layer was called with.
+        capacity: For how many positions.
+    """
+    found: dict[int, torch.Tensor] = {}
+    for call in calls:
+        for leaf in pytree.tree_leaves(call):
+            if isinstance(leaf, torch.Tensor) and capacity in leaf.shape:
+                found[id(leaf)] = leaf
+    return list(found.values())
 
 
 def _cut_tensor(

@@ -17,8 +17,9 @@ from transformers import PreTrainedModel
 
 from adadecode.engine.model.anatomy import ModelAnatomy
 from adadecode.engine.model.attention import KeyValues, attending
-from adadecode.engine.model.layer_arguments import cut_arguments
+from adadecode.engine.model.layer_arguments import cut_arguments, position_tensors
 from adadecode.engine.model.stand_in import Call
+from adadecode.engine.model.window import kept_by_cache, narrower
 from adadecode.engine.runtime.free_memory import free_bytes
 from adadecode.engine.runtime.timer import Clock
 from adadecode.profiles.errors import InputError
@@ -48,6 +49,7 @@ class SegmentedModel(ModelAnatomy):
         kv: The key/value buffers in use.
         fallbacks: Why something runs in another way than was requested
             (see `adadecode.engine.model.static_shapes`).
+        windows: By layer, how many positions it sees beyond the prompt; None for all.
 
     Raises:
         UnsupportedModel: The model cannot be taken apart exactly; the message names it.
@@ -57,6 +59,7 @@ class SegmentedModel(ModelAnatomy):
         self._calls: list[Call] = []
         self._free: list[Room] = []
         self._bytes_per_position: dict[torch.device, float] = {}
+        self._kept: dict[int, int] = {}
         self.fallbacks: list[str] = []
         super().__init__(model)
         self._token = torch.zeros((1, 1), dtype=torch.long, device=self.device)
@@ -65,9 +68,12 @@ class SegmentedModel(ModelAnatomy):
         super()._take_apart()
         self.allocate(_PROBE)
         self._self_test()
-        self._bytes_per_position = {
-            device: held / self.kv.capacity for device, held in _bytes_by_device(self.kv).items()
+        self._kept = self.kv.kept = kept_by_cache(self.config)
+        self.windows = {
+            layer: narrower(window, self._kept.get(layer))
+            for layer, window in self.kv.windows.items()
         }
+        self._bytes_per_position = _bytes_per_position(self.kv, self._calls)
 
     # -- room for positions --------------------
 
@@ -125,7 +131,7 @@ class SegmentedModel(ModelAnatomy):
 
     def buffers(self, capacity: int) -> KeyValues:
         """Return key/value buffers of ``capacity`` positions."""
-        return KeyValues(self.n_layers, capacity)
+        return KeyValues(self.n_layers, capacity, self._kept, self.unheeded)
 
     def _check_memory(self, positions: int, outgrown: KeyValues | None) -> None:
         """Raise InputError where keys and values of ``positions`` do not fit into memory."""
@@ -142,8 +148,11 @@ class SegmentedModel(ModelAnatomy):
             )
 
     def _record_calls(self, capacity: int) -> list[Call]:
-        """Return what the model's own forward pass calls each layer with, for all positions."""
-        with self._standing_in() as stand_ins:
+        """Return what the model's own forward pass calls each layer with, for all positions.
+
+        The pass ends at the last layer, so there are no logits.
+        """
+        with self._standing_in(until=self.n_layers - 1) as stand_ins:
             self._own_forward(torch.zeros((1, capacity), dtype=torch.long, device=self.device), 0)
         return [stand_in.other_arguments for stand_in in stand_ins]
 
@@ -156,7 +165,7 @@ class SegmentedModel(ModelAnatomy):
     def detach(self) -> Room:
         """Hand out the room in use; the next ``allocate`` finds or makes another."""
         room = (self.kv, self._calls)
-        self.kv, self._calls = KeyValues(self.n_layers, 0), []
+        self.kv, self._calls = self.buffers(0), []
         return room
 
     def give_back(self, room: Room) -> None:
@@ -250,17 +259,22 @@ class SegmentedModel(ModelAnatomy):
         return torch.cat(got)
 
     def _check_windows(self) -> None:
-        """Raise UnsupportedModel where a layer's window is hidden from its attention."""
+        """Raise UnsupportedModel where a layer may see a window that nothing told of.
+
+        Layers that attend under a mask of `transformers` are known (see
+        `adadecode.engine.model.window`); of others only the config speaks.
+        """
         types = getattr(self.config, "layer_types", None) or []
         slides = getattr(self.config, "use_sliding_window", not types) and getattr(
             self.config, "sliding_window", None
         )
-        without_window = [
-            index
-            for index, kind in enumerate(types)
-            if kind == "sliding_attention" and not self.kv.windows.get(index)
+        hidden = [
+            layer
+            for layer in self.kv.undescribed
+            if not self.kv.windows[layer]
+            and (slides if layer >= len(types) else types[layer] == "sliding_attention")
         ]
-        if without_window or (slides and not any(self.kv.windows.values())):
+        if hidden:
             raise self._refuse(
                 "its layers see only a window of the text, which their attention is not given"
             )
@@ -371,6 +385,16 @@ class SegmentedModel(ModelAnatomy):
         """
         found: list[Any] = work(hidden).tolist()
         return found
+
+
+def _bytes_per_position(kv: KeyValues, calls: Sequence[Call]) -> dict[torch.device, float]:
+    """Return the bytes that keys, values and layers' arguments hold on each device, a position."""
+    held: dict[torch.device, float] = defaultdict(float)
+    for device, nbytes in _bytes_by_device(kv).items():
+        held[device] += nbytes / kv.capacity
+    for tensor in position_tensors(calls, kv.capacity):
+        held[tensor.device] += tensor.nbytes / kv.capacity
+    return dict(held)
 
 
 def _bytes_by_device(kv: KeyValues) -> dict[torch.device, int]:

@@ -7,6 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
+
+class PassEnded(Exception):
+    """Ends a forward pass of which the rest is not wanted."""
+
+
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and keyword arguments of a layer, without its hidden states."""
 
@@ -20,15 +25,22 @@ class StandIn(nn.Module):
         layer: The layer whose place it takes, and whose attributes it shows.
         in_tuple: Whether the layer returns a tuple.
         replacement: Hidden states to return in place of those it is given.
+        ends: Whether the pass ends here, so that nothing after it is computed.
     """
 
     def __init__(
-        self, layer: nn.Module, *, in_tuple: bool, replacement: torch.Tensor | None = None
+        self,
+        layer: nn.Module,
+        *,
+        in_tuple: bool,
+        replacement: torch.Tensor | None = None,
+        ends: bool = False,
     ) -> None:
         super().__init__()
         self.__dict__["layer"] = layer  # not a submodule: the stand-in owns no weights
         self.__dict__["replacement"] = replacement
         self.in_tuple = in_tuple
+        self.ends = ends
         self.call: Call = ((), {})
 
     def __getattr__(self, name: str) -> Any:
@@ -38,8 +50,14 @@ class StandIn(nn.Module):
             return getattr(self.__dict__["layer"], name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Record the call and pass the hidden states on."""
+        """Record the call and pass the hidden states on.
+
+        Raises:
+            PassEnded: The pass ends here.
+        """
         self.call = (args, kwargs)
+        if self.ends:
+            raise PassEnded
         hidden = self.__dict__["replacement"]
         if hidden is None:
             hidden = self.hidden

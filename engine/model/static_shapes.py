@@ -19,7 +19,12 @@ from weakref import WeakKeyDictionary
 import torch
 from transformers import AttentionInterface, PreTrainedModel
 
-from adadecode.engine.model.attention import KeyValues, attend_packed, implemented
+from adadecode.engine.model.attention import (
+    KeyValues,
+    attend_packed,
+    current_buffers,
+    implemented,
+)
 from adadecode.engine.model.padding import SIZES, SPARE, bucket_of, padded
 from adadecode.engine.model.segmented_model import Follow, Room, SegmentedModel
 from adadecode.engine.model.static_pass import LayerArguments, StaticPass
@@ -51,9 +56,6 @@ class StaticModel(SegmentedModel):
             else (k.shape[1], k.shape[3], v.shape[3], k.dtype, k.device)
             for k, v in zip(self.kv.keys, self.kv.values, strict=True)
         ]
-        self.windows: dict[int, int | None] = {
-            layer: window or None for layer, window in self.kv.windows.items()
-        }
         if len(self.devices) > 1:
             self.fall_back(
                 f"{self.name} is spread over {len(self.devices)} devices, so it runs eagerly"
@@ -239,7 +241,9 @@ def attend_static(
     Returns:
         The output, shape ``(1, N, heads, d)``, and no weights.
     """
-    step, layer = _passing[-1], int(module.layer_idx)  # type: ignore[arg-type]
+    step, kv, layer = _passing[-1], current_buffers[-1], int(module.layer_idx)  # type: ignore[arg-type]
+    window = kv.sees(layer, attention_mask, sliding_window)
+    softcap, s_aux = kv.heeded("softcap", softcap), kv.heeded("s_aux", s_aux)
     keys, values = step.keys[layer], step.values[layer]
     assert keys is not None
     assert values is not None
@@ -249,7 +253,7 @@ def attend_static(
     kv_heads = keys.shape[1]
     groups = heads // kv_heads
     scale = scaling if scaling is not None else width**-0.5
-    mask = step.mask(sliding_window or None, groups, query.dtype)
+    mask = step.mask(window, groups, query.dtype)
     bucket = mask.shape[-1]
     keys, values = keys.narrow(2, 0, bucket), values.narrow(2, 0, bucket)
     packed = query.reshape(1, kv_heads, groups * n, width)
