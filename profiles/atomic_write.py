@@ -1,18 +1,22 @@
-"""Write files so that a reader sees a whole one or none.
+"""Write files so that a reader sees a whole one or none. Every output is written here.
 
-Every file of this project that matters after a crash is written here. The data goes into
-``NAME.part`` in the same folder, is synced to the disk and then moved; the folder is synced too.
-Whatever happens on the way, the file that was there before stays as it was.
+The data goes into ``NAME.part`` in the same folder, which is locked meanwhile, is synced to the
+disk and then moved; the folder is synced too. Whatever happens on the way, the file that was there
+before stays as it was, and the part is removed. What a killed process left is removed by the next
+one that writes the same file.
 
 ======================  ==========================================================================
 `write_bytes`           bytes
 `write_text`            text, encoded as UTF-8
 `write_json`            anything JSON can hold, with a line feed at the end
-`write_with`            whatever a callback writes at a path it is given (a library's own ``save``)
+`write_stream`          whatever a callback writes into an open file (a library's own ``save``)
+`write_together`        several files: none is replaced before all are on the disk
+`append_text`           text at the end of a file, whole or not at all
 ======================  ==========================================================================
 
-All of them create the folder where it is missing and raise `InputError` where the file cannot be
-written. Something that is no regular file, such as ``/dev/stdout``, is written to directly.
+All of them create the folder where it is missing, and raise `InputError` where a file cannot be
+written. They never write through a link. The standard output and error (``/dev/stdout``,
+``/dev/fd/N``) and the null device are written to directly; other devices and pipes are refused.
 """
 
 from __future__ import annotations
@@ -20,14 +24,27 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from adadecode.profiles.errors import InputError
+from adadecode.profiles.output_folder import make_parents, sync_folder
+from adadecode.profiles.output_path import check_target
+from adadecode.profiles.output_stream import is_stream, open_stream
+from adadecode.profiles.part_file import PART_SUFFIX as PART_SUFFIX  # noqa: PLC0414
+from adadecode.profiles.part_file import PartFile, part_of, write_all
 
-PART_SUFFIX = ".part"
-"""What the name of a file that is still being written ends with."""
+_APPEND = (
+    os.O_WRONLY
+    | os.O_APPEND
+    | os.O_CREAT
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_BINARY", 0)
+)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -36,7 +53,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         InputError: If the file cannot be written.
     """
-    write_with(path, lambda part: _write_all(part, data))
+    write_stream(path, partial(_write, data))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -62,59 +79,140 @@ def write_json(path: Path, value: object, *, indent: int | None = 1) -> None:
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
 
 
-def write_with(path: Path, write: Callable[[Path], object]) -> None:
+def write_stream(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Replace the file at ``path`` by one that a callback writes.
 
     Args:
         path: Where the file is to stand in the end.
-        write: Called once with the path to write at, in the same folder. What it raises passes
-            through, and the file that was there before stays.
+        write: Called once with a file that is open for writing, in which it may seek. What it
+            raises passes through, and the file that was there before stays.
 
     Raises:
         InputError: If the operating system refuses: no room, no permission, a file in the place of
             a folder.
     """
-    try:
-        _replace(path, write)
-    except OSError as error:
-        with suppress(OSError):
-            _part_of(path).unlink(missing_ok=True)
-        raise InputError(f"cannot write {path} ({_reason(path, error)}") from error
+    with ExitStack() as stack:
+        move = _staged(stack, path, write)
+        with refusing(path):
+            move()
 
 
-def _reason(path: Path, error: OSError) -> str:
-    """Return the reason of the operating system, and what to do."""
-    if isinstance(error, FileExistsError | NotADirectoryError):
-        file = next(parent for parent in path.parents if parent.exists())
-        return f"wanted a directory, {file} is a file): name another place"
-    todo = "name another place"
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        todo = f"make room, or {todo}"
-    return f"{error.strerror or error}): {todo}"
-
-
-def _part_of(path: Path) -> Path:
-    return path.with_name(path.name + PART_SUFFIX)
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    if path.exists() and not path.is_file() and not path.is_dir():
-        write(path)  # a device or a pipe, which nothing can be moved onto
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = _part_of(path)
-    write(part)
-    with part.open("r+b") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
-    if os.name == "posix":  # the move must reach the disk too; elsewhere a folder cannot be synced
-        folder = os.open(path.parent, os.O_RDONLY)
+def write_with(path: Path, write: Callable[[Path], object]) -> None:
+    """Replace a file by one that a callback writes at a path; for callers yet to be moved."""
+    part = part_of(path)
+    with refusing(path):
+        make_parents(path)
         try:
-            os.fsync(folder)
+            write(part)
+            part.replace(path)
         finally:
-            os.close(folder)
+            part.unlink(missing_ok=True)
+        sync_folder(path.parent)
 
 
-def _write_all(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
+def write_together(files: Mapping[Path, str | bytes]) -> None:
+    """Replace several files. All are written and synced before the first is replaced.
+
+    Args:
+        files: What each is to hold; text is encoded as UTF-8.
+
+    Raises:
+        InputError: If one cannot be written. Then none was replaced, unless moving them failed.
+    """
+    with ExitStack() as stack:
+        moves = {}
+        for path, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            moves[path] = _staged(stack, path, partial(_write, data))
+        for path, move in moves.items():
+            with refusing(path):
+                move()
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add text to the end of a file, which is made where it is missing; sync it.
+
+    Where that fails, the file ends as it did before. A process that is killed on the way may leave
+    a part of the text.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    check_target(path)
+    with refusing(path):
+        make_parents(path)
+        descriptor = os.open(path, _APPEND, 0o666)
+        try:
+            size = os.fstat(descriptor).st_size
+            try:
+                write_all(descriptor, memoryview(text.encode()))
+                os.fsync(descriptor)
+            except BaseException:
+                with suppress(OSError):
+                    os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+        if not size:
+            sync_folder(path.parent)
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Turn an error of the operating system, while ``path`` is written, into an `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(_refusal(path, error)) from error
+
+
+def _write(data: bytes, file: BinaryIO) -> None:
+    file.write(data)
+
+
+def _staged(
+    stack: ExitStack, path: Path, write: Callable[[BinaryIO], object]
+) -> Callable[[], object]:
+    """Write and sync the part of a file, or write to a stream, and return what ends it.
+
+    Args:
+        stack: Removes the part where it is not moved.
+        path: Where the file is to stand.
+        write: Writes into the part.
+
+    Returns:
+        Moves the part to its place.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    with refusing(path):
+        if is_stream(path):
+            with open_stream(path) as stream:
+                write(stream)
+            return lambda: None
+        check_target(path)
+        make_parents(path)
+        part = stack.enter_context(PartFile(path))
+        try:
+            write(cast("BinaryIO", part))
+        except Exception as error:
+            if part.failure is not None:
+                raise part.failure from error
+            raise
+        part.sync()
+    return part.move
+
+
+def _refusal(path: Path, error: OSError) -> str:
+    """Return what could not be written, why, and what to do."""
+    if isinstance(error, BlockingIOError):
+        return f"another process is writing {path}: wait for it, or name another place"
+    reason, todo = error.strerror or str(error), "name another place"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        no_folder = (one for one in path.parents if os.path.lexists(one) and not one.is_dir())
+        if found := next(no_folder, None):
+            reason = f"wanted a directory, {found} is a file"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        todo = f"make room, or {todo}"
+    return f"cannot write {path} ({reason}): {todo}"

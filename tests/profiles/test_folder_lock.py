@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,21 +24,41 @@ with lock_folder(sys.argv[1]):
 
 
 def test_a_held_folder_is_refused_and_free_again_afterwards(tmp_path: Path) -> None:
-    with lock_folder(tmp_path / "p") as folder:
-        assert folder.is_dir()
-        with (
-            pytest.raises(InputError, match=r"another process is writing into .*: wait for it"),
-            lock_folder(folder),
-        ):
+    def hold() -> None:
+        with lock_folder(tmp_path / "p"):
             pass
+
+    with ThreadPoolExecutor(1) as elsewhere, lock_folder(tmp_path / "p") as folder:
+        assert folder.is_dir()
+        with pytest.raises(InputError, match=r"another process is writing into .*: wait for it"):
+            elsewhere.submit(hold).result()
         (folder / "data").write_text("")
     assert [path.name for path in (tmp_path / "p").iterdir()] == ["data"]
-    with lock_folder(tmp_path / "p"):
-        pass
+    hold()
+
+
+def test_the_thread_that_holds_a_folder_may_ask_again(tmp_path: Path) -> None:
+    """What writes a profile holds its folder, and so may the recorder that calls it."""
+    with lock_folder(tmp_path / "p") as folder:
+        with lock_folder(folder):
+            pass
+        assert (folder / LOCK_FILE).exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_is_never_locked_or_locked_through(tmp_path: Path) -> None:
+    """Neither a link in place of the folder, nor one in place of the file in it."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "real" / LOCK_FILE).symlink_to(tmp_path / "elsewhere")
+    for folder in (tmp_path / "link", tmp_path / "real"):
+        with pytest.raises(InputError, match="cannot write into"), lock_folder(folder):
+            pass
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_folder_into_which_nothing_was_written_is_not_left(tmp_path: Path) -> None:
-    with lock_folder(tmp_path / "p"):
+    with lock_folder(tmp_path / "a" / "b" / "p"):
         pass
     assert not list(tmp_path.iterdir())
 
