@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[2]
 
 SIGNALS = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM, "interrupt": signal.SIGINT}
 
-REMOVING = {"unlink", "rmdir"}
+REMOVING = {"unlink", "rmdir", "ftruncate"}
 """Steps that a full disk allows."""
 
 
