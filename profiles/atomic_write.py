@@ -117,16 +117,15 @@ def write_together(files: Mapping[Path, str | bytes]) -> None:
         files: What each is to hold; text is encoded as UTF-8.
 
     Raises:
-        InputError: If one cannot be written. Then none was replaced, unless moving them failed.
+        InputError: If one cannot be written. Then none was replaced, unless a move failed. From
+            the first move on all are moved, even where one fails or the user interrupts it.
     """
     with ExitStack() as stack:
         moves = {}
         for path, content in files.items():
             data = content.encode() if isinstance(content, str) else content
             moves[path] = _staged(stack, path, partial(_write, data))
-        for path, move in moves.items():
-            with refusing(path):
-                move()
+        _move_all(moves)
 
 
 def append_text(path: Path, text: str) -> None:
@@ -202,6 +201,19 @@ def _staged(
             raise
         part.sync()
     return part.move
+
+
+def _move_all(moves: Mapping[Path, Callable[[], object]]) -> None:
+    left = dict(moves)
+    try:
+        for path, move in moves.items():
+            with refusing(path):
+                move()
+            del left[path]
+    finally:
+        for move in left.values():
+            with suppress(OSError):
+                move()
 
 
 def _refusal(path: Path, error: OSError) -> str:

@@ -126,7 +126,11 @@ def test_several_files_are_replaced_when_all_are_on_the_disk(tmp_path: Path) -> 
             write("after")
         assert {place.read_text() for place in places} == {"before"}
         assert sorted(tmp_path.iterdir()) == sorted(places)
-    write("after")
+    with (
+        failing_disk(tmp_path, Fault(at=1, step="replace", outcome="interrupt")),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        write("after")
     assert {place.read_text() for place in places} == {"after"}
 
 
