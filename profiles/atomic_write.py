@@ -76,7 +76,12 @@ def write_json(path: Path, value: object, *, indent: int | None = 1) -> None:
     Raises:
         InputError: If the file cannot be written.
     """
-    write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
+    write_bytes(path, json_bytes(value, indent=indent))
+
+
+def json_bytes(value: object, *, indent: int | None = 1) -> bytes:
+    """Return what `write_json` writes."""
+    return (json.dumps(value, indent=indent, ensure_ascii=False) + "\n").encode()
 
 
 def write_stream(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from adadecode.profiles.errors import InputError
-from adadecode.profiles.output_folder import make_folder
+from adadecode.profiles.output_folder import make_folder, remove_empty
 
 LOCK_FILE = ".lock"
 """Name of the file that a folder holds while it is locked. It is no part of what is written."""
@@ -48,7 +48,7 @@ def lock_folder(path: str | Path) -> Iterator[Path]:
         again = _holders.get(identity) == threading.get_ident()
         descriptor = -1 if again else _acquire(folder / LOCK_FILE)
     except OSError as error:
-        _remove_empty(made)
+        remove_empty(made)
         raise InputError(_refusal(folder, error)) from None
     if again:
         yield folder
@@ -62,7 +62,7 @@ def lock_folder(path: str | Path) -> Iterator[Path]:
             with suppress(OSError):
                 (folder / LOCK_FILE).unlink()
             os.close(descriptor)
-        _remove_empty(made)
+        remove_empty(made)
 
 
 def lock_descriptor(descriptor: int) -> None:
@@ -120,10 +120,3 @@ def _refusal(folder: Path, error: OSError) -> str:
     if isinstance(error, BlockingIOError):
         return f"another process is writing into {folder}: wait for it, or name another directory"
     return f"cannot write into {folder} ({error.strerror or error}): name another directory"
-
-
-def _remove_empty(made: list[Path]) -> None:
-    """Remove the folders that were made, the innermost first, where nothing was written."""
-    with suppress(OSError):
-        for folder in made:
-            folder.rmdir()

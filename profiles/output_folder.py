@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -54,6 +56,13 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove those folders that are empty, in this order."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
 def refuse_link(path: Path) -> None:
     """Raise OSError where a path is a link."""
     if path.is_symlink():
@@ -66,7 +75,11 @@ def _make(path: Path) -> list[Path]:
         if folder.is_dir():
             break
         missing.append(folder)
-    for folder in reversed(missing):
-        os.mkdir(folder)  # noqa: PTH102  tests let the functions of os fail
-        sync_folder(folder.parent)
+    try:
+        for folder in reversed(missing):
+            os.mkdir(folder)  # noqa: PTH102  tests let the functions of os fail
+            sync_folder(folder.parent)
+    except BaseException:
+        remove_empty(missing)
+        raise
     return missing

@@ -56,13 +56,15 @@ def is_unused(folder: Path, seal: str, members: Collection[str]) -> bool:
         members: Names that the other files may have.
 
     Raises:
-        InputError: If the folder cannot be read, or is a file.
+        InputError: If the folder cannot be read.
     """
     with refusing(folder):
         try:
             found = {entry.name for entry in folder.iterdir()} - {LOCK_FILE}
         except FileNotFoundError:
             return True
+        except NotADirectoryError:
+            return False
     if part_of(folder / seal).name not in found:
         return not found
     names = {seal, *members}
@@ -116,9 +118,12 @@ class SealedFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for path in self._written:
-            with suppress(OSError):
-                path.unlink()
+        with suppress(OSError):
+            if _unfinished(self.folder, self._seal.place.name):
+                for path in self._written:
+                    path.unlink(missing_ok=True)
+            else:
+                self._put_in_place()
         self._seal.close()
 
     def write(self, name: str, data: bytes) -> None:
@@ -136,20 +141,13 @@ class SealedFolder:
             seal: What the seal holds.
 
         Raises:
-            InputError: If it cannot be written; then the older result is as it was.
+            InputError: If it cannot be written; the older result is then as it was, unless only
+                syncing the folder failed.
         """
         with refusing(self._seal.place):
             self._seal.write(seal)
             self._seal.sync()
             self._seal.move()
-        written, self._written = self._written, []
-        with suppress(OSError):  # what is not in its place now, `member` finds
-            for path in written:
-                _move(path)
-            for name in self.members:
-                if not any(path.name in {name, name + NEXT_SUFFIX} for path in written):
-                    (self.folder / name).unlink(missing_ok=True)
-            sync_folder(self.folder)
 
     def _path(self, name: str) -> Path:
         """Return where a member is written, and remember it."""
@@ -158,6 +156,19 @@ class SealedFolder:
         path = _next(place) if self._replaces else place
         self._written.append(path)
         return path
+
+    def _put_in_place(self) -> None:
+        """Move what was written, and remove what the older result had besides.
+
+        What this leaves undone, `member` allows for.
+        """
+        names = {path.name.removesuffix(NEXT_SUFFIX) for path in self._written}
+        for path in self._written:
+            _move(path)
+        for name in self.members:
+            if name not in names:
+                (self.folder / name).unlink(missing_ok=True)
+        sync_folder(self.folder)
 
     def _settle(self, seal: str) -> None:
         """Put in order what a killed process left."""

@@ -25,7 +25,7 @@ from adadecode.profiles.atomic_write import (
 )
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.part_file import PART_SUFFIX
-from tests.support.failing_disk import Fault, environment_with, failing_disk, steps_of
+from tests.support.failing_disk import Fault, failing_disk, in_child, steps_of
 
 WRITER = "adadecode.profiles.atomic_write"
 
@@ -157,14 +157,10 @@ def test_a_process_that_ends_at_any_step_leaves_a_whole_file(tmp_path: Path, out
     place, below = tmp_path / "d" / "file", tmp_path / "d"
     write_text(place, "before")
     for at in range(5):
-        code = f"from {WRITER} import write_text, Path; write_text(Path({str(place)!r}), 'after')"
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env=environment_with(Fault(at=at, outcome=outcome), below=below),
-            capture_output=True,
-            check=False,
+        ended = in_child(
+            lambda: write_text(place, "after"), Fault(at=at, outcome=outcome), below=below
         )
-        assert done.returncode in {-signal.SIGKILL, -signal.SIGINT}
+        assert ended == (-signal.SIGKILL if outcome == "kill" else 1)
         assert place.read_text() in {"before", "after"}
         if outcome == "interrupt":
             assert list(below.iterdir()) == [place]

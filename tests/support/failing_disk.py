@@ -9,7 +9,11 @@ In this process::
     with failing_disk(tmp_path, Fault(at=3, outcome=errno.ENOSPC)):
         write_text(tmp_path / "page.html", text)
 
-In another process, without a word in the product::
+In a copy of this process, which may be killed::
+
+    in_child(lambda: write_text(place, text), Fault(at=3, outcome="kill"), below=tmp_path)
+
+In another program, without a word in the product::
 
     fault = Fault(at=3, outcome="kill")
     subprocess.run(command, env=environment_with(fault, below=tmp_path))
@@ -27,6 +31,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -194,6 +199,28 @@ def steps_of(below: Path, call: Callable[[], object]) -> list[tuple[str, str]]:
     with failing_disk(below) as disk:
         call()
     return disk.steps
+
+
+def in_child(call: Callable[[], object], fault: Fault, *, below: Path) -> int:
+    """Run a call in a copy of this process that meets a fault, and return how the copy ended.
+
+    Much quicker than a new process. The call may use no threads and print nothing.
+
+    Returns:
+        0 where the call came through, 1 where it raised, and minus the signal that killed it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the copy has none of the threads
+        child = os.fork()
+    if not child:
+        code = 1
+        try:
+            with failing_disk(below, fault):
+                call()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def environment_with(
