@@ -30,6 +30,9 @@ LARGEST_TEXT = 64 * 2**20
 LARGEST_TABLE = 4 * 2**30
 """Bytes of the largest table that is read."""
 
+DEEPEST = 64
+"""Levels of the most deeply nested JSON or TOML that is taken."""
+
 
 def read_bytes(
     path: str | Path, *, at_most: int = LARGEST_TABLE, error: type[InputError] = InputError
@@ -57,7 +60,11 @@ def read_bytes(
         raise error(f"wanted a regular file, got {_kind(about.st_mode)} {place}: name a file")
     with os.fdopen(descriptor, "rb") as file:
         try:
-            data = file.read(at_most + 1)
+            # Twice, as a file may have grown; never as many bytes as are allowed, which are kept
+            # ready for it.
+            data = file.read(min(about.st_size, at_most) + 1)
+            if about.st_size < len(data) <= at_most:
+                data += file.read(at_most + 1 - len(data))
         except OSError as problem:
             raise error(_unreadable(place, problem)) from None
     if len(data) > at_most:
@@ -115,9 +122,11 @@ def read_toml(
     """
     text = read_text(path, at_most=at_most, error=error)
     try:
-        return tomllib.loads(text)
+        return _flat(tomllib.loads(text))
     except RecursionError:
-        raise error(f"{path} is nested too deeply: give a flatter TOML file") from None
+        raise error(
+            f"{path} is nested too deeply, over {DEEPEST} levels: give a flatter TOML file"
+        ) from None
     except ValueError as problem:  # besides its own error, tomllib lets those of int and date pass
         raise error(f"wanted TOML in {path}, got something else ({problem}): mend it") from None
 
@@ -131,12 +140,15 @@ def parse_json(text: str, source: str | Path, *, error: type[InputError] = Input
         error: What to raise.
 
     Raises:
-        InputError: If it is not JSON, or nested too deeply; of the class ``error``.
+        InputError: If it is not JSON, nested too deeply, or names a key twice in an object; of the
+            class ``error``.
     """
     try:
-        return json.loads(text)
+        return _flat(json.loads(text, object_pairs_hook=_without_twins))
     except RecursionError:
-        raise error(f"{source} is nested too deeply: give a flatter JSON text") from None
+        raise error(
+            f"{source} is nested too deeply, over {DEEPEST} levels: give a flatter JSON text"
+        ) from None
     except ValueError as problem:
         raise error(f"wanted JSON in {source}, got something else ({problem}): mend it") from None
 
@@ -159,6 +171,31 @@ def decode(data: bytes, source: str | Path, *, error: type[InputError] = InputEr
             f"wanted text in UTF-8 in {source}, got the byte 0x{data[problem.start]:02x} at "
             f"{problem.start}: save it as UTF-8"
         ) from None
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON. Raises ValueError where a key stands twice: which one counts?"""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice[:80]!r} twice in one object")
+    return found
+
+
+def _flat(value: Any) -> Any:  # noqa: ANN401 - JSON holds any value
+    """Return a value once it is not nested too deeply. Raises RecursionError where it is."""
+    level: list[Any] = [value]
+    for _ in range(DEEPEST):
+        level = [
+            item
+            for one in level
+            if isinstance(one, dict | list)
+            for item in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return value
+    raise RecursionError
 
 
 def _unreadable(place: Path, problem: OSError | ValueError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 from adadecode.profiles.checks import AGAIN
 from adadecode.profiles.digest import check_seal, seal_of
 from adadecode.profiles.errors import ProfileError
+from adadecode.profiles.input_file import read_json
+from adadecode.profiles.manifest_fields import check_fields
 from adadecode.profiles.schema import (
     MANIFEST,
     REQUIRED_MANIFEST,
@@ -68,12 +69,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} has no {MANIFEST}: an unfinished recording, which "
             f"`adadecode-profile --out {folder} --resume` finishes, or no profile"
         )
-    try:
-        manifest = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ProfileError(
-            f"wanted JSON in {path}, got something unreadable ({error}): {AGAIN}"
-        ) from error
+    manifest = read_json(path, error=ProfileError)
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         got = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
         raise ProfileError(
@@ -107,16 +103,11 @@ def check_manifest(manifest: Mapping[str, Any], where: str) -> int:
     """
     if missing := [key for key in REQUIRED_MANIFEST if key not in manifest]:
         raise ProfileError(f"{where} lacks {', '.join(missing)}: {AGAIN}")
-    model, heads = manifest["model"], manifest["heads"]
-    n_layers = model.get("n_layers") if isinstance(model, dict) else None
-    if not isinstance(n_layers, int) or n_layers < 1:
-        raise ProfileError(
-            f"wanted the number of layers as model.n_layers in {where}, got {n_layers!r}: {AGAIN}"
-        )
-    depths = heads.get("depths") if isinstance(heads, dict) else None
+    check_fields(manifest, where, AGAIN)
+    n_layers, depths = int(manifest["model"]["n_layers"]), manifest["heads"].get("depths")
     if (
         not isinstance(depths, list)
-        or not all(isinstance(d, int) and 0 < d < n_layers for d in depths)
+        or not all(type(d) is int and 0 < d < n_layers for d in depths)
         or depths != sorted(set(depths))
     ):
         raise ProfileError(

@@ -8,7 +8,6 @@ directory without a manifest is an unfinished recording and nothing else.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,12 +22,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from adadecode.profiles.atomic_write import write_bytes, write_json
+from adadecode.profiles.atomic_write import json_bytes, write_bytes
 from adadecode.profiles.checks import AGAIN, check_prompts, check_values
 from adadecode.profiles.design_label import design_label
+from adadecode.profiles.digest import sha256_hex
 from adadecode.profiles.errors import ProfileError
+from adadecode.profiles.input_file import read_bytes
 from adadecode.profiles.latency import LatencyTable
 from adadecode.profiles.manifest import check_manifest, manifest_digest, read_manifest, tables_of
+from adadecode.profiles.parquet_table import read_parquet
+from adadecode.profiles.profile_folder import TABLE_FILES, table_path, writing_profile
 from adadecode.profiles.schema import (
     ALL_TABLES,
     MANIFEST,
@@ -140,7 +143,9 @@ def write_table(
     """
     arrow = _coerced(name, table)
     check_values(name, _frame(arrow), n_layers, f"table {name}")
-    return _write(Path(folder), name, arrow)
+    data = _parquet(arrow)
+    write_bytes(Path(folder) / TABLE_FILES[name], data)
+    return _entry(name, arrow, data)
 
 
 def write_profile(
@@ -148,8 +153,8 @@ def write_profile(
 ) -> Profile:
     """Write a profile: its tables, then the manifest.
 
-    A manifest that is already there is removed first, because a directory half rewritten counts as
-    unfinished.
+    Where another profile is there, it stays whole until the new one is, whatever happens
+    (`adadecode.profiles.sealed_folder`).
 
     Args:
         folder: The directory; made where it is missing.
@@ -163,7 +168,7 @@ def write_profile(
 
     Raises:
         ProfileError: If a table is missing, or something is not as the schema wants it.
-        InputError: If a file cannot be written.
+        InputError: If a file cannot be written, or another process writes into the directory.
     """
     folder = Path(folder)
     names = tables_of(manifest)
@@ -188,13 +193,13 @@ def write_profile(
     for name, frame in frames.items():
         check_values(name, frame, n_layers, f"table {name}")
     check_prompts(frames, "the profile to write")
-    if folder.is_dir():
-        (folder / MANIFEST).unlink(missing_ok=True)
-        for name in OPTIONAL_TABLES.keys() - coerced.keys():
-            (folder / f"{name}.parquet").unlink(missing_ok=True)
-    whole["tables"] = {name: _write(folder, name, table) for name, table in coerced.items()}
-    whole["digest"] = manifest_digest(whole)
-    write_json(folder / MANIFEST, whole, indent=2)
+    with writing_profile(folder) as files:
+        for name, table in coerced.items():
+            data = _parquet(table)
+            whole["tables"][name] = _entry(name, table, data)
+            files.write(TABLE_FILES[name], data)
+        whole["digest"] = manifest_digest(whole)
+        files.finish(json_bytes(whole, indent=2))
     return read_profile(folder)
 
 
@@ -211,60 +216,49 @@ def read_profile(path: str | Path) -> Profile:
     manifest = read_manifest(folder)
     n_layers = check_manifest(manifest, str(folder / MANIFEST))
     frames: dict[str, pd.DataFrame] = {}
-    held = manifest["tables"] if isinstance(manifest["tables"], dict) else {}
-    for name in (*tables_of(manifest), *(OPTIONAL_TABLES.keys() & held.keys())):
+    for name in (*tables_of(manifest), *(OPTIONAL_TABLES.keys() & manifest["tables"].keys())):
         frames[name] = _read_table(folder, name, manifest["tables"])
         check_values(name, frames[name], n_layers, str(folder / f"{name}.parquet"))
     check_prompts(frames, str(folder))
     return Profile(path=folder, manifest=manifest, **frames)
 
 
-def _write(folder: Path, name: str, table: pa.Table) -> dict[str, Any]:
-    """Write a checked table, and return its entry in the manifest."""
+def _parquet(table: pa.Table) -> bytes:
+    """Return the bytes of a file that holds the table."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     data: bytes = sink.getvalue().to_pybytes()
-    path = folder / f"{name}.parquet"
-    write_bytes(path, data)
-    return {"file": path.name, "rows": table.num_rows, "sha256": hashlib.sha256(data).hexdigest()}
+    return data
 
 
-def _read_table(folder: Path, name: str, entries: object) -> pd.DataFrame:
+def _entry(name: str, table: pa.Table, data: bytes) -> dict[str, Any]:
+    """Return the entry of a table, written as these bytes, in the manifest."""
+    return {"file": TABLE_FILES[name], "rows": table.num_rows, "sha256": sha256_hex(data)}
+
+
+def _read_table(folder: Path, name: str, entries: Mapping[str, Any]) -> pd.DataFrame:
     """Read one table: byte for byte the one the manifest names, with the columns of the schema."""
-    entry = entries.get(name) if isinstance(entries, dict) else None
-    path = folder / f"{name}.parquet"
-    if not isinstance(entry, dict) or not path.is_file():
+    entry = entries.get(name)
+    path = table_path(folder, name)
+    if not entry or not path.exists():
         raise ProfileError(
             f"{folder} lacks the table {name} ({path.name}): "
             f"copy the whole directory again, or {AGAIN}"
         )
-    try:
-        data = path.read_bytes()
-        got = hashlib.sha256(data).hexdigest()
-        if got != entry.get("sha256"):
-            raise ProfileError(
-                f"{path} is truncated or was changed: wanted sha256 {entry.get('sha256')}, "
-                f"got {got}: restore it, or {AGAIN}"
-            )
-        # Without threads: one that still starts up aborts a program that exits.
-        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
-    except (OSError, pa.ArrowException) as error:
+    data = read_bytes(path, error=ProfileError)
+    if (got := sha256_hex(data)) != entry["sha256"]:
         raise ProfileError(
-            f"wanted a Parquet table in {path}, got something unreadable ({error}): {AGAIN}"
-        ) from error
-    found = {column.name: column.type for column in table.schema}
+            f"{path} is truncated or was changed: wanted sha256 {entry['sha256']}, "
+            f"got {got}: restore it, or {AGAIN}"
+        )
+    table = read_parquet(data, ALL_TABLES[name], path, AGAIN, rows=entry["rows"])
     for wanted in ALL_TABLES[name]:
-        if found.get(wanted.name) != wanted.type:
-            raise ProfileError(
-                f"wanted a column {wanted.name} of type {wanted.type} in {path}, "
-                f"got {found.get(wanted.name, 'none')}: {AGAIN}"
-            )
         column = table[wanted.name].combine_chunks()
         if column.null_count or (pa.types.is_list(wanted.type) and column.flatten().null_count):
             raise ProfileError(
                 f"wanted a value in every row of column {wanted.name} in {path}, got nulls: {AGAIN}"
             )
-    return _frame(table.select(ALL_TABLES[name].names))
+    return _frame(table)
 
 
 def _coerced(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:

@@ -58,6 +58,9 @@ def test_a_byte_order_mark_is_left_out(tmp_path: Path) -> None:
         (read_toml, "a = "),
         (read_toml, "a = " + "1" * 5000),
         (read_toml, "a = 2024-13-45"),
+        (read_json, "[" * 65 + "]" * 65),
+        (read_toml, ".".join("a" * 65) + " = 1"),
+        (read_json, '{"a": 1, "b": 2, "a": 3}'),
     ],
 )
 def test_a_broken_document_is_refused(tmp_path: Path, read, text: str) -> None:
@@ -71,3 +74,14 @@ def test_a_link_to_a_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text")
     (tmp_path / "link").symlink_to(tmp_path / "file")
     assert read_text(tmp_path / "link") == "text"
+
+
+def test_what_is_nested_a_little_is_read(tmp_path: Path) -> None:
+    (tmp_path / "json").write_text("[" * 64 + "]" * 64)
+    assert read_json(tmp_path / "json")
+    (tmp_path / "toml").write_text(".".join("a" * 63) + " = 1")
+    assert read_toml(tmp_path / "toml")
+
+
+def test_a_file_that_does_not_say_its_size_is_read_whole() -> None:
+    assert b"processor" in read_bytes("/proc/cpuinfo") or b"CPU" in read_bytes("/proc/cpuinfo")
