@@ -1,10 +1,8 @@
-"""Checks of what a user gives the decoder: a model, input ids, new tokens, ends of the text."""
+"""Checks of what a user gives the decoder: a model, heads, input ids, the number of new tokens."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable, Mapping, Sequence
-from typing import SupportsIndex
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -13,11 +11,9 @@ from transformers import PreTrainedModel
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.profiles.errors import DesignError, HeadsError, InputError
+from adadecode.sim.core.scalars import whole_number
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-
-EndTokens = SupportsIndex | Iterable[SupportsIndex] | None
-"""Tokens that end a text: one, several, none (an empty sequence), or None for the model's own."""
 
 
 def check_model(model: PreTrainedModel) -> None:
@@ -87,58 +83,18 @@ def check_vocabulary(ids: Sequence[int], parts: SegmentedModel, whose: str) -> N
         )
 
 
-def checked_new_tokens(max_new_tokens: SupportsIndex) -> int:
+def checked_new_tokens(max_new_tokens: object) -> int:
     """Return the number of new tokens as an int. Raises DesignError unless it is one from 1 on."""
-    if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, SupportsIndex):
+    count = whole_number(max_new_tokens)
+    if count is None:
         raise DesignError(
             f"wanted max_new_tokens as a whole number, got {max_new_tokens!r}: give an int"
         )
-    count = operator.index(max_new_tokens)
     if count < 1:
         raise DesignError(
             f"wanted at least 1 new token, got max_new_tokens={count}: give 1 or more"
         )
     return count
-
-
-def checked_end_tokens(
-    eos_token_id: EndTokens, own: frozenset[int], parts: SegmentedModel
-) -> frozenset[int]:
-    """Return the token ids that end a text.
-
-    Args:
-        eos_token_id: What the user gave.
-        own: The model's own, taken for None.
-        parts: The model.
-
-    Raises:
-        InputError: It is no token id and no sequence of them, or one that the model does not have.
-    """
-    if eos_token_id is None:
-        return own
-    advice = "give a token id such as tokenizer.eos_token_id, a list of them, or () for none"
-    ids = _token_ids(eos_token_id)
-    if ids is None:
-        raise InputError(f"wanted eos_token_id as token ids, got {eos_token_id!r}: {advice}")
-    rows = parts.n_embeddings
-    if odd := [token for token in ids if not 0 <= token < rows]:
-        raise InputError(
-            f"wanted eos_token_id as token ids 0..{rows - 1} of this model, got {odd[0]}: {advice}"
-        )
-    return frozenset(ids)
-
-
-def _token_ids(given: SupportsIndex | Iterable[SupportsIndex]) -> list[int] | None:
-    """Return one token id or several as a list; None for what are no token ids."""
-    if isinstance(given, (str, bytes, Mapping, bool)):
-        return None
-    # a tensor of one axis and one number has an index too
-    alone = isinstance(given, SupportsIndex) and not getattr(given, "ndim", 0)
-    try:
-        tokens = [given] if alone else list(given)  # type: ignore[arg-type]
-        return [operator.index(token) for token in tokens]  # type: ignore[arg-type]
-    except TypeError:
-        return None
 
 
 def _kind(given: object) -> str:

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from adadecode.engine.decoding.arguments import (
-    EndTokens,
     check_heads,
     check_input_ids,
     check_model,
-    checked_end_tokens,
     checked_new_tokens,
 )
+from adadecode.engine.decoding.end_tokens import (
+    EndTokens,
+    checked_end_tokens,
+    own_end_tokens,
+    warn_of_missing_end,
+)
+from adadecode.engine.decoding.generation_settings import bending, in_words
 from adadecode.engine.decoding.sampling import Sampling, make_token_selector
 from adadecode.engine.decoding.sequence import Decoding, greedy_draft, greedy_tokens, head_logits
+from adadecode.engine.decoding.stop_strings import (
+    StopCriteria,
+    StopTexts,
+    check_tokenizer,
+    checked_stop_strings,
+)
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.canonical import check_numerics, take_apart
 from adadecode.engine.model.cuda_graphs import take_apart_static
@@ -49,8 +59,9 @@ class AdaDecoder:
     """A causal LM with exit heads, decoded with AdaDecode (arXiv 2506.03700) without loss.
 
     A greedy text is the model's own, token for token; a sampled one is distributed as the model's
-    own samples. Logits processors of the model's generation settings are not applied: a warning
-    names those that would change a greedy text. The model is used as it is and stays usable by
+    own samples. Of the model's generation settings, the end-of-text tokens and the stop strings are
+    read at each call. No other is applied: a warning names those that would change the text (see
+    `adadecode.engine.decoding.generation_settings`). The model is used as it is and stays usable by
     itself.
 
     Example:
@@ -95,15 +106,30 @@ class AdaDecoder:
         check_numerics(numerics)
         model.eval()
         self.numerics, self.graphs = numerics, graphs
-        self._warned = False
+        self._warned: set[str] = set()
+        self._ends: frozenset[int] | None = None
+        self._stop: StopCriteria | None = None
         self.parts = (
             take_apart(model, numerics)
             if graphs == "eager"
             else take_apart_static(model, graphs, numerics)
         )
         self.heads = heads if heads is not None else ExitHeads.identity(model, ())
-        self.eos = _end_tokens_of(model)
-        _warn_of_settings(model)
+        self._warn_of_settings(sampled=False)
+
+    @property
+    def eos(self) -> frozenset[int]:
+        """The tokens that end a text where no others are given.
+
+        They are those of the model's generation settings as they are now, or what this was set to.
+        """
+        if self._ends is not None:
+            return self._ends
+        return own_end_tokens(self.parts.model, self.parts.n_embeddings)
+
+    @eos.setter
+    def eos(self, tokens: frozenset[int]) -> None:
+        self._ends = tokens
 
     def generate(
         self,
@@ -119,12 +145,14 @@ class AdaDecoder:
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int | None = None,
+        stop_strings: StopTexts = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> Generation:
         """Decode one sequence and return it whole.
 
-        The text ends with the first of its new tokens that is one of ``eos_token_id``, which is
-        kept as its last token, or after ``max_new_tokens`` tokens. Nothing else ends it: to stop
-        at a word or a line, take tokens from `stream` and leave the loop.
+        The text ends with the first of its new tokens that is one of ``eos_token_id`` or completes
+        one of ``stop_strings``, which is kept as its last token, or after ``max_new_tokens``
+        tokens. To stop on any other condition, take tokens from `stream` and leave the loop.
 
         Example:
             ::
@@ -133,6 +161,7 @@ class AdaDecoder:
                 decoder.generate(ids, 64, eos_token_id=13)  # at this token
                 decoder.generate(ids, 64, eos_token_id=[2, 13])  # at either of two tokens
                 decoder.generate(ids, 64, eos_token_id=())  # always 64 tokens
+                decoder.generate(ids, 64, stop_strings="User:", tokenizer=tokenizer)
 
         Args:
             input_ids: Token ids of the prompt, shape ``(1, n)``, n >= 1, on any device.
@@ -150,14 +179,20 @@ class AdaDecoder:
                 for none. By default those of the model's generation settings.
             temperature: 0 for a greedy text. Above it the text is sampled, and gamma is held
                 against the head's distribution after temperature, top-k and top-p.
-            top_k: Sample only from the k most likely tokens (default: all).
-            top_p: Sample only from the most likely tokens that make up this probability, in (0, 1]
-                (default: all).
+            top_k: Sample only from the k most likely tokens; 0, -1 or None for all.
+            top_p: Sample only from the most likely tokens that make up this probability, in (0, 1];
+                1 or None for all.
             seed: Seed of a sampled text, 0 or more; a random one by default.
+            stop_strings: Strings that end the text: one, several, or an empty list for none. By
+                default those of the model's generation settings. They are found as ``generate`` of
+                ``transformers`` finds them: the token that completes one is kept whole, whatever it
+                holds behind the string.
+            tokenizer: The model's tokenizer, which stop strings need.
 
         Raises:
-            InputError: ``input_ids`` or ``eos_token_id`` are no token ids of this model, or the
-                text takes more memory than is free or more positions than the model has.
+            InputError: ``input_ids`` or ``eos_token_id`` are no token ids of this model,
+                ``stop_strings`` are no strings or lack the tokenizer, or the text takes more memory
+                than is free or more positions than the model has.
             DesignError: ``max_new_tokens``, ``gamma``, ``placement``, ``cap``, ``policy`` or
                 ``verify`` makes no sense.
             HeadsError: The placement names a depth that has no head.
@@ -167,14 +202,20 @@ class AdaDecoder:
             gamma=gamma, placement=placement, cap=cap, policy=policy, verify=verify
         )
         sampling = Sampling.of(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-        decoding = self.start(
-            input_ids,
-            design,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=eos_token_id,
-            sampling=sampling,
-        )
-        decoding.run_to_end()
+        stop = self._stop_criteria(stop_strings, tokenizer)
+        if eos_token_id is None:
+            self._warn_of_missing_end(tokenizer)
+        self._warn_of_settings(sampled=sampling is not None, given=_given(top_k=top_k, top_p=top_p))
+        with self.parts.turns:
+            decoding = self.start(
+                input_ids,
+                design,
+                max_new_tokens=max_new_tokens,
+                eos_token_id=eos_token_id,
+                sampling=sampling,
+                stop=stop,
+            )
+            decoding.run_to_end()
         return Generation(
             tokens=decoding.schedule.tokens,
             rounds=decoding.schedule.rounds,
@@ -195,6 +236,8 @@ class AdaDecoder:
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int | None = None,
+        stop_strings: StopTexts = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> Iterator[int]:
         """Decode one sequence and yield each new token as soon as it is committed.
 
@@ -226,6 +269,8 @@ class AdaDecoder:
             top_k: See `generate`.
             top_p: See `generate`.
             seed: See `generate`.
+            stop_strings: See `generate`; the token that completes one is yielded too.
+            tokenizer: See `generate`.
 
         Raises:
             InputError: See `generate`; where the text does not fit into memory, with its first
@@ -239,12 +284,17 @@ class AdaDecoder:
         )
         sampling = Sampling.of(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
         check_input_ids(input_ids, self.parts)
+        stop = self._stop_criteria(stop_strings, tokenizer)
+        if eos_token_id is None:
+            self._warn_of_missing_end(tokenizer)
+        self._warn_of_settings(sampled=sampling is not None, given=_given(top_k=top_k, top_p=top_p))
         return self._stream(
             input_ids,
             design,
             max_new_tokens=checked_new_tokens(max_new_tokens),
             eos=checked_end_tokens(eos_token_id, self.eos, self.parts),
             sampling=sampling,
+            stop=stop,
         )
 
     def _stream(
@@ -255,12 +305,19 @@ class AdaDecoder:
         max_new_tokens: int,
         eos: frozenset[int],
         sampling: Sampling | None,
+        stop: StopCriteria | None,
     ) -> Iterator[int]:
         """Yield the tokens of a text whose arguments are checked."""
-        decoding = self.start(
-            input_ids, design, max_new_tokens=max_new_tokens, eos_token_id=eos, sampling=sampling
-        )
-        own = self.parts.detach()  # another text may be decoded between two tokens of this one
+        with self.parts.turns:
+            decoding = self.start(
+                input_ids,
+                design,
+                max_new_tokens=max_new_tokens,
+                eos_token_id=eos,
+                sampling=sampling,
+                stop=stop,
+            )
+            own = self.parts.detach()  # another text may be decoded between two tokens of this one
         tokens, given = decoding.schedule.tokens, 0
         steps = decoding.steps()
         over = False
@@ -337,6 +394,7 @@ class AdaDecoder:
         max_new_tokens: int,
         eos_token_id: EndTokens = None,
         sampling: Sampling | None = None,
+        stop: StopCriteria | None = None,
     ) -> Decoding:
         """Run the prompt through all layers, take the first token, and return the decoding.
 
@@ -346,6 +404,7 @@ class AdaDecoder:
             max_new_tokens: The most tokens to add.
             eos_token_id: The tokens that end the text; the model's own by default.
             sampling: How to sample; greedy by default.
+            stop: Stop strings that end the text; none by default.
 
         Returns:
             The decoding, of which the first token is committed.
@@ -359,6 +418,7 @@ class AdaDecoder:
         new_tokens = checked_new_tokens(max_new_tokens)
         eos = checked_end_tokens(eos_token_id, self.eos, parts)
         selector = make_token_selector(sampling)
+        self._warn_of_settings(sampled=sampling is not None)
         n_prompt = input_ids.shape[1]
         positions = n_prompt + new_tokens - 1  # the last token is not computed
         with torch.inference_mode():
@@ -375,8 +435,52 @@ class AdaDecoder:
             max_new_tokens=new_tokens,
             eos=eos,
             sampled=sampling is not None,
+            stops=None if stop is None else stop.after(input_ids[0].tolist()),
         )
         return Decoding(parts, self.heads, schedule, selector)
+
+    def _stop_criteria(
+        self, stop_strings: StopTexts, tokenizer: PreTrainedTokenizerBase | None
+    ) -> StopCriteria | None:
+        """Return the stop strings of a text, prepared; None where there are none.
+
+        They are prepared anew only for other strings or another tokenizer.
+        """
+        own = getattr(self.parts.model.generation_config, "stop_strings", None)
+        strings = checked_stop_strings(stop_strings, own)
+        check_tokenizer(tokenizer, strings, own=stop_strings is None)
+        if tokenizer is None or not strings:
+            return None
+        stop = self._stop
+        if stop is None or not stop.serves(strings, tokenizer):
+            self._stop = stop = StopCriteria(strings, tokenizer)
+        return stop
+
+    def _warn_of_missing_end(self, tokenizer: PreTrainedTokenizerBase | None) -> None:
+        """Warn once where the tokenizer ends texts with a token that ends none here."""
+        if tokenizer is not None and "tokenizer" not in self._warned:
+            self._warned.add("tokenizer")
+            warn_of_missing_end(tokenizer, self.eos)
+
+    def _warn_of_settings(
+        self, *, sampled: bool, given: Collection[str] = ("top_k", "top_p")
+    ) -> None:
+        """Warn once of each of the generation settings that change what ``generate`` writes.
+
+        Args:
+            sampled: Whether the text is sampled.
+            given: Settings in place of which the user gave an argument.
+        """
+        found = bending(self.parts.model.generation_config, sampled=sampled, given=given)
+        words = [in_words(name, value) for name, value in found.items()]
+        fresh = [one for one in words if one not in self._warned]
+        if fresh:
+            self._warned.update(fresh)
+            warnings.warn(
+                f"the model's generation settings bend what generate writes ({', '.join(fresh)}); "
+                "AdaDecoder decodes without them",
+                stacklevel=3,
+            )
 
     def _warn_of_length(self, positions: int) -> None:
         """Warn once of a text beyond the positions that the model was made for.
@@ -385,9 +489,9 @@ class AdaDecoder:
         not: such a text is refused where room is made for it.
         """
         limit = most_positions(self.parts.model)
-        if limit is None or positions <= limit or self._warned:
+        if limit is None or positions <= limit or "length" in self._warned:
             return
-        self._warned = True
+        self._warned.add("length")
         warnings.warn(
             f"the text takes {positions} positions, the model was made for {limit}: ask for fewer "
             "tokens",
@@ -395,44 +499,6 @@ class AdaDecoder:
         )
 
 
-def _warn_of_settings(model: PreTrainedModel) -> None:
-    """Warn of generation settings that change which token ``generate`` of ``transformers`` takes.
-
-    This decoder takes the most likely token and applies none of them.
-    """
-    settings = model.generation_config
-    plain: dict[str, Any] = {
-        "repetition_penalty": 1.0,
-        "encoder_repetition_penalty": 1.0,
-        "no_repeat_ngram_size": 0,
-        "min_length": 0,
-        "min_new_tokens": 0,
-    }
-    plain |= dict.fromkeys(
-        ("suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id")
-    )
-    plain |= dict.fromkeys(("bad_words_ids", "sequence_bias", "exponential_decay_length_penalty"))
-    found = {name: getattr(settings, name, None) for name in plain}
-    bending = {
-        name: value
-        for name, value in found.items()
-        if value is not None and value != plain[name] and value != []
-    }
-    if bending:
-        settings_text = ", ".join(f"{name}={value}" for name, value in bending.items())
-        warnings.warn(
-            f"the model's generation settings bend greedy decoding ({settings_text}); AdaDecoder "
-            "decodes without them",
-            stacklevel=3,
-        )
-
-
-def _end_tokens_of(model: PreTrainedModel) -> frozenset[int]:
-    """Return the tokens that end a text, by the model's generation settings."""
-    settings = (
-        model.generation_config
-        if model.generation_config is not None
-        else model.config.get_text_config()
-    )
-    own = getattr(settings, "eos_token_id", None)
-    return frozenset() if own is None else frozenset([own] if isinstance(own, int) else own)
+def _given(**arguments: object) -> set[str]:
+    """Return the names of the arguments that were given."""
+    return {name for name, value in arguments.items() if value is not None}

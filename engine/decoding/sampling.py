@@ -16,18 +16,20 @@ device's own generators.
 from __future__ import annotations
 
 import math
-import operator
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Protocol, SupportsIndex
 
 import torch
 
 from adadecode.engine.runtime.distributed import processes
 from adadecode.profiles.errors import SamplingError
+from adadecode.sim.core.scalars import real_number, whole_number
 from adadecode.sim.core.scheduler import Draft, Verdict, Verify
+
+OFF = (0, -1)
+"""What ``top_k`` is elsewhere to keep all tokens: 0 in ``transformers``, both in vLLM."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ class Sampling:
             )
         if self.top_k is not None and self.top_k < 1:
             raise SamplingError(
-                f"top_k keeps at least 1 token, got {self.top_k}: leave it out to keep all"
+                f"top_k keeps at least 1 token, got {self.top_k}: give 0 or -1 to keep all"
             )
         if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
             raise SamplingError(
@@ -85,15 +87,18 @@ class Sampling:
 
         Args:
             temperature: 0 or more.
-            top_k: 1 or more; None for all tokens.
-            top_p: In (0, 1]; None for all tokens.
+            top_k: 1 or more; 0, -1 or None for all tokens, as elsewhere.
+            top_p: In (0, 1]; 1 or None for all tokens.
             seed: 0 or more; a random one by default.
 
         Raises:
             SamplingError: A value makes no sense, or is given with temperature 0.
         """
         above_zero = _number("temperature", temperature)
-        if above_zero == 0.0 and (top_k is not None or top_p is not None):
+        kept = None if top_k is None else _whole("top_k", top_k)
+        kept = None if kept in OFF else kept
+        mass = None if top_p is None else _number("top_p", top_p)
+        if above_zero == 0.0 and (kept is not None or mass not in (None, 1.0)):
             raise SamplingError(
                 "top_k and top_p shape what is sampled, and temperature 0 takes the most likely "
                 "token: give a temperature above 0 too"
@@ -110,8 +115,8 @@ class Sampling:
             )
         sampling = cls(
             temperature=above_zero or 1.0,
-            top_k=None if top_k is None else _whole("top_k", top_k),
-            top_p=None if top_p is None else _number("top_p", top_p),
+            top_k=kept,
+            top_p=mass,
             seed=random.SystemRandom().getrandbits(32) if seed is None else _whole("seed", seed),
         )
         return sampling if above_zero else None
@@ -328,16 +333,15 @@ def verify_greedily(final: Sequence[int], work: Verify) -> Verdict:
 
 def _number(what: str, given: object) -> float:
     """Return a number as a float. Raises SamplingError for anything else."""
-    if isinstance(given, bool) or not isinstance(given, Real):
+    value = real_number(given)
+    if value is None:
         raise SamplingError(f"{what} is a number, got {given!r}: give one like 0.7")
-    return float(given)
+    return value
 
 
-def _whole(what: str, given: SupportsIndex) -> int:
+def _whole(what: str, given: object) -> int:
     """Return a whole number as an int. Raises SamplingError for anything else."""
-    try:
-        if not isinstance(given, bool):
-            return operator.index(given)
-    except TypeError:
-        pass
-    raise SamplingError(f"{what} is a whole number, got {given!r}: give an int")
+    value = whole_number(given)
+    if value is None:
+        raise SamplingError(f"{what} is a whole number, got {given!r}: give an int")
+    return value

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from numbers import Real
 from typing import Any, SupportsIndex, cast
 
 from adadecode.profiles.design_label import DEFAULT_CAP, design_label
 from adadecode.profiles.errors import DesignError
+from adadecode.sim.core.scalars import flag, real_number, whole_number
 
 __all__ = ["DEFAULT_CAP", "RUNNABLE", "Design", "Policy"]
 
@@ -125,7 +124,8 @@ class Design:
             DesignError: If something is of a wrong type, or the parts do not make a design.
         """
         named = Policy.named(policy)
-        if verify not in (True, False):
+        verified = flag(verify)
+        if verified is None:
             raise DesignError(f"verify is True or False, got {verify!r}: leave it out for True")
         depths = () if named is Policy.VANILLA else _depths(placement)
         most = _whole("the cap", cap)
@@ -138,7 +138,7 @@ class Design:
                 cap=most,
             )
             gammas = (0.0,) * len(depths)
-        return cls(policy=named, placement=depths, gammas=gammas, cap=most, verify=verify)
+        return cls(policy=named, placement=depths, gammas=gammas, cap=most, verify=verified)
 
     def boundaries(self, n_layers: int) -> tuple[int, ...]:
         """Return the segment boundaries 0 = b0 < ... < bS = n_layers.
@@ -185,20 +185,19 @@ def _depths(given: Sequence[SupportsIndex]) -> tuple[int, ...]:
     )
 
 
-def _whole(what: str, given: SupportsIndex) -> int:
+def _whole(what: str, given: object) -> int:
     """Return an integer of any kind as an int; refuse what would have to be rounded, and flags."""
-    try:
-        if not isinstance(given, bool):
-            return operator.index(given)
-    except TypeError:
-        pass
-    raise DesignError(f"{what} is a whole number, got {given!r}: give an int")
+    value = whole_number(given)
+    if value is None:
+        raise DesignError(f"{what} is a whole number, got {given!r}: give an int")
+    return value
 
 
 def _gammas(given: object, heads: int) -> tuple[float, ...]:
     """Return one gamma for all heads, or those of a list."""
-    if isinstance(given, (int, float, Real)) and not isinstance(given, bool):
-        return (float(given),) * heads
+    alone = real_number(given)
+    if alone is not None:
+        return (alone,) * heads
     what = "gamma is a number or a list of numbers"
     if isinstance(given, (str, bytes, bool)):
         raise DesignError(f"{what}, got {given!r}: give 0.75")
@@ -206,9 +205,10 @@ def _gammas(given: object, heads: int) -> tuple[float, ...]:
 
 
 def _gamma(given: object) -> float:
-    if isinstance(given, bool) or not isinstance(given, (int, float, Real)):
+    value = real_number(given)
+    if value is None:
         raise DesignError(f"a gamma is a number, got {given!r}: give a probability in [0, 1]")
-    return float(given)
+    return value
 
 
 def _items(given: object, what: str) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ one length per segment tells which positions have been through it; a rollback sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -112,6 +112,10 @@ class Schedule:
             at a position may leave. No head above it is tested.
         sampled: Whether drafts are drawn, and not the most likely tokens. A drafted end is then
             kept for the last layer to judge (docs/decisions/0018).
+        stops: Returns whether the committed tokens end the text with the last of them, as a stop
+            string does; nothing ends it so by default. Committed tokens behind that one, and drafts
+            beyond it, are thrown away.
+        stopped: Whether ``stops`` has ended the text.
         tokens: What is committed, ``first_token`` first. Grows while ``steps()`` runs.
         rounds: What was done. Grows likewise.
         boundaries: The segment boundaries 0..L.
@@ -130,6 +134,8 @@ class Schedule:
     eos: frozenset[int] = frozenset()
     earliest: Callable[[int], int] | None = None
     sampled: bool = False
+    stops: Callable[[Sequence[int]], bool] | None = None
+    stopped: bool = field(init=False)
     tokens: list[int] = field(init=False)
     rounds: list[Round] = field(init=False, default_factory=list)
     boundaries: tuple[int, ...] = field(init=False)
@@ -143,6 +149,7 @@ class Schedule:
                 "it from a recorded trace with adadecode-sim, or run another policy"
             )
         self.tokens = [self.first_token]
+        self.stopped = self.stops is not None and self.stops(self.tokens)
         self.newest = self.first_token
         self.boundaries = self.design.boundaries(self.n_layers)
         self.lengths = [self.n_prompt] * (len(self.boundaries) - 1)
@@ -150,7 +157,8 @@ class Schedule:
     @property
     def done(self) -> bool:
         """Whether the budget is spent or the text has ended."""
-        return len(self.tokens) >= self.max_new_tokens or self.tokens[-1] in self.eos
+        spent = len(self.tokens) >= self.max_new_tokens
+        return spent or self.stopped or self.tokens[-1] in self.eos
 
     def steps(self) -> Generator[Work, Outcome, None]:
         """Hand out work in order. The caller sends the outcome of each piece back in."""
@@ -209,8 +217,9 @@ class Schedule:
             verdict = yield Verify(position, position + 1, ())
             assert isinstance(verdict, Verdict)
             accepted = len(drafts)
-        self._commit(first, [*drafts[:accepted], verdict.token], exits, accepted, work, checks)
-        self._rollback(first + accepted + 1)
+        tokens = [*drafts[:accepted], verdict.token]
+        committed = self._commit(first, tokens, exits, accepted, work, checks)
+        self._rollback(first + committed)
 
     def _may_draft(self, drafts: int) -> bool:
         """Return whether one more draft could be of use.
@@ -232,16 +241,29 @@ class Schedule:
         accepted: int,
         work: list[tuple[int, int]],
         checks: list[int],
-    ) -> None:
-        self.tokens += tokens
-        self.newest = tokens[-1]
+    ) -> int:
+        """Commit tokens up to the first that stops the text, and return how many those are."""
+        committed = self._append(tokens)
+        self.newest = self.tokens[-1]
         self.rounds.append(
             Round(
                 start=start,
                 exits=tuple(exits),
-                accepted=accepted,
-                committed=len(tokens),
+                accepted=min(accepted, committed),
+                committed=committed,
                 work=tuple(work),
                 checks=tuple(checks),
             )
         )
+        return committed
+
+    def _append(self, tokens: list[int]) -> int:
+        if self.stops is None:
+            self.tokens += tokens
+            return len(tokens)
+        for count, token in enumerate(tokens, 1):
+            self.tokens.append(token)
+            self.stopped = self.stops(self.tokens)
+            if self.stopped:
+                return count
+        return len(tokens)

@@ -52,6 +52,14 @@ def test_what_is_no_text_is_refused(decoder: AdaDecoder, ids: Any, message: str)
         ({"max_new_tokens": "8"}, "wanted max_new_tokens as a whole number, got '8': give an int"),
         ({"max_new_tokens": 8.0}, "got 8.0"),
         ({"max_new_tokens": True}, "got True"),
+        ({"max_new_tokens": np.float64(8.0)}, r"a whole number, got np.float64\(8.0\)"),
+        ({"max_new_tokens": torch.tensor(8.0)}, r"a whole number, got tensor\(8.\)"),
+        ({"max_new_tokens": torch.tensor([8, 9])}, r"a whole number, got tensor\(\[8, 9\]\)"),
+        ({"max_new_tokens": torch.tensor(True)}, r"a whole number, got tensor\(True\)"),
+        ({"max_new_tokens": None}, "a whole number, got None"),
+        ({"cap": torch.tensor(5.0)}, r"the cap is a whole number, got tensor\(5.\)"),
+        ({"cap": np.bool_(True)}, "the cap is a whole number, got np.True_"),
+        ({"gamma": torch.tensor(True)}, r"gamma is a number or a list.*got tensor\(True\)"),
         ({"max_new_tokens": 0}, "wanted at least 1 new token, got max_new_tokens=0: give 1"),
         ({"gamma": "0.5"}, r"gamma is a number or a list of numbers, got '0\.5': give 0\.75"),
         ({"gamma": True}, "gamma is a number or a list of numbers, got True"),
@@ -86,6 +94,33 @@ def test_a_depth_without_a_head_is_refused(decoder: AdaDecoder) -> None:
             ask(PROMPT, placement=(3,))
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.array, torch.tensor])
+def test_whole_numbers_may_be_of_any_kind(decoder: AdaDecoder, kind: Callable[[int], Any]) -> None:
+    """As those of a data frame or of a tensor are."""
+    options = {"gamma": 0.02, "eos_token_id": (), "temperature": 1.0}
+    text = decoder.generate(PROMPT, 8, cap=3, top_k=5, seed=7, **options)
+    same = decoder.generate(
+        PROMPT,
+        kind(8),
+        cap=kind(3),
+        top_k=kind(5),
+        seed=kind(7),
+        placement=kind([2, 4]) if kind in (np.array, torch.tensor) else (kind(2), kind(4)),
+        **options,
+    )
+    assert same == text
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.array, torch.tensor])
+def test_numbers_may_be_of_any_kind(decoder: AdaDecoder, kind: Callable[[float], Any]) -> None:
+    """They are exact in 32 bits here, so the text is the same."""
+    text = decoder.generate(PROMPT, 8, gamma=0.5, temperature=0.75, top_p=0.875, seed=7)
+    same = decoder.generate(
+        PROMPT, 8, gamma=kind(0.5), temperature=kind(0.75), top_p=kind(0.875), seed=7
+    )
+    assert same == text
+
+
 # ---- the end of a text ----
 
 
@@ -101,6 +136,14 @@ def test_a_depth_without_a_head_is_refused(decoder: AdaDecoder) -> None:
         ({"eos": 2}, "wanted eos_token_id as token ids"),
         (VOCABULARY, rf"as token ids 0\.\.96 of this model, got {VOCABULARY}"),
         ([3, -1], r"of this model, got -1: .* or \(\) for none"),
+        (np.array([3, -1]), "of this model, got -1"),
+        ([2, None], "wanted eos_token_id as token ids"),
+        ([2, True], "wanted eos_token_id as token ids"),
+        (np.bool_(True), "wanted eos_token_id as token ids, got np.True_"),
+        (torch.tensor([True]), "wanted eos_token_id as token ids"),
+        (torch.tensor([2.0]), "wanted eos_token_id as token ids"),
+        (np.array([2.5]), "wanted eos_token_id as token ids"),
+        (torch.tensor([[2]]), "wanted eos_token_id as token ids"),
     ],
 )
 def test_what_is_no_end_of_a_text_is_refused(decoder: AdaDecoder, eos: Any, message: str) -> None:
@@ -120,6 +163,9 @@ def test_what_is_no_end_of_a_text_is_refused(decoder: AdaDecoder, eos: Any, mess
         lambda token: {token, 0},
         lambda token: np.array([token, token]),
         lambda token: torch.tensor([token]),
+        lambda token: torch.tensor([token, 0], dtype=torch.int32),
+        lambda token: (np.int64(token), 0),
+        lambda token: frozenset({token}),
         lambda token: (int(n) for n in (0, token)),
     ],
 )

@@ -403,13 +403,21 @@ def test_unverified_drafts_stand_as_drawn(decoder: AdaDecoder) -> None:
         ({"temperature": math.inf}, "temperature is a finite number"),
         ({"temperature": "hot"}, "temperature is a number, got 'hot'"),
         ({"temperature": True}, "temperature is a number, got True"),
-        ({"temperature": 1.0, "top_k": 0}, "top_k keeps at least 1 token, got 0: leave it out"),
+        ({"temperature": torch.tensor([0.5])}, r"temperature is a number, got tensor\(\[0.5"),
+        ({"temperature": None}, "temperature is a number, got None"),
+        ({"temperature": 10**400}, "temperature is a finite number"),
+        ({"temperature": 1.0, "top_k": -2}, "top_k keeps at least 1 token, got -2: give 0 or -1"),
         ({"temperature": 1.0, "top_k": 2.5}, "top_k is a whole number, got 2.5"),
+        ({"temperature": 1.0, "top_k": torch.tensor(2.5)}, r"top_k is a whole number, got tensor"),
+        ({"temperature": 1.0, "top_k": False}, "top_k is a whole number, got False"),
+        ({"temperature": 1.0, "top_p": "0.9"}, "top_p is a number, got '0.9'"),
         ({"temperature": 1.0, "top_p": 0.0}, r"top_p is a probability in \(0, 1\], got 0.0"),
         ({"temperature": 1.0, "top_p": 1.5}, r"top_p is a probability in \(0, 1\], got 1.5"),
         ({"temperature": 1.0, "top_p": math.nan}, "top_p is a probability"),
         ({"temperature": 1.0, "seed": -1}, "a seed is a whole number of 0 or more, got -1"),
         ({"temperature": 1.0, "seed": 0.5}, "seed is a whole number, got 0.5"),
+        ({"temperature": 1.0, "seed": torch.tensor(1.0)}, "seed is a whole number, got tensor"),
+        ({"temperature": 1.0, "seed": True}, "seed is a whole number, got True"),
         ({"top_k": 5}, "give a temperature above 0 too"),
         ({"top_p": 0.9}, "give a temperature above 0 too"),
     ],
@@ -425,3 +433,17 @@ def test_what_makes_no_sense_is_refused(
 def test_a_seed_without_a_temperature_is_refused() -> None:
     with pytest.raises(SamplingError, match="a seed belongs to a sampled text"):
         Sampling.of(seed=3)
+
+
+@pytest.mark.parametrize("top_k", [0, -1, None, 10**6])
+@pytest.mark.parametrize("top_p", [1.0, 1, None])
+def test_what_keeps_all_tokens_may_be_given(
+    decoder: AdaDecoder, top_k: int | None, top_p: float | None
+) -> None:
+    """top_k 0 is off in transformers and vLLM, -1 in vLLM; nothing is shaped, sampled or greedy."""
+    options: dict[str, Any] = {"top_k": top_k, "top_p": top_p}
+    plain = decoder.generate(random_prompt(5), 12, seed=7, temperature=1.0)
+    assert decoder.generate(random_prompt(5), 12, seed=7, temperature=1.0, **options) == plain
+    greedy = decoder.generate(random_prompt(5), 12)
+    if top_k != 10**6:
+        assert decoder.generate(random_prompt(5), 12, temperature=0, **options) == greedy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,22 @@ def test_a_whole_number_may_be_of_any_kind() -> None:
     assert {type(number) for number in (*design.placement, design.cap)} == {int}
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.array, np.float64, Fraction])
+def test_a_gamma_may_be_a_number_of_any_kind(kind: Any) -> None:
+    """Alone or in a list, and ends as a float."""
+    for given in (kind(0.5), [kind(0.5), kind(0.5)]):
+        design = Design.of(placement=(2, 4), gamma=given)
+        assert design == Design.of(placement=(2, 4), gamma=0.5)
+        assert {type(gamma) for gamma in design.gammas} == {float}
+
+
+@pytest.mark.parametrize("kind", [bool, int, np.bool_, np.array])
+def test_verify_may_be_a_flag_of_any_kind(kind: Any) -> None:
+    """It ends as a bool, which a manifest can hold."""
+    for value in (True, False):
+        assert Design.of(placement=(2,), verify=kind(value)).verify is value
+
+
 @pytest.mark.parametrize(
     ("given", "what"),
     [
@@ -47,7 +64,7 @@ def test_a_whole_number_may_be_of_any_kind() -> None:
         ({"placement": ("4",)}, "depth is a whole number, got '4'"),
         ({"placement": 4}, "list of depths, got 4"),
         ({"placement": np.array(4)}, r"list of depths, got array\(4\)"),
-        ({"placement": (4,), "gamma": np.array(0.5)}, r"list of numbers, got array\(0.5\)"),
+        ({"placement": (4,), "gamma": np.array([[0.5]])}, r"is a number, got array\(\[0.5\]\)"),
         ({"placement": (4,), "cap": 2.5}, "cap is a whole number, got 2.5"),
         (
             {"placement": (4,), "gamma": "0.75"},

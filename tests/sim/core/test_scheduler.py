@@ -412,6 +412,55 @@ def test_a_round_reports_what_was_handed_out(
     assert all(len(r.exits) <= design.cap for r in schedule.rounds)
 
 
+# ---- a text that stops ----
+
+
+def stopping_at(token: int, design: Design) -> Schedule:
+    """Three layers; the text ends where ``token`` is committed, though it is no end token."""
+    return Schedule(
+        design=design,
+        n_layers=3,
+        n_prompt=N_PROMPT,
+        first_token=FIRST,
+        max_new_tokens=99,
+        stops=lambda tokens: tokens[-1] == token,
+    )
+
+
+SURE = {(1, 4): (0.9, 101), (1, 5): (0.9, 102), (1, 6): (0.9, 103)}
+"""A head at depth 1 that drafts 101, 102, 103 after positions 4, 5, 6."""
+
+
+def test_a_stop_among_accepted_drafts_ends_the_text_there() -> None:
+    """All three drafts hold, and the last layer's own token too: what is behind 102 is dropped."""
+    schedule = stopping_at(102, adadecode((1,)))
+    drive(schedule, scripted(SURE, {4: 101, 5: 102, 6: 103, 7: 104}))
+    assert schedule.tokens == [FIRST, 101, 102]
+    assert schedule.done
+    (only,) = schedule.rounds
+    assert (only.exits, only.accepted, only.committed) == ((1, 1, 1), 2, 2)
+    assert schedule.lengths == [6, 6]  # positions 0 to 5: no more are needed behind 102
+
+
+def test_a_stop_in_a_rejected_draft_does_not_end_the_text() -> None:
+    """102 is drafted, but the last layer says 112; its 102 comes later, and ends the text."""
+    schedule = stopping_at(102, adadecode((1,)))
+    drive(schedule, scripted(SURE, {4: 101, 5: 112, 6: 113, 7: 102, 8: 114}))
+    assert schedule.tokens == [FIRST, 101, 112, 113, 102]
+
+
+def test_the_first_token_may_stop_the_text() -> None:
+    schedule = stopping_at(FIRST, adadecode((1,)))
+    assert drive(schedule, scripted(SURE, {})) == []
+    assert (schedule.tokens, schedule.rounds) == ([FIRST], [])
+
+
+def test_unverified_drafts_stop_the_text_too() -> None:
+    schedule = stopping_at(102, adadecode((1,), verify=False))
+    drive(schedule, scripted(SURE, {7: 104}))
+    assert schedule.tokens == [FIRST, 101, 102]
+
+
 @pytest.mark.parametrize(
     ("policy", "earliest"), [("oracle", None), ("adadecode", lambda position: position)]
 )
