@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from weakref import ref
 
 import torch
 
@@ -16,6 +17,7 @@ from adadecode.engine.decoding.sampling import (
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.runtime.timer import Clock
+from adadecode.profiles.errors import InputError
 from adadecode.sim.core.scheduler import Check, Draft, Outcome, Run, Schedule, Work
 
 Watch = Callable[[Work, Outcome], None]
@@ -94,6 +96,7 @@ class Decoding:
         self.bounds = schedule.boundaries
         self.waiting: list[list[torch.Tensor]] = [[] for _ in self.bounds]
         self.clock: Clock | None = None
+        self._kv, self._text = ref(parts.kv), parts.kv.texts
 
     def steps(self, watch: Watch | None = None) -> Iterator[Work]:
         """Do the work and yield each piece of it when it is done."""
@@ -138,7 +141,16 @@ class Decoding:
         return self.parts.embed_one(self.schedule.newest, start)
 
     def _run(self, work: Run) -> None:
-        """Run a segment on everything that waits before it."""
+        """Run a segment on everything that waits before it.
+
+        Raises:
+            InputError: Another text has taken this one's keys and values.
+        """
+        if self.parts.kv is not self._kv() or self.parts.kv.texts != self._text:
+            raise InputError(
+                "this decoder began another text in place of one that had not ended: take tokens "
+                "from stream, whose texts may take turns, or use another decoder"
+            )
         if work.segment == 0:
             hidden = self.embed(work.start)
         else:

@@ -1,21 +1,25 @@
 """What a causal LM of ``transformers`` does around its layers, measured instead of assumed.
 
 There is no branch per architecture. The model's own forward pass is run with stand-ins for the
-layers, and what follows the last layer is found by watching it. A model that differs from what was
+layers, and what follows the last layer is found by watching it. Both are done to a shadow of the
+model, so that other threads may use it meanwhile. A model that differs from what was
 found is refused by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from adadecode.engine.model.attention import KeyValues, attending, unheeded_by
+from adadecode.engine.model.attending import attending_by
+from adadecode.engine.model.attention import KeyValues, attend, unheeded_by
+from adadecode.engine.model.shadow import exchanged, shadow
 from adadecode.engine.model.stand_in import PassEnded, StandIn
 from adadecode.engine.runtime.environment import out_of_memory
 from adadecode.profiles.errors import UnsupportedModel
@@ -51,7 +55,7 @@ class ModelAnatomy:
         self.name = f"{type(model).__name__} ({model.config.model_type})"
         self.config = model.config.get_text_config()
         self._refuse_by_config()
-        self._owner, self._attribute, self.layers = self._find_layers()
+        self._owner, self.layers = self._find_layers()
         self.n_layers = len(self.layers)
         self.hidden_size = int(self.config.hidden_size)
         self.device = next(model.parameters()).device
@@ -121,39 +125,39 @@ class ModelAnatomy:
 
     # -- its own forward pass --------------------
 
-    def _find_layers(self) -> tuple[nn.Module, str, nn.ModuleList]:
-        """Return the module that holds the decoder's layers, the attribute's name, and the list."""
+    def _find_layers(self) -> tuple[nn.Module, nn.ModuleList]:
+        """Return the module that holds the decoder's layers, and the list of them."""
         wanted = getattr(self.config, "num_hidden_layers", None)
         for module in self.model.modules():
-            for name, child in module.named_children():
+            for child in module.children():
                 if isinstance(child, nn.ModuleList) and len(child) == wanted:
-                    return module, name, child
+                    return module, child
         raise self._refuse(f"no list of {wanted} layers was found in it")
 
     def _layers_return_tuples(self) -> bool:
         """Return whether a layer returns ``(hidden, ...)`` and not the hidden states alone."""
         found: list[bool] = []
-        handle = self.layers[0].register_forward_hook(
-            lambda _m, _a, out: found.append(isinstance(out, tuple))
+        first = shadow(self.layers[0])
+        first.register_forward_hook(lambda _m, _a, out: found.append(isinstance(out, tuple)))
+        layers = nn.ModuleList([first, *list(self.layers)[1:]])
+        self._own_forward(
+            torch.zeros((1, 3), dtype=torch.long, device=self.device),
+            0,
+            exchanged(self.model, {self.layers: layers}),
         )
-        try:
-            self._own_forward(torch.zeros((1, 3), dtype=torch.long, device=self.device), 0)
-        finally:
-            handle.remove()
         return found[0]
 
-    @contextmanager
-    def _standing_in(
+    def _stand_ins(
         self, replacement: torch.Tensor | None = None, *, until: int | None = None
-    ) -> Iterator[list[StandIn]]:
-        """Put stand-ins in the place of the layers.
+    ) -> list[StandIn]:
+        """Return stand-ins for the layers.
 
         Args:
             replacement: What the last one returns in place of its hidden states.
             until: The layer at which a pass ends; None to run it to its end.
         """
         last = self.n_layers - 1
-        stand_ins = [
+        return [
             StandIn(
                 layer,
                 in_tuple=self._in_tuple,
@@ -162,20 +166,42 @@ class ModelAnatomy:
             )
             for index, layer in enumerate(self.layers)
         ]
-        setattr(self._owner, self._attribute, nn.ModuleList(stand_ins))
-        try:
-            with attending(self.model, self.kv), suppress(PassEnded):
-                yield stand_ins
-        finally:
-            setattr(self._owner, self._attribute, self.layers)
 
-    def _own_forward(self, tokens: torch.Tensor, start: int) -> Any:
-        """Run the model's own forward pass, without a cache, on tokens ``(1, n)``."""
+    def _forward_by(
+        self,
+        stand_ins: Sequence[StandIn],
+        tokens: torch.Tensor,
+        start: int,
+        parts: Mapping[nn.Module, nn.Module] | None = None,
+    ) -> Any:
+        """Run the model's own forward pass by stand-ins for its layers.
+
+        Args:
+            stand_ins: The stand-ins.
+            tokens: Token ids, shape ``(1, n)``.
+            start: Position of the first of them.
+            parts: What else stands in the place of what.
+
+        Returns:
+            What the model returns; None where a stand-in ended the pass.
+        """
+        by = exchanged(self.model, {**(parts or {}), self.layers: nn.ModuleList(stand_ins)})
+        with attending_by(partial(attend, self.kv)), suppress(PassEnded):
+            return self._own_forward(tokens, start, by)
+
+    def _own_forward(self, tokens: torch.Tensor, start: int, by: nn.Module | None = None) -> Any:
+        """Run the model's own forward pass, without a cache, on tokens ``(1, n)``.
+
+        It is that of ``by`` where a shadow of the model is to run it.
+        """
+        model = self.model if by is None else by
         positions = torch.arange(start, start + tokens.shape[1], device=self.device)[None]
         try:
-            return self.model(input_ids=tokens, position_ids=positions, use_cache=False)
-        except (PassEnded, UnsupportedModel):
+            return model(input_ids=tokens, position_ids=positions, use_cache=False)
+        except PassEnded:
             raise
+        except UnsupportedModel as error:
+            raise self._refuse(str(error)) from error
         except Exception as error:  # whatever it is, this model cannot be taken apart this way
             if out_of_memory(error):
                 raise
@@ -187,8 +213,8 @@ class ModelAnatomy:
 
     def _embed_by_model(self, tokens: torch.Tensor, start: int) -> torch.Tensor:
         """Return hidden states at depth 0, without what the model computes after them."""
-        with self._standing_in(until=0) as stand_ins:
-            self._own_forward(tokens, start)
+        stand_ins = self._stand_ins(until=0)
+        self._forward_by(stand_ins, tokens, start)
         return stand_ins[0].hidden
 
     def _find_embedding(self) -> Callable[[torch.Tensor, int], torch.Tensor]:
@@ -204,21 +230,17 @@ class ModelAnatomy:
     def _find_tail(self) -> list[nn.Module]:
         """Return the modules that the model's body applies after its last layer, in order."""
         seen: list[nn.Module] = []
-        body = self._owner
-        names = {child: name for name, child in body.named_children()}
-        handles = [
-            child.register_forward_hook(lambda m, *_: seen.append(m))
-            for child in names
-            if child is not self.layers
-        ]
+
+        def watched(child: nn.Module) -> nn.Module:
+            made = shadow(child)
+            made.register_forward_hook(lambda *_: seen.append(child))
+            return made
+
+        others = [child for child in self._owner.children() if child is not self.layers]
+        stand_ins = self._stand_ins()
+        stand_ins[-1].register_forward_hook(lambda *_: seen.clear())
         probe = torch.zeros((1, 3), dtype=torch.long, device=self.device)
-        try:
-            with self._standing_in() as stand_ins:
-                handles += [stand_ins[-1].register_forward_hook(lambda *_: seen.clear())]
-                self._own_forward(probe, 0)
-        finally:
-            for handle in handles:
-                handle.remove()
+        self._forward_by(stand_ins, probe, 0, {child: watched(child) for child in others})
         return seen
 
     def _find_finish(self) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -227,10 +249,8 @@ class ModelAnatomy:
         hidden = torch.randn((1, 3, self.hidden_size), generator=generator, dtype=torch.float64).to(
             self.device, self.dtype
         )
-        with self._standing_in(hidden):
-            own = self._own_forward(
-                torch.zeros((1, 3), dtype=torch.long, device=self.device), 0
-            ).logits
+        probe = torch.zeros((1, 3), dtype=torch.long, device=self.device)
+        own = self._forward_by(self._stand_ins(hidden), probe, 0).logits
         # a model on several devices gives its logits on the last one
         raw = self.lm_head(self.normed(hidden)).to(own.device)
         factor = float((own.double() * raw.double()).sum() / raw.double().square().sum())

@@ -1,25 +1,24 @@
-"""Attention over the project's own key/value buffers, registered with ``transformers``.
+"""Attention over the project's own key/value buffers.
 
-Layers are called without a cache. The registered function writes their new keys and values into
+Layers are called without a cache. `attend` writes their new keys and values into
 preallocated buffers, and attends to every slot up to the query's own position. Stale slots beyond
 it are hidden by causality and overwritten before they are read, so a rollback costs nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from math import isqrt
 from typing import Any
 
 import torch
 from torch.nn import functional as F
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import AttentionInterface, AttentionMaskInterface
 
+from adadecode.engine.model.attending import NAME
 from adadecode.engine.model.window import Window, describe_mask, narrower
 from adadecode.profiles.errors import UnsupportedModel
 
-NAME = "adadecode"
 MOST_SCORES = 2**24
 """Scores, or entries of a mask, that are made at once: a long prompt is attended in parts."""
 
@@ -35,7 +34,7 @@ class KeyValues:
         slots: Entries of each buffer; as many as the capacity, unless `reserve` adds spare ones.
         start: The first position that is computed now.
         stop: The position after the last one that is computed now.
-        writes: How many layers have written.
+        texts: How many prompts were written so far, each over the one before.
         windows: By layer, how many positions it sees beyond the prompt; None for all.
         undescribed: Layers that came without a description of what they see.
         kept: By layer, how many positions the cache of ``generate`` keeps beyond the prompt.
@@ -55,8 +54,7 @@ class KeyValues:
         self.undescribed: set[int] = set()
         self.keys: list[torch.Tensor | None] = [None] * n_layers
         self.values: list[torch.Tensor | None] = [None] * n_layers
-        self.start = self.stop = 0
-        self.writes = 0
+        self.start = self.stop = self.texts = 0
         self.windows: dict[int, int | None] = {}  # by layer
         self.slots = capacity
         self._masks: dict[tuple[int | None, int, torch.device], torch.Tensor] = {}
@@ -64,6 +62,7 @@ class KeyValues:
     def at(self, start: int, stop: int) -> None:
         """Set the positions [start, stop) that the layers called next compute."""
         self.start, self.stop = start, stop
+        self.texts += start == 0
         self._masks.clear()
 
     def write(
@@ -84,7 +83,6 @@ class KeyValues:
             )
         keys.narrow(2, self.start, self.stop - self.start).copy_(key)
         values.narrow(2, self.start, self.stop - self.start).copy_(value)
-        self.writes += 1
         return keys, values
 
     def reserve(
@@ -200,46 +198,8 @@ def unheeded_by(implementation: str | None) -> frozenset[str]:
     )
 
 
-current_buffers: list[KeyValues] = []
-
-
-@contextmanager
-def implemented(config: Any, name: str) -> Iterator[None]:
-    """Let the layers of models with this configuration attend by the function of this name."""
-    before = config._attn_implementation
-    config._attn_implementation = name
-    try:
-        yield
-    finally:
-        config._attn_implementation = before
-
-
-@contextmanager
-def attending(model: PreTrainedModel, kv: KeyValues) -> Iterator[None]:
-    """Let the model's layers attend over ``kv``, and afterwards as they did before."""
-    current_buffers.append(kv)
-    try:
-        with implemented(model.config.get_text_config(), NAME), _unplanned():
-            yield
-    finally:
-        current_buffers.pop()
-
-
-@contextmanager
-def _unplanned() -> Iterator[None]:
-    """Keep torch from taking cuDNN's attention.
-
-    Torch prefers it on recent GPUs, and it plans every new length for milliseconds.
-    """
-    before = torch.backends.cuda.cudnn_sdp_enabled()
-    torch.backends.cuda.enable_cudnn_sdp(enabled=False)
-    try:
-        yield
-    finally:
-        torch.backends.cuda.enable_cudnn_sdp(enabled=before)
-
-
 def attend(
+    kv: KeyValues,
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -253,9 +213,10 @@ def attend(
     position_bias: torch.Tensor | None = None,
     **unused: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend as ``transformers`` calls it.
+    """Attend as ``transformers`` calls it, over the buffers of one sequence.
 
     Args:
+        kv: The buffers.
         module: The attention module.
         query: Shape ``(1, heads, n, d)``.
         key: Shape ``(1, kv_heads, n, d)``.
@@ -280,7 +241,7 @@ def attend(
             f"{type(module).__name__} adds a position bias to its attention, which cannot be "
             "replayed: use another model"
         )
-    kv, layer = current_buffers[-1], int(module.layer_idx)  # type: ignore[arg-type]
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
     window = kv.sees(layer, attention_mask, sliding_window, prompt=kv.start == 0)
     softcap, s_aux = kv.heeded("softcap", softcap), kv.heeded("s_aux", s_aux)
     keys, values = kv.write(layer, key, value)
@@ -292,7 +253,7 @@ def attend(
         out = F.scaled_dot_product_attention(
             query, key, value, is_causal=True, scale=scale, enable_gqa=groups > 1
         )
-        return out.transpose(1, 2), None
+        return out.transpose(1, 2).contiguous(), None
     parts = []
     rows = _rows_at_once(n, kv.stop, window, heads if scored else groups)
     for begin in range(0, n, rows):
@@ -310,7 +271,7 @@ def attend(
         seen = (cached.narrow(2, first, stop - first) for cached in (keys, values))
         out = attend_packed(packed, *seen, mask, scale, softcap, s_aux, size)
         parts.append(out.reshape(1, heads, size, out.shape[-1]))
-    return (parts[0] if len(parts) == 1 else torch.cat(parts, 2)).transpose(1, 2), None
+    return (parts[0] if len(parts) == 1 else torch.cat(parts, 2)).transpose(1, 2).contiguous(), None
 
 
 def _rows_at_once(n: int, stop: int, window: int | None, heads: int) -> int:
@@ -373,5 +334,4 @@ def attend_packed(
     return torch.softmax(torch.cat([scores, sink], -1), -1)[..., :-1] @ values
 
 
-AttentionInterface.register(NAME, attend)
 AttentionMaskInterface.register(NAME, describe_mask)

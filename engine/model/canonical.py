@@ -11,15 +11,15 @@ all designs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import PreTrainedModel
 
-from adadecode.engine.model.attention import attend_packed, current_buffers, implemented
+from adadecode.engine.model.attention import KeyValues, attend_packed
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.runtime.timer import Clock
 from adadecode.profiles.errors import InputError
@@ -30,8 +30,6 @@ ROWS = DEFAULT_CAP + 1
 """Rows of every canonical pass; a larger batch becomes several."""
 BUCKET = 256
 """Positions of a bucket: a row attends over all slots up to the end of its own."""
-
-_NAME = "adadecode-canonical"
 
 
 def check_numerics(numerics: str) -> None:
@@ -214,18 +212,17 @@ class CanonicalModel(SegmentedModel):
             for p in passes
         ]
         calls = [self._arguments(p.start, p.stop, p.positions) for p in passes]
-        with self._in_rows():
+        if clock is not None:
+            clock.mark()
+        for index in range(first, last):
+            for at, now in enumerate(passes):
+                self.kv.at(now.start, now.stop)
+                args, kwargs = calls[at][index]
+                with self.attending(partial(attend_in_rows, self.kv, now), 1):
+                    out = self.layers[index](states[at], *args, **kwargs)
+                states[at] = out[0] if isinstance(out, tuple) else out
             if clock is not None:
                 clock.mark()
-            for index in range(first, last):
-                for at, now in enumerate(passes):
-                    self.kv.at(now.start, now.stop)
-                    _passing[:] = [now]
-                    args, kwargs = calls[at][index]
-                    out = self.layers[index](states[at], *args, **kwargs)
-                    states[at] = out[0] if isinstance(out, tuple) else out
-                if clock is not None:
-                    clock.mark()
         return _cat(
             [
                 state.index_select(1, now.on(state.device).back)
@@ -252,24 +249,14 @@ class CanonicalModel(SegmentedModel):
             for begin in range(start, start + n, ROWS)
         ]
 
-    @contextmanager
-    def _in_rows(self) -> Iterator[None]:
-        """Let the layers attend in canonical passes."""
-        try:
-            with implemented(self.config, _NAME):
-                yield
-        finally:
-            _passing.clear()
-
-
-_passing: list[CanonicalPass] = []
-
 
 def _cat(parts: list[torch.Tensor]) -> torch.Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 
 def attend_in_rows(
+    kv: KeyValues,
+    now: CanonicalPass,
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -284,7 +271,7 @@ def attend_in_rows(
 ) -> tuple[torch.Tensor, None]:
     """Attend in one canonical pass.
 
-    Arguments are those of `adadecode.engine.model.attention.attend`.
+    Arguments beyond the pass are those of `adadecode.engine.model.attention.attend`.
 
     Rows without a position write nothing. A row sees as many slots as its bucket has, with those
     after its own position masked. Where the rows of a pass lie in two buckets, all of them attend
@@ -293,7 +280,7 @@ def attend_in_rows(
     Returns:
         The output, shape ``(1, ROWS, heads, d)``, and no weights.
     """
-    now, kv, layer = _passing[-1].on(query.device), current_buffers[-1], int(module.layer_idx)  # type: ignore[arg-type]
+    now, layer = now.on(query.device), int(module.layer_idx)  # type: ignore[arg-type]
     window = kv.sees(layer, attention_mask, sliding_window)
     softcap, s_aux = kv.heeded("softcap", softcap), kv.heeded("s_aux", s_aux)
     keys, values = kv.write(
@@ -319,7 +306,4 @@ def attend_in_rows(
         if len(seen) == 1
         else torch.where(now.late.repeat(groups)[:, None], seen[1], seen[0])
     )
-    return out.reshape(1, heads, n, out.shape[-1]).transpose(1, 2), None
-
-
-AttentionInterface.register(_NAME, attend_in_rows)
+    return out.reshape(1, heads, n, out.shape[-1]).transpose(1, 2).contiguous(), None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,8 +20,9 @@ from torch import nn
 from torch.func import functional_call
 
 from adadecode.engine.model.segmented_model import SegmentedModel
+from adadecode.engine.model.shadow import deep_shadow
 from adadecode.engine.model.static_pass import LayerArguments, StaticPass
-from adadecode.engine.model.static_shapes import StaticModel, in_static_shapes, passing
+from adadecode.engine.model.static_shapes import StaticModel, attend_static
 from adadecode.engine.model.tracing import (
     Compiled,
     compile_trace,
@@ -149,7 +151,8 @@ class Compiler:
         self, index: int, hidden: torch.Tensor, step: StaticPass, arguments: LayerArguments
     ) -> tuple[Any, list[Any]]:
         """Return the trace of a layer and the inputs it was traced with."""
-        layer, numbers = self.parts.layers[index], arguments.used(index)
+        # a trace puts other tensors in the place of weights
+        layer, numbers = deep_shadow(self.parts.layers[index]), arguments.used(index)
         window = self.parts.windows.get(index) or None
         names = list(weights_by_name(layer))
         inputs = self._inputs(index, hidden, step, arguments)
@@ -166,7 +169,7 @@ class Compiler:
                 keys={index: keys},
                 values={index: values},
             )
-            with passing(now):
+            with self.parts.attending(partial(attend_static, self.parts.kv, now), 1):
                 out = functional_call(
                     layer,
                     dict(zip(names, rest[len(numbers) :], strict=True)),
@@ -175,8 +178,7 @@ class Compiler:
                 )
             return (out[0] if isinstance(out, tuple) else out,)
 
-        with in_static_shapes(self.parts.config):
-            return trace(call, inputs, symbols={2: {1: _BUCKET}, 3: {2: _SLOTS}, 4: {2: _SLOTS}})
+        return trace(call, inputs, symbols={2: {1: _BUCKET}, 3: {2: _SLOTS}, 4: {2: _SLOTS}})
 
     # -- after the layers --------------------
 
@@ -236,7 +238,8 @@ class _Tail(nn.Module):
 
     def call(self, hidden: Any, *weights: Any) -> tuple[Any]:
         """Apply the module with other tensors for its weights."""
-        return (functional_call(self, dict(zip(self.names, weights, strict=True)), (hidden,)),)
+        given = dict(zip(self.names, weights, strict=True))
+        return (functional_call(deep_shadow(self), given, (hidden,)),)
 
 
 def reason_of(error: Exception) -> str:

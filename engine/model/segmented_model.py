@@ -7,21 +7,24 @@ model's own logits; a model that differs is refused by name.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
 from adadecode.engine.model.anatomy import ModelAnatomy
-from adadecode.engine.model.attention import KeyValues, attending
+from adadecode.engine.model.attending import Attention, attending_by, without_cudnn
+from adadecode.engine.model.attention import KeyValues, attend
 from adadecode.engine.model.layer_arguments import cut_arguments, position_tensors
 from adadecode.engine.model.stand_in import Call
 from adadecode.engine.model.window import kept_by_cache, narrower
 from adadecode.engine.runtime.free_memory import free_bytes
 from adadecode.engine.runtime.timer import Clock
+from adadecode.engine.runtime.turns import Turns
 from adadecode.profiles.errors import InputError
 
 _PROBE = 12  # tokens of the self-test
@@ -42,14 +45,16 @@ def most_positions(model: PreTrainedModel) -> int | None:
 class SegmentedModel(ModelAnatomy):
     """A causal LM whose segments of layers can be run one by one on the project's own buffers.
 
-    Positions of a call are contiguous: ``[start, start + n)``. Shapes and further attributes are
-    those of `ModelAnatomy`.
+    Positions of a call are contiguous: ``[start, start + n)``. Threads take turns: whoever is in a
+    session, or asks for room, has these parts alone. The model itself is never changed, so it may
+    be used at the same time. Shapes and further attributes are those of `ModelAnatomy`.
 
     Attributes:
         kv: The key/value buffers in use.
         fallbacks: Why something runs in another way than was requested
             (see `adadecode.engine.model.static_shapes`).
         windows: By layer, how many positions it sees beyond the prompt; None for all.
+        turns: Enter it to keep other threads from these parts.
 
     Raises:
         UnsupportedModel: The model cannot be taken apart exactly; the message names it.
@@ -58,9 +63,12 @@ class SegmentedModel(ModelAnatomy):
     def __init__(self, model: PreTrainedModel) -> None:
         self._calls: list[Call] = []
         self._free: list[Room] = []
+        self._returned: deque[Room] = deque()
         self._bytes_per_position: dict[torch.device, float] = {}
         self._kept: dict[int, int] = {}
         self.fallbacks: list[str] = []
+        self.turns = Turns()
+        self._stream: Any = None  # the CUDA stream of the latest session
         super().__init__(model)
         self._token = torch.zeros((1, 1), dtype=torch.long, device=self.device)
 
@@ -88,8 +96,14 @@ class SegmentedModel(ModelAnatomy):
                 memory.
             UnsupportedModel: The model changes with the length of the text.
         """
-        if capacity <= self.kv.capacity:
-            return
+        with self.turns:
+            if capacity > self.kv.capacity:
+                self._take_room(capacity)
+
+    def _take_room(self, capacity: int) -> None:
+        """Take the room that fits best, or make one."""
+        while self._returned:
+            self._free.append(self._returned.popleft())
         rooms = sorted(
             [*self._free, *([(self.kv, self._calls)] if self.kv.capacity else [])],
             key=lambda room: room[0].capacity,
@@ -152,8 +166,9 @@ class SegmentedModel(ModelAnatomy):
 
         The pass ends at the last layer, so there are no logits.
         """
-        with self._standing_in(until=self.n_layers - 1) as stand_ins:
-            self._own_forward(torch.zeros((1, capacity), dtype=torch.long, device=self.device), 0)
+        stand_ins = self._stand_ins(until=self.n_layers - 1)
+        tokens = torch.zeros((1, capacity), dtype=torch.long, device=self.device)
+        self._forward_by(stand_ins, tokens, 0)
         return [stand_in.other_arguments for stand_in in stand_ins]
 
     @property
@@ -169,18 +184,22 @@ class SegmentedModel(ModelAnatomy):
         return room
 
     def give_back(self, room: Room) -> None:
-        """Take back what ``detach`` handed out, for an ``allocate`` to come."""
-        self._free.append(room)
+        """Take back what ``detach`` handed out, for an ``allocate`` to come.
+
+        It waits for nobody: a stream that was left half-way ends wherever Python collects it.
+        """
+        self._returned.append(room)
 
     @contextmanager
     def attached(self, room: Room) -> Iterator[None]:
         """Work in a room that was handed out, and afterwards in the one before."""
-        before = (self.kv, self._calls)
-        self.kv, self._calls = room
-        try:
-            yield
-        finally:
-            self.kv, self._calls = before
+        with self.turns:
+            before = (self.kv, self._calls)
+            try:
+                self.kv, self._calls = room
+                yield
+            finally:
+                self.kv, self._calls = before
 
     @property
     def _rope(self) -> dict[str, Any]:
@@ -232,15 +251,10 @@ class SegmentedModel(ModelAnatomy):
             raise self._refuse(f"taken apart, its logits differ by {difference:.2g} from its own")
 
     def _probe_logits(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the logits ``(n, V)`` of tokens ``(1, n)``, decoded in batches of 5, 1, 3 and 3.
-
-        Raises:
-            UnsupportedModel: A layer did not attend through the registry.
-        """
+        """Return the logits ``(n, V)`` of tokens ``(1, n)`` in batches of 5, 1, 3 and 3."""
         half = self.n_layers // 2
         got = []
         with self.session():
-            self.kv.writes = 0
             for start, stop in ((0, 5), (5, 6), (6, 9), (9, _PROBE)):
                 hidden = torch.cat(
                     [
@@ -250,12 +264,6 @@ class SegmentedModel(ModelAnatomy):
                     1,
                 )
                 got.append(self.logits(self.run(half, self.n_layers, hidden, start))[0])
-        expected = half * _PROBE + (self.n_layers - half) * 4
-        if self.kv.writes != expected:
-            raise self._refuse(
-                f"{self.kv.writes} of {expected} layer calls attended through the attention "
-                "registry"
-            )
         return torch.cat(got)
 
     def _check_windows(self) -> None:
@@ -283,9 +291,37 @@ class SegmentedModel(ModelAnatomy):
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Allow ``embed``, ``run`` and ``logits``; afterwards the model is as the user gave it."""
-        with torch.inference_mode(), attending(self.model, self.kv):
+        """Allow ``embed``, ``run`` and ``logits``, once other threads are done with theirs."""
+        with ExitStack() as stack:
+            stack.enter_context(self.turns)
+            stack.enter_context(torch.inference_mode())
+            if any(device.type == "cuda" for device in self.devices):
+                stack.enter_context(without_cudnn.needed())
+            if self.device.type == "cuda":
+                self._follow_stream()
             yield
+
+    def _follow_stream(self) -> None:
+        """Let the thread's CUDA stream wait for that of the latest session, for its buffers."""
+        now = torch.cuda.current_stream(self.device)
+        if self._stream is not None and self._stream != now:
+            now.wait_stream(self._stream)
+        self._stream = now
+
+    @contextmanager
+    def attending(self, attention: Attention, layers: int) -> Iterator[None]:
+        """Let so many layers that are called within attend by a function.
+
+        Raises:
+            UnsupportedModel: They did not, because the model changed since it was taken apart, or
+                attends in another way than through the registry.
+        """
+        with attending_by(attention) as now:
+            yield
+        if now.calls != layers:
+            raise self._refuse(
+                f"{now.calls} of {layers} layer calls attended through the attention registry"
+            )
 
     def forget(self) -> None:
         """Drop what a pass leaves for the next one over the same positions.
@@ -347,12 +383,13 @@ class SegmentedModel(ModelAnatomy):
         calls = self._arguments(start, stop)
         if clock is not None:
             clock.mark()
-        for index in range(first, last):
-            args, kwargs = calls[index]
-            out = self.layers[index](hidden, *args, **kwargs)
-            hidden = out[0] if isinstance(out, tuple) else out
-            if clock is not None:
-                clock.mark()
+        with self.attending(partial(attend, self.kv), last - first):
+            for index in range(first, last):
+                args, kwargs = calls[index]
+                out = self.layers[index](hidden, *args, **kwargs)
+                hidden = out[0] if isinstance(out, tuple) else out
+                if clock is not None:
+                    clock.mark()
         return hidden
 
     def _arguments(self, start: int, stop: int, rows: torch.Tensor | None = None) -> list[Call]:

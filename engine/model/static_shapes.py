@@ -11,26 +11,19 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import PreTrainedModel
 
-from adadecode.engine.model.attention import (
-    KeyValues,
-    attend_packed,
-    current_buffers,
-    implemented,
-)
+from adadecode.engine.model.attention import KeyValues, attend_packed
 from adadecode.engine.model.padding import SIZES, SPARE, bucket_of, padded
 from adadecode.engine.model.segmented_model import Follow, Room, SegmentedModel
 from adadecode.engine.model.static_pass import LayerArguments, StaticPass
 from adadecode.engine.runtime.timer import Clock
-
-_NAME = "adadecode-static"
 
 
 class StaticModel(SegmentedModel):
@@ -166,8 +159,7 @@ class StaticModel(SegmentedModel):
                     f" {SIZES[-1] - 1} drafts or less has none"
                 )
             return super().run(first, last, hidden, start, clock)
-        with in_static_shapes(self.config):
-            return self.run_padded(first, last, padded(hidden), start, clock)[:, :n]
+        return self.run_padded(first, last, padded(hidden), start, clock)[:, :n]
 
     def run_padded(
         self, first: int, last: int, hidden: torch.Tensor, start: int, clock: Clock | None
@@ -190,8 +182,8 @@ class StaticModel(SegmentedModel):
     def call_layer(
         self, index: int, hidden: torch.Tensor, step: StaticPass, args: Any, kwargs: Any
     ) -> torch.Tensor:
-        """Run one layer as the model has it. Use it within ``in_static_shapes``."""
-        with passing(step):
+        """Run one layer as the model has it."""
+        with self.attending(partial(attend_static, self.kv, step), 1):
             out = self.layers[index](hidden, *args, **kwargs)
         return out[0] if isinstance(out, tuple) else out
 
@@ -201,27 +193,9 @@ def _additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -math.inf)
 
 
-_passing: list[StaticPass] = []
-
-
-@contextmanager
-def passing(step: StaticPass) -> Iterator[None]:
-    """Let layers that are called compute this pass."""
-    _passing.append(step)
-    try:
-        yield
-    finally:
-        _passing.pop()
-
-
-@contextmanager
-def in_static_shapes(config: Any) -> Iterator[None]:
-    """Let the layers of models with this configuration attend in static shapes."""
-    with implemented(config, _NAME):
-        yield
-
-
 def attend_static(
+    kv: KeyValues,
+    step: StaticPass,
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -236,12 +210,12 @@ def attend_static(
 ) -> tuple[torch.Tensor, None]:
     """Attend in one static pass.
 
-    Arguments are those of `adadecode.engine.model.attention.attend`.
+    Arguments beyond the pass are those of `adadecode.engine.model.attention.attend`.
 
     Returns:
         The output, shape ``(1, N, heads, d)``, and no weights.
     """
-    step, kv, layer = _passing[-1], current_buffers[-1], int(module.layer_idx)  # type: ignore[arg-type]
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
     window = kv.sees(layer, attention_mask, sliding_window)
     softcap, s_aux = kv.heeded("softcap", softcap), kv.heeded("s_aux", s_aux)
     keys, values = step.keys[layer], step.values[layer]
@@ -258,7 +232,4 @@ def attend_static(
     keys, values = keys.narrow(2, 0, bucket), values.narrow(2, 0, bucket)
     packed = query.reshape(1, kv_heads, groups * n, width)
     out = attend_packed(packed, keys, values, mask, scale, softcap, s_aux, n)
-    return out.reshape(1, heads, n, out.shape[-1]).transpose(1, 2), None
-
-
-AttentionInterface.register(_NAME, attend_static)
+    return out.reshape(1, heads, n, out.shape[-1]).transpose(1, 2).contiguous(), None
