@@ -20,11 +20,11 @@ from typing import Any, SupportsIndex
 
 import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
-from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
 
-from adadecode.engine.heads.heads_file import CONFIG, WEIGHTS, read_heads, write_heads
+from adadecode.engine.heads.heads_description import CONFIG
+from adadecode.engine.heads.heads_file import WEIGHTS, read_heads, write_heads
 from adadecode.engine.heads.int8 import Int8Matrix
 from adadecode.engine.heads.lm_head_rows import HeadRows
 from adadecode.engine.heads.model_samples import body_samples, lm_head_samples
@@ -233,8 +233,19 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             "tokens": None if self.tokens is None else list(self.tokens),
         }
 
+    def sha256(self) -> str:
+        """Return a digest over every number of the matrices, and over the form."""
+        matrices = {
+            str(depth): None if matrix is None else _wide(matrix)
+            for depth, matrix in self.transforms.items()
+        }
+        return fingerprints.of_all_bytes(matrices, self.describe())
+
     def digest(self) -> str:
-        """Return a fingerprint of the matrices, and of the form where it is not the full one."""
+        """Return a fingerprint of a few numbers of each matrix, and of a form that is not full.
+
+        Recordings name their heads by it. `sha256` notices every change.
+        """
         matrices = fingerprints.of_tensors(
             (str(depth), matrix) for depth, matrix in self.transforms.items()
         )
@@ -255,7 +266,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         """Write the heads into a folder that `load` reads.
 
         ``heads.safetensors`` holds the matrices in 16 bits, whatever the form, and ``heads.json``
-        the rest. Each file is replaced as a whole or not at all.
+        the rest and a digest of all of it. The heads that were there stay until these are whole.
 
         Args:
             path: The folder; made where it is missing.
@@ -277,8 +288,9 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
     def load(cls, path: str | PathLike[str], model: PreTrainedModel) -> ExitHeads:
         """Read heads that ``adadecode-train`` or `save` wrote.
 
-        They are checked to be whole and this model's, by its shape and by samples of its weights.
-        The model may be loaded in any dtype.
+        They are checked to be whole, by a digest over all their bytes, and this model's, by its
+        shape and by samples of its weights. The model may be loaded in any dtype. Heads that an
+        earlier version saved carry no digest; a warning says what was checked of them.
 
         Example:
             ::
@@ -295,40 +307,20 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             The heads, in the form that they were trained for.
 
         Raises:
-            HeadsError: There are no heads in the folder, or they are damaged, newer than this
-                program, or another model's.
+            HeadsError: There are no heads in the folder, or they are damaged, edited, newer than
+                this program, or another model's.
         """
         _check_model(model)
         folder = _folder(path)
-        try:
-            content = read_heads(folder, model)
-            heads = cls(
-                model,
-                content.transforms,
-                content.metrics,
-                form=content.form,
-                frequent=content.frequent,
-            )
-            heads.coverage = content.coverage
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise HeadsError(
-                f"no heads in {folder}: wanted the files {WEIGHTS} and {CONFIG} that "
-                f"adadecode-train writes ({error})"
-            ) from error
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-            SafetensorError,
-        ) as error:
-            raise HeadsError(
-                f"the heads in {folder} are damaged ({type(error).__name__}: {error}): copy or "
-                "train them again"
-            ) from error
+        content = read_heads(folder, model)
+        heads = cls(
+            model,
+            content.transforms,
+            content.metrics,
+            form=content.form,
+            frequent=content.frequent,
+        )
+        heads.coverage = content.coverage
         return heads
 
     def _save_pretrained(self, save_directory: Path) -> None:
@@ -374,6 +366,11 @@ def _folder(path: str | PathLike[str]) -> Path:
             f"wanted the folder of heads as a path, got a {type(path).__name__}: give its name"
         )
     return Path(path)
+
+
+def _wide(matrix: torch.Tensor) -> torch.Tensor:
+    """Return a matrix in 32 bits or more, where those of 16 bits hold the same numbers."""
+    return matrix.to(torch.promote_types(matrix.dtype, torch.float32))
 
 
 def _depth(depth: SupportsIndex) -> int:

@@ -1,6 +1,8 @@
 """The files of exit heads: ``heads.safetensors`` with the matrices, ``heads.json`` about them.
 
-Format 2 added the form of the heads and the frequent tokens; files of format 1 have neither.
+``heads.json`` is sealed, and names the digest over all bytes of the tensors. It is the seal of the
+folder (`adadecode.profiles.sealed_folder`): the heads that were there are whole until the new ones
+are.
 """
 
 from __future__ import annotations
@@ -12,18 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
+from adadecode.engine.heads.heads_description import (
+    AGAIN,
+    CONFIG,
+    WEIGHTS_DIGEST,
+    HeadsDescription,
+    read_description,
+    sealed_description,
+)
 from adadecode.engine.heads.model_samples import body_samples, lm_head_samples, samples_match
-from adadecode.profiles.atomic_write import write_json, write_with
+from adadecode.engine.runtime.fingerprints import of_all_bytes
+from adadecode.engine.runtime.tensor_file import read_tensors, tensor_bytes
 from adadecode.profiles.errors import HeadsError
 from adadecode.profiles.output_path import check_output_directory
+from adadecode.profiles.sealed_folder import member, sealing
 from adadecode.sim.core.head_form import HeadForm
 
-WEIGHTS, CONFIG = "heads.safetensors", "heads.json"
-FORMAT = 2
-"""The newest format, which is the one that is written."""
+WEIGHTS = "heads.safetensors"
+FREQUENT = "frequent"
+"""The name of the tensor of frequent tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +62,7 @@ def write_heads(
     frequent: tuple[int, ...],
     about: Mapping[str, Any],
 ) -> None:
-    """Write both files, each of them whole or not at all.
+    """Write both files. The heads that were there stay whole until the new ones are.
 
     Args:
         folder: Where to write; made where it is missing.
@@ -61,91 +72,141 @@ def write_heads(
 
     Raises:
         InputError: The files cannot be written there.
+        HeadsError: A number is not finite.
     """
     check_output_directory(folder, "folder")
     matrices = {
-        f"depth.{depth}": matrix.detach().to("cpu", torch.float16).contiguous()
+        _name(depth): matrix.detach().to("cpu", torch.float16, copy=True)
         for depth, matrix in tensors.items()
         if matrix is not None
     }
+    _check_finite(matrices, "the heads to save", "train them again with a lower learning rate")
     if frequent:
-        matrices["frequent"] = torch.tensor(frequent, dtype=torch.int32)
-    config = {
-        "format": FORMAT,
-        "depths": list(tensors),
-        "identity": [depth for depth, matrix in tensors.items() if matrix is None],
-        **about,
-    }
-
-    def write_matrices(path: Path) -> None:
-        save_file(matrices, path)
-        path.chmod(0o644)  # safetensors leaves it to its owner alone
-
-    write_with(folder / WEIGHTS, write_matrices)
-    write_json(folder / CONFIG, config)
+        matrices[FREQUENT] = torch.tensor(frequent, dtype=torch.int32)
+    description = sealed_description(
+        {
+            "depths": list(tensors),
+            "identity": [depth for depth, matrix in tensors.items() if matrix is None],
+            **about,
+            WEIGHTS_DIGEST: of_all_bytes(matrices, {}),
+        }
+    )
+    with sealing(folder, CONFIG, (WEIGHTS,)) as files:
+        files.write(WEIGHTS, tensor_bytes(matrices))
+        files.finish(f"{json.dumps(description, indent=1, ensure_ascii=False)}\n".encode())
 
 
 def read_heads(folder: Path, model: PreTrainedModel) -> HeadsContent:
     """Read both files, and check that they are whole and this model's.
 
     Raises:
-        HeadsError: They are newer than this program, incomplete, or another model's.
-        Exception: Whatever else malformed files make the libraries raise.
+        HeadsError: They are missing, newer than this program, damaged, or another model's.
     """
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    tensors = load_file(folder / WEIGHTS)
-    if int(config["format"]) > FORMAT:
+    places = (folder / CONFIG, member(folder, CONFIG, WEIGHTS))
+    if missing := [place.name for place in places if not place.exists()]:
         raise HeadsError(
-            f"the heads in {folder} have format {config['format']}, this program reads up to "
-            f"{FORMAT}: upgrade it"
+            f"no heads in {folder}: wanted the files {WEIGHTS} and {CONFIG} that adadecode-train "
+            f"writes, {' and '.join(missing)} is missing"
         )
-    _check_owner(folder, config, model)
-    depths, identity = [int(depth) for depth in config["depths"]], set(config["identity"])
-    if missing := [d for d in depths if d not in identity and f"depth.{d}" not in tensors]:
-        raise HeadsError(
-            f"the heads in {folder} are damaged: depths {missing} are listed, but have no weights; "
-            "copy or train them again"
-        )
-    frequent = tensors.pop("frequent", torch.zeros(0)).flatten().long().tolist()
-    form = HeadForm(**config.get("form", {}))
-    if absurd := [name for name, matrix in tensors.items() if not matrix.isfinite().all()]:
-        raise HeadsError(
-            f"the heads in {folder} are damaged: {absurd[0]} holds numbers that are not finite; "
-            "copy or train them again"
-        )
+    description = read_description(folder)
+    _check_owner(folder, description, model)
+    tensors = _whole_tensors(folder, description)
+    frequent = tensors.pop(FREQUENT, torch.zeros(0, dtype=torch.int32))
+    _check_layout(folder, description, tensors, frequent)
+    _check_finite(tensors, f"the heads in {folder}", AGAIN)
     return HeadsContent(
         transforms={
-            depth: None if depth in identity else tensors[f"depth.{depth}"].float()
-            for depth in depths
+            depth: None if depth in description.identity else tensors[_name(depth)].float()
+            for depth in description.depths
         },
-        form=form,
-        frequent=tuple(frequent),
-        metrics=config.get("metrics"),
-        coverage=config.get("coverage"),
+        form=description.form,
+        frequent=tuple(frequent.tolist()),
+        metrics=description.metrics,
+        coverage=description.coverage,
     )
 
 
-def _check_owner(folder: Path, config: dict[str, Any], model: PreTrainedModel) -> None:
+def _whole_tensors(folder: Path, description: HeadsDescription) -> dict[str, torch.Tensor]:
+    """Return the tensors, once they are those that the description names by their digest.
+
+    Raises:
+        HeadsError: They are not, or cannot be read.
+    """
+    path = member(folder, CONFIG, WEIGHTS)
+    found = read_tensors(path, AGAIN, error=HeadsError)
+    if description.sha256 is not None and {found.digest(), found.claimed} - {
+        description.sha256,
+        None,
+    }:
+        raise HeadsError(
+            f"{path} is damaged, its numbers are not those that {CONFIG} describes: {AGAIN}"
+        )
+    return found.tensors
+
+
+def _check_layout(
+    folder: Path,
+    description: HeadsDescription,
+    tensors: Mapping[str, torch.Tensor],
+    frequent: torch.Tensor,
+) -> None:
+    """Raise HeadsError unless there is one matrix a depth, and the tokens are ids."""
+    wanted = {_name(depth): depth for depth in description.depths}
+    with_matrix = {name for name, depth in wanted.items() if depth not in description.identity}
+    if missing := sorted(wanted[name] for name in with_matrix - tensors.keys()):
+        raise HeadsError(
+            f"the heads in {folder} are damaged: depths {missing} are listed, but have no weights; "
+            f"{AGAIN}"
+        )
+    if foreign := sorted(tensors.keys() - with_matrix):
+        raise HeadsError(
+            f"the heads in {folder} are damaged: {WEIGHTS} holds {foreign[0]!r}, which {CONFIG} "
+            f"does not list; {AGAIN}"
+        )
+    for name, matrix in tensors.items():
+        if not matrix.is_floating_point() or matrix.dtype.itemsize < 2:
+            raise HeadsError(
+                f"the heads in {folder} are damaged: wanted {name} as numbers of 16 or 32 bits, "
+                f"got {matrix.dtype}; {AGAIN}"
+            )
+    if frequent.ndim != 1 or frequent.dtype not in (torch.int32, torch.int64):
+        raise HeadsError(
+            f"the heads in {folder} are damaged: wanted {FREQUENT} as a list of token ids, got "
+            f"{frequent.dtype} {tuple(frequent.shape)}; {AGAIN}"
+        )
+
+
+def _check_finite(tensors: Mapping[str, torch.Tensor], what: str, todo: str) -> None:
+    if absurd := [name for name, one in tensors.items() if not one.isfinite().all()]:
+        raise HeadsError(
+            f"{what} are damaged: {absurd[0]} holds numbers that are not finite; {todo}"
+        )
+
+
+def _check_owner(folder: Path, description: HeadsDescription, model: PreTrainedModel) -> None:
     """Raise HeadsError unless these heads are the model's own."""
     own = model.config.get_text_config()
-    about = config["model"]
     for key, value in (
         ("hidden_size", own.hidden_size),
         ("n_layers", own.num_hidden_layers),
         ("vocab_size", own.vocab_size),
     ):
-        if about[key] != value:
+        if description.shape[key] != value:
             raise HeadsError(
-                f"the heads in {folder} belong to another model: their {key} is {about[key]}, this "
-                f"model's {value}; train heads for this one"
+                f"the heads in {folder} belong to another model: their {key} is "
+                f"{description.shape[key]}, this model's {value}; train heads for this one"
             )
-    samples = [("signature", lm_head_samples(model), "LM head has")]
-    own_body = body_samples(model) if "body" in config else []  # absent from the oldest files
-    if own_body:
-        samples.append(("body", own_body, "layers have"))
-    for name, expected, which in samples:
-        if not samples_match(config[name], expected, f"{name} in {CONFIG}"):
+    samples = [(description.signature, lm_head_samples(model), "LM head has")]
+    if description.body is not None and (own_body := body_samples(model)):
+        samples.append((description.body, own_body, "layers have"))
+    for theirs, ours, which in samples:
+        if not samples_match(theirs, ours):
             raise HeadsError(
                 f"the heads in {folder} belong to another model of the same shape: its {which} "
                 "other weights; train heads for this one"
             )
+
+
+def _name(depth: int) -> str:
+    """Return the name of the matrix of a depth."""
+    return f"depth.{depth}"

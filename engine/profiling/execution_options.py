@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from adadecode.engine.heads.exit_heads import ExitHeads
-from adadecode.engine.heads.heads_file import CONFIG
+from adadecode.engine.heads.heads_description import read_description
 from adadecode.engine.loading.device_map import read_map
 from adadecode.engine.loading.memory_check import NO_HEADS, HeadsToLoad
 from adadecode.engine.loading.model_loader import find_dtype
@@ -18,8 +17,8 @@ from adadecode.engine.profiling.request import RecordingRequest
 from adadecode.engine.runtime.choices import Dtype, GraphMode, Numerics
 from adadecode.engine.runtime.distributed import LAUNCH, processes
 from adadecode.engine.runtime.environment import torch_device
-from adadecode.profiles.errors import InputError
-from adadecode.sim.core.head_form import FULL, HeadForm
+from adadecode.profiles.errors import HeadsError, InputError
+from adadecode.sim.core.head_form import FULL
 
 
 def choose_graphs(device_type: str, numerics: Numerics, *, spread: bool) -> tuple[GraphMode, str]:
@@ -64,12 +63,11 @@ def exits_of(name: str, options: RecordingOptions) -> HeadsToLoad:
     if name.startswith("identity:"):
         return HeadsToLoad(form=options.head_form(FULL))
     try:
-        about = json.loads((Path(name) / CONFIG).read_text(encoding="utf-8"))
-        n_matrices = len(set(about["depths"]) - set(about["identity"]))
-        own = HeadForm(**about.get("form", {}))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        about = read_description(Path(name), quiet=True)
+    except HeadsError:
         return NO_HEADS
-    return HeadsToLoad(matrices=n_matrices, form=options.head_form(own))
+    n_matrices = len(set(about.depths) - about.identity)
+    return HeadsToLoad(matrices=n_matrices, form=options.head_form(about.form))
 
 
 def check_execution(request: RecordingRequest) -> None:

@@ -195,6 +195,7 @@ def _fingerprints(
         "prompts_digest": fingerprints.of_json(list(zip(encoded, limits, strict=True))),
         "weights_digest": fingerprints.of_weights(decoder.parts.model),
         "heads_digest": decoder.heads.digest(),
+        "heads_sha256": decoder.heads.sha256(),
     }
     if processes() > 1:
         found["processes"] = processes()

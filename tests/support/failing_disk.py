@@ -28,6 +28,7 @@ import builtins
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,11 +75,13 @@ class Disk:
 
     Attributes:
         steps: The steps that were taken: their kind and the file's name.
+        before: Called before each step; see `states_of`.
     """
 
     def __init__(self, below: Path, fault: Fault | None = None, log: Path | None = None) -> None:
         self.below, self.fault, self.log = below.resolve(), fault, log
         self.steps: list[tuple[str, str]] = []
+        self.before: Callable[[], None] = lambda: None
         self._counted = 0
         self._paths: dict[int, str] = {}
 
@@ -139,6 +142,7 @@ class Disk:
 
     def _step(self, name: str, target: Any, half: Callable[[], Any] | None = None) -> None:
         path = Path(self._paths[target] if isinstance(target, int) else os.fsdecode(target))
+        self.before()
         self.steps.append((name, path.name))
         if self.log is not None:
             with _open_file(self.log, "a") as log:
@@ -221,6 +225,29 @@ def in_child(call: Callable[[], object], fault: Fault, *, below: Path) -> int:
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def states_of(below: Path, kept: Path, call: Callable[[], object]) -> list[Path]:
+    """Return a copy of a folder as it stood before each step of a call, and after the last one.
+
+    So what a process leaves that is killed there can be looked at without killing one.
+
+    Args:
+        below: The folder, which exists.
+        kept: Where the copies are put; outside of the folder.
+        call: What writes into the folder.
+    """
+    states: list[Path] = []
+
+    def keep() -> None:
+        states.append(kept / str(len(states)))
+        shutil.copytree(below, states[-1])
+
+    with failing_disk(below) as disk:
+        disk.before = keep
+        call()
+    keep()
+    return states
 
 
 def environment_with(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Callable
 from functools import partial
@@ -12,13 +11,14 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from adadecode.engine.heads.exit_heads import ExitHeads
-from adadecode.engine.heads.heads_file import CONFIG, WEIGHTS
+from adadecode.engine.heads.heads_description import CONFIG
+from adadecode.engine.heads.heads_file import WEIGHTS
 from adadecode.engine.heads.model_samples import body_samples
 from adadecode.profiles.errors import HeadsError, InputError
+from tests.support.heads_files import as_format, edit_description
 from tests.support.models import tiny_model
 from tests.support.paths import ROOT
 
@@ -48,8 +48,13 @@ def folder(heads: ExitHeads, tmp_path: Path) -> Path:
 
 
 def edited(folder: Path, **changes: object) -> None:
-    config = json.loads((folder / CONFIG).read_text())
-    (folder / CONFIG).write_text(json.dumps(config | changes))
+    """Change fields of the description, and seal it again where JSON can carry them."""
+    seal = all(math.isfinite(x) for value in changes.values() for x in _floats(value))
+    edit_description(folder, lambda found: found.update(changes), seal=seal)
+
+
+def _floats(value: object) -> list[float]:
+    return [x for x in value if isinstance(x, float)] if isinstance(value, list) else []
 
 
 def test_an_identity_head_passes_its_input_on(model: PreTrainedModel) -> None:
@@ -140,13 +145,12 @@ def test_another_model_with_the_same_lm_head_is_refused(
         ExitHeads.load(folder, changed_below(model))
 
 
+@pytest.mark.filterwarnings("ignore:the heads in .* were saved by an earlier version")
 def test_heads_saved_without_samples_of_the_body_stay_readable(
     folder: Path, model: PreTrainedModel
 ) -> None:
     """They are told by the LM head alone."""
-    config = json.loads((folder / CONFIG).read_text())
-    del config["body"]
-    (folder / CONFIG).write_text(json.dumps(config))
+    as_format(folder, 2, without=("body",))
     assert ExitHeads.load(folder, model).depths == (2, 3, 4)
     assert ExitHeads.load(folder, changed_below(model)).depths == (2, 3, 4)
 
@@ -203,49 +207,28 @@ NOT_SAMPLES = (
 )
 
 
-def _truncate(folder: Path) -> None:
-    data = (folder / WEIGHTS).read_bytes()
-    (folder / WEIGHTS).write_bytes(data[: len(data) // 2])
-
-
-def _drop_a_matrix(folder: Path) -> None:
-    tensors = load_file(folder / WEIGHTS)
-    tensors.pop("depth.4")
-    save_file(tensors, folder / WEIGHTS)
-
-
-def _narrow_a_matrix(folder: Path) -> None:
-    save_file(load_file(folder / WEIGHTS) | {"depth.4": torch.zeros(8, 8)}, folder / WEIGHTS)
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_truncate, "damaged"),
-        (_drop_a_matrix, r"depths \[4\] are listed, but have no weights"),
-        (_narrow_a_matrix, r"depth 4 is \(8, 8\), wanted \(64, 64\)"),
-        (lambda folder: (folder / WEIGHTS).unlink(), "no heads in"),
-        (lambda folder: (folder / CONFIG).unlink(), "no heads in"),
-        (lambda folder: (folder / CONFIG).write_text("{"), "damaged"),
-        (lambda folder: (folder / CONFIG).write_text("{}"), "damaged"),
-        (
-            lambda folder: edited(folder, depths=[2, 9], identity=[9]),
-            "depth 1..5 of this model, got 9",
-        ),
-        (lambda folder: (folder / CONFIG).write_text("[" * 100_000), "damaged"),
+        (lambda folder: (folder / WEIGHTS).unlink(), "no heads in .* heads.safetensors is missing"),
+        (lambda folder: (folder / CONFIG).unlink(), "no heads in .* heads.json is missing"),
+        (lambda folder: (folder / CONFIG).write_text("{"), "wanted JSON in"),
+        (lambda folder: (folder / CONFIG).write_text("{}"), "wanted a whole number as format"),
+        (lambda folder: (folder / CONFIG).write_text("3"), "damaged, it holds no object"),
+        (lambda folder: (folder / CONFIG).write_text("[" * 100_000), "nested too deeply"),
+        (lambda folder: (folder / CONFIG).write_bytes(b"\xff{}"), "wanted text in UTF-8"),
         *(
-            (partial(edited, **{key: value}), "damaged")
+            (partial(edited, **{key: value}), f"wanted 32 finite numbers as {key}|JSON cannot")
             for key in ("signature", "body")
             for value in NOT_SAMPLES
         ),
-        (lambda folder: edited(folder, depths=[float("inf")]), "damaged"),
-        (lambda folder: edited(folder, format=3), "format 3, this program reads up to 2"),
+        (lambda folder: edited(folder, depths=[float("inf")]), "JSON cannot carry"),
     ],
 )
 def test_damaged_files_are_refused(
     folder: Path, model: PreTrainedModel, damage: Callable[[Path], None], message: str
 ) -> None:
-    """Truncated, incomplete, missing, malformed or newer files each have their sentence."""
+    """Incomplete, missing or malformed files each have their sentence."""
     damage(folder)
     with pytest.raises(HeadsError, match=message):
         ExitHeads.load(folder, model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +22,6 @@ from adadecode.engine.decoding.hidden_states import Continuation
 from adadecode.engine.evaluation.head_coverage import HeadCoverage, measure_coverage
 from adadecode.engine.heads import int8
 from adadecode.engine.heads.exit_heads import ExitHeads
-from adadecode.engine.heads.heads_file import CONFIG
 from adadecode.engine.heads.int8 import Int8Matrix
 from adadecode.engine.heads.token_frequency import by_frequency, frequent_in
 from adadecode.engine.loading.prompts import Prompt
@@ -37,6 +35,7 @@ from adadecode.profiles.errors import HeadsError, InputError
 from adadecode.sim.cli.tables.heads import coverage_table
 from adadecode.sim.core.head_form import FULL, HeadForm
 from adadecode.sim.core.scheduler import Draft, Outcome, Work
+from tests.support.heads_files import as_format
 from tests.support.models import (
     N_LAYERS,
     VOCABULARY,
@@ -317,15 +316,11 @@ def test_saved_heads_keep_their_form(
     )
 
 
+@pytest.mark.filterwarnings("ignore:the heads in .* were saved by an earlier version")
 def test_files_of_format_1_are_read(decoder: AdaDecoder, tmp_path: Path) -> None:
     """They say nothing of forms: full heads, and nobody counted tokens."""
     decoder.heads.save(tmp_path)
-    config = json.loads((tmp_path / CONFIG).read_text())
-    (tmp_path / CONFIG).write_text(
-        json.dumps(
-            {k: v for k, v in config.items() if k not in ("form", "coverage")} | {"format": 1}
-        )
-    )
+    as_format(tmp_path, 1, without=("form", "coverage"))
     loaded = ExitHeads.load(tmp_path, decoder.parts.model)
     assert (loaded.form, loaded.frequent, loaded.coverage) == (FULL, (), None)
 

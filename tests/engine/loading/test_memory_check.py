@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading import memory_check
 from adadecode.engine.loading.memory_check import Checkpoint, HeadsToLoad, check_checkpoint
 from adadecode.engine.loading.model_loader import load_model
@@ -17,6 +18,7 @@ from adadecode.engine.profiling.options import RecordingOptions
 from adadecode.profiles.errors import InputError
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.memory import GIB, RESERVE
+from tests.support.heads_files import edit_description
 from tests.support.models import tiny_model
 from tests.support.saved_model import options, refusal, saved_model
 
@@ -98,11 +100,10 @@ def test_exit_heads_are_counted(
 def test_heads_are_known_by_their_description(tmp_path: Path) -> None:
     """Identities have no matrix; options change the form; a folder that tells nothing has none."""
     none = RecordingOptions()
-    (tmp_path / "heads.json").write_text(
-        json.dumps(
-            {"depths": [2, 3, 4], "identity": [3], "form": {"shortlist": 9, "dtype": "int8"}}
-        )
-    )
+    model = tiny_model("llama", torch.float32)
+    ExitHeads(model, {2: torch.eye(64), 3: None, 4: torch.eye(64)}).save(tmp_path)
+    form = {"shortlist": 9, "dtype": "int8"}
+    edit_description(tmp_path, lambda found: found.update(form=form))
     assert exits_of(str(tmp_path), none) == HeadsToLoad(
         matrices=2, form=HeadForm(shortlist=9, dtype="int8")
     )
@@ -113,6 +114,8 @@ def test_heads_are_known_by_their_description(tmp_path: Path) -> None:
         form=HeadForm(shortlist=20)
     )
     assert exits_of(str(tmp_path / "nowhere"), none) == HeadsToLoad()
+    edit_description(tmp_path, lambda found: found.update(depths="all"))
+    assert exits_of(str(tmp_path), none) == HeadsToLoad()
 
 
 @pytest.mark.parametrize(
