@@ -21,16 +21,15 @@ written. They never write through a link. The standard output and error (``/dev/
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from adadecode.profiles.errors import InputError
+from adadecode.profiles.output_errors import refusing
 from adadecode.profiles.output_folder import make_parents, sync_folder
 from adadecode.profiles.output_path import check_target
 from adadecode.profiles.output_stream import is_stream, open_stream
@@ -161,15 +160,6 @@ def append_text(path: Path, text: str) -> None:
             sync_folder(path.parent)
 
 
-@contextmanager
-def refusing(path: Path) -> Iterator[None]:
-    """Turn an error of the operating system, while ``path`` is written, into an `InputError`."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(_refusal(path, error)) from error
-
-
 def _write(data: bytes, file: BinaryIO) -> None:
     file.write(data)
 
@@ -219,17 +209,3 @@ def _move_all(moves: Mapping[Path, Callable[[], object]]) -> None:
         for move in left.values():
             with suppress(OSError):
                 move()
-
-
-def _refusal(path: Path, error: OSError) -> str:
-    """Return what could not be written, why, and what to do."""
-    if isinstance(error, BlockingIOError):
-        return f"another process is writing {path}: wait for it, or name another place"
-    reason, todo = error.strerror or str(error), "name another place"
-    if isinstance(error, FileExistsError | NotADirectoryError):
-        no_folder = (one for one in path.parents if os.path.lexists(one) and not one.is_dir())
-        if found := next(no_folder, None):
-            reason = f"wanted a directory, {found} is a file"
-    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        todo = f"make room, or {todo}"
-    return f"cannot write {path} ({reason}): {todo}"

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from adadecode.profiles.errors import InputError
+from adadecode.profiles.output_errors import refusing
 from adadecode.profiles.output_folder import make_folder, remove_empty
 
 LOCK_FILE = ".lock"
@@ -42,14 +43,15 @@ def lock_folder(path: str | Path) -> Iterator[Path]:
     folder = Path(path)
     made: list[Path] = []
     try:
-        made = make_folder(folder)
-        status = folder.stat()
-        identity = (status.st_dev, status.st_ino)
-        again = _holders.get(identity) == threading.get_ident()
-        descriptor = -1 if again else _acquire(folder / LOCK_FILE)
-    except OSError as error:
+        with refusing(folder):
+            made = make_folder(folder)
+            status = folder.stat()
+            identity = (status.st_dev, status.st_ino)
+            again = _holders.get(identity) == threading.get_ident()
+            descriptor = -1 if again else _acquire(folder / LOCK_FILE)
+    except InputError:
         remove_empty(made)
-        raise InputError(_refusal(folder, error)) from None
+        raise
     if again:
         yield folder
         return
@@ -114,9 +116,3 @@ def _acquire(lock: Path) -> int:
         descriptor = os.open(lock, flags, 0o666)
         if lock_if_there(descriptor, lock):
             return descriptor
-
-
-def _refusal(folder: Path, error: OSError) -> str:
-    if isinstance(error, BlockingIOError):
-        return f"another process is writing into {folder}: wait for it, or name another directory"
-    return f"cannot write into {folder} ({error.strerror or error}): name another directory"

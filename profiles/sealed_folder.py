@@ -22,8 +22,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from adadecode.profiles.atomic_write import refusing, write_bytes, write_stream
+from adadecode.profiles.atomic_write import write_bytes, write_stream
 from adadecode.profiles.folder_lock import LOCK_FILE, lock_folder
+from adadecode.profiles.output_errors import refusing
 from adadecode.profiles.output_folder import sync_folder
 from adadecode.profiles.output_path import check_target
 from adadecode.profiles.part_file import PartFile, part_of

@@ -61,11 +61,13 @@ class InterruptibleCommand(TyperCommand):
 
 
 def left_in(directory: Path) -> Callable[[], str]:
-    """Return a function that describes what an interrupted command left in its directory."""
+    """Return a function that describes what an interrupted command left in its new directory."""
 
     def message() -> str:
-        if directory.is_dir() and any(directory.iterdir()):
-            return f"{directory} is unfinished; remove it and run the same command again"
+        from adadecode.profiles.schema import MANIFEST
+
+        if (directory / MANIFEST).is_file():
+            return f"the profile in {directory} is complete"
         return NOTHING_WRITTEN
 
     return message

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adadecode.profiles.atomic_write import write_text
+from adadecode.profiles.atomic_write import write_together
 from adadecode.profiles.errors import ProfileError
+from adadecode.profiles.output_path import check_different
 from adadecode.profiles.schema import MANIFEST
 from adadecode.profiles.store import read_profile
 from adadecode.sim.cli.interruption import on_interrupt
@@ -31,16 +32,16 @@ def report(
 
     It says which heads, which gamma and which device are best, and how sure that is.
     """
+    check_different({"--out": out, "--markdown": as_markdown, "--csv": csv})
     require_packages()
     made = report_of(path, profile)
-    texts = {out: page(made)}
+    texts: dict[Path, str | bytes] = {out: page(made)}
     if as_markdown is not None:
         texts[as_markdown] = markdown(made)
     if csv is not None:
         texts |= {csv / name: text for name, text in csv_files(made).items()}
     with on_interrupt("every file that is there is complete; run the same command again"):
-        for place, text in texts.items():
-            write_text(place, text)
+        write_together(texts)
     print(f"{out}: {made.headline}")
 
 

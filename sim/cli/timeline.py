@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from adadecode.profiles.atomic_write import write_text
+from adadecode.profiles.atomic_write import write_together
 from adadecode.profiles.errors import DesignError, ProfileError
+from adadecode.profiles.output_path import check_different
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.cli.cap_hint import explaining_cap
 from adadecode.sim.cli.interruption import on_interrupt
@@ -37,6 +39,7 @@ def timeline(
 
     The schedule is simulated; --measured adds the recorded one.
     """
+    check_different({"--out": out, "--svg": svg, "--html": html})
     profile = read_profile(path)
     predictor = Predictor.of(profile)
     design = options.design(predictor.trace.depths)
@@ -51,7 +54,7 @@ def timeline(
             profile, predictor, design, chosen
         )
     boundaries = design.boundaries(predictor.trace.n_layers)
-    texts = {out: json.dumps(chrome_trace(runs, boundaries)) + "\n"}
+    texts: dict[Path, str | bytes] = {out: json.dumps(chrome_trace(runs, boundaries)) + "\n"}
     title, shown = list(runs.items())[-1]
     if svg is not None or html is not None:
         from adadecode.sim.visualization.schedule_cells import cells
@@ -67,8 +70,8 @@ def timeline(
         figure = schedule_figure(drawn, boundaries, title=title)
         texts[html] = figure.to_html(include_plotlyjs=True)
     with on_interrupt("the files named above are complete; run the same command again"):
-        for place, text in texts.items():
-            write_text(place, text)
+        write_together(texts)
+        for place in texts:
             print(f"wrote {place}")
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from adadecode.profiles.profile_folder import new_profile
 from adadecode.profiles.schema import TABLES
 from adadecode.profiles.store import Profile, write_profile
 from adadecode.sim.core.design import DEFAULT_CAP
-from adadecode.sim.synthetic.head_model import HeadModel, SyntheticError
+from adadecode.sim.synthetic.head_model import HeadModel
 from adadecode.sim.synthetic.trace_check import compare_with_models
 from adadecode.sim.synthetic.trace_generator import FOLLOWED, SyntheticPrompt, draw
 
@@ -44,27 +45,21 @@ def write_synthetic(
         The profile, and what it shows, by `compare_with_models`.
 
     Raises:
-        SyntheticError: If ``out`` is in use, or the arguments make no sense.
+        SyntheticError: If the arguments make no sense.
+        InputError: If ``out`` is in use, or cannot be written into.
     """
-    require_unused(out)
-    drawn = draw(models, prompts, seed=seed, followed=followed, cap=cap)
-    tables: dict[str, Any] = {
-        name: drawn.get(name, schema.empty_table()) for name, schema in TABLES.items()
-    }
-    manifest = _manifest(
-        models,
-        prompts,
-        {"seed": seed, "followed": followed, "cap": cap, "origin": dict(origin or {})},
-    )
-    return write_profile(out, manifest, tables), compare_with_models(models, drawn)
-
-
-def require_unused(out: Path) -> None:
-    """Check that nothing is there yet. Raises SyntheticError where something is."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SyntheticError(
-            f"{out} exists and is not an empty directory: name another one with --out"
+    with new_profile(out):
+        drawn = draw(models, prompts, seed=seed, followed=followed, cap=cap)
+        tables: dict[str, Any] = {
+            name: drawn.get(name, schema.empty_table()) for name, schema in TABLES.items()
+        }
+        manifest = _manifest(
+            models,
+            prompts,
+            {"seed": seed, "followed": followed, "cap": cap, "origin": dict(origin or {})},
         )
+        profile = write_profile(out, manifest, tables)
+    return profile, compare_with_models(models, drawn)
 
 
 def _manifest(

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from adadecode.profiles.errors import InputError
 from adadecode.profiles.output_path import check_output_directory, check_output_file
 from adadecode.sim.cli.options import panels
 from adadecode.sim.cli.options.checks import TextCheck
@@ -24,16 +23,15 @@ def directory(option: str, typed: str) -> Path:
 
 
 def new_directory(option: str, typed: str) -> Path:
-    """Return the path of a directory that can be written into and holds nothing yet.
+    """Return the path of a directory that can be written into and holds no result yet.
 
     Raises:
         InputError: If it cannot be written into, or something is there already.
     """
+    from adadecode.profiles.profile_folder import check_unused
+
     path = check_output_directory(typed, option)
-    if path.is_dir() and any(path.iterdir()):
-        raise InputError(
-            f"{path} exists and is not an empty directory: name another one with {option}"
-        )
+    check_unused(path, option)
     return path
 
 

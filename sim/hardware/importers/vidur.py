@@ -18,6 +18,7 @@ import pandas as pd
 from adadecode.profiles.catalog.devices import Device
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.errors import ProfileError
+from adadecode.profiles.profile_folder import new_profile
 from adadecode.profiles.schema import TABLES
 from adadecode.profiles.store import Profile, write_profile
 
@@ -53,13 +54,17 @@ def import_vidur(path: Path, model: ModelShape, device: Device, out: Path) -> Pr
         out: Directory of the profile; missing or empty.
 
     Raises:
-        ProfileError: If the file lacks columns, is of another model or holds impossible times, or
-            if ``out`` is in use.
+        ProfileError: If the file lacks columns, is of another model or holds impossible times.
+        InputError: If ``out`` is in use, or cannot be written into.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ProfileError(
-            f"{out} exists and is not an empty directory: name another one with --out"
-        )
+    with new_profile(out):
+        return write_profile(out, *_profile_of(path, model, device))
+
+
+def _profile_of(
+    path: Path, model: ModelShape, device: Device
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the manifest and the tables."""
     table = _read(path, model)
     operators = [
         name for name in LAYER if _median(name) in table and table[_median(name)].notna().all()
@@ -81,7 +86,7 @@ def import_vidur(path: Path, model: ModelShape, device: Device, out: Path) -> Pr
         name: latency if name == "latency" else schema.empty_table()
         for name, schema in TABLES.items()
     }
-    return write_profile(out, _manifest(path, model, device, operators), tables)
+    return _manifest(path, model, device, operators), tables
 
 
 def _median(operator: str) -> str:

@@ -15,10 +15,10 @@ from adadecode.engine import ExitHeads, Prompt, RecordingOptions, record
 from adadecode.engine.profiling.piece_store import PieceStore
 from adadecode.engine.profiling.recording import IN_PYTHON
 from adadecode.profiles.errors import InputError
-from adadecode.profiles.folder_lock import lock_folder
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.validation.tiers import validate
 from tests.support.few_visits import few_visits  # noqa: F401  # an autouse fixture
+from tests.support.held_folder import held_elsewhere
 from tests.support.models import tiny_model
 from tests.support.training_run import letter_tokenizer
 
@@ -107,7 +107,7 @@ def test_a_stopped_recording_goes_on(
 
 def test_two_recordings_into_one_folder_are_refused(model: PreTrainedModel, tmp_path: Path) -> None:
     with (
-        lock_folder(tmp_path / "p"),
+        held_elsewhere(tmp_path / "p"),
         pytest.raises(InputError, match="another process is writing into"),
     ):
         run(model, tmp_path / "p")

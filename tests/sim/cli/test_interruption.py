@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 import pytest
 
 from adadecode.profiles import Profile
-from adadecode.profiles.folder_lock import lock_folder
+from adadecode.profiles.schema import MANIFEST
 from adadecode.sim.cli.interruption import left_in, on_interrupt
 from adadecode.sim.sweep import executor, runner
 from adadecode.sim.sweep.store import read_sweep
+from tests.support.failing_disk import Fault, failing_disk
+from tests.support.held_folder import held_elsewhere
 from tests.support.sim_command import commands, run
 from tests.support.synthetic_profile import synthetic_profile
 
@@ -120,7 +123,7 @@ def test_two_sweeps_into_one_directory_are_refused(
 ) -> None:
     out = tmp_path / "s"
     out.mkdir()
-    with lock_folder(out):
+    with held_elsewhere(out):
         assert run("sweep", profile.path, "--out", out, *FEW) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -130,24 +133,28 @@ def test_two_sweeps_into_one_directory_are_refused(
 
 def test_what_is_left_in_a_directory_is_named(tmp_path: Path) -> None:
     assert left_in(tmp_path / "none")().startswith("nothing was written")
-    (tmp_path / "trace.parquet").touch()
-    assert left_in(tmp_path)() == (
-        f"{tmp_path} is unfinished; remove it and run the same command again"
-    )
+    assert left_in(tmp_path)().startswith("nothing was written")
+    (tmp_path / MANIFEST).touch()
+    assert left_in(tmp_path)() == f"the profile in {tmp_path} is complete"
 
 
 @pytest.mark.parametrize("option", ["--out", "--svg"])
-def test_a_full_device_is_a_message(
+def test_a_full_disk_is_a_message(
     profile: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
 ) -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full here")
-    places = {"--out": tmp_path / "t.json", "--svg": tmp_path / "t.svg", option: Path("/dev/full")}
+    """Whichever file it is that finds no room, the older ones are as they were."""
+    places = {"--out": tmp_path / "t.json", "--svg": tmp_path / "t.svg"}
+    for place in places.values():
+        place.write_text("older")
     words = [word for pair in places.items() for word in pair]
-    assert run("timeline", profile.path, *words) == 2
+    at = list(places).index(option)
+    with failing_disk(tmp_path, Fault(at=at, step="write", outcome=errno.ENOSPC)):
+        assert run("timeline", profile.path, *words) == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith("error: cannot write /dev/full")
+    assert captured.err.startswith(f"error: cannot write {places[option]} (No space left")
     assert "Traceback" not in captured.err
+    assert [place.read_text() for place in places.values()] == ["older", "older"]
+    assert sorted(tmp_path.iterdir()) == sorted(places.values())
 
 
 def test_the_inner_message_wins() -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from adadecode.profiles import LatencyTable, Profile, ProfileError, Trace, read_profile
+from adadecode.profiles.errors import InputError
 from adadecode.sim.core.design import Design
 from adadecode.sim.hardware.device_latency import measured_latencies
 from adadecode.sim.prediction.evaluator import Evaluator
@@ -326,7 +327,7 @@ def test_a_directory_in_use_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for out in (tmp_path, tmp_path / "notes.txt"):
         with pytest.raises(
-            SyntheticError,
+            InputError,
             match="exists and is not an empty directory: name another one with --out",
         ):
             write_synthetic(out, {"synthetic": MODEL}, PROMPTS)
