@@ -4,12 +4,13 @@ killed recording is unfinished.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
-import os
+import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -21,15 +22,20 @@ from adadecode.profiles import (
     InputError,
     Profile,
     ProfileError,
-    atomic_write,
     manifest_digest,
     read_profile,
     write_profile,
     write_table,
 )
+from adadecode.profiles.profile_folder import check_unused, writing_profile
 from adadecode.sim.core.design import Design
+from tests.support.failing_disk import Fault, failing_disk, in_child, steps_of
+from tests.support.held_folder import held_elsewhere
 from tests.support.synthetic_profile import full_profile, tables_of
 from tests.support.tampering import read_table
+
+TABLE_FILES_OF_EVERY = {f"{name}.parquet" for name in TABLES}
+"""The files of the tables that every profile holds."""
 
 # -- what is written is read back ------------------------------------------------------------------
 
@@ -203,44 +209,77 @@ def test_an_absurd_profile_does_not_replace_a_good_one(original: Profile, folder
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["new", "over an old one"])
-@pytest.mark.parametrize("written", range(len(TABLES) + 1))
-def test_a_killed_recording_is_refused_as_unfinished(
-    original: Profile,
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    written: int,
-    again: bool,
+def test_a_disk_that_fails_at_any_step_loses_no_profile(
+    original: Profile, folder: Path, tmp_path: Path, *, again: bool
 ) -> None:
-    """After any number of files, the manifest being the last."""
-    place, left, replace = (
-        folder if again else tmp_path / "new",
-        [None] * written,
-        atomic_write._replace,
-    )
+    """At every third step: what was there is whole, and nothing is left of what was not."""
+    place = folder if again else tmp_path / "new"
+    tables = tables_of(original)
+    other = {**original.manifest, "seed": 77}
+    if again:
+        shutil.copytree(folder, tmp_path / "counted")
+    counted = steps_of(tmp_path, lambda: write_profile(tmp_path / "counted", other, tables))
+    for at in range(0, counted.index(("replace", f"{MANIFEST}.part")), 3):
+        with (
+            failing_disk(tmp_path, Fault(at=at, outcome=errno.ENOSPC)),
+            pytest.raises(InputError, match="make room"),
+        ):
+            write_profile(place, other, tables)
+        if again:
+            assert read_profile(place).manifest == original.manifest
+            assert {path.name for path in place.iterdir()} == {MANIFEST, *TABLE_FILES_OF_EVERY}
+        else:
+            assert not place.exists()
+    assert write_profile(place, other, tables).manifest["seed"] == 77
 
-    def killed(path: Path, write: Callable[[Path], object]) -> None:
-        if not left:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(path.name + ".part")
-            write(part)
-            os.truncate(part, part.stat().st_size // 2)
-            raise KeyboardInterrupt
-        left.pop()
-        replace(path, write)
 
-    monkeypatch.setattr(atomic_write, "_replace", killed)
-    with pytest.raises(KeyboardInterrupt):
-        write_profile(place, original.manifest, tables_of(original))
+@pytest.mark.parametrize("part", [0.2, 0.4, 0.6, 0.8])
+def test_a_profile_that_was_being_written_is_unfinished_and_can_be_written_again(
+    original: Profile, tmp_path: Path, part: float
+) -> None:
+    """What a killed process left counts for nothing, and hinders nobody."""
+    place, tables = tmp_path / "new", tables_of(original)
+    counted = steps_of(tmp_path, lambda: write_files(tmp_path / "counted"))
+    fault = Fault(at=int(part * counted.index(("replace", f"{MANIFEST}.part"))), outcome="kill")
+    assert in_child(lambda: write_files(place), fault, below=tmp_path) == -signal.SIGKILL
     with pytest.raises(
         ProfileError,
         match=r"has no manifest\.json: .*`adadecode-profile --out .* --resume` finishes",
     ):
         read_profile(place)
-    monkeypatch.undo()
-    assert (
-        write_profile(place, original.manifest, tables_of(original)).manifest == original.manifest
-    )
+    check_unused(place)
+    assert write_profile(place, original.manifest, tables).manifest == original.manifest
+    assert {path.name for path in place.iterdir()} == {MANIFEST, *TABLE_FILES_OF_EVERY}
+
+
+def write_files(place: Path) -> None:
+    """Write files in the way of `write_profile`, without libraries that start threads."""
+    with writing_profile(place) as files:
+        for name in TABLE_FILES_OF_EVERY:
+            files.write(name, b"table")
+        files.finish(b"manifest")
+
+
+def test_a_profile_killed_at_the_very_end_is_read_from_where_its_tables_are(
+    original: Profile, folder: Path
+) -> None:
+    """The new manifest is there, and not all tables were moved to their place."""
+    table = folder / "rounds.parquet"
+    table.with_name("rounds.parquet.next").write_bytes(table.read_bytes())
+    table.write_bytes(b"the older table")
+    assert read_profile(folder).rounds.equals(original.rounds)
+    (folder / f"{MANIFEST}.part").touch()  # a later one was begun, and counts for nothing
+    with pytest.raises(ProfileError, match="truncated or was changed"):
+        read_profile(folder)
+
+
+def test_two_processes_never_write_one_profile(original: Profile, tmp_path: Path) -> None:
+    place, tables = tmp_path / "p", tables_of(original)
+    with (
+        held_elsewhere(place),
+        pytest.raises(InputError, match="another process is writing into"),
+    ):
+        write_profile(place, original.manifest, tables)
 
 
 @pytest.mark.skipif(
