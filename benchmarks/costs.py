@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from adadecode.engine import load_demo
+from adadecode.profiles.atomic_write import write_text
 from adadecode.profiles.store import read_profile
 from benchmarks.harness import write_result
 
@@ -44,7 +45,7 @@ def measure_training(folder: Path) -> dict[str, Any]:
     """Train heads of the demo model in a process of its own."""
     texts = load_demo().prompts["arithmetic"][:PROMPTS]
     prompts, out = folder / "prompts.jsonl", folder / "heads"
-    prompts.write_text("".join(f"{json.dumps({'prompt': text})}\n" for text in texts), "utf-8")
+    write_text(prompts, "".join(f"{json.dumps({'prompt': text})}\n" for text in texts))
     command = ["adadecode-train", "--demo", "--keep-cache", f"--prompts={prompts}", f"--out={out}"]
     used = run([*command, *options(TRAINING)])
     cache = size(out / "cache")

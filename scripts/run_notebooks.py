@@ -19,6 +19,8 @@ import nbclient
 import nbformat
 from plotly.offline import get_plotlyjs
 
+from adadecode.profiles.atomic_write import write_text
+
 ROOT = Path(__file__).resolve().parents[1]
 PLOT = "application/vnd.plotly.v1+json"
 WIDTH, HEIGHT, SCALE = 760, 400, 1.5
@@ -41,7 +43,7 @@ def main() -> None:
         notebook = nbformat.read(path, as_version=4)
         execute(notebook, path.parent)
         asyncio.run(add_pictures(notebook, chosen.chromium))
-        nbformat.write(notebook, path)
+        write_text(path, nbformat.writes(notebook).rstrip() + "\n")
         print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB")
 
 

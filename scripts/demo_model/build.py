@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,7 +28,7 @@ from adadecode.engine.loading.prompts import Prompt, encode
 from adadecode.engine.profiling.counterfactual import Counterfactual
 from adadecode.engine.training.options import TrainingOptions
 from adadecode.engine.training.pipeline import train_heads
-from adadecode.profiles.atomic_write import write_json
+from adadecode.profiles.atomic_write import write_bytes, write_json
 from scripts.demo_model.arithmetic import final_number
 from scripts.demo_model.corpus import problems
 from scripts.demo_model.model_card import write_card
@@ -148,9 +147,8 @@ def main() -> None:
     """Build into the package's own folder."""
     options = _parser().parse_args()
     console = Console()
-    MODEL.mkdir(exist_ok=True)
     for name in MODEL_FILES:
-        shutil.copy2(options.trained / name, MODEL / name)
+        write_bytes(MODEL / name, (options.trained / name).read_bytes())
     model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
 
@@ -163,7 +161,7 @@ def main() -> None:
         options=TrainingOptions(depths="all", max_new_tokens=NEW_TOKENS, epochs=options.epochs),
     )
     for name in (WEIGHTS, CONFIG):
-        shutil.copy2(options.trained / "heads" / name, MODEL / name)
+        write_bytes(MODEL / name, (options.trained / "heads" / name).read_bytes())
     decoder = AdaDecoder(model, ExitHeads.load(MODEL, model))
 
     console.print("choosing the prompts")

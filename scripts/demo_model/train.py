@@ -32,7 +32,7 @@ import torch
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from adadecode.profiles.atomic_write import write_with
+from adadecode.profiles.atomic_write import append_text, write_stream
 from scripts.demo_model.corpus import (
     BOS,
     EOS,
@@ -328,7 +328,7 @@ def train(
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
             }
-            write_with(out / "checkpoint.pt", partial(torch.save, checkpoint))
+            write_stream(out / "checkpoint.pt", partial(torch.save, checkpoint))
     return model, tokens
 
 
@@ -352,8 +352,7 @@ def _log(entry: dict[str, Any], path: Path) -> None:
     """Print an entry, and append it to the log."""
     line = json.dumps(entry)
     print(line, flush=True)
-    with path.open("a", encoding="utf-8") as log:
-        log.write(line + "\n")
+    append_text(path, line + "\n")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adadecode.profiles.atomic_write import write_text
 from scripts.docs.results import PAGES, README, ROOT, page_names, readme, result_page
 
 
@@ -10,7 +11,7 @@ def main() -> None:
     pages = {PAGES / name: result_page(name) for name in page_names()}
     for path, text in {**pages, README: readme()}.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+            write_text(path, text)
             print(f"wrote {path.relative_to(ROOT)}")
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from adadecode.profiles.atomic_write import write_bytes, write_together
+from adadecode.profiles.folder_lock import LOCK_FILE
+from adadecode.profiles.part_file import PART_SUFFIX
 from scripts.gpu_run.state import GpuRun
 
 VOLUMES, VOLUME_BYTES = ("gpu-run-1.zip", "gpu-run-2.zip"), 15_000_000
@@ -34,26 +39,37 @@ def pack(run: GpuRun) -> dict[str, Any]:
     Returns:
         ``files``, the names of the zip files, and ``left_out``, the files that did not fit.
     """
-    run.out.mkdir(parents=True, exist_ok=True)
-    for old in _volumes(run.out):
-        old.unlink()
     files = [
         path
         for path in run.work.rglob("*")
-        if path.is_file() and run.site not in path.parents and path.suffix != ".part"
+        if path.is_file()
+        and run.site not in path.parents
+        and path.suffix != PART_SUFFIX
+        and path.name != LOCK_FILE
     ]
     compiled = [path for path in files if run.compiled in path.parents]
     recorded = [path for path in files if run.compiled not in path.parents]
-    left_out = _fill(run, VOLUMES, recorded) + _fill(run, (COMPILED_VOLUME,), compiled)
-    return {"files": [path.name for path in _volumes(run.out)], "left_out": left_out}
+    volumes, left_out = _fill(run, VOLUMES, recorded)
+    of_compilers, left_out_of_them = _fill(run, (COMPILED_VOLUME,), compiled)
+    volumes |= of_compilers
+    write_together({run.out / name: content.getvalue() for name, content in volumes.items()})
+    for path in _volumes(run.out):
+        if path.name not in volumes:
+            path.unlink()
+    return {"files": sorted(volumes), "left_out": left_out + left_out_of_them}
 
 
 def unpack(packed: Path, work: Path) -> None:
-    """Extract what an earlier call packed into ``packed``; files that exist are kept."""
+    """Extract what an earlier call packed into ``packed``; files that exist are kept.
+
+    Every file is there whole or not at all, so that a call that was killed can be repeated.
+    """
     for volume in _volumes(packed):
         with zipfile.ZipFile(volume) as archive:
-            missing = [name for name in archive.namelist() if not (work / name).exists()]
-            archive.extractall(work, missing)
+            for name in archive.namelist():
+                place = work / name
+                if not place.exists() and place.resolve().is_relative_to(work.resolve()):
+                    write_bytes(place, archive.read(name))
 
 
 def has_volumes(folder: Path) -> bool:
@@ -74,25 +90,31 @@ def _volumes(folder: Path) -> list[Path]:
     return sorted(folder.glob("gpu-run-*.zip"))
 
 
-def _fill(run: GpuRun, volumes: Sequence[str], files: Sequence[Path]) -> list[str]:
-    """Put files into these volumes in turn, the smallest first; return those that did not fit."""
+def _fill(
+    run: GpuRun, names: Sequence[str], files: Sequence[Path]
+) -> tuple[dict[str, io.BytesIO], list[str]]:
+    """Put files into volumes in turn, the smallest first.
+
+    Returns:
+        The volumes that were needed, by name, and the files that did not fit.
+    """
+    volumes: dict[str, io.BytesIO] = {}
     left_out = []
-    unused, archive, filled = list(volumes), None, 0
-    for path in sorted(files, key=lambda path: (path.stat().st_size, path)):
-        if archive is None or not _fits(path, VOLUME_BYTES - filled):
-            if not unused or not _fits(path, VOLUME_BYTES):
-                left_out.append(str(path.relative_to(run.work)))
-                continue
-            if archive is not None:
-                archive.close()
-            archive = zipfile.ZipFile(run.out / unused.pop(0), "w", zipfile.ZIP_DEFLATED)
-            filled = 0
-        name = str(path.relative_to(run.work))
-        archive.write(path, name)
-        filled += archive.getinfo(name).compress_size + ENTRY_BYTES
-    if archive is not None:
-        archive.close()
-    return left_out
+    unused, archive, filled = list(names), None, 0
+    with ExitStack() as archives:
+        for path in sorted(files, key=lambda path: (path.stat().st_size, path)):
+            name = str(path.relative_to(run.work))
+            if archive is None or not _fits(path, VOLUME_BYTES - filled):
+                if not unused or not _fits(path, VOLUME_BYTES):
+                    left_out.append(name)
+                    continue
+                content = volumes.setdefault(unused.pop(0), io.BytesIO())
+                volume = zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED)
+                archive = archives.enter_context(volume)
+                filled = 0
+            archive.write(path, name)
+            filled += archive.getinfo(name).compress_size + ENTRY_BYTES
+    return volumes, left_out
 
 
 def _fits(path: Path, room: int) -> bool:

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from adadecode.profiles.errors import InputError
+from adadecode.profiles.folder_lock import lock_folder
 from scripts.gpu_run.archive import has_volumes, unpack
 from scripts.gpu_run.planner import CallLimits, print_plan
 from scripts.gpu_run.runner import (
@@ -100,9 +102,13 @@ def main(arguments: list[str] | None = None) -> int:
     if options.inside:
         run_stage(run, options.inside)
         return 0
-    if options.restore:
-        unpack(options.restore, run.work)
-    states = run_stages(run, stages, given, last=options.last)
+    try:
+        with lock_folder(run.work):
+            if options.restore:
+                unpack(options.restore, run.work)
+            states = run_stages(run, stages, given, last=options.last)
+    except InputError as error:  # another call is at work there, or there is no room
+        return _refuse(str(error))
     if options.out and "pack" not in stages:
         print(f"nothing was packed into {run.out}: the stage pack is not among those named")
     if options.figures:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from adadecode.profiles.atomic_write import write_text
 from scripts.gpu_run.estimates import (
     BASELINES,
     DEMO,
@@ -239,6 +240,5 @@ def tiny_shape_file(run: GpuRun, name: str) -> str:
         f'source = "{name}, made tiny"',
     ]
     path = run.work / "tiny.toml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
+    write_text(path, "\n".join(lines) + "\n")
     return f"{path}:{name}-tiny"

@@ -1,7 +1,7 @@
 """What every stage is given, and the files that hold what each stage found.
 
-Only the standard library is imported here: the stage ``setup`` must start where nothing is
-installed.
+Only the standard library, and modules that need no more, are imported here: the stage ``setup``
+must start where nothing is installed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from adadecode.profiles.atomic_write import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPER_RATES = ROOT / "scripts/paper-rates"
@@ -93,16 +95,8 @@ def read_result(work: Path, stage: str) -> dict[str, Any]:
 
 
 def write_result(work: Path, stage: str, known: Mapping[str, Any]) -> None:
-    """Keep what is known of a stage.
-
-    The file is replaced in one step. `adadecode.profiles.atomic_write` is not used because
-    importing it needs pandas, which ``setup`` may still have to install.
-    """
-    path = _result_path(work, stage)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(known, indent=1, default=str) + "\n")
-    partial.replace(path)
+    """Keep what is known of a stage. Raises InputError where it cannot be written."""
+    write_text(_result_path(work, stage), json.dumps(known, indent=1, default=str) + "\n")
 
 
 def _result_path(work: Path, stage: str) -> Path:

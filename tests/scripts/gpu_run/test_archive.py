@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from adadecode.profiles.errors import InputError
 from scripts.gpu_run import archive
 from scripts.gpu_run.state import GpuRun
+from tests.support.failing_disk import Fault, failing_disk
 from tests.support.gpu_run import gpu_run
 
 
@@ -70,3 +73,29 @@ def test_unpacking_keeps_the_files_that_exist(run: GpuRun) -> None:
     (run.work / "b").unlink()
     archive.unpack(run.out, run.work)
     assert [(run.work / name).read_text() for name in ("a", "b")] == ["newer", "packed"]
+
+
+def test_a_full_disk_keeps_what_an_earlier_call_packed(run: GpuRun) -> None:
+    (run.work / "a").write_text("first")
+    archive.pack(run)
+    (run.work / "a").write_text("second")
+    with (
+        failing_disk(run.out, Fault(at=0, step="write", outcome=errno.ENOSPC)),
+        pytest.raises(InputError, match="make room"),
+    ):
+        archive.pack(run)
+    assert zipfile.ZipFile(run.out / "gpu-run-1.zip").read("a") == b"first"
+
+
+def test_unpacking_that_was_cut_short_can_be_repeated(run: GpuRun) -> None:
+    """No half of a file is taken for the file that was packed."""
+    (run.work / "a").write_text("packed")
+    archive.pack(run)
+    (run.work / "a").unlink()
+    with (
+        failing_disk(run.work, Fault(at=0, step="write", outcome=errno.ENOSPC)),
+        pytest.raises(InputError, match="make room"),
+    ):
+        archive.unpack(run.out, run.work)
+    archive.unpack(run.out, run.work)
+    assert (run.work / "a").read_text() == "packed"

@@ -10,6 +10,7 @@ import pytest
 
 from scripts.gpu_run import cli
 from tests.support.gpu_run import gpu_run_command
+from tests.support.held_folder import held_elsewhere
 from tests.support.paths import ROOT
 
 
@@ -97,3 +98,11 @@ def test_without_the_stage_pack_it_says_that_nothing_was_packed(
     assert cli.main(["--stage", "setup", "--work", str(work), "--out", str(out)]) == 0
     assert "nothing was packed into" in capsys.readouterr().out
     assert not out.exists()
+
+
+def test_a_second_call_with_the_same_folder_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with held_elsewhere(tmp_path / "work"):
+        assert cli.main(["--work", str(tmp_path / "work"), "--stage", "setup", "--dry-run"]) == 2
+    assert "another process is writing into" in capsys.readouterr().err
