@@ -21,7 +21,7 @@ def plain_errors() -> AbstractContextManager[None]:
 
     This is `adadecode.sim.cli.errors.exiting_on_error` for one of several processes.
     """
-    return exiting_on_error(_process)
+    return exiting_on_error(_process, alone=launched() == 1)
 
 
 def _process() -> str:

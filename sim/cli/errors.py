@@ -1,10 +1,15 @@
-"""How commands fail: one sentence on stderr and exit code 2, or 130 after Ctrl-C."""
+"""How commands fail: one sentence on stderr and exit code 2, or 130 where they are interrupted."""
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from typing import NoReturn
 
 from adadecode.profiles.errors import InputError
 from adadecode.sim.cli.interruption import INTERRUPTED, interruption_line
@@ -18,19 +23,31 @@ EXTRAS = {
 """The modules that come with each extra of this package."""
 
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Errors of the operating system that a user can put right by making room."""
+
+
 @contextmanager
-def exiting_on_error(process: Callable[[], str] = str) -> Iterator[None]:
+def exiting_on_error(process: Callable[[], str] = str, *, alone: bool = True) -> Iterator[None]:
     """Turn what a user can put right into a sentence on stderr and an exit code.
 
-    An `InputError` or a missing extra becomes ``error: ...`` and exit code 2, Ctrl-C becomes
-    ``interrupted: ...`` and exit code 130.
+    An `InputError`, a missing extra or a full disk becomes ``error: ...`` and exit code 2. Ctrl-C
+    becomes ``interrupted: ...`` and exit code 130, and so do the signals by which a system asks a
+    process to end, so that what is half written is removed.
 
     Args:
         process: Returns which of several processes this is, like `` (process 1 of 2)``; empty by
             default.
+        alone: Whether it is the only one. One of several may be waiting for the others, and hear
+            no signal meanwhile: it is left to the operating system to end it.
     """
     try:
-        yield
+        with _ending_by_signals() if alone else nullcontext():
+            yield
+            sys.stdout.flush()
+    except SystemExit:
+        _flush_or_exit()
+        raise
     except InputError as error:
         print(f"error{process()}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -43,9 +60,51 @@ def exiting_on_error(process: Callable[[], str] = str) -> Iterator[None]:
             file=sys.stderr,
         )
         raise SystemExit(2) from None
+    except OSError as error:
+        _exit_unwritten(error)
     except KeyboardInterrupt as interrupt:  # before or after a command
         print(interruption_line(interrupt), file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
+
+
+@contextmanager
+def _ending_by_signals() -> Iterator[None]:
+    """Let signals that ask this process to end do within the block what Ctrl-C does."""
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    taken = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _flush_or_exit() -> None:
+    """Bring what was printed to its end, or exit as `_exit_unwritten` does."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _exit_unwritten(error)
+
+
+def _exit_unwritten(error: OSError) -> NoReturn:
+    """Exit with code 2 where a disk is full, and in silence where nobody reads what is printed.
+
+    Raises:
+        OSError: It is another error.
+    """
+    if error.errno not in {*FULL, errno.EPIPE}:
+        raise error
+    with suppress(OSError, ValueError):  # what could not be printed must not fail again at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+        raise SystemExit(1) from None
+    place = error.filename or "the output"
+    print(f"error: cannot write {place} ({error.strerror}): make room", file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 def extra_of(module: str) -> str | None:

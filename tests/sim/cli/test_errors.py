@@ -1,8 +1,12 @@
-"""How a command fails where an extra of this package is not installed."""
+"""How a command fails: a missing extra, no room for what it prints, a signal to end."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +14,8 @@ import pytest
 from adadecode.sim.cli.errors import EXTRAS, exiting_on_error
 from tests.support.paths import ROOT
 from tests.support.sim_command import commands, run
+
+MAIN = "from adadecode.sim.cli.app import main; main()"
 
 
 def test_extras_are_those_of_the_package() -> None:
@@ -38,3 +44,59 @@ def test_a_missing_extra_is_one_sentence(
 def test_a_module_missing_by_mistake_is_not_hidden() -> None:
     with pytest.raises(ModuleNotFoundError), exiting_on_error():
         raise ModuleNotFoundError(name="adadecode.sim.typo")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is full")
+@pytest.mark.parametrize("words", [["devices"], ["devices", "--json"], ["--version"]])
+def test_a_full_disk_behind_the_standard_output_is_one_sentence(words: list[str]) -> None:
+    """Whether it fails while printing, or when the last of it is written out at the end."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", MAIN, *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == ("error: cannot write the output (No space left on device): make room\n")
+
+
+def test_a_reader_that_goes_away_ends_a_command_in_silence() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", MAIN, "--version"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_to_end_removes_what_is_half_written(tmp_path: Path, number: int) -> None:
+    code = f"""
+import os
+from pathlib import Path
+from adadecode.profiles.atomic_write import write_stream
+from adadecode.sim.cli.errors import exiting_on_error
+
+def write(part):
+    part.write(b"half")
+    os.kill(os.getpid(), {int(number)})
+    part.write(b"half")
+
+with exiting_on_error():
+    write_stream(Path("page.html"), write)
+"""
+    (tmp_path / "page.html").write_text("older")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 130
+    assert done.stderr.startswith("interrupted: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    assert (tmp_path / "page.html").read_text() == "older"
