@@ -92,12 +92,12 @@ def train(
     ):
         from adadecode.engine.cli.tables import print_heads
         from adadecode.engine.loading.prompts import read_prompts
-        from adadecode.engine.training.pipeline import train_heads
+        from adadecode.engine.training.pipeline import holding, train_heads
 
         texts = read_prompts(prompts)
         check_depths(named, options)
-        model, tokenizer = _load(named)
-        with showing_stages(Console(stderr=True)) as show:
+        with holding(out), showing_stages(Console(stderr=True)) as show:
+            model, tokenizer = _load(named)
             heads = train_heads(model, tokenizer, texts, out=out, options=options, progress=show)
     print_heads(Console(), heads, out)
 

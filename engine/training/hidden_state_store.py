@@ -1,91 +1,31 @@
-"""What heads are trained on, kept on disk: greedy continuations and their hidden states.
+"""The hidden states that heads are trained on, kept on disk in files of one size.
 
-Everything here can be interrupted at any moment and goes on from what is complete on disk.
+Each file carries a digest, and which run and texts it belongs to. A run that goes on computes those
+again that are torn, changed, or of another run.
 """
 
 from __future__ import annotations
 
-import functools
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 
-from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.hidden_states import Continuation, states_of
 from adadecode.engine.model.segmented_model import SegmentedModel
-from adadecode.profiles.atomic_write import write_text, write_with
+from adadecode.engine.runtime.tensor_file import read_tensors, write_tensors
+from adadecode.engine.training.continuation_store import Advance
+from adadecode.profiles.digest import canonical_json, sha256_hex
 from adadecode.profiles.errors import InputError
-from adadecode.sim.core.design import Policy
 
-GENERATIONS = "generations.jsonl"
 SHARD_BYTES = 128 << 20
 """Size of a file of hidden states."""
 WINDOW_BYTES = 1 << 30
 """Bytes of hidden states in memory at once; rows are shuffled within such a window."""
 
-Advance = Callable[[int], None]
-"""Called with how many units have just been done."""
-
-
-def continuations(
-    decoder: AdaDecoder,
-    prompts: Sequence[torch.Tensor],
-    folder: Path,
-    *,
-    max_new_tokens: int,
-    advance: Advance,
-) -> list[Continuation]:
-    """Return greedy continuations of prompts, and keep each as a line of ``generations.jsonl``.
-
-    Args:
-        decoder: The model.
-        prompts: Token ids, each (1, n).
-        folder: Where the file is.
-        max_new_tokens: Longest continuation.
-        advance: Counts prompts.
-    """
-    path = folder / GENERATIONS
-    outputs = _generated(path, len(prompts))
-    advance(len(outputs))
-    if len(outputs) < len(prompts):
-        # Drop a line that an interruption cut.
-        write_text(path, "".join(f"{json.dumps(tokens)}\n" for tokens in outputs))
-        with path.open("a", encoding="ascii") as file:
-            for prompt in prompts[len(outputs) :]:
-                done = decoder.generate(
-                    prompt, max_new_tokens=max_new_tokens, policy=Policy.VANILLA
-                )
-                outputs.append(done.tokens)
-                file.write(f"{json.dumps(done.tokens)}\n")
-                file.flush()
-                advance(1)
-    return [
-        Continuation(prompt=prompt, output=output)
-        for prompt, output in zip(prompts, outputs, strict=True)
-    ]
-
-
-def _generated(path: Path, wanted: int) -> list[list[int]]:
-    """Return the outputs of the first prompts, as far as whole lines go."""
-    outputs: list[list[int]] = []
-    for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
-        try:
-            tokens = json.loads(line)
-        except ValueError:
-            break
-        if (
-            not isinstance(tokens, list)
-            or not tokens
-            or not all(isinstance(token, int) for token in tokens)
-        ):
-            break
-        outputs.append(tokens)
-    return outputs[:wanted]
+STATES = "states"
+"""The name of the tensor in a file."""
 
 
 def write_states(
@@ -95,6 +35,7 @@ def write_states(
     folder: Path,
     name: str,
     *,
+    run: str,
     dtype: torch.dtype,
     advance: Advance,
 ) -> States:
@@ -109,6 +50,7 @@ def write_states(
         depths: Depths of the heads.
         folder: Where the shards are.
         name: What their names begin with.
+        run: What tells the run from others.
         dtype: Their format.
         advance: Counts rows, first all those that an earlier run wrote.
 
@@ -120,13 +62,17 @@ def write_states(
     for index, group in enumerate(_groups(texts, max(1, SHARD_BYTES // row_bytes))):
         path = folder / f"{name}-{index:05}.safetensors"
         rows = sum(len(text.output) for text in group)
-        shape = (rows, len(depths) + 1, parts.hidden_size)
+        wanted = _Wanted(
+            shape=(rows, len(depths) + 1, parts.hidden_size),
+            dtype=dtype,
+            about={"run": run, "texts": texts_digest(group)},
+        )
         shards.append(Shard(path=path, rows=rows, nbytes=rows * row_bytes))
-        if not _holds(path, shape):
-            missing.append((path, shape, group))
-    advance(sum(shard.rows for shard in shards) - sum(shape[0] for _, shape, _ in missing))
-    for path, shape, group in missing:
-        found = torch.empty(shape, dtype=dtype)
+        if not _holds(path, wanted):
+            missing.append((path, wanted, group))
+    advance(sum(shard.rows for shard in shards) - sum(wanted.shape[0] for _, wanted, _ in missing))
+    for path, wanted, group in missing:
+        found = torch.empty(wanted.shape, dtype=dtype)
         done = 0
         for text in group:
             stop = done + len(text.output)
@@ -138,8 +84,14 @@ def write_states(
                 )
             advance(stop - done)
             done = stop
-        write_with(path, functools.partial(save_file, {"states": found}))
+        write_tensors(path, {STATES: found}, wanted.about)
     return States(shards)
+
+
+def texts_digest(texts: Sequence[Continuation]) -> str:
+    """Return the digest of all tokens of some texts."""
+    tokens = [[text.prompt[0].tolist(), text.output] for text in texts]
+    return sha256_hex(canonical_json(tokens, "the tokens of texts"))
 
 
 def _groups(texts: Sequence[Continuation], rows: int) -> Iterator[list[Continuation]]:
@@ -156,13 +108,29 @@ def _groups(texts: Sequence[Continuation], rows: int) -> Iterator[list[Continuat
         yield group
 
 
-def _holds(path: Path, shape: tuple[int, ...]) -> bool:
-    """Return whether a whole shard of this shape is there."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return tuple(file.get_slice("states").get_shape()) == shape
-    except (OSError, SafetensorError):
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    """What a file of hidden states must hold, and belong to."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    about: dict[str, str]
+
+
+def _holds(path: Path, wanted: _Wanted) -> bool:
+    """Return whether a file is there, whole, of finite numbers, and the one that is wanted."""
+    if not path.exists():
         return False
+    try:
+        found = read_tensors(path, "it is written again")
+    except InputError:
+        return False
+    return (
+        found.layouts() == {STATES: (wanted.dtype, wanted.shape)}
+        and found.about == wanted.about
+        and found.claimed == found.digest()
+        and bool(found.tensors[STATES].isfinite().all())
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +196,16 @@ class States:
         """Return the rows (n, D + 1, d) of a window; one that is the only one stays in memory."""
         if self._only is not None:
             return self._only
-        rows = torch.cat([load_file(shard.path)["states"] for shard in self._windows[window]])
+        rows = torch.cat([_rows(shard) for shard in self._windows[window]])
         if len(self._windows) == 1:
             self._only = rows
         return rows
+
+
+def _rows(shard: Shard) -> torch.Tensor:
+    """Return the rows of a file. Raise InputError where it changed since it was checked."""
+    todo = "run the same command again, which computes it again"
+    rows = read_tensors(shard.path, todo).tensors.get(STATES)
+    if rows is None or rows.ndim != 3 or len(rows) != shard.rows:
+        raise InputError(f"{shard.path} no longer holds {shard.rows} rows of hidden states: {todo}")
+    return rows

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,18 @@ from adadecode.engine.heads.token_frequency import by_frequency
 from adadecode.engine.loading.model_loader import enough_memory
 from adadecode.engine.loading.prompts import Prompt, as_prompts, encode
 from adadecode.engine.runtime import fingerprints
-from adadecode.engine.training.hidden_state_store import Advance, continuations, write_states
+from adadecode.engine.training.checkpoint import Checkpoint
+from adadecode.engine.training.continuation_store import Advance, continuations
+from adadecode.engine.training.hidden_state_store import texts_digest, write_states
 from adadecode.engine.training.kl_divergence import Vocabulary
 from adadecode.engine.training.options import DEFAULTS, TrainingOptions
-from adadecode.engine.training.run_folder import claim_folder, write_state
+from adadecode.engine.training.run_folder import check_folder, claim_folder, run_id, write_state
 from adadecode.engine.training.trainer import Trainer
+from adadecode.profiles.atomic_write import refusing
 from adadecode.profiles.errors import HeadsError, InputError
 from adadecode.profiles.folder_lock import lock_folder
+from adadecode.profiles.output_folder import make_folder, remove_folder
+from adadecode.profiles.output_path import check_output_directory
 
 CACHE, CHECKPOINT = "cache", "checkpoint.safetensors"
 
@@ -71,33 +77,55 @@ def train_heads(
         HeadsError: A depth lies outside the model, or no heads of it can have the form.
         UnsupportedModel: The model cannot be run layer by layer, or has no plain LM head.
     """
-    folder = Path(out)
-    decoder = AdaDecoder(model)
-    parts, vocabulary = decoder.parts, Vocabulary.of(decoder.parts)
-    depths = options.depths_in(parts.n_layers)
-    check_shortlist(options, len(vocabulary.weight))
-    encoded = _encode_all(tokenizer, as_prompts(prompts), model, options.max_new_tokens)
-    settings: dict[str, Any] = {
-        "model": parts.name,
-        "weights": fingerprints.of_weights(model),
-        "dtype": str(parts.dtype),
-        "eos": sorted(decoder.eos),
-        "prompts": fingerprints.of_json([ids.tolist() for ids in encoded]),
-        **options.to_settings(parts.n_layers, parts.hidden_size),
-    }
-    with lock_folder(folder):
-        if claim_folder(folder, settings):
-            return ExitHeads.load(folder, model)
+    with holding(out) as folder:
+        decoder = AdaDecoder(model)
+        parts, vocabulary = decoder.parts, Vocabulary.of(decoder.parts)
+        depths = options.depths_in(parts.n_layers)
+        check_shortlist(options, len(vocabulary.weight))
+        encoded = _encode_all(tokenizer, as_prompts(prompts), model, options.max_new_tokens)
+        settings: dict[str, Any] = {
+            "model": parts.name,
+            "weights": fingerprints.of_weights(model),
+            "dtype": str(parts.dtype),
+            "eos": sorted(decoder.eos),
+            "prompts": fingerprints.of_json([ids.tolist() for ids in encoded]),
+            **options.to_settings(parts.n_layers, parts.hidden_size),
+        }
         cache = folder / CACHE
-        cache.mkdir(exist_ok=True)
-        with enough_memory("lower --batch-tokens or --max-new-tokens"):
-            run = _Run(decoder, vocabulary, depths, cache, options, progress or _silent)
-            heads = run.heads(encoded)
-        heads.save(folder)
-        write_state(folder, settings, finished=True)
+        if not claim_folder(folder, settings):
+            with refusing(cache):
+                make_folder(cache)
+            with enough_memory("lower --batch-tokens or --max-new-tokens"):
+                run = _Run(
+                    decoder,
+                    vocabulary,
+                    depths,
+                    cache,
+                    options,
+                    progress or _silent,
+                    name=run_id(settings),
+                )
+                heads = run.heads(encoded)
+            heads.save(folder)
+            write_state(folder, settings, finished=True)
         if not options.keep_cache:
-            shutil.rmtree(cache)
-    return ExitHeads.load(folder, model)
+            with refusing(cache):
+                remove_folder(cache)
+        return ExitHeads.load(folder, model)
+
+
+@contextmanager
+def holding(out: str | Path) -> Iterator[Path]:
+    """Hold the folder of a training run, in which one can begin or go on.
+
+    Raises:
+        InputError: It cannot be written into, another process writes into it, or it holds
+            something else.
+    """
+    check_output_directory(out)
+    with lock_folder(out) as folder:
+        check_folder(folder)
+        yield folder
 
 
 class _Run:
@@ -111,9 +139,12 @@ class _Run:
         cache: Path,
         options: TrainingOptions,
         progress: Progress,
+        *,
+        name: str,
     ) -> None:
         self.decoder, self.vocabulary, self.depths = decoder, vocabulary, depths
         self.cache, self.options, self.progress = cache, options, progress
+        self.name = name
 
     def heads(self, encoded: Sequence[torch.Tensor]) -> ExitHeads:
         """Return the trained heads with their metrics.
@@ -147,6 +178,7 @@ class _Run:
             self.decoder,
             encoded,
             self.cache,
+            run=self.name,
             max_new_tokens=n_new,
             advance=self._stage("greedy continuations", len(encoded)),
         )
@@ -162,7 +194,16 @@ class _Run:
         _check_disk(self.cache, positions * row_bytes)
         advance = self._stage("hidden states", positions)
         trained_on, measured_on = (
-            write_states(parts, texts, depths, self.cache, name, dtype=dtype, advance=advance)
+            write_states(
+                parts,
+                texts,
+                depths,
+                self.cache,
+                name,
+                run=self.name,
+                dtype=dtype,
+                advance=advance,
+            )
             for name, texts in (("train", seen), ("held-out", unseen))
         )
         trainer = Trainer(
@@ -174,7 +215,10 @@ class _Run:
             seed=options.seed,
         )
         steps = options.epochs * trained_on.steps(options.batch_tokens)
-        trainer.fit(trained_on, self.cache / CHECKPOINT, self._stage("training", steps))
+        checkpoint = Checkpoint(
+            path=self.cache / CHECKPOINT, about={"run": self.name, "texts": texts_digest(seen)}
+        )
+        trainer.fit(trained_on, checkpoint, self._stage("training", steps))
         batches = measured_on.steps(options.batch_tokens)
         metrics = trainer.measure(measured_on, self._stage("held-out prompts", batches))
         return trainer.transforms(), metrics

@@ -5,25 +5,22 @@ The model itself is not needed, only its LM head.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
-from adadecode.engine.training.hidden_state_store import Advance, States
+from adadecode.engine.training.checkpoint import Checkpoint
+from adadecode.engine.training.continuation_store import Advance
+from adadecode.engine.training.hidden_state_store import States
 from adadecode.engine.training.kl_divergence import (
     Teacher,
     Vocabulary,
     divergence,
     divergence_stats,
 )
-from adadecode.profiles.atomic_write import write_with
 from adadecode.profiles.errors import InputError
 
 WARMUP = 0.05
@@ -78,19 +75,20 @@ class Trainer:
 
     # -- training ---------------------------------------------------------------------------------
 
-    def fit(self, states: States, checkpoint: Path, advance: Advance) -> None:
+    def fit(self, states: States, checkpoint: Checkpoint, advance: Advance) -> None:
         """Train for all epochs, from the last one in a checkpoint on.
 
         Args:
             states: The hidden states of all depths.
-            checkpoint: The file that is written after each epoch.
+            checkpoint: What is written after each epoch.
             advance: Counts steps.
 
         Raises:
-            InputError: Training diverges, or the checkpoint is damaged or cannot be written.
+            InputError: Training diverges, or the checkpoint is damaged, of other training, or
+                cannot be written.
         """
         steps = states.steps(self.batch_tokens)
-        first = self._restore(checkpoint)
+        first = self._restore(checkpoint, steps)
         advance(first * steps)
         for epoch in range(first, self.epochs):
             order = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
@@ -169,7 +167,7 @@ class Trainer:
 
     # -- checkpoints ------------------------------------------------------------------------------
 
-    def _keep(self, path: Path, epochs: int) -> None:
+    def _keep(self, checkpoint: Checkpoint, epochs: int) -> None:
         """Write offsets and optimizer state after ``epochs`` epochs."""
         tensors: dict[str, torch.Tensor] = {}
         for depth, offset in zip(self.depths, self.offsets, strict=True):
@@ -178,24 +176,28 @@ class Trainer:
                 f"{depth}.offset": offset.detach(),
                 f"{depth}.exp_avg": state["exp_avg"],
                 f"{depth}.exp_avg_sq": state["exp_avg_sq"],
+                f"{depth}.step": state["step"],
             }
-            tensors[f"{depth}.step"] = state["step"]
-        metadata = {"epochs": json.dumps(epochs)}
-        write_with(path, lambda part: save_file(tensors, part, metadata=metadata))
+        checkpoint.write(tensors, epochs)
 
-    def _restore(self, path: Path) -> int:
-        """Load a checkpoint where there is one, and return how many epochs it holds."""
-        if not path.exists():
+    def _restore(self, checkpoint: Checkpoint, steps: int) -> int:
+        """Load a checkpoint where there is one, and return how many epochs it holds.
+
+        Args:
+            checkpoint: The checkpoint.
+            steps: The steps of an epoch.
+        """
+        if not checkpoint.exists():
             return 0
-        try:
-            with safe_open(path, framework="pt") as file:
-                epochs = int(file.metadata()["epochs"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-        except (SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise InputError(
-                f"the checkpoint {path} is damaged ({error}): "
-                "delete it to train the heads from the start"
-            ) from error
+        layouts = {}
+        for depth, offset in zip(self.depths, self.offsets, strict=True):
+            square = (offset.dtype, tuple(offset.shape))
+            layouts |= {f"{depth}.{name}": square for name in ("offset", "exp_avg", "exp_avg_sq")}
+            layouts[f"{depth}.step"] = (torch.float32, ())
+        epochs, tensors = checkpoint.read(layouts)
+        counted = {float(tensors[f"{depth}.step"]) for depth in self.depths}
+        if not 1 <= epochs <= self.epochs or counted != {float(epochs * steps)}:
+            raise checkpoint.damaged(f"wanted 1 to {self.epochs} epochs of {steps} steps")
         for depth, offset in zip(self.depths, self.offsets, strict=True):
             offset.data.copy_(tensors[f"{depth}.offset"])
             averages = {

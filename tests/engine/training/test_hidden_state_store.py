@@ -51,7 +51,7 @@ def test_an_epoch_shows_every_position_once(
         Continuation(prompt=torch.tensor([[5 + i, 6]]), output=list(range(3, 11))) for i in range(7)
     ]
     states = write_states(
-        parts, texts, (3,), tmp_path, "train", dtype=torch.float16, advance=lambda _: None
+        parts, texts, (3,), tmp_path, "train", run="r", dtype=torch.float16, advance=lambda _: None
     )
     rows = torch.cat([states_of(parts, text, (3,)) for text in texts]).half()
     batches = list(states.batches(10, torch.Generator().manual_seed(1)))
@@ -80,6 +80,7 @@ def test_states_that_overflow_are_refused(
             (3,),
             tmp_path,
             "t",
+            run="r",
             dtype=torch.float16,
             advance=print,
         )

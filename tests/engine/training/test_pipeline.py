@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,7 @@ def test_heads_of_a_16_bit_model_can_be_trained(tokenizer: Any, tmp_path: Path) 
 STAGES = [
     (AdaDecoder, "generate", 5),
     (adadecode.engine.training.hidden_state_store, "states_of", 4),
-    (adadecode.engine.training.hidden_state_store, "save_file", 1),
+    (adadecode.engine.training.hidden_state_store, "write_tensors", 1),
     (Trainer, "_step", 9),
     (Trainer, "measure", 0),
 ]
@@ -128,24 +127,6 @@ def test_what_is_done_is_not_done_again(
     assert train(model, tokenizer, PROMPTS[:4], tmp_path, epochs=2).depths == DEPTHS
 
 
-def test_a_torn_line_of_continuations_is_made_again(
-    model: PreTrainedModel, tokenizer: Any, trained: ExitHeads, tmp_path: Path
-) -> None:
-    """A kill in the middle of a write costs one continuation."""
-    train(model, tokenizer, PROMPTS, tmp_path, keep_cache=True)
-    state = json.loads((tmp_path / "train.json").read_text())
-    (tmp_path / "train.json").write_text(json.dumps(state | {"finished": False}))
-    cache = tmp_path / "cache"
-    for path in cache.glob("*.safetensors"):
-        path.write_bytes(
-            path.read_bytes()[:200]
-        ) if path.name != "checkpoint.safetensors" else path.unlink()
-    lines = (cache / "generations.jsonl").read_bytes()
-    (cache / "generations.jsonl").write_bytes(lines[:-7])
-    heads = train(model, tokenizer, PROMPTS, tmp_path)
-    assert heads.metrics == trained.metrics
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -170,7 +151,7 @@ def test_other_settings_are_refused_by_name(
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("thesis.tex", "not empty"), ("train.json", "damaged")]
+    ("name", "message"), [("thesis.tex", "not empty"), ("train.json", "wanted JSON in")]
 )
 def test_a_folder_with_something_else_is_left_alone(
     model: PreTrainedModel, tokenizer: Any, tmp_path: Path, name: str, message: str

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from adadecode.engine.model.segmented_model import SegmentedModel
+from adadecode.engine.training.checkpoint import Checkpoint
 from adadecode.engine.training.hidden_state_store import Shard, States
 from adadecode.engine.training.kl_divergence import Vocabulary
 from adadecode.engine.training.trainer import Trainer, schedule
@@ -37,7 +38,11 @@ def test_training_finds_the_matrix_that_explains_the_last_layer(
 ) -> None:
     """On positions not trained on, the KL falls far below the identity's, and top tokens agree."""
     trainer = Trainer(vocabulary, (3,), lr=1e-2, epochs=12, batch_tokens=256, seed=0)
-    trainer.fit(related_states(tmp_path, "train", 4000, 1), tmp_path / "checkpoint", lambda _: None)
+    trainer.fit(
+        related_states(tmp_path, "train", 4000, 1),
+        Checkpoint(path=tmp_path / "checkpoint"),
+        lambda _: None,
+    )
     (found,) = trainer.measure(related_states(tmp_path, "test", 500, 2), lambda _: None)
     assert found["kl"] < 0.1 * found["kl_identity"]
     assert found["agreement"] > max(0.8, found["agreement_identity"])
@@ -58,5 +63,7 @@ def test_a_head_that_diverges_is_reported(vocabulary: Vocabulary, tmp_path: Path
     trainer = Trainer(vocabulary, (3,), lr=1e30, epochs=2, batch_tokens=64, seed=0)
     with pytest.raises(InputError, match=r"depth 3 diverged in epoch 1 .* lower --lr"):
         trainer.fit(
-            related_states(tmp_path, "train", 500, 1), tmp_path / "checkpoint", lambda _: None
+            related_states(tmp_path, "train", 500, 1),
+            Checkpoint(path=tmp_path / "checkpoint"),
+            lambda _: None,
         )
