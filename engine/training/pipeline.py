@@ -33,9 +33,9 @@ from adadecode.engine.training.kl_divergence import Vocabulary
 from adadecode.engine.training.options import DEFAULTS, TrainingOptions
 from adadecode.engine.training.run_folder import check_folder, claim_folder, run_id, write_state
 from adadecode.engine.training.trainer import Trainer
-from adadecode.profiles.atomic_write import refusing
 from adadecode.profiles.errors import HeadsError, InputError
 from adadecode.profiles.folder_lock import lock_folder
+from adadecode.profiles.output_errors import refusing
 from adadecode.profiles.output_folder import make_folder, remove_folder
 from adadecode.profiles.output_path import check_output_directory
 

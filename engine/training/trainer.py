@@ -189,7 +189,7 @@ class Trainer:
         """
         if not checkpoint.exists():
             return 0
-        layouts = {}
+        layouts: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
         for depth, offset in zip(self.depths, self.offsets, strict=True):
             square = (offset.dtype, tuple(offset.shape))
             layouts |= {f"{depth}.{name}": square for name in ("offset", "exp_avg", "exp_avg_sq")}
