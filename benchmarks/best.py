@@ -18,13 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from adadecode.profiles.store import Profile, read_profile
-from adadecode.sim.prediction.scenario import find_scenario
 from adadecode.sim.sweep.best_design import design_of
-from adadecode.sim.sweep.devices import evaluator_of
-from adadecode.sim.sweep.executor import workers
-from adadecode.sim.sweep.plan import SweepPlan
-from adadecode.sim.sweep.runner import run_sweep
-from adadecode.sim.sweep.space import Space
+from adadecode.sim.sweep.design_sweep import sweep
 from adadecode.sim.validation.result import Validation
 from adadecode.sim.validation.tiers import validate
 from benchmarks.harness import PROFILE, make_table, write_result
@@ -56,15 +51,11 @@ def sweep_and_measure(
         The sweep's rows, those of the chosen designs, the number of prompts, and the comparison of
         the runs with the simulator.
     """
-    evaluator = evaluator_of([find_scenario(profile)], DOMAIN, 5, None)
-    plan = SweepPlan(
-        space=Space.among(profile.depths, profile.n_layers), objectives=("tpot",), sources={}
-    )
-    count = len(evaluator.prompts)
-    assert evaluator.prompts == tuple(range(count)), "the prompts of the domain come first"
+    swept = sweep(profile, domain=DOMAIN)
+    rows, prompts = swept.designs, swept.about["prompts"]["chosen"]
+    count = len(prompts)
+    assert prompts == list(range(count)), "the prompts of the domain come first"
     with tempfile.TemporaryDirectory() as folder:
-        with workers(evaluator) as submit:
-            rows = run_sweep(plan, evaluator, submit, Path(folder) / "sweep", {}).designs
         chosen = choose_designs(rows)
         designs = [design_of(row) for row in chosen.to_dict("records")]
         measured = measure_designs(profile, designs, Path(folder), repeats, count)

@@ -229,15 +229,36 @@ def whole_sweep(profile: Profile, console: Console) -> dict[str, Any]:
     trace = repeat_text(profile, MANY)
     began = time.perf_counter()
     evaluator = make_evaluator(profile, trace)
-    plan = SweepPlan(space=_space(profile), objectives=("tpot",), sources={})
+    plan = SweepPlan(
+        space=_space(profile), objectives=("tpot",), sources=_sources(profile, evaluator)
+    )
+    about = {"model": profile.manifest["model"]["name"], "hypothetical": False, "notes": []}
     with tempfile.TemporaryDirectory() as folder, workers(evaluator) as submit:
-        sweep = run_sweep(plan, evaluator, submit, Path(folder) / "sweep", {})
+        sweep = run_sweep(plan, evaluator, submit, Path(folder) / "sweep", about)
     seconds = time.perf_counter() - began
     console.print(
         f"the same to the last file, {sweep.about['designs']:,} designs, "
         f"bests refined and put in their place: {seconds:.1f} s"
     )
     return {"designs": sweep.about["designs"], "seconds": seconds}
+
+
+def _sources(profile: Profile, evaluator: Evaluator) -> dict[str, Any]:
+    """Return what a sweep says of its text and its devices."""
+    source = {"path": str(profile.path), "name": profile.name, "digest": profile.manifest["digest"]}
+    devices = [one.latencies for one in evaluator.devices]
+    return {
+        "profile": source,
+        "trace": source,
+        "devices": [
+            {"device": one.device, "basis": one.basis, "notes": list(one.notes)} for one in devices
+        ],
+        "prompts": {
+            "domain": None,
+            "count": len(evaluator.prompts),
+            "chosen": list(evaluator.prompts),
+        },
+    }
 
 
 def _space(profile: Profile) -> Space:

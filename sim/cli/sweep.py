@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def sweep(
             scheduler=search.scheduler,
             threads=search.threads,
             progress=progress,
+            note=lambda line: print(line, file=sys.stderr),
         )
     if as_json:
         print_json(done.about)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -81,22 +81,45 @@ def describe_best(
     objective = plan.objectives[0]
     row = best_row(mine, objective)
     design, device = design_of(row), str(row["device"])
-    before = mine[mine["design"].isin(swept)]
-    unrefined = best_row(before, objective)
-    of_form = by_form(mine)
-    bests = {
-        form.label: _plain(best_row(of_form[form.label], objective))
-        for form in plan.space.forms
-        if form.label in of_form
-    }
     return {
-        **_plain(row),
-        **({"forms": bests} if bests else {}),
-        "refined_from": None if unrefined["design"] == row["design"] else str(unrefined["design"]),
-        "unrefined_speedup": float(unrefined["speedup"]),
+        **best_rows(mine, objective, plan.space.forms),
+        **found_among(mine, objective, swept),
         "oracle": _ceilings(design, device, plan, evaluator),
         "details": evaluator.details(design, device),
         "prompts": evaluator.over_prompts(design, device),
+    }
+
+
+def best_rows(mine: pd.DataFrame, objective: str, forms: Sequence[HeadForm]) -> dict[str, Any]:
+    """Return the best row of one device, and with each form of heads, as JSON holds them.
+
+    Args:
+        mine: The rows of the device that may be chosen from.
+        objective: What makes a design good.
+        forms: The forms of the heads, where there are several to choose from.
+    """
+    of_form = by_form(mine)
+    bests = {
+        form.label: _plain(best_row(of_form[form.label], objective))
+        for form in forms
+        if form.label in of_form
+    }
+    return {**_plain(best_row(mine, objective)), **({"forms": bests} if bests else {})}
+
+
+def found_among(mine: pd.DataFrame, objective: str, swept: frozenset[str]) -> dict[str, Any]:
+    """Return what the best design was refined from, and what choosing on these prompts flatters.
+
+    Args:
+        mine: The rows of the device that may be chosen from.
+        objective: What makes a design good.
+        swept: Labels of the designs that were there before thresholds were refined.
+    """
+    before = mine[mine["design"].isin(swept)]
+    best, unrefined = best_row(mine, objective), best_row(before, objective)
+    return {
+        "refined_from": None if unrefined["design"] == best["design"] else str(unrefined["design"]),
+        "unrefined_speedup": float(unrefined["speedup"]),
         "held_out": _held_out(before),
     }
 

@@ -19,7 +19,7 @@ from adadecode.sim.sweep.executor import workers
 from adadecode.sim.sweep.head_forms import AnyEvaluator
 from adadecode.sim.sweep.objective import checked_objectives
 from adadecode.sim.sweep.plan import RECORDED, TRIALS, SweepPlan, trials_for
-from adadecode.sim.sweep.runner import Progress, run_sweep
+from adadecode.sim.sweep.runner import Note, Progress, run_sweep
 from adadecode.sim.sweep.space import Space
 from adadecode.sim.sweep.store import Sweep
 
@@ -40,6 +40,7 @@ def sweep(
     scheduler: str | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
+    note: Note | None = None,
 ) -> Sweep:
     """Predict every design of a space on several devices, and find the best on each.
 
@@ -62,6 +63,8 @@ def sweep(
         scheduler: Address of a Dask scheduler to run on; threads of this process without one.
         threads: How many threads; by default one a core.
         progress: Called with how many designs are done, and of how many.
+        note: Called with a sentence where a part of an unfinished sweep is damaged and evaluated
+            again; by default it is a warning.
 
     Raises:
         InputError: As `adadecode.sim.prediction.scenario.find_scenario`,
@@ -88,9 +91,10 @@ def sweep(
     about = _about([one for scenarios in by_form for one in scenarios])
     with workers(evaluator, scheduler, threads) as submit:
         if out is not None:
-            return run_sweep(plan, evaluator, submit, out, about, progress)
+            return run_sweep(plan, evaluator, submit, out, about, progress, note)
         with tempfile.TemporaryDirectory() as folder:
-            done = run_sweep(plan, evaluator, submit, Path(folder) / "sweep", about, progress)
+            kept = Path(folder) / "sweep"
+            done = run_sweep(plan, evaluator, submit, kept, about, progress, note)
             return replace(done, path=None)
 
 

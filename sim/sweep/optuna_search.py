@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -78,27 +79,48 @@ def optuna_search(
     Raises:
         InputError: If Optuna is not installed.
     """
-    study = _study(search)
+    with _readable(search.journal):
+        study = _study(search)
+        finished = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+        known = [_design(search.space, trial) for trial in finished]
     first_device = evaluator.devices[0].latencies.device
 
-    def evaluated(trials: Sequence[_Trial]) -> pd.DataFrame:
-        designs = [_design(search.space, trial) for trial in trials]
+    def evaluated(designs: Sequence[Design]) -> pd.DataFrame:
         parts = [submit(designs[at : at + PART]) for at in range(0, len(designs), PART)]
         return pd.concat([part.result() for part in parts], ignore_index=True)
 
-    finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    for first in range(0, len(finished), BATCH):
-        yield evaluated(finished[first : first + BATCH])
-    count = len(finished)
+    for first in range(0, len(known), BATCH):
+        yield evaluated(known[first : first + BATCH])
+    count = len(known)
     while count < search.trials:
         batch = [study.ask() for _ in range(min(BATCH, search.trials - count))]
-        rows = evaluated(batch)
+        rows = evaluated([_design(search.space, trial) for trial in batch])
         values = costs(rows[rows["device"] == first_device], search.objectives)
         for trial, cost in zip(batch, values.tolist(), strict=True):
             study.tell(trial, cost)
         count += len(batch)
         progress(count)
         yield rows
+
+
+@contextmanager
+def _readable(journal: Path) -> Iterator[None]:
+    """Turn what Optuna raises about a damaged journal into one sentence.
+
+    It may raise anything: the journal is its own, and it trusts what it finds there.
+    """
+    new = not journal.exists()
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if new:
+            raise
+        raise InputError(
+            f"{journal} is not as the search wrote it ({type(error).__name__}: {error}): remove it "
+            "and sweep again"
+        ) from None
 
 
 def _study(search: Search) -> Any:  # noqa: ANN401 - Optuna is optional
@@ -187,7 +209,7 @@ def refine(
     """
     if best.policy is not Policy.ADADECODE or len(best.placement) < 2:
         return
-    choices = _threshold_choices(space, best.placement)
+    choices = threshold_choices(space, best.placement)
     now, least, seen = best, float("inf"), {best}
     while True:
         changed = [
@@ -208,7 +230,7 @@ def refine(
         now, least = fresh[int(cost[1:].argmin())], float(cost[1:].min())
 
 
-def _threshold_choices(space: Space, placement: Sequence[int]) -> list[float]:
+def threshold_choices(space: Space, placement: Sequence[int]) -> list[float]:
     """Return the space's gammas, and the thresholds that its schedules give these heads."""
     scheduled = {
         threshold

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from adadecode.profiles.digest import sha256_hex
 from adadecode.profiles.errors import DesignError
 from adadecode.sim.sweep.space import Space
 
@@ -16,6 +16,12 @@ RECORDED = "recorded"
 
 SCHEMA_VERSION = 1
 """Version of the directory that a sweep is written to."""
+
+SOURCES = ("profile", "trace", "devices", "prompts")
+"""What decides the figures of a sweep besides its space."""
+
+KEYS = ("version", "space", "objectives", "trials", *SOURCES)
+"""Everything that a plan holds."""
 
 EXHAUSTIVE_LIMIT = 100_000
 """Designs up to which the method "auto" goes through a whole space.
@@ -56,7 +62,8 @@ class SweepPlan:
     Attributes:
         space: The designs.
         objectives: What makes a design good; the first decides which is best.
-        sources: What else decides the figures: digests of profile and trace, prompts, devices.
+        sources: What else decides the figures, by `SOURCES`: digests of profile and trace, devices
+            with the notes on their latencies, prompts.
         trials: Designs that a search tries; 0 goes through all of the space.
     """
 
@@ -78,4 +85,10 @@ class SweepPlan:
     @property
     def digest(self) -> str:
         """SHA-256 of all of it."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+        return digest_of(self.to_dict())
+
+
+def digest_of(document: Mapping[str, Any]) -> str:
+    """Return the digest of the plan in a document, which may hold other things too."""
+    plan = {key: document[key] for key in KEYS if key in document}
+    return sha256_hex(json.dumps(plan, sort_keys=True).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, as_completed
 from datetime import UTC, datetime
@@ -20,20 +21,11 @@ from adadecode.sim.sweep.head_forms import AnyEvaluator, in_forms
 from adadecode.sim.sweep.objective import costs
 from adadecode.sim.sweep.optuna_search import Search, optuna_search, refine
 from adadecode.sim.sweep.pareto import pareto_front
+from adadecode.sim.sweep.parts import PARTS, SweepParts
 from adadecode.sim.sweep.plan import SCHEMA_VERSION, SweepPlan
-from adadecode.sim.sweep.store import (
-    PARTS,
-    SCHEMA,
-    Sweep,
-    abandon,
-    begin,
-    finish,
-    is_finished,
-    part_path,
-    read_part,
-    read_sweep,
-    write_table,
-)
+from adadecode.sim.sweep.row_checks import check_rows
+from adadecode.sim.sweep.store import SCHEMA, Sweep, abandon, begin, finish, is_finished, read_sweep
+from adadecode.sim.sweep.table import NUMBERS
 
 PART = 256
 """Designs in a part.
@@ -45,6 +37,9 @@ around.
 Progress = Callable[[int, int], None]
 """Called with how many designs are done, and of how many."""
 
+Note = Callable[[str], None]
+"""Called with a sentence that the user should read."""
+
 
 def run_sweep(
     plan: SweepPlan,
@@ -53,6 +48,7 @@ def run_sweep(
     out: Path,
     about: Mapping[str, Any],
     progress: Progress | None = None,
+    note: Note | None = None,
 ) -> Sweep:
     """Evaluate all of a plan, write it to a directory and read it back.
 
@@ -65,6 +61,8 @@ def run_sweep(
         out: The directory.
         about: What ``sweep.json`` is to hold besides.
         progress: Called as designs are done.
+        note: Called where a part that was kept is damaged and is evaluated again; by default it is
+            a warning.
 
     Raises:
         ProfileError: If ``out`` holds something else.
@@ -80,7 +78,7 @@ def run_sweep(
             return read_sweep(out)
         try:
             begin(plan, out)
-            _run(plan, evaluator, submit, out, about, progress or _no_progress)
+            _run(plan, evaluator, submit, out, about, progress or _no_progress, note or _warn)
         except InputError:
             abandon(out)
             raise
@@ -98,6 +96,10 @@ def _no_progress(_done: int, _total: int) -> None:
     """Report nothing."""
 
 
+def _warn(note: str) -> None:
+    warnings.warn(note, stacklevel=2)
+
+
 def _run(
     plan: SweepPlan,
     evaluator: AnyEvaluator,
@@ -105,16 +107,20 @@ def _run(
     out: Path,
     about: Mapping[str, Any],
     progress: Progress,
+    note: Note,
 ) -> None:
+    devices = [one.latencies.device for one in evaluator.devices]
+    kept = SweepParts(folder=out / PARTS, plan=plan, devices=devices, note=note)
     parts = (
         _searched(plan, evaluator, submit, out, progress)
         if plan.trials
-        else _exhaustive(plan, submit, out, progress)
+        else _exhaustive(plan, submit, kept, progress)
     )
     rows = pd.concat(list(parts), ignore_index=True)
     swept = frozenset(rows["design"])
     rows = pd.concat([rows, *_refined(rows, plan, evaluator)], ignore_index=True)
     rows = rows.drop_duplicates(["design", "device"], ignore_index=True)
+    check_rows(rows, NUMBERS, out, f"remove {out / PARTS} and sweep again")
     candidates = runnable(rows).groupby("device", sort=False)
     rows["pareto"] = False
     for _, mine in candidates:
@@ -153,25 +159,28 @@ def _check_known(plan: SweepPlan, evaluator: AnyEvaluator) -> None:
 
 
 def _exhaustive(
-    plan: SweepPlan, submit: Submit, out: Path, progress: Progress
+    plan: SweepPlan, submit: Submit, kept: SweepParts, progress: Progress
 ) -> Iterator[pd.DataFrame]:
-    """Yield every part in order; those on disk are not evaluated again."""
-    waiting: dict[Future[pd.DataFrame], Path] = {}
-    paths, done = [], 0
+    """Yield every part in order; those that were kept are not evaluated again."""
+    waiting: dict[Future[pd.DataFrame], int] = {}
+    parts: dict[int, pd.DataFrame] = {}
+    done = 0
     for index, designs in enumerate(_parts(plan.space.designs())):
-        path = part_path(out, index)
-        paths.append(path)
-        if path.is_file():
-            done += len(designs)
+        rows = kept.find(index, designs)
+        if rows is None:
+            waiting[submit(designs)] = index
         else:
-            waiting[submit(designs)] = path
+            parts[index] = rows
+            done += len(designs)
     progress(done, plan.space.size)
     for finished in as_completed(waiting):
         rows = finished.result()
-        write_table(waiting[finished], rows)
+        parts[waiting[finished]] = rows
+        kept.keep(waiting[finished], rows)
         done += rows["design"].nunique()
         progress(done, plan.space.size)
-    yield from map(read_part, paths)
+    for index in sorted(parts):
+        yield parts.pop(index)
 
 
 def _searched(

@@ -7,8 +7,6 @@ written last, which holds what was swept and how. While the sweep runs there are
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,28 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from adadecode.profiles.atomic_write import write_bytes, write_json, write_text
+from adadecode.profiles.atomic_write import write_bytes, write_json
+from adadecode.profiles.digest import SEAL, check_seal, sealed, sha256_hex
 from adadecode.profiles.errors import InputError, ProfileError
 from adadecode.profiles.folder_lock import LOCK_FILE
+from adadecode.profiles.input_file import read_bytes, read_json
+from adadecode.sim.sweep.description import check_description, space_of
 from adadecode.sim.sweep.objective import OBJECTIVES
-from adadecode.sim.sweep.plan import RECORDED, SCHEMA_VERSION, SweepPlan
+from adadecode.sim.sweep.parts import PARTS
+from adadecode.sim.sweep.plan import RECORDED, SCHEMA_VERSION, SweepPlan, digest_of
+from adadecode.sim.sweep.sweep_checks import check_finished
+from adadecode.sim.sweep.table import schema_of, table_bytes, table_rows
 
 SCHEMA = "adadecode-sweep"
 
-ABOUT, PLAN, PARTS, TABLE = "sweep.json", "plan.json", "parts", "designs.parquet"
+ABOUT, PLAN, TABLE = "sweep.json", "plan.json", "designs.parquet"
 
-_NUMBER = pa.float64()
-
-_LISTS = {"placement": pa.list_(pa.int32()), "gammas": pa.list_(_NUMBER)}
-
-_TEXTS = dict.fromkeys(("design", "form", "policy", "device"), pa.string())
-
-_FLAGS = dict.fromkeys(("verify", "fits", "pareto"), pa.bool_())
-
-_TYPES = {**_TEXTS, **_LISTS, **_FLAGS, "cap": pa.int32()}
+AGAIN = "restore it, or sweep again into another directory"
+"""What to do about a sweep that is not as it was written."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -179,106 +174,76 @@ def finish(out: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None:
 
     Args:
         out: The directory.
-        about: What ``sweep.json`` is to hold, besides the table's SHA-256.
+        about: What ``sweep.json`` is to hold, besides the table's SHA-256 and its own seal.
         rows: The table.
     """
-    digest = hashlib.sha256(write_table(out / TABLE, rows)).hexdigest()
-    document = {**about, "sha256": digest}
-    write_text(out / ABOUT, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    data = table_bytes(rows)
+    document = sealed({**about, "sha256": sha256_hex(data)}, "a sweep", error=ProfileError)
+    write_bytes(out / TABLE, data)
+    write_json(out / ABOUT, document)
     shutil.rmtree(out / PARTS)
     (out / PLAN).unlink()
-
-
-def part_path(out: Path, index: int) -> Path:
-    """Return where a part of an unfinished sweep is kept."""
-    return out / PARTS / f"{index:06d}.parquet"
-
-
-def write_table(path: Path, rows: pd.DataFrame) -> bytes:
-    """Write rows as Parquet, whole or not at all; return the bytes."""
-    columns = {
-        name: pa.array(rows[name].tolist(), _TYPES.get(name, _NUMBER)) for name in rows.columns
-    }
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, compression="zstd")
-    data: bytes = sink.getvalue().to_pybytes()
-    write_bytes(path, data)
-    return data
-
-
-def read_part(path: Path) -> pd.DataFrame:
-    """Read a part of an unfinished sweep. Raises ProfileError where it is damaged."""
-    try:
-        return _frame(path.read_bytes())
-    except (OSError, pa.ArrowException) as error:
-        raise ProfileError(
-            f"cannot read {path} ({error}): remove it and sweep again as before"
-        ) from error
 
 
 def read_sweep(path: str | Path) -> Sweep:
     """Read a finished sweep.
 
+    Everything in it that can be worked out again is held against the rest, so that what is read
+    is what a sweep writes.
+
     Raises:
-        ProfileError: If it is unfinished, damaged, or of a newer program.
+        ProfileError: If it is unfinished, damaged, edited, contradicts itself, or is of another
+            version of the program.
     """
     folder = Path(path)
     about = _read_about(folder)
-    try:
-        data = (folder / TABLE).read_bytes()
-        if hashlib.sha256(data).hexdigest() != about.get("sha256"):
-            raise ProfileError(
-                f"{folder / TABLE} is truncated or was changed: restore it, or sweep again into "
-                "another directory"
-            )
-        designs = _frame(data)
-    except (OSError, pa.ArrowException) as error:
-        raise ProfileError(
-            f"wanted a Parquet table in {folder / TABLE}, got something unreadable ({error}): "
-            "sweep again"
-        ) from error
-    return Sweep(path=folder, about=about, designs=designs)
+    space = space_of(about, folder / ABOUT, AGAIN)
+    data = read_bytes(folder / TABLE, error=ProfileError)
+    if sha256_hex(data) != about["sha256"]:
+        raise ProfileError(f"{folder / TABLE} is truncated or was changed: {AGAIN}")
+    n_devices = len({one["device"] for one in about["devices"]})
+    schema = schema_of(formed=bool(space.forms), finished=True)
+    rows = table_rows(data, schema, folder / TABLE, AGAIN, about["designs"] * n_devices)
+    check_finished(about, space, rows, folder, AGAIN)
+    return Sweep(path=folder, about=about, designs=rows)
 
 
 def _read_about(folder: Path) -> dict[str, Any]:
-    try:
-        about = json.loads((folder / ABOUT).read_bytes())
-    except FileNotFoundError:
+    place = folder / ABOUT
+    if not place.exists():
         found, todo = f"no {ABOUT}", "give a directory that `adadecode-sim sweep` wrote"
         if (folder / PLAN).is_file():
             found = "an unfinished one"
             todo = "finish it by calling `adadecode-sim sweep` again as before"
-        raise ProfileError(f"wanted a sweep in {folder}, got {found}: {todo}") from None
-    except (OSError, ValueError) as error:
-        raise ProfileError(
-            f"cannot read {folder / ABOUT} ({error}): sweep again into another directory"
-        ) from error
+        raise ProfileError(f"wanted a sweep in {folder}, got {found}: {todo}")
+    about = read_json(place, error=ProfileError)
     if not isinstance(about, dict) or about.get("schema") != SCHEMA:
         raise ProfileError(
-            f"{folder / ABOUT} is not about a sweep: give a directory that `adadecode-sim sweep` "
-            "wrote"
+            f"{place} is not about a sweep: give a directory that `adadecode-sim sweep` wrote"
         )
     if about.get("schema_version") != SCHEMA_VERSION:
         raise ProfileError(
             f"{folder} is of schema version {about.get('schema_version')}, this program reads "
             f"{SCHEMA_VERSION}: sweep again"
         )
+    if SEAL not in about:
+        raise ProfileError(
+            f"{place} carries no seal, so that nothing shows whether it was edited (the first "
+            "versions of this program wrote none): sweep again"
+        )
+    check_seal(about, place, AGAIN, error=ProfileError)
+    check_description(about, place, AGAIN)
+    if about["plan"] != digest_of(about):
+        raise ProfileError(f"{place} is not of the plan that it names: {AGAIN}")
+    if (about["method"] == "optuna", not about["optimal"]) != (about["trials"] > 0,) * 2:
+        raise ProfileError(f"{place} contradicts itself on whether all designs were tried: {AGAIN}")
     return about
 
 
 def _value(path: Path, key: str) -> object:
     """Return a value of a JSON file; None where it is damaged."""
     try:
-        found: object = json.loads(path.read_bytes())[key]
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_json(path)
+    except InputError:
         return None
-    return found
-
-
-def _frame(data: bytes) -> pd.DataFrame:
-    """Read a Parquet table; its lists become tuples, to be compared."""
-    table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
-    rows: pd.DataFrame = table.to_pandas()
-    for name in _LISTS:
-        rows[name] = [tuple(row) for row in table[name].to_pylist()]
-    return rows
+    return found.get(key) if isinstance(found, dict) else None

@@ -22,7 +22,8 @@ from adadecode.sim.hardware.latency_points import CORNERS
 from adadecode.sim.hardware.memory import Deployment
 from adadecode.sim.prediction.evaluator import Evaluator
 from adadecode.sim.replay.compiled import CompiledReplay
-from adadecode.sim.sweep.plan import SweepPlan
+from adadecode.sim.sweep.head_forms import AnyEvaluator
+from adadecode.sim.sweep.plan import SOURCES, SweepPlan
 from adadecode.sim.sweep.runner import run_sweep
 from adadecode.sim.sweep.space import Space
 from adadecode.sim.sweep.store import Sweep
@@ -100,30 +101,55 @@ def small_sweep(
         runs=[Deployment(shape=shape, context=512)] * len(devices),
         spread=0.06,
     )
+    described = {
+        **ABOUT,
+        "model": profile.manifest["model"]["name"],
+        "software": {"adadecode": "0"},
+        **(about or {}),
+    }
+    source = {"path": str(profile.path), "name": profile.name, "digest": profile.manifest["digest"]}
     plan = SweepPlan(
         space=space,
         objectives=tuple(objectives),
-        sources={"digest": profile.manifest["digest"]},
+        sources={
+            **sources_of(evaluator, {one.device: one.basis for one in devices}),
+            "profile": source,
+            "trace": source,
+            **{key: described.pop(key) for key in SOURCES if key in described},
+        },
     )
-    described = {**_describe(profile, devices, len(trace.prompts)), **(about or {})}
     return run_sweep(plan, evaluator, run_at_once(evaluator.evaluate), path, described)
 
 
-def _describe(
-    profile: Profile, devices: Sequence[DeviceLatencies], n_prompts: int
-) -> dict[str, Any]:
-    """Return the keys of ``sweep.json`` that say what is swept."""
-    source = {"path": str(profile.path), "name": profile.name, "digest": profile.manifest["digest"]}
+ABOUT = {"model": "small", "hypothetical": False, "notes": []}
+"""What ``sweep.json`` holds besides its plan and what the sweep finds."""
+
+
+def sources_of(evaluator: AnyEvaluator, bases: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return what a plan says of an evaluator, by `adadecode.sim.sweep.plan.SOURCES`.
+
+    Args:
+        evaluator: The evaluator.
+        bases: The basis of each device; by default all are measured.
+    """
+    source = {"path": "p", "name": "p", "digest": "0"}
+    devices = [one.latencies for one in evaluator.devices]
     return {
         "profile": source,
         "trace": source,
-        "model": profile.manifest["model"]["name"],
         "devices": [
-            {"device": one.device, "basis": one.basis, "notes": list(one.notes)} for one in devices
+            {
+                "device": one.device,
+                "basis": (bases or {}).get(one.device, "measured"),
+                "notes": list(one.notes),
+            }
+            for one in devices
         ],
-        "prompts": {"count": n_prompts},
-        "hypothetical": False,
-        "software": {"adadecode": "0"},
+        "prompts": {
+            "domain": None,
+            "count": len(evaluator.prompts),
+            "chosen": list(evaluator.prompts),
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""Change a profile on disk without its store, for tests of damaged profiles."""
+"""Change a profile or a sweep on disk without its store, for tests of damaged ones."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adadecode.profiles import MANIFEST, manifest_digest
+from adadecode.profiles.digest import sealed, sha256_hex
+from adadecode.sim.sweep.store import ABOUT, TABLE
 
 
 def edit_manifest(
@@ -48,3 +50,26 @@ def parquet_bytes(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     return bytes(sink.getvalue().to_pybytes())
+
+
+def edit_sweep(
+    folder: Path, change: Callable[[dict[str, Any]], object], *, seal: bool = True
+) -> None:
+    """Change the description of a sweep.
+
+    Args:
+        folder: Of the sweep.
+        change: Called with the description, which it changes in place.
+        seal: Whether the seal is made to fit the change.
+    """
+    about = json.loads((folder / ABOUT).read_text())
+    change(about)
+    (folder / ABOUT).write_text(json.dumps(sealed(about, "a sweep") if seal else about))
+
+
+def edit_designs(folder: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Change the table of a sweep, and its digest and the seal with it."""
+    table = pq.ParquetFile(folder / TABLE).read()
+    data = parquet_bytes(change(table))
+    (folder / TABLE).write_bytes(data)
+    edit_sweep(folder, lambda about: about.update(sha256=sha256_hex(data)))

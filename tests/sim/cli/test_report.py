@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adadecode.profiles import Profile
-from adadecode.sim.sweep.store import ABOUT, Sweep
+from adadecode.sim.sweep.plan import digest_of
+from adadecode.sim.sweep.store import Sweep
 from tests.support.handmade import recorded_profile
 from tests.support.sim_command import run
 from tests.support.sweeps import small_sweep
 from tests.support.synthetic_profile import synthetic_profile
+from tests.support.tampering import edit_sweep
 
 pytest.importorskip("plotly", reason="a report needs plotly: install the extra 'report'")
 pytest.importorskip("jinja2", reason="a report needs jinja2: install the extra 'report'")
@@ -58,7 +60,7 @@ def test_a_profile_can_be_reported_on(profile: Profile, tmp_path: Path) -> None:
 
 def test_a_sweep_without_its_profile_says_what_is_missing(sweep: Sweep, tmp_path: Path) -> None:
     copy = shutil.copytree(sweep.path, tmp_path / "sweep")
-    _change(copy / ABOUT, path=str(tmp_path / "gone"))
+    _move_profile(copy, str(tmp_path / "gone"))
     assert run("report", copy, "--out", tmp_path / "r.html") == 0
     page = (tmp_path / "r.html").read_text()
     assert "is not where it was" in page
@@ -73,7 +75,7 @@ def test_a_sweep_of_vanilla_alone_has_no_figure_of_heads(profile: Profile, tmp_p
 
 def test_a_profile_that_moved_can_be_named(sweep: Sweep, profile: Profile, tmp_path: Path) -> None:
     copy = shutil.copytree(sweep.path, tmp_path / "sweep")
-    _change(copy / ABOUT, path=str(tmp_path / "gone"))
+    _move_profile(copy, str(tmp_path / "gone"))
     assert run("report", copy, "--profile", profile.path, "--out", tmp_path / "r.html") == 0
     assert 'id="truth"' in (tmp_path / "r.html").read_text()
 
@@ -127,7 +129,11 @@ def test_a_page_that_cannot_be_written_is_refused(
     assert "cannot write" in capsys.readouterr().err
 
 
-def _change(file: Path, **source: str) -> None:
-    about = json.loads(file.read_text())
-    about["trace"] |= source
-    file.write_text(json.dumps(about))
+def _move_profile(sweep: Path, place: str) -> None:
+    """Let a sweep say that its profile was at a place."""
+
+    def change(about: dict[str, Any]) -> None:
+        about["trace"]["path"] = place
+        about["plan"] = digest_of(about)
+
+    edit_sweep(sweep, change)

@@ -42,6 +42,7 @@ from adadecode.sim.sweep.space import Space
 from adadecode.sim.sweep.store import Sweep, read_sweep
 from tests.support.recordings import about, on_a100
 from tests.support.sim_command import run
+from tests.support.sweeps import ABOUT, sources_of
 from tests.support.synthetic_profile import synthetic_profile
 
 INT8, SHORT, BOTH = (
@@ -109,14 +110,16 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "PART", 8)
 
 
-def plan(**settings: Any) -> SweepPlan:
+def plan(evaluator: FormedEvaluator, **settings: Any) -> SweepPlan:
     space = Space.among((2, 4, 6), 8, gammas=(0.2, 0.5, 0.8), max_heads=2, caps=(5,), forms=FORMS)
-    return SweepPlan(space=space, **{"objectives": ("tpot",), "sources": {}, **settings})
+    return SweepPlan(
+        space=space, **{"objectives": ("tpot",), "sources": sources_of(evaluator), **settings}
+    )
 
 
 def search(evaluator: FormedEvaluator, out: Path, chosen: SweepPlan, progress: Any = None) -> Sweep:
     with workers(evaluator, threads=2) as submit:
-        return run_sweep(chosen, evaluator, submit, out, {}, progress)
+        return run_sweep(chosen, evaluator, submit, out, ABOUT, progress)
 
 
 # -- a form by name ------------------------------------------------------------------------------
@@ -204,8 +207,8 @@ def test_heads_that_say_the_same_are_replayed_once(
         return count(self, designs, *given, **settings)
 
     monkeypatch.setattr(CompiledReplay, "count", counting)
-    evaluator.evaluate(list(plan().space.designs()))
-    assert counted == [plan().space.size // len(FORMS)] * 4
+    evaluator.evaluate(list(plan(evaluator).space.designs()))
+    assert counted == [plan(evaluator).space.size // len(FORMS)] * 4
 
 
 # -- swept ---------------------------------------------------------------------------------------
@@ -323,12 +326,16 @@ def test_an_interrupted_sweep_of_forms_goes_on(evaluator: FormedEvaluator, tmp_p
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        search(evaluator, tmp_path / "s", plan(), interrupt)
+        search(evaluator, tmp_path / "s", plan(evaluator), interrupt)
     counts: list[int] = []
-    done = search(evaluator, tmp_path / "s", plan(), lambda count, _all: counts.append(count))
+    done = search(
+        evaluator, tmp_path / "s", plan(evaluator), lambda count, _all: counts.append(count)
+    )
     assert counts[0] >= 16
-    assert counts[-1] == plan().space.size
-    pd.testing.assert_frame_equal(done.designs, search(evaluator, tmp_path / "t", plan()).designs)
+    assert counts[-1] == plan(evaluator).space.size
+    pd.testing.assert_frame_equal(
+        done.designs, search(evaluator, tmp_path / "t", plan(evaluator)).designs
+    )
 
 
 def test_a_search_chooses_the_form(evaluator: FormedEvaluator, tmp_path: Path) -> None:
@@ -338,18 +345,18 @@ def test_a_search_chooses_the_form(evaluator: FormedEvaluator, tmp_path: Path) -
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        search(evaluator, tmp_path / "s", plan(trials=128), interrupt)
-    done = search(evaluator, tmp_path / "s", plan(trials=128))
+        search(evaluator, tmp_path / "s", plan(evaluator, trials=128), interrupt)
+    done = search(evaluator, tmp_path / "s", plan(evaluator, trials=128))
     assert set(done.designs["form"]) == {form.label for form in FORMS}
     assert (
         done.designs["tpot_s"].min()
-        <= 1.02 * search(evaluator, tmp_path / "t", plan()).designs["tpot_s"].min()
+        <= 1.02 * search(evaluator, tmp_path / "t", plan(evaluator)).designs["tpot_s"].min()
     )
 
 
 def test_a_cluster_sweeps_forms_alike(evaluator: FormedEvaluator, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
-    here = search(evaluator, tmp_path / "here", plan())
+    here = search(evaluator, tmp_path / "here", plan(evaluator))
     with (
         distributed.LocalCluster(
             n_workers=2,
@@ -360,7 +367,7 @@ def test_a_cluster_sweeps_forms_alike(evaluator: FormedEvaluator, tmp_path: Path
         ) as cluster,
         workers(evaluator, cluster.scheduler_address) as submit,
     ):
-        there = run_sweep(plan(), evaluator, submit, tmp_path / "there", {})
+        there = run_sweep(plan(evaluator), evaluator, submit, tmp_path / "there", ABOUT)
     pd.testing.assert_frame_equal(here.designs, there.designs)
 
 
@@ -386,7 +393,7 @@ def test_an_objective_unknown_with_one_form_is_refused(tmp_path: Path) -> None:
     chosen = SweepPlan(
         space=Space.among((2, 4, 6), 8, gammas=(0.5,), forms=(FULL, INT8)),
         objectives=("tpot", "flops"),
-        sources={},
+        sources=sources_of(both),
     )
     with pytest.raises(DesignError, match="heads int8: nothing is known of the objective flops"):
         search(both, tmp_path / "s", chosen)

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
 
 import pandas as pd
 import pytest
@@ -26,9 +27,11 @@ from adadecode.sim.sweep.plan import SweepPlan
 from adadecode.sim.sweep.runner import run_sweep
 from adadecode.sim.sweep.space import Space
 from adadecode.sim.sweep.store import Sweep, read_sweep
+from tests.support.sweeps import ABOUT, sources_of
 from tests.support.synthetic_profile import synthetic_profile
 
 DEPTHS = (2, 4, 6)
+NOTED = {**ABOUT, "note": "here"}
 
 
 @pytest.fixture(scope="module")
@@ -47,22 +50,25 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "PART", 8)
 
 
-def plan(**settings) -> SweepPlan:
+def plan(evaluator: Evaluator, **settings) -> SweepPlan:
+    whole = {key: settings.pop(key) for key in ("objectives", "trials") if key in settings}
     space = Space.among(
         DEPTHS, 8, **{"gammas": (0.2, 0.5, 0.8), "max_heads": 2, "caps": (2, 5), **settings}
     )
-    return SweepPlan(space=space, objectives=("tpot",), sources={"profile": {"digest": "0"}})
+    return SweepPlan(
+        space=space, **{"objectives": ("tpot",), "sources": sources_of(evaluator), **whole}
+    )
 
 
 def swept(evaluator: Evaluator, out: Path, chosen: SweepPlan | None = None, progress=None) -> Sweep:
     with workers(evaluator, threads=2) as submit:
-        return run_sweep(chosen or plan(), evaluator, submit, out, {"note": "here"}, progress)
+        return run_sweep(chosen or plan(evaluator), evaluator, submit, out, NOTED, progress)
 
 
 def test_every_design_is_there_once_and_the_best_is_the_best(
     evaluator: Evaluator, tmp_path: Path
 ) -> None:
-    chosen = plan(policies=(Policy.VANILLA, Policy.ADADECODE, Policy.FIXED))
+    chosen = plan(evaluator, policies=(Policy.VANILLA, Policy.ADADECODE, Policy.FIXED))
     done = swept(evaluator, tmp_path / "s", chosen)
     designs = list(chosen.space.designs())
     labels = done.designs["design"].tolist()
@@ -83,10 +89,10 @@ def test_the_best_is_refined_head_by_head(evaluator: Evaluator, tmp_path: Path) 
     done = swept(evaluator, tmp_path / "s")
     device = done.designs["device"][0]
     best = design_of(done.best(device))
-    grid = done.designs.iloc[: plan().space.size]["tpot_s"].min()
+    grid = done.designs.iloc[: plan(evaluator).space.size]["tpot_s"].min()
     assert done.best(device)["tpot_s"] <= grid
     for head in range(len(best.placement)):
-        for gamma in plan().space.gammas:
+        for gamma in plan(evaluator).space.gammas:
             changed = Design.of(
                 gamma=(*best.gammas[:head], gamma, *best.gammas[head + 1 :]),
                 placement=best.placement,
@@ -129,8 +135,8 @@ def test_an_interrupted_sweep_goes_on_where_it_was(evaluator: Evaluator, tmp_pat
         future.set_result(evaluator.evaluate(designs))
         return future
 
-    done = run_sweep(plan(), evaluator, submit, out, {})
-    assert sum(batches) == plan().space.size - 8 * len(kept)
+    done = run_sweep(plan(evaluator), evaluator, submit, out, ABOUT)
+    assert sum(batches) == plan(evaluator).space.size - 8 * len(kept)
     whole = swept(evaluator, tmp_path / "t")
     pd.testing.assert_frame_equal(done.designs, whole.designs)
     assert sorted(path.name for path in out.iterdir()) == ["designs.parquet", "sweep.json"]
@@ -158,21 +164,30 @@ def test_two_sweeps_into_one_directory_are_refused(evaluator: Evaluator, tmp_pat
     """The second one, with a message; the first goes on."""
     refused: list[str] = []
 
-    def start_another(_done: int, _all: int) -> None:
-        if not refused:
-            with pytest.raises(InputError, match="another process is writing into") as error:
-                swept(evaluator, tmp_path / "s")
-            refused.append(str(error.value))
+    def start_another() -> None:
+        with pytest.raises(InputError, match="another process is writing into") as error:
+            swept(evaluator, tmp_path / "s")
+        refused.append(str(error.value))
 
-    done = swept(evaluator, tmp_path / "s", progress=start_another)
+    def meanwhile(_done: int, _all: int) -> None:
+        if not refused:
+            other = Thread(target=start_another)
+            other.start()
+            other.join()
+
+    done = swept(evaluator, tmp_path / "s", progress=meanwhile)
     assert len(refused) == 1
-    assert len(done.designs) >= plan().space.size
+    assert len(done.designs) >= plan(evaluator).space.size
 
 
 def test_a_finished_sweep_is_read_not_run(evaluator: Evaluator, tmp_path: Path) -> None:
     first = swept(evaluator, tmp_path / "s")
     again = run_sweep(
-        plan(), evaluator, lambda _designs: pytest.fail("evaluated again"), tmp_path / "s", {}
+        plan(evaluator),
+        evaluator,
+        lambda _designs: pytest.fail("evaluated again"),
+        tmp_path / "s",
+        ABOUT,
     )
     assert again.about == first.about
 
@@ -180,7 +195,7 @@ def test_a_finished_sweep_is_read_not_run(evaluator: Evaluator, tmp_path: Path) 
 def test_another_sweeps_directory_is_refused(evaluator: Evaluator, tmp_path: Path) -> None:
     swept(evaluator, tmp_path / "s")
     with pytest.raises(ProfileError, match="other settings"):
-        swept(evaluator, tmp_path / "s", plan(caps=(3,)))
+        swept(evaluator, tmp_path / "s", plan(evaluator, caps=(3,)))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
     with pytest.raises(ProfileError, match="not empty"):
@@ -198,7 +213,7 @@ def test_a_changed_table_is_refused(evaluator: Evaluator, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("about", "message"),
     [
-        ("{", "cannot read"),
+        ("{", "wanted JSON in"),
         ("[]", "not about a sweep"),
         ('{"schema": "adadecode-sweep", "schema_version": 9}', "version 9"),
     ],
@@ -212,7 +227,7 @@ def test_what_is_no_sweep_is_refused(about: str, message: str, tmp_path: Path) -
 def test_an_objective_of_which_nothing_is_known_is_refused(
     evaluator: Evaluator, tmp_path: Path
 ) -> None:
-    chosen = SweepPlan(space=plan().space, objectives=("energy",), sources={})
+    chosen = plan(evaluator, objectives=("energy",))
     with pytest.raises(DesignError, match="nothing is known of the objective energy"):
         swept(evaluator, tmp_path / "s", chosen)
 
@@ -224,7 +239,7 @@ def test_a_search_finds_what_an_exhaustive_sweep_finds(
     objectives: tuple[str, ...], evaluator: Evaluator, tmp_path: Path
 ) -> None:
     """Or nearly: its thresholds are continuous, its trials few. It claims to prove nothing."""
-    chosen = SweepPlan(space=plan().space, objectives=objectives, sources={}, trials=128)
+    chosen = plan(evaluator, objectives=objectives, trials=128)
     counts: list[int] = []
     done = swept(evaluator, tmp_path / "s", chosen, lambda count, _all: counts.append(count))
     assert counts == [64, 128]
@@ -232,12 +247,12 @@ def test_a_search_finds_what_an_exhaustive_sweep_finds(
     exhaustive = swept(evaluator, tmp_path / "t")
     assert done.designs["tpot_s"].min() <= 1.02 * exhaustive.designs["tpot_s"].min()
     assert {design_of(row).placement for row in done.designs.to_dict("records")} <= set(
-        plan().space.placements
+        plan(evaluator).space.placements
     )
 
 
 def test_an_interrupted_search_goes_on(evaluator: Evaluator, tmp_path: Path) -> None:
-    chosen = SweepPlan(space=plan().space, objectives=("tpot",), sources={}, trials=128)
+    chosen = plan(evaluator, trials=128)
 
     def interrupt(done: int, _all: int) -> None:
         raise KeyboardInterrupt
@@ -268,7 +283,7 @@ def test_a_cluster_gives_the_same_and_survives_the_death_of_a_worker(
     """Two worker processes; one is killed half way."""
     from distributed import Client
 
-    chosen = plan(gammas=tuple(i / 100 for i in range(100)))  # 150 parts
+    chosen = plan(evaluator, gammas=tuple(i / 100 for i in range(100)))  # 150 parts
     here = swept(evaluator, tmp_path / "here", chosen)
     with Client(cluster.scheduler_address, set_as_default=False) as client:
         pids = list(client.run(os.getpid).values())
@@ -281,11 +296,11 @@ def test_a_cluster_gives_the_same_and_survives_the_death_of_a_worker(
             os.kill(pids[0], signal.SIGKILL)
 
     with workers(evaluator, cluster.scheduler_address) as submit:
-        there = run_sweep(chosen, evaluator, submit, tmp_path / "there", {"note": "here"}, kill)
+        there = run_sweep(chosen, evaluator, submit, tmp_path / "there", NOTED, kill)
     assert killed
     pd.testing.assert_frame_equal(here.designs, there.designs)
-    assert json.dumps({**here.about, "created": 0, "sha256": 0}) == json.dumps(
-        {**there.about, "created": 0, "sha256": 0}
+    assert json.dumps({**here.about, "created": 0, "sha256": 0, "digest": 0}) == json.dumps(
+        {**there.about, "created": 0, "sha256": 0, "digest": 0}
     )
 
 
@@ -296,8 +311,11 @@ def test_an_interrupted_sweep_on_a_cluster_does_not_wait_for_its_parts(
 
     def interrupted() -> None:
         with workers(evaluator, cluster.scheduler_address) as submit:
-            parts.extend(submit(list(plan(gammas=(i / 1000,)).space.designs())) for i in range(300))
-            assert len(parts[0].result()) == plan(gammas=(0.5,)).space.size
+            parts.extend(
+                submit(list(plan(evaluator, gammas=(i / 1000,)).space.designs()))
+                for i in range(300)
+            )
+            assert len(parts[0].result()) == plan(evaluator, gammas=(0.5,)).space.size
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -332,7 +350,9 @@ def test_a_scheduler_that_does_not_answer_is_named(
 def test_the_oracle_is_never_the_best_nor_on_the_front(
     evaluator: Evaluator, tmp_path: Path
 ) -> None:
-    done = swept(evaluator, tmp_path / "s", plan(policies=(Policy.ORACLE, Policy.ADADECODE)))
+    done = swept(
+        evaluator, tmp_path / "s", plan(evaluator, policies=(Policy.ORACLE, Policy.ADADECODE))
+    )
     fastest = done.designs.loc[done.designs["tpot_s"].idxmin()]
     assert fastest["policy"] == "oracle"
     assert done.best(str(fastest["device"]))["policy"] == "adadecode"
