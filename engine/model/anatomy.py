@@ -21,10 +21,12 @@ from adadecode.engine.model.attending import attending_by
 from adadecode.engine.model.attention import KeyValues, attend, unheeded_by
 from adadecode.engine.model.shadow import exchanged, shadow
 from adadecode.engine.model.stand_in import PassEnded, StandIn
+from adadecode.engine.model.window import UnknownMask
 from adadecode.engine.runtime.environment import out_of_memory
 from adadecode.profiles.errors import UnsupportedModel
 
-_SERVED_LAYER_TYPES = {"full_attention", "sliding_attention", "attention"}
+_SERVED_LAYER_TYPES = {"full_attention", "sliding_attention", "chunked_attention", "attention"}
+"""Kinds of layers of which a few tokens and the model's own masks show what they do."""
 
 
 class ModelAnatomy:
@@ -71,6 +73,8 @@ class ModelAnatomy:
                 self._take_apart()
         except UnsupportedModel:
             raise
+        except UnknownMask as error:
+            raise self._refuse(str(error)) from error
         except Exception as error:  # whatever it is, this model cannot be taken apart this way
             if out_of_memory(error):
                 raise
@@ -198,10 +202,8 @@ class ModelAnatomy:
         positions = torch.arange(start, start + tokens.shape[1], device=self.device)[None]
         try:
             return model(input_ids=tokens, position_ids=positions, use_cache=False)
-        except PassEnded:
+        except (PassEnded, UnknownMask):
             raise
-        except UnsupportedModel as error:
-            raise self._refuse(str(error)) from error
         except Exception as error:  # whatever it is, this model cannot be taken apart this way
             if out_of_memory(error):
                 raise

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from adadecode.engine.model.attending import NAME
-from adadecode.engine.model.window import Window, describe_mask, narrower
+from adadecode.engine.model.window import UnknownMask, Window, describe_mask, narrower
 from adadecode.profiles.errors import UnsupportedModel
 
 MOST_SCORES = 2**24
@@ -113,9 +113,14 @@ class KeyValues:
             mask: What it was given as its mask.
             sliding_window: What it was given as its window, which counts without a description.
             prompt: Whether the current positions are the prompt's.
+
+        Raises:
+            UnknownMask: It sees something else.
         """
         if isinstance(mask, Window):
-            own = mask.size
+            if not mask.known:
+                raise UnknownMask("its layers see neither all earlier positions nor a window")
+            own = mask.width
         else:
             own = sliding_window or None
             self.undescribed.add(layer)

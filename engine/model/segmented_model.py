@@ -66,6 +66,7 @@ class SegmentedModel(ModelAnatomy):
         self._returned: deque[Room] = deque()
         self._bytes_per_position: dict[torch.device, float] = {}
         self._kept: dict[int, int] = {}
+        self._positional = True  # until it is known
         self.fallbacks: list[str] = []
         self.turns = Turns()
         self._stream: Any = None  # the CUDA stream of the latest session
@@ -82,6 +83,7 @@ class SegmentedModel(ModelAnatomy):
             for layer, window in self.kv.windows.items()
         }
         self._bytes_per_position = _bytes_per_position(self.kv, self._calls)
+        self._positional = bool(position_tensors(self._calls, self.kv.capacity))
 
     # -- room for positions --------------------
 
@@ -133,7 +135,7 @@ class SegmentedModel(ModelAnatomy):
         self._refuse_stretched_rotary(capacity)
         odd = capacity | 1  # so that no width of the model is taken for it
         limit = most_positions(self.model)
-        if limit is not None and odd > limit and not getattr(self.config, "rope_parameters", None):
+        if limit is not None and odd > limit and not (self._positional and self._ropes):
             if capacity > limit:
                 raise InputError(
                     f"{self.name} has {limit} positions, the text takes {capacity}: shorten the "
@@ -141,7 +143,7 @@ class SegmentedModel(ModelAnatomy):
                 )
             odd = capacity  # learned positions come to no layer, so there is nothing to mistake
         # one position more than a limit, and the arguments of all positions would be others
-        return capacity if self._stretches and capacity in self.limits else odd
+        return capacity if self._stretching and capacity in self.limits else odd
 
     def buffers(self, capacity: int) -> KeyValues:
         """Return key/value buffers of ``capacity`` positions."""
@@ -174,8 +176,8 @@ class SegmentedModel(ModelAnatomy):
     @property
     def limits(self) -> list[int]:
         """Numbers of positions beyond which the model is another one, or has none."""
-        known = (self._rope.get("original_max_position_embeddings"), most_positions(self.model))
-        return [int(limit) for limit in known if limit]
+        originals = (rope.get("original_max_position_embeddings") for rope in self._ropes)
+        return [int(limit) for limit in (*originals, most_positions(self.model)) if limit]
 
     def detach(self) -> Room:
         """Hand out the room in use; the next ``allocate`` finds or makes another."""
@@ -202,29 +204,36 @@ class SegmentedModel(ModelAnatomy):
                 self.kv, self._calls = before
 
     @property
-    def _rope(self) -> dict[str, Any]:
-        """Parameters of the rotary embedding; empty where the model has none."""
+    def _ropes(self) -> list[dict[str, Any]]:
+        """Parameters of the rotary embeddings: one, or one for each kind of layer, or none."""
         parameters = getattr(self.config, "rope_parameters", None)
-        return parameters if isinstance(parameters, dict) else {}
+        if not isinstance(parameters, dict):
+            return []
+        return [rope for rope in parameters.values() if isinstance(rope, dict)] or [parameters]
 
     @property
-    def _stretches(self) -> bool:
-        """Whether the rotary embedding changes with the length of the text."""
-        return self._rope.get("rope_type") in ("dynamic", "longrope")
+    def _stretching(self) -> list[dict[str, Any]]:
+        """Those of the rotary embeddings that change with the length of the text.
+
+        A config may name some that the layers are not given.
+        """
+        return [
+            rope
+            for rope in self._ropes
+            if self._positional and rope.get("rope_type") in ("dynamic", "longrope")
+        ]
 
     def _refuse_stretched_rotary(self, capacity: int) -> None:
         """Raise UnsupportedModel beyond the positions at which the rotary embedding changes."""
-        if not self._stretches:
-            return
-        original = (
-            self._rope.get("original_max_position_embeddings")
-            or self.config.max_position_embeddings
-        )
-        if capacity > original:
-            raise self._refuse(
-                f"its {self._rope['rope_type']} rotary embedding changes with the length beyond "
-                f"{original} positions, and the text takes {capacity}"
+        for rope in self._stretching:
+            original = (
+                rope.get("original_max_position_embeddings") or self.config.max_position_embeddings
             )
+            if capacity > original:
+                raise self._refuse(
+                    f"its {rope['rope_type']} rotary embedding changes with the length beyond "
+                    f"{original} positions, and the text takes {capacity}"
+                )
 
     # -- the self-test ---------------------------------------------------------------------------
 

@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from adadecode.profiles.errors import UnsupportedModel
-
 MaskFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """Tells which slot a query may see, by batch, head, query and slot; they broadcast."""
 
@@ -18,15 +16,32 @@ _FAR = 2**17
 """A position beyond which nothing about a mask without a window is expected to change."""
 
 
+class UnknownMask(ValueError):
+    """Raised where a model's masks are not read by the attention registry, or show other slots."""
+
+
 @dataclass(frozen=True)
 class Window:
     """Stands in the place of a mask among a layer's arguments, and takes no room.
 
+    Whoever takes it for a tensor gets an `UnknownMask`.
+
     Attributes:
-        size: How many positions a layer sees, its own included; None for all up to its own.
+        width: How many positions a layer sees, its own included; None for all up to its own.
+        known: Whether it sees just these; a mask that no layer uses need not be known.
     """
 
-    size: int | None = None
+    width: int | None = None
+    known: bool = True
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise UnknownMask("its layers compute attention by themselves")
+
+    @classmethod
+    def __torch_function__(cls, *_args: Any, **_kwargs: Any) -> Any:
+        raise UnknownMask("its layers compute attention by themselves")
 
 
 def narrower(one: int | None, other: int | None) -> int | None:
@@ -48,15 +63,15 @@ def describe_mask(
         local_size: How far it reaches, by the model.
         **unused: Lengths and whatever else ``transformers`` passes.
 
-    Raises:
-        UnsupportedModel: It is neither causal nor causal within a window.
+    Returns:
+        The window; an unknown one where the mask is neither causal nor causal within a window.
     """
     near = local_size or 1
     for size in dict.fromkeys((local_size, None)):
         rows = sorted({0, 1, near - 1, near, near + 1, 3 * near + 2, _FAR if size is None else 0})
         if all(_shows(mask_function, row, size) for row in rows):
             return Window(size)
-    raise UnsupportedModel("its layers see the text through a mask of their own")
+    return Window(known=False)
 
 
 def _shows(mask_function: MaskFunction, row: int, size: int | None) -> bool:
