@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import pandas as pd
 
@@ -20,6 +20,7 @@ from adadecode.sim.sweep.executor import Submit
 from adadecode.sim.sweep.head_forms import AnyEvaluator, form_named, in_forms
 from adadecode.sim.sweep.objective import costs
 from adadecode.sim.sweep.space import Space, schedule
+from adadecode.sim.sweep.trial_journal import TrialJournal
 
 BATCH = 64
 """Designs that Optuna proposes before it hears of the first.
@@ -52,13 +53,13 @@ class Search:
         space: The designs.
         objectives: What is made good, on the evaluator's first device.
         trials: Designs to try.
-        journal: File that keeps the trials, so that an interrupted search goes on.
+        kept_in: Folder that keeps the trials, so that an interrupted search goes on.
     """
 
     space: Space
     objectives: Sequence[str]
     trials: int
-    journal: Path
+    kept_in: Path
 
 
 def optuna_search(
@@ -77,10 +78,11 @@ def optuna_search(
         interrupted search first.
 
     Raises:
-        InputError: If Optuna is not installed.
+        InputError: If Optuna is not installed, or trials that were kept are damaged.
     """
-    with _readable(search.journal):
-        study = _study(search)
+    journal = TrialJournal(search.kept_in)
+    with _readable(journal):
+        study = _study(search, journal)
         finished = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
         known = [_design(search.space, trial) for trial in finished]
     first_device = evaluator.devices[0].latencies.device
@@ -98,37 +100,36 @@ def optuna_search(
         values = costs(rows[rows["device"] == first_device], search.objectives)
         for trial, cost in zip(batch, values.tolist(), strict=True):
             study.tell(trial, cost)
+        journal.save()
         count += len(batch)
         progress(count)
         yield rows
 
 
 @contextmanager
-def _readable(journal: Path) -> Iterator[None]:
+def _readable(journal: TrialJournal) -> Iterator[None]:
     """Turn what Optuna raises about a damaged journal into one sentence.
 
-    It may raise anything: the journal is its own, and it trusts what it finds there.
+    It may raise anything: it trusts what it finds there.
     """
-    new = not journal.exists()
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        if new:
+        if not journal.begun:
             raise
         raise InputError(
-            f"{journal} is not as the search wrote it ({type(error).__name__}: {error}): remove it "
-            "and sweep again"
+            f"the trials in {journal.folder} are not as the search wrote them "
+            f"({type(error).__name__}: {error}): remove {journal.folder} and sweep again"
         ) from None
 
 
-def _study(search: Search) -> Any:  # noqa: ANN401 - Optuna is optional
+def _study(search: Search, journal: TrialJournal) -> Any:  # noqa: ANN401 - Optuna is optional
     """Open the study in the journal, or make it."""
     try:
         import optuna
         from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
     except ImportError:
         raise InputError(
             "a search needs Optuna: pip install 'adadecode[sweep]', or make the space smaller for "
@@ -146,7 +147,7 @@ def _study(search: Search) -> Any:  # noqa: ANN401 - Optuna is optional
             study_name="sweep",
             directions=["minimize"] * len(search.objectives),
             sampler=sampler,
-            storage=JournalStorage(JournalFileBackend(str(search.journal))),
+            storage=JournalStorage(cast("Any", journal)),
             load_if_exists=True,
         )
 

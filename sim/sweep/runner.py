@@ -24,7 +24,17 @@ from adadecode.sim.sweep.pareto import pareto_front
 from adadecode.sim.sweep.parts import PARTS, SweepParts
 from adadecode.sim.sweep.plan import SCHEMA_VERSION, SweepPlan
 from adadecode.sim.sweep.row_checks import check_rows
-from adadecode.sim.sweep.store import SCHEMA, Sweep, abandon, begin, finish, is_finished, read_sweep
+from adadecode.sim.sweep.store import (
+    SCHEMA,
+    Sweep,
+    abandon,
+    begin,
+    finish,
+    has_parts,
+    is_finished,
+    read_sweep,
+    remove_parts,
+)
 from adadecode.sim.sweep.table import NUMBERS
 
 PART = 256
@@ -71,10 +81,11 @@ def run_sweep(
         KeyboardInterrupt: If the user interrupts it; the message says what is kept.
     """
     _check_known(plan, evaluator)
-    if is_finished(plan, out):
+    if is_finished(plan, out) and not has_parts(out):
         return read_sweep(out)
     with lock_folder(out):
         if is_finished(plan, out):  # another process may have finished it by now
+            remove_parts(out)
             return read_sweep(out)
         try:
             begin(plan, out)
@@ -190,7 +201,7 @@ def _searched(
         space=plan.space,
         objectives=plan.objectives,
         trials=plan.trials,
-        journal=out / PARTS / "optuna.journal",
+        kept_in=out / PARTS,
     )
     yield from optuna_search(search, evaluator, submit, lambda count: progress(count, plan.trials))
 

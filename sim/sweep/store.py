@@ -7,8 +7,8 @@ written last, which holds what was swept and how. While the sweep runs there are
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from adadecode.profiles.digest import SEAL, check_seal, sealed, sha256_hex
 from adadecode.profiles.errors import InputError, ProfileError
 from adadecode.profiles.folder_lock import LOCK_FILE
 from adadecode.profiles.input_file import read_bytes, read_json
+from adadecode.profiles.output_errors import refusing
+from adadecode.profiles.output_folder import make_folder, remove_folder
+from adadecode.profiles.part_file import part_of
 from adadecode.sim.sweep.description import check_description, space_of
 from adadecode.sim.sweep.objective import OBJECTIVES
 from adadecode.sim.sweep.parts import PARTS
@@ -137,7 +140,8 @@ def is_finished(plan: SweepPlan, out: Path) -> bool:
                 f"{out} holds a sweep of other settings or another profile: name another directory "
                 "with --out"
             )
-    if out.is_dir() and any(path.name != LOCK_FILE for path in out.iterdir()):
+    left = {LOCK_FILE, part_of(out / PLAN).name}  # by a process that was killed at its begin
+    if out.is_dir() and any(path.name not in left for path in out.iterdir()):
         raise ProfileError(f"{out} exists and is not empty: name another directory with --out")
     return False
 
@@ -148,15 +152,10 @@ def begin(plan: SweepPlan, out: Path) -> None:
     Raises:
         InputError: If it cannot be made.
     """
-    if (out / PLAN).is_file():
-        return
-    try:
-        (out / PARTS).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot write a sweep in {out} ({error.strerror}): name another directory with --out"
-        ) from None
-    write_json(out / PLAN, {"digest": plan.digest, **plan.to_dict()})
+    if not (out / PLAN).is_file():
+        write_json(out / PLAN, {"digest": plan.digest, **plan.to_dict()})
+    with refusing(out / PARTS):
+        make_folder(out / PARTS)
 
 
 def abandon(out: Path) -> None:
@@ -164,8 +163,19 @@ def abandon(out: Path) -> None:
 
     The directory can then be used for another sweep.
     """
-    if (out / PARTS).is_dir() and not any((out / PARTS).iterdir()):
-        (out / PARTS).rmdir()
+    if not (out / PARTS).is_dir() or not any((out / PARTS).iterdir()):
+        remove_parts(out)
+
+
+def has_parts(out: Path) -> bool:
+    """Return whether what an unfinished sweep holds is in a directory."""
+    return (out / PLAN).exists()
+
+
+def remove_parts(out: Path) -> None:
+    """Remove what an unfinished sweep holds; what cannot be removed stays."""
+    with suppress(OSError):
+        remove_folder(out / PARTS)
         (out / PLAN).unlink(missing_ok=True)
 
 
@@ -181,8 +191,7 @@ def finish(out: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None:
     document = sealed({**about, "sha256": sha256_hex(data)}, "a sweep", error=ProfileError)
     write_bytes(out / TABLE, data)
     write_json(out / ABOUT, document)
-    shutil.rmtree(out / PARTS)
-    (out / PLAN).unlink()
+    remove_parts(out)
 
 
 def read_sweep(path: str | Path) -> Sweep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from adadecode.profiles.digest import sealed
 from adadecode.profiles.errors import InputError, ProfileError
 from adadecode.sim.hardware.device_latency import measured_latencies
 from adadecode.sim.prediction.evaluator import Evaluator
@@ -190,7 +192,20 @@ def test_a_worker_that_returns_nonsense_is_not_believed(
         read_sweep(tmp_path / "s")
 
 
-@pytest.mark.parametrize("data", [b"{", b"\xff\xfe\n", b'{"op_code": 99}\n', b"[]\n", b"null\n"])
+def _sealed(logs: object) -> bytes:
+    return json.dumps(sealed({"logs": logs}, "trials")).encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{",
+        b"\xff\xfe\n",
+        b"[]",
+        b"null",
+        *map(_sealed, ([{"op_code": 99}], [[]], [None], ["x"], 3)),
+    ],
+)
 def test_a_damaged_journal_of_a_search_is_named(
     evaluator: Evaluator, tmp_path: Path, data: bytes
 ) -> None:
@@ -203,9 +218,6 @@ def test_a_damaged_journal_of_a_search_is_named(
     submit = run_at_once(evaluator.evaluate)
     with pytest.raises(KeyboardInterrupt):
         run_sweep(chosen, evaluator, submit, tmp_path / "s", ABOUT, interrupt)
-    journal = tmp_path / "s" / PARTS / "optuna.journal"
-    journal.write_bytes(data + journal.read_bytes())
-    with pytest.raises(
-        InputError, match=r"optuna.journal is not as the search wrote it .*: remove"
-    ):
+    (tmp_path / "s" / PARTS / "trials-000000.json").write_bytes(data)
+    with pytest.raises(InputError, match="trials"):
         run_sweep(chosen, evaluator, submit, tmp_path / "s", ABOUT)
