@@ -122,13 +122,15 @@ def read_toml(
     """
     text = read_text(path, at_most=at_most, error=error)
     try:
-        return _flat(tomllib.loads(text))
+        tables = tomllib.loads(text)
+        _check_depth(tables)
     except RecursionError:
         raise error(
             f"{path} is nested too deeply, over {DEEPEST} levels: give a flatter TOML file"
         ) from None
     except ValueError as problem:  # besides its own error, tomllib lets those of int and date pass
         raise error(f"wanted TOML in {path}, got something else ({problem}): mend it") from None
+    return tables
 
 
 def parse_json(text: str, source: str | Path, *, error: type[InputError] = InputError) -> Any:  # noqa: ANN401 - JSON holds any value
@@ -144,13 +146,15 @@ def parse_json(text: str, source: str | Path, *, error: type[InputError] = Input
             class ``error``.
     """
     try:
-        return _flat(json.loads(text, object_pairs_hook=_without_twins))
+        found = json.loads(text, object_pairs_hook=_without_twins)
+        _check_depth(found)
     except RecursionError:
         raise error(
             f"{source} is nested too deeply, over {DEEPEST} levels: give a flatter JSON text"
         ) from None
     except ValueError as problem:
         raise error(f"wanted JSON in {source}, got something else ({problem}): mend it") from None
+    return found
 
 
 def decode(data: bytes, source: str | Path, *, error: type[InputError] = InputError) -> str:
@@ -183,9 +187,9 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _flat(value: Any) -> Any:  # noqa: ANN401 - JSON holds any value
-    """Return a value once it is not nested too deeply. Raises RecursionError where it is."""
-    level: list[Any] = [value]
+def _check_depth(value: object) -> None:
+    """Raise RecursionError where a value is nested over `DEEPEST` levels."""
+    level: list[object] = [value]
     for _ in range(DEEPEST):
         level = [
             item
@@ -194,7 +198,7 @@ def _flat(value: Any) -> Any:  # noqa: ANN401 - JSON holds any value
             for item in (one.values() if isinstance(one, dict) else one)
         ]
         if not level:
-            return value
+            return
     raise RecursionError
 
 

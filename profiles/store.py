@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from adadecode.profiles.atomic_write import json_bytes, write_bytes
 from adadecode.profiles.checks import AGAIN, check_prompts, check_values
+from adadecode.profiles.contradictions import check_contradictions
 from adadecode.profiles.design_label import design_label
 from adadecode.profiles.digest import sha256_hex
 from adadecode.profiles.errors import ProfileError
@@ -193,6 +193,7 @@ def write_profile(
     for name, frame in frames.items():
         check_values(name, frame, n_layers, f"table {name}")
     check_prompts(frames, "the profile to write")
+    check_contradictions(whole, frames, "the profile to write", AGAIN)
     with writing_profile(folder) as files:
         for name, table in coerced.items():
             data = _parquet(table)
@@ -220,6 +221,7 @@ def read_profile(path: str | Path) -> Profile:
         frames[name] = _read_table(folder, name, manifest["tables"])
         check_values(name, frames[name], n_layers, str(folder / f"{name}.parquet"))
     check_prompts(frames, str(folder))
+    check_contradictions(manifest, frames, str(folder), AGAIN)
     return Profile(path=folder, manifest=manifest, **frames)
 
 
@@ -323,8 +325,20 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 
 def _tuples(lists: pa.ListArray) -> list[tuple[Any, ...] | None]:
-    """Return the rows of a column of lists as tuples; None for a null."""
+    """Return the rows of a column of lists as tuples; None for a null.
+
+    A row that is as the one before shares its tuple: a design stands in thousands of rows.
+    """
     if lists.null_count:
         return [None if row is None else tuple(row) for row in lists.to_pylist()]
-    items, ends = lists.flatten().tolist(), lists.offsets.to_numpy()
-    return [tuple(items[start:stop]) for start, stop in pairwise((ends - ends[0]).tolist())]
+    items, ends = lists.flatten().to_numpy(zero_copy_only=False), lists.offsets.to_numpy()
+    ends = ends - ends[0]
+    sizes = np.diff(ends)
+    differs = np.ones(len(sizes), dtype=np.bool_)
+    differs[1:] = sizes[1:] != sizes[:-1]
+    row = np.repeat(np.arange(len(sizes)), sizes)
+    differs[row[items != items[np.arange(len(items)) - sizes[row]]]] = True
+    values = items.tolist()
+    spans = zip(ends[:-1][differs].tolist(), ends[1:][differs].tolist(), strict=True)
+    held = [tuple(values[start:stop]) for start, stop in spans]
+    return [held[place] for place in (np.cumsum(differs) - 1).tolist()]

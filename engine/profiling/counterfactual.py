@@ -156,6 +156,12 @@ class Counterfactual:
             if not row["agrees"] and row["token"] not in self.decoder.eos:
                 drafts = wrong.setdefault(row["output"], {})
                 drafts[row["token"]] = max(drafts.get(row["token"], 0.0), row["confidence"])
+        # A run that flipped a token may have called a draft wrong that the text holds.
+        visited = {
+            (output, path)
+            for output, path in visited
+            if output < len(text.outputs) and path[0] != text.outputs[output]
+        }
         for output, path in visited:
             wrong.setdefault(output, {}).setdefault(path[0], 0.0)
         needed = {(output, path[:n]) for output, path in visited for n in range(1, len(path) + 1)}

@@ -124,6 +124,7 @@ def _manifest(
 
 def full_profile(path: str | Path) -> Profile:
     """Write a small profile with two rows in each of runs, rounds and works; read it back."""
+    bare = synthetic_profile(path)
     design = {
         "policy": "adadecode",
         "placement": (2, 4),
@@ -132,17 +133,8 @@ def full_profile(path: str | Path) -> Profile:
         "verify": True,
         "prompt": 0,
     }
-    run = {
-        "repeat": 0,
-        "instrumented": False,
-        "n_tokens": 20,
-        "prefill_s": 0.1,
-        "decode_s": 0.5,
-        "energy_j": math.nan,
-    }
+    run = {"repeat": 0, "n_tokens": 5, "prefill_s": 0.1, "decode_s": 0.5, "energy_j": math.nan}
     done = {
-        "round": 0,
-        "start": 9,
         "exits": (2,),
         "accepted": 1,
         "committed": 2,
@@ -150,8 +142,15 @@ def full_profile(path: str | Path) -> Profile:
         "batches": (1, 1, 2),
         "checks": (2, 2),
     }
-    work = {"repeat": 0, "index": 0, "kind": "run", "seconds": 0.01}
-    runs, rounds, works = (pd.DataFrame([{**design, **row}] * 2) for row in (run, done, work))
+    start = int(bare.prompts["n_prompt"].iloc[0])
+    runs, rounds, works = (
+        pd.DataFrame([{**design, **row, **own} for own in (first, second)])
+        for row, first, second in (
+            (run, {"instrumented": False}, {"instrumented": True}),
+            (done, {"round": 0, "start": start}, {"round": 1, "start": start + 2}),
+            ({"repeat": 0, "kind": "run", "seconds": 0.01}, {"index": 0}, {"index": 1}),
+        )
+    )
     return synthetic_profile(path, runs=runs, rounds=rounds, works=works)
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from adadecode.profiles import TABLES, Profile, ProfileError, read_profile, write_profile
+from adadecode.profiles import Profile, ProfileError, write_profile
 from adadecode.sim.core.design import Design
 from adadecode.sim.measurements.runs import instrumented_runs, rounds_of
 from adadecode.sim.validation.tiers import validate
 from tests.support.handmade import recorded_profile
 from tests.support.synthetic_profile import EOS, tables_of
-from tests.support.tampering import parquet_bytes, read_table, replace_table
 
 SETTLING = 7e-5
 """Seconds that pass between two looks at the clock."""
@@ -43,19 +42,14 @@ def one_token(original: Profile, path: Path, prompts: list[int]) -> Profile:
     return write_profile(path, original.manifest, tables)
 
 
-def damaged(folder: Path, name: str, row: int, **values: Any) -> Profile:
-    """The profile with values of one row changed and everything sealed again."""
-    table = read_table(folder, name)
+def damaged(original: Profile, name: str, row: int, **values: Any) -> Profile:
+    """The profile with values of one row changed, as it might be made in memory."""
+    table = getattr(original, name).copy()
     for column, value in values.items():
-        changed = table[column].to_pylist()
-        changed[row] = value
-        table = table.set_column(
-            table.column_names.index(column),
-            TABLES[name].field(column),
-            pa.array(changed, TABLES[name].field(column).type),
-        )
-    replace_table(folder, name, parquet_bytes(table))
-    return read_profile(folder)
+        table[column] = [
+            value if number == row else held for number, held in enumerate(table[column])
+        ]
+    return replace(original, **{name: table})
 
 
 def test_a_text_of_one_token_has_no_works(original: Profile, tmp_path: Path) -> None:
@@ -95,15 +89,15 @@ def test_missing_works_of_a_longer_text_are_refused(original: Profile, tmp_path:
     ("values", "what"),
     [
         ({"policy": "fixed"}, "exactly one head"),
-        ({"placement": [4, 2, 6]}, "rising list of depths"),
+        ({"placement": (4, 2, 6)}, "rising list of depths"),
     ],
 )
 def test_rows_that_name_no_design_are_refused(
-    folder: Path, original: Profile, values: dict[str, Any], what: str
+    original: Profile, values: dict[str, Any], what: str
 ) -> None:
     """A profile that holds them is damaged, whatever each value is on its own."""
     row = int((original.rounds["placement"].map(len) == 3).to_numpy().argmax())
-    changed = damaged(folder, "rounds", row, **values)
+    changed = damaged(original, "rounds", row, **values)
     with pytest.raises(
         ProfileError,
         match=rf"wanted a design in row {row} of the table rounds, .*{what}.*record it again",
@@ -111,7 +105,7 @@ def test_rows_that_name_no_design_are_refused(
         rounds_of(changed)
 
 
-def test_a_verified_run_of_another_length_is_refused(folder: Path, original: Profile) -> None:
+def test_a_verified_run_of_another_length_is_refused(original: Profile) -> None:
     """Every verified text is the trace's; nothing that was measured on another can be held against
     it.
     """
@@ -122,7 +116,7 @@ def test_a_verified_run_of_another_length_is_refused(folder: Path, original: Pro
         ProfileError,
         match=rf"wanted runs of {longer - 3} tokens.* {label} on prompt 0, got {longer}: ",
     ):
-        validate(damaged(folder, "runs", row, n_tokens=longer))
+        validate(damaged(original, "runs", row, n_tokens=longer))
 
 
 def test_an_unverified_run_of_another_length_is_left_out(tmp_path: Path) -> None:
@@ -135,6 +129,6 @@ def test_an_unverified_run_of_another_length_is_left_out(tmp_path: Path) -> None
     tables = tables_of(recorded)
     away = ~tables["runs"]["verify"] & (tables["runs"]["prompt"] == 1)
     tables["runs"].loc[away, ["n_tokens", "decode_s"]] = (1, 0.0)
-    result = validate(write_profile(tmp_path / "edited", recorded.manifest, tables))
+    result = validate(replace(recorded, runs=tables["runs"]))
     assert result.left_out == 1
     assert not ((result.cells["prompt"] == 1) & (result.cells["policy"] == "adadecode")).any()

@@ -92,7 +92,9 @@ def profile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     )
     tables = {name: getattr(made, name) for name in tables_of(made.manifest)}
     tables["branches"] = made.branches.assign(
-        token=made.branches["token"].where(made.branches.index % 7 != 0, EOS)
+        token=made.branches["token"].where(
+            (made.branches.index % 7 != 0) | (made.branches["depth"] == DEPTHS[0]), EOS
+        )
     )
     return write_profile(folder / "p", made.manifest, tables)
 

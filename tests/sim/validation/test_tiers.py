@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,9 @@ def comparison(profile: Profile) -> Validation:
     return validate(profile)
 
 
-def edited(profile: Profile, path: Path, **tables: pd.DataFrame) -> Profile:
-    """Return the profile with other tables."""
-    kept = {name: getattr(profile, name) for name in ("runs", "rounds", "works")}
-    return synthetic_profile(path, **{**kept, **tables})
+def edited(profile: Profile, **tables: pd.DataFrame) -> Profile:
+    """Return the profile with other tables, which no file could hold where they contradict."""
+    return replace(profile, **tables)
 
 
 def edit_round(rounds: pd.DataFrame, number: int, **values: Any) -> pd.DataFrame:
@@ -84,11 +84,9 @@ def test_unverified_runs_that_kept_to_the_text_stay(tmp_path: Path) -> None:
         {"batches": (1,), "segments": (0,)},
     ],
 )
-def test_another_structure_fails(profile: Profile, tmp_path: Path, values: dict[str, Any]) -> None:
+def test_another_structure_fails(profile: Profile, values: dict[str, Any]) -> None:
     """A round that differs in any part is named, as it was measured and as it was replayed."""
-    result = validate(
-        edited(profile, tmp_path / "profile", rounds=edit_round(profile.rounds, 1, **values))
-    )
+    result = validate(edited(profile, rounds=edit_round(profile.rounds, 1, **values)))
     (failing,) = result.failing
     assert (failing["design"], failing["prompt"], failing["round"]) == (ADADECODE, 1, 1)
     assert failing["measured"] != failing["replayed"]
@@ -96,13 +94,13 @@ def test_another_structure_fails(profile: Profile, tmp_path: Path, values: dict[
     assert result.to_dict()["structure"] == {"runs": 6, "exact": 5, "explained": 0}
 
 
-def test_a_missing_last_round_fails(profile: Profile, tmp_path: Path) -> None:
+def test_a_missing_last_round_fails(profile: Profile) -> None:
     """A run that stopped short has no round to set beside the replay's."""
     rounds = profile.rounds
     ours = (rounds["policy"] == "adadecode") & rounds["verify"] & (rounds["prompt"] == 1)
     last = rounds[ours]["round"].max()
     (failing,) = validate(
-        edited(profile, tmp_path / "profile", rounds=rounds[~(ours & (rounds["round"] == last))])
+        edited(profile, rounds=rounds[~(ours & (rounds["round"] == last))])
     ).failing
     assert (failing["round"], failing["measured"]) == (last, None)
 
@@ -131,7 +129,6 @@ def near_tie(tmp_path: Path, off: float) -> Validation:
     return validate(
         edited(
             recorded,
-            tmp_path / "edited",
             rounds=rounds[here],
             runs=runs.iloc[:0],
             works=recorded.works.iloc[:0],
@@ -161,10 +158,10 @@ def test_replayed_durations_are_held_against_the_measured_time(comparison: Valid
     assert comparison.to_dict()["replay_error"]["p90"] < 1e-12
 
 
-def test_a_replay_error_is_relative_to_what_was_measured(profile: Profile, tmp_path: Path) -> None:
+def test_a_replay_error_is_relative_to_what_was_measured(profile: Profile) -> None:
     """With a fifth more work than time, the error is 0.2."""
     works = profile.works.assign(seconds=profile.works["seconds"] * 1.2)
-    summary = validate(edited(profile, tmp_path / "profile", works=works)).to_dict()
+    summary = validate(edited(profile, works=works)).to_dict()
     assert math.isclose(summary["replay_error"]["median"], 0.2)
 
 
@@ -194,10 +191,10 @@ def test_repeats_are_held_against_each_other(comparison: Validation) -> None:
     assert math.isclose(repeats["speedup_difference"]["median"], 0.0, abs_tol=1e-12)
 
 
-def test_one_repeat_says_nothing_about_another(profile: Profile, tmp_path: Path) -> None:
+def test_one_repeat_says_nothing_about_another(profile: Profile) -> None:
     """No difference, rather than none to speak of."""
     once = profile.runs[profile.runs["repeat"] == 0]
-    document = validate(edited(profile, tmp_path / "profile", runs=once)).to_dict()
+    document = validate(edited(profile, runs=once)).to_dict()
     assert document["repeats"]["time_difference"] == {"median": None, "p90": None}
     assert document["prediction_error"]["median"] is not None
 
@@ -209,14 +206,12 @@ def test_vanilla_has_no_speedup_error(comparison: Validation) -> None:
     assert cells[cells["policy"] != "vanilla"]["speedup_error"].notna().all()
 
 
-def test_instrumented_runs_go_into_no_prediction_error(profile: Profile, tmp_path: Path) -> None:
+def test_instrumented_runs_go_into_no_prediction_error(profile: Profile) -> None:
     """A hundred times slower with instruments changes nothing about the timed runs."""
     slow = profile.runs["decode_s"].where(
         ~profile.runs["instrumented"], profile.runs["decode_s"] * 100
     )
-    summary = validate(
-        edited(profile, tmp_path / "profile", runs=profile.runs.assign(decode_s=slow))
-    ).to_dict()
+    summary = validate(edited(profile, runs=profile.runs.assign(decode_s=slow))).to_dict()
     assert summary["prediction_error"] == validate(profile).to_dict()["prediction_error"]
 
 
@@ -251,13 +246,12 @@ def test_designs_have_speedups_over_all_prompts(comparison: Validation) -> None:
     assert math.isclose(row["predicted_speedup"] / row["measured_speedup"], 1.25 / 1.1)
 
 
-def test_timed_runs_alone_can_be_compared(profile: Profile, tmp_path: Path) -> None:
+def test_timed_runs_alone_can_be_compared(profile: Profile) -> None:
     """No rounds, no works: nothing to say of structure and replay, and no error."""
     runs = profile.runs[~profile.runs["instrumented"]]
     summary = validate(
         edited(
             profile,
-            tmp_path / "profile",
             runs=runs,
             rounds=profile.rounds.iloc[:0],
             works=profile.works.iloc[:0],
@@ -274,7 +268,7 @@ def test_a_profile_without_runs_is_refused(tmp_path: Path) -> None:
         validate(synthetic_profile(tmp_path / "profile"))
 
 
-def test_an_instrumented_run_without_works_is_refused(profile: Profile, tmp_path: Path) -> None:
+def test_an_instrumented_run_without_works_is_refused(profile: Profile) -> None:
     """Its durations were lost."""
     with pytest.raises(
         ProfileError, match="no works of the instrumented run 0 of vanilla on prompt 0"
@@ -282,20 +276,15 @@ def test_an_instrumented_run_without_works_is_refused(profile: Profile, tmp_path
         validate(
             edited(
                 profile,
-                tmp_path / "profile",
                 works=profile.works[profile.works["policy"] != "vanilla"],
             )
         )
 
 
-def test_missing_rounds_are_refused(profile: Profile, tmp_path: Path) -> None:
+def test_missing_rounds_are_refused(profile: Profile) -> None:
     """A gap in the middle is damage, not a difference."""
     with pytest.raises(ProfileError, match="wanted rounds"):
-        validate(
-            edited(
-                profile, tmp_path / "profile", rounds=profile.rounds[profile.rounds["round"] != 1]
-            )
-        )
+        validate(edited(profile, rounds=profile.rounds[profile.rounds["round"] != 1]))
 
 
 def without_a_work(works: pd.DataFrame) -> pd.DataFrame:
@@ -309,20 +298,17 @@ def without_a_work(works: pd.DataFrame) -> pd.DataFrame:
     return works[~gone]
 
 
-def test_works_that_do_not_fit_an_exact_structure_are_refused(
-    profile: Profile, tmp_path: Path
-) -> None:
+def test_works_that_do_not_fit_an_exact_structure_are_refused(profile: Profile) -> None:
     """The rounds say what was done; durations of something else are damage."""
     with pytest.raises(ProfileError, match="of an instrumented run"):
-        validate(edited(profile, tmp_path / "profile", works=without_a_work(profile.works)))
+        validate(edited(profile, works=without_a_work(profile.works)))
 
 
-def test_a_run_of_another_structure_has_no_replay_error(profile: Profile, tmp_path: Path) -> None:
+def test_a_run_of_another_structure_has_no_replay_error(profile: Profile) -> None:
     """It cannot be replayed, which T0 has said; the other five runs can."""
     result = validate(
         edited(
             profile,
-            tmp_path / "profile",
             rounds=edit_round(profile.rounds, 1, accepted=9),
             works=without_a_work(profile.works),
         )
