@@ -65,13 +65,13 @@ def profile(
             f"the recording in {out} was whole; what it no longer needs was left, and is removed"
         )
         return
-    request = settled(begun_request(out, source, options, resume=resume), console)
+    request, reason = settled(begun_request(out, source, options, resume=resume))
     set_threads(request.source.threads)
     request.check()
     started = time.monotonic()
     try:
         with showing_stages(console) as show:
-            done = _record(request, out, resume=resume, console=console, show=show)
+            done = _record(request, out, reason, resume=resume, console=console, show=show)
     except KeyboardInterrupt:
         store = PieceStore(out)
         sentence = "nothing was recorded yet; run the same command again"
@@ -88,9 +88,15 @@ def profile(
 
 
 def _record(
-    request: RecordingRequest, out: Path, *, resume: bool, console: Console, show: ShowStages
+    request: RecordingRequest,
+    out: Path,
+    reason: str,
+    *,
+    resume: bool,
+    console: Console,
+    show: ShowStages,
 ) -> Profile:
-    """Load what a request names, and record it."""
+    """Load what a request names, say how its layers are run, and record it."""
     from adadecode.engine.profiling.recording import record, record_scripted
     from adadecode.engine.profiling.setup import load_named, load_scripted
 
@@ -101,8 +107,11 @@ def _record(
         show("recording", done, count)
 
     if request.source.scripted is not None:
+        script = load_scripted(request, notice)
+        if reason:
+            notice(reason)
         return record_scripted(
-            load_scripted(request, notice),
+            script,
             out=out,
             source=request.source,
             options=request.options,
@@ -111,6 +120,8 @@ def _record(
             notice=notice,
         )
     loaded = load_named(request, notice)
+    if reason:
+        notice(reason)
     return record(
         loaded.model,
         loaded.tokenizer,
@@ -126,18 +137,17 @@ def _record(
     )
 
 
-def settled(request: RecordingRequest, console: Console) -> RecordingRequest:
-    """Return the request with ``graphs`` decided where it is left open, and print why."""
+def settled(request: RecordingRequest) -> tuple[RecordingRequest, str]:
+    """Return the request with ``graphs`` decided, and in a sentence why; empty where it was."""
     from adadecode.engine.profiling.execution_options import choose_graphs
     from adadecode.engine.runtime.environment import torch_device
 
     if request.options.graphs != GraphMode.AUTO:
-        return request
+        return request, ""
     source = request.source
     graphs, reason = choose_graphs(
         torch_device(source.device).type,
         request.options.numerics,
         spread=source.device_map is not None,
     )
-    console.print(f"layers are run with --graphs {graphs}: {reason}")
-    return request.with_graphs(graphs)
+    return request.with_graphs(graphs), f"layers are run with --graphs {graphs}: {reason}"

@@ -110,17 +110,13 @@ def check_depths(named: TrainedModel, options: TrainingOptions) -> None:
     Raises:
         HeadsError: A depth lies outside the model.
     """
-    from transformers import AutoConfig
-
     from adadecode.engine.demo import MODEL as DEMO_MODEL
+    from adadecode.engine.loading.model_loader import layers_of
 
     name = str(DEMO_MODEL if named.demo else named.model)
-    try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=named.trust_remote_code)
-        n_layers = int(config.get_text_config().num_hidden_layers)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError):
-        return
-    options.depths_in(n_layers)
+    n_layers = layers_of(name, trust_remote_code=named.trust_remote_code)
+    if n_layers is not None:
+        options.depths_in(n_layers)
 
 
 def _load(named: TrainedModel) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

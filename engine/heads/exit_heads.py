@@ -28,12 +28,13 @@ from adadecode.engine.heads.heads_file import WEIGHTS, read_heads, write_heads
 from adadecode.engine.heads.int8 import Int8Matrix
 from adadecode.engine.heads.lm_head_rows import HeadRows
 from adadecode.engine.heads.model_samples import body_samples, lm_head_samples
+from adadecode.engine.loading.hub import from_here, hub_reason, quiet_hub
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.runtime import fingerprints
-from adadecode.profiles.errors import HeadsError
+from adadecode.profiles.errors import HeadsError, InputError
 from adadecode.sim.core.head_form import FULL, HeadForm
 
-_HUB_OPTIONS = ("revision", "cache_dir", "force_download", "local_files_only", "token")
+_HUB_OPTIONS = ("revision", "force_download", "token")
 
 
 class ExitHeads(ModelHubMixin, library_name="adadecode"):
@@ -253,12 +254,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
 
     def require(self, depths: Sequence[int]) -> None:
         """Raise HeadsError where a depth has no head."""
-        missing = [d for d in depths if d not in self.transforms]
-        if missing:
-            raise HeadsError(
-                f"no head at depth {', '.join(map(str, missing))}: heads exist at "
-                f"{list(self.depths)}; train one with adadecode-train"
-            )
+        require_depths(depths, self.depths)
 
     # -- files --------------------
 
@@ -327,22 +323,71 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         self.save(save_directory)
 
     @classmethod
-    def _from_pretrained(  # type: ignore[override]
-        cls, *, model_id: str, model: PreTrainedModel | None = None, **options: Any
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        model: PreTrainedModel | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        **options: Any,
     ) -> ExitHeads:
+        """Read heads from a folder, or from a repository of the hub.
+
+        Args:
+            pretrained_model_name_or_path: The folder or the repository.
+            model: The model that the heads were trained for.
+            cache_dir: The folder of cached copies; the library's own by default.
+            local_files_only: Whether to take a cached copy without asking the hub.
+            options: ``revision``, ``force_download`` and ``token``, as of ``huggingface_hub``.
+
+        Raises:
+            HeadsError: As `load` does, or there are no such heads, or the hub does not answer.
+        """
         _check_model(model)
         assert model is not None
-        if Path(model_id).is_dir():
-            return cls.load(model_id, model)
-        known = {name: options[name] for name in _HUB_OPTIONS if name in options}
+        name = str(pretrained_model_name_or_path)
+        if Path(name).is_dir():
+            return cls.load(name, model)
+        known = {key: options[key] for key in _HUB_OPTIONS if key in options}
         try:
-            folder = snapshot_download(model_id, allow_patterns=[WEIGHTS, CONFIG], **known)
+            here = local_files_only or from_here(name, cache=cache_dir)
+        except InputError as error:
+            raise HeadsError(str(error)) from error
+        try:
+            with quiet_hub():
+                folder = snapshot_download(
+                    name,
+                    allow_patterns=[WEIGHTS, CONFIG],
+                    cache_dir=cache_dir,
+                    local_files_only=here,
+                    **known,
+                )
         except (OSError, ValueError) as error:
+            why = hub_reason(error, name) or type(error).__name__
             raise HeadsError(
-                f"no heads {model_id!r}, neither a folder here nor to be had from the hub "
-                f"({type(error).__name__}: {error}): check the name and the connection"
+                f"no heads {name!r}, neither a folder here nor to be had from the hub: {why}"
             ) from error
         return cls.load(folder, model)
+
+
+def require_depths(wanted: Iterable[int], depths: Iterable[int]) -> None:
+    """Raise HeadsError where a wanted depth is none of those at which there are heads."""
+    there = list(depths)
+    if missing := [depth for depth in wanted if depth not in there]:
+        raise HeadsError(
+            f"no head at depth {', '.join(map(str, missing))}: heads exist at {there}; train one "
+            "with adadecode-train"
+        )
+
+
+def check_depths(depths: Iterable[int], n_layers: int) -> None:
+    """Raise HeadsError where a depth is not one between the layers of a model."""
+    if odd := [depth for depth in depths if not 1 <= depth < n_layers]:
+        raise HeadsError(
+            f"a head lies at a depth 1..{n_layers - 1} of this model, got {odd[0]}: choose one of "
+            "these"
+        )
 
 
 def _check_model(model: PreTrainedModel | None) -> None:
@@ -402,12 +447,8 @@ def _checked_transforms(
             f"{type(transforms).__name__}: give a dict"
         )
     matrices = {_depth(depth): matrix for depth, matrix in transforms.items()}
+    check_depths(matrices, n_layers)
     for depth, matrix in matrices.items():
-        if not 1 <= depth < n_layers:
-            raise HeadsError(
-                f"a head lies at a depth 1..{n_layers - 1} of this model, got {depth}: "
-                "choose one of these"
-            )
         if matrix is not None and not isinstance(matrix, torch.Tensor):
             raise HeadsError(
                 f"wanted the head at depth {depth} as a tensor or None, got a "

@@ -11,13 +11,16 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from adadecode.engine.loading.device_map import check_device_map, loading_options
+from adadecode.engine.loading.hub import from_here, hub_reason, quiet_hub
 from adadecode.engine.loading.memory_check import NO_HEADS, HeadsToLoad, check_checkpoint
 from adadecode.engine.loading.quantization import packed_matrices, weight_config
 from adadecode.engine.runtime.environment import out_of_gpu_memory, out_of_memory, torch_device
@@ -111,9 +114,13 @@ def _from_pretrained(
     Raises:
         InputError: It cannot be loaded.
     """
+    options = {**options, "local_files_only": from_here(name_or_path)}
     try:
-        with enough_memory(
-            "use a device with more memory (--device), a 16-bit --dtype, or --weights int8"
+        with (
+            quiet_hub(),
+            enough_memory(
+                "use a device with more memory (--device), a 16-bit --dtype, or --weights int8"
+            ),
         ):
             model, found = AutoModelForCausalLM.from_pretrained(
                 name_or_path, dtype=dtype, output_loading_info=True, **options
@@ -121,7 +128,9 @@ def _from_pretrained(
             if device is not None:
                 model.to(device)
     except (*_FAULTS, RuntimeError, SafetensorError) as error:
-        raise InputError(f"the model {name_or_path} cannot be loaded: {_reason(error)}") from error
+        raise InputError(
+            f"the model {name_or_path} cannot be loaded: {_why(error, name_or_path)}"
+        ) from error
     return model, sorted(found["missing_keys"])
 
 
@@ -129,17 +138,42 @@ def load_tokenizer(
     name_or_path: str | Path, *, trust_remote_code: bool = False
 ) -> PreTrainedTokenizerBase:
     """Load the tokenizer alone. Raises InputError where there is none."""
+    here = from_here(name_or_path)
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            name_or_path, trust_remote_code=trust_remote_code
-        )
+        with quiet_hub():
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                name_or_path, trust_remote_code=trust_remote_code, local_files_only=here
+            )
     except _FAULTS as error:
-        if not Path(name_or_path).exists():
-            raise InputError(
-                f"no folder {name_or_path}, and no model of that name on the hub: {_reason(error)}"
-            ) from error
-        raise InputError(f"no tokenizer for {name_or_path}: {_reason(error)}") from error
+        raise InputError(f"no tokenizer for {name_or_path}: {_why(error, name_or_path)}") from error
     return tokenizer
+
+
+def load_config(name_or_path: str | Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
+    """Load the configuration alone. Raises InputError where there is none."""
+    here = from_here(name_or_path)
+    try:
+        with quiet_hub():
+            return AutoConfig.from_pretrained(
+                name_or_path, trust_remote_code=trust_remote_code, local_files_only=here
+            )
+    except _FAULTS as error:
+        raise InputError(
+            f"the configuration of {name_or_path} cannot be read: {_why(error, name_or_path)}"
+        ) from error
+
+
+def layers_of(name_or_path: str | Path, *, trust_remote_code: bool = False) -> int | None:
+    """Return how many layers a model has by its configuration alone.
+
+    None is returned where the configuration cannot be read or does not say it: loading the model
+    will explain what is wrong.
+    """
+    try:
+        config = load_config(name_or_path, trust_remote_code=trust_remote_code)
+        return int(config.get_text_config().num_hidden_layers)
+    except (InputError, AttributeError, TypeError, ValueError):
+        return None
 
 
 def find_dtype(dtype: str, device: torch.device) -> torch.dtype | str:
@@ -172,6 +206,15 @@ def enough_memory(advice: str | Callable[[], str]) -> Iterator[None]:
             f"the {whose}'s memory does not suffice ({_reason(error)}): "
             f"{advice if isinstance(advice, str) else advice()}"
         ) from error
+
+
+def _why(error: Exception, name_or_path: str | Path) -> str:
+    """Return why a model cannot be loaded: by the hub, by the system, or as a library says it."""
+    if isinstance(error, SafetensorError):
+        return "a file of its weights is damaged, and has to be copied again"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror[0].lower()}{error.strerror[1:]} ({error.filename})"
+    return hub_reason(error, str(name_or_path)) or _reason(error)
 
 
 def _reason(error: Exception) -> str:

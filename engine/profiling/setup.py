@@ -12,9 +12,10 @@ from transformers import PreTrainedModel
 from adadecode.engine.baselines.factory import DraftModel, load_draft
 from adadecode.engine.decoding.scripted import Script
 from adadecode.engine.demo import MODEL, PROMPTS
-from adadecode.engine.heads.exit_heads import ExitHeads
+from adadecode.engine.heads.exit_heads import ExitHeads, check_depths, require_depths
+from adadecode.engine.heads.heads_description import read_description
 from adadecode.engine.heads.random_heads import random_heads
-from adadecode.engine.loading.model_loader import load_model, load_tokenizer
+from adadecode.engine.loading.model_loader import layers_of, load_model, load_tokenizer
 from adadecode.engine.loading.prompts import Prompt, encode, read_prompts
 from adadecode.engine.loading.random_model import (
     check_memory,
@@ -27,6 +28,7 @@ from adadecode.engine.profiling.plan import choose_prompts
 from adadecode.engine.profiling.request import RecordingRequest
 from adadecode.engine.runtime.environment import torch_device
 from adadecode.profiles.catalog.model_shape import ModelShape
+from adadecode.profiles.errors import HeadsError
 from adadecode.profiles.store import read_profile
 from adadecode.sim.core.head_form import FULL
 from adadecode.sim.core.parsing import rising_integers
@@ -82,6 +84,7 @@ def load_named(request: RecordingRequest, notice: Notice = silent) -> LoadedMode
     )
     notice("loading the model")
     tokenizer = load_tokenizer(name, trust_remote_code=source.trust_remote_code)
+    check_named_depths(request, layers_of(name, trust_remote_code=source.trust_remote_code))
     longest = max(encode(tokenizer, prompt).shape[1] for prompt in prompts)
     reached = max(longest + options.max_new_tokens, *(options.contexts or ()), 1)
     model, _ = load_model(
@@ -114,6 +117,39 @@ def _load_draft(request: RecordingRequest, device: str) -> DraftModel | None:
     )
 
 
+def check_named_depths(request: RecordingRequest, n_layers: int | None) -> None:
+    """Check the depths of heads and placements before the model is loaded.
+
+    Args:
+        request: Names the heads and the placements.
+        n_layers: Layers of the model; None where its configuration does not say it.
+
+    Raises:
+        HeadsError: A head lies outside the model, or a placement has a depth without a head.
+    """
+    heads = str(request.source.heads or MODEL)
+    try:
+        depths = named_depths(heads)
+    except HeadsError:
+        return  # the heads are damaged: reading them explains how
+    if n_layers is not None:
+        check_depths(depths, n_layers)
+    for placement in request.options.placements or ():
+        require_depths(placement, depths)
+
+
+def named_depths(name: str) -> tuple[int, ...]:
+    """Return the depths of the heads in a folder, or those of ``identity:4,8``.
+
+    Raises:
+        HeadsError: The folder holds no heads.
+        InputError: The depths after ``identity:`` are no whole numbers.
+    """
+    if name.startswith("identity:"):
+        return rising_integers("--heads identity", name.removeprefix("identity:"))
+    return read_description(Path(name), quiet=True).depths
+
+
 def read_heads(name: str, model: PreTrainedModel) -> ExitHeads:
     """Return the heads in a folder, or those of ``identity:4,8``.
 
@@ -122,8 +158,7 @@ def read_heads(name: str, model: PreTrainedModel) -> ExitHeads:
         InputError: The depths after ``identity:`` are no whole numbers.
     """
     if name.startswith("identity:"):
-        depths = rising_integers("--heads identity", name.removeprefix("identity:"))
-        return ExitHeads.identity(model, depths)
+        return ExitHeads.identity(model, named_depths(name))
     return ExitHeads.load(Path(name), model)
 
 
