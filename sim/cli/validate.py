@@ -91,7 +91,7 @@ def _print(
 
 
 def _failures(document: Mapping[str, Any], limit: float) -> Iterator[str]:
-    """Yield which tier failed and by how much, a sentence each.
+    """Yield which tier failed and by how much, and what evidence is missing, a sentence each.
 
     Args:
         document: What ``--json`` prints.
@@ -104,6 +104,9 @@ def _failures(document: Mapping[str, Any], limit: float) -> Iterator[str]:
             f"near-tie explains it; the first is {failing[0]['design']} on prompt "
             f"{failing[0]['prompt']}"
         )
+    if not document["structure"]["runs"]:
+        yield "T0 structure, as the rounds of no run were recorded to compare with their replay"
+    yield from document["missing"]
     error = document["prediction_error"]["median"]
     noise = document["repeats"]["time_difference"]["median"]
     if error is None:

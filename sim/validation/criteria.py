@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from adadecode.profiles.store import Profile
 from adadecode.sim.core.number_format import percent
 from adadecode.sim.measurements.telemetry import BUSY, FALL, busy_share, clock_fall
+from adadecode.sim.validation.evidence import missing_evidence
 
 MAX_NOISE = 0.10
 """Largest noise floor of a trusted recording.
@@ -63,6 +64,7 @@ class Trust:
 def judge(
     profile: Profile,
     *,
+    compared_structures: int,
     differing_structures: int,
     time_error: float | None,
     time_noise: float | None,
@@ -73,6 +75,7 @@ def judge(
 
     Args:
         profile: The recording, for how busy and how warm its machine was.
+        compared_structures: Runs whose rounds were held against their replay.
         differing_structures: Runs whose rounds differ from their replay, with no near-tie to
             explain it.
         time_error: Median error of predicted run times, a share; None where none was measured.
@@ -85,6 +88,7 @@ def judge(
         *_structure_reasons(differing_structures),
         *_machine_reasons(busy, fall),
         *_noise_reasons(time_error, time_noise, speedup_noise),
+        *_evidence_reasons(profile, compared_structures),
         *_error_reasons("times", time_error, time_noise),
         *_error_reasons("speedups", speedup_error, speedup_noise),
     ]
@@ -136,6 +140,15 @@ def _noise_reasons(
             f"Repeats of the same runs differ by {percent(noise, 1)} in the median, more than "
             f"{percent(MAX_NOISE, 0)}: record on an idle machine, with more repeats."
         )
+
+
+def _evidence_reasons(profile: Profile, compared: int) -> Iterator[str]:
+    if not compared:
+        yield (
+            "No run was compared with its replay, as the recording holds no rounds of one: record "
+            "again with `adadecode-profile`."
+        )
+    yield from missing_evidence(profile)
 
 
 def _error_reasons(quantity: str, error: float | None, noise: float | None) -> Iterator[str]:

@@ -66,6 +66,7 @@ class Validation:
         explained: Near-ties in runs that are not exact.
         failing: The runs that are neither exact nor explained.
         left_out: Unverified cells whose text is not the trace's, which nothing recorded can replay.
+        missing: What the manifest promises and the recording lacks, a sentence each.
         trust: Whether the recording can be trusted.
         speeds: How fast each design was measured to be, on all prompts together.
         acceptances: Of a sampled profile, how often each design's drafts held, as measured and as
@@ -95,14 +96,18 @@ class Validation:
     explained: tuple[NearTie, ...]
     failing: tuple[dict[str, Any], ...]
     left_out: int
+    missing: tuple[str, ...]
     trust: Trust
     speeds: tuple[MeasuredSpeed, ...]
     acceptances: tuple[Acceptance, ...] = ()
 
     @property
     def holds(self) -> bool:
-        """Whether every recorded structure is exact or explained."""
-        return not self.failing
+        """Whether all promised runs are there, and each structure is exact or explained.
+
+        A recording without any structure does not hold: nothing of it was compared.
+        """
+        return bool(self.cells["exact"].notna().any()) and not self.failing and not self.missing
 
     def by_design(self) -> pd.DataFrame:
         """Summarise the cells, one row per design.
@@ -160,6 +165,7 @@ class Validation:
             "designs": self.by_design().replace({np.nan: None}).to_dict("records"),
             "explained": [asdict(tie) for tie in self.explained],
             "failing": list(self.failing),
+            "missing": list(self.missing),
         }
 
 

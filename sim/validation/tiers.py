@@ -37,6 +37,7 @@ from adadecode.sim.replay.pricer import Latencies, Pricer
 from adadecode.sim.replay.simulation import Event, Replay, ReplayedRun, replay_measured
 from adadecode.sim.validation.acceptance_rate import Acceptance, acceptances
 from adadecode.sim.validation.criteria import Trust, judge
+from adadecode.sim.validation.evidence import missing_evidence
 from adadecode.sim.validation.result import CELL_COLUMNS, NearTie, Validation, spread
 
 NEAR_GAMMA = 1e-5
@@ -215,6 +216,7 @@ class _Comparison:
             explained=tuple(self.explained),
             failing=tuple(self.failing),
             left_out=self.left_out,
+            missing=tuple(missing_evidence(profile)),
             trust=_trust(profile, cells, len(self.failing)),
             speeds=tuple(measured_speeds(profile)),
             acceptances=acceptances,
@@ -297,6 +299,7 @@ def _trust(profile: Profile, cells: pd.DataFrame, failing: int) -> Trust:
     """Judge a recording by the medians over its cells."""
     return judge(
         profile,
+        compared_structures=int(cells["exact"].notna().sum()),
         differing_structures=failing,
         time_error=spread(cells["prediction_error"])["median"],
         time_noise=spread(cells["time_difference"])["median"],

@@ -26,6 +26,7 @@ def assess(profile: Profile, validation: Validation | None = None) -> Trust:
     if profile.runs.empty and profile.rounds.empty:
         return judge(
             profile,
+            compared_structures=0,
             differing_structures=0,
             time_error=None,
             time_noise=None,

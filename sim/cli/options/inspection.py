@@ -25,8 +25,8 @@ FailOver = Annotated[
     typer.Option(
         "--fail-over",
         metavar="PERCENT",
-        help="Exit with code 1 where a structure differs or the median error of the predicted "
-        "time exceeds this percentage, like 5%.",
+        help="Exit with code 1 where a structure differs, a run that the manifest promises is "
+        "missing, or the median error of the predicted time exceeds this percentage, like 5%.",
         show_default=False,
     ),
     TextCheck(percentage),

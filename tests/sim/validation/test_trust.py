@@ -26,7 +26,9 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
 
 
 def judged(profile: Profile, structures: int = 0, **errors: float | None) -> Trust:
-    return judge(profile, differing_structures=structures, **{**GOOD, **errors})
+    return judge(
+        profile, compared_structures=12, differing_structures=structures, **{**GOOD, **errors}
+    )
 
 
 def on_machine(profile: Profile, conditions: dict[str, Any], threads: int = 4) -> Profile:
