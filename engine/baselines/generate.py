@@ -11,17 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import DynamicCache, GenerationConfig, PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 from transformers.utils import logging
 
 from adadecode.engine.baselines.baseline import TimedRun
 from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.model.shadow import exchanged, shadow
 from adadecode.engine.runtime.environment import out_of_memory
+from adadecode.engine.runtime.shared_setting import SharedSetting
 from adadecode.engine.runtime.timer import synchronized_now
 
 
@@ -68,6 +73,11 @@ class GenerateBaseline:
     needs: str = "nothing"
     lacks: str = ""
 
+    @cached_property
+    def plain(self) -> PreTrainedModel:
+        """The model with settings of its own (see `plain_model`)."""
+        return plain_model(self.model, self.eos)
+
     def run(self, ids: torch.Tensor, max_new_tokens: int) -> TimedRun:
         """Decode one sequence, token ids ``(1, n)``."""
         return self.generated(ids, max_new_tokens, self.options)
@@ -78,9 +88,10 @@ class GenerateBaseline:
         """Call ``generate`` once with these options, and time it."""
         ids = ids.to(self.model.device)
         mask, first = torch.ones_like(ids), FirstStep(ids.device)
-        with plain_generation(self.model, self.eos):
+        model = self.plain
+        with quiet.needed():
             begun = synchronized_now(ids.device)
-            out = self.model.generate(
+            out = model.generate(
                 ids,
                 attention_mask=mask,
                 do_sample=False,
@@ -102,26 +113,39 @@ class GenerateBaseline:
         return {"needs": self.needs, **self.settings}
 
 
-@contextmanager
-def plain_generation(model: PreTrainedModel, eos: frozenset[int]) -> Iterator[None]:
-    """Let the model's generation settings be those of plain greedy decoding, as ours is.
+def plain_model(model: PreTrainedModel, eos: frozenset[int]) -> PreTrainedModel:
+    """Return a model that generates greedily as ours does, whatever the model's settings are.
 
-    Afterwards they are as before, and so is the model's number of layers, also where a drafter
-    failed.
+    Its weights are the model's. Its settings and its configs, in which ``assistant_early_exit``
+    changes the number of layers, are its own: other threads may use the model meanwhile.
+
+    Args:
+        model: The model.
+        eos: Tokens that end a text.
     """
-    settings, config, verbosity = model.generation_config, _config(model), logging.get_verbosity()
-    layers = getattr(config, "num_hidden_layers", None)
-    model.generation_config = GenerationConfig(
+    body = _body(model)
+    made: PreTrainedModel = exchanged(model, {body: shadow(body)})
+    copied: dict[int, Any] = {}  # one copy of each config, however many modules go by it
+    for module in dict.fromkeys((made, _body(made))):
+        module.config = deepcopy(module.config, copied)
+    made.generation_config = GenerationConfig(
         eos_token_id=sorted(eos) or None, pad_token_id=min(eos, default=0)
     )
-    logging.set_verbosity_error()  # the drafters of transformers warn of transformers
+    return made
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the drafters of transformers from warning of transformers."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
-        model.generation_config = settings
-        if layers is not None:
-            config.num_hidden_layers = layers
+
+
+quiet = SharedSetting(_quiet)
 
 
 def why_no_early_exit(decoder: AdaDecoder) -> str:
@@ -132,19 +156,20 @@ def why_no_early_exit(decoder: AdaDecoder) -> str:
     """
     parts = decoder.parts
     ran: list[bool] = []
-    config = _config(parts.model)
-    hook = parts.layers[-1].register_forward_hook(lambda *_: ran.append(True))
+    last = shadow(parts.layers[-1])
+    last.register_forward_hook(lambda *_: ran.append(True))
+    layers = nn.ModuleList([*list(parts.layers)[:-1], last])
+    model = exchanged(plain_model(parts.model, decoder.eos), {parts.layers: layers})
+    config = _body(model).config
     try:
-        with plain_generation(parts.model, decoder.eos), torch.no_grad():
+        with quiet.needed(), torch.no_grad():
             config.num_hidden_layers = 1
             cached = len(DynamicCache(config=config).layers)
-            parts.model(torch.zeros((1, 1), dtype=torch.long, device=parts.device), use_cache=False)
+            model(torch.zeros((1, 1), dtype=torch.long, device=parts.device), use_cache=False)
     except Exception as error:  # whatever else it is, this model cannot be cut short this way
         if out_of_memory(error):
             raise
         return f"{parts.name} cannot exit early: {type(error).__name__} with fewer layers ({error})"
-    finally:
-        hook.remove()
     if ran:
         return (
             f"{parts.name} cannot exit early: it runs all its layers whatever num_hidden_layers "
@@ -158,6 +183,6 @@ def why_no_early_exit(decoder: AdaDecoder) -> str:
     return ""
 
 
-def _config(model: PreTrainedModel) -> Any:
-    """Return the config whose number of layers ``assistant_early_exit`` changes."""
-    return getattr(model, model.base_model_prefix, model).config
+def _body(model: nn.Module) -> Any:
+    """Return the part of a model whose config ``assistant_early_exit`` changes."""
+    return getattr(model, str(model.base_model_prefix), model)

@@ -68,7 +68,7 @@ class StaticCacheBaseline(GenerateBaseline):
             done = self.generated(
                 ids, max_new_tokens, {**self.options, "past_key_values": self.cache}
             )
-            if not hasattr(self.model, "_compiled_call"):
+            if not hasattr(self.plain, "_compiled_call"):
                 raise RuntimeError(
                     "transformers ran this model over a static cache without compiling it"
                 )
