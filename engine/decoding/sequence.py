@@ -140,17 +140,21 @@ class Decoding:
         """Return the newest token, at position ``start``, as hidden states ``(1, 1, d)``."""
         return self.parts.embed_one(self.schedule.newest, start)
 
-    def _run(self, work: Run) -> None:
-        """Run a segment on everything that waits before it.
+    def check_own_text(self) -> None:
+        """Check that what the layers attend to is still this text.
 
         Raises:
-            InputError: Another text has taken this one's keys and values.
+            InputError: Another text has taken its keys and values.
         """
         if self.parts.kv is not self._kv() or self.parts.kv.texts != self._text:
             raise InputError(
                 "this decoder began another text in place of one that had not ended: take tokens "
                 "from stream, whose texts may take turns, or use another decoder"
             )
+
+    def _run(self, work: Run) -> None:
+        """Run a segment on everything that waits before it. Raises InputError."""
+        self.check_own_text()
         if work.segment == 0:
             hidden = self.embed(work.start)
         else:
