@@ -18,7 +18,7 @@ from adadecode.engine.runtime.notations import INTEGERS, PLACEMENTS, THRESHOLDS,
 from adadecode.engine.runtime.option_fields import (
     check_counts,
     option,
-    settle_choices,
+    settle_values,
 )
 from adadecode.profiles.atomic_write import write_json
 from adadecode.profiles.errors import InputError
@@ -110,7 +110,7 @@ class FlipOptions:
     )
 
     def __post_init__(self) -> None:
-        settle_choices(self)
+        settle_values(self)
         check_counts(self, "limit", "max_new_tokens", "threads")
         if self.graphs == GraphMode.AUTO:
             wanted = ", ".join(mode for mode in GraphMode if mode != GraphMode.AUTO)

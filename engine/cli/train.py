@@ -14,7 +14,7 @@ from rich.console import Console
 from adadecode.engine.cli.derived_options import takes_options
 from adadecode.engine.cli.output_options import HeadsDirectory
 from adadecode.engine.runtime.choices import Dtype
-from adadecode.engine.runtime.option_fields import option, settle_choices
+from adadecode.engine.runtime.option_fields import option, settle_values
 from adadecode.engine.training.options import TrainingOptions
 from adadecode.profiles.errors import InputError
 from adadecode.sim.cli.interruption import InterruptibleCommand, on_interrupt
@@ -54,7 +54,7 @@ class TrainedModel:
     )
 
     def __post_init__(self) -> None:
-        settle_choices(self)
+        settle_values(self)
         if self.demo and self.model:
             raise InputError(
                 f"--demo is the model that comes with this program, --model {self.model} another: "

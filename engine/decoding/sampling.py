@@ -23,13 +23,11 @@ from typing import Protocol, SupportsIndex
 
 import torch
 
+from adadecode.engine.runtime.choices import ALL_TOKENS
 from adadecode.engine.runtime.distributed import processes
 from adadecode.profiles.errors import SamplingError
 from adadecode.sim.core.scalars import real_number, whole_number
 from adadecode.sim.core.scheduler import Draft, Verdict, Verify
-
-OFF = (0, -1)
-"""What ``top_k`` is elsewhere to keep all tokens: 0 in ``transformers``, both in vLLM."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +94,7 @@ class Sampling:
         """
         above_zero = _number("temperature", temperature)
         kept = None if top_k is None else _whole("top_k", top_k)
-        kept = None if kept in OFF else kept
+        kept = None if kept in ALL_TOKENS else kept
         mass = None if top_p is None else _number("top_p", top_p)
         if above_zero == 0.0 and (kept is not None or mass not in (None, 1.0)):
             raise SamplingError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from adadecode.engine.runtime.choices import Dtype, PackedWeights
 from adadecode.engine.runtime.notations import HEAD_MAP
-from adadecode.engine.runtime.option_fields import check_counts, option, settle_choices
+from adadecode.engine.runtime.option_fields import check_counts, option, settle_values
 from adadecode.profiles.errors import InputError
 
 MODEL, SCRIPTED, PLACE, HEADS = "Model", "Decisions of another recording", "Device", "Heads"
@@ -85,7 +85,7 @@ class ModelSource:
     )
 
     def __post_init__(self) -> None:
-        settle_choices(self)
+        settle_values(self)
         check_counts(self, "threads")
 
     def check_named(self) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adadecode.engine.runtime.choices import GraphMode, HeadDtype, Numerics
+from adadecode.engine.runtime.choices import ALL_TOKENS, GraphMode, HeadDtype, Numerics
 from adadecode.engine.runtime.notations import INTEGERS, PLACEMENTS, THRESHOLDS, WORDS
-from adadecode.engine.runtime.option_fields import check_counts, option, settle_choices
+from adadecode.engine.runtime.option_fields import check_counts, option, settle_values
 from adadecode.profiles.errors import InputError
 from adadecode.sim.core.design import DEFAULT_CAP, Design, Policy
 from adadecode.sim.core.head_form import FULL, HeadForm
@@ -103,7 +103,7 @@ class RecordingOptions:
         "Sample texts at this temperature; 0 decodes greedily.", shown="0", panel=SAMPLING
     )
     top_k: int | None = option(
-        "Sample only from the K most likely tokens.", shown="all", panel=SAMPLING
+        "Sample only from the K most likely tokens; 0 or -1 for all.", shown="all", panel=SAMPLING
     )
     top_p: float | None = option(
         "Sample only from the most likely tokens that make up this probability.",
@@ -130,7 +130,11 @@ class RecordingOptions:
     )
 
     def __post_init__(self) -> None:
-        settle_choices(self)
+        settle_values(self)
+        if self.top_k in ALL_TOKENS:
+            object.__setattr__(self, "top_k", None)
+        if self.top_p == 1.0:
+            object.__setattr__(self, "top_p", None)
         check_counts(self, "max_new_tokens", "repeats", "samples", "max_tokens", "limit")
         for depths in (self.contexts, self.walks, *(self.placements or ())):
             if depths is not None and (not depths or min(depths) < 1):

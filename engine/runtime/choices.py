@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+ALL_TOKENS = (0, -1)
+"""As ``top_k``, keeps all tokens: 0 in ``transformers``, both in vLLM."""
+
 
 class GraphMode(StrEnum):
     """How layers are run (see `adadecode.engine.model.cuda_graphs`)."""

@@ -7,12 +7,13 @@ manifest are both derived from these fields, so that an option is declared in on
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from adadecode.profiles.errors import InputError
+from adadecode.sim.core.scalars import flag, real_number, whole_number
 
 KEY = "adadecode option"
 """The key of an `OptionField` in the metadata of a dataclass field."""
@@ -168,19 +169,47 @@ def _fits(value: Any, wanted: Any) -> bool:
     return isinstance(value, wanted)
 
 
-def settle_choices(options: OptionSet) -> None:
-    """Turn the words of a frozen dataclass's enumerated options into members, in place.
+def settle_values(options: OptionSet) -> None:
+    """Give the values of a frozen dataclass's options the types of their fields, in place.
+
+    Words become members of enumerations, and numbers and flags of any kind, such as NumPy's, become
+    Python's own, which a manifest can hold.
 
     Raises:
-        InputError: A word is none of the choices.
+        InputError: A word is none of the choices, or a value is of another type.
     """
     for name, about in described(options).items():
-        value, wanted = getattr(options, name), plain_type(type(options), name)
-        if value is None or not (isinstance(wanted, type) and issubclass(wanted, StrEnum)):
-            continue
+        value = getattr(options, name)
+        if value is not None:
+            wanted = plain_type(type(options), name)
+            object.__setattr__(options, name, _settled(value, wanted, about.flag))
+
+
+_PLAIN: dict[Any, tuple[Callable[[object], Any], str]] = {
+    int: (whole_number, "a whole number"),
+    float: (real_number, "a number"),
+    bool: (flag, "True or False"),
+}
+"""By the type of a field, what makes a plain value of any, and what it is called."""
+
+
+def _settled(value: Any, wanted: Any, name: str) -> Any:
+    """Return one value as its type wants it, and each value of a list."""
+    if get_origin(wanted) is tuple:
+        if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+            raise InputError(f"wanted {name} as a list, got {value!r}: give one, also of one value")
+        return tuple(_settled(one, get_args(wanted)[0], name) for one in value)
+    if isinstance(wanted, type) and issubclass(wanted, StrEnum):
         if value not in list(wanted):
-            raise InputError(f"wanted {about.flag} as one of {', '.join(wanted)}, got {value!r}")
-        object.__setattr__(options, name, wanted(value))
+            raise InputError(f"wanted {name} as one of {', '.join(wanted)}, got {value!r}")
+        return wanted(value)
+    if wanted not in _PLAIN:
+        return value
+    plain, called = _PLAIN[wanted]
+    settled = plain(value)
+    if settled is None:
+        raise InputError(f"wanted {name} as {called}, got {value!r}: give one")
+    return settled
 
 
 def check_counts(options: OptionSet, *names: str) -> None:
@@ -190,10 +219,10 @@ def check_counts(options: OptionSet, *names: str) -> None:
         InputError: One is not.
     """
     for name in names:
-        value, flag = getattr(options, name), described(options)[name].flag
+        value, named = getattr(options, name), described(options)[name].flag
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int):
-            raise InputError(f"wanted {flag} as a whole number, got {value!r}")
+            raise InputError(f"wanted {named} as a whole number, got {value!r}")
         if value < 1:
-            raise InputError(f"wanted {flag} of at least 1, got {value}")
+            raise InputError(f"wanted {named} of at least 1, got {value}")

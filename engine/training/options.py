@@ -8,7 +8,7 @@ from typing import Any
 
 from adadecode.engine.runtime.choices import HeadDtype
 from adadecode.engine.runtime.notations import DEPTHS
-from adadecode.engine.runtime.option_fields import check_counts, option, settle_choices
+from adadecode.engine.runtime.option_fields import check_counts, option, settle_values
 from adadecode.profiles.errors import HeadsError, InputError
 from adadecode.sim.core.head_form import HeadForm
 
@@ -71,7 +71,7 @@ class TrainingOptions:
     )
 
     def __post_init__(self) -> None:
-        settle_choices(self)
+        settle_values(self)
         check_counts(self, "max_new_tokens", "epochs", "batch_tokens")
         if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
             raise InputError(f"wanted a finite --lr above 0, got {self.lr}")
