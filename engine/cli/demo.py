@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,23 @@ from adadecode.engine.demo import Demo, load_demo
 from adadecode.engine.loading.prompts import Prompt, encode
 from adadecode.engine.profiling.model_source import ModelSource
 from adadecode.engine.profiling.options import RecordingOptions
-from adadecode.engine.profiling.piece_store import SETTINGS
-from adadecode.engine.profiling.recording import record
+from adadecode.engine.profiling.piece_store import PIECES, SETTINGS
+from adadecode.engine.profiling.recording import record, writing_into
 from adadecode.engine.runtime.choices import GraphMode
+from adadecode.profiles.errors import InputError
+from adadecode.profiles.input_file import read_json
+from adadecode.profiles.manifest import section
+from adadecode.profiles.output_errors import refusing
+from adadecode.profiles.output_folder import remove_folder
 from adadecode.profiles.output_path import check_output_directory
-from adadecode.profiles.schema import ALL_TABLES, MANIFEST
+from adadecode.profiles.profile_folder import TABLE_FILES
+from adadecode.profiles.schema import MANIFEST
 from adadecode.profiles.store import Profile
+from adadecode.sim.cli.plain_console import PlainConsole
 from adadecode.sim.cli.progress import showing_stages
 from adadecode.sim.core.number_format import percent, times
 from adadecode.sim.core.scheduler import Round
+from adadecode.sim.core.shown_text import shown
 from adadecode.sim.validation.result import Validation, spread
 from adadecode.sim.validation.tiers import validate
 
@@ -70,9 +78,14 @@ def show_text(console: Console, demo: Demo, decoder: AdaDecoder) -> None:
     console.print(line)
     early = sum(one.accepted for one in done.rounds)
     console.print(
-        f"\n{len(done.tokens)} tokens in {len(done.rounds)} rounds: {early} left the stack early "
-        "([bright_green]after layer 3[/], [yellow]after layer 7[/] of 16) and were verified by the "
-        "last layer.\n"
+        Line.assemble(
+            f"\n{len(done.tokens)} tokens in {len(done.rounds)} rounds: {early} left the stack "
+            "early (",
+            ("after layer 3", COLOURS[0]),
+            ", ",
+            ("after layer 7", COLOURS[2]),
+            " of 16) and were verified by the last layer.\n",
+        )
     )
 
 
@@ -133,7 +146,7 @@ def show_comparison(console: Console, profile: Profile, comparison: Validation) 
         )
     console.print()
     for sentence in trust_lines(profile, comparison):
-        console.print(sentence, highlight=False)
+        console.print(shown(sentence))
 
 
 def remove_earlier(out: Path) -> None:
@@ -141,17 +154,15 @@ def remove_earlier(out: Path) -> None:
 
     What another program left there stays, and is refused when recording begins.
     """
-    settings: dict[str, Any] = {}
+    settings: Mapping[str, Any] = {}
     for name in (SETTINGS, MANIFEST):
-        try:
-            found = json.loads((out / name).read_text())
-            settings = found.get("settings", found) if isinstance(found, dict) else {}
-        except (OSError, ValueError):
-            continue
+        with suppress(InputError):
+            settings = section(read_json(out / name), "settings") or settings
     if settings.get("heads") == SOURCE.heads and settings.get("model") == SOURCE.model:
-        for name in (*(f"{table}.parquet" for table in ALL_TABLES), SETTINGS, MANIFEST):
-            (out / name).unlink(missing_ok=True)
-        shutil.rmtree(out / "parts", ignore_errors=True)
+        with refusing(out):
+            for name in (*TABLE_FILES.values(), SETTINGS, MANIFEST):
+                (out / name).unlink(missing_ok=True)
+            remove_folder(out / PIECES)
 
 
 def main() -> None:
@@ -159,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", default="out/demo", help="the directory of the recording")
     args = parser.parse_args()
-    console = Console()
+    console = PlainConsole()
     torch.set_num_threads(1)
     with plain_errors():
         run_demo(console, check_output_directory(args.out))
@@ -177,13 +188,16 @@ def run_demo(console: Console, out: Path) -> None:
     decoder = AdaDecoder(demo.model, demo.heads)
     n_parameters = sum(weight.numel() for weight in demo.model.parameters())
     console.print(
-        f"[bold]1. Decode[/] with the demo model ({n_parameters / 1e6:.1f}M parameters, "
-        "16 layers), one CPU thread\n"
+        Line.assemble(
+            ("1. Decode", "bold"),
+            f" with the demo model ({n_parameters / 1e6:.1f}M parameters, 16 layers), one CPU "
+            "thread\n",
+        )
     )
     show_text(console, demo, decoder)
-    console.print(f"[bold]2. Record[/] a profile into {out}")
-    remove_earlier(out)
-    with showing_stages(console) as show:
+    console.print(Line.assemble(("2. Record", "bold"), f" a profile into {shown(out)}"))
+    with writing_into(out), showing_stages(console) as show:
+        remove_earlier(out)
         profile = record(
             demo.model,
             demo.tokenizer,
@@ -195,13 +209,16 @@ def run_demo(console: Console, out: Path) -> None:
             progress=lambda done, count: show("recording", done, count),
         )
     console.print(
-        "\n[bold]3. Replay[/] the trace in the simulator with the latencies measured in place; "
-        "nothing is fitted on these runs\n"
+        Line.assemble(
+            ("\n3. Replay", "bold"),
+            " the trace in the simulator with the latencies measured in place; nothing is fitted "
+            "on these runs\n",
+        )
     )
     show_comparison(console, profile, validate(profile))
     console.print(
         f"\ndone in {time.monotonic() - started:.0f} s. What if? .venv/bin/adadecode-sim predict "
-        f"{out} --policy adadecode --gamma 0.7 --heads 2,5,9"
+        f"{shown(out)} --policy adadecode --gamma 0.7 --heads 2,5,9"
     )
 
 

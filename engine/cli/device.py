@@ -16,7 +16,9 @@ from adadecode.engine.cli.output_options import CatalogueEntryFile
 from adadecode.engine.runtime.option_fields import Notation, check_counts, option
 from adadecode.profiles.errors import DeviceError
 from adadecode.sim.cli.interruption import InterruptibleCommand
+from adadecode.sim.cli.plain_console import PlainConsole
 from adadecode.sim.cli.progress import showing_stages
+from adadecode.sim.cli.say import say
 from adadecode.sim.cli.version import version_option
 
 if TYPE_CHECKING:
@@ -129,29 +131,35 @@ def device(
         check_target,
         doubtful_peaks,
         entry,
+        reserved,
         write_entry,
     )
     from adadecode.engine.runtime.environment import EnergyMeter
+    from adadecode.engine.runtime.timing_lock import timing_alone
+
+    def notice(sentence: str) -> None:
+        say(sentence, stderr=True)
 
     check_target(name, out)
-    place, benches = _measure(options, Console(stderr=True))
-    figures = DatasheetFigures(
-        bandwidth=options.bandwidth,
-        peaks=options.peaks(),
-        watts=options.tdp_w or EnergyMeter(place.device).describe().get("power_limit_w"),
-        memory_gib=options.memory_gib,
-        title=options.title,
-        datasheet=options.datasheet,
-    )
-    Console().print(rates_table(place, benches))
-    for dtype in doubtful_peaks(benches, figures):
-        typer.echo(
-            f"the {dtype} peak that was given is far above what was measured: "
-            "if it is the one with sparsity, give the dense one",
-            err=True,
+    with reserved(out) as part:
+        with timing_alone(notice):
+            place, benches = _measure(options, PlainConsole(stderr=True))
+        figures = DatasheetFigures(
+            bandwidth=options.bandwidth,
+            peaks=options.peaks(),
+            watts=options.tdp_w or EnergyMeter(place.device).describe().get("power_limit_w"),
+            memory_gib=options.memory_gib,
+            title=options.title,
+            datasheet=options.datasheet,
         )
-    write_entry(entry(name, place, benches, figures), name, out)
-    typer.echo(f"{out} written. Next: adadecode-sim memory MODEL --device {out}", err=True)
+        PlainConsole().print(rates_table(place, benches))
+        for dtype in doubtful_peaks(benches, figures):
+            notice(
+                f"the {dtype} peak that was given is far above what was measured: "
+                "if it is the one with sparsity, give the dense one"
+            )
+        write_entry(entry(name, place, benches, figures), name, part)
+    say(f"{out} written. Next: adadecode-sim memory MODEL --device {out}", stderr=True)
 
 
 def _measure(options: BenchmarkOptions, console: Console) -> tuple[BenchmarkDevice, list[Bench]]:

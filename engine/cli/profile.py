@@ -16,13 +16,16 @@ from adadecode.engine.profiling.options import RecordingOptions
 from adadecode.engine.runtime.choices import GraphMode
 from adadecode.engine.runtime.given_options import GivenOptions
 from adadecode.sim.cli.interruption import INTERRUPTED, InterruptibleCommand
+from adadecode.sim.cli.plain_console import PlainConsole
 from adadecode.sim.cli.progress import showing_stages
 from adadecode.sim.cli.version import version_option
+from adadecode.sim.core.shown_text import shown
 
 if TYPE_CHECKING:
     from adadecode.engine.profiling.request import RecordingRequest
     from adadecode.profiles.store import Profile
-    from adadecode.sim.cli.progress import ShowStages
+    from adadecode.sim.cli.plain_console import PlainConsole
+from adadecode.sim.cli.progress import ShowStages
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -54,24 +57,26 @@ def profile(
     # Imported here, so that --help does not wait for torch.
     from adadecode.engine.cli.tables import print_recording
     from adadecode.engine.profiling.piece_store import PieceStore
-    from adadecode.engine.profiling.recording import begun_request
+    from adadecode.engine.profiling.recording import begun_request, writing_into
     from adadecode.engine.runtime.distributed import command, decide_together, is_first, join, leave
     from adadecode.engine.runtime.environment import set_threads
 
     join(source.build().device)
-    console = Console(stderr=True, quiet=not is_first())
-    if resume and decide_together(PieceStore(out).killed_at_the_end):
-        console.print(
-            f"the recording in {out} was whole; what it no longer needs was left, and is removed"
-        )
-        return
-    request, reason = settled(begun_request(out, source, options, resume=resume))
-    set_threads(request.source.threads)
-    request.check()
+    console = PlainConsole(stderr=True, quiet=not is_first())
     started = time.monotonic()
     try:
-        with showing_stages(console) as show:
-            done = _record(request, out, reason, resume=resume, console=console, show=show)
+        with writing_into(out):  # from here on, so that a second process does not even load
+            if resume and decide_together(PieceStore(out).killed_at_the_end):
+                console.print(
+                    f"the recording in {out} was whole; what it no longer needs was left, "
+                    "and is removed"
+                )
+                return
+            request, reason = settled(begun_request(out, source, options, resume=resume))
+            set_threads(request.source.threads)
+            request.check()
+            with showing_stages(console) as show:
+                done = _record(request, out, reason, resume=resume, console=console, show=show)
     except KeyboardInterrupt:
         store = PieceStore(out)
         sentence = "nothing was recorded yet; run the same command again"
@@ -84,7 +89,9 @@ def profile(
             raise typer.Exit(INTERRUPTED) from None
         raise KeyboardInterrupt(sentence) from None
     leave()
-    print_recording(Console(quiet=console.quiet), done, out, seconds=time.monotonic() - started)
+    print_recording(
+        PlainConsole(quiet=console.quiet), done, out, seconds=time.monotonic() - started
+    )
 
 
 def _record(
@@ -101,7 +108,7 @@ def _record(
     from adadecode.engine.profiling.setup import load_named, load_scripted
 
     def notice(sentence: str) -> None:
-        console.print(sentence, highlight=False)
+        console.print(shown(sentence))
 
     def progress(done: int, count: int) -> None:
         show("recording", done, count)

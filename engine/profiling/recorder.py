@@ -108,7 +108,7 @@ class Recorder:
         self.decoder, self.plan, self.parts = decoder, plan, parts
         self.device = decoder.parts.device
         self.meter = EnergyMeter(self.device)
-        self.conditions = Conditions(parts.pieces, self.meter)
+        self.conditions = Conditions(parts.pieces, self.meter, parts.recording)
         self.started = describe_machine(self.device)
         self.contest = (
             Contest(decoder, baselines, plan.designs if self.own_text else (), self.meter)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,9 @@ from adadecode.engine.profiling.scripted_recorder import ScriptedRecorder
 from adadecode.engine.profiling.setup import LoadedScript, Notice, silent
 from adadecode.engine.runtime import fingerprints
 from adadecode.engine.runtime.choices import GraphMode
-from adadecode.engine.runtime.distributed import decide_together
+from adadecode.engine.runtime.distributed import decide_together, is_first
 from adadecode.engine.runtime.given_options import GivenOptions
+from adadecode.engine.runtime.timing_lock import timing_alone
 from adadecode.profiles.folder_lock import lock_folder
 from adadecode.profiles.output_path import check_output_directory
 from adadecode.profiles.store import Profile
@@ -91,7 +92,7 @@ def record(
     options = settle_graphs(model, options)
     available = as_prompts(prompts)
     chosen = choose_prompts(available, options.domains, options.limit)
-    with writing_into(out) as folder:
+    with writing_into(out) as folder, _timing(notice):
         decoder = _decoder(model, heads, options)
         decoder.heads = form_heads(
             decoder.heads,
@@ -107,7 +108,7 @@ def record(
         if draft is not None:
             plan.settings["draft_digest"] = fingerprints.of_weights(draft.model)
         baselines = _baselines(options, decoder, plan, tokenizer=tokenizer, draft=draft)
-        store = PieceStore.open(folder, plan.settings, resume=resume)
+        store = _store(folder, plan, resume=resume, notice=notice)
         notice(_announcement(plan, baselines, folder))
         with enough_memory(_advice(source, options)):
             return record_all(Recorder(decoder, plan, store, baselines), progress)
@@ -140,14 +141,14 @@ def record_scripted(
         DesignError: See `record`.
     """
     options, script = settle_graphs(loaded.model, options), loaded.script
-    with writing_into(out) as folder:
+    with writing_into(out) as folder, _timing(notice):
         decoder = _decoder(loaded.model, loaded.heads, options)
         decoder.heads = form_heads(
             decoder.heads, loaded.model, None, script.prompts, options=options, notice=notice
         )
         plan = make_plan(decoder, None, script.prompts, options, source=source, script=script)
         baselines = _baselines(options, decoder, plan, scripted=True)
-        store = PieceStore.open(folder, plan.settings, resume=resume)
+        store = _store(folder, plan, resume=resume, notice=notice)
         notice(_announcement(plan, baselines, folder))
         recorder = ScriptedRecorder(decoder, plan, store, script, loaded.shape, baselines)
         with enough_memory(_advice(source, options)):
@@ -214,6 +215,19 @@ def _baselines(
             tokenizer=tokenizer,
             scripted=scripted,
         )
+
+
+def _timing(notice: Notice) -> AbstractContextManager[None]:
+    """Hold the machine for timing; the first of several processes does it for all."""
+    return timing_alone(notice) if is_first() else nullcontext()
+
+
+def _store(folder: Path, plan: RecordingPlan, *, resume: bool, notice: Notice) -> PieceStore:
+    """Begin or go on with the recording in a folder, and say which pieces were damaged."""
+    store = PieceStore.open(folder, plan.settings, resume=resume)
+    if store.damaged:
+        notice(f"damaged, and made again: {', '.join(store.damaged)}")
+    return store
 
 
 def _announcement(plan: RecordingPlan, baselines: Sequence[GenerateBaseline], folder: Path) -> str:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +22,11 @@ from adadecode.engine.runtime.device_benchmark import (
     Bench,
     BenchmarkDevice,
 )
-from adadecode.profiles.atomic_write import write_text
 from adadecode.profiles.catalog.devices import Device, read_devices
 from adadecode.profiles.errors import DeviceError
+from adadecode.profiles.output_errors import refusing
 from adadecode.profiles.output_path import check_output_file
+from adadecode.profiles.part_file import PartFile
 
 SUSPICIOUS = 1.9
 """Least ratio of a given peak to the measured one that is suspicious.
@@ -142,22 +143,42 @@ def doubtful_peaks(benches: Sequence[Bench], given: DatasheetFigures) -> list[st
     return [dtype for dtype in compared if given.peaks[dtype] > SUSPICIOUS * best[dtype].median]
 
 
-def write_entry(text: str, name: str, out: Path) -> Device:
-    """Check the text as the catalogue is checked, write it, and return the device.
+@contextmanager
+def reserved(out: Path) -> Iterator[PartFile]:
+    """Hold a file that is to be written, so that no other process measures for it meanwhile.
 
-    Nothing is written where an error is raised.
+    Where the block is left before `write_entry`, nothing stays.
+
+    Raises:
+        InputError: Another process holds it, or it cannot be written.
+    """
+    with ExitStack() as stack:
+        with refusing(out):
+            part = stack.enter_context(PartFile(out))
+        yield part
+
+
+def write_entry(text: str, name: str, part: PartFile) -> Device:
+    """Write the text, check it as the catalogue is checked, and return the device.
+
+    Args:
+        text: The entry.
+        name: Its name.
+        part: The file, as `reserved` gives it. Nothing stays where an error is raised.
 
     Raises:
         DeviceError: The entry is wrong, or the file exists.
         InputError: The file cannot be written.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder) / "draft.toml"
-        draft.write_text(text, encoding="utf-8")
-        device = read_devices(draft)[name]
+    out = part.place
+    with refusing(out):
+        part.write(text.encode())
+        part.sync()
+    device = read_devices(part.path)[name]
     if out.exists():  # it came up while the device was measured
         raise DeviceError(f"{out} exists and is not overwritten: name another file, or remove it")
-    write_text(out, text)
+    with refusing(out):
+        part.move()
     return device
 
 

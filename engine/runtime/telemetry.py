@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -11,6 +10,7 @@ from typing import Any
 
 from adadecode.engine.runtime.distributed import is_first, processes
 from adadecode.engine.runtime.environment import EnergyMeter
+from adadecode.engine.runtime.sealed_lines import SealedLines
 
 EVERY_S = 2.0
 """Seconds: pieces that end sooner after the last sample are not sampled."""
@@ -53,17 +53,18 @@ class Conditions:
     Args:
         folder: The folder of the recording.
         meter: The GPU's energy counter.
+        recording: What tells the recording from others; lines of another one do not count.
     """
 
-    def __init__(self, folder: Path, meter: EnergyMeter) -> None:
-        self.path, self.meter = folder / FILE, meter
+    def __init__(self, folder: Path, meter: EnergyMeter, recording: str = "") -> None:
+        self.meter = meter
         self.session, self.began, self.latest = 0, time.monotonic(), -math.inf
         self.joules, self.busy = meter.joules(), busy_seconds()
-        self.kept = is_first()
+        self.kept = SealedLines(folder / FILE, recording) if is_first() else None
 
     def begin(self) -> None:
         """Begin a session with a sample."""
-        if self.kept:
+        if self.kept is not None:
             self.session = 1 + max((line["session"] for line in self._lines()), default=-1)
             self._sample("")
 
@@ -75,7 +76,7 @@ class Conditions:
             fallbacks: Why something now runs in another way than was requested.
             last: Whether to sample in any case.
         """
-        if not self.kept:
+        if self.kept is None:
             return
         for why in set(fallbacks) - set(self.fallbacks()):
             self._append({"fallback": why})
@@ -84,7 +85,7 @@ class Conditions:
 
     def timed(self, how: str) -> None:
         """Keep how something was timed, once a session."""
-        if self.kept and how not in (
+        if self.kept is not None and how not in (
             line.get("timing") for line in self._lines() if line["session"] == self.session
         ):
             self._append({"timing": how})
@@ -122,25 +123,17 @@ class Conditions:
         self._append({"piece": piece, "seconds": round(now - self.began, 3), **sample})
 
     def _append(self, line: dict[str, Any]) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps({"session": self.session, **line}) + "\n")
+        if self.kept is not None:
+            self.kept.add({"session": self.session, **line})
 
     def _lines(self) -> list[dict[str, Any]]:
-        """Return what was kept; a line that was torn by a kill is left out."""
-        try:
-            text = self.path.read_text()
-        except OSError:
-            return []
-        found = []
-        for line in text.splitlines():
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                continue
+        """Return what was kept; a line that was torn by a kill, or changed, is left out."""
+        lines = [] if self.kept is None else self.kept.documents
         return [
             line
-            for line in found
-            if isinstance(line, dict) and isinstance(line.get("session"), int)
+            for line in lines
+            if type(line.get("session")) is int
+            and all(isinstance(line.get(key, ""), str) for key in ("piece", "timing", "fallback"))
         ]
 
 

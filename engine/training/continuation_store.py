@@ -5,17 +5,15 @@ A line that is torn, changed, or of another run or prompt does not count, and is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.hidden_states import Continuation
-from adadecode.profiles.atomic_write import append_text, write_text
-from adadecode.profiles.digest import SEAL, seal_of
-from adadecode.profiles.input_file import read_bytes
+from adadecode.engine.runtime.sealed_lines import SealedLines
 from adadecode.sim.core.design import Policy
 
 GENERATIONS = "generations.jsonl"
@@ -46,63 +44,35 @@ def continuations(
     Raises:
         InputError: The file cannot be read or written.
     """
-    path = folder / GENERATIONS
-    outputs, whole = _kept(path, run, decoder.parts.n_embeddings)
-    outputs = {prompt: outputs[prompt] for prompt in range(len(prompts)) if prompt in outputs}
-    advance(len(outputs))
-    if not whole:
-        write_text(path, "".join(_line(run, *one) for one in outputs.items()))
+    lines = SealedLines(folder / GENERATIONS, run)
+    kept = {
+        one["prompt"]: one
+        for one in lines.documents
+        if _is_output(one, len(prompts), decoder.parts.n_embeddings)
+    }
+    lines.keep(list(kept.values()))
+    advance(len(kept))
     for number, prompt in enumerate(prompts):
-        if number in outputs:
+        if number in kept:
             continue
         done = decoder.generate(prompt, max_new_tokens=max_new_tokens, policy=Policy.VANILLA)
-        outputs[number] = done.tokens
-        append_text(path, _line(run, number, done.tokens))
+        kept[number] = {"prompt": number, "output": done.tokens}
+        lines.add(kept[number])
         advance(1)
     return [
-        Continuation(prompt=prompt, output=outputs[number]) for number, prompt in enumerate(prompts)
+        Continuation(prompt=prompt, output=kept[number]["output"])
+        for number, prompt in enumerate(prompts)
     ]
 
 
-def _kept(path: Path, run: str, n_tokens: int) -> tuple[dict[int, list[int]], bool]:
-    """Return the outputs that are kept, by the number of their prompt.
-
-    Args:
-        path: The file; it may be missing.
-        run: What tells the run from others.
-        n_tokens: Token ids are below this.
-
-    Returns:
-        The outputs, and whether the file holds nothing else.
-    """
-    if not path.exists():
-        return {}, True
-    *lines, rest = read_bytes(path).split(b"\n")
-    outputs: dict[int, list[int]] = {}
-    for line in lines:
-        try:
-            found = json.loads(line)
-            number, tokens = found["prompt"], found["output"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue
-        is_output = isinstance(tokens, list) and all(
-            type(token) is int and 0 <= token < n_tokens for token in tokens
+def _is_output(line: dict[str, Any], n_prompts: int, n_tokens: int) -> bool:
+    """Return whether a line is what `continuations` writes, tokens and all."""
+    if line.keys() != {"prompt", "output"} or not isinstance(line["output"], list):
+        return False
+    return bool(line["output"]) and all(
+        type(number) is int and 0 <= number < count
+        for number, count in (
+            (line["prompt"], n_prompts),
+            *((token, n_tokens) for token in line["output"]),
         )
-        if (
-            type(number) is int
-            and is_output
-            and tokens
-            and found.get(SEAL) == _seal(run, number, tokens)
-        ):
-            outputs[number] = tokens
-    return outputs, not rest and len(outputs) == len(lines)
-
-
-def _line(run: str, number: int, tokens: list[int]) -> str:
-    line = {"prompt": number, "output": tokens, SEAL: _seal(run, number, tokens)}
-    return f"{json.dumps(line)}\n"
-
-
-def _seal(run: str, number: int, tokens: list[int]) -> str:
-    """Return the digest of a line, which covers its run although the line does not repeat it."""
-    return seal_of({"run": run, "prompt": number, "output": tokens}, "a continuation")
+    )

@@ -322,7 +322,7 @@ def test_bad_options_are_refused_with_a_sentence(
         ["--samples", "0"], ["--limit", "0"], ["--max-new-tokens", "0"], ["--max-tokens", "2"],
         ["--walks", "0"], ["--contexts", "x"], ["--branch-floor", "2"], ["--dtype", "float12"],
         ["--head-dtype", "int3"], ["--shortlist", "-1"], ["--shortlist-from", "x"],
-        ["--top-p", "0.5"], ["--temperature", "nan"], ["--temperature", "1", "--top-k", "0"],
+        ["--top-p", "0.5"], ["--temperature", "nan"], ["--temperature", "1", "--top-p", "2"],
         ["--baselines", "eagle"], ["--draft-model", "m"], ["--out", ""],
     ],
 )  # fmt: skip

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +16,13 @@ from adadecode.engine.runtime.catalogue_entry import (
     check_target,
     doubtful_peaks,
     entry,
+    reserved,
     write_entry,
 )
 from adadecode.engine.runtime.device_benchmark import BYTES, FLOPS, Bench, BenchmarkDevice
 from adadecode.profiles.catalog.devices import Device, find_device
 from adadecode.profiles.errors import DeviceError, InputError
+from tests.support.failing_disk import Fault, failing_disk, steps_of
 
 PLACE = BenchmarkDevice(
     device=torch.device("cpu"),
@@ -54,10 +59,10 @@ def written(
     name: str = "anvil",
 ) -> Device:
     out = tmp_path / "mine.toml"
-    assert write_entry(
-        entry(name, place, BENCHES, given or DatasheetFigures()), name, out
-    ) == find_device(out)
-    return find_device(out)
+    with reserved(out) as part:
+        device = write_entry(entry(name, place, BENCHES, given or DatasheetFigures()), name, part)
+    assert device == find_device(out)
+    return device
 
 
 def test_what_was_measured_stands_for_a_datasheet_that_nobody_gave(tmp_path: Path) -> None:
@@ -113,11 +118,14 @@ def test_a_datasheet_below_what_was_measured_is_refused_and_nothing_is_written(
 ) -> None:
     out = tmp_path / "mine.toml"
     text = entry("anvil", PLACE, BENCHES, DatasheetFigures(bandwidth=3e10))
-    with pytest.raises(
-        DeviceError, match=r"anvil.sustained.bandwidth is 1e\+11, above the datasheet's 3e\+10"
+    with (
+        pytest.raises(
+            DeviceError, match=r"anvil.sustained.bandwidth is 1e\+11, above the datasheet's 3e\+10"
+        ),
+        reserved(out) as part,
     ):
-        write_entry(text, "anvil", out)
-    assert not out.exists()
+        write_entry(text, "anvil", part)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_sparse_peak_is_suspected() -> None:
@@ -154,7 +162,68 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_measuring(
 
 def test_a_file_that_came_up_in_the_meantime_stays(tmp_path: Path) -> None:
     out = tmp_path / "mine.toml"
-    out.write_text("theirs")
-    with pytest.raises(DeviceError, match="exists and is not overwritten"):
-        write_entry(entry("anvil", PLACE, BENCHES, DatasheetFigures()), "anvil", out)
+    text = entry("anvil", PLACE, BENCHES, DatasheetFigures())
+    with reserved(out) as part:
+        out.write_text("theirs")
+        with pytest.raises(DeviceError, match="exists and is not overwritten"):
+            write_entry(text, "anvil", part)
     assert out.read_text() == "theirs"
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.toml"]
+
+
+def test_nobody_measures_for_a_file_that_another_process_measures_for(tmp_path: Path) -> None:
+    out = tmp_path / "mine.toml"
+    with (
+        reserved(out),
+        pytest.raises(InputError, match=r"another process is writing .*mine\.toml: wait for it"),
+        reserved(out),
+    ):
+        pytest.fail("both hold it")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_disk_that_fails_leaves_no_file_and_the_command_can_be_run_again(
+    tmp_path: Path, number: int
+) -> None:
+    """At any step. What stays at the last ones is the whole file."""
+    text = entry("anvil", PLACE, BENCHES, DatasheetFigures())
+    out = tmp_path / "mine.toml"
+
+    def write() -> None:
+        with reserved(out) as part:
+            write_entry(text, "anvil", part)
+
+    for at in range(len(steps_of(tmp_path, write))):
+        out.unlink(missing_ok=True)
+        with (
+            failing_disk(tmp_path, Fault(at=at, outcome=number)),
+            suppress(InputError),
+        ):
+            write()
+        assert not out.exists() or find_device(out).name == "anvil"
+        assert {path.name for path in tmp_path.iterdir()} <= {"mine.toml"}
+        if not out.exists():
+            check_target("anvil", out)
+            write()
+
+
+def test_what_a_killed_process_left_does_not_hinder_the_next(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml.part").write_text("[anvil]")
+    check_target("anvil", tmp_path / "mine.toml")
+    written(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.toml"]
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "dangling"])
+def test_what_is_no_file_is_not_written_to(tmp_path: Path, kind: str) -> None:
+    out, kept = tmp_path / "mine.toml", tmp_path / "kept.toml"
+    if kind == "pipe":
+        os.mkfifo(out)
+    else:
+        out.symlink_to(kept)
+    if kind == "link":
+        kept.write_text("kept")
+    with pytest.raises(InputError, match=r"is not overwritten|it is a link to"):
+        check_target("anvil", out)
+    assert kept.exists() == (kind == "link")
