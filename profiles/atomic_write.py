@@ -30,11 +30,11 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from adadecode.profiles.output_errors import refusing
-from adadecode.profiles.output_folder import make_parents, sync_folder
+from adadecode.profiles.output_folder import make_parents, remove_empty, sync_folder
 from adadecode.profiles.output_path import check_target
 from adadecode.profiles.output_stream import is_stream, open_stream
 from adadecode.profiles.part_file import PART_SUFFIX as PART_SUFFIX  # noqa: PLC0414
-from adadecode.profiles.part_file import PartFile, part_of, write_all
+from adadecode.profiles.part_file import PartFile, write_all
 
 _APPEND = (
     os.O_WRONLY
@@ -61,7 +61,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         InputError: If the file cannot be written.
     """
-    write_bytes(path, text.encode())
+    write_bytes(path, _utf8(text))
 
 
 def write_json(path: Path, value: object, *, indent: int | None = 1) -> None:
@@ -80,7 +80,7 @@ def write_json(path: Path, value: object, *, indent: int | None = 1) -> None:
 
 def json_bytes(value: object, *, indent: int | None = 1) -> bytes:
     """Return what `write_json` writes."""
-    return (json.dumps(value, indent=indent, ensure_ascii=False) + "\n").encode()
+    return _utf8(json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
 
 
 def write_stream(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -101,19 +101,6 @@ def write_stream(path: Path, write: Callable[[BinaryIO], object]) -> None:
             move()
 
 
-def write_with(path: Path, write: Callable[[Path], object]) -> None:
-    """Replace a file by one that a callback writes at a path; for callers yet to be moved."""
-    part = part_of(path)
-    with refusing(path):
-        make_parents(path)
-        try:
-            write(part)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-        sync_folder(path.parent)
-
-
 def write_together(files: Mapping[Path, str | bytes]) -> None:
     """Replace several files. All are written and synced before the first is replaced.
 
@@ -127,7 +114,7 @@ def write_together(files: Mapping[Path, str | bytes]) -> None:
     with ExitStack() as stack:
         moves = {}
         for path, content in files.items():
-            data = content.encode() if isinstance(content, str) else content
+            data = _utf8(content) if isinstance(content, str) else content
             moves[path] = _staged(stack, path, partial(_write, data))
         _move_all(moves)
 
@@ -148,7 +135,7 @@ def append_text(path: Path, text: str) -> None:
         try:
             size = os.fstat(descriptor).st_size
             try:
-                write_all(descriptor, memoryview(text.encode()))
+                write_all(descriptor, memoryview(_utf8(text)))
                 os.fsync(descriptor)
             except BaseException:
                 with suppress(OSError):
@@ -158,6 +145,11 @@ def append_text(path: Path, text: str) -> None:
             os.close(descriptor)
         if not size:
             sync_folder(path.parent)
+
+
+def _utf8(text: str) -> bytes:
+    """Return text as UTF-8; what is no character, half of a pair, is written as its escape."""
+    return text.encode(errors="backslashreplace")
 
 
 def _write(data: bytes, file: BinaryIO) -> None:
@@ -186,7 +178,7 @@ def _staged(
                 write(stream)
             return lambda: None
         check_target(path)
-        make_parents(path)
+        stack.callback(remove_empty, make_parents(path))
         part = stack.enter_context(PartFile(path))
         try:
             write(cast("BinaryIO", part))

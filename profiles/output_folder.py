@@ -29,9 +29,9 @@ def make_folder(path: Path) -> list[Path]:
     return _make(path)
 
 
-def make_parents(path: Path) -> None:
-    """Make the folder that a file is to stand in, where it is missing. Raises OSError."""
-    _make(path.parent)
+def make_parents(path: Path) -> list[Path]:
+    """Make the folder that a file is to stand in, and return what was made. Raises OSError."""
+    return _make(path.parent)
 
 
 def remove_folder(path: Path) -> None:

@@ -58,7 +58,17 @@ def test_what_was_there_stays_where_writing_fails(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="not JSON serializable"):
         write_json(place, object())
     assert place.read_text() == "before"
+    with pytest.raises(KeyboardInterrupt):
+        write_stream(tmp_path / "new" / "folder" / "file", interrupted)
     assert list(tmp_path.iterdir()) == [place]
+
+
+def test_half_of_a_pair_is_written_as_its_escape(tmp_path: Path) -> None:
+    """Damaged texts hold such; JSON reads it back, and the file is UTF-8."""
+    write_text(tmp_path / "text", "a\ud800b")
+    assert (tmp_path / "text").read_text(encoding="utf-8") == "a\\ud800b"
+    write_json(tmp_path / "json", ["a\ud800b"])
+    assert json.loads((tmp_path / "json").read_text(encoding="utf-8")) == ["a\ud800b"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere a folder cannot be synced")
