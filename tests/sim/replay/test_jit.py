@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from adadecode.sim.replay import jit
+from tests.support.failing_disk import small_disk
 
 
 def add(a, b):
@@ -47,3 +49,27 @@ def test_numba_is_loaded_with_the_first_count_alone(module: str) -> None:
         cwd=Path(__file__).parents[3],
     )
     assert loaded.stdout == "False\n"
+
+
+CODE = """
+def double(x):
+    return 2 * x
+
+from adadecode.sim.replay.jit import compiled
+print(compiled(double)(21))
+"""
+
+
+def test_no_room_for_what_was_compiled_is_no_reason_to_fail(tmp_path: Path) -> None:
+    (tmp_path / "code.py").write_text(CODE)
+    (tmp_path / "cache").mkdir()
+    with small_disk(tmp_path / "cache", "16k") as cache:
+        (cache / "fill").write_bytes(bytes(12_000))
+        done = subprocess.run(
+            [sys.executable, str(tmp_path / "code.py")],
+            env={**os.environ, "NUMBA_CACHE_DIR": str(cache)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
