@@ -109,6 +109,8 @@ class Graphs:
 def capture(work: Computation, example: torch.Tensor, *, pool: Any, side: Any) -> Capture:
     """Capture a computation, which is done twice before.
 
+    Other threads may use the device meanwhile, and allocate memory on it.
+
     Args:
         work: The computation.
         example: An input like those to come.
@@ -133,7 +135,7 @@ def capture(work: Computation, example: torch.Tensor, *, pool: Any, side: Any) -
         with (
             _own_workspaces(),
             torch.cuda.stream(side),
-            torch.cuda.graph(graph, pool=pool, stream=side),
+            torch.cuda.graph(graph, pool=pool, stream=side, capture_error_mode="thread_local"),
         ):
             before = torch.cuda.memory_reserved(device)
             try:

@@ -28,6 +28,7 @@ from adadecode.engine.model.tracing import (
     compile_trace,
     trace,
     trace_text,
+    tracing_alone,
     weights_by_name,
 )
 
@@ -91,7 +92,8 @@ class Compiler:
         try:
             made = self._ready[key]
         except KeyError:
-            made = self._ready[key] = self._layer(index, hidden, step, arguments)
+            with tracing_alone():
+                made = self._ready[key] = self._layer(index, hidden, step, arguments)
         if made is None:
             return None
         return made(self._inputs(index, hidden, step, arguments))[0]
@@ -190,8 +192,9 @@ class Compiler:
             begun = time.perf_counter()
             self._made[key] = None
             try:
-                graph, examples = trace(tail.call, [given, *tail.weights], symbols={})
-                made = compile_trace(graph, examples)
+                with tracing_alone():
+                    graph, examples = trace(tail.call, [given, *tail.weights], symbols={})
+                    made = compile_trace(graph, examples)
                 self.variants += 1
                 self._hold(made([given, *tail.weights])[0], tail(given), given.dtype)
                 self._made[key] = made

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +16,19 @@ Compiled = Callable[[list[Any]], Sequence[torch.Tensor]]
 """Takes the list of its inputs, which it empties."""
 
 _HALF = (torch.bfloat16, torch.float16)
+
+
+@contextmanager
+def tracing_alone() -> Iterator[None]:
+    """Keep other threads from tracing and compiling, also by ``torch.compile``.
+
+    Torch patches the modules of the whole process while it traces. Two traces at once would leave
+    them patched for good.
+    """
+    from torch._dynamo.convert_frame import compile_lock
+
+    with compile_lock:
+        yield
 
 
 def weights_by_name(module: nn.Module) -> dict[str, torch.Tensor]:

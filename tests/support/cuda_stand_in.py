@@ -111,8 +111,11 @@ class Device:
         return self.graphs[-1]
 
     @contextmanager
-    def capturing(self, graph: Recorded, *, pool: str, stream: Any) -> Iterator[None]:
+    def capturing(
+        self, graph: Recorded, *, pool: str, stream: Any, capture_error_mode: str
+    ) -> Iterator[None]:
         assert pool in self.pools
+        assert capture_error_mode == "thread_local"  # others go on meanwhile
         self.used.append(stream)
         self.reserved -= 10 * PIECE  # as the real one, which frees what the pool does not hold
         with graph:
