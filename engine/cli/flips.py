@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from adadecode.engine.cli.derived_options import takes_options
 from adadecode.engine.cli.output_options import FlipReportFile, Json
@@ -23,6 +22,7 @@ from adadecode.engine.runtime.option_fields import (
 from adadecode.profiles.atomic_write import write_json
 from adadecode.profiles.errors import InputError
 from adadecode.sim.cli.interruption import InterruptibleCommand
+from adadecode.sim.cli.plain_console import PlainConsole
 from adadecode.sim.cli.progress import ShowStages, showing_stages
 from adadecode.sim.cli.version import version_option
 from adadecode.sim.core.design import DEFAULT_CAP
@@ -145,12 +145,12 @@ def flips(
     options.check_named()
     from adadecode.engine.cli.tables import flip_tables
 
-    with showing_stages(Console(stderr=True)) as show:
+    with showing_stages(PlainConsole(stderr=True)) as show:
         report = _flip_report(options, show)
     if as_json:
         print(json.dumps(report, indent=1))
     else:
-        Console().print(*flip_tables(report))
+        PlainConsole().print(*flip_tables(report))
     if out is not None:
         write_json(out, report)
     if any(row["beyond"] for row in [*report["designs"], *report["batches"]]):

@@ -14,8 +14,10 @@ from rich.table import Table
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.profiling.summary import summarize
 from adadecode.profiles.store import Profile
+from adadecode.sim.cli.plain_console import PlainTable
 from adadecode.sim.cli.tables.heads import coverage_table, coverage_tables
 from adadecode.sim.core.number_format import percent, times
+from adadecode.sim.core.shown_text import shown
 from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.measurements.baselines import same_text, standings
 from adadecode.sim.measurements.telemetry import conditions_of
@@ -33,10 +35,10 @@ def flip_tables(report: dict[str, Any]) -> list[Table]:
         A table of the designs, and one of the margins at which tokens flip, which has a column for
         each row of the first.
     """
-    title = (
+    title = shown(
         f"{report['model']}, {report['dtype']}, {report['numerics']}: {report['prompts']} prompts"
     )
-    designs = Table(
+    designs = PlainTable(
         title=f"flips: {title}",
         caption=(
             "from: the first token that differs; widest gap in nats; "
@@ -51,7 +53,7 @@ def flip_tables(report: dict[str, Any]) -> list[Table]:
     rows = report["designs"] + [
         {"design": f"{row['rows']} rows a pass", **row} for row in report["batches"]
     ]
-    margins = Table(
+    margins = PlainTable(
         title="flips, by the nats that the model's token leads by",
         caption="columns: the rows above; tokens: of row 1",
         box=box.SIMPLE,
@@ -83,10 +85,10 @@ def flip_tables(report: dict[str, Any]) -> list[Table]:
 def summary_table(profile: Profile) -> Table:
     """Return a table of what a recording measured, a row for each design."""
     script = Provenance.of(profile).script
-    subtitle = "" if script is None else f"\n{script}"
+    subtitle = "" if script is None else f"\n{shown(script)}"
     name, count = profile.manifest["model"]["name"], profile.manifest["prompts"]["count"]
     title = ", ".join([f"measured: {name}", f"{count} prompts", *_peculiarities(profile)])
-    table = Table(title=title + subtitle)
+    table = PlainTable(title=shown(title) + subtitle)
     for heading in ("design", "ms/tok", "tok/s", "speedup", "tok/round", "rejected"):
         table.add_column(heading, justify="left" if heading == "design" else "right", no_wrap=True)
     for row in summarize(profile).to_dict("records"):
@@ -127,9 +129,9 @@ def print_recording(console: Console, profile: Profile, out: Path, *, seconds: f
     console.print(summary_table(profile), *coverage_tables(profile), *baseline_tables(profile))
     machine = (line for line in conditions_of(profile) if not line.startswith("warning:"))
     for sentence in (*trust_lines(profile), *machine):
-        console.print(sentence, highlight=False, soft_wrap=True)
+        console.print(shown(sentence), highlight=False, soft_wrap=True)
     console.print(
-        f"{out} recorded in {seconds:.0f} s. Next: adadecode-sim validate {out}",
+        shown(f"{out} recorded in {seconds:.0f} s. Next: adadecode-sim validate {out}"),
         highlight=False,
         soft_wrap=True,
     )
@@ -151,11 +153,11 @@ def baseline_tables(profile: Profile) -> list[Table]:
     if found.empty:
         return []
     failed = [
-        f"{row['name']} did not run: {row['error']}"
+        shown(f"{row['name']} did not run: {row['error']}")
         for row in found.to_dict("records")
         if row["error"]
     ]
-    table = Table(
+    table = PlainTable(
         title="in turn with the designs: median (lowest .. highest) of the repeats",
         caption="\n".join(failed) or None,
     )
@@ -213,4 +215,4 @@ def print_heads(console: Console, heads: ExitHeads, out: Path) -> None:
     if heads.coverage is not None:
         console.print(coverage_table(heads.coverage, heads.form))
     depths = ", ".join(map(str, heads.depths))
-    console.print(f"heads at depths {depths} in {out}", highlight=False, soft_wrap=True)
+    console.print(shown(f"heads at depths {depths} in {out}"), highlight=False, soft_wrap=True)

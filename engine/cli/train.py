@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from adadecode.engine.cli.derived_options import takes_options
 from adadecode.engine.cli.output_options import HeadsDirectory
@@ -18,6 +17,7 @@ from adadecode.engine.runtime.option_fields import option, settle_values
 from adadecode.engine.training.options import TrainingOptions
 from adadecode.profiles.errors import InputError
 from adadecode.sim.cli.interruption import InterruptibleCommand, on_interrupt
+from adadecode.sim.cli.plain_console import PlainConsole
 from adadecode.sim.cli.progress import showing_stages
 from adadecode.sim.cli.version import version_option
 
@@ -96,10 +96,10 @@ def train(
 
         texts = read_prompts(prompts)
         check_depths(named, options)
-        with holding(out), showing_stages(Console(stderr=True)) as show:
+        with holding(out), showing_stages(PlainConsole(stderr=True)) as show:
             model, tokenizer = _load(named)
             heads = train_heads(model, tokenizer, texts, out=out, options=options, progress=show)
-    print_heads(Console(), heads, out)
+    print_heads(PlainConsole(), heads, out)
 
 
 def check_depths(named: TrainedModel, options: TrainingOptions) -> None:

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from adadecode.profiles.errors import InputError
 from adadecode.sim.cli.interruption import INTERRUPTED, interruption_line
+from adadecode.sim.cli.say import plain_warnings, say
 
 EXTRAS = {
     "engine": ("huggingface_hub", "psutil", "safetensors", "tokenizers", "torch", "transformers"),
@@ -42,28 +43,25 @@ def exiting_on_error(process: Callable[[], str] = str, *, alone: bool = True) ->
             no signal meanwhile: it is left to the operating system to end it.
     """
     try:
-        with _ending_by_signals() if alone else nullcontext():
+        with plain_warnings(), _ending_by_signals() if alone else nullcontext():
             yield
             sys.stdout.flush()
     except SystemExit:
         _flush_or_exit()
         raise
     except InputError as error:
-        print(f"error{process()}: {error}", file=sys.stderr)
+        say(f"error{process()}: {error}", stderr=True)
         raise SystemExit(2) from None
     except ModuleNotFoundError as error:
         extra = extra_of(error.name or "")
         if extra is None:
             raise
-        print(
-            f"error: {error.name} is not installed: pip install 'adadecode[{extra}]'",
-            file=sys.stderr,
-        )
+        say(f"error: {error.name} is not installed: pip install 'adadecode[{extra}]'", stderr=True)
         raise SystemExit(2) from None
     except OSError as error:
         _exit_unwritten(error)
     except KeyboardInterrupt as interrupt:  # before or after a command
-        print(interruption_line(interrupt), file=sys.stderr)
+        say(interruption_line(interrupt), stderr=True)
         raise SystemExit(INTERRUPTED) from None
 
 
@@ -103,7 +101,7 @@ def _exit_unwritten(error: OSError) -> NoReturn:
     if error.errno == errno.EPIPE:
         raise SystemExit(1) from None
     place = error.filename or "the output"
-    print(f"error: cannot write {place} ({error.strerror}): make room", file=sys.stderr)
+    say(f"error: cannot write {place} ({error.strerror}): make room", stderr=True)
     raise SystemExit(2) from None
 
 

@@ -10,6 +10,7 @@ from adadecode.sim.cli.interruption import left_in, on_interrupt
 from adadecode.sim.cli.options.grouping import takes_option_sets
 from adadecode.sim.cli.options.output import NewProfile
 from adadecode.sim.cli.options.transfer import RecordedDevice, RecordedModel, VidurCsv
+from adadecode.sim.cli.say import say
 
 imports = typer.Typer(
     help="Make a profile of latencies that other programs recorded.",
@@ -31,7 +32,7 @@ def import_vidur_csv(
     with on_interrupt(left_in(out)):
         profile = import_vidur(csv, find_model(model), find_device(device), out)
     tokens = profile.latency.loc[profile.latency["kind"] == "layer", "n_tokens"]
-    print(
+    say(
         f"{out}: layers of {model} on {device} for {tokens.min()}..{tokens.max()} tokens. "
         f"Next: adadecode-sim transfer {out} --to DEVICE"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 import typer
 from typer.core import TyperCommand
+
+from adadecode.sim.cli.say import say
 
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended, as shells have it."""
@@ -47,7 +48,7 @@ def exiting_on_interrupt() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        print(interruption_line(interrupt), file=sys.stderr)
+        say(interruption_line(interrupt), stderr=True)
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from adadecode.sim.cli.say import say
+from adadecode.sim.core.shown_text import shown
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -76,7 +79,7 @@ class TimeLeft:
 
 def _print(line: str) -> None:
     """Print a line on stderr."""
-    print(line, file=sys.stderr, flush=True)
+    say(line, stderr=True)
 
 
 @dataclass(kw_only=True)
@@ -144,9 +147,9 @@ def showing_progress(noun: str) -> Iterator[ShowProgress]:
     if not sys.stderr.isatty():
         yield ProgressLines(noun=noun)
         return
-    from rich.console import Console
+    from adadecode.sim.cli.plain_console import PlainConsole
 
-    with _bars(Console(stderr=True), transient=True) as bars:
+    with _bars(PlainConsole(stderr=True), transient=True) as bars:
         show = _Stages(bars)
         yield lambda done, total: show(noun, done, total)
 
@@ -162,7 +165,7 @@ def showing_stages(console: Console) -> Iterator[ShowStages]:
         lines: dict[str, ProgressLines] = {}
 
         def write(line: str) -> None:
-            console.print(line, highlight=False, soft_wrap=True, markup=False)
+            console.print(shown(line), highlight=False, soft_wrap=True, markup=False)
 
         def show(stage: str, done: int, total: int) -> None:
             if stage not in lines:

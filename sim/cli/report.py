@@ -13,6 +13,7 @@ from adadecode.sim.cli.interruption import on_interrupt
 from adadecode.sim.cli.options.grouping import takes_option_sets
 from adadecode.sim.cli.options.inspection import ProfileOfSweep, SweepOrProfile
 from adadecode.sim.cli.options.output import CsvDirectory, HtmlFile, MarkdownFile
+from adadecode.sim.cli.say import say
 from adadecode.sim.report.document import Report
 from adadecode.sim.report.export import csv_files, markdown
 from adadecode.sim.report.page import page, require_packages
@@ -42,7 +43,7 @@ def report(
         texts |= {csv / name: text for name, text in csv_files(made).items()}
     with on_interrupt("every file that is there is complete; run the same command again"):
         write_together(texts)
-    print(f"{out}: {made.headline}")
+    say(f"{out}: {made.headline}")
 
 
 def report_of(path: Path, profile: Path | None = None) -> Report:

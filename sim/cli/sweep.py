@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from adadecode.profiles.errors import DeviceError, ProfileError
@@ -24,6 +24,7 @@ from adadecode.sim.cli.options.scenario import (
 from adadecode.sim.cli.options.sweep import Domain, SearchOptions, SpaceOptions
 from adadecode.sim.cli.print_json import print_json
 from adadecode.sim.cli.progress import showing_progress
+from adadecode.sim.cli.say import say
 from adadecode.sim.prediction.scenario import ScenarioOptions
 from adadecode.sim.sweep.design_sweep import sweep as sweep_designs
 from adadecode.sim.sweep.plan import RECORDED
@@ -74,7 +75,7 @@ def sweep(
             scheduler=search.scheduler,
             threads=search.threads,
             progress=progress,
-            note=lambda line: print(line, file=sys.stderr),
+            note=partial(say, stderr=True),
         )
     if as_json:
         print_json(done.about)
@@ -84,7 +85,7 @@ def sweep(
 
     for part in sweep_tables(done):
         console().print(part)
-    print(f"{done.path}: next, adadecode-sim report {done.path} --out report.html")
+    say(f"{done.path}: next, adadecode-sim report {done.path} --out report.html")
 
 
 def _check_datasheet(trace: Path | None, devices: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from adadecode.sim.cli.options.grouping import takes_option_sets
 from adadecode.sim.cli.options.inspection import MeasuredOption, PromptOption, Rounds
 from adadecode.sim.cli.options.output import ChromeTraceFile, ScheduleHtmlFile, SvgFile
 from adadecode.sim.cli.options.scenario import ProfileDirectory
+from adadecode.sim.cli.say import say
 from adadecode.sim.core.design import Design
 from adadecode.sim.measurements.runs import instrumented_runs
 from adadecode.sim.prediction.predictor import Predictor
@@ -72,7 +73,7 @@ def timeline(
     with on_interrupt("the files named above are complete; run the same command again"):
         write_together(texts)
         for place in texts:
-            print(f"wrote {place}")
+            say(f"wrote {place}")
 
 
 def _prompt(predictor: Predictor, number: int | None) -> int:

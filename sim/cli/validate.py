@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +14,8 @@ from adadecode.sim.cli.options.inspection import FailOver
 from adadecode.sim.cli.options.output import Json
 from adadecode.sim.cli.options.scenario import ProfileDirectory
 from adadecode.sim.cli.print_json import print_json
+from adadecode.sim.cli.say import say
+from adadecode.sim.core.shown_text import shown
 from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.measurements.head_coverage import coverage_of
 from adadecode.sim.measurements.outliers import outliers
@@ -46,7 +47,7 @@ def validate(path: ProfileDirectory, *, fail_over: FailOver = None, as_json: Jso
         _print(profile, validation, errors, document)
     if fail_over is not None and (failures := list(_failures(document, fail_over))):
         for failure in failures:
-            print(f"failed: {failure}", file=sys.stderr)
+            say(f"failed: {failure}", stderr=True)
         raise typer.Exit(FAILED)
 
 
@@ -77,15 +78,15 @@ def _print(
 
     provenance = Provenance.of(profile)
     for line in filter(None, (provenance.script, provenance.sampling)):
-        console().print(line)
+        console().print(shown(line))
     for line in validation.trust.describe():
-        console().print(line)
+        console().print(shown(line))
     for part in (
         *validation_tables(validation),
         branch_table(errors),
         outlier_table(document["outliers"]),
         *coverage_tables(profile),
-        *document["conditions"],
+        *map(shown, document["conditions"]),
     ):
         console().print(part)
 

@@ -10,12 +10,17 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
+from unicodedata import normalize
 
 import pandas as pd
 
 from adadecode.sim.core import number_format
 from adadecode.sim.core.design import DEFAULT_CAP, Policy
 from adadecode.sim.core.number_format import PREFIXES, UNKNOWN, known, significant
+from adadecode.sim.core.shown_text import shown
+
+_FORMULA = ("=", "+", "-", "\N{MINUS SIGN}", "@")
+"""What a formula begins with in a spreadsheet."""
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|#~!])")
 
@@ -124,21 +129,26 @@ def in_plot(text: object) -> str:
     Plotly reads a little HTML in every title, name, tick and hover text, but knows no entity for
     quotes.
     """
-    return escape(str(text), quote=False)
+    return escape(shown(text), quote=False)
 
 
 def in_markdown(text: object) -> str:
     """Escape text for a line or a cell of Markdown: no markup, no HTML, no line break."""
-    return escape(_MARKDOWN.sub(r"\\\1", " ".join(str(text).split())), quote=False)
+    words = shown(" ".join(str(text).split()))
+    return escape(_MARKDOWN.sub(r"\\\1", words), quote=False)
 
 
 def in_csv(value: object) -> object:
-    """Put a quote before text that a spreadsheet would take for a formula."""
-    return (
-        f"'{value}"
-        if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-        else value
-    )
+    """Put a quote before text that a spreadsheet may take for a formula.
+
+    That is text that begins with a sign of one, in any width, or with something that a spreadsheet
+    may pass over before it looks for the sign. What a terminal would obey is written out.
+    """
+    if not isinstance(value, str) or not value:
+        return value
+    first = normalize("NFKC", value[0])
+    begins = first in _FORMULA or first.isspace() or shown(first) != first
+    return f"'{shown(value)}" if begins else shown(value)
 
 
 def safe_csv(frame: pd.DataFrame) -> pd.DataFrame:

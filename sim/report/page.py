@@ -7,6 +7,7 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from adadecode.sim.core.shown_text import shown
 from adadecode.sim.report import theme
 from adadecode.sim.report.document import Figure, Report, ReportError, Table
 
@@ -56,7 +57,7 @@ def require_packages() -> None:
 def environment() -> Environment:
     """Return jinja2's environment of this package's templates.
 
-    Everything that is filled in is escaped.
+    Everything that is filled in is escaped, and what a browser would obey is written out.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -65,6 +66,7 @@ def environment() -> Environment:
         loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -94,7 +96,19 @@ def figure_data(figure: Figure) -> dict[str, Any]:
             **_colour_scales(layout),
         }
     data = {"choices": [choice.dimension for choice in figure.choices], "drawings": drawings}
-    return json.loads(json.dumps(data, allow_nan=False))  # type: ignore[no-any-return]
+    return _shown_values(json.loads(json.dumps(data, allow_nan=False)))  # type: ignore[no-any-return]
+
+
+def _shown(value: object) -> object:
+    """Write out what a browser would obey in a text that the page is filled with."""
+    return shown(value) if type(value) is str else value
+
+
+def _shown_values(value: Any) -> Any:  # noqa: ANN401 - JSON holds any value
+    """Do the same with every text in a document."""
+    if isinstance(value, dict):
+        return {key: _shown_values(item) for key, item in value.items()}
+    return [*map(_shown_values, value)] if isinstance(value, list) else _shown(value)
 
 
 def _colour_scales(layout: dict[str, Any]) -> dict[str, Any]:

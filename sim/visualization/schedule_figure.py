@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from adadecode.sim.core.shown_text import shown
 from adadecode.sim.visualization.schedule_cells import FATES
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def schedule_figure(
                 width=0.9 / strips,
                 offset=0,
                 marker_color=colour,
-                text=part["label"].map(escape),
+                text=part["label"].map(_in_plot),
                 textposition="inside",
                 insidetextanchor="middle",
                 textangle=0,
@@ -59,9 +60,14 @@ def schedule_figure(
     figure.update_yaxes(tickvals=[i + 0.45 for i in range(len(depths))], ticktext=names)
     figure.update_xaxes(title="ms")
     figure.update_layout(
-        title=title,
+        title=_in_plot(title),
         barmode="overlay",
         template="plotly_white",
         height=140 + 18 * len(depths) * strips,
     )
     return figure
+
+
+def _in_plot(words: str) -> str:
+    """Escape words for plotly, which reads a little HTML everywhere."""
+    return escape(shown(words))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
-from xml.sax.saxutils import escape
 
 import pandas as pd
 
@@ -29,6 +28,7 @@ from adadecode.sim.visualization.svg_canvas import (
     TOP,
     VERIFY,
     Canvas,
+    in_svg,
     shorten,
 )
 
@@ -135,7 +135,7 @@ def _draw_strips(canvas: Canvas, cells: pd.DataFrame) -> None:
         hover = f"output {row.output} ({row.label}): {row.fate}, {milliseconds:.2f} ms"
         canvas.add(
             "rect",
-            f"<title>{escape(hover)}</title>",
+            f"<title>{in_svg(hover)}</title>",
             x=x,
             y=y,
             width=width,

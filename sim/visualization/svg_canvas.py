@@ -9,6 +9,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 import pandas as pd
 
+from adadecode.sim.core.shown_text import shown
+
 INK, SOFT, FAINT = "#1f2430", "#5d6675", "#a3abb8"
 BAND, PAPER, VERIFY = "#f4f5f8", "#ffffff", "#d9952b"
 """Colours: of text, of the band behind a segment, of the page, of verification."""
@@ -143,7 +145,7 @@ class Canvas:
         """Add a line of text."""
         self.add(
             "text",
-            escape(words),
+            in_svg(words),
             x=x,
             y=y,
             fill=fill,
@@ -161,8 +163,13 @@ class Canvas:
         )
         background = f'<rect width="100%" height="100%" fill="{PAPER}"/>'
         return "\n".join(
-            [head, f"<title>{escape(title)}</title>", background, *self.elements, "</svg>\n"]
+            [head, f"<title>{in_svg(title)}</title>", background, *self.elements, "</svg>\n"]
         )
+
+
+def in_svg(words: str) -> str:
+    """Escape words for SVG; XML knows no way to write most control characters."""
+    return escape(shown(words))
 
 
 def _number(value: float | str) -> str:

@@ -11,6 +11,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from adadecode.sim.cli.plain_console import PlainConsole, PlainTable
+from adadecode.sim.core.shown_text import shown
+
 BASIS_WORDS = {
     "measured": "",
     "carried": ", carried there",
@@ -28,10 +31,10 @@ UNLIMITED_WIDTH = 10_000
 
 def console() -> Console:
     """Return a console on stdout, which colours nothing but what is styled."""
-    return Console(highlight=False)
+    return PlainConsole()
 
 
-class _FittingTable(Table):
+class _FittingTable(PlainTable):
     """A table whose headings over numbers are broken where the terminal is too narrow for it."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -74,13 +77,13 @@ def titled(
         hypothetical: Whether the title says that what stands below it is hypothetical.
     """
     words = f"{title} (hypothetical)" if hypothetical else title
-    lines = [Text(caption, style="dim") for caption in captions]
-    return Group(Text(words, style="italic"), body, *lines)
+    lines = [Text(shown(caption), style="dim") for caption in captions]
+    return Group(Text(shown(words), style="italic"), body, *lines)
 
 
 def notes(lines: Iterable[str], *, indent: int = 1) -> Iterator[RenderableType]:
     """Yield notes as a list to stand below a table."""
     for line in lines:
         item = Table.grid(padding=(0, 1, 0, 0))
-        item.add_row("-", Text(line))
+        item.add_row("-", Text(shown(line)))
         yield Padding(item, (0, 0, 0, indent))

@@ -12,6 +12,7 @@ from adadecode.sim.cli.tables.concurrency import bandwidth_tables, batch_tables
 from adadecode.sim.cli.tables.layout import BASIS_WORDS, notes, table, titled
 from adadecode.sim.cli.tables.sensitivity import sensitivity_tables
 from adadecode.sim.core.number_format import percent, times
+from adadecode.sim.core.shown_text import shown
 from adadecode.sim.limits.analysis import Fitted, Limits
 from adadecode.sim.limits.break_even import BreakEven
 from adadecode.sim.limits.time_breakdown import WORK_KINDS
@@ -34,8 +35,9 @@ def _headline(limits: Limits) -> Text:
     latencies = limits.scenario.latencies
     hypothetical = " (hypothetical)" if limits.scenario.hypothetical else ""
     vanilla, ours = limits.bill.tpots[:2]
+    where = shown(f"{latencies.device}{BASIS_WORDS[latencies.basis]}{hypothetical}")
     return Text(
-        f"{limits.design.label} on {latencies.device}{BASIS_WORDS[latencies.basis]}{hypothetical}: "
+        f"{limits.design.label} on {where}: "
         f"{times(limits.speedup, 3)} ({ours * 1e3:.3f} ms a token, vanilla {vanilla * 1e3:.3f}; "
         f"{limits.prompts} prompts)"
     )

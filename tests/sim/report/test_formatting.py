@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adadecode.sim.core import number_format
+from adadecode.sim.core.shown_text import shown
 from adadecode.sim.report import formatting, theme
 
 SIGN = "\u00d7"
@@ -76,9 +77,30 @@ def test_text_in_markdown_stays_text() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-cmd", "@SUM(A1)", "\t=1"])
-def test_text_that_a_spreadsheet_would_compute_gets_a_quote(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1+1",
+        "+1",
+        "-cmd",
+        "@SUM(A1)",
+        " =1",
+        "\u00a0=1",
+        "\N{MINUS SIGN}1",
+        "\N{SMALL PLUS SIGN}1",
+    ],
+)
+@pytest.mark.parametrize("width", ["usual", "full"])
+def test_text_that_a_spreadsheet_would_compute_gets_a_quote(text: str, width: str) -> None:
+    """Also where it begins with what a spreadsheet passes over, or is written full-width."""
+    wide = str.maketrans({char: chr(ord(char) + 0xFEE0) for char in "=+-@"})
+    text = text.translate(wide) if width == "full" else text
     assert formatting.in_csv(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("begin", ["\t", "\r", "\n", "\x0b", "\x1b", "\ufeff", "\u202e", "\u2028"])
+def test_text_in_csv_that_begins_with_a_control_gets_a_quote_and_shows_it(begin: str) -> None:
+    assert formatting.in_csv(f"{begin}=1") == f"'{shown(begin)}=1"
 
 
 def test_numbers_and_other_text_in_csv_stay_as_they_are() -> None:
