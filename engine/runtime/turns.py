@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
+from threading import Lock, get_ident
 from types import TracebackType
 
 
@@ -15,14 +15,14 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
+        self._guard = Lock()
         self._whose: int | None = None
         self._depth = 0
-        self._waiting: deque[tuple[int, threading.Lock]] = deque()
+        self._waiting: deque[tuple[int, Lock]] = deque()
 
     def __enter__(self) -> None:
         """Wait for the turn of this thread."""
-        me, gate = threading.get_ident(), threading.Lock()
+        me, gate = get_ident(), Lock()
         with self._guard:
             if self._whose in (None, me):
                 self._whose, self._depth = me, self._depth + 1
@@ -55,7 +55,7 @@ class Turns:
             self._depth = 1
             gate.release()
 
-    def _leave_queue(self, me: int, gate: threading.Lock) -> None:
+    def _leave_queue(self, me: int, gate: Lock) -> None:
         """Stop waiting; a turn that came all the same is passed on."""
         with self._guard:
             if (me, gate) in self._waiting:

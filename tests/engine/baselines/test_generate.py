@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import accumulate, chain, repeat
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,27 @@ def test_a_failing_drafter_is_reported_and_leaves_the_model_whole() -> None:
     assert model.config.num_hidden_layers == 6
     assert model.generation_config is settings
     assert greedy_text(model, PROMPT, NEW) == reference
+
+
+@pytest.mark.parametrize("name", ["generate", "early-exit:2"])
+def test_a_baseline_leaves_the_model_to_other_threads(name: str) -> None:
+    """Its settings and its number of layers are what they were at every step."""
+    model = tiny_model("llama", torch.float32)
+    own = decoding(model)
+    settings, n_layers, seen = model.generation_config, own.parts.n_layers, []
+    settings.repetition_penalty = 9.0
+
+    def watch(*_: object) -> torch.Tensor:
+        seen.append((model.generation_config is settings, model.config.num_hidden_layers))
+        return torch.zeros(1, dtype=torch.bool)
+
+    *_, baseline = make_baselines(name, own, longest=32)
+    watched = replace(baseline, options={**baseline.options, "stopping_criteria": [watch]})
+    tokens = watched.run(PROMPT, NEW).tokens
+    assert set(seen) == {(True, n_layers)}
+    assert tokens != greedy_text(model, PROMPT, NEW, eos=sorted(own.eos))
+    settings.repetition_penalty = 1.0
+    assert tokens == greedy_text(model, PROMPT, NEW, eos=sorted(own.eos))
 
 
 def test_a_compiled_baseline_times_compilation_apart(text: list[int]) -> None:

@@ -106,6 +106,23 @@ def test_a_model_may_be_used_by_itself_and_by_other_decoders(way: str) -> None:
     assert together(works, 2) == [own] * 2
 
 
+def test_a_model_may_be_trained_on_in_another_thread() -> None:
+    """Its gradients are those of training alone: decoding is without any in its own thread."""
+    model = tiny_model("llama")
+    own, decoder = texts_of(model), decoder_of(model)
+    weight = model.model.layers[0].mlp.up_proj.weight
+
+    def gradient() -> list[float]:
+        loss = model(PROMPTS[0], labels=PROMPTS[0]).loss
+        (found,) = torch.autograd.grad(loss, weight)
+        return found.flatten().tolist()
+
+    wanted = gradient()
+    for text, found in together([generating(decoder, 0), gradient], 4):
+        assert text == own[0]
+        assert found == pytest.approx(wanted, rel=1e-9, abs=1e-12)
+
+
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 def test_a_decoder_may_be_made_while_the_model_generates(architecture: str) -> None:
     """Taking it apart looks at a shadow; GPT-2 embeds each token by its own forward pass."""
