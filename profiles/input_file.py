@@ -10,6 +10,8 @@ function raises `InputError`, or the subclass that it is given as ``error``.
 `read_toml`       the tables of a TOML file
 `parse_json`      the value of a text that was read already
 `decode`          the text of bytes that were read already
+`is_there`        whether a path leads anywhere
+`is_folder`       whether it leads to a directory
 ================  ================================================================================
 """
 
@@ -175,6 +177,16 @@ def decode(data: bytes, source: str | Path, *, error: type[InputError] = InputEr
             f"wanted text in UTF-8 in {source}, got the byte 0x{data[problem.start]:02x} at "
             f"{problem.start}: save it as UTF-8"
         ) from None
+
+
+def is_there(path: str | Path) -> bool:
+    """Return whether a path leads anywhere; False too where it can lead nowhere, or is hidden."""
+    return os.path.exists(path)  # noqa: PTH110 - pathlib raises for a name that is too long
+
+
+def is_folder(path: str | Path) -> bool:
+    """Return whether a path leads to a directory; False too where it can lead nowhere."""
+    return os.path.isdir(path)  # noqa: PTH112 - pathlib raises for a name that is too long
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from adadecode.profiles.checks import AGAIN
 from adadecode.profiles.digest import check_seal, seal_of
 from adadecode.profiles.errors import ProfileError
-from adadecode.profiles.input_file import read_json
+from adadecode.profiles.input_file import is_folder, is_there, read_json
 from adadecode.profiles.manifest_fields import check_fields
 from adadecode.profiles.schema import (
     MANIFEST,
@@ -59,12 +59,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             not have the digest that it claims.
     """
     path = folder / MANIFEST
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
+    if not is_folder(folder):
+        what = "is a file" if is_there(folder) else "does not exist"
         raise ProfileError(
             f"a profile is a directory, {folder} {what}: name the directory recorded into"
         )
-    if not path.exists():
+    if not is_there(path):
         raise ProfileError(
             f"{folder} has no {MANIFEST}: an unfinished recording, which "
             f"`adadecode-profile --out {folder} --resume` finishes, or no profile"

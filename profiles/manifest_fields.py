@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
+from adadecode.profiles.catalog.model_shape import MOST_LAYERS, MOST_PARAMETERS
 from adadecode.profiles.errors import ProfileError
 from adadecode.profiles.schema import ALL_TABLES
-
-MOST_LAYERS = 10_000
-"""More layers than any model has."""
 
 MOST = 2**63 - 1
 """The largest whole number of a field that has no smaller bound."""
@@ -163,7 +161,7 @@ FIELDS = (
     *(_text(key) for key in ("name", "attention", "graphs", "numerics", "timing", "weights")),
     Field("created", "a time, of the years 2..9998", _is_time),
     _object("model", required=True),
-    _text("model.name"),
+    _text("model.name", required=True),
     _text("model.revision"),
     _text("model.class"),
     Field(
@@ -173,7 +171,7 @@ FIELDS = (
         required=True,
     ),
     _whole("model.hidden_size", 1, 10**7),
-    _whole("model.n_parameters", 1, 10**16),
+    _whole("model.n_parameters", 1, MOST_PARAMETERS),
     _object("model.config"),
     _object("model.shape"),
     _object("heads", required=True),
@@ -190,6 +188,8 @@ FIELDS = (
     *_machine("hardware.before"),
     _object("hardware.after"),
     *_machine("hardware.after"),
+    _object("hardware.placing"),
+    _whole("hardware.placing.processes", 1, 10**6),
     _object("software", required=True),
     _text("software.*"),
     _text("dtype", required=True),
@@ -224,10 +224,10 @@ FIELDS = (
         )
     ),
     _object("sampling"),
-    _number("sampling.temperature", 1e-9, 1e9, required=True),
+    _number("sampling.temperature", 0, LARGEST, required=True),
     _whole("sampling.top_k", -1, 2**31 - 1),
     _number("sampling.top_p", 0, 1),
-    _whole("sampling.seed", 0, 2**64, required=True),
+    _whole("sampling.seed", 0, 2**64),
     _object("scripted"),
     _text("scripted.profile", required=True),
     _text("scripted.model", required=True),

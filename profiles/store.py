@@ -1,9 +1,9 @@
 """Profiles on disk: written whole, the manifest last; read back only when whole and sane.
 
 A profile is a directory with one Parquet file per table of `schema.ALL_TABLES`, and a
-``manifest.json`` that names every file with its SHA-256 and carries a ``digest`` of itself. Every
-file is written under another name and then moved (`adadecode.profiles.atomic_write`), so that a
-directory without a manifest is an unfinished recording and nothing else.
+``manifest.json`` that names every file with its SHA-256 and carries a ``digest`` of itself. The
+manifest is written last (`adadecode.profiles.sealed_folder`), so that a directory without one is an
+unfinished recording and nothing else.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from adadecode.profiles.input_file import read_bytes
 from adadecode.profiles.latency import LatencyTable
 from adadecode.profiles.manifest import check_manifest, manifest_digest, read_manifest, tables_of
 from adadecode.profiles.parquet_table import read_parquet
+from adadecode.profiles.plausibility import check_plausible
 from adadecode.profiles.profile_folder import TABLE_FILES, table_path, writing_profile
 from adadecode.profiles.schema import (
     ALL_TABLES,
@@ -194,6 +195,7 @@ def write_profile(
         check_values(name, frame, n_layers, f"table {name}")
     check_prompts(frames, "the profile to write")
     check_contradictions(whole, frames, "the profile to write", AGAIN)
+    check_plausible(whole, frames, "the profile to write", AGAIN)
     with writing_profile(folder) as files:
         for name, table in coerced.items():
             data = _parquet(table)
@@ -222,6 +224,7 @@ def read_profile(path: str | Path) -> Profile:
         check_values(name, frames[name], n_layers, str(folder / f"{name}.parquet"))
     check_prompts(frames, str(folder))
     check_contradictions(manifest, frames, str(folder), AGAIN)
+    check_plausible(manifest, frames, str(folder), AGAIN)
     return Profile(path=folder, manifest=manifest, **frames)
 
 

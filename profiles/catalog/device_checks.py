@@ -7,6 +7,7 @@ dense tensor peak.
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from adadecode.profiles.errors import DeviceError
@@ -25,6 +26,29 @@ _BANDWIDTH_MARGIN = 1.02
 _FLOPS_MARGIN = 1.2
 _CLOCK_MARGIN = 0.1
 _RATIO_MARGIN = 0.05
+
+
+class Bounds(NamedTuple):
+    """What a figure lies within on any device, from a single board to a whole wafer."""
+
+    low: float
+    high: float
+    unit: str
+
+
+BOUNDS = {
+    "memory_bytes": Bounds(2**20, 2**50, "bytes"),
+    "bandwidth": Bounds(1e8, 1e17, "bytes/s"),
+    "sm_count": Bounds(1, 1e7, "multiprocessors"),
+    "clock_hz": Bounds(1e6, 1e11, "Hz"),
+    "l2_bytes": Bounds(2**10, 2**45, "bytes"),
+    "tdp_watts": Bounds(0.1, 1e6, "watts"),
+}
+"""By attribute of a `Device`. A board with a slow bus moves 1e9 bytes/s, a wafer of SRAM 2e16; ten
+times less and five times more is a wrong unit."""
+
+PEAK = Bounds(1e8, 1e19, "FLOP/s")
+"""A small processor does 1e9, a wafer 1e17."""
 
 
 class _Rates(NamedTuple):
@@ -70,15 +94,16 @@ def checked_text(what: str, text: object) -> str:
     return text
 
 
-def check_positive(figure: str, value: object) -> None:
-    """Raise DeviceError for anything but a finite number above 0."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not math.isfinite(value)
-        or value <= 0
-    ):
+def check_figure(figure: str, value: object, bounds: Bounds) -> None:
+    """Raise DeviceError for anything but a number within bounds, which are never below 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
         raise DeviceError(f"{figure} is {value!r}: wanted a finite number above 0")
+    if not bounds.low <= value <= bounds.high:
+        got = f"{value:.4g}" if value <= sys.float_info.max else "larger than any"
+        raise DeviceError(
+            f"{figure} is {got}: wanted {bounds.low:g}..{bounds.high:g} {bounds.unit}, which no "
+            "device that decodes a text lies outside of: check the unit"
+        )
 
 
 def _check_figures(device: Device) -> None:
@@ -100,13 +125,13 @@ def _check_figures(device: Device) -> None:
             raise DeviceError(
                 f"{device.name}: {dtype!r} is no dtype: wanted one of {', '.join(DTYPES)}"
             )
-    for key in ("memory_bytes", "bandwidth", "sm_count", "clock_hz", "l2_bytes", "tdp_watts"):
+    for key, bounds in BOUNDS.items():
         if getattr(device, key) is not None:
-            check_positive(f"{device.name}.{key}", getattr(device, key))
+            check_figure(f"{device.name}.{key}", getattr(device, key), bounds)
     if device.sm_count is not None and not isinstance(device.sm_count, int):
         raise DeviceError(f"{device.name}.sm_count is {device.sm_count!r}: wanted a whole number")
     for dtype, flops in device.peak_flops.items():
-        check_positive(f"{device.name}.peak.{dtype}", flops)
+        check_figure(f"{device.name}.peak.{dtype}", flops, PEAK)
 
 
 def _check_sustained(device: Device) -> None:
@@ -115,15 +140,17 @@ def _check_sustained(device: Device) -> None:
         name: getattr(device, name) for name in ALIKE
     }
     pairs = [
-        (what, one, device.bandwidth, _BANDWIDTH_MARGIN) for what, one in bandwidths.items() if one
+        (what, one, device.bandwidth, _BANDWIDTH_MARGIN, BOUNDS["bandwidth"])
+        for what, one in bandwidths.items()
+        if one
     ]
     pairs += [
-        (dtype, one, device.peak(dtype), _FLOPS_MARGIN)
+        (dtype, one, device.peak(dtype), _FLOPS_MARGIN, PEAK)
         for dtype, one in device.sustained_flops.items()
     ]
-    for what, measured, ceiling, margin in pairs:
+    for what, measured, ceiling, margin, bounds in pairs:
         figure = f"{device.name}.sustained.{what}"
-        check_positive(figure, measured.value)
+        check_figure(figure, measured.value, bounds)
         checked_text(f"the source of {figure}", measured.source)
         if measured.value > margin * ceiling:
             raise DeviceError(

@@ -14,9 +14,11 @@ from typing import Any
 
 from adadecode.profiles.catalog.device_checks import (
     ALIKE,
+    BOUNDS,
     DTYPES,
+    Bounds,
     check_device,
-    check_positive,
+    check_figure,
     checked_text,
 )
 from adadecode.profiles.catalog.toml_tables import file_and_name, pick, read_tables
@@ -49,6 +51,7 @@ datasheet = "title and address of the datasheet"
 sustained.bandwidth = { value = 235e9, source = "how it was measured" }  # if it was"""
 
 _MIB, _GIB = 2**20, 2**30
+_UNITS = {_MIB: "MiB", _GIB: "GiB"}
 _REQUIRED = ("title", "vendor", "architecture", "memory_gib", "bandwidth", "peak", "datasheet")
 _OPTIONAL = ("sm_count", "clock_hz", "l2_mib", "tdp_w", "sustained")
 
@@ -247,5 +250,7 @@ def _source(figure: str, text: object, sources: Mapping[str, str]) -> str:
 
 
 def _bytes(name: str, key: str, table: Mapping[str, Any], unit: int) -> int:
-    check_positive(f"{name}.{key}", table[key])
+    """Return a size in bytes, given in MiB or GiB."""
+    most = BOUNDS["memory_bytes"].high
+    check_figure(f"{name}.{key}", table[key], Bounds(1 / unit, most / unit, _UNITS[unit]))
     return round(float(table[key]) * unit)

@@ -15,6 +15,15 @@ SIZES = (
     "head_dim",
     "vocab_size",
 )
+MOST_LAYERS = 10_000
+"""More layers than any model has."""
+
+MOST_SIZE = 10**9
+"""A larger width, vocabulary or number of positions than any model has."""
+
+MOST_PARAMETERS = 10**16
+"""More parameters than any model has: hundreds of times what one machine holds."""
+
 _FLAGS = (
     "tied_embeddings",
     "gated_mlp",
@@ -93,6 +102,8 @@ class ModelShape:
             checked_size(self.name, key, getattr(self, key))
         for key in _FLAGS:
             checked_flag(self.name, key, getattr(self, key))
+        if not isinstance(self.name, str):
+            raise ShapeError(f"the name of a model is {self.name!r}: wanted a text")
         if not isinstance(self.source, str):
             raise ShapeError(
                 f"{self.name}: source is {self.source!r}: "
@@ -114,6 +125,11 @@ class ModelShape:
             raise ShapeError(
                 f"{self.name} learns its positions, but max_positions is missing: "
                 "give how many there are"
+            )
+        if self.n_layers > MOST_LAYERS or self.total_parameters > MOST_PARAMETERS:
+            raise ShapeError(
+                f"{self.name}: {self.n_layers} layers and {self.total_parameters:.3g} parameters: "
+                f"wanted at most {MOST_LAYERS} and {MOST_PARAMETERS:.0g}, so check the sizes"
             )
 
     @property
@@ -206,7 +222,7 @@ class ModelShape:
 
 
 def checked_size(name: str, key: str, value: object) -> int:
-    """Return the value, once it is a whole number above 0.
+    """Return the value, once it is a whole number in 1..`MOST_SIZE`.
 
     Args:
         name: Name of the model, for the message.
@@ -218,6 +234,8 @@ def checked_size(name: str, key: str, value: object) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ShapeError(f"{name}: {key} is {value!r}: wanted a whole number, 1 or more")
+    if value > MOST_SIZE:
+        raise ShapeError(f"{name}: {key} is over {MOST_SIZE}, more than any model has: check it")
     return value
 
 

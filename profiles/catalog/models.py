@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Mapping
@@ -15,17 +14,25 @@ from adadecode.profiles.catalog.hf_config import shape_from_config
 from adadecode.profiles.catalog.model_shape import ModelShape, default_head_dim
 from adadecode.profiles.catalog.toml_tables import file_and_name, pick, read_tables
 from adadecode.profiles.errors import ShapeError, similar
+from adadecode.profiles.input_file import is_folder, is_there, read_json
 
-__all__ = ["CATALOGUE", "ModelShape", "find_model", "read_shapes", "shape_from_config", "shapes"]
+__all__ = [
+    "CATALOGUE",
+    "ModelShape",
+    "find_model",
+    "known_model",
+    "read_shapes",
+    "shape_from_config",
+    "shape_from_record",
+    "shapes",
+]
 
 CATALOGUE = Path(__file__).with_name("models.toml")
 _COUNT_MARGIN = 0.005
-_FIELDS = {one.name for one in fields(ModelShape)} - {"name"}
-_REQUIRED = {one.name for one in fields(ModelShape) if one.default is MISSING} - {
-    "name",
-    "n_kv_heads",
-    "head_dim",
-} | {"source"}
+_ALL = {one.name for one in fields(ModelShape)}
+_NEEDED = {one.name for one in fields(ModelShape) if one.default is MISSING}
+_FIELDS = _ALL - {"name"}
+_REQUIRED = _NEEDED - {"name", "n_kv_heads", "head_dim"} | {"source"}
 
 
 @cache
@@ -52,33 +59,57 @@ def find_model(wanted: str | Path | Mapping[str, Any]) -> ModelShape:
     if filed := file_and_name(text):
         path, name = filed
         return pick(read_shapes(path), path, name, "model", ShapeError)
-    path = Path(text) / "config.json" if Path(text).is_dir() else Path(text)
+    path = Path(text) / "config.json" if is_folder(text) else Path(text)
     if path.suffix == ".json":
-        return shape_from_config(_read_json(path), str(path))
+        return shape_from_config(_read_config(path), str(path))
+    return known_model(text)
+
+
+def known_model(name: str) -> ModelShape:
+    """Return the shape of a model of the catalogue.
+
+    Args:
+        name: Its name; a hub name such as ``meta-llama/Llama-2-7b-hf`` is recognised.
+
+    Raises:
+        ShapeError: If the name is unknown.
+    """
     known = shapes()
     short = re.sub(
-        r"(-(hf|chat|instruct))+$", "", text.strip().lower().rpartition("/")[2]
+        r"(-(hf|chat|instruct))+$", "", name.strip().lower().rpartition("/")[2]
     ).removeprefix("meta-")
     if short not in known:
         near = similar(short, known)
         hint = f", the nearest are {', '.join(near)}" if near else ""
         raise ShapeError(
-            f"no model {text!r} in the catalogue{hint}: `adadecode-sim models` lists them; "
+            f"no model {name!r} in the catalogue{hint}: `adadecode-sim models` lists them; "
             "for another one give the path of its config.json"
         )
     return known[short]
 
 
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+def shape_from_record(record: Mapping[str, Any]) -> ModelShape:
+    """Return the shape that the manifest of a profile holds, a value for each field.
+
+    Raises:
+        ShapeError: If a field is missing or unknown, or the shape is impossible.
+    """
+    missing, unknown = sorted(_NEEDED - record.keys()), sorted(record.keys() - _ALL)
+    if missing or unknown:
+        raise ShapeError(
+            f"wanted the fields {', '.join(sorted(_ALL))} in the recorded shape of a model, "
+            f"missing or unknown: {', '.join((*missing, *unknown))}: record it again"
+        )
+    return ModelShape(**record)
+
+
+def _read_config(path: Path) -> Mapping[str, Any]:
+    if not is_there(path):
         raise ShapeError(
             f"no file {path}: give the path of a model's config.json, or a name that "
             "`adadecode-sim models` lists"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ShapeError(f"cannot read {path} as JSON: {error}") from error
+        )
+    config = read_json(path, error=ShapeError)
     if not isinstance(config, dict):
         raise ShapeError(
             f"{path} holds {type(config).__name__}, wanted the object of a config.json"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from adadecode.profiles.errors import InputError
+from adadecode.profiles.input_file import is_there, read_toml
 
 _Entry = TypeVar("_Entry")
 
@@ -36,12 +36,9 @@ def read_tables(path: Path, missing: str, error: type[InputError]) -> dict[str, 
     Raises:
         InputError: As ``error``, if the file is missing or holds no TOML.
     """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise error(f"no file {path}: {missing}") from None
-    except (OSError, ValueError) as why:
-        raise error(f"cannot read {path} as TOML: {why}") from why
+    if not is_there(path):
+        raise error(f"no file {path}: {missing}")
+    return read_toml(path, error=error)
 
 
 def pick(

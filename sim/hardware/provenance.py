@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from adadecode.profiles.catalog.devices import Device, catalogue, find_device
+from adadecode.profiles.catalog.devices import Device, find_device
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.catalog.models import find_model
+from adadecode.profiles.catalog.recorded import device_name, recorded_device, recorded_shape
 from adadecode.profiles.errors import DeviceError, InputError, ShapeError
+from adadecode.profiles.manifest import section
 from adadecode.profiles.store import Profile
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.precision import Precision
@@ -82,13 +84,13 @@ class Provenance:
             HeadsError: If the heads have a form that this program does not know.
         """
         manifest, problems = profile.manifest, dict[str, str]()
-        recorded = _recorded_device(profile)
+        recorded = recorded_device(manifest)
         device = recorded
         if source is not None:
             device = _source_device(profile, source, recorded)
         elif recorded is None:
             problems["device"] = (
-                f"{profile.path} was recorded on {_device_name(profile) or 'a machine'} that the "
+                f"{profile.path} was recorded on {device_name(manifest) or 'a machine'} that the "
                 "catalogue does not know: say which device it was with --from, a name or FILE.toml"
             )
         if model is None:
@@ -141,25 +143,10 @@ def _optional(name: str, find: Callable[[], _Found], problems: dict[str, str]) -
         return None
 
 
-def _device_name(profile: Profile) -> str:
-    """Return what the profile calls its device; empty where it calls it nothing."""
-    hardware = profile.manifest["hardware"]
-    return str(
-        hardware.get("device") or (hardware.get("before") or {}).get("gpu", {}).get("name") or ""
-    )
-
-
 def _machine_name(profile: Profile) -> str:
     """Return the name of a machine that is not in the catalogue: its processor, or its device."""
-    host = (profile.manifest["hardware"].get("before") or {}).get("host", {}).get("cpu")
-    return str(host or _device_name(profile) or "an unknown machine")
-
-
-def _recorded_device(profile: Profile) -> Device | None:
-    """Return the device of the catalogue that the profile names, by name or by title."""
-    name, known = _device_name(profile), catalogue()
-    by_title = {device.title.lower(): device for device in known.values()}
-    return known.get(name) or by_title.get(name.lower())
+    host = section(profile.manifest, "hardware", "before", "host").get("cpu")
+    return str(host or device_name(profile.manifest) or "an unknown machine")
 
 
 def _source_device(profile: Profile, source: str | Device, recorded: Device | None) -> Device:
@@ -174,11 +161,7 @@ def _source_device(profile: Profile, source: str | Device, recorded: Device | No
 
 def _recorded_shape(profile: Profile) -> ModelShape:
     """Return the shape as it was imported, or by the config or the name of the model."""
-    about = profile.manifest["model"]
-    if about.get("shape"):
-        return ModelShape(**about["shape"])
-    shape = find_model(about["config"] or str(about["name"]))
-    return _checked_shape(profile, shape, parameters=None)
+    return _checked_shape(profile, recorded_shape(profile.manifest), parameters=None)
 
 
 def _named_shape(profile: Profile, model: str) -> ModelShape:
@@ -209,7 +192,7 @@ def _precision(profile: Profile) -> Precision:
 
 def _form(about: Mapping[str, Any]) -> HeadForm:
     """Return the form of some heads; full where the manifest holds none."""
-    form = about.get("form") or {}
+    form = section(about, "form")
     return HeadForm(shortlist=form.get("shortlist"), dtype=form.get("dtype"))
 
 
@@ -234,6 +217,5 @@ def _sampling(about: Mapping[str, Any] | None) -> str | None:
         for name, key in (("top-k", "top_k"), ("top-p", "top_p"))
         if about.get(key) is not None
     ]
-    return ", ".join(
-        [f"sampled at temperature {about['temperature']:g}", *limits, f"seed {about['seed']}"]
-    )
+    seed = [] if about.get("seed") is None else [f"seed {about['seed']}"]
+    return ", ".join([f"sampled at temperature {about['temperature']:g}", *limits, *seed])

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from adadecode.profiles.errors import InputError, ProfileError
-from adadecode.profiles.input_file import read_bytes, read_json, read_text, read_toml
+from adadecode.profiles.input_file import (
+    is_folder,
+    is_there,
+    read_bytes,
+    read_json,
+    read_text,
+    read_toml,
+)
 
 READERS = (read_bytes, read_text, read_json, read_toml)
 
@@ -85,3 +92,11 @@ def test_what_is_nested_a_little_is_read(tmp_path: Path) -> None:
 
 def test_a_file_that_does_not_say_its_size_is_read_whole() -> None:
     assert b"processor" in read_bytes("/proc/cpuinfo") or b"CPU" in read_bytes("/proc/cpuinfo")
+
+
+@pytest.mark.parametrize("name", ["missing", "a\0b", "x" * 5000])
+def test_a_path_that_leads_nowhere_is_not_there(tmp_path: Path, name: str) -> None:
+    """Also one that could never be."""
+    assert not is_there(tmp_path / name)
+    assert not is_folder(tmp_path / name)
+    assert is_there(tmp_path) and is_folder(tmp_path)

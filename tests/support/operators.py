@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from adadecode.profiles.catalog.models import find_model
-from adadecode.sim.hardware.importers.vidur import LAYER, SHAPE
+from adadecode.sim.hardware.importers.operator_table import LAYER, SHAPE
 
 MILLISECONDS = dict(
     zip(

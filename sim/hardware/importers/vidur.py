@@ -5,7 +5,6 @@ A layer is the sum of its operators.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,28 +16,25 @@ import pandas as pd
 
 from adadecode.profiles.catalog.devices import Device
 from adadecode.profiles.catalog.model_shape import ModelShape
-from adadecode.profiles.errors import ProfileError
+from adadecode.profiles.digest import sha256_hex
+from adadecode.profiles.machine_limits import limits_of_device
+from adadecode.profiles.plausibility import Samples, check_work
 from adadecode.profiles.profile_folder import new_profile
 from adadecode.profiles.schema import TABLES
 from adadecode.profiles.store import Profile, write_profile
+from adadecode.sim.hardware.importers.operator_table import (
+    LAYER,
+    TOKENS,
+    OperatorTable,
+    median_of,
+    read_operators,
+)
 
-LAYER = (
-    "input_layernorm", "attn_pre_proj", "attn_rope", "attn_post_proj",
-    "post_attention_layernorm", "mlp_up_proj", "mlp_act", "mlp_down_proj", "add",
-)  # fmt: skip
-"""The operators of one decoder layer, without attention itself.
+PAUSE = 5e-3
+"""Seconds that the kernels of a layer may take besides what bytes and FLOPs ask for."""
 
-``post_attention_layernorm`` is missing where a layer has one norm.
-"""
-
-OPTIONAL = "post_attention_layernorm"
-SHAPE = {
-    "n_head": "n_heads",
-    "n_kv_head": "n_kv_heads",
-    "n_embd": "hidden_size",
-    "n_expanded_embd": "intermediate_size",
-}
-TOKENS, SHARDS = "num_tokens", "num_tensor_parallel_workers"
+_BYTES = 2.0
+"""Bytes of a weight: Vidur times FP16."""
 
 
 def import_vidur(path: Path, model: ModelShape, device: Device, out: Path) -> Profile:
@@ -65,12 +61,14 @@ def _profile_of(
     path: Path, model: ModelShape, device: Device
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the manifest and the tables."""
-    table = _read(path, model)
+    read = read_operators(path, model)
+    table = read.times
     operators = [
-        name for name in LAYER if _median(name) in table and table[_median(name)].notna().all()
+        name for name in LAYER if median_of(name) in table and table[median_of(name)].notna().all()
     ]
-    seconds = 1e-3 * table[[_median(name) for name in operators]].sum(axis=1)
+    seconds = 1e-3 * table[[median_of(name) for name in operators]].sum(axis=1)
     tokens: list[int] = table.index.tolist()
+    _check_times(path, model, device, seconds)
     rows = [
         ("layer", layer, n, 0, model.n_layers, 0, s)
         for layer in range(model.n_layers)
@@ -78,7 +76,7 @@ def _profile_of(
     ]
     rows += [
         ("embed", -1, n, 0, 0, 0, 1e-3 * s)
-        for n, s in zip(tokens, table[_median("emb")], strict=True)
+        for n, s in zip(tokens, table[median_of("emb")], strict=True)
         if s > 0
     ]
     latency = pd.DataFrame(rows, columns=TABLES["latency"].names)
@@ -86,69 +84,31 @@ def _profile_of(
         name: latency if name == "latency" else schema.empty_table()
         for name, schema in TABLES.items()
     }
-    return _manifest(path, model, device, operators), tables
+    return _manifest(path, model, device, read, operators), tables
 
 
-def _median(operator: str) -> str:
-    return f"time_stats.{operator}.median"
-
-
-def _read(path: Path, model: ModelShape) -> pd.DataFrame:
-    """Return the rows of one GPU by number of tokens."""
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise ProfileError(
-            f"cannot read {path} as CSV ({' '.join(str(error).split())}): give Vidur's mlp.csv"
-        ) from error
-    needed = [
-        TOKENS,
-        SHARDS,
-        *SHAPE,
-        *(_median(name) for name in (*LAYER, "emb") if name != OPTIONAL),
-    ]
-    if missing := [name for name in needed if name not in table]:
-        raise ProfileError(
-            f"{path} lacks the columns {', '.join(missing)}: "
-            "wanted Vidur's mlp.csv, medians of every operator in ms"
-        )
-    numbers = [name for name in table if name in {*needed, _median(OPTIONAL)}]
-    table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce")
-    if (strange := table[[TOKENS, SHARDS, *SHAPE]].isna().any(axis=1)).any():
-        raise ProfileError(
-            f"{path} does not say in line {strange.argmax() + 2} what was measured: "
-            f"wanted whole numbers as {', '.join([TOKENS, SHARDS, *SHAPE])}"
-        )
-    one = table[table[SHARDS] == 1].drop_duplicates(TOKENS).set_index(TOKENS).sort_index()
-    if one.empty:
-        raise ProfileError(f"{path} has no row with {SHARDS} 1: times of one GPU are wanted")
-    for theirs, ours in SHAPE.items():
-        got = one[theirs].iloc[0]
-        if got != getattr(model, ours):
-            raise ProfileError(
-                f"{path} is of a model with {theirs} {got}, {model.name} has "
-                f"{getattr(model, ours)}: name the model it was recorded on"
-            )
-    columns = [
-        _median(name)
-        for name in (*LAYER, "emb")
-        if _median(name) in one and not (name == OPTIONAL and one[_median(name)].isna().all())
-    ]
-    times = one[columns].to_numpy(dtype=np.float64)
-    always = one[[_median(name) for name in LAYER if name != OPTIONAL]].to_numpy(dtype=np.float64)
-    wrong = ~(np.isfinite(times) & (times >= 0)).all(axis=1) | ~(always > 0).all(axis=1)
-    if wrong.any():
-        raise ProfileError(
-            f"{path} has times that cannot be (0, negative, missing, or no numbers) at {TOKENS} "
-            f"{one.index[wrong.argmax()]}: record it again"
-        )
-    return one
+def _check_times(path: Path, model: ModelShape, device: Device, seconds: pd.Series[float]) -> None:
+    """Refuse layers that this device cannot have, such as seconds in the place of milliseconds."""
+    n_tokens = seconds.index.to_numpy(dtype=np.float64)
+    samples = Samples(
+        kind="layer",
+        seconds=np.asarray(seconds, dtype=np.float64),
+        n_tokens=n_tokens,
+        context=np.zeros_like(n_tokens),
+        rows=np.arange(len(n_tokens)),
+        where=str(path),
+    )
+    machine = limits_of_device(device, pause=PAUSE)
+    check_work(samples, model, _BYTES, machine, "give medians in milliseconds, of this device")
 
 
 def _manifest(
-    path: Path, model: ModelShape, device: Device, operators: Sequence[str]
+    path: Path,
+    model: ModelShape,
+    device: Device,
+    read: OperatorTable,
+    operators: Sequence[str],
 ) -> dict[str, Any]:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return {
         "name": f"{model.name} on {device.name}, operator times",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -166,15 +126,24 @@ def _manifest(
         "attention": "excluded",
         "graphs": "kernels alone",
         "seed": 0,
-        "prompts": {"sha256": hashlib.sha256(b"").hexdigest(), "count": 0, "domains": []},
-        "settings": {"imported": path.name, "sha256": digest, "operators": list(operators)},
+        "prompts": {"sha256": sha256_hex(), "count": 0, "domains": []},
+        "settings": {"imported": path.name, "sha256": read.sha256, "operators": list(operators)},
         "limitations": [
             (
                 "medians of single operators, one sample each; a layer is their sum, without "
                 "attending to its context and without gaps between kernels"
             ),
             "no heads, no verification, no text: give a trace of another profile",
+            *_repeats(read),
         ],
         "eos_token_ids": [],
         "max_new_tokens": 1,
     }
+
+
+def _repeats(read: OperatorTable) -> list[str]:
+    """Return a sentence on the batches that the file holds more than once."""
+    if not read.repeated:
+        return []
+    named = ", ".join(map(str, read.repeated))
+    return [f"{TOKENS} {named} stand in several rows of the file: the first of each counts"]

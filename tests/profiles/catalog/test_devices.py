@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,20 @@ def test_bf16_on_a_gpu_that_has_none_is_refused() -> None:
     [
         ({"bandwidth": float("nan")}, "l4.bandwidth is nan: wanted a finite number above 0"),
         ({"memory_bytes": 0}, "l4.memory_bytes is 0: wanted"),
+        ({"bandwidth": 1e37}, r"l4.bandwidth is 1e\+37: wanted 1e\+08..1e\+17 bytes/s"),
+        ({"bandwidth": 300}, r"l4.bandwidth is 300: wanted 1e\+08..1e\+17 bytes/s.*: check the u"),
+        ({"bandwidth": 10**400}, "l4.bandwidth is larger than any: wanted"),
+        ({"memory_bytes": 24}, "l4.memory_bytes is 24: wanted"),
+        ({"memory_bytes": 1e300}, "l4.memory_bytes is .*: wanted"),
+        ({"clock_hz": 2.04}, r"l4.clock_hz is 2.04: wanted 1e\+06..1e\+11 Hz"),
+        ({"tdp_watts": 1e9}, r"l4.tdp_watts is 1e\+09: wanted 0.1..1e\+06 watts"),
+        ({"l2_bytes": 48}, "l4.l2_bytes is 48: wanted"),
+        ({"sm_count": 10**9}, "l4.sm_count is 1e.09: wanted"),
+        ({"peak_flops": {"fp32": 30.3}}, r"l4.peak.fp32 is 30.3: wanted 1e\+08..1e\+19 FLOP/s"),
+        (
+            {"read_bandwidth": Measured(value=0.3, source="a benchmark")},
+            "l4.sustained.read_bandwidth is 0.3: wanted",
+        ),
         ({"peak_flops": {"fp12": 1e12}}, "'fp12' is no dtype: wanted one of fp32, fp16"),
         ({"sm_count": None}, "lacks sm_count or clock_hz"),
         ({"sm_count": 58.5}, "l4.sm_count is 58.5: wanted a whole number"),
@@ -299,7 +314,15 @@ def test_of_several_devices_in_a_file_one_is_named(tmp_path: Path) -> None:
             "235e9",
             "sustained.bandwidth is 2350+.0: wanted { value = NUMBER, source = TEXT }",
         ),
-        ("[my-gpu]", "[my-gpu", "cannot read .* as TOML"),
+        ("[my-gpu]", "[my-gpu", "wanted TOML in "),
+        ("memory_gib = 24", "memory_gib = 1e308", "my-gpu.memory_gib is 1e.308: wanted .* GiB"),
+        ("memory_gib = 24", f"memory_gib = 1{'0' * 400}", "my-gpu.memory_gib is larger than any"),
+        ("memory_gib = 24", f"memory_gib = 1{'0' * 5000}", "wanted TOML in "),
+        ("memory_gib = 24", "memory_gib = 2024-01-01", "my-gpu.memory_gib is .*: wanted a finite"),
+        ("bandwidth = 300e9 ", "bandwidth = 1e37 ", r"my-gpu.bandwidth is 1e.37: wanted"),
+        ("bandwidth = 300e9 ", "bandwidth = [300e9] ", "my-gpu.bandwidth is .*: wanted a finite"),
+        ("[my-gpu]", f"[{'.'.join('a' * 200)}]", "nested too deeply"),
+        ("[my-gpu]", f"x = {'[' * 5000}\n[my-gpu]", "nested too deeply|wanted TOML"),
     ],
 )
 def test_a_file_that_says_it_wrong_is_told_how(
@@ -330,3 +353,15 @@ def test_both_errors_are_part_of_the_package() -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"no file .*gone.toml: give the name of a device"):
         find_device(tmp_path / "gone.toml")
+
+
+def test_a_pipe_in_place_of_a_file_is_refused_at_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "mine.toml"
+    os.mkfifo(pipe)
+    with pytest.raises(DeviceError, match="wanted a regular file, got the pipe"):
+        find_device(pipe)
+
+
+def test_a_name_that_no_file_can_have_is_refused() -> None:
+    with pytest.raises(DeviceError, match="no file "):
+        find_device("x" * 5000 + ".toml")

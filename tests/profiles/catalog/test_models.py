@@ -5,12 +5,19 @@ that say too little.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adadecode.profiles.catalog.models import ModelShape, find_model, shape_from_config, shapes
+from adadecode.profiles.catalog.models import (
+    ModelShape,
+    find_model,
+    shape_from_config,
+    shape_from_record,
+    shapes,
+)
 from adadecode.profiles.errors import ShapeError
 
 # Parameters in the weights of their repositories, one model for each way of being built: exact,
@@ -258,7 +265,11 @@ def test_a_file_of_ones_own_shapes(tmp_path: Path) -> None:
         ),
         ("source = 'mine'", "source = ' '", "small: source is ' ': wanted a text"),
         ("n_heads = 2", "n_heads = '2'", "small: n_heads is '2': wanted a whole number"),
-        ("[small]", "[small", "cannot read .*mine.toml as TOML"),
+        ("[small]", "[small", "wanted TOML in .*mine.toml"),
+        ("", "max_positions = 10000000000\n", "small: max_positions is over 1000000000"),
+        ("", f"head_dim = 1{'0' * 400}\n", "small: head_dim is over"),
+        ("", "head_dim = 2024-01-01\n", "small: head_dim is .*: wanted a whole number"),
+        ("n_layers = 2", "n_layers = 20000", "small: 20000 layers and .*: wanted at most 10000"),
     ],
 )
 def test_a_file_that_says_it_wrong_is_refused(
@@ -406,3 +417,37 @@ def test_a_config_that_is_not_there_or_is_no_config(tmp_path: Path) -> None:
 def test_impossible_experts_are_refused() -> None:
     with pytest.raises(ShapeError, match="experts_per_token 9 of n_experts 8"):
         ModelShape(**vars(find_model("mixtral-8x7b")) | {"experts_per_token": 9})
+
+
+@pytest.mark.parametrize("name", ["config.json", "mine.toml"])
+def test_a_pipe_in_place_of_a_file_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ShapeError, match="wanted a regular file, got the pipe"):
+        find_model(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, '{"a": ' * 5000, "\xff", '{"a": 1, "a": 2}', "[]"])
+def test_a_config_that_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ShapeError, match=r"config\.json"):
+        find_model(tmp_path)
+
+
+def test_a_name_that_no_file_can_have_is_refused() -> None:
+    for name in ("x" * 5000, "x" * 5000 + ".json", "a\0b"):
+        with pytest.raises(ShapeError, match=r"no model|no file"):
+            find_model(name)
+
+
+def test_a_recorded_shape_is_checked_like_any_other() -> None:
+    """A manifest may hold anything under its keys."""
+    shape = vars(find_model("llama-2-7b"))
+    assert shape_from_record(shape) == find_model("llama-2-7b")
+    for wrong, message in (
+        (shape | {"colour": 1}, "missing or unknown: colour"),
+        ({"name": "x"}, "missing or unknown: head_dim"),
+        (shape | {"name": 3}, "the name of a model is 3"),
+        (shape | {"n_heads": "32"}, "n_heads is '32'"),
+    ):
+        with pytest.raises(ShapeError, match=message):
+            shape_from_record(wrong)

@@ -282,6 +282,7 @@ def test_measured_power_is_joules_over_seconds_of_timed_runs(tmp_path: Path) -> 
         (0, 0, 6.0, 0.3, False),
         (1, 0, 2.0, 0.1, False),
         (0, 1, math.nan, 9.0, False),
+        (1, 1, math.nan, 9.0, False),
         (0, 2, 9.0, 0.1, True),
     ]
     rows = [
