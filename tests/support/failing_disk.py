@@ -46,7 +46,12 @@ SITE = Path(__file__).parent / "crash_site"
 
 ROOT = Path(__file__).parents[2]
 
-SIGNALS = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM, "interrupt": signal.SIGINT}
+SIGNALS = {
+    "kill": signal.SIGKILL,
+    "terminate": signal.SIGTERM,
+    "interrupt": signal.SIGINT,
+    "stop": signal.SIGSTOP,
+}
 
 REMOVING = {"unlink", "rmdir", "ftruncate"}
 """Steps that a full disk allows."""
@@ -58,9 +63,9 @@ class Fault:
 
     Attributes:
         at: The step before which it happens, counted from 0; of a write, half is done.
-        outcome: The number of an error of the operating system, ``kill``, ``terminate`` or
-            ``interrupt`` (the signals, to this process itself). An error lasts: all later steps
-            fail too, except removing.
+        outcome: The number of an error of the operating system, ``kill``, ``terminate``,
+            ``interrupt`` or ``stop`` (the signals, to this process itself). An error lasts: all
+            later steps fail too, except removing.
         step: The kind of step that is counted: open, write, fsync, replace, rename, mkdir, unlink,
             rmdir, ftruncate or symlink. All where None.
     """
