@@ -33,7 +33,6 @@ from adadecode.profiles.output_errors import refusing
 from adadecode.profiles.output_folder import make_parents, remove_empty, sync_folder
 from adadecode.profiles.output_path import check_target
 from adadecode.profiles.output_stream import is_stream, open_stream
-from adadecode.profiles.part_file import PART_SUFFIX as PART_SUFFIX  # noqa: PLC0414
 from adadecode.profiles.part_file import PartFile, write_all
 
 _APPEND = (

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from adadecode.engine.profiling.request import RecordingRequest
 from adadecode.engine.runtime.distributed import decide_together, is_first
-from adadecode.profiles.atomic_write import PART_SUFFIX, write_bytes, write_json
+from adadecode.profiles.atomic_write import write_bytes, write_json
 from adadecode.profiles.digest import SEAL, check_seal, sealed, sha256_hex
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.folder_lock import LOCK_FILE
@@ -25,6 +25,7 @@ from adadecode.profiles.input_file import read_bytes, read_json
 from adadecode.profiles.output_errors import refusing
 from adadecode.profiles.output_folder import make_folder, remove_folder
 from adadecode.profiles.output_path import check_output_directory
+from adadecode.profiles.part_file import PART_SUFFIX
 from adadecode.profiles.schema import ALL_TABLES, MANIFEST
 from adadecode.profiles.store import read_profile
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from adadecode.profiles.atomic_write import PART_SUFFIX, write_json
+from adadecode.profiles.atomic_write import write_json
 from adadecode.profiles.digest import SEAL, canonical_json, check_seal, sealed, sha256_hex
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.folder_lock import LOCK_FILE
 from adadecode.profiles.input_file import read_json
 from adadecode.profiles.output_path import check_output_directory
+from adadecode.profiles.part_file import PART_SUFFIX
 
 STATE = "train.json"
 FORMAT = 2
