@@ -115,7 +115,7 @@ class AdaDecoder:
             else take_apart_static(model, graphs, numerics)
         )
         self.heads = heads if heads is not None else ExitHeads.identity(model, ())
-        self._warn_of_settings(sampled=False)
+        self.warn_of_settings(sampled=False)
 
     @property
     def eos(self) -> frozenset[int]:
@@ -205,7 +205,7 @@ class AdaDecoder:
         stop = self._stop_criteria(stop_strings, tokenizer)
         if eos_token_id is None:
             self._warn_of_missing_end(tokenizer)
-        self._warn_of_settings(sampled=sampling is not None, given=_given(top_k=top_k, top_p=top_p))
+        self.warn_of_settings(sampled=sampling is not None, given=_given(top_k=top_k, top_p=top_p))
         with self.parts.turns:
             decoding = self.start(
                 input_ids,
@@ -287,7 +287,7 @@ class AdaDecoder:
         stop = self._stop_criteria(stop_strings, tokenizer)
         if eos_token_id is None:
             self._warn_of_missing_end(tokenizer)
-        self._warn_of_settings(sampled=sampling is not None, given=_given(top_k=top_k, top_p=top_p))
+        self.warn_of_settings(sampled=sampling is not None, given=_given(top_k=top_k, top_p=top_p))
         return self._stream(
             input_ids,
             design,
@@ -418,7 +418,7 @@ class AdaDecoder:
         new_tokens = checked_new_tokens(max_new_tokens)
         eos = checked_end_tokens(eos_token_id, self.eos, parts)
         selector = make_token_selector(sampling)
-        self._warn_of_settings(sampled=sampling is not None)
+        self.warn_of_settings(sampled=sampling is not None)
         n_prompt = input_ids.shape[1]
         positions = n_prompt + new_tokens - 1  # the last token is not computed
         with torch.inference_mode():
@@ -462,7 +462,7 @@ class AdaDecoder:
             self._warned.add("tokenizer")
             warn_of_missing_end(tokenizer, self.eos)
 
-    def _warn_of_settings(
+    def warn_of_settings(
         self, *, sampled: bool, given: Collection[str] = ("top_k", "top_p")
     ) -> None:
         """Warn once of each of the generation settings that change what ``generate`` writes.

@@ -12,6 +12,7 @@ from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.loading import quantization
 from adadecode.engine.loading.device_map import describe_devices
 from adadecode.engine.profiling.plan import RecordingPlan
+from adadecode.engine.profiling.stopped_texts import LIMITATION
 from adadecode.engine.runtime.distributed import processes
 from adadecode.engine.runtime.environment import describe_machine, describe_software
 from adadecode.profiles.schema import SCHEMA, SCHEMA_VERSION
@@ -130,6 +131,8 @@ def limitations(decoder: AdaDecoder, plan: RecordingPlan, *, has_energy: bool) -
         found.append(
             f"{processes()} processes share the model; clocks and energy are the first one's"
         )
+    if "stop_strings" in plan.settings:
+        found.append(LIMITATION)
     if plan.sampling is None:
         found.append(
             "wrong branches are recorded where a recorded design went or drafts were likely; "

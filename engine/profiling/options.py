@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adadecode.engine.runtime.choices import ALL_TOKENS, GraphMode, HeadDtype, Numerics
-from adadecode.engine.runtime.notations import INTEGERS, PLACEMENTS, THRESHOLDS, WORDS
+from adadecode.engine.runtime.notations import INTEGERS, PLACEMENTS, STRINGS, THRESHOLDS, WORDS
 from adadecode.engine.runtime.option_fields import check_counts, option, settle_values
 from adadecode.profiles.errors import InputError
 from adadecode.sim.core.design import DEFAULT_CAP, Design, Policy
@@ -46,6 +46,12 @@ class RecordingOptions:
     max_new_tokens: int = option(
         "Tokens to generate for each prompt, unless its own max_new_tokens is less.",
         default=128,
+        panel=PROMPTS,
+    )
+    stop: tuple[str, ...] | None = option(
+        "End texts at this string, or at those of a JSON list.",
+        shown="those of the model's generation settings",
+        notation=STRINGS,
         panel=PROMPTS,
     )
     shortlist: int | None = option(
@@ -151,6 +157,8 @@ class RecordingOptions:
                 f"a cap of {self.cap} drafts makes batches of up to {self.cap + 1} tokens, "
                 f"got --max-tokens {self.max_tokens}"
             )
+        if not all(isinstance(one, str) and one for one in self.stop or ()):
+            raise InputError(f"wanted --stop as strings, none of them empty, got {self.stop}")
         self.head_form(FULL)
         self.sampling()
         if self.baselines is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -12,6 +13,7 @@ from transformers import PreTrainedModel
 
 from adadecode.engine.decoding.arguments import check_vocabulary
 from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.decoding.end_tokens import warn_of_missing_end
 from adadecode.engine.decoding.sampling import Sampling
 from adadecode.engine.decoding.scripted import Script
 from adadecode.engine.loading.prompts import Prompt, encode
@@ -19,6 +21,7 @@ from adadecode.engine.model.segmented_model import most_positions
 from adadecode.engine.profiling.model_source import ModelSource
 from adadecode.engine.profiling.options import RecordingOptions
 from adadecode.engine.profiling.request import RecordingRequest
+from adadecode.engine.profiling.stopped_texts import recorded_stops, stopped_prompts
 from adadecode.engine.runtime import fingerprints
 from adadecode.engine.runtime.distributed import processes
 from adadecode.profiles.errors import InputError
@@ -27,6 +30,9 @@ from adadecode.sim.core.design import Design, Policy
 
 HOST_ROUNDS = 2
 """Scripted rounds of one host sample."""
+
+USUAL_BATCH = 64
+"""Tokens of the largest batch whose cost is not warned of: far more than a round has drafts."""
 
 
 class Interleaving(StrEnum):
@@ -129,6 +135,7 @@ def make_plan(
     check_lengths(encoded, options.max_new_tokens, decoder.parts.model)
     for prompt, ids in zip(prompts, encoded, strict=True):
         check_vocabulary(ids, decoder.parts, f"of the prompt {prompt.text[:40]!r}")
+    warn_of_cost(options)
     designs = make_designs(
         decoder,
         placements=options.placements,
@@ -136,12 +143,23 @@ def make_plan(
         cap=options.cap,
         fixed_drafts=options.fixed_drafts,
     )
+    contexts, walks = _contexts(encoded, options), _walks(decoder, designs, options)
+    stops = () if script is not None else _stops(decoder, tokenizer, options)
+    if stops:
+        prompts = stopped_prompts(
+            decoder,
+            tokenizer,
+            prompts,
+            encoded,
+            strings=stops,
+            max_new_tokens=options.max_new_tokens,
+        )
     return RecordingPlan(
         prompts=tuple(prompts),
         encoded=encoded,
         designs=designs,
-        contexts=_contexts(encoded, options),
-        walks=_walks(decoder, designs, options),
+        contexts=contexts,
+        walks=walks,
         max_tokens=options.cap + 1 if options.max_tokens is None else options.max_tokens,
         max_new_tokens=options.max_new_tokens,
         repeats=options.repeats,
@@ -153,8 +171,46 @@ def make_plan(
             **RecordingRequest(source=source, options=options).to_settings(),
             **_fingerprints(decoder, prompts, encoded, script),
             "designs": [design.label for design in designs],
+            **({"stop_strings": list(stops)} if stops else {}),
         },
     )
+
+
+def _stops(decoder: AdaDecoder, tokenizer: Any, options: RecordingOptions) -> tuple[str, ...]:
+    """Return the stop strings of the texts; none where there are none.
+
+    Warns of end tokens and generation settings that the recording goes without.
+
+    Raises:
+        InputError: There are stop strings, and texts are sampled.
+    """
+    sampled = options.sampling() is not None
+    decoder.warn_of_settings(
+        sampled=sampled,
+        given=[name for name in ("top_k", "top_p") if getattr(options, name) is not None],
+    )
+    warn_of_missing_end(tokenizer, decoder.eos)
+    strings = recorded_stops(options.stop, decoder)
+    if strings and sampled:
+        raise InputError(
+            f"texts end at the stop strings {list(strings)}, at lengths that are found before the "
+            "runs, and each sampled run draws another text: record greedily, or without them "
+            "(--stop '[]')"
+        )
+    return strings
+
+
+def warn_of_cost(options: RecordingOptions) -> None:
+    """Warn of a largest batch far beyond what designs draft: every size up to it is timed."""
+    largest = options.cap + 1 if options.max_tokens is None else options.max_tokens
+    if largest > USUAL_BATCH:
+        warnings.warn(
+            f"latencies of every batch of 1 to {largest:,} tokens are timed, at every visit and "
+            f"depth (--cap {options.cap}"
+            f"{'' if options.max_tokens is None else f', --max-tokens {options.max_tokens}'}): "
+            f"take a smaller one, up to about {USUAL_BATCH}, to record in less time",
+            stacklevel=3,
+        )
 
 
 def _contexts(encoded: Sequence[Sequence[int]], options: RecordingOptions) -> tuple[int, ...]:

@@ -120,6 +120,10 @@ class RecordingRequest:
                 raise InputError(
                     f"with --scripted, {name} are those of the recording: leave --{name} out"
                 )
+        if self.options.stop:
+            raise InputError(
+                "with --scripted, texts end where those of the recording do: leave --stop out"
+            )
         for name in ("temperature", "top_k", "top_p", "sample_seed"):
             if settings[name]:
                 raise InputError(f"a script is followed greedily: leave {flags[name].flag} out")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from adadecode.engine.runtime.option_fields import Notation
 from adadecode.profiles.errors import DesignError, InputError
 from adadecode.sim.core import parsing
@@ -30,6 +33,26 @@ def _words(_option: str, text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(","))
 
 
+def _strings(option: str, text: str) -> tuple[str, ...]:
+    if not text.startswith(("[", '"')):
+        if "\\" in text:
+            raise InputError(
+                f"wanted {option} as a text or as JSON, got a backslash in {text!r}, which is one "
+                f"in a text: write JSON, like {option} '\"\\n\\n\"' for two line ends"
+            )
+        return (text,)
+    try:
+        found: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    strings = [found] if isinstance(found, str) else found
+    if not isinstance(strings, list) or not all(isinstance(one, str) for one in strings):
+        raise InputError(
+            f'wanted {option} as a text, or as JSON like ["\\n\\n", "User:"], got {text!r}'
+        )
+    return tuple(strings)
+
+
 def _head_map(_option: str, text: str) -> tuple[tuple[int, int], ...]:
     return tuple(parsing.parse_head_map(text).items())
 
@@ -45,6 +68,9 @@ PLACEMENTS = Notation(parse=_placements, write=lambda value: ";".join(map(INTEGE
 
 WORDS = Notation(parse=_words, write=",".join)
 """Words between commas."""
+
+STRINGS = Notation(parse=_strings, write=json.dumps, blank=True)
+"""One text as it is, or several as a JSON list: ``["\\n\\n", "User:"]``."""
 
 HEAD_MAP = Notation(
     parse=_head_map,

@@ -35,10 +35,12 @@ class Notation:
     Args:
         parse: Takes the option's name and the text, returns the value. Raises InputError.
         write: Takes the value, returns text that ``parse`` reads back as the same value.
+        blank: Whether white space alone is a value too, such as a line end to stop at.
     """
 
     parse: Callable[[str, str], Any]
     write: Callable[[Any], str]
+    blank: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,9 +153,14 @@ def parsed_values(owner: type[OptionSet], settings: Mapping[str, Any]) -> dict[s
         if value is None or (value == "" and defaults[name] is None):
             continue
         if about.notation is not None and isinstance(value, str):
-            value = about.notation.parse(about.flag, value) if value.strip() else ()
-        elif about.notation is None and not _fits(value, plain_type(owner, name)):
-            raise InputError(f"wanted {about.flag} as {plain_type(owner, name)}, got {value!r}")
+            is_value = value.strip() or about.notation.blank
+            value = about.notation.parse(about.flag, value) if is_value else ()
+        elif about.notation is not None:
+            raise InputError(f"wanted {about.flag} as a text, got {repr(value)[:80]}")
+        elif not _fits(value, plain_type(owner, name)):
+            raise InputError(
+                f"wanted {about.flag} as {plain_type(owner, name)}, got {repr(value)[:80]}"
+            )
         values[name] = value
     return values
 

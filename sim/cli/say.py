@@ -23,11 +23,18 @@ def say(line: object, *, stderr: bool = False) -> None:
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Print the warnings of the block as text, too."""
+    """Print the warnings of the block as text, too, and those of this project in one line."""
     usual = warnings.formatwarning
 
-    def formatted(*about: Any, **options: Any) -> str:  # noqa: ANN401 - as warnings calls it
-        return shown(usual(*about, **options), lines=True)
+    def formatted(
+        message: Warning | str,
+        category: type[Warning],
+        *place: Any,  # noqa: ANN401 - as warnings calls it
+        **options: Any,  # noqa: ANN401 - as warnings calls it
+    ) -> str:
+        if category is UserWarning:  # where in the code it comes from tells a user nothing
+            return f"warning: {shown(message)}\n"
+        return shown(usual(message, category, *place, **options), lines=True)
 
     warnings.formatwarning = formatted
     try:

@@ -36,6 +36,7 @@ KEPT = {
     "domains": "arithmetic,prose",
     "limit": 4,
     "max_new_tokens": 64,
+    "stop": None,
     "shortlist": 0,
     "head_dtype": "own",
     "gammas": "0.5,0.75,1",
@@ -64,6 +65,22 @@ def test_settings_are_read_and_written_as_they_were() -> None:
     """Every option, the lists as their texts."""
     assert RecordingRequest.from_settings(KEPT).to_settings() == KEPT
     assert set(KEPT) == set(OPTION_NAMES)
+
+
+WRONG_KINDS = (
+    3, True, "x", [], ["x"], {"x": 1}, -1.5, 10**400, [[3, "y"]], [1.5], [None], [10**400], 1e308,
+    float("nan"), "1e999", "\ud800",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("key", KEPT)
+def test_options_of_a_wrong_kind_are_refused_in_a_sentence(key: str) -> None:
+    """Some take some of these values."""
+    for value in WRONG_KINDS:
+        try:
+            RecordingRequest.from_settings({**KEPT, key: value}).to_settings()
+        except InputError as error:
+            assert "\n" not in str(error), value  # noqa: PT017  others are of this kind
 
 
 def test_the_committed_profiles_settings_are_read() -> None:

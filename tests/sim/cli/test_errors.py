@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,15 @@ with exiting_on_error():
     assert done.stderr.startswith("interrupted: ")
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
     assert (tmp_path / "page.html").read_text() == "older"
+
+
+def test_a_warning_is_one_line_without_its_place_in_the_code(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """That of another kind, which is another project's, keeps its place."""
+    with exiting_on_error():
+        for category in (UserWarning, FutureWarning):
+            sys.stderr.write(warnings.formatwarning("a word\x1b[2J", category, "f.py", 1, "code"))
+    assert capsys.readouterr().err == (
+        "warning: a word\\x1b[2J\nf.py:1: FutureWarning: a word\\x1b[2J\n  code\n"
+    )
