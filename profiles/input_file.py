@@ -144,12 +144,14 @@ def parse_json(text: str, source: str | Path, *, error: type[InputError] = Input
         error: What to raise.
 
     Raises:
-        InputError: If it is not JSON, nested too deeply, or names a key twice in an object; of the
-            class ``error``.
+        InputError: If it is not JSON, nested too deeply, names a key twice in an object, or holds
+            half a pair of surrogates, which is no text; of the class ``error``.
     """
     try:
         found = json.loads(text, object_pairs_hook=_without_twins)
         _check_depth(found)
+        if "\\u" in text:
+            json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
         raise error(
             f"{source} is nested too deeply, over {DEEPEST} levels: give a flatter JSON text"

@@ -5,9 +5,7 @@ Several devices are filled by accelerate's device map; processes shard the model
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ from transformers import PreTrainedModel
 
 from adadecode.engine.runtime.distributed import is_sharded, processes
 from adadecode.profiles.errors import InputError
+from adadecode.profiles.input_file import is_there, read_json
 
 MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 """Device maps that accelerate works out."""
@@ -60,13 +59,12 @@ def read_map(named: str) -> str | dict[str, Any]:
         )
     if named in MAPS:
         return named
-    try:
-        found = json.loads(Path(named).read_text())
-    except (OSError, ValueError) as error:
+    if not is_there(named):
         raise InputError(
             f"wanted --device-map as one of {', '.join(MAPS)}, or a JSON file of modules and "
             f"devices, got {named!r}"
-        ) from error
+        )
+    found = read_json(named)
     if not (
         isinstance(found, dict)
         and found

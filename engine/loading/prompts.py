@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adadecode.profiles.errors import PromptError
+from adadecode.profiles.errors import InputError, PromptError
+from adadecode.profiles.input_file import is_there, parse_json, read_text
 
 if TYPE_CHECKING:
     import torch
@@ -54,22 +55,11 @@ def read_prompts(path: str | Path) -> list[Prompt]:
         PromptError: The file cannot be read, or a line is wrong; the message names it.
     """
     path = Path(path)
-    try:
-        content = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
+    if not is_there(path):
         raise PromptError(
             f"no prompt file {path}: name a .jsonl or a text file with one prompt a line"
-        ) from None
-    except OSError as error:
-        raise PromptError(
-            f"the prompt file {path} cannot be read ({error.strerror}): name a .jsonl or a text "
-            "file with one prompt a line"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise PromptError(
-            f"wanted UTF-8 in {path}, got the byte 0x{error.object[error.start]:02x} at offset "
-            f"{error.start}: convert the file"
-        ) from None
+        )
+    content = read_text(path, error=PromptError)
     # Only \n ends a line: JSON strings may hold the other separators that str.splitlines knows.
     lines = [
         (number, line.strip()) for number, line in enumerate(content.split("\n"), 1) if line.strip()
@@ -106,20 +96,14 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> torch.Tensor:
 
 def _is_object(line: str) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
+        return isinstance(parse_json(line, "a line"), dict)
+    except InputError:
         return False
 
 
 def _from_json(line: str, where: str) -> Prompt:
     """Return one line of JSON as a prompt."""
-    try:
-        entry: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise PromptError(
-            f'wanted a JSON object such as {{"prompt": "..."}} in {where}, got malformed JSON '
-            f"({error})"
-        ) from None
+    entry: Any = parse_json(line, where, error=PromptError)
     key = next(
         (key for key in ("prompt", "text") if isinstance(entry, dict) and key in entry), None
     )

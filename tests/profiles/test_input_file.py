@@ -68,6 +68,8 @@ def test_a_byte_order_mark_is_left_out(tmp_path: Path) -> None:
         (read_json, "[" * 65 + "]" * 65),
         (read_toml, ".".join("a" * 65) + " = 1"),
         (read_json, '{"a": 1, "b": 2, "a": 3}'),
+        (read_json, '["\\ud800"]'),
+        (read_json, '{"\\udc00": 1}'),
     ],
 )
 def test_a_broken_document_is_refused(tmp_path: Path, read, text: str) -> None:
@@ -99,4 +101,5 @@ def test_a_path_that_leads_nowhere_is_not_there(tmp_path: Path, name: str) -> No
     """Also one that could never be."""
     assert not is_there(tmp_path / name)
     assert not is_folder(tmp_path / name)
-    assert is_there(tmp_path) and is_folder(tmp_path)
+    assert is_there(tmp_path)
+    assert is_folder(tmp_path)

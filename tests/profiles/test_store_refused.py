@@ -4,6 +4,7 @@ do.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -195,3 +196,44 @@ def test_nulls_are_refused(folder: Path, name: str, column: str, value: object) 
         match=rf"wanted a value in every row of column {column} in .*{name}\.parquet, got nulls",
     ):
         read_profile(folder)
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "trace.parquet"])
+def test_a_pipe_in_place_of_a_file_is_refused_at_once(folder: Path, name: str) -> None:
+    """Reading it would wait for ever."""
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(ProfileError, match=rf"wanted a regular file, got the pipe .*{name}"):
+        read_profile(folder)
+
+
+def test_text_that_is_not_utf_8_is_refused(folder: Path) -> None:
+    """Parquet takes any bytes for text."""
+    table = read_table(folder, "prompts")
+    offsets = pa.array([0, 1, 2, 3], pa.int32()).buffers()[1]
+    broken = pa.StringArray.from_buffers(3, offsets, pa.py_buffer(b"a\xffb"))
+    data = parquet_bytes(table.set_column(1, "domain", broken))
+    replace_table(folder, "prompts", data)
+    with pytest.raises(ProfileError, match=r"wanted a Parquet table in .*prompts\.parquet.*UTF8"):
+        read_profile(folder)
+
+
+def test_a_column_that_stands_twice_is_refused(folder: Path) -> None:
+    """Which of the two counts?"""
+    table = read_table(folder, "trace")
+    replace_table(folder, "trace", parquet_bytes(table.append_column("token", table["token"])))
+    with pytest.raises(ProfileError, match=r"column token of type int32 in .*got int32 and int32"):
+        read_profile(folder)
+
+
+def test_a_column_that_nobody_knows_is_left_out(folder: Path) -> None:
+    """A later program may have written it."""
+    table = read_table(folder, "trace")
+    more = pa.array(range(len(table)))
+    replace_table(folder, "trace", parquet_bytes(table.append_column("more", more)))
+    assert "more" not in read_profile(folder).trace
+
+
+def test_a_name_that_no_directory_can_have_is_refused() -> None:
+    with pytest.raises(ProfileError, match="does not exist"):
+        read_profile("x" * 5000)

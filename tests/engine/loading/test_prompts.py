@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path: Path) -> None:
     [
         ("", "no prompts"),
         ("\n \n", "no prompts"),
-        ('{"prompt": "a"}\n\n{"prompt": \n', "line 3, got malformed JSON"),
+        ('{"prompt": "a"}\n\n{"prompt": \n', "wanted JSON in .*line 3, got something else"),
         ('{"question": "a"}', "line 1, got one with 'question'"),
         ('"a"', 'wanted an object with "prompt" or "text" in .*line 1, got "a"'),
         ('{"prompt": 7}', 'string as "prompt" in .*line 1, got 7'),
@@ -76,8 +77,8 @@ def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path: Path) -> None:
         ('{"prompt": " "}', '"prompt" is empty in .*line 1'),
         ('{"prompt": "a", "domain": ["b"]}', 'string as "domain"'),
         ('{"prompt": "a\\ud800"}', "surrogate"),
-        ("[" * 100_000, "line 1, got malformed JSON"),
-        (b'{"prompt": "caf\xe9"}', "UTF-8 in .*byte 0xe9 at offset 15"),
+        ("[" * 100_000, "line 1 is nested too deeply"),
+        (b'{"prompt": "caf\xe9"}', "UTF-8 in .*byte 0xe9 at 15"),
     ],
 )
 def test_a_broken_file_is_refused_by_line(
@@ -94,10 +95,13 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         read_prompts(tmp_path / "nowhere.txt")
 
 
-def test_a_folder_is_no_prompt_file(tmp_path: Path) -> None:
-    """It cannot be read, and the message says so."""
-    with pytest.raises(PromptError, match="cannot be read"):
+def test_a_folder_or_a_pipe_is_no_prompt_file(tmp_path: Path) -> None:
+    """The message says so, at once."""
+    with pytest.raises(PromptError, match="got the directory"):
         read_prompts(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(PromptError, match="got the pipe"):
+        read_prompts(tmp_path / "pipe")
 
 
 def test_encoding_gives_one_row_of_ids() -> None:
