@@ -96,13 +96,10 @@ def check_target(place: Path) -> None:
     Raises:
         InputError: If something else is there, or no file can have this name.
     """
+    mode = _mode(place)
     _refuse_link(place)
-    try:
-        mode = place.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
+    if mode is None:
         return
-    except OSError as error:
-        raise InputError(f"cannot write {place} ({error.strerror}): name another place") from error
     if stat.S_ISDIR(mode):
         raise InputError(f"cannot write {place}, it is a directory: name another place")
     if not stat.S_ISREG(mode):
@@ -112,11 +109,26 @@ def check_target(place: Path) -> None:
 
 
 def _refuse_link(place: Path) -> None:
-    if place.is_symlink():
+    if stat.S_ISLNK(_mode(place) or 0):
         raise InputError(
             f"cannot write {place}, it is a link to {place.readlink()}: name what it points at, "
             "or remove it"
         )
+
+
+def _mode(place: Path) -> int | None:
+    """Return the mode of what is there, links not followed; None where nothing is.
+
+    Raises:
+        InputError: If nothing can be there: a name too long, a null byte, no right to look.
+    """
+    try:
+        return place.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot write {place} ({reason}): name another place") from error
 
 
 def _named(path: str | Path, option: str, wanted: str) -> Path:
@@ -124,12 +136,7 @@ def _named(path: str | Path, option: str, wanted: str) -> Path:
     if not str(path).strip():
         raise InputError(f"wanted the name of {wanted} as {option}, got an empty one")
     place = Path(path)
-    try:
-        place.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except (OSError, ValueError) as error:  # a name too long, a null byte, no right to look
-        raise InputError(f"cannot write {place} ({error}): name another place") from error
+    _mode(place)
     return place
 
 
