@@ -163,11 +163,11 @@ def _flip_report(options: FlipOptions, show: ShowStages) -> dict[str, Any]:
     from adadecode.engine.demo import MODEL as DEMO_MODEL
     from adadecode.engine.demo import PROMPTS as DEMO_PROMPTS
     from adadecode.engine.evaluation.token_flips import check_batches, flip_report
-    from adadecode.engine.loading.model_loader import find_dtype, load_model
+    from adadecode.engine.loading.model_loader import find_dtype, layers_of, load_model
     from adadecode.engine.loading.prompts import encode, read_prompts
     from adadecode.engine.profiling.execution_options import check_running
     from adadecode.engine.profiling.plan import choose_prompts, make_designs
-    from adadecode.engine.profiling.setup import read_heads
+    from adadecode.engine.profiling.setup import check_named_depths, read_heads
     from adadecode.engine.runtime.environment import set_threads, torch_device
 
     check_batches(options.batches)
@@ -177,16 +177,20 @@ def _flip_report(options: FlipOptions, show: ShowStages) -> dict[str, Any]:
     prompts = choose_prompts(
         read_prompts(options.prompts or DEMO_PROMPTS), options.domains, options.limit
     )
+    name, heads = str(DEMO_MODEL if options.demo else options.model), options.heads
+    trusted = options.trust_remote_code
+    n_layers = layers_of(name, trust_remote_code=trusted)
+    check_named_depths(heads or str(DEMO_MODEL), options.placements, n_layers)
     model, tokenizer = load_model(
-        DEMO_MODEL if options.demo else str(options.model),
+        name,
         options.dtype,
         options.device,
-        trust_remote_code=options.trust_remote_code,
+        trust_remote_code=trusted,
         weights=options.weights,
     )
     decoder = AdaDecoder(
         model,
-        read_heads(options.heads or str(DEMO_MODEL), model),
+        read_heads(heads or str(DEMO_MODEL), model),
         numerics=str(options.numerics),
         graphs=str(options.graphs),
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError  # the error alone: torch loads weights, and nothing else
 from typing import Any
 
 import torch
@@ -25,6 +27,7 @@ from adadecode.engine.loading.memory_check import NO_HEADS, HeadsToLoad, check_c
 from adadecode.engine.loading.quantization import packed_matrices, weight_config
 from adadecode.engine.runtime.environment import out_of_gpu_memory, out_of_memory, torch_device
 from adadecode.profiles.errors import InputError
+from adadecode.profiles.input_file import read_text
 
 DTYPES = {
     "float16": torch.float16,
@@ -33,8 +36,21 @@ DTYPES = {
     "float64": torch.float64,
 }
 
-_FAULTS = (OSError, ValueError, TypeError, KeyError, ImportError, StrictDataclassError)
+_FAULTS = (
+    AttributeError,
+    EOFError,
+    ImportError,
+    KeyError,
+    OSError,
+    StrictDataclassError,
+    TypeError,
+    UnpicklingError,
+    ValueError,
+)
 """What libraries raise for a folder that they cannot make sense of."""
+
+_DESCRIPTIONS = ("config.json", "generation_config.json", "tokenizer_config.json")
+"""Files of a folder that libraries take for objects of JSON, some of them without a check."""
 
 
 def load_model(
@@ -114,7 +130,7 @@ def _from_pretrained(
     Raises:
         InputError: It cannot be loaded.
     """
-    options = {**options, "local_files_only": from_here(name_or_path)}
+    options = {**options, "local_files_only": _found(name_or_path)}
     try:
         with (
             quiet_hub(),
@@ -138,20 +154,23 @@ def load_tokenizer(
     name_or_path: str | Path, *, trust_remote_code: bool = False
 ) -> PreTrainedTokenizerBase:
     """Load the tokenizer alone. Raises InputError where there is none."""
-    here = from_here(name_or_path)
+    here = _found(name_or_path)
     try:
         with quiet_hub():
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 name_or_path, trust_remote_code=trust_remote_code, local_files_only=here
             )
     except _FAULTS as error:
-        raise InputError(f"no tokenizer for {name_or_path}: {_why(error, name_or_path)}") from error
+        folder = Path(name_or_path)
+        lacking = folder.is_dir() and not (folder / "tokenizer.json").exists()
+        why = "it holds no tokenizer.json" if lacking else _why(error, name_or_path)
+        raise InputError(f"no tokenizer for {name_or_path}: {why}") from error
     return tokenizer
 
 
 def load_config(name_or_path: str | Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
     """Load the configuration alone. Raises InputError where there is none."""
-    here = from_here(name_or_path)
+    here = _found(name_or_path)
     try:
         with quiet_hub():
             return AutoConfig.from_pretrained(
@@ -208,10 +227,33 @@ def enough_memory(advice: str | Callable[[], str]) -> Iterator[None]:
         ) from error
 
 
+def _found(name_or_path: str | Path) -> bool:
+    """Return whether a model is to be loaded from this machine alone, its folder checked.
+
+    Raises:
+        InputError: There is no such model, or a file that describes it holds no object of JSON.
+    """
+    here = from_here(name_or_path)
+    for file in _DESCRIPTIONS:
+        path = Path(name_or_path) / file
+        if not path.exists():
+            continue
+        text = read_text(path)
+        try:
+            described = json.loads(text)
+        except (ValueError, RecursionError):
+            described = None
+        if not isinstance(described, dict):
+            raise InputError(f"wanted an object of JSON in {path}, got none: copy the file again")
+    return here
+
+
 def _why(error: Exception, name_or_path: str | Path) -> str:
     """Return why a model cannot be loaded: by the hub, by the system, or as a library says it."""
-    if isinstance(error, SafetensorError):
+    if isinstance(error, (SafetensorError, UnpicklingError, EOFError)):
         return "a file of its weights is damaged, and has to be copied again"
+    if isinstance(error, json.JSONDecodeError):
+        return "a file of it holds no JSON, and has to be copied again"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror[0].lower()}{error.strerror[1:]} ({error.filename})"
     return hub_reason(error, str(name_or_path)) or _reason(error)

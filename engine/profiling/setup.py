@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,11 @@ def load_named(request: RecordingRequest, notice: Notice = silent) -> LoadedMode
     )
     notice("loading the model")
     tokenizer = load_tokenizer(name, trust_remote_code=source.trust_remote_code)
-    check_named_depths(request, layers_of(name, trust_remote_code=source.trust_remote_code))
+    check_named_depths(
+        str(source.heads or MODEL),
+        options.placements,
+        layers_of(name, trust_remote_code=source.trust_remote_code),
+    )
     longest = max(encode(tokenizer, prompt).shape[1] for prompt in prompts)
     reached = max(longest + options.max_new_tokens, *(options.contexts or ()), 1)
     model, _ = load_model(
@@ -117,24 +121,26 @@ def _load_draft(request: RecordingRequest, device: str) -> DraftModel | None:
     )
 
 
-def check_named_depths(request: RecordingRequest, n_layers: int | None) -> None:
+def check_named_depths(
+    heads: str, placements: Sequence[Sequence[int]] | None, n_layers: int | None
+) -> None:
     """Check the depths of heads and placements before the model is loaded.
 
     Args:
-        request: Names the heads and the placements.
+        heads: The folder of the heads, or ``identity:DEPTHS``.
+        placements: Depths of the heads of each placement.
         n_layers: Layers of the model; None where its configuration does not say it.
 
     Raises:
         HeadsError: A head lies outside the model, or a placement has a depth without a head.
     """
-    heads = str(request.source.heads or MODEL)
     try:
         depths = named_depths(heads)
     except HeadsError:
         return  # the heads are damaged: reading them explains how
     if n_layers is not None:
         check_depths(depths, n_layers)
-    for placement in request.options.placements or ():
+    for placement in placements or ():
         require_depths(placement, depths)
 
 

@@ -84,6 +84,7 @@ BAD_OPTIONS = [
     Refused("train", f"{TRAIN} --shortlist 0", "a shortlist holds at least 1 token, got 0"),
     Refused("train", f"{TRAIN} --head-dtype int3", "--head-dtype as one of int8, own"),
     Refused("flips", "--demo --gammas 2", "gamma is a probability in [0, 1], got 2"),
+    Refused("flips", "--demo --placements 99", "no head at depth 99: heads exist at [1, 2, 3,"),
     Refused("flips", "--demo --limit 0", "--limit of at least 1, got 0"),
     Refused("flips", "--demo --threads 0", "--threads of at least 1, got 0"),
     Refused("flips", "--demo --batches 1,x", "--batches as whole numbers"),
