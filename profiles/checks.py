@@ -34,8 +34,16 @@ PAIRS = {
 ROUNDING = 1e-5
 """An acceptance is a sum of many FP32 probabilities: it may pass 1 by this much."""
 
+MOST_TOKENS = 10**8
+"""More tokens, positions or samples than any recording has of one thing."""
+
+MOST_DRAFTS = 10_000
+"""A larger cap than any round has use for: tables are made for that many drafts."""
+
 _PROBABILITY = "a probability", 0, 1
-_TOKENS = "a number of tokens"
+_TOKENS = "a number of tokens", 1, MOST_TOKENS
+_COUNT = "a count", 0, MOST_TOKENS
+_TOKEN = "a token", 0
 
 _Array = NDArray[Any]
 
@@ -157,7 +165,7 @@ def _design_rules(n_layers: int | None) -> list[_Rule]:
         _among("policy", POLICIES),
         _within("placement", *_head(n_layers)),
         _within("gammas", *_PROBABILITY),
-        _within("cap", "a number of drafts", 1),
+        _within("cap", "a number of drafts", 1, MOST_DRAFTS),
     ]
 
 
@@ -169,24 +177,26 @@ def _latency_rules(n_layers: int | None) -> list[_Rule]:
         _within("layer", "a depth", 1, n_layers)._replace(
             rows=lambda frame: frame["kind"] == "head"
         ),
-        _within("n_tokens", _TOKENS, 1),
-        *(_within(column, "a count", 0) for column in ("context", "reuse", "repeat")),
+        _within("n_tokens", *_TOKENS),
+        *(_within(column, *_COUNT) for column in ("context", "reuse", "repeat")),
         _seconds("seconds"),
     ]
 
 
 def _text_rules(n_layers: int | None) -> dict[str, list[_Rule]]:
     heads = [
-        _within("output", "an output", 1),
+        _within("output", "an output", 1, MOST_TOKENS),
         _within("depth", "a depth", 1, n_layers),
+        _within("token", *_TOKEN),
         _within("confidence", *_PROBABILITY),
     ]
     return {
         "prompts": [
-            _within(column, _TOKENS, 1) for column in ("n_prompt", "n_output", "max_new_tokens")
+            *(_within(column, *_TOKENS) for column in ("n_prompt", "n_output", "max_new_tokens")),
+            _within("first_token", *_TOKEN),
         ],
         "trace": [*heads, _within("acceptance", "a probability", 0, 1 + ROUNDING)],
-        "branches": heads,
+        "branches": [*heads, _within("path", *_TOKEN)],
     }
 
 
@@ -194,30 +204,30 @@ def _run_rules(n_layers: int | None) -> dict[str, list[_Rule]]:
     head = _head(n_layers)
     return {
         "runs": [
-            _within("n_tokens", _TOKENS, 1),
+            _within("n_tokens", *_TOKENS),
             _seconds("prefill_s"),
             _seconds("decode_s")._replace(rows=lambda frame: frame["n_tokens"] > 1),
             _duration("decode_s"),  # 0 where the prefill's token was all
             _energy("energy_j"),
         ],
         "rounds": [
-            _within("start", "a position", 0),
+            _within("start", "a position", 0, MOST_TOKENS),
             _within("exits", *head),
             _within("checks", *head),
-            _within("segments", "a segment", 0),
-            _within("batches", _TOKENS, 1),
-            _within("accepted", "a number of drafts", 0),
-            _within("committed", _TOKENS, 1),
+            _within("segments", "a segment", 0, None if n_layers is None else n_layers - 1),
+            _within("batches", *_TOKENS),
+            _within("accepted", "a number of drafts", 0, MOST_DRAFTS),
+            _within("committed", *_TOKENS),
         ],
         "works": [_among("kind", ("run", "check", "verify")), _seconds("seconds")],
         "draws": [
-            _within("index", "a count", 0),
+            _within("index", *_COUNT),
             _among("kind", ("check", "verify")),
             _within("confidence", *_PROBABILITY)._replace(
                 rows=lambda frame: frame["kind"] == "check"
             ),
-            _within("token", "a token", 0),
-            _within("accepted", "a number of drafts", 0),
+            _within("token", *_TOKEN),
+            _within("accepted", "a number of drafts", 0, MOST_DRAFTS),
         ],
     }
 
@@ -225,8 +235,8 @@ def _run_rules(n_layers: int | None) -> dict[str, list[_Rule]]:
 def _baseline_rules() -> list[_Rule]:
     return [
         _within("repeat", "a repeat, or -1 for a check,", -1),
-        *(_within(column, "a count", 0) for column in ("n_tokens", "n_same", "n_first")),
-        *(_within(column, _TOKENS, 1)._replace(rows=_ran) for column in ("n_tokens", "n_first")),
+        *(_within(column, *_COUNT) for column in ("n_tokens", "n_same", "n_first")),
+        *(_within(column, *_TOKENS)._replace(rows=_ran) for column in ("n_tokens", "n_first")),
         _seconds("prefill_s")._replace(rows=_ran),
         _duration("decode_s")._replace(rows=_ran),
         _duration("compile_s"),

@@ -83,7 +83,7 @@ class Profile:
     @property
     def name(self) -> str:
         """The name of the recording; that of its directory where it has none."""
-        return str(self.manifest.get("name", self.path.name))
+        return str(self.manifest.get("name") or self.path.name)
 
     @property
     def sampled(self) -> bool:

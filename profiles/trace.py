@@ -62,21 +62,15 @@ class Trace:
         """Make the trace of a profile.
 
         Raises:
-            ProfileError: If the manifest names no end tokens, or the trace has gaps.
+            ProfileError: If the trace has gaps.
         """
-        eos = profile.manifest.get("eos_token_ids")
-        if not isinstance(eos, list) or not all(isinstance(token, int) for token in eos):
-            raise ProfileError(
-                "wanted a list of token ids as eos_token_ids in the manifest of "
-                f"{profile.path}, got {eos!r}: record it again"
-            )
         return cls.from_frames(
             profile.prompts,
             profile.trace,
             profile.branches,
             n_layers=profile.n_layers,
             depths=profile.depths,
-            eos=eos,
+            eos=profile.manifest["eos_token_ids"],
             sampled=profile.sampled,
         )
 

@@ -15,8 +15,8 @@ SIZES = (
     "head_dim",
     "vocab_size",
 )
-MOST_LAYERS = 10_000
-"""More layers than any model has."""
+MOST_LAYERS = 1_000
+"""As many layers as the deepest transformer that was ever built."""
 
 MOST_SIZE = 10**9
 """A larger width, vocabulary or number of positions than any model has."""

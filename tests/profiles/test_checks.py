@@ -50,11 +50,18 @@ ABSURD = [
     ("rounds", "checks", [0], "a depth between the layers in 1..7"),
     ("runs", "placement", [4, 8], "a depth between the layers in 1..7"),
     ("runs", "gammas", [0.5, 1.5], "a probability in 0..1"),
-    ("runs", "cap", 0, "a number of drafts of 1 or more"),
-    ("latency", "n_tokens", 0, "a number of tokens of 1 or more"),
-    ("rounds", "batches", [1, 0], "a number of tokens of 1 or more"),
-    ("trace", "output", 0, "an output of 1 or more"),
-    ("prompts", "n_output", 0, "a number of tokens of 1 or more"),
+    ("runs", "cap", 0, "a number of drafts in 1..10000"),
+    ("latency", "n_tokens", 0, "a number of tokens in 1..1e+08"),
+    ("rounds", "batches", [1, 0], "a number of tokens in 1..1e+08"),
+    ("trace", "output", 0, "an output in 1..1e+08"),
+    *((name, "token", -1, "a token of 0 or more") for name in ("trace", "branches")),
+    ("branches", "path", [3, -1], "a token of 0 or more"),
+    ("prompts", "first_token", -1, "a token of 0 or more"),
+    ("prompts", "n_prompt", 2 * 10**9, "a number of tokens in 1..1e+08"),
+    ("latency", "context", 2 * 10**9, "a count in 0..1e+08"),
+    ("runs", "cap", 2 * 10**9, "a number of drafts in 1..10000"),
+    ("rounds", "segments", [0, 0, 8], "a segment in 0..7"),
+    ("prompts", "n_output", 0, "a number of tokens in 1..1e+08"),
 ]
 
 
