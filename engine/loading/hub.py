@@ -143,20 +143,20 @@ def _answers_now(name: str) -> bool:
 
 
 def _ask(url: str) -> bool:
-    """Whether there is an answer within `LONGEST_S`."""
+    """Whether there is an answer within `LONGEST_S`, and not that the hub is out of order."""
     found: list[bool] = []
 
     def ask() -> None:
         try:
-            get_session().head(url, timeout=ANSWER_S)
+            status = get_session().head(url, timeout=ANSWER_S).status_code
         except Exception:  # noqa: BLE001 -- no answer is no answer, whatever the reason
             return
-        found.append(True)
+        found.append(status < 500)  # a server in trouble is asked again and again, too
 
     thread = Thread(target=ask, daemon=True)  # a name server has no bound of its own
     thread.start()
     thread.join(LONGEST_S)
-    return bool(found)
+    return any(found)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

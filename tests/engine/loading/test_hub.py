@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -174,24 +175,51 @@ def test_what_is_no_name_is_not_asked_for(name: str, message: str) -> None:
     assert hub._answers == {}
 
 
+def test_a_hub_that_is_out_of_order_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering_server(503) as address:
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        with pytest.raises(InputError, match="does not answer"):
+            from_here("owner/name")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "code", "message"),
     [
         (404, "RepoNotFound", "the hub has no owner/name, or it is private and HF_TOKEN lacks a"),
         (403, "GatedRepo", "access to owner/name must be granted on its page, and HF_TOKEN set"),
+        (404, "", "the hub has no owner/name|not all of its files|HTTP status 404"),
     ],
 )
 def test_what_the_hub_answers_is_said_in_words(
-    monkeypatch: pytest.MonkeyPatch, status: int, code: str, message: str
+    tmp_path: Path, status: int, code: str, message: str
 ) -> None:
     """Nothing of what its library says."""
     with answering_server(status, code) as address:
-        monkeypatch.setattr(constants, "ENDPOINT", address)
-        assert from_here("owner/name") is False
-    error = hub.GatedRepoError if code == "GatedRepo" else hub.RepositoryNotFoundError
-    answered = OSError("You are trying to access a gated repo. Request ID: 1")
-    answered.__cause__ = error.__new__(error)
-    assert message in str(hub.hub_reason(answered, "owner/name"))
+        done = loaded_elsewhere(tmp_path, address)
+    assert re.search(message, done.stdout), (done.stdout, done.stderr)
+    assert done.stdout.startswith("InputError no tokenizer for owner/name: ")
+    assert "Request ID" not in done.stdout + done.stderr
+
+
+def loaded_elsewhere(folder: Path, endpoint: str) -> subprocess.CompletedProcess[str]:
+    """Load owner/name in a process of its own, whose library knows no other hub."""
+    program = (
+        "from adadecode.engine.loading.model_loader import load_model\n"
+        "try:\n"
+        "    model, tokenizer = load_model('owner/name')\n"
+        "    print(len(tokenizer), model.config.num_hidden_layers)\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__, error)\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "home")},
+        capture_output=True,
+        text=True,
+        timeout=BOUND_S,
+        check=False,
+    )
 
 
 def test_heads_of_the_hub_are_one_sentence_too() -> None:
@@ -237,19 +265,7 @@ def test_commands_end_within_a_bound(tmp_path: Path, command: str) -> None:
 def test_a_model_is_loaded_whole_from_its_cached_copy(tmp_path: Path) -> None:
     """In a process of its own, which has no other way to it."""
     cached_copy(tmp_path / "home" / "hub", saved_model(tmp_path / "model"))
-    program = (
-        "from adadecode.engine.loading.model_loader import load_model\n"
-        "model, tokenizer = load_model('owner/name')\n"
-        "print(len(tokenizer), model.config.num_hidden_layers)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=os.environ | {"HF_ENDPOINT": CLOSED, "HF_HOME": str(tmp_path / "home")},
-        capture_output=True,
-        text=True,
-        timeout=BOUND_S,
-        check=False,
-    )
+    done = loaded_elsewhere(tmp_path, CLOSED)
     assert done.stdout.split() == ["97", "6"], done.stderr
     assert "does not answer: the cached copy of owner/name is taken" in done.stderr
     assert "Retrying" not in done.stderr
