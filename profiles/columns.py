@@ -116,7 +116,12 @@ _PROMPTS = TableColumns(
             "whether the text ended by itself, with an end token, and not by its budget",
         ),
         Column("first_token", "int32", "the token that the prefill gives", "token id"),
-        Column("sha256", "text", "digest of the prompt's token ids; the text itself is not stored"),
+        Column(
+            "sha256",
+            "text",
+            "salted digest of the prompt (the salt is `prompts.salt` in the manifest); empty in a "
+            "copy that was shared. The prompt itself is not stored",
+        ),
         Column(
             "max_new_tokens", "int32", "most tokens to generate, the first one included", "tokens"
         ),

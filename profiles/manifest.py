@@ -20,6 +20,9 @@ from adadecode.profiles.schema import (
     TABLES,
 )
 
+SHARED = "shared"
+"""The key that marks the manifest of a copy without text (`adadecode.sim.sharing`)."""
+
 
 def manifest_digest(manifest: Mapping[str, Any]) -> str:
     """Return the SHA-256 (hex) of the canonical JSON of a manifest, its own digest left out.

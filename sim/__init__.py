@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from adadecode.sim.core.design import Design, Policy
     from adadecode.sim.prediction.scenario import ScenarioOptions
     from adadecode.sim.report.writer import write_report as report
+    from adadecode.sim.sharing.share import share
     from adadecode.sim.sweep.design_sweep import sweep
     from adadecode.sim.sweep.space import Space
     from adadecode.sim.sweep.store import Sweep, read_sweep
@@ -45,6 +46,7 @@ else:
             "read_profile": "adadecode.profiles.store",
             "read_sweep": "adadecode.sim.sweep.store",
             "report": "adadecode.sim.report",
+            "share": "adadecode.sim.sharing.share",
             "sweep": "adadecode.sim.sweep",
             "validate": "adadecode.sim.validation.tiers",
         },
@@ -65,6 +67,7 @@ __all__ = [
     "read_profile",
     "read_sweep",
     "report",
+    "share",
     "sweep",
     "validate",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from adadecode.engine.loading.prompts import encode, read_prompts
 from adadecode.profiles.errors import HeadsError
+from adadecode.profiles.manifest import SHARED
 from adadecode.profiles.store import read_profile
 from adadecode.profiles.trace import Trace
 
@@ -37,7 +38,7 @@ def frequent_in(source: str, tokenizer: Any) -> tuple[int, ...]:
     Raises:
         ProfileError: The profile cannot be read.
         PromptError: The file cannot be read.
-        HeadsError: The profile holds no text.
+        HeadsError: The profile holds no text, or only stand-ins for it.
     """
     if Path(source).is_dir():
         profile = read_profile(source)
@@ -45,6 +46,11 @@ def frequent_in(source: str, tokenizer: Any) -> tuple[int, ...]:
             raise HeadsError(
                 f"{source} holds no text to count tokens in: name a profile that adadecode-profile "
                 "recorded, or a file of texts"
+            )
+        if profile.manifest.get(SHARED):
+            raise HeadsError(
+                f"{source} was shared without its text, and no stand-in of a token is frequent: "
+                "name the recording itself, or a file of texts"
             )
         trace = Trace.from_profile(profile)
         return by_frequency(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.heads.token_frequency import frequent_in
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling.options import RecordingOptions
+from adadecode.profiles.manifest import section
+from adadecode.profiles.prompt_digest import prompt_digest
 from adadecode.profiles.store import read_profile
 
 
@@ -69,5 +70,6 @@ def _counted(source: str, prompts: Sequence[Prompt]) -> int:
     """Return how many of the prompts are in the profile ``source``; 0 where it is no profile."""
     if not Path(source).is_dir():
         return 0
-    known = set(read_profile(source).prompts["sha256"])
-    return sum(hashlib.sha256(prompt.text.encode()).hexdigest() in known for prompt in prompts)
+    counted = read_profile(source)
+    known, salt = set(counted.prompts["sha256"]), section(counted.manifest, "prompts").get("salt")
+    return sum(prompt_digest(prompt.text, salt) in known for prompt in prompts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from adadecode.engine.profiling.plan import RecordingPlan
 from adadecode.engine.profiling.stopped_texts import LIMITATION
 from adadecode.engine.runtime.distributed import processes
 from adadecode.engine.runtime.environment import describe_machine, describe_software
+from adadecode.profiles.prompt_digest import prompt_digest
 from adadecode.profiles.schema import SCHEMA, SCHEMA_VERSION
 
 DEMO_MODEL, DEMO_HEADS = "adadecode demo model", "adadecode demo heads"
@@ -95,7 +95,7 @@ def _describe_model(decoder: AdaDecoder, plan: RecordingPlan) -> dict[str, Any]:
 def _describe_prompts(plan: RecordingPlan) -> dict[str, Any]:
     texts = "\n".join(prompt.text for prompt in plan.prompts)
     return {
-        "sha256": hashlib.sha256(texts.encode()).hexdigest(),
+        "sha256": prompt_digest(texts),
         "count": len(plan.prompts),
         "domains": sorted({prompt.domain for prompt in plan.prompts}),
     }

@@ -7,7 +7,6 @@ the same tables, timing samples aside.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import random
 import warnings
@@ -17,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 
 from adadecode.engine.baselines.baseline import Baseline
@@ -48,6 +48,7 @@ from adadecode.engine.runtime.environment import EnergyMeter, describe_machine
 from adadecode.engine.runtime.telemetry import Conditions
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.manifest import manifest_digest, tables_of
+from adadecode.profiles.prompt_digest import new_salt, prompt_digest, with_salt
 from adadecode.profiles.store import Profile, write_profile
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Round
@@ -224,6 +225,8 @@ class Recorder:
         manifest["limitations"] += [
             why for why in self.conditions.fallbacks() if why not in manifest["limitations"]
         ]
+        if self.own_text:
+            tables["prompts"] = _salted(manifest, tables["prompts"])
         profile = write_profile(self.parts.folder, manifest, tables)
         self.parts.clear()
         return profile
@@ -261,7 +264,7 @@ class Recorder:
             "n_output": len(text.outputs),
             "ended": text.ended,
             "first_token": text.outputs[0],
-            "sha256": hashlib.sha256(planned.text.encode()).hexdigest(),
+            "sha256": prompt_digest(planned.text),
             "max_new_tokens": self.plan.budget(prompt),
         }
         return {"prompts": [about], "trace": [{"prompt": prompt, **row} for row in rows]}
@@ -416,6 +419,21 @@ class Recorder:
             has_energy=not math.isnan(self.meter.joules()),
             latency_samples=samples,
         )
+
+
+def _salted(manifest: dict[str, Any], prompts: pa.Table) -> pa.Table:
+    """Salt the digests of the prompts, in the manifest in place, and return their table.
+
+    It is done at the end, so that a resumed recording needs no salt to find its prompts again.
+    """
+    salt = new_salt()
+    about, settings = manifest["prompts"], manifest["settings"]
+    manifest["prompts"] = {**about, "sha256": with_salt(about["sha256"], salt), "salt": salt}
+    same = with_salt(settings["prompts_digest"], salt)[: len(settings["prompts_digest"])]
+    manifest["settings"] = {**settings, "prompts_digest": same}
+    place = prompts.schema.get_field_index("sha256")
+    digests = [with_salt(one, salt) for one in prompts["sha256"].to_pylist()]
+    return prompts.set_column(place, prompts.schema.field(place), pa.array(digests))
 
 
 def record_plan(

@@ -69,7 +69,7 @@ class ScriptedRecorder(Recorder):
             }
             manifest["heads"] |= {"name": "random matrices"}
         manifest["limitations"] = [*self._script_limitations(about), *manifest["limitations"]]
-        manifest["prompts"] |= {"sha256": source["prompts"].get("sha256")}
+        manifest["prompts"] |= {key: source["prompts"].get(key) for key in ("sha256", "salt")}
         return manifest | {"scripted": about, "eos_token_ids": sorted(self.script.trace.eos)}
 
     def _script_limitations(self, about: dict[str, Any]) -> list[str]:

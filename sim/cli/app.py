@@ -87,6 +87,12 @@ class Commands(LazyGroup):
             summary="List the models of the catalogue.",
             panel=HARDWARE,
         ),
+        "share": CommandEntry(
+            module="adadecode.sim.cli.share",
+            function="share",
+            summary="Write a copy of a profile without its text, to give away.",
+            panel=OTHER,
+        ),
         "import": CommandEntry(
             module="adadecode.sim.cli.import_latencies",
             function="imports",

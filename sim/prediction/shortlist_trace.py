@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from adadecode.profiles.errors import HeadsError, ProfileError
+from adadecode.profiles.manifest import SHARED
 from adadecode.profiles.store import Profile
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.head_form import HeadForm
@@ -112,6 +113,11 @@ def in_form(
             "alone"
         )
         return trace, notes
+    if text.manifest.get(SHARED):
+        raise HeadsError(
+            f"{text.path} was shared without its text, and no stand-in of a token is frequent: ask "
+            "whoever recorded it what a shortlist would give, or leave --shortlist out"
+        )
     found = shortlisted(trace, form.shortlist)
     return found.trace, [*notes, _approximation_note(found, form, form.shortlist)]
 

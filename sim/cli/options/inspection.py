@@ -51,6 +51,11 @@ ProfileOfSweep = Annotated[
     ),
 ]
 
+KeepDomains = Annotated[
+    bool,
+    typer.Option("--keep-domains", help="Keep the names of the domains; else they are numbered."),
+]
+
 PromptOption = Annotated[
     int | None,
     typer.Option(

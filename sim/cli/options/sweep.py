@@ -232,7 +232,9 @@ class SearchOptions:
         typer.Option(
             "--scheduler",
             metavar="ADDRESS",
-            help="Run on the cluster of this Dask scheduler, tcp://HOST:PORT.",
+            help="Run on the cluster of this Dask scheduler, tcp://HOST:PORT. Dask runs whatever "
+            "the machines of the cluster send each other, here too: name one that you trust, in a "
+            "network that you trust.",
             show_default=False,
             rich_help_panel=panels.SEARCH,
         ),

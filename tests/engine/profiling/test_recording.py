@@ -12,10 +12,15 @@ from transformers import PreTrainedModel
 
 import adadecode.engine
 from adadecode.engine import ExitHeads, Prompt, RecordingOptions, record
+from adadecode.engine.decoding.scripted import Script
+from adadecode.engine.profiling.model_source import ModelSource
 from adadecode.engine.profiling.piece_store import PieceStore
-from adadecode.engine.profiling.recording import IN_PYTHON
+from adadecode.engine.profiling.recording import IN_PYTHON, record_scripted
+from adadecode.engine.profiling.setup import LoadedScript
 from adadecode.profiles.errors import InputError
+from adadecode.profiles.prompt_digest import prompt_digest
 from adadecode.profiles.store import Profile, read_profile
+from adadecode.sim.sharing.share import share
 from adadecode.sim.validation.tiers import validate
 from tests.support.few_visits import few_visits  # noqa: F401  # an autouse fixture
 from tests.support.held_folder import held_elsewhere
@@ -68,6 +73,40 @@ def test_the_manifest_names_what_was_given(recorded: Profile) -> None:
     assert recorded.manifest["model"]["name"] == "LlamaForCausalLM"
     assert recorded.manifest["settings"]["gammas"] == "0.05"
     assert recorded.manifest["settings"]["graphs"] == "eager"
+
+
+def test_digests_of_prompts_are_salted_anew_in_each_recording(
+    model: PreTrainedModel, recorded: Profile, tmp_path: Path
+) -> None:
+    """Nobody finds a prompt by the digest of its text alone, in a table or in the manifest."""
+    about = recorded.manifest["prompts"]
+    texts = ["brown fox", "the quick"]
+    assert recorded.prompts["sha256"].tolist() == [
+        prompt_digest(text, about["salt"]) for text in texts
+    ]
+    assert about["sha256"] == prompt_digest("\n".join(texts), about["salt"])
+    plain = [prompt_digest(text) for text in texts]
+    assert not set(plain) & set(recorded.prompts["sha256"])
+    again = run(model, tmp_path / "again")
+    assert again.manifest["prompts"]["salt"] != about["salt"]
+    assert not set(again.prompts["sha256"]) & set(recorded.prompts["sha256"])
+    digests = [one.manifest["settings"]["prompts_digest"] for one in (recorded, again)]
+    assert len(set(digests)) == 2
+
+
+def test_a_shared_copy_can_script_a_recording(
+    model: PreTrainedModel, recorded: Profile, tmp_path: Path
+) -> None:
+    """Its stand-ins are embedded as other tokens; the rounds are the copy's."""
+    copy = share(recorded, tmp_path / "copy")
+    script = Script.of(copy, recorded.n_layers)
+    loaded = LoadedScript(
+        model=model, heads=ExitHeads.identity(model, [2]), script=script, shape=None
+    )
+    source = ModelSource(scripted=str(copy.path), model="here")
+    scripted = record_scripted(loaded, out=tmp_path / "s", source=source, options=OPTIONS)
+    assert validate(scripted).holds
+    assert scripted.prompts["sha256"].tolist() == ["", ""]
 
 
 def test_progress_counts_up_to_the_end(recorded: Profile, seen: list[tuple[int, int]]) -> None:

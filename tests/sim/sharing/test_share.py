@@ -1,0 +1,238 @@
+"""A shared copy: no text, no names, the same figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import adadecode.sim
+from adadecode.profiles import Profile, read_profile
+from adadecode.profiles.errors import HeadsError, InputError
+from adadecode.sim.cli import share as command
+from adadecode.sim.core.head_form import HeadForm
+from adadecode.sim.prediction.scenario import ScenarioOptions, find_scenario
+from adadecode.sim.sharing.manifest import LOCAL, baseline_name, public_name, shared_manifest
+from adadecode.sim.sharing.share import NOT_RUN, share
+from adadecode.sim.sharing.stand_ins import StandIns, without_tokens
+from adadecode.sim.sharing.trials import Trial, try_copy
+from adadecode.sim.validation.tiers import validate
+from tests.support.handmade import recorded_profile
+from tests.support.paths import DEMO_PROFILE
+from tests.support.sim_command import run, run_json
+from tests.support.tampering import edit_manifest
+
+PRIVATE = "/home/ada/projects/moonshot"
+"""What must not be found in any copy."""
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """A recording that has the secret wherever text can be."""
+    path = tmp_path_factory.mktemp("share") / "moonshot"
+    made = recorded_profile(path)
+
+    def edit(manifest: dict[str, Any]) -> None:
+        manifest["name"] = "moonshot"
+        manifest["created"] = "2026-11-21T09:57:21+00:00"
+        manifest["model"] |= {
+            "name": PRIVATE,
+            "config": {"_name_or_path": PRIVATE, "vocab_size": 50},
+        }
+        manifest["heads"] |= {"name": f"{PRIVATE}/heads"}
+        host = {"cpu": "AMD EPYC", "os": f"Linux-6.1-{PRIVATE}", "python": "3.11", "cores": 2}
+        manifest["hardware"] = {"device": "cpu", "host": host, "owner": PRIVATE}
+        manifest["software"] = {"torch": "2.11.0", "path": PRIVATE}
+        manifest["settings"] = {
+            "prompts": PRIVATE,
+            "repeats": 1,
+            "gammas": "0.5,0.9",
+            "stop": ["ada"],
+        }
+        manifest["prompts"] |= {"salt": "ab" * 16}
+        manifest["limitations"] = [f"scripted by {PRIVATE}", "greedy decoding"]
+        manifest["later"] = {"notes": PRIVATE}
+
+    edit_manifest(path, edit)
+    return read_profile(made.path)
+
+
+@pytest.fixture(scope="module")
+def copy(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    return share(profile, tmp_path_factory.mktemp("copy") / "given")
+
+
+def test_the_copy_holds_no_name_path_or_digest(profile: Profile, copy: Profile) -> None:
+    text = json.dumps(copy.manifest)
+    private = {PRIVATE, "moonshot", '"stop"', "salt", "Linux", "09:57"}
+    assert not [one for one in private if one in text]
+    assert copy.manifest["prompts"]["domains"] == ["domain 1", "domain 2"]
+    assert copy.manifest["created"] == "2026-11-21"
+    assert copy.manifest["settings"] == {"repeats": 1, "gammas": "0.5,0.9"}
+    assert copy.manifest["hardware"] == {"device": "cpu", "host": {"cpu": "AMD EPYC", "cores": 2}}
+    assert copy.manifest["software"] == {"torch": "2.11.0"}
+    assert copy.manifest["limitations"][1:] == ["scripted by …", "greedy decoding"]
+    assert set(copy.prompts["sha256"]) == {""}
+    assert set(copy.prompts["domain"]) == {"domain 1", "domain 2"}
+    for name in ("trace", "branches", "prompts", "runs", "rounds", "works"):
+        assert PRIVATE not in getattr(copy, name).to_csv()
+
+
+def test_no_token_is_known_again(profile: Profile, copy: Profile) -> None:
+    """Each stand-in stands at one place, but for those of the end tokens."""
+    trace = copy.trace[~copy.trace["token"].isin(copy.manifest["eos_token_ids"])]
+    places = trace.groupby("token")[["prompt", "output"]].nunique()
+    assert (places == 1).all(axis=None)
+    assert copy.manifest["eos_token_ids"] == list(range(len(profile.manifest["eos_token_ids"])))
+    assert not set(profile.trace["token"]) <= set(copy.trace["token"])
+
+
+def test_what_is_the_same_at_a_place_stays_the_same(profile: Profile, copy: Profile) -> None:
+    """And what differs there still differs: so replays, and trust, are the recording's."""
+    for one, other in (profile.trace, copy.trace), (profile.branches, copy.branches):
+        pairs = pd.DataFrame({"before": one["token"], "after": other["token"]})
+        keys = [one["prompt"], one["output"]]
+        if "path" in one:
+            keys.append(one["path"].map(len))
+        ends = pairs["before"].isin(profile.manifest["eos_token_ids"])
+        groups = pairs[~ends].groupby([key[~ends] for key in keys])
+        assert all(
+            len(part.drop_duplicates()) == part["before"].nunique() == part["after"].nunique()
+            for _, part in groups
+        )
+    before, after = validate(profile), validate(copy)
+    pd.testing.assert_frame_equal(before.cells, after.cells)
+    assert before.to_dict() == after.to_dict()
+    assert before.trust == after.trust
+
+
+def test_the_demo_recording_gives_the_same_figures_without_its_text(tmp_path: Path) -> None:
+    recording = read_profile(DEMO_PROFILE)
+    copy = adadecode.sim.share(recording, tmp_path / "copy")
+    before, after = validate(recording), validate(copy)
+    assert before.to_dict() == after.to_dict()
+    assert after.holds
+    assert after.trust.trusted == before.trust.trusted
+
+
+def test_what_still_works_is_found_by_trying(profile: Profile, copy: Profile) -> None:
+    trials = {trial.what: trial for trial in try_copy(profile, copy)}
+    same = [what for what, trial in trials.items() if trial.outcome == "the same figures"]
+    assert "replay the measured runs, and trust (validate)" in same
+    assert "predict the designs that were run (predict)" in same
+    assert "draw texts like this one (synthesize --like)" in same
+    assert not trials["predict heads with a shortlist (--shortlist)"].works
+
+
+def test_a_damaged_copy_does_not_pass_the_trials(profile: Profile, copy: Profile) -> None:
+    """Other confidences, one text replaced: the figures differ, and the trials say so."""
+    wrong = replace(copy, trace=copy.trace.assign(confidence=0.99))
+    outcomes = {trial.what: trial.outcome for trial in try_copy(profile, wrong)}
+    assert "other figures" in outcomes["replay the measured runs, and trust (validate)"]
+
+
+def test_a_shortlist_of_stand_ins_is_refused(copy: Profile) -> None:
+    options = ScenarioOptions(
+        device="h100-sxm", model="llama-3.1-8b", form=HeadForm(shortlist=64), source=None
+    )
+    with pytest.raises(HeadsError, match="was shared without its text"):
+        find_scenario(None, options, trace=copy, heads_at={2: 8, 4: 16, 6: 24}, cap=5)
+
+
+def test_domains_may_keep_their_names(profile: Profile, tmp_path: Path) -> None:
+    kept = share(profile, tmp_path / "kept", keep_domains=True)
+    assert kept.prompts["domain"].tolist() == profile.prompts["domain"].tolist()
+
+
+def test_nothing_is_written_over(profile: Profile, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="is not an empty directory"):
+        share(profile, tmp_path / "there")
+    assert (tmp_path / "there" / "mine.txt").read_text() == "mine"
+
+
+def test_the_command_prints_what_still_works(
+    profile: Profile,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert run("share", profile.path, "--out", tmp_path / "copy") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "the same figures" in out
+    assert "read its manifest.json before you give it away" in out
+    monkeypatch.setattr(command, "try_copy", lambda *_: [Trial("it", works=True, outcome="so")])
+    document = run_json(capsys, "share", profile.path, "--out", tmp_path / "again", "--json")
+    assert document["digest"] == read_profile(tmp_path / "again").manifest["digest"]
+    assert document["trials"] == [{"what": "it", "works": True, "outcome": "so"}]
+
+
+def test_a_sampled_recording_keeps_its_ends(profile: Profile) -> None:
+    draws = pd.DataFrame({"token": [3, 50, 3, -1]})
+    manifest: Mapping[str, Any] = {
+        **profile.manifest, "sampling": {"temperature": 1.0}, "eos_token_ids": [50],
+    }  # fmt: skip
+    tables, eos = without_tokens(replace(profile, manifest=dict(manifest), draws=draws))
+    tokens = tables["draws"]["token"].tolist()
+    assert eos == [0]
+    assert tokens[1] == 0
+    assert tokens[3] == -1
+    assert tokens[0] != tokens[2]
+
+
+def test_baselines_lose_paths_and_messages(profile: Profile, tmp_path: Path) -> None:
+    rows = [
+        {"name": name, "prompt": 0, "repeat": -1, "n_tokens": n, "n_same": n, "exact": bool(n),
+         "n_first": n and 1, "prefill_s": s, "decode_s": s, "compile_s": 0.0,
+         "energy_j": float("nan"), "error": error}
+        for name, n, s, error in (
+            ("lookup:10", 5, 0.1, ""), (f"draft:{PRIVATE}", 0, float("nan"), f"no {PRIVATE}"),
+        )
+    ]  # fmt: skip
+    copy = share(replace(profile, baselines=pd.DataFrame(rows)), tmp_path / "copy")
+    assert copy.baselines["name"].tolist() == ["lookup:10", f"draft:{LOCAL}"]
+    assert copy.baselines["error"].tolist() == ["", NOT_RUN]
+
+
+@pytest.mark.parametrize(
+    ("name", "public"),
+    [
+        ("meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.1-8B"),
+        ("/data/llama", LOCAL),
+        ("./out/heads", LOCAL),
+        ("~/heads", LOCAL),
+        ("a/b/c", LOCAL),
+        ("C:\\\\models\\\\x", LOCAL),
+        ("file:/x", LOCAL),
+        (None, None),
+    ],
+)
+def test_a_name_of_a_hub_stays_and_a_path_does_not(name: str | None, public: str | None) -> None:
+    assert public_name(name) == public
+    assert public_name("out/heads", local=True) == LOCAL
+
+
+def test_the_name_of_a_baseline_keeps_its_numbers() -> None:
+    assert baseline_name("lookup:10") == "lookup:10"
+    assert baseline_name("generate") == "generate"
+    assert baseline_name("draft:/x/y") == f"draft:{LOCAL}"
+
+
+def test_stand_ins_are_the_same_for_the_same_place_and_token_only() -> None:
+    made = StandIns.of([7])
+    one = made.at((0, 1), 5)
+    assert made.at((0, 1), 5) == one
+    assert len({one, made.at((0, 2), 5), made.at((1, 1), 5), made.at((0, 1), 6), 0}) == 5
+    assert made.at((0, 1), 7) == made.at((3, 9), 7) == 0
+
+
+def test_a_key_that_nobody_listed_stays_at_home(profile: Profile) -> None:
+    found = shared_manifest({**profile.manifest, "secret": 1}, name="n", eos=[], domains={})
+    assert "secret" not in found
+    assert "later" not in found
