@@ -429,8 +429,9 @@ def _salted(manifest: dict[str, Any], prompts: pa.Table) -> pa.Table:
     salt = new_salt()
     about, settings = manifest["prompts"], manifest["settings"]
     manifest["prompts"] = {**about, "sha256": with_salt(about["sha256"], salt), "salt": salt}
-    same = with_salt(settings["prompts_digest"], salt)[: len(settings["prompts_digest"])]
-    manifest["settings"] = {**settings, "prompts_digest": same}
+    if digest := settings.get("prompts_digest"):
+        salted = with_salt(digest, salt)[: len(digest)]
+        manifest["settings"] = {**settings, "prompts_digest": salted}
     place = prompts.schema.get_field_index("sha256")
     digests = [with_salt(one, salt) for one in prompts["sha256"].to_pylist()]
     return prompts.set_column(place, prompts.schema.field(place), pa.array(digests))
