@@ -25,6 +25,10 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _LEFT = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
+_MOVES_OPEN_FILES = os.name == "posix"
+"""Whether files can be moved and removed while they are open; Windows cannot."""
+
+
 def part_of(place: Path) -> Path:
     """Return where the part of a file is written."""
     return place.with_name(place.name + PART_SUFFIX)
@@ -53,8 +57,8 @@ class PartFile(io.RawIOBase):
         self.place = place
         self.path = part_of(place)
         self.failure: OSError | None = None
-        self._descriptor = -1
-        self._descriptor = _new_part(self.path)
+        self._descriptor, self._is_there = -1, False
+        self._descriptor, self._is_there = _new_part(self.path), True
 
     def write(self, data: Any, /) -> int:  # noqa: ANN401  bytes, or what holds them
         """Write all of these bytes, and return how many they are."""
@@ -72,19 +76,29 @@ class PartFile(io.RawIOBase):
 
     def move(self) -> None:
         """Move the part, which is synced, to its place, and sync the folder. Raises OSError."""
+        if not _MOVES_OPEN_FILES:
+            self._close_descriptor()
         os.replace(self.path, self.place)  # noqa: PTH105  tests let the functions of os fail
-        descriptor, self._descriptor = self._descriptor, -1
-        os.close(descriptor)
+        self._is_there = False
+        self._close_descriptor()
         sync_folder(self.place.parent)
 
     def close(self) -> None:
         """Remove the part, unless it was moved."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
+        if not _MOVES_OPEN_FILES:
+            self._close_descriptor()
+        if self._is_there:
+            self._is_there = False
             with suppress(OSError):
                 self.path.unlink()
-            os.close(descriptor)
+        self._close_descriptor()
         super().close()
+
+    def _close_descriptor(self) -> None:
+        """Close the file, which also releases its lock."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def writable(self) -> bool:
         """Return that it can be written."""
@@ -126,6 +140,9 @@ def _remove_left(path: Path) -> None:
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(path.lstat().st_mode):
             raise OSError(errno.EINVAL, f"{path.name} is in the way, and is no file")
+        if not _MOVES_OPEN_FILES:  # and has no locks
+            path.unlink()
+            return
         descriptor = os.open(path, _LEFT)
         if lock_if_there(descriptor, path):
             try:

@@ -20,6 +20,7 @@ import nbformat
 from plotly.offline import get_plotlyjs
 
 from adadecode.profiles.atomic_write import write_text
+from adadecode.sim.cli.errors import exiting_on_error
 
 ROOT = Path(__file__).resolve().parents[1]
 PLOT = "application/vnd.plotly.v1+json"
@@ -86,4 +87,5 @@ def plots_of(notebook: nbformat.NotebookNode) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main()
+    with exiting_on_error():
+        main()

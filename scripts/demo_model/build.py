@@ -29,6 +29,7 @@ from adadecode.engine.profiling.counterfactual import Counterfactual
 from adadecode.engine.training.options import TrainingOptions
 from adadecode.engine.training.pipeline import train_heads
 from adadecode.profiles.atomic_write import write_bytes, write_json
+from adadecode.sim.cli.errors import exiting_on_error
 from scripts.demo_model.arithmetic import final_number
 from scripts.demo_model.corpus import problems
 from scripts.demo_model.model_card import write_card
@@ -226,4 +227,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    with exiting_on_error():
+        main()

@@ -33,6 +33,7 @@ from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from adadecode.profiles.atomic_write import append_text, write_stream
+from adadecode.sim.cli.errors import exiting_on_error
 from scripts.demo_model.corpus import (
     BOS,
     EOS,
@@ -356,4 +357,5 @@ def _log(entry: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exiting_on_error():
+        main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from adadecode.profiles.atomic_write import write_text
+from adadecode.sim.cli.errors import exiting_on_error
 from scripts.docs.results import PAGES, README, ROOT, page_names, readme, result_page
 
 
@@ -16,4 +17,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exiting_on_error():
+        main()

@@ -9,12 +9,15 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
 
+from adadecode.profiles import part_file
 from adadecode.profiles.atomic_write import (
     append_text,
     write_bytes,
@@ -176,6 +179,32 @@ def test_a_process_that_ends_at_any_step_leaves_a_whole_file(tmp_path: Path, out
             assert list(below.iterdir()) == [place]
         write_text(place, "before")
         assert list(below.iterdir()) == [place]
+
+
+def test_a_file_is_closed_before_it_is_moved_where_open_files_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, which also has no locks."""
+    place, replaced = tmp_path / "file", []
+
+    def replace(old: Path, new: Path, replace: Any = os.replace) -> None:
+        replaced.append(any(os.path.samestat(old.stat(), one) for one in opened()))
+        replace(old, new)
+
+    monkeypatch.setattr(part_file, "_MOVES_OPEN_FILES", False)
+    monkeypatch.setattr(os, "replace", replace)
+    place.with_name(f"file{PART_SUFFIX}").write_text("left by a killed process")
+    write_text(place, "new")
+    assert replaced == [False]
+    assert place.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def opened() -> Iterator[os.stat_result]:
+    """Yield what is known of the open files of this process."""
+    for descriptor in range(256):
+        with suppress(OSError):
+            yield os.fstat(descriptor)
 
 
 def test_two_never_write_one_part(tmp_path: Path) -> None:
