@@ -12,6 +12,7 @@ from benchmarks import (
     flips,
     head_forms,
     interleaving,
+    long_texts,
     lossless,
     off_design,
     paper,
@@ -41,6 +42,7 @@ BENCHMARKS = {
     "sampling": sampling,
     "costs": costs,
     "flips": flips,
+    "long_texts": long_texts,
     "lossless": lossless,
 }
 """In the order in which they run. Losslessness comes last: it does not depend on time."""

@@ -130,9 +130,12 @@ class ModelAnatomy:
     # -- its own forward pass --------------------
 
     def _find_layers(self) -> tuple[nn.Module, nn.ModuleList]:
-        """Return the module that holds the decoder's layers, and the list of them."""
+        """Return the module that holds the decoder's layers, and the list of them.
+
+        The decoder comes first: a model of images and text has layers elsewhere too.
+        """
         wanted = getattr(self.config, "num_hidden_layers", None)
-        for module in self.model.modules():
+        for module in (*self.model.get_decoder().modules(), *self.model.modules()):
             for child in module.children():
                 if isinstance(child, nn.ModuleList) and len(child) == wanted:
                     return module, child

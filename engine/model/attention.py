@@ -273,8 +273,8 @@ def attend(
             mask = kv.mask(window, groups, query.device)
         else:
             mask = _mask(start, stop, window, groups, query.device)
-        seen = (cached.narrow(2, first, stop - first) for cached in (keys, values))
-        out = attend_packed(packed, *seen, mask, scale, softcap, s_aux, size)
+        k, v = (cached.narrow(2, first, stop - first) for cached in (keys, values))
+        out = attend_packed(packed, k, v, mask, scale, softcap, s_aux, size)
         parts.append(out.reshape(1, heads, size, out.shape[-1]))
     return (parts[0] if len(parts) == 1 else torch.cat(parts, 2)).transpose(1, 2).contiguous(), None
 

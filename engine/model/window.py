@@ -12,7 +12,7 @@ from transformers import DynamicCache
 MaskFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """Tells which slot a query may see, by batch, head, query and slot; they broadcast."""
 
-_FAR = 2**17
+_FAR = 2**12
 """A position beyond which nothing about a mask without a window is expected to change."""
 
 
