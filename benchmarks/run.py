@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from adadecode.profiles.output_path import check_output_directory
+from adadecode.sim.cli.errors import exiting_on_error
 from benchmarks import (
     ablation,
     baselines,
@@ -21,9 +23,11 @@ from benchmarks import (
     speed,
     sweep,
     synthetic,
+    threads,
     transfer,
     vanilla,
 )
+from benchmarks.harness import RESULTS
 
 BENCHMARKS = {
     "speed": speed,
@@ -44,8 +48,9 @@ BENCHMARKS = {
     "flips": flips,
     "long_texts": long_texts,
     "lossless": lossless,
+    "threads": threads,
 }
-"""In the order in which they run. Losslessness comes last: it does not depend on time."""
+"""In the order in which they run. What does not depend on time comes last."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -56,11 +61,15 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.names if name not in BENCHMARKS]:
         parser.error(f"no benchmark {', '.join(unknown)}: there are {', '.join(BENCHMARKS)}")
-    for name, benchmark in BENCHMARKS.items():
-        if options.list:
+    if options.list:
+        for name, benchmark in BENCHMARKS.items():
             print(f"{name:<12} {(benchmark.__doc__ or '').splitlines()[0]}")
-        elif not options.names or name in options.names:
-            benchmark.main([])
+        return
+    with exiting_on_error():
+        check_output_directory(RESULTS, "results")
+        for name, benchmark in BENCHMARKS.items():
+            if not options.names or name in options.names:
+                benchmark.main([])
 
 
 if __name__ == "__main__":

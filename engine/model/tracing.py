@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -20,15 +22,36 @@ _HALF = (torch.bfloat16, torch.float16)
 
 @contextmanager
 def tracing_alone() -> Iterator[None]:
-    """Keep other threads from tracing and compiling, also by ``torch.compile``.
+    """Keep other threads from tracing and compiling, also by ``torch.compile``, and from traces.
 
     Torch patches the modules of the whole process while it traces. Two traces at once would leave
-    them patched for good.
+    them patched for good, and modules that other threads call would be taken for part of the trace.
     """
     from torch._dynamo.convert_frame import compile_lock
+    from torch.fx._symbolic_trace import _Patcher
 
     with compile_lock:
-        yield
+        patch = _Patcher.patch_method
+        try:
+            _Patcher.patch_method = _for_its_thread(patch)  # type: ignore[method-assign]
+            yield
+        finally:
+            _Patcher.patch_method = patch  # type: ignore[method-assign]
+
+
+def _for_its_thread(patch: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a way to patch a method that the patching thread alone meets."""
+
+    def patch_method(self: Any, cls: type, name: str, new: Any, *args: Any, **kwargs: Any) -> Any:
+        whose, before = get_ident(), getattr(cls, name)
+
+        @wraps(new)
+        def called(*given: Any, **named: Any) -> Any:
+            return (new if get_ident() == whose else before)(*given, **named)
+
+        return patch(self, cls, name, called, *args, **kwargs)
+
+    return patch_method
 
 
 def weights_by_name(module: nn.Module) -> dict[str, torch.Tensor]:
