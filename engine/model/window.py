@@ -39,6 +39,10 @@ class Window:
             raise AttributeError(name)
         raise UnknownMask("its layers compute attention by themselves")
 
+    def to(self, *_args: Any, **_kwargs: Any) -> Window:
+        """Return itself: ``accelerate`` moves all that a layer is given to the layer's device."""
+        return self
+
     @classmethod
     def __torch_function__(cls, *_args: Any, **_kwargs: Any) -> Any:
         raise UnknownMask("its layers compute attention by themselves")

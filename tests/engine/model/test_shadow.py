@@ -6,11 +6,14 @@ from functools import partial, update_wrapper
 from types import MethodType
 from typing import Any
 
+import pytest
 import torch
+from accelerate.hooks import AlignDevicesHook, add_hook_to_module
 from torch import nn
 
+from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.model.shadow import deep_shadow, exchanged, shadow
-from tests.support.models import random_prompt, tiny_model
+from tests.support.models import greedy_text, random_heads, random_prompt, tiny_model
 
 
 class Pair(nn.Module):
@@ -88,3 +91,15 @@ def test_a_compiled_call_stays_behind() -> None:
     model._compiled_call_impl = lambda _x: "compiled"  # type: ignore[assignment]
     assert model("plain") == "compiled"
     assert shadow(model)("plain") == "plain"
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_a_model_that_accelerate_placed_is_decoded(architecture: str) -> None:
+    """It wraps the forward pass of the model, of its body and of every layer."""
+    model = tiny_model(architecture)
+    own = greedy_text(model, random_prompt(6), 8)
+    body = model.base_model
+    for module in (*(body.layers if architecture == "llama" else body.h), body, model):
+        add_hook_to_module(module, AlignDevicesHook("cpu", io_same_device=True), append=True)
+    decoder = AdaDecoder(model, random_heads(model))
+    assert decoder.generate(random_prompt(6), 8, gamma=0.1, eos_token_id=()).tokens == own
