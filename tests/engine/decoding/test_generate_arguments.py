@@ -206,7 +206,8 @@ def test_what_fits_is_what_the_buffers_really_take(monkeypatch: pytest.MonkeyPat
     """To the byte, and what is outgrown is counted as free."""
     decoder = AdaDecoder(tiny_model("llama"))
     decoder.generate(PROMPT, 5, policy="vanilla", eos_token_id=())  # in the room of the self-test
-    wanted = 2 * 6 * 2 * 16 * 8 * 21  # keys and values, layers, heads, width, FP64, positions
+    kept = 2 * 6 * 2 * 16 * 8 * 21  # keys and values, layers, heads, width, FP64, positions
+    wanted = kept + (2 * 16 * 8 + 8) * 21  # cosines and sines, width, FP64; position ids
     outgrown = decoder.parts.kv.nbytes
     monkeypatch.setattr(
         segmented_model, "free_bytes", lambda device, with_cache: wanted - outgrown - 1
@@ -215,7 +216,7 @@ def test_what_fits_is_what_the_buffers_really_take(monkeypatch: pytest.MonkeyPat
         decoder.generate(PROMPT, 16, policy="vanilla", eos_token_id=())
     monkeypatch.setattr(segmented_model, "free_bytes", lambda device, with_cache: wanted - outgrown)
     decoder.generate(PROMPT, 16, policy="vanilla", eos_token_id=())
-    assert decoder.parts.kv.nbytes == wanted
+    assert decoder.parts.kv.nbytes == kept
 
 
 def test_where_nothing_says_what_is_free_it_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
