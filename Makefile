@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all bench docs docs-serve lint format clean
+.PHONY: help venv demo test test-all fuzz bench docs docs-serve lint format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: $(STAMP) ## run the quick tests, about 8 minutes (ARGS="-k scheduler" to c
 
 test-all: $(STAMP) ## run every test, with more examples of the property tests
 	$(PYTEST) --hypothesis-profile=thorough $(ARGS)
+
+fuzz: $(STAMP) ## change files at random and see that readers refuse them (ARGS="--minutes 30 --seed 7")
+	OMP_NUM_THREADS=1 $(BIN)/python -m scripts.fuzz $(ARGS)
 
 bench: $(STAMP) ## run the benchmarks
 	$(BIN)/python -m benchmarks.run $(ARGS)
