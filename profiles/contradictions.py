@@ -26,6 +26,8 @@ CLOCKS = 2.0
 
 _DESIGN = [column.name for column in DESIGN_COLUMNS]
 _Groups = NDArray[np.int64]
+_Node = tuple[int, int, tuple[int, ...]]
+"""A branch: its prompt, the output of the first wrong draft, and the drafts from there on."""
 _Refuse = Callable[[str], ProfileError]
 
 
@@ -112,30 +114,62 @@ def _check_branches(
     exact: bool,
 ) -> None:
     """Refuse branches with two outcomes, on the text, or off the tree of recorded drafts."""
-    spoken: dict[tuple[int, int, tuple[int, ...]], dict[int, tuple[int, float]]] = {}
-    names = ("prompt", "output", "path", "depth", "token", "confidence")
-    columns = (branches[name].tolist() for name in names)
-    for prompt, output, path, depth, token, confidence in zip(*columns, strict=True):
-        heads = spoken.setdefault((prompt, output, path), {})
-        if heads.setdefault(depth, (token, confidence)) != (token, confidence):
+    nodes = _nodes(branches, refuse)
+    tokens = branches["token"].tolist()
+    for prompt, output, path in nodes:
+        if not path or min(path) < 0:
             raise refuse(
-                f"the head at depth {depth} says two things after the drafts {path} from output "
-                f"{output} of prompt {prompt} on"
+                f"the drafts of the branch {path} at output {output} of prompt {prompt} are none"
             )
-    for prompt, output, path in spoken:
-        if not path:
-            raise refuse(f"a branch at output {output} of prompt {prompt} has no drafts")
         if exact and texts[prompt].get(output, path[0]) == path[0]:
             raise refuse(
                 f"the branch {path} at output {output} of prompt {prompt} begins with no wrong "
                 "draft: the text goes the same way, or has ended"
             )
         if len(path) > 1:
-            parent = spoken.get((prompt, output, path[:-1]))
-            if parent is None or all(token != path[-1] for token, _ in parent.values()):
+            parent = nodes.get((prompt, output, path[:-1]), ())
+            if not any(path[-1] in tokens[start:stop] for start, stop in parent):
                 raise refuse(
                     f"no head drafts the last of the branch {path} at output {output} of prompt "
                     f"{prompt} after the drafts before it"
+                )
+
+
+def _nodes(branches: pd.DataFrame, refuse: _Refuse) -> dict[_Node, list[tuple[int, int]]]:
+    """Return where the rows of each branch stand: its prompt, its output and its drafts.
+
+    The rows of a branch follow each other in every recording, a row for each depth.
+    """
+    prompt, output, depth = (branches[name].to_numpy() for name in ("prompt", "output", "depth"))
+    paths = branches["path"].tolist()
+    same = np.fromiter(map(id, paths), dtype=np.int64, count=len(paths))
+    first = np.ones(len(paths), dtype=np.bool_)
+    first[1:] = np.logical_or.reduce([np.diff(one) != 0 for one in (prompt, output, same)])
+    starts = np.flatnonzero(first)
+    spans = zip(starts.tolist(), [*starts[1:].tolist(), len(paths)], strict=True)
+    nodes: dict[_Node, list[tuple[int, int]]] = {}
+    keys = zip(prompt[starts].tolist(), output[starts].tolist(), spans, strict=True)
+    for prompt_, output_, span in keys:
+        nodes.setdefault((prompt_, output_, paths[span[0]]), []).append(span)
+    rises = (np.diff(depth) > 0) | first[1:]
+    if len(nodes) < len(starts) or not rises.all():
+        _check_twins(branches, nodes, refuse)
+    return nodes
+
+
+def _check_twins(
+    branches: pd.DataFrame, nodes: Mapping[_Node, Sequence[tuple[int, int]]], refuse: _Refuse
+) -> None:
+    """Refuse a head that says two things on the same branch."""
+    columns = [branches[name].tolist() for name in ("depth", "token", "confidence")]
+    for (prompt, output, path), spans in nodes.items():
+        said: dict[int, tuple[int, float]] = {}
+        for row in (row for span in spans for row in range(*span)):
+            depth, token, confidence = (column[row] for column in columns)
+            if said.setdefault(depth, (token, confidence)) != (token, confidence):
+                raise refuse(
+                    f"the head at depth {depth} says two things after the drafts {path} from "
+                    f"output {output} of prompt {prompt} on"
                 )
 
 

@@ -75,8 +75,10 @@ def read_parquet(
     _check_columns(found, schema, source, todo, error)
     _check_size(file.metadata, schema, rows, source, todo, error)
     with _readable(source, todo, error):
-        # Text as numbers of a dictionary: a long text in every row costs nothing yet.
-        file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts, **_FOOTER)
+        if texts:  # as numbers of a dictionary: a long text in every row costs nothing yet
+            file = pq.ParquetFile(
+                pa.BufferReader(data), metadata=file.metadata, read_dictionary=texts
+            )
         table = file.read(columns=schema.names, use_threads=False).combine_chunks()
         table.validate(full=True)
     if table.num_rows != file.metadata.num_rows:

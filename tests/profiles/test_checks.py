@@ -55,7 +55,6 @@ ABSURD = [
     ("rounds", "batches", [1, 0], "a number of tokens in 1..1e+08"),
     ("trace", "output", 0, "an output in 1..1e+08"),
     *((name, "token", -1, "a token of 0 or more") for name in ("trace", "branches")),
-    ("branches", "path", [3, -1], "a token of 0 or more"),
     ("prompts", "first_token", -1, "a token of 0 or more"),
     ("prompts", "n_prompt", 2 * 10**9, "a number of tokens in 1..1e+08"),
     ("latency", "context", 2 * 10**9, "a count in 0..1e+08"),

@@ -191,9 +191,10 @@ def test_a_branch_without_its_parent_is_refused(recorded: Profile, place: Path) 
         read_profile(place)
 
 
-def test_a_branch_without_drafts_is_refused(place: Path) -> None:
-    tamper(place, "branches", with_value("path", 0, ()))
-    with pytest.raises(ProfileError, match="has no drafts"):
+@pytest.mark.parametrize("path", [(), (-1,), (3, -1)])
+def test_a_branch_without_drafts_is_refused(place: Path, path: tuple[int, ...]) -> None:
+    tamper(place, "branches", with_value("path", 0, path))
+    with pytest.raises(ProfileError, match=r"the drafts of the branch .* are none"):
         read_profile(place)
 
 
@@ -207,9 +208,14 @@ def test_an_end_without_an_end_token_is_refused(recorded: Profile, place: Path) 
         read_profile(place)
 
 
-def test_an_end_token_that_ends_nothing_is_refused(place: Path) -> None:
-    tamper(place, "prompts", with_value("ended", 0, False))
-    with pytest.raises(ProfileError, match=r"did not end|fills its max_new_tokens"):
+def test_an_end_token_that_ends_nothing_is_refused(recorded: Profile, place: Path) -> None:
+    """A text that filled its budget may end with one, and has ended then."""
+    trace = recorded.trace
+    last = trace["output"][trace["prompt"] == 1].max()
+    rows = (trace["prompt"] == 1) & (trace["output"] == last)
+    changed = trace["token"].where(~rows, EOS)
+    tamper(place, "trace", lambda frame: frame.assign(token=changed, agrees=trace["agrees"] | rows))
+    with pytest.raises(ProfileError, match="prompt 1 did not end, and its last token 0 is an end"):
         read_profile(place)
 
 
