@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from adadecode.profiles.errors import InputError
 from adadecode.profiles.output_path import check_output_directory
+from adadecode.profiles.profile_folder import new_profile
 from adadecode.profiles.store import Profile, write_profile
 from adadecode.sim.sharing.manifest import baseline_name, shared_manifest
 from adadecode.sim.sharing.stand_ins import without_tokens
@@ -36,8 +36,12 @@ def share(profile: Profile, out: str | Path, *, keep_domains: bool = False) -> P
         ProfileError: If the recording holds no text to leave out.
     """
     place = check_output_directory(out, "out")
-    if place.is_dir() and any(place.iterdir()):
-        raise InputError(f"{place} exists and is not an empty directory: name another one")
+    with new_profile(place):
+        return _write_copy(profile, place, keep_domains=keep_domains)
+
+
+def _write_copy(profile: Profile, place: Path, *, keep_domains: bool) -> Profile:
+    """Write the copy into a directory that is held for it."""
     names = profile.prompts["domain"].drop_duplicates().tolist()
     domains = {
         str(name): str(name) if keep_domains else f"domain {number}"
