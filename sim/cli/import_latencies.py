@@ -36,6 +36,8 @@ def import_vidur_csv(
         f"{out}: layers of {model} on {device} for {tokens.min()}..{tokens.max()} tokens. "
         f"Next: adadecode-sim transfer {out} --to DEVICE"
     )
+    for limitation in profile.manifest["limitations"]:
+        say(f"note: {limitation}")
 
 
 @imports.callback()
