@@ -61,8 +61,9 @@ class AdaDecoder:
     A greedy text is the model's own, token for token; a sampled one is distributed as the model's
     own samples. Of the model's generation settings, the end-of-text tokens and the stop strings are
     read at each call. No other is applied: a warning names those that would change the text (see
-    `adadecode.engine.decoding.generation_settings`). The model is used as it is and stays usable by
-    itself.
+    `adadecode.engine.decoding.generation_settings`). The model is used as it is, is never changed,
+    and stays usable by itself, also by other threads at the same time. Threads may share a decoder:
+    its texts take turns.
 
     Example:
         ::
@@ -244,8 +245,9 @@ class AdaDecoder:
         Tokens are those of `generate` with the same arguments. A committed token is never taken
         back, so it may be shown at once; several come together where drafts were accepted.
         Arguments are checked at the call, and the prompt is computed when the first token is
-        taken. Between two tokens the model may be used for other texts, also by this decoder.
-        Leaving the loop early frees the text's buffers for the next one.
+        taken. Between two tokens the model may be used for other texts, also by this decoder, and
+        the next token may be taken in another thread. Leaving the loop early frees the text's
+        buffers for the next one.
 
         Example:
             Print a text as it grows, and leave it after the first full stop::

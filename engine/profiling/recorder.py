@@ -11,6 +11,7 @@ import math
 import random
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,7 @@ from adadecode.engine.profiling.timed_runs import (
 )
 from adadecode.engine.runtime.distributed import decide_together
 from adadecode.engine.runtime.environment import EnergyMeter, describe_machine
+from adadecode.engine.runtime.shared_setting import SharedSetting
 from adadecode.engine.runtime.telemetry import Conditions
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.manifest import manifest_digest, tables_of
@@ -470,9 +472,19 @@ def record_all(recorder: Recorder, progress: Callable[[int, int], None] | None =
         recorder: What to do.
         progress: Called with how many pieces are finished, and how many there are.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning, module="transformers")
+    with _unwarned.needed():
         for done, count in recorder.run():
             if progress is not None:
                 progress(done, count)
     return recorder.finish()
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Let no warning of transformers through."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="transformers")
+        yield
+
+
+_unwarned = SharedSetting(_without_warnings)
