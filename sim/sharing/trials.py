@@ -10,6 +10,7 @@ import pandas as pd
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile
 from adadecode.profiles.trace import Trace
+from adadecode.sim.core.design import DEFAULT_CAP, Design
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.core.number_format import percent
 from adadecode.sim.measurements.runs import timed_runs
@@ -36,7 +37,7 @@ class Trial(NamedTuple):
 
     Attributes:
         what: What was tried.
-        works: Whether the copy gives figures where the recording does.
+        works: Whether there are figures with the copy.
         outcome: The outcome in words.
     """
 
@@ -85,6 +86,12 @@ def _differences(wanted: Figures, got: Figures) -> Iterator[float]:
             yield abs(other / one - 1) if one else float("inf")
 
 
+def _designs(profile: Profile) -> list[Design]:
+    """Return the designs that were run with heads, or all where none were."""
+    ran = list(dict.fromkeys(design for design, _ in timed_runs(profile)))
+    return [design for design in ran if design.placement] or ran
+
+
 def _validated(profile: Profile) -> Figures:
     found = validate(profile)
     structure = found.to_dict()["structure"]
@@ -96,13 +103,11 @@ def _validated(profile: Profile) -> Figures:
 
 
 def _predicted(profile: Profile) -> Figures:
-    designs = list(dict.fromkeys(design for design, _ in timed_runs(profile)))
-    return _numbers(predict(profile, designs).to_frame())
+    return _numbers(predict(profile, _designs(profile)).to_frame())
 
 
 def _carried(profile: Profile) -> Figures:
-    designs = list(dict.fromkeys(design for design, _ in timed_runs(profile)))[:3]
-    options = ScenarioOptions(device=DEVICE)
+    designs, options = _designs(profile)[:3], ScenarioOptions(device=DEVICE)
     try:
         found = predict(profile, designs, options=options)
     except InputError:  # nothing is carried from a machine that the catalogue does not know
@@ -111,7 +116,8 @@ def _carried(profile: Profile) -> Figures:
 
 
 def _swept(profile: Profile) -> Figures:
-    space = Space(max_heads=2, gammas=(0.3, 0.6, 0.9))
+    cap = max((design.cap for design in _designs(profile)), default=DEFAULT_CAP)
+    space = Space(max_heads=2, gammas=(0.3, 0.6, 0.9), caps=(cap,))
     return _numbers(sweep(profile, space, threads=1).designs)
 
 
@@ -121,7 +127,7 @@ def _fitted(profile: Profile) -> Figures:
 
 
 def _shortlisted(profile: Profile) -> Figures:
-    designs = list(dict.fromkeys(design for design, _ in timed_runs(profile)))[-1:]
+    designs = _designs(profile)[-1:]
     options = ScenarioOptions(device=DEVICE, form=HeadForm(shortlist=64))
     return _numbers(predict(None, designs, trace=profile, options=options).to_frame())
 

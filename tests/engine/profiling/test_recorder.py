@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -36,6 +35,7 @@ from adadecode.sim.core.design import Design
 from adadecode.sim.validation.tiers import validate
 from tests.support.few_visits import few_visits  # noqa: F401  # an autouse fixture
 from tests.support.models import tiny_model
+from tests.support.same_recordings import assert_same_but_timings
 
 DESIGNS = (
     Design.of("vanilla"),
@@ -43,7 +43,6 @@ DESIGNS = (
     Design.of(gamma=(0.03, 0.1), placement=(2, 4)),
     Design.of("fixed", placement=(4,), cap=2),
 )
-TIMINGS = ["seconds", "prefill_s", "decode_s", "energy_j"]
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +75,6 @@ def whole(
 ) -> Profile:
     """Return an uninterrupted recording."""
     return record_plan(decoder, plan, tmp_path_factory.mktemp("whole") / "p", resume=False)
-
-
-def assert_same_but_timings(one: Profile, other: Profile) -> None:
-    for name in TABLES:
-        left, right = (
-            getattr(p, name).drop(columns=TIMINGS, errors="ignore") for p in (one, other)
-        )
-        pd.testing.assert_frame_equal(left, right)
 
 
 def test_a_recording_is_a_profile_with_every_table_filled(whole: Profile) -> None:
