@@ -17,7 +17,6 @@ from adadecode.profiles.errors import InputError, UnsupportedModel
 from adadecode.sim.core.scheduler import Outcome, Verdict, Verify, Work
 from tests.support.models import (
     ARCHITECTURES,
-    HIDDEN_WINDOWS,
     N_LAYERS,
     QUICK,
     REFUSED,
@@ -160,24 +159,6 @@ def test_a_model_that_cannot_be_served_is_refused_by_name(architecture: str) -> 
     with pytest.raises(UnsupportedModel, match=type(model).__name__):
         AdaDecoder(model)
     assert model.config._attn_implementation in {"sdpa", "eager"}
-
-
-@pytest.mark.parametrize("architecture", HIDDEN_WINDOWS)
-def test_a_window_that_only_the_models_mask_knows_is_refused_however_wide(
-    architecture: str,
-) -> None:
-    """Its attention function is not given the window, so a longer text would be wrong."""
-    with pytest.raises(UnsupportedModel, match="window"):
-        AdaDecoder(tiny_model(architecture))
-
-
-@pytest.mark.parametrize("architecture", HIDDEN_WINDOWS)
-def test_without_that_window_it_is_served(architecture: str) -> None:
-    model = tiny_model(architecture, sliding_window=None, use_sliding_window=False)
-    decoder = AdaDecoder(model, ExitHeads.identity(model, ALL))
-    assert decoder.generate(
-        random_prompt(13), N_TOKENS, gamma=0.0, eos_token_id=()
-    ).tokens == greedy_text(model, random_prompt(13), N_TOKENS)
 
 
 def test_heads_fit_a_model_that_projects_before_its_lm_head() -> None:

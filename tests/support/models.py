@@ -1,4 +1,4 @@
-"""Tiny random causal LMs of all architectures that are served, and of some that are refused.
+"""Tiny random causal LMs of many architectures that are served, and of some that are refused.
 
 They are built from configs: nothing is downloaded.
 """
@@ -46,9 +46,8 @@ _GPT2_LIKE: dict[str, Any] = {
 
 _SLIDES: dict[str, Any] = {"sliding_window": WINDOW}
 
-# What each architecture needs in addition. A window is only given to those that slide: the cache
-# of transformers forgets whatever lies outside
-# ``config.sliding_window``, even where the architecture has no such thing.
+# What each architecture needs in addition. A window is only given to those that slide; what others
+# make of one is in tests/engine/model/test_window.py.
 _SERVED: dict[str, dict[str, Any]] = {
     "llama": {},
     "qwen2": {
@@ -62,8 +61,8 @@ _SERVED: dict[str, dict[str, Any]] = {
     "gemma2": {
         **_SLIDES,
         "query_pre_attn_scalar": 16,
-        "attn_implementation": "eager",
-    },  # HF's sdpa leaves its soft cap out
+        "attn_implementation": "eager",  # sdpa leaves its soft cap out, see test_window.py
+    },
     "gemma3_text": {**_SLIDES, "query_pre_attn_scalar": 16},
     "phi3": _SLIDES,
     "olmo2": {},
@@ -86,17 +85,19 @@ _SERVED: dict[str, dict[str, Any]] = {
     "glm4": {},
     "ministral": _SLIDES,
     "hunyuan_v1_dense": {},
-}
-_REFUSED: dict[str, dict[str, Any]] = {
+    # the attention of these two is not given the window; their masks show it
     "qwen2_moe": {
+        **_SLIDES,
         "use_sliding_window": True,
         "max_window_layers": 3,
-        "sliding_window": 40,
         "num_experts": 4,
         "num_experts_per_tok": 2,
-    }
-    | {"moe_intermediate_size": 32, "shared_expert_intermediate_size": 32},
-    "phimoe": {"sliding_window": 40, "num_local_experts": 4},
+        "moe_intermediate_size": 32,
+        "shared_expert_intermediate_size": 32,
+    },
+    "phimoe": {**_SLIDES, "num_local_experts": 4},
+}
+_REFUSED: dict[str, dict[str, Any]] = {
     "bloom": {"n_layer": N_LAYERS, "n_head": 4},
     "falcon": {"head_dim": None},
     "electra": {"is_decoder": True},
@@ -118,9 +119,7 @@ _GPT2_NAMES = ("gpt2", "gptj")
 ARCHITECTURES = list(_SERVED)
 SLIDING = [name for name, own in _SERVED.items() if "sliding_window" in own]
 """Those of which some layers see only the last ``WINDOW`` positions, as configured here."""
-HIDDEN_WINDOWS = ["qwen2_moe", "phimoe"]
-"""Those whose attention is not given the window in which it slides; served without one."""
-REFUSED = [name for name in _REFUSED if name not in HIDDEN_WINDOWS]
+REFUSED = list(_REFUSED)
 QUICK = ("llama", "qwen2", "gemma2", "gpt2", "granite", "gpt_oss")
 """Those that every run tests; the others are for ``make test-all``.
 
@@ -153,14 +152,19 @@ def tiny_model(
     made = CONFIG_MAPPING[architecture](**settings)
     made._experts_implementation = "eager"  # the fused ones know no FP64
     auto = AutoModelForSeq2SeqLM if made.is_encoder_decoder else AutoModelForCausalLM
-    generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         model: PreTrainedModel = auto.from_config(made, dtype=dtype).eval()
+    return roughen(model, seed)
+
+
+def roughen(model: PreTrainedModel, seed: int) -> PreTrainedModel:
+    """Return a random model with noise on its weights, which is large in its first layers."""
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             noise = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
-            weight.add_((noise * (_spread(name) if weight.ndim > 1 else 0.1)).to(dtype))
+            weight.add_((noise * (_spread(name) if weight.ndim > 1 else 0.1)).to(weight.dtype))
     return model
 
 
