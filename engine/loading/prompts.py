@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adadecode.profiles.errors import InputError, PromptError
 from adadecode.profiles.input_file import is_there, parse_json, read_text
+from adadecode.sim.core.scalars import whole_number
 
 if TYPE_CHECKING:
     import torch
@@ -29,16 +30,41 @@ class Prompt:
         text: The text.
         domain: The domain to report it under.
         max_new_tokens: How many tokens to add at most; None for the recording's own number.
+
+    Raises:
+        PromptError: The text or the domain is no text, or the number is none from 1 on.
     """
 
     text: str
     domain: str = DOMAIN
     max_new_tokens: int | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("text", "domain"):
+            if not isinstance(value := getattr(self, name), str):
+                raise PromptError(f"wanted the {name} of a prompt as a str, got {value!r}")
+        if self.max_new_tokens is not None:
+            count = whole_number(self.max_new_tokens)
+            if count is None or count < 1:
+                raise PromptError(
+                    "wanted max_new_tokens of a prompt as a whole number from 1 on, got "
+                    f"{self.max_new_tokens!r}: leave it out for the recording's own"
+                )
+            object.__setattr__(self, "max_new_tokens", count)
+
 
 def as_prompts(texts: Sequence[str | Prompt]) -> list[Prompt]:
-    """Return texts as prompts of the default domain; a `Prompt` stays as it is."""
-    return [Prompt(text=text) if isinstance(text, str) else text for text in texts]
+    """Return texts as prompts of the default domain; a `Prompt` stays as it is.
+
+    Raises:
+        PromptError: They are no list, or something in it is neither.
+    """
+    if isinstance(texts, (str, bytes, Mapping, Prompt)) or not isinstance(texts, Iterable):
+        raise PromptError(
+            f"wanted prompts as a list of texts, got a {type(texts).__name__}: give a list, also "
+            "of one"
+        )
+    return [text if isinstance(text, Prompt) else Prompt(text=text) for text in texts]
 
 
 def read_prompts(path: str | Path) -> list[Prompt]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from adadecode.engine.loading.prompts import DOMAIN, Prompt, encode, read_prompts
+from adadecode.engine.loading.prompts import DOMAIN, Prompt, as_prompts, encode, read_prompts
 from adadecode.profiles.errors import PromptError
 
 
@@ -132,3 +134,37 @@ def test_a_prompt_may_have_its_own_length(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": "a", "max_new_tokens": 7}\n{"prompt": "b"}\n')
     assert [p.max_new_tokens for p in read_prompts(path)] == [7, None]
+
+
+@pytest.mark.parametrize("kind", [int, np.int64, np.array, torch.tensor])
+def test_a_length_may_be_a_whole_number_of_any_kind(kind: Any) -> None:
+    """A digest of the prompts can hold it."""
+    assert type(Prompt(text="a", max_new_tokens=kind(7)).max_new_tokens) is int
+
+
+@pytest.mark.parametrize("length", [0, -1, 7.0, True, "7", torch.tensor(7.0), [7]])
+def test_a_length_that_is_none_is_refused_from_python_too(length: Any) -> None:
+    with pytest.raises(PromptError, match="of a prompt as a whole number from 1 on, got"):
+        Prompt(text="a", max_new_tokens=length)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ("a text", "wanted prompts as a list of texts, got a str: give a list, also of one"),
+        (Prompt(text="a"), "wanted prompts as a list of texts, got a Prompt"),
+        (None, "wanted prompts as a list of texts, got a NoneType"),
+        ({"prompt": "a"}, "wanted prompts as a list of texts, got a dict"),
+        (["a", 7], "wanted the text of a prompt as a str, got 7"),
+        ([["a"]], "wanted the text of a prompt as a str, got"),
+    ],
+)
+def test_what_are_no_prompts_is_refused(texts: Any, message: str) -> None:
+    """And never taken for one prompt a letter."""
+    with pytest.raises(PromptError, match=message):
+        as_prompts(texts)
+
+
+def test_a_domain_is_a_text() -> None:
+    with pytest.raises(PromptError, match="wanted the domain of a prompt as a str, got None"):
+        Prompt(text="a", domain=None)  # type: ignore[arg-type]
