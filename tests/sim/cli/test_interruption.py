@@ -59,6 +59,7 @@ WHERE = {
         ["x.csv", "--model", "llama-2-7b", "--device", "l4", "--out", "OUT"],
     ),
     "synthesize": ("adadecode.sim.cli.synthesize.describe_heads", ["--like", "P", "--out", "OUT"]),
+    "share": ("adadecode.sim.cli.share.read_profile", ["P", "--out", "OUT"]),
     "acceptance": (
         "adadecode.sim.cli.acceptance.describe_heads",
         ["--like", "P", "--speedup", "1.5"],
