@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,8 @@ from adadecode.engine.profiling.model_source import ModelSource
 from adadecode.engine.profiling.options import RecordingOptions
 from adadecode.engine.runtime.choices import GraphMode
 from adadecode.engine.runtime.given_options import GivenOptions
+from adadecode.engine.runtime.torchrun import launched
+from adadecode.profiles.folder_lock import lock_folder
 from adadecode.sim.cli.interruption import INTERRUPTED, InterruptibleCommand
 from adadecode.sim.cli.plain_console import PlainConsole
 from adadecode.sim.cli.progress import showing_stages
@@ -54,6 +57,19 @@ def profile(
 
     torchrun --nproc-per-node N --no-python adadecode-profile ...
     """
+    # Already while torch is loaded: that alone would disturb a recording that runs in the folder.
+    with lock_folder(out) if launched() == 1 else nullcontext():
+        _profile(out, source, options, resume=resume)
+
+
+def _profile(
+    out: Path,
+    source: GivenOptions[ModelSource],
+    options: GivenOptions[RecordingOptions],
+    *,
+    resume: bool,
+) -> None:
+    """Record what is given, or go on with what was, and print what was measured."""
     # Imported here, so that --help does not wait for torch.
     from adadecode.engine.cli.tables import print_recording
     from adadecode.engine.profiling.piece_store import PieceStore
@@ -65,7 +81,7 @@ def profile(
     console = PlainConsole(stderr=True, quiet=not is_first())
     started = time.monotonic()
     try:
-        with writing_into(out):  # from here on, so that a second process does not even load
+        with writing_into(out):
             if resume and decide_together(PieceStore(out).killed_at_the_end):
                 console.print(
                     f"the recording in {out} was whole; what it no longer needs was left, "

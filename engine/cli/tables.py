@@ -184,13 +184,18 @@ def _spread(row: dict[Hashable, Any], over: str) -> str:
     return f"{middle:.2f} ({low:.2f}..{high:.2f})" if low < high else f"{middle:.2f}"
 
 
+MEASURED = {"depth", "kl", "kl_identity", "agreement", "agreement_identity", "positions"}
+"""The keys of a row that training measures."""
+
+
 def metrics_table(heads: ExitHeads) -> Table:
-    """Return a table of what training measured, a row for each depth."""
-    positions = heads.metrics[0]["positions"] if heads.metrics else 0
+    """Return a table of what training measured, a row for each depth of which all is known."""
+    rows = [row for row in heads.metrics if row.keys() >= MEASURED]
+    positions = rows[0]["positions"] if rows else 0
     table = Table(title=f"exit heads on {positions:,} positions of held-out prompts")
     for column in ("depth", "KL, T = I", "KL, trained", "agreement, T = I", "agreement, trained"):
         table.add_column(column, justify="right")
-    for row in heads.metrics:
+    for row in rows:
         note = (
             ""
             if row["kl"] <= row["kl_identity"]

@@ -16,6 +16,7 @@ from adadecode.engine.runtime.choices import Dtype
 from adadecode.engine.runtime.option_fields import option, settle_values
 from adadecode.engine.training.options import TrainingOptions
 from adadecode.profiles.errors import InputError
+from adadecode.profiles.folder_lock import lock_folder
 from adadecode.sim.cli.interruption import InterruptibleCommand, on_interrupt
 from adadecode.sim.cli.plain_console import PlainConsole
 from adadecode.sim.cli.progress import showing_stages
@@ -87,9 +88,8 @@ def train(
     It can be stopped at any time: the same command goes on where it was.
     """
     command = shlex.join(["adadecode-train", *sys.argv[1:]])
-    with on_interrupt(
-        f"what was finished is kept, and the same command goes on where it stopped: {command}"
-    ):
+    kept = f"what was finished is kept, and the same command goes on where it stopped: {command}"
+    with on_interrupt(kept), lock_folder(out):  # before torch is loaded, which takes processors
         from adadecode.engine.cli.tables import print_heads
         from adadecode.engine.loading.prompts import read_prompts
         from adadecode.engine.training.pipeline import holding, train_heads

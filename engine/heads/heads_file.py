@@ -28,7 +28,6 @@ from adadecode.engine.heads.model_samples import body_samples, lm_head_samples, 
 from adadecode.engine.runtime.fingerprints import of_all_bytes
 from adadecode.engine.runtime.tensor_file import read_tensors, tensor_bytes
 from adadecode.profiles.errors import HeadsError
-from adadecode.profiles.output_path import check_output_directory
 from adadecode.profiles.sealed_folder import member, sealing
 from adadecode.sim.core.head_form import HeadForm
 
@@ -74,7 +73,6 @@ def write_heads(
         InputError: The files cannot be written there.
         HeadsError: A number is not finite.
     """
-    check_output_directory(folder, "folder")
     matrices = {
         _name(depth): matrix.detach().to("cpu", torch.float16, copy=True)
         for depth, matrix in tensors.items()

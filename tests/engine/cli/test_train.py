@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
+from adadecode.engine.cli import train
 from adadecode.engine.cli.entry_points import train_main
 from adadecode.engine.cli.errors import plain_errors
 from adadecode.engine.decoding.decoder import AdaDecoder
@@ -21,6 +23,7 @@ from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.runtime.option_fields import from_settings
 from adadecode.engine.training.options import TrainingOptions
 from adadecode.profiles.errors import InputError
+from tests.support.held_folder import held_elsewhere
 from tests.support.models import tiny_model
 from tests.support.training_run import PROMPTS, interrupt, letter_tokenizer
 
@@ -99,6 +102,40 @@ def test_ctrl_c_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
         in err
     )
     assert run()[0] == 0
+
+
+def test_a_second_run_in_one_folder_is_refused_before_it_loads_anything(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first goes on, and then the same command gives its heads."""
+    monkeypatch.setattr(train, "_load", lambda _: pytest.fail("it was loaded"))
+    with held_elsewhere(tmp_path / "out"):
+        code, _, err = run()
+    assert code == 2
+    assert f"another process is writing into {tmp_path / 'out'}: wait for it" in err
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "pipe", "file"])
+def test_an_out_that_is_no_directory_exits_with_2_and_is_left(
+    run: Run, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "_load", lambda _: pytest.fail("it was loaded"))
+    place, kept = tmp_path / "out", tmp_path / "kept"
+    {
+        "link": lambda: (kept.mkdir(), place.symlink_to(kept)),
+        "dangling": lambda: place.symlink_to(kept),
+        "pipe": lambda: os.mkfifo(place),
+        "file": lambda: place.write_text("kept"),
+    }[kind]()
+    code, _, err = run()
+    assert (code, err.startswith("error: cannot write")) == (2, True), err
+    assert kept.exists() == (kind == "link")
+
+
+def test_prompts_from_a_pipe_are_refused_and_not_waited_for(run: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    code, _, err = run(prompts=tmp_path / "pipe.jsonl")
+    assert (code, "pipe" in err) == (2, True), err
 
 
 def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str]) -> None:

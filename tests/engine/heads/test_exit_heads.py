@@ -308,6 +308,6 @@ def test_a_folder_that_cannot_be_written_is_an_input_error(
 ) -> None:
     (tmp_path / "file").write_text("mine")
     for path in (tmp_path / "file", tmp_path / "file" / "heads"):
-        with pytest.raises(InputError, match="file is a file: name another place"):
+        with pytest.raises(InputError, match=r"file is a file\): name another place"):
             heads.save(path)
     assert (tmp_path / "file").read_text() == "mine"

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,17 +21,18 @@ from adadecode.engine.cli.profile import app
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.profiling import setup
 from adadecode.engine.profiling.piece_store import MARK, PIECES, SETTINGS, PieceStore
+from adadecode.engine.runtime.timing_lock import BESIDE, timing_alone
 from adadecode.profiles.digest import sealed, sha256_hex
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.folder_lock import LOCK_FILE, lock_folder
-from adadecode.profiles.schema import MANIFEST, TABLES
+from adadecode.profiles.schema import MANIFEST
 from adadecode.profiles.store import Profile, read_profile
 from tests.support.failing_disk import Fault, failing_disk, states_of, steps_of
 from tests.support.few_visits import few_visits  # noqa: F401  # an autouse fixture
+from tests.support.held_folder import held_elsewhere
 from tests.support.models import tiny_model
+from tests.support.same_recordings import assert_same_but_timings
 from tests.support.saved_model import options, refusal, saved_model
-
-TIMINGS = {"seconds", "prefill_s", "decode_s", "energy_j"}
 
 Damage = Callable[[Path], object]
 
@@ -76,14 +78,6 @@ def whole(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Profile:
 @pytest.fixture
 def out(begun: dict[str, Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(begun["one"], tmp_path / "p"))
-
-
-def assert_same_but_timings(one: Profile, other: Profile) -> None:
-    for name in TABLES:
-        left, right = (
-            getattr(p, name).drop(columns=TIMINGS, errors="ignore") for p in (one, other)
-        )
-        assert left.equals(right), name
 
 
 def torn(path: Path) -> None:
@@ -284,13 +278,19 @@ def test_a_second_process_is_refused_before_it_loads_anything(
     monkeypatch.setattr(setup, "load_model", lambda *_, **__: pytest.fail("it was loaded"))
     folder = out if resumed else tmp_path / "new"
     arguments = ["--out", str(out), "--resume"] if resumed else options(model, folder)
-    said: list[str] = []
-    with lock_folder(folder):
-        other = threading.Thread(target=lambda: said.append(refusal(arguments)))
-        other.start()
-        other.join()
-    assert len(said) == 1
-    assert said[0].startswith(f"another process is writing into {folder}: wait for it")
+    with held_elsewhere(folder):
+        said = refusal(arguments)
+    assert said.startswith(f"another process is writing into {folder}: wait for it")
+
+
+def test_a_recording_beside_another_one_is_told_of_it(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Into another folder: both are recorded."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with timing_alone(lambda _: pytest.fail("nobody else times")):
+        assert " ".join(BESIDE.split()) in " ".join(record(options(model, tmp_path / "p")).split())
+    assert read_profile(tmp_path / "p").manifest["name"] == "p"
 
 
 def test_the_folder_is_held_while_the_model_is_loaded(
