@@ -23,7 +23,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.demo import MODEL
 from adadecode.engine.heads.exit_heads import ExitHeads
-from adadecode.engine.heads.heads_file import CONFIG, WEIGHTS
+from adadecode.engine.heads.heads_description import CONFIG
+from adadecode.engine.heads.heads_file import WEIGHTS
 from adadecode.engine.loading.prompts import Prompt, encode
 from adadecode.engine.profiling.counterfactual import Counterfactual
 from adadecode.engine.training.options import TrainingOptions
