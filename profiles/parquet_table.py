@@ -1,8 +1,9 @@
 """Read Parquet tables that others wrote: known columns only, within bounds, text that is text.
 
 A small file can unfold into any amount of memory: repeated values cost nothing on disk. So the
-rows, columns, types and sizes that the file's footer names are held against what is wanted before
-anything is decoded, and text is decoded only once its length is known.
+rows, columns, types and sizes that the file's footer and the headers of its pages name are held
+against what is wanted before anything is decoded, and text is decoded only once its length is
+known.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from adadecode.profiles.errors import InputError, ProfileError
+from adadecode.profiles.parquet_sizes import ChunkSizes, chunk_sizes
 
 MOST_MEMORY = 4 * 2**30
-"""Bytes that one table may take once it is decoded, by the footer of its file."""
+"""Bytes that one table may take once it is decoded."""
 
 MOST_TEXT = 2**16
 """Bytes of the longest text in a cell."""
@@ -69,11 +71,15 @@ def read_parquet(
     """
     texts = [column.name for column in schema if pa.types.is_string(column.type)]
     with _readable(source, todo, error):
+        sizes = chunk_sizes(data, schema.names)
         # Without threads: one that still starts up aborts a program that exits.
         file = pq.ParquetFile(pa.BufferReader(data), **_FOOTER)
         found = file.metadata.schema.to_arrow_schema()
     _check_columns(found, schema, source, todo, error)
-    _check_size(file.metadata, schema, rows, source, todo, error)
+    held = file.metadata.num_rows
+    if rows is not None and held != rows:
+        raise error(f"wanted {rows} rows in {source}, got {held}: {todo}")
+    _check_size(sizes, schema, held, source, todo, error)
     with _readable(source, todo, error):
         if texts:  # as numbers of a dictionary: a long text in every row costs nothing yet
             file = pq.ParquetFile(
@@ -81,10 +87,9 @@ def read_parquet(
             )
         table = file.read(columns=schema.names, use_threads=False).combine_chunks()
         table.validate(full=True)
-    if table.num_rows != file.metadata.num_rows:
+    if table.num_rows != held:
         raise error(
-            f"wanted the {file.metadata.num_rows} rows of its footer in {source}, "
-            f"got {table.num_rows}: {todo}"
+            f"wanted the {held} rows of its footer in {source}, got {table.num_rows}: {todo}"
         )
     columns = [
         _text(table[name], name, source, todo, error) if name in texts else table[name]
@@ -121,48 +126,25 @@ def _check_columns(
 
 
 def _check_size(
-    footer: pq.FileMetaData,
+    sizes: list[ChunkSizes],
     schema: pa.Schema,
-    rows: int | None,
+    rows: int,
     source: str | Path,
     todo: str,
     error: type[InputError],
 ) -> None:
-    """Refuse other rows than wanted, and more than the memory bound holds."""
-    if rows is not None and footer.num_rows != rows:
-        raise error(f"wanted {rows} rows in {source}, got {footer.num_rows}: {todo}")
-    with _readable(source, todo, error):
-        taken = _decoded_bytes(footer, schema)
+    """Refuse more than the memory bound holds, as a data frame, with text as a dictionary."""
+    kinds = {column.name: column.type for column in schema}
+    taken = 0
+    for chunk in sizes:
+        lists = pa.types.is_list(kinds[chunk.column])
+        items = _ROW * chunk.rows + _ITEM * chunk.values
+        taken += chunk.unpacked + (items if lists else 8 * max(chunk.rows, chunk.values))
     if taken > MOST_MEMORY:
         raise error(
             f"wanted a table that takes at most {MOST_MEMORY:,} bytes of memory in {source}, "
-            f"got {taken:,} ({footer.num_rows:,} rows): {todo}"
+            f"got {taken:,} ({rows:,} rows): {todo}"
         )
-
-
-def _decoded_bytes(footer: pq.FileMetaData, schema: pa.Schema) -> int:
-    """Return the bytes that the columns of a schema take as a data frame, by a file's footer.
-
-    Text counts as numbers of a dictionary.
-    """
-    kinds = {column.name: column.type for column in schema}
-    taken = 0
-    for group in range(footer.num_row_groups):
-        about = footer.row_group(group)
-        if about.num_rows < 0:
-            raise ValueError("a negative number of rows")
-        for leaf in range(about.num_columns):
-            chunk = about.column(leaf)
-            kind = kinds.get(chunk.path_in_schema.partition(".")[0])
-            if kind is None:
-                continue
-            if pa.types.is_list(kind):
-                taken += _ROW * about.num_rows + _ITEM * max(0, chunk.num_values)
-            else:
-                taken += 8 * max(about.num_rows, chunk.num_values)
-            # What is packed in the file is unpacked as a whole, page by page.
-            taken += max(0, chunk.total_uncompressed_size)
-    return taken
 
 
 def _text(
