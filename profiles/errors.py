@@ -23,9 +23,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST_MESSAGE = 600
+"""Characters of the longest message. A value that it quotes may be of any length."""
+
+_END = 170
+"""Characters of its end, which says what to do, that stay where a message is too long."""
+
 
 class AdaDecodeError(Exception):
     """Base of every exception of this project."""
+
+    def __str__(self) -> str:
+        """Return the message, without its middle where that is too long to be read."""
+        text = super().__str__()
+        if len(text) <= LONGEST_MESSAGE:
+            return text
+        return f"{text[: LONGEST_MESSAGE - _END - 5]} ... {text[-_END:]}"
 
 
 class InputError(AdaDecodeError):

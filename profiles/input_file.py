@@ -62,17 +62,16 @@ def read_bytes(
         raise error(f"wanted a regular file, got {_kind(about.st_mode)} {place}: name a file")
     with os.fdopen(descriptor, "rb") as file:
         try:
-            # Twice, as a file may have grown; never as many bytes as are allowed, which are kept
-            # ready for it.
-            data = file.read(min(about.st_size, at_most) + 1)
+            # By its size, before it takes memory; and once more, as it may have grown.
+            data = file.read(about.st_size + 1) if about.st_size <= at_most else b""
             if about.st_size < len(data) <= at_most:
                 data += file.read(at_most + 1 - len(data))
-        except OSError as problem:
+        except (OSError, MemoryError) as problem:
             raise error(_unreadable(place, problem)) from None
-    if len(data) > at_most:
+    if (size := max(about.st_size, len(data))) > at_most:
         raise error(
-            f"wanted a file of at most {at_most:,} bytes, got {max(about.st_size, len(data)):,} "
-            f"in {place}: give a smaller one"
+            f"wanted a file of at most {at_most:,} bytes, got {size:,} in {place}: give a smaller "
+            "one"
         )
     return data
 
@@ -216,8 +215,8 @@ def _check_depth(value: object) -> None:
     raise RecursionError
 
 
-def _unreadable(place: Path, problem: OSError | ValueError) -> str:
-    reason = getattr(problem, "strerror", None) or problem
+def _unreadable(place: Path, problem: OSError | ValueError | MemoryError) -> str:
+    reason = getattr(problem, "strerror", None) or str(problem) or "out of memory"
     if isinstance(problem, FileNotFoundError):
         return f"no file {place}: check the name"
     if isinstance(problem, IsADirectoryError):

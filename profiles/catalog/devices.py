@@ -50,6 +50,8 @@ clock_hz = 2.04e9
 datasheet = "title and address of the datasheet"
 sustained.bandwidth = { value = 235e9, source = "how it was measured" }  # if it was"""
 
+_FORM = "in the form that `adadecode-sim devices --template` prints"
+
 _MIB, _GIB = 2**20, 2**30
 _UNITS = {_MIB: "MiB", _GIB: "GiB"}
 _REQUIRED = ("title", "vendor", "architecture", "memory_gib", "bandwidth", "peak", "datasheet")
@@ -168,16 +170,13 @@ def read_devices(path: Path) -> dict[str, Device]:
     Raises:
         DeviceError: If the file cannot be read, or a device fails a check.
     """
-    missing = (
-        "give the name of a device of the catalogue, or the path of a TOML file such as\n\n"
-        f"{TEMPLATE}"
-    )
+    missing = f"give the name of a device of the catalogue, or the path of a TOML file {_FORM}"
     tables = read_tables(path, missing, DeviceError)
     sources = tables.pop("sources", {})
     if not isinstance(sources, dict):
         raise DeviceError(f"sources is {sources!r} in {path}: wanted a table of texts")
     if not tables:
-        raise DeviceError(f"no device in {path}: wanted one or more tables such as\n\n{TEMPLATE}")
+        raise DeviceError(f"no device in {path}: wanted one or more tables {_FORM}")
     return {name: _device(name, table, sources) for name, table in tables.items()}
 
 
@@ -212,13 +211,11 @@ def _device(name: str, entry: object, sources: Mapping[str, str]) -> Device:
 def _checked_table(name: str, table: object) -> dict[str, Any]:
     """Return the table, once it has the keys that a device needs, and no other."""
     if not isinstance(table, dict):
-        raise DeviceError(f"{name} = {table!r} is no device: wanted a table such as\n\n{TEMPLATE}")
+        raise DeviceError(f"{name} = {table!r} is no device: wanted a table {_FORM}")
     missing = [key for key in _REQUIRED if key not in table]
     unknown = [key for key in table if key not in (*_REQUIRED, *_OPTIONAL)]
     if missing:
-        raise DeviceError(
-            f"device {name} lacks {', '.join(missing)}: a device is described as in\n\n{TEMPLATE}"
-        )
+        raise DeviceError(f"device {name} lacks {', '.join(missing)}: give them {_FORM}")
     if unknown:
         raise DeviceError(
             f"device {name} has {', '.join(unknown)}, which means nothing here: "
@@ -227,8 +224,7 @@ def _checked_table(name: str, table: object) -> dict[str, Any]:
     for key in ("peak", "sustained"):
         if not isinstance(table.get(key, {}), dict):
             raise DeviceError(
-                f"{name}.{key} is {table[key]!r}: wanted a table of figures by dtype, as in\n\n"
-                f"{TEMPLATE}"
+                f"{name}.{key} is {table[key]!r}: wanted a table of figures by dtype {_FORM}"
             )
     return table
 

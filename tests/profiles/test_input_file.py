@@ -1,6 +1,7 @@
 """Tests of reading files that a user names."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,15 @@ def test_a_path_that_leads_nowhere_is_not_there(tmp_path: Path, name: str) -> No
     assert not is_folder(tmp_path / name)
     assert is_there(tmp_path)
     assert is_folder(tmp_path)
+
+
+def test_a_file_over_the_bound_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """A sparse file of 8 GiB takes no place on the disk, and would take it all in memory."""
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.truncate(8 * 2**30)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"at most 4,294,967,296 bytes, got 8,589,934,592"):
+        read_bytes(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
