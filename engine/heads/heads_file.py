@@ -108,7 +108,8 @@ def read_heads(folder: Path, model: PreTrainedModel) -> HeadsContent:
         )
     description = read_description(folder)
     _check_owner(folder, description, model)
-    tensors = _whole_tensors(folder, description)
+    width = model.get_output_embeddings().weight.shape[1]
+    tensors = _whole_tensors(folder, description, width)
     frequent = tensors.pop(FREQUENT, torch.zeros(0, dtype=torch.int32))
     _check_layout(folder, description, tensors, frequent)
     _check_finite(tensors, f"the heads in {folder}", AGAIN)
@@ -124,14 +125,22 @@ def read_heads(folder: Path, model: PreTrainedModel) -> HeadsContent:
     )
 
 
-def _whole_tensors(folder: Path, description: HeadsDescription) -> dict[str, torch.Tensor]:
+def _whole_tensors(
+    folder: Path, description: HeadsDescription, width: int
+) -> dict[str, torch.Tensor]:
     """Return the tensors, once they are those that the description names by their digest.
+
+    Args:
+        folder: The folder of the heads.
+        description: What it says of them.
+        width: Rows and columns of a matrix.
 
     Raises:
         HeadsError: They are not, or cannot be read.
     """
     path = member(folder, CONFIG, WEIGHTS)
-    found = read_tensors(path, AGAIN, error=HeadsError)
+    numbers = len(description.depths) * width**2 + description.shape["vocab_size"]
+    found = read_tensors(path, AGAIN, numbers=numbers, error=HeadsError)
     if description.sha256 is not None and {found.digest(), found.claimed} - {
         description.sha256,
         None,

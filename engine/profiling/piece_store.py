@@ -35,6 +35,8 @@ PIECES = "parts"
 """The folder of its pieces."""
 FORMAT = 2
 """The version of that file and of the pieces. Before, they carried no digests."""
+LARGEST_FILE = 2**28
+"""Bytes of the largest file of a piece: some of a long text's trace take a few megabytes."""
 MARK = ".done"
 """What the name of the file ends with that marks a finished piece."""
 Row = dict[str, Any]
@@ -294,7 +296,7 @@ def _begun(folder: Path) -> dict[str, Any]:
 
 def _parsed(path: Path, digest: object, table: str) -> pa.Table:
     """Return the table in a file. Raise InputError unless the file has this digest."""
-    data = read_bytes(path)
+    data = read_bytes(path, at_most=LARGEST_FILE)
     if sha256_hex(data) != digest:
         raise InputError(
             f"{path} was changed since it was written: go on with --resume, which makes its piece "

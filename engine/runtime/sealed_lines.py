@@ -16,6 +16,9 @@ from adadecode.profiles.digest import SEAL, seal_of
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.input_file import parse_json, read_bytes
 
+LARGEST = 2**30
+"""Bytes of the largest file of lines that is read."""
+
 _OWNER = "belongs to"
 """The key under which a seal covers what the line belongs to; the line does not repeat it."""
 
@@ -42,7 +45,7 @@ class SealedLines:
             self._read()
 
     def _read(self) -> None:
-        *lines, rest = read_bytes(self.path).split(b"\n")
+        *lines, rest = read_bytes(self.path, at_most=LARGEST).split(b"\n")
         for line in lines:
             try:
                 found = parse_json(line.decode("utf-8", "replace"), self.path)

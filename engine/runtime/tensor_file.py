@@ -23,8 +23,8 @@ from adadecode.profiles.input_file import parse_json, read_bytes
 DIGEST = "sha256"
 """The key of the metadata that holds the digest of the rest."""
 
-LARGEST = 2**38
-"""Bytes of the largest file that is read: more than the heads of any model take."""
+BESIDE_TENSORS = 2**24
+"""Bytes that a file may have beside the numbers of its tensors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,18 +75,22 @@ def tensor_bytes(
     return save(plain, metadata={**known, DIGEST: of_all_bytes(plain, known)})
 
 
-def read_tensors(path: Path, todo: str, *, error: type[InputError] = InputError) -> TensorFile:
+def read_tensors(
+    path: Path, todo: str, *, numbers: int, error: type[InputError] = InputError
+) -> TensorFile:
     """Read a file of tensors. Whether it is whole is the caller's to ask.
 
     Args:
         path: The file.
         todo: What to do about a file that cannot be read, for the message.
+        numbers: How many numbers its tensors may have at most: a larger file is not read.
         error: What to raise.
 
     Raises:
-        InputError: It is missing, no regular file, or no file of tensors; of the class ``error``.
+        InputError: It is missing, no regular file, too large, or no file of tensors; of the class
+            ``error``.
     """
-    data = read_bytes(path, at_most=LARGEST, error=error)
+    data = read_bytes(path, at_most=8 * numbers + BESIDE_TENSORS, error=error)
     try:
         tensors = load(data)
         about = _metadata(data, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +49,8 @@ class Checkpoint:
         Raises:
             InputError: The checkpoint is damaged, or of other training.
         """
-        found = read_tensors(self.path, TODO)
+        numbers = sum(math.prod(shape) for _, shape in layouts.values())
+        found = read_tensors(self.path, TODO, numbers=numbers)
         if found.claimed != found.digest():
             raise self.damaged("its digest is not that of its numbers")
         epochs = found.about.get(EPOCHS, "")

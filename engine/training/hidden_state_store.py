@@ -6,6 +6,7 @@ again that are torn, changed, or of another run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +123,7 @@ def _holds(path: Path, wanted: _Wanted) -> bool:
     if not path.exists():
         return False
     try:
-        found = read_tensors(path, "it is written again")
+        found = read_tensors(path, "it is written again", numbers=math.prod(wanted.shape))
     except InputError:
         return False
     return (
@@ -205,7 +206,7 @@ class States:
 def _rows(shard: Shard) -> torch.Tensor:
     """Return the rows of a file. Raise InputError where it changed since it was checked."""
     todo = "run the same command again, which computes it again"
-    rows = read_tensors(shard.path, todo).tensors.get(STATES)
+    rows = read_tensors(shard.path, todo, numbers=shard.nbytes // 2).tensors.get(STATES)
     if rows is None or rows.ndim != 3 or len(rows) != shard.rows:
         raise InputError(f"{shard.path} no longer holds {shard.rows} rows of hidden states: {todo}")
     return rows

@@ -307,7 +307,7 @@ def _check_disk(folder: Path, wanted: int) -> None:
         folder: Where they are written, and where some may be already.
         wanted: Bytes of all of them.
     """
-    there = sum(path.stat().st_size for path in folder.iterdir())
+    there = sum(path.lstat().st_size for path in folder.iterdir())
     free = shutil.disk_usage(folder).free
     if wanted > free + there:
         raise InputError(

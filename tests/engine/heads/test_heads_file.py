@@ -135,6 +135,15 @@ def test_a_header_of_absurd_length_is_refused(
 
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
+def test_a_file_of_absurd_size_is_not_read(folder: Path, model: PreTrainedModel, name: str) -> None:
+    """Mostly a hole, it takes no room on the disk."""
+    with (folder / name).open("r+b") as file:
+        file.truncate(2**40)
+    with pytest.raises(HeadsError, match="wanted a file of at most"):
+        ExitHeads.load(folder, model)
+
+
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
 def test_what_is_no_file_is_refused_and_not_waited_for(
     folder: Path, model: PreTrainedModel, name: str, kind: str

@@ -240,7 +240,7 @@ def test_a_sealed_checkpoint_that_no_training_writes_is_refused(
     model: PreTrainedModel, folder: Path, change: Any, message: str
 ) -> None:
     path = folder / CACHE / CHECKPOINT
-    found = read_tensors(path, "")
+    found = read_tensors(path, "", numbers=2**20)
     change(found.tensors)
     write_tensors(path, found.tensors, found.about)
     with pytest.raises(InputError, match=message):
@@ -252,9 +252,32 @@ def test_a_sealed_checkpoint_with_absurd_epochs_is_refused(
     model: PreTrainedModel, folder: Path, epochs: str
 ) -> None:
     path = folder / CACHE / CHECKPOINT
-    found = read_tensors(path, "")
+    found = read_tensors(path, "", numbers=2**20)
     write_tensors(path, found.tensors, found.about | {"epochs": epochs})
     with pytest.raises(InputError, match="wanted 1 to 2 epochs of 1 steps"):
+        train(model, folder)
+
+
+@pytest.mark.parametrize("name", [CHECKPOINT, "train-00000.safetensors"])
+def test_a_file_of_absurd_size_is_not_read(
+    model: PreTrainedModel, folder: Path, whole: ExitHeads, name: str
+) -> None:
+    """Mostly a hole, it takes no room on the disk."""
+    path = folder / CACHE / name
+    with path.open("r+b") as file:
+        file.truncate(2**40)
+    if name == CHECKPOINT:
+        with pytest.raises(InputError, match="wanted a file of at most"):
+            train(model, folder)
+        path.unlink()
+    assert_made_again(model, folder, whole)
+
+
+def test_a_loop_of_links_in_the_cache_is_refused(model: PreTrainedModel, folder: Path) -> None:
+    path = folder / CACHE / "train-00000.safetensors"
+    path.unlink()
+    path.symlink_to(path)
+    with pytest.raises(InputError, match="it is a link to"):
         train(model, folder)
 
 
