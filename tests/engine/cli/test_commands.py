@@ -17,6 +17,7 @@ from rich.console import Console
 import adadecode
 from adadecode.engine.cli import entry_points
 from adadecode.engine.demo import PROMPTS
+from adadecode.profiles.errors import InputError
 from adadecode.sim.cli import progress
 from adadecode.sim.cli.progress import showing_stages
 from tests.support.paths import ROOT
@@ -240,14 +241,18 @@ def test_short_stages_have_two_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(lines_of(20, monkeypatch, seconds=0.1)) == 2
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_report_that_cannot_be_written_is_still_printed(
-    call: Command, monkeypatch: pytest.MonkeyPatch
+    call: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To a device that turns out to be full: the work is not lost."""
+    """To a disk that turns out to be full: the work is not lost."""
+
+    def full(*_: Any) -> None:
+        raise InputError("cannot write it: no space left on device")
+
     report = {"designs": [], "batches": []}
     monkeypatch.setattr("adadecode.engine.cli.flips._flip_report", lambda *_: report)
-    code, out, err = call("flips", "--demo", "--json", "--out", "/dev/full")
+    monkeypatch.setattr("adadecode.engine.cli.flips.write_json", full)
+    code, out, err = call("flips", "--demo", "--json", "--out", str(tmp_path / "report.json"))
     assert code == 2
     assert '"designs": []' in out
-    assert "cannot write /dev/full" in err
+    assert "no space left on device" in err
