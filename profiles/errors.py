@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-LONGEST_MESSAGE = 600
+LONGEST_MESSAGE = 560
 """Characters of the longest message. A value that it quotes may be of any length."""
 
 _END = 170
