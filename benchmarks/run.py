@@ -8,6 +8,7 @@ from adadecode.profiles.output_path import check_output_directory
 from adadecode.sim.cli.errors import exiting_on_error
 from benchmarks import (
     ablation,
+    architectures,
     baselines,
     best,
     costs,
@@ -47,6 +48,7 @@ BENCHMARKS = {
     "costs": costs,
     "flips": flips,
     "long_texts": long_texts,
+    "architectures": architectures,
     "lossless": lossless,
     "threads": threads,
 }

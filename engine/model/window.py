@@ -16,8 +16,8 @@ _FAR = 2**12
 """A position beyond which nothing about a mask without a window is expected to change."""
 
 
-class UnknownMask(ValueError):
-    """Raised where a model's masks are not read by the attention registry, or show other slots."""
+class UnknownMask(Exception):
+    """Raised within this package where a layer reads its mask by itself, or sees other slots."""
 
 
 @dataclass(frozen=True)

@@ -121,12 +121,10 @@ def test_the_navigation_has_every_page():
 @pytest.mark.parametrize(
     "page", ["README.md", "docs/getting-started/your-own-model.md", "docs/concepts/adadecode.md"]
 )
-def test_a_page_names_as_many_architectures_as_are_tested(page):
-    pytest.importorskip("torch", reason="the list of tested architectures builds them")
-    from tests.support.models import ARCHITECTURES
-
-    counts = re.findall(r"(\d+)\s+architectures", (ROOT / page).read_text(encoding="utf-8"))
-    assert counts == [str(len(ARCHITECTURES))]
+def test_a_page_leaves_it_to_the_list_how_many_architectures_are_served(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert re.findall(r"\d+\s+architectures", text) == []
+    assert "results/architectures.md" in text
 
 
 def test_a_notebook_page_shows_code_tables_and_pictures():
