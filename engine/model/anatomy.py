@@ -174,25 +174,28 @@ class ModelAnatomy:
             for index, layer in enumerate(self.layers)
         ]
 
-    def _forward_by(
-        self,
-        stand_ins: Sequence[StandIn],
-        tokens: torch.Tensor,
-        start: int,
-        parts: Mapping[nn.Module, nn.Module] | None = None,
-    ) -> Any:
-        """Run the model's own forward pass by stand-ins for its layers.
+    def _with(
+        self, stand_ins: Sequence[StandIn], parts: Mapping[nn.Module, nn.Module] | None = None
+    ) -> nn.Module:
+        """Return a shadow of the model with stand-ins for its layers.
 
         Args:
             stand_ins: The stand-ins.
+            parts: What else stands in the place of what.
+        """
+        return exchanged(self.model, {**(parts or {}), self.layers: nn.ModuleList(stand_ins)})
+
+    def _forward_by(self, by: nn.Module, tokens: torch.Tensor, start: int) -> Any:
+        """Run the model's own forward pass by a shadow with stand-ins.
+
+        Args:
+            by: The shadow.
             tokens: Token ids, shape ``(1, n)``.
             start: Position of the first of them.
-            parts: What else stands in the place of what.
 
         Returns:
             What the model returns; None where a stand-in ended the pass.
         """
-        by = exchanged(self.model, {**(parts or {}), self.layers: nn.ModuleList(stand_ins)})
         with attending_by(partial(attend, self.kv)), suppress(PassEnded):
             return self._own_forward(tokens, start, by)
 
@@ -216,19 +219,20 @@ class ModelAnatomy:
 
     # -- before the layers --------------------
 
-    def _embed_by_model(self, tokens: torch.Tensor, start: int) -> torch.Tensor:
-        """Return hidden states at depth 0, without what the model computes after them."""
-        stand_ins = self._stand_ins(until=0)
-        self._forward_by(stand_ins, tokens, start)
-        return stand_ins[0].hidden
-
     def _find_embedding(self) -> Callable[[torch.Tensor, int], torch.Tensor]:
         """Return the embedding table, or the forward pass up to layer 0 where that adds to it."""
         table = self.model.get_input_embeddings()
+        stand_ins = self._stand_ins(until=0)
+        by = self._with(stand_ins)
+
+        def by_the_model(tokens: torch.Tensor, start: int) -> torch.Tensor:
+            self._forward_by(by, tokens, start)
+            return stand_ins[0].hidden
+
         tokens = torch.arange(1, 5, device=self.device)[None]
-        if all(torch.equal(self._embed_by_model(tokens, start), table(tokens)) for start in (0, 5)):
+        if all(torch.equal(by_the_model(tokens, start), table(tokens)) for start in (0, 5)):
             return lambda tokens, start: table(tokens)
-        return self._embed_by_model
+        return by_the_model
 
     # -- after the layers --------------------
 
@@ -245,7 +249,8 @@ class ModelAnatomy:
         stand_ins = self._stand_ins()
         stand_ins[-1].register_forward_hook(lambda *_: seen.clear())
         probe = torch.zeros((1, 3), dtype=torch.long, device=self.device)
-        self._forward_by(stand_ins, probe, 0, {child: watched(child) for child in others})
+        by = self._with(stand_ins, {child: watched(child) for child in others})
+        self._forward_by(by, probe, 0)
         return seen
 
     def _find_finish(self) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -255,7 +260,7 @@ class ModelAnatomy:
             self.device, self.dtype
         )
         probe = torch.zeros((1, 3), dtype=torch.long, device=self.device)
-        own = self._forward_by(self._stand_ins(hidden), probe, 0).logits
+        own = self._forward_by(self._with(self._stand_ins(hidden)), probe, 0).logits
         # a model on several devices gives its logits on the last one
         raw = self.lm_head(self.normed(hidden)).to(own.device)
         factor = float((own.double() * raw.double()).sum() / raw.double().square().sum())

@@ -170,7 +170,7 @@ class SegmentedModel(ModelAnatomy):
         """
         stand_ins = self._stand_ins(until=self.n_layers - 1)
         tokens = torch.zeros((1, capacity), dtype=torch.long, device=self.device)
-        self._forward_by(stand_ins, tokens, 0)
+        self._forward_by(self._with(stand_ins), tokens, 0)
         return [stand_in.other_arguments for stand_in in stand_ins]
 
     @property
