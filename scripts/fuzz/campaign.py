@@ -59,6 +59,8 @@ class Campaign:
             seconds: How long.
             cases: At most so many of each reader.
         """
+        for name in self.readers if recipes is None else {one.reader for one in recipes}:
+            self.bench(name)
         started = time.monotonic()
         if recipes is not None:
             for recipe in recipes:

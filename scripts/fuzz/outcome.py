@@ -11,6 +11,9 @@ LONGEST_MESSAGE = 600
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
+_FIRST = re.compile(r"^(?=error)", re.MULTILINE)
+"""Where a refusal begins; notes and progress may stand before it."""
+
 _USAGE = "Usage: "
 
 
@@ -46,8 +49,12 @@ class Outcome:
 
 
 def of_refusal(message: str) -> Outcome:
-    """Return the outcome of a refusal: one sentence, short, that obeys no control characters."""
-    text = message.strip()
+    """Return the outcome of a refusal: one sentence, short, that obeys no control characters.
+
+    Args:
+        message: What an error says, or all that stands on stderr.
+    """
+    text = _FIRST.split(message, 1)[-1].strip()
     if _CONTROL.search(text):
         return Outcome(end=End.MESSAGE, detail=repr(text[:300]), where="control characters")
     if _USAGE not in text:  # typer's own box has lines

@@ -22,6 +22,10 @@ SAMPLES = "sealed again: how many samples were taken, where the manifest promise
 
 DESCRIBED = "sealed again: a description of the recording, which is shown or asked for"
 
+FIGURES = "sealed again: a figure of a design, which only the profile could contradict"
+
+TRAINED = "sealed again: numbers that a training may have come to"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
@@ -63,6 +67,30 @@ RULES = (
         reader="profile.*",
         change=r"profile/(latency|runs|rounds|works|branches).parquet\s+rows .*",
         reason=SAMPLES,
+        sealed=True,
+    ),
+    Rule(
+        reader="sweep.*",
+        change=r"sweep/(designs.parquet|parts/\S+) .*",
+        reason=FIGURES,
+        sealed=True,
+    ),
+    Rule(
+        reader="heads|training, resumed",
+        change=r"heads/\S+ \S* (tensor (?!number).*|bytes (flip|zeros)|json (set|scale|repeat))",
+        reason=TRAINED,
+        sealed=True,
+    ),
+    Rule(
+        reader="recording, resumed",
+        change=r"profile/parts/\S+.parquet .*",
+        reason=MEASURED,
+        sealed=True,
+    ),
+    Rule(
+        reader="recording, resumed",
+        change=r"profile/recording.json settings.* .*",
+        reason=DESCRIBED,
         sealed=True,
     ),
     Rule(

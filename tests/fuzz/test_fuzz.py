@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -107,7 +108,7 @@ def eating(text: str) -> str:
 
 def ending(text: str) -> str:
     if text != "7":
-        os.abort()
+        os.kill(os.getpid(), signal.SIGKILL)
     return text
 
 
