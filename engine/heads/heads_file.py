@@ -8,6 +8,7 @@ are.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ from adadecode.profiles.sealed_folder import member, sealing
 from adadecode.sim.core.head_form import HeadForm
 
 WEIGHTS = "heads.safetensors"
+LARGEST = 1000
+"""The largest number of a matrix: it takes normed states to normed states, and is near I."""
 FREQUENT = "frequent"
 """The name of the tensor of frequent tokens."""
 
@@ -78,7 +81,7 @@ def write_heads(
         for depth, matrix in tensors.items()
         if matrix is not None
     }
-    _check_finite(matrices, "the heads to save", "train them again with a lower learning rate")
+    _check_numbers(matrices, "the heads to save", "train them again with a lower learning rate")
     if frequent:
         matrices[FREQUENT] = torch.tensor(frequent, dtype=torch.int32)
     description = sealed_description(
@@ -112,7 +115,7 @@ def read_heads(folder: Path, model: PreTrainedModel) -> HeadsContent:
     tensors = _whole_tensors(folder, description, width)
     frequent = tensors.pop(FREQUENT, torch.zeros(0, dtype=torch.int32))
     _check_layout(folder, description, tensors, frequent)
-    _check_finite(tensors, f"the heads in {folder}", AGAIN)
+    _check_numbers(tensors, f"the heads in {folder}", AGAIN)
     return HeadsContent(
         transforms={
             depth: None if depth in description.identity else tensors[_name(depth)].float()
@@ -183,11 +186,18 @@ def _check_layout(
         )
 
 
-def _check_finite(tensors: Mapping[str, torch.Tensor], what: str, todo: str) -> None:
-    if absurd := [name for name, one in tensors.items() if not one.isfinite().all()]:
-        raise HeadsError(
-            f"{what} are damaged: {absurd[0]} holds numbers that are not finite; {todo}"
-        )
+def _check_numbers(tensors: Mapping[str, torch.Tensor], what: str, todo: str) -> None:
+    for name, matrix in tensors.items():
+        largest = float(matrix.float().abs().max())
+        if not math.isfinite(largest):
+            raise HeadsError(
+                f"{what} are damaged: {name} holds numbers that are not finite; {todo}"
+            )
+        if largest > LARGEST:
+            raise HeadsError(
+                f"{what} are damaged: {name} holds {largest:.6g}, wanted numbers of at most "
+                f"{LARGEST}, as a head is near the identity; {todo}"
+            )
 
 
 def _check_owner(folder: Path, description: HeadsDescription, model: PreTrainedModel) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from adadecode.engine.heads.heads_file import LARGEST
 from adadecode.engine.runtime.tensor_file import read_tensors, write_tensors
 from adadecode.profiles.errors import InputError
 
@@ -61,7 +62,10 @@ class Checkpoint:
             if own.get(name) != layouts.get(name):
                 raise self.damaged(f"wanted {name} as {layouts.get(name)}, got {own.get(name)}")
         for name, tensor in found.tensors.items():
-            if not tensor.isfinite().all() or (name.endswith("_sq") and bool((tensor < 0).any())):
+            low, high = (0.0, math.inf) if name.endswith("_sq") else (-math.inf, math.inf)
+            if name.endswith(".offset"):
+                low, high = -LARGEST, LARGEST
+            if not (tensor.isfinite() & (tensor >= low) & (tensor <= high)).all():
                 raise self.damaged(f"{name} holds numbers that no training gives")
         return (int(epochs) if epochs.isdecimal() and len(epochs) < 10 else 0), found.tensors
 

@@ -275,6 +275,10 @@ def test_sealed_nonsense_is_refused_in_a_sentence(
             r"depth\.2 holds numbers that are not finite",
         ),
         (
+            lambda all_: all_["depth.2"][0, 0].fill_(1e4),
+            r"depth\.2 holds 10000, wanted numbers of at most 1000, as a head is near the identity",
+        ),
+        (
             lambda all_: all_.update(frequent=torch.tensor([5.0, 3.0])),
             r"wanted frequent as a list of token ids, got torch\.float32 \(2,\)",
         ),

@@ -222,6 +222,7 @@ def test_a_checkpoint_of_another_run_is_refused(
     ("change", "message"),
     [
         (lambda all_: all_["1.offset"][2].fill_(float("nan")), "1.offset holds numbers that no"),
+        (lambda all_: all_["1.offset"][2, 3].fill_(1e4), "1.offset holds numbers that no training"),
         (lambda all_: all_["2.exp_avg_sq"].neg_(), "2.exp_avg_sq holds numbers that no training"),
         (lambda all_: all_.pop("2.exp_avg"), r"wanted 2\.exp_avg as .*, got None"),
         (lambda all_: all_.update(x=torch.zeros(1)), r"wanted x as None, got"),
