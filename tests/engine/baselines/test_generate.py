@@ -255,8 +255,9 @@ def test_memory_that_runs_out_is_no_result(decoder: AdaDecoder, tmp_path: Path) 
             resume=False,
             baselines=(*make_baselines("generate", decoder, longest=32), full),
         )
-    assert PieceStore(out).has(piece_name("trace", "0001"))
-    assert not PieceStore(out).has(piece_name("baselines", "0000"))
+    pieces = PieceStore.open(out, plan.settings, resume=True)
+    assert pieces.has(piece_name("trace", "0001"))
+    assert not pieces.has(piece_name("baselines", "0000"))
 
 
 def test_what_fails_in_our_own_design_is_raised(
