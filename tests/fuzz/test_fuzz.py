@@ -123,7 +123,7 @@ def ending(text: str) -> str:
         (eating, End.MEMORY),
         (ending, End.CRASH),
     ],
-    ids=str,
+    ids=["refused", "same", "other", "traceback", "hang", "memory", "crash"],
 )
 def test_each_way_to_end_is_told_apart(
     tmp_path: Path, answer: Callable[[str], str], end: End
