@@ -20,6 +20,9 @@ from adadecode.profiles.schema import (
     TABLES,
 )
 
+DEMO_MODEL, DEMO_HEADS = "adadecode demo model", "adadecode demo heads"
+"""The names of model and heads in a recording of the demo."""
+
 SHARED = "shared"
 """The key that marks the manifest of a copy without text (`adadecode.sim.sharing`)."""
 

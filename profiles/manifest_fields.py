@@ -79,6 +79,12 @@ def _whole(path: str, low: int, high: int = MOST, *, required: bool = False) -> 
     )
 
 
+def _seed(path: str, *, required: bool = False) -> Field:
+    """Return what a seed must be: whatever whole number somebody began a recording with."""
+    most = int(LARGEST)
+    return Field(path, "a whole number", lambda value: _is_whole(value, -most, most), required)
+
+
 def _number(path: str, low: float, high: float, *, required: bool = False) -> Field:
     return Field(
         path,
@@ -193,7 +199,7 @@ FIELDS = (
     _object("software", required=True),
     _text("software.*"),
     _text("dtype", required=True),
-    _whole("seed", 0, 2**64, required=True),
+    _seed("seed", required=True),
     _object("prompts", required=True),
     _digest("prompts.sha256"),
     _whole("prompts.count", 0, 2**31 - 1),
@@ -227,7 +233,7 @@ FIELDS = (
     _number("sampling.temperature", 0, LARGEST, required=True),
     _whole("sampling.top_k", -1, 2**31 - 1),
     _number("sampling.top_p", 0, 1),
-    _whole("sampling.seed", 0, 2**64),
+    _seed("sampling.seed"),
     _object("scripted"),
     _text("scripted.profile", required=True),
     _text("scripted.model", required=True),

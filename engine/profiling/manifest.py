@@ -14,11 +14,9 @@ from adadecode.engine.profiling.plan import RecordingPlan
 from adadecode.engine.profiling.stopped_texts import LIMITATION
 from adadecode.engine.runtime.distributed import processes
 from adadecode.engine.runtime.environment import describe_machine, describe_software
+from adadecode.profiles.manifest import DEMO_HEADS, DEMO_MODEL
 from adadecode.profiles.prompt_digest import prompt_digest
 from adadecode.profiles.schema import SCHEMA, SCHEMA_VERSION
-
-DEMO_MODEL, DEMO_HEADS = "adadecode demo model", "adadecode demo heads"
-"""The names of model and heads where the options name none."""
 
 
 def describe_recording(

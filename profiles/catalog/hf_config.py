@@ -147,6 +147,9 @@ _FAMILIES = {
     ),
 }
 
+MODEL_TYPES = frozenset(_FAMILIES)
+"""The model types whose layers are known."""
+
 
 def shape_from_config(config: Mapping[str, Any], name: str | None = None) -> ModelShape:
     """Return the shape that a Hugging Face config describes.

@@ -1,7 +1,6 @@
 """The manifest of a shared copy: what a reader needs, and nothing that tells of its owner.
 
-Only what is listed here is kept. A key that some later version writes is left out until somebody
-decides that it tells nothing.
+What is kept stands in `adadecode.sim.sharing.known_keys`; here is what becomes of names.
 """
 
 from __future__ import annotations
@@ -10,40 +9,35 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from adadecode.profiles.manifest import SHARED, section
+from adadecode.profiles.catalog.hf_config import MODEL_TYPES
+from adadecode.profiles.catalog.models import shapes
+from adadecode.profiles.catalog.recorded import recorded_device
+from adadecode.profiles.manifest import DEMO_HEADS, DEMO_MODEL, SHARED, section
+from adadecode.sim.sharing.known_keys import BASELINE, KEPT, known_part
 
 LOCAL = "local"
-"""Stands for the path of something on the owner's machine."""
+"""Stands for the name or path of something that may be known to its owner alone."""
 
 LIMITATION = (
     "shared without its text: tokens are stand-ins, new at every position, so that no token is "
     "known again, and branches that are modelled draw other rows"
 )
 
-_AS_IT_IS = (
-    *("dtype", "seed", "numerics", "attention", "graphs", "graphs_bytes", "timing", "weights"),
-    *("max_new_tokens", "latency_samples"),
-)
-"""Keys that are words of this program, or numbers."""
+_OURS = {DEMO_MODEL, DEMO_HEADS, "synthetic", "none"}
+"""Names that this program gives."""
 
-_CONFIG_WORDS = {
-    *("model_type", "architectures", "dtype", "torch_dtype", "layer_types", "hidden_act"),
-    *("hidden_activation", "position_embedding_type", "rope_type", "type", "quant_method"),
-}
-"""Keys of a model's config whose text is a word of its library."""
+_ON_A_HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
-_SETTING_WORDS = {"dtype", "graphs", "interleaving", "device", "numerics", "attention"}
+_REVISION = re.compile("[0-9a-f]{7,64}")
 
-_HOST = {
-    *("cpu", "architecture", "cores", "threads", "usable_threads", "memory_bytes", "caches"),
-    *("level", "kind", "bytes", "count"),
-}
+_IDENTIFIER = re.compile("[A-Za-z0-9_-]{1,60}")
 
-_MACHINE = {"device", "threads", "host", "gpu", "before", "after", "name", *_HOST}
+_BASELINES = {"generate", "static", "lookup", "early-exit", "draft"}
 
-_NUMERALS = re.compile(r"[0-9.,;: eE+-]*")
+_NUMERALS = re.compile(r"[0-9.]*")
 
-_VERSION = re.compile(r"[0-9A-Za-z.+_-]{1,40}")
+_PATH = re.compile(r"\S*[/\\]\S*")
+"""A word of a sentence that may be a path, or a name on a hub."""
 
 _SHORTEST = 3
 """Characters of the shortest name that is looked for in sentences."""
@@ -60,32 +54,24 @@ def shared_manifest(
         eos: The stand-ins of its end tokens.
         domains: What each domain is called in the copy.
     """
-    model, heads, prompts = (section(manifest, key) for key in ("model", "heads", "prompts"))
-    form = _chosen(section(heads, "form"), ("shortlist", "dtype", "product"))
-    kept: dict[str, Any] = {
-        "name": name,
-        "created": str(manifest.get("created", ""))[:10] or None,
-        **{key: manifest[key] for key in _AS_IT_IS if key in manifest},
-        "model": _model(model),
-        "heads": {
-            "name": public_name(heads.get("name")),
-            "depths": list(heads["depths"]),
-            "metrics": _numbers(heads.get("metrics")),
-            **({"form": form} if "form" in heads else {}),
-            "coverage": _numbers(heads.get("coverage")),
-        },
-        "hardware": _worded(section(manifest, "hardware"), _MACHINE),
-        "software": {
-            key: value
-            for key, value in section(manifest, "software").items()
-            if value is None or _VERSION.fullmatch(str(value))
-        },
-        "prompts": {"count": prompts.get("count"), "domains": sorted(set(domains.values()))},
-        "settings": _settings(section(manifest, "settings")),
-        "eos_token_ids": list(eos),
-        **_optional(manifest),
-        SHARED: {"tokens": "stand-ins", "digests": "left out", "names": "left out"},
-    }
+    day = str(manifest.get("created") or "")[:10] or None
+    # Sections that a reader wants are there, though nothing of them may be kept.
+    parts = {key: section(manifest, key) for key in ("software", "settings", "prompts", "hardware")}
+    kept: dict[str, Any] = known_part({**manifest, **parts, "created": day}, KEPT)
+    kept["name"] = name
+    kept["model"] |= _model(section(manifest, "model"))
+    kept["heads"]["name"] = public_name(section(manifest, "heads").get("name"))
+    if recorded_device(manifest) is not None or parts["hardware"].get("device") == "none":
+        kept["hardware"]["device"] = parts["hardware"].get("device")
+    kept["prompts"]["domains"] = sorted(set(domains.values()))
+    kept["eos_token_ids"] = list(eos)
+    if baselines := section(manifest, "baselines"):
+        kept["baselines"] = {
+            baseline_name(one): known_part(about, BASELINE) for one, about in baselines.items()
+        }
+    if scripted := section(manifest, "scripted"):
+        kept["scripted"] |= {key: public_name(scripted.get(key)) for key in ("profile", "model")}
+    kept[SHARED] = {"tokens": "stand-ins", "digests": "left out", "names": "left out"}
     told = manifest.get("limitations")
     sentences = [told] if isinstance(told, str) else list(told or ())
     names = sorted(set(_private(manifest, kept, domains)), key=len, reverse=True)
@@ -93,95 +79,85 @@ def shared_manifest(
     return kept
 
 
-def public_name(name: object, *, local: bool = False) -> str | None:
-    """Return the name of a model or of heads; `LOCAL` for a path.
+def public_name(name: object, revision: object = None) -> str | None:
+    """Return a name that is surely public: this program's, its catalogue's or one on a hub.
 
     Args:
-        name: The name.
-        local: Whether a name with a slash is a path: no hub knows it.
+        name: The name of a model or of heads.
+        revision: The revision that a hub gave it. A name without one may be that of a folder.
+
+    Returns:
+        The name; `LOCAL` for any other, and None where there is none.
     """
     if name is None:
         return None
     words = str(name)
-    path = words.startswith(("/", ".", "~")) or "\\" in words or words.count("/") > 1
-    return LOCAL if path or (local and "/" in words) or ":/" in words else words
+    return words if words in _OURS or words in shapes() or _of_hub(words, revision) else LOCAL
 
 
-def _chosen(about: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    return {key: about[key] for key in keys if key in about}
+def _of_hub(name: str, revision: object) -> bool:
+    return (
+        isinstance(revision, str)
+        and _REVISION.fullmatch(revision) is not None
+        and _ON_A_HUB.fullmatch(name) is not None
+    )
 
 
 def _model(model: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {
-        "name": public_name(model.get("name"), local=model.get("revision") is None),
-        "config": _worded(section(model, "config"), _CONFIG_WORDS),
-        **{key: model.get(key) for key in ("revision", "class", "n_layers")},
-        **{key: model[key] for key in ("hidden_size", "n_parameters") if key in model},
+    """Return the names of a model, and those of its parts that follow from a public one."""
+    named = public_name(model.get("name"), model.get("revision"))
+    public = named is not None and named != LOCAL
+    config = section(model, "config")
+    found: dict[str, Any] = {
+        "name": named,
+        "revision": model.get("revision") if public else None,
+        "class": _class(model.get("class"), config.get("model_type"), public=public),
+        "config": _config(config, public=public),
     }
     if shape := section(model, "shape"):
-        kept["shape"] = _worded(shape, {"dtype", "name", "source"})
+        name = public_name(shape.get("name"), model.get("revision"))
+        known = shapes().get(str(name))
+        source = {"source": known.source} if known else {}
+        found["shape"] = {**known_part(shape, KEPT["model"]["shape"]), "name": name, **source}
+    return found
+
+
+def _config(config: Mapping[str, Any], *, public: bool) -> dict[str, Any]:
+    """Return what is kept of a config: its type, where libraries know it, and its sizes."""
+    kept: dict[str, Any] = known_part(config, KEPT["model"]["config"])
+    for part, of in (kept, config), (kept.get("text_config"), section(config, "text_config")):
+        kind = of.get("model_type")
+        if part is not None and isinstance(kind, str):
+            if kind in MODEL_TYPES or (public and _IDENTIFIER.fullmatch(kind)):
+                part["model_type"] = kind
+            names = of.get("architectures")
+            classes = [
+                found
+                for one in (names if isinstance(names, list) else ())
+                if (found := _class(one, kind, public=public)) is not None
+            ]
+            if classes:
+                part["architectures"] = classes
     return kept
 
 
-def _optional(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what only some manifests have."""
-    found: dict[str, Any] = {}
-    if manifest.get("sampling") is not None:
-        found["sampling"] = _numbers(manifest["sampling"])
-    if "conditions" in manifest:
-        found["conditions"] = _numbers(manifest["conditions"])
-    if baselines := section(manifest, "baselines"):
-        found["baselines"] = {baseline_name(one): _numbers(baselines[one]) for one in baselines}
-    if scripted := section(manifest, "scripted"):
-        found["scripted"] = {
-            **{key: public_name(scripted.get(key), local=True) for key in ("profile", "model")},
-            **{key: scripted[key] for key in ("n_layers", "map") if key in scripted},
-            **({"synthetic": scripted["synthetic"]} if "synthetic" in scripted else {}),
-            **({"form": _worded(scripted["form"], {"dtype"})} if "form" in scripted else {}),
-        }
-    if "synthetic" in manifest:
-        found["synthetic"] = _numbers(manifest["synthetic"])
-    return found
+def _class(name: object, kind: object, *, public: bool) -> str | None:
+    """Return the name of a class of a public model, or of the model type of a library."""
+    if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name):
+        return None
+    plain = str(kind).replace("_", "").lower()
+    known = kind in MODEL_TYPES and re.fullmatch(
+        rf"{re.escape(plain)}(LMHeadModel|ForCausalLM|Model)".lower(), name.lower()
+    )
+    return name if public or known else None
 
 
 def baseline_name(name: str) -> str:
     """Return the name of a baseline; what follows a colon may be the path of a draft model."""
     kind, colon, rest = name.partition(":")
-    return name if not colon or _NUMERALS.fullmatch(rest) else f"{kind}:{public_name(rest)}"
-
-
-def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that are numbers, or words of this program."""
-    kept = {}
-    for key, value in settings.items():
-        items = value if isinstance(value, list) else [value]
-        plain = all(_is_number(one) or _is_numeral(one) for one in items)
-        if key == "designs" or key in _SETTING_WORDS or plain:
-            kept[key] = value
-    return kept
-
-
-def _is_numeral(value: object) -> bool:
-    return isinstance(value, str) and _NUMERALS.fullmatch(value) is not None
-
-
-def _is_number(value: object) -> bool:
-    return value is None or isinstance(value, int | float)
-
-
-def _worded(value: Any, words: set[str], *, known: bool = False) -> Any:  # noqa: ANN401 - as JSON
-    """Return a value with its numbers, and the text below keys that are known."""
-    if isinstance(value, Mapping):
-        items = ((key, _worded(item, words, known=key in words)) for key, item in value.items())
-        return {key: item for key, item in items if item is not None or value[key] is None}
-    if isinstance(value, list):
-        return [_worded(item, words, known=known) for item in value]
-    return value if _is_number(value) or (known and isinstance(value, str)) else None
-
-
-def _numbers(value: Any) -> Any:  # noqa: ANN401 - as JSON
-    """Return a value without its text."""
-    return _worded(value, set())
+    if kind not in _BASELINES:
+        return LOCAL
+    return name if not colon or _NUMERALS.fullmatch(rest) else f"{kind}:{LOCAL}"
 
 
 def _private(
@@ -210,4 +186,4 @@ def _texts(value: object) -> Iterator[str]:
 def _without(sentence: str, names: Sequence[str]) -> str:
     for name in names:
         sentence = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", sentence)
-    return sentence
+    return _PATH.sub("…", sentence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -28,8 +28,17 @@ SAME = "the same figures"
 
 NEITHER = "not with the recording either"
 
-Figures = Mapping[str, float | None]
-"""Numbers by what they are of."""
+CLOSE = 0.05
+"""By how much figures may differ, as a share, where modelled branches draw other rows."""
+
+_RATES = ("early_rate", "reject_rate", "tokens_per_round")
+
+_SPEEDS = ("ttft_s", "tpot_s", "tokens_per_s", "speedup")
+
+_Key = tuple[Any, ...]
+
+Figures = Mapping[_Key, float | None]
+"""Numbers by what they are of: the name of the figure, then the design, device or prompt."""
 
 
 class Trial(NamedTuple):
@@ -37,7 +46,7 @@ class Trial(NamedTuple):
 
     Attributes:
         what: What was tried.
-        works: Whether there are figures with the copy.
+        works: Whether the copy gives figures that are those of the recording, or close to them.
         outcome: The outcome in words.
     """
 
@@ -46,14 +55,21 @@ class Trial(NamedTuple):
     outcome: str
 
 
-def try_copy(recording: Profile, copy: Profile) -> list[Trial]:
+def try_copy(
+    recording: Profile, copy: Profile, progress: Callable[[int, int], None] = lambda *_: None
+) -> list[Trial]:
     """Try everything that a recording is for on a recording and its copy.
 
     Args:
         recording: The recording.
         copy: Its shared copy.
+        progress: Called with the number of trials that are done, and of all.
     """
-    return [_tried(what, figures, recording, copy) for what, figures in _WAYS.items()]
+    trials = []
+    for what, figures in _WAYS.items():
+        trials.append(_tried(what, figures, recording, copy))
+        progress(len(trials), len(_WAYS))
+    return trials
 
 
 def _tried(what: str, figures: Callable[[Profile], Figures], one: Profile, other: Profile) -> Trial:
@@ -65,9 +81,24 @@ def _tried(what: str, figures: Callable[[Profile], Figures], one: Profile, other
         return Trial(what=what, works=False, outcome=f"no longer: {why}")
     if wanted == got:
         return Trial(what=what, works=True, outcome=SAME)
-    off = max(_differences(wanted, got), default=float("inf"))
-    outcome = f"other figures, by up to {percent(off, 1)}: modelled branches differ"
-    return Trial(what=what, works=True, outcome=outcome)
+    return _compared(what, wanted, got)
+
+
+def _compared(what: str, wanted: Figures, got: Figures) -> Trial:
+    """Compare figures that are not all the same, by what they are of."""
+    both = [key for key in wanted if key in got]
+    lost = [key for key in both if (wanted[key] is None) != (got[key] is None)]
+    if lost or not both:
+        where = " ".join(map(str, lost[0])) if lost else "any design"
+        return Trial(
+            what=what, works=False, outcome=f"other figures: none, or one more, of {where}"
+        )
+    off = max(_difference(key, wanted[key], got[key]) for key in both)
+    outcome = f"other figures, by up to {percent(off, 2)}"
+    if off > CLOSE:
+        return Trial(what=what, works=False, outcome=f"{outcome}: more than modelled branches make")
+    refined = "" if len(both) == len(wanted) == len(got) else ", and other designs were refined"
+    return Trial(what=what, works=True, outcome=f"{outcome}{refined}: modelled branches differ")
 
 
 def _figures(figures: Callable[[Profile], Figures], profile: Profile) -> tuple[Figures | None, str]:
@@ -78,12 +109,11 @@ def _figures(figures: Callable[[Profile], Figures], profile: Profile) -> tuple[F
         return None, str(error)
 
 
-def _differences(wanted: Figures, got: Figures) -> Iterator[float]:
-    """Yield by how much numbers differ, as a share; nothing where one is not known."""
-    for key in wanted.keys() | got.keys():
-        one, other = wanted.get(key), got.get(key)
-        if one is not None and other is not None and one != other:
-            yield abs(other / one - 1) if one else float("inf")
+def _difference(key: _Key, one: float | None, other: float | None) -> float:
+    """Return by how much two figures differ: as a share of the larger one, rates as they are."""
+    if one is None or other is None or one == other:
+        return 0.0
+    return abs(one - other) / (1.0 if key[0] in _RATES[:2] else max(abs(one), abs(other)))
 
 
 def _designs(profile: Profile) -> list[Design]:
@@ -94,16 +124,16 @@ def _designs(profile: Profile) -> list[Design]:
 
 def _validated(profile: Profile) -> Figures:
     found = validate(profile)
-    structure = found.to_dict()["structure"]
+    columns = ("n_tokens", "measured_s", "predicted_s", "speedup", "predicted_speedup")
     return {
-        **{f"structure {key}": value for key, value in structure.items()},
-        **_numbers(found.cells.drop(columns=["exact"])),
-        "trusted": float(found.trust.trusted),
+        **{("structure", key): value for key, value in found.to_dict()["structure"].items()},
+        **_of_rows(found.cells, columns),
+        ("trusted",): float(found.trust.trusted),
     }
 
 
 def _predicted(profile: Profile) -> Figures:
-    return _numbers(predict(profile, _designs(profile)).to_frame())
+    return _of_rows(predict(profile, _designs(profile)).to_frame())
 
 
 def _carried(profile: Profile) -> Figures:
@@ -112,24 +142,23 @@ def _carried(profile: Profile) -> Figures:
         found = predict(profile, designs, options=options)
     except InputError:  # nothing is carried from a machine that the catalogue does not know
         found = predict(None, designs, trace=profile, options=options)
-    return _numbers(found.to_frame())
+    return _of_rows(found.to_frame())
 
 
 def _swept(profile: Profile) -> Figures:
     cap = max((design.cap for design in _designs(profile)), default=DEFAULT_CAP)
     space = Space(max_heads=2, gammas=(0.3, 0.6, 0.9), caps=(cap,))
-    return _numbers(sweep(profile, space, threads=1).designs)
+    return _of_rows(sweep(profile, space, threads=1).designs)
 
 
 def _fitted(profile: Profile) -> Figures:
-    model = fit_trace(Trace.from_profile(profile))
-    return _numbers(pd.json_normalize(model.to_dict()))
+    return dict(_in_document(fit_trace(Trace.from_profile(profile)).to_dict()))
 
 
 def _shortlisted(profile: Profile) -> Figures:
     designs = _designs(profile)[-1:]
     options = ScenarioOptions(device=DEVICE, form=HeadForm(shortlist=64))
-    return _numbers(predict(None, designs, trace=profile, options=options).to_frame())
+    return _of_rows(predict(None, designs, trace=profile, options=options).to_frame())
 
 
 _WAYS: dict[str, Callable[[Profile], Figures]] = {
@@ -143,12 +172,24 @@ _WAYS: dict[str, Callable[[Profile], Figures]] = {
 """What is tried, and how."""
 
 
-def _numbers(frame: pd.DataFrame) -> dict[str, float | None]:
-    """Return all numbers of a table by their column and row; None for NaN."""
-    found: dict[str, float | None] = {}
-    for name in frame.columns:
-        values: list[Any] = frame[name].tolist()
-        for row, value in enumerate(values):
-            if isinstance(value, int | float):
-                found[f"{name} {row}"] = None if pd.isna(value) else float(value)
-    return found
+def _of_rows(rows: pd.DataFrame, figures: Sequence[str] = (*_SPEEDS, *_RATES)) -> Figures:
+    """Return figures of a table by the design of their row, its device and prompt; None for NaN."""
+    names = [name for name in ("design", "device", "prompt") if name in rows]
+    keys = list(zip(*(rows[name].tolist() for name in names), strict=True))
+    return {
+        (figure, *key): None if pd.isna(value) else float(value)
+        for figure in figures
+        for key, value in zip(keys, rows[figure].tolist(), strict=True)
+    }
+
+
+def _in_document(value: object, *way: object) -> Iterator[tuple[_Key, float]]:
+    """Yield all numbers of a document by where they stand."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _in_document(item, *way, key)
+    elif isinstance(value, list | tuple):
+        for place, item in enumerate(value):
+            yield from _in_document(item, *way, place)
+    elif isinstance(value, int | float):
+        yield way, float(value)

@@ -56,6 +56,11 @@ KeepDomains = Annotated[
     typer.Option("--keep-domains", help="Keep the names of the domains; else they are numbered."),
 ]
 
+NoTry = Annotated[
+    bool,
+    typer.Option("--no-try", help="Do not try what still works with the copy."),
+]
+
 PromptOption = Annotated[
     int | None,
     typer.Option(

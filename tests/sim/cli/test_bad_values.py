@@ -25,6 +25,7 @@ NEEDED = {
     "validate": [NOWHERE],
     "limits": [NOWHERE],
     "account": [NOWHERE],
+    "share": [NOWHERE, "--out", "OUT"],
     "timeline": [NOWHERE, "--out", "OUT"],
     "memory": ["llama-2-7b", "--device", "l4"],
     "transfer": [NOWHERE, "--to", "l4"],

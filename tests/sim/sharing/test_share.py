@@ -13,14 +13,16 @@ import pytest
 
 import adadecode.sim
 from adadecode.profiles import Profile, read_profile
+from adadecode.profiles.catalog.recorded import recorded_shape
 from adadecode.profiles.errors import HeadsError, InputError
 from adadecode.sim.cli import share as command
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.prediction.scenario import ScenarioOptions, find_scenario
+from adadecode.sim.sharing import trials as trials_module
 from adadecode.sim.sharing.manifest import LOCAL, baseline_name, public_name, shared_manifest
 from adadecode.sim.sharing.share import NOT_RUN, share
 from adadecode.sim.sharing.stand_ins import StandIns, without_tokens
-from adadecode.sim.sharing.trials import Trial, try_copy
+from adadecode.sim.sharing.trials import Trial, _compared, try_copy
 from adadecode.sim.validation.tiers import validate
 from tests.support.handmade import recorded_profile
 from tests.support.paths import DEMO_PROFILE
@@ -201,27 +203,169 @@ def test_baselines_lose_paths_and_messages(profile: Profile, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "public"),
+    ("name", "revision", "public"),
     [
-        ("meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.1-8B"),
-        ("/data/llama", LOCAL),
-        ("./out/heads", LOCAL),
-        ("~/heads", LOCAL),
-        ("a/b/c", LOCAL),
-        ("C:\\\\models\\\\x", LOCAL),
-        ("file:/x", LOCAL),
-        (None, None),
+        ("meta-llama/Llama-3.1-8B", "0e9e39f249a16976918f6564b8830bc894c89659", True),
+        ("gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e", True),
+        ("meta-llama/Llama-3.1-8B", None, False),
+        ("acme-moonshot/heads", None, False),
+        ("acme-secret-7b", None, False),
+        ("acme-secret-7b", "main", False),
+        ("adadecode demo model", None, True),
+        ("adadecode demo heads", None, True),
+        ("llama-3.1-8b", None, True),
+        *((path, "0e9e39f2", False) for path in ("/data/llama", "./out/heads", "~/heads", "a/b/c")),
+        *((path, "0e9e39f2", False) for path in ("C:\\\\models\\\\x", "file:/x", "../x", "a/b/")),
     ],
 )
-def test_a_name_of_a_hub_stays_and_a_path_does_not(name: str | None, public: str | None) -> None:
-    assert public_name(name) == public
-    assert public_name("out/heads", local=True) == LOCAL
+def test_a_name_stays_only_where_it_is_surely_public(
+    name: str, revision: str | None, public: bool
+) -> None:
+    """A name on a hub has a revision; without one it may be a folder's."""
+    assert public_name(name, revision) == (name if public else LOCAL)
+    assert public_name(None) is None
 
 
 def test_the_name_of_a_baseline_keeps_its_numbers() -> None:
     assert baseline_name("lookup:10") == "lookup:10"
+    assert baseline_name("early-exit:4") == "early-exit:4"
     assert baseline_name("generate") == "generate"
     assert baseline_name("draft:/x/y") == f"draft:{LOCAL}"
+    assert baseline_name("draft:secretlab/draft") == f"draft:{LOCAL}"
+    assert baseline_name("assisted:secretlab/draft") == LOCAL
+    assert baseline_name("/home/ada") == LOCAL
+
+
+SECRET = "moonshot"  # noqa: S105  of a project
+
+PLANTED = (7431255, SECRET, [7431255], {SECRET: 7431255}, f"1.0-{SECRET}", f"2.13.0+{SECRET}")
+
+
+def planted(value: object) -> object:
+    """Return a document with unknown keys in every object, at every depth."""
+    if isinstance(value, dict):
+        extra = {f"{SECRET}_{number}": item for number, item in enumerate(PLANTED)}
+        return {**{key: planted(item) for key, item in value.items()}, **extra}
+    if isinstance(value, list):
+        return [planted(item) for item in value]
+    return value
+
+
+def test_keys_that_are_not_known_stay_at_home_at_every_depth(profile: Profile) -> None:
+    """Numbers and words that look like versions too, and the names of the keys."""
+    whole = json.loads(Path(DEMO_PROFILE, "manifest.json").read_text())
+    whole["model"] |= {"name": f"{SECRET}/x", "class": f"{SECRET}ForCausalLM"}
+    whole["model"]["config"] |= {
+        "label2id": {SECRET: 0}, "task_specific_params": {SECRET: {"max_length": 3}},
+        "quantization_config": {"quant_method": "gptq", "bits": 4}, "_name_or_path": SECRET,
+        "text_config": {"hidden_size": 4, "model_type": SECRET},
+    }  # fmt: skip
+    whole["hardware"]["before"]["gpu"] = {"name": "NVIDIA L4", "uuid": SECRET, "memory_bytes": 1}
+    whole["hardware"]["placing"] = {"processes": 2, "devices": {"0": 3, "cpu": 1, SECRET: 2}}
+    whole |= {
+        "sampling": {"temperature": 1.0}, "conditions": {"load": [1.0]},
+        "baselines": {f"assisted:{SECRET}/draft": {"n_parameters": 5}, SECRET: {}},
+        "scripted": {"profile": SECRET, "model": SECRET, "n_layers": 4, "map": {"1": 2}},
+    }  # fmt: skip
+    whole["heads"]["coverage"] = {"outputs": 5, "outside": 0.1}
+    whole["settings"]["designs"] += [f"adadecode {SECRET}"]
+    made = shared_manifest(planted(whole), name="n", eos=[0], domains={})  # type: ignore[arg-type]
+    text = json.dumps(made)
+    assert SECRET not in text
+    assert "7431255" not in text
+    assert made["hardware"]["placing"] == {"processes": 2, "devices": {"0": 3, "cpu": 1}}
+    assert made["hardware"]["before"]["gpu"] == {"name": "NVIDIA L4", "memory_bytes": 1}
+    assert made["conditions"] == {"load": [1.0]}
+    assert made["model"]["config"]["quantization_config"] == {"quant_method": "gptq", "bits": 4}
+
+
+def test_what_readers_need_of_the_demo_is_kept() -> None:
+    whole = json.loads(Path(DEMO_PROFILE, "manifest.json").read_text())
+    made = shared_manifest(whole, name="n", eos=[0], domains={})
+    assert recorded_shape(made) == recorded_shape(whole)
+    for key in ("n_layers", "class", "name", "n_parameters", "hidden_size"):
+        assert made["model"][key] == whole["model"][key]
+    assert made["heads"] == whole["heads"]
+    assert made["settings"]["designs"] == whole["settings"]["designs"]
+    host = whole["hardware"]["before"]["host"]
+    kept = {key: value for key, value in host.items() if key not in {"os", "python"}}
+    assert made["hardware"]["before"]["host"] == kept
+    assert made["software"] == whole["software"]
+    assert made["limitations"][1:] == whole["limitations"]
+
+
+def test_a_model_that_a_hub_names_is_named_and_one_that_it_does_not_is_not() -> None:
+    whole = json.loads(Path(DEMO_PROFILE, "manifest.json").read_text())
+    whole["model"] |= {"name": "acme/moon-7b", "revision": None, "class": "MoonForCausalLM"}
+    whole["model"]["config"] |= {"model_type": "moon", "architectures": ["MoonForCausalLM"]}
+    made = shared_manifest(whole, name="n", eos=[0], domains={})
+    assert "moon" not in json.dumps(made).lower()
+    whole["model"]["revision"] = "ab12" * 10
+    found = shared_manifest(whole, name="n", eos=[0], domains={})["model"]
+    assert found["name"] == "acme/moon-7b"
+    assert (found["class"], found["config"]["model_type"]) == ("MoonForCausalLM", "moon")
+
+
+def test_figures_are_compared_by_design_and_never_infinite() -> None:
+    """Rows that only one of both has, and numbers that are 0 in one, compare with nothing else."""
+    wanted = {("speedup", "a"): 2.0, ("early_rate", "a"): 0.0, ("speedup", "b"): 1.5}
+    got = {("speedup", "a"): 1.99, ("early_rate", "a"): 0.001, ("speedup", "c"): 900.0}
+    trial = _compared("it", wanted, got)
+    assert trial.works
+    assert "by up to 0.50%, and other designs were refined" in trial.outcome
+    far = _compared("it", wanted, {("speedup", "a"): 0.0, ("early_rate", "a"): 0.0})
+    assert not far.works
+    assert "by up to 100" in far.outcome
+    assert not _compared("it", wanted, {("speedup", "c"): 1.0}).works
+    assert not _compared("it", wanted, {("speedup", "a"): None}).works
+
+
+@pytest.mark.slow
+def test_the_trials_of_the_demo_find_it_close(tmp_path: Path) -> None:
+    recording = read_profile(DEMO_PROFILE)
+    trials = try_copy(recording, share(recording, tmp_path / "copy"))
+    swept = next(trial for trial in trials if "sweep" in trial.what)
+    assert swept.works
+    assert "inf" not in swept.outcome
+
+
+def test_an_interrupt_while_the_copy_is_tried_says_that_it_is_complete(
+    profile: Profile,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object) -> list[Trial]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "try_copy", interrupted)
+    out = tmp_path / "copy"
+    assert run("share", profile.path, "--out", out) == 130
+    error = capsys.readouterr().err
+    assert f"interrupted: the copy in {out} is complete" in error
+    assert "nothing was written" not in error
+    assert read_profile(out).manifest["shared"]
+
+
+def test_trials_are_left_out_where_asked_and_shown_where_not(
+    profile: Profile,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> list[Trial]:
+        raise AssertionError
+
+    monkeypatch.setattr(trials_module, "_WAYS", {"it": lambda _: {}, "that": lambda _: {}})
+    assert run("share", profile.path, "--out", tmp_path / "tried") == 0
+    assert "2 of 2 trials (100%)" in capsys.readouterr().err
+    monkeypatch.setattr(command, "try_copy", refuse)
+    document = run_json(
+        capsys, "share", profile.path, "--out", tmp_path / "copy", "--no-try", "--json"
+    )
+    assert document["trials"] == []
+    assert run("share", profile.path, "--out", tmp_path / "other", "--no-try") == 0
+    assert "what still works" not in capsys.readouterr().out
 
 
 def test_stand_ins_are_the_same_for_the_same_place_and_token_only() -> None:
