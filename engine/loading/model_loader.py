@@ -49,6 +49,9 @@ _FAULTS = (
 )
 """What libraries raise for a folder that they cannot make sense of."""
 
+TRIED = "a"
+"""A text that a tokenizer must encode: some of its settings are not looked at before."""
+
 _DESCRIPTIONS = ("config.json", "generation_config.json", "tokenizer_config.json")
 """Files of a folder that libraries take for objects of JSON, some of them without a check."""
 
@@ -160,6 +163,7 @@ def load_tokenizer(
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 name_or_path, trust_remote_code=trust_remote_code, local_files_only=here
             )
+        tokenizer(TRIED)
     except _FAULTS as error:
         folder = Path(name_or_path)
         lacking = folder.is_dir() and not (folder / "tokenizer.json").exists()

@@ -59,8 +59,9 @@ class Campaign:
             seconds: How long.
             cases: At most so many of each reader.
         """
-        for name in self.readers if recipes is None else {one.reader for one in recipes}:
-            self.bench(name)
+        for name, reader in self.readers.items() if recipes is None else ():
+            for action in reader.actions:
+                self.bench(name).answer(action)
         started = time.monotonic()
         if recipes is not None:
             for recipe in recipes:

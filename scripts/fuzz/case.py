@@ -19,7 +19,7 @@ from pathlib import Path
 
 from scripts.fuzz import mutations, outcome
 from scripts.fuzz.outcome import End, Outcome
-from scripts.fuzz.reader import Reader, Refused
+from scripts.fuzz.reader import Obeyed, Reader, Refused
 from scripts.fuzz.recipe import Recipe
 
 CPU_S = 8
@@ -50,7 +50,7 @@ class Bench:
         reader: The reader.
         pristine: The folder with its files as they were built.
         place: The folder of the case, made anew for each.
-        answers: The answers to the unchanged files, by action.
+        answers: What is known of the answers to the unchanged files, by action.
     """
 
     reader: Reader
@@ -60,22 +60,26 @@ class Bench:
 
     @classmethod
     def of(cls, reader: Reader, folder: Path) -> Bench:
-        """Build a reader's files, and find its answers to them.
+        """Build a reader's files."""
+        bench = cls(reader=reader, pristine=folder / "pristine", place=folder / "case")
+        bench.pristine.mkdir(parents=True)
+        _inside(bench.pristine, reader.build)
+        return bench
+
+    def answer(self, name: str) -> str:
+        """Return what an action answers to the unchanged files, found where it is first asked for.
 
         Raises:
             RuntimeError: If it refuses the files as they were built, or answers in two ways.
         """
-        bench = cls(reader=reader, pristine=folder / "pristine", place=folder / "case")
-        bench.pristine.mkdir(parents=True)
-        _inside(bench.pristine, reader.build)
-        for name, action in reader.actions.items():
-            bench.renew()
-            warmed = _inside(bench.place, reader.warm or action)
-            bench.renew()
-            found = bench.answers[name] = _answer_of(bench, name)
-            if reader.warm is None and (first := normal(str(warmed))) != found:
-                raise RuntimeError(f"{reader.name}, {name}: {difference(first, found)}")
-        return bench
+        if name not in self.answers:
+            self.renew()
+            warmed = _inside(self.place, self.reader.warm or self.reader.actions[name])
+            self.renew()
+            found = self.answers[name] = _answer_of(self, name)
+            if self.reader.warm is None and (first := normal(str(warmed))) != found:
+                raise RuntimeError(f"{self.reader.name}, {name}: {difference(first, found)}")
+        return self.answers[name]
 
     def renew(self) -> None:
         """Put the unchanged files into the folder of the case."""
@@ -84,14 +88,13 @@ class Bench:
 
     def run(self, recipe: Recipe) -> Outcome:
         """Return what a recipe comes to; `End.SAME` where it changes nothing."""
+        action, expected = self.reader.actions[recipe.action], self.answer(recipe.action)
         self.renew()
         applied = [mutations.apply(one, self.place) for one in recipe.mutations]
         if not any(applied):
             return Outcome(end=End.SAME)
         if recipe.sealed and self.reader.seal is not None:
             _inside(self.place, self.reader.seal)
-        action = self.reader.actions[recipe.action]
-        expected = self.answers[recipe.action]
         return _forked(lambda: _judged(action, expected), self.place)
 
 
@@ -132,10 +135,10 @@ def _judged(action: Callable[[], str], expected: str) -> Outcome:
     errors = Path(".errors")
     try:
         answer = action()
-    except Refused as refusal:
+    except (Refused, InputError) as refusal:
         return outcome.of_refusal(str(refusal))
-    except InputError as refusal:
-        return outcome.of_refusal(str(refusal))
+    except Obeyed as markup:
+        return Outcome(end=End.MARKUP, detail=str(markup), where="tag")
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is the finding
         return _of_error(error)
     noise = outcome.of_noise(answer, errors.read_text(errors="replace"))
@@ -195,7 +198,7 @@ def _be_child(judge: Callable[[], Outcome], folder: Path, writing: int) -> None:
         for number, stream in enumerate((nothing, nothing, errors)):
             os.dup2(stream, number)
         sys.stdout = os.fdopen(1, "w", closefd=False)
-        sys.stderr = os.fdopen(2, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", errors="backslashreplace", closefd=False)
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         limit = _pages("self", 0) + ADDRESSES
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))

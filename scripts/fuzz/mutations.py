@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ BYTES_SHARE = 0.25
 """How many changes take a file as bytes, whatever it holds."""
 
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+"""Part of a file's name that differs between versions of the program."""
+
 LARGEST = 2**28
 """Bytes of the largest file that is changed once more."""
 
@@ -46,7 +50,7 @@ def draw(source: random.Random, folder: Path, name: str) -> Mutation:
     if found is None:
         found = byte_changes.draw(source, len(data))
     change, at, value = found
-    return Mutation(change=change, file=name, at=at, value=value)
+    return Mutation(change=change, file=_DIGEST.sub("*", name), at=at, value=value)
 
 
 def _structured(source: random.Random, data: bytes, name: str) -> _Change | None:
@@ -68,7 +72,7 @@ def apply(mutation: Mutation, folder: Path) -> bool:
 
     An earlier change of the same file may have taken away what this one changes.
     """
-    path = folder / mutation.file
+    path = next(iter(sorted(folder.glob(mutation.file))), folder / mutation.file)
     if mutation.change.startswith("file "):
         byte_changes.apply_place(mutation.change, path)
         return True

@@ -70,8 +70,6 @@ def of_noise(output: str, errors: str) -> Outcome | None:
     """Return what is wrong with what a command printed or wrote; None where nothing is."""
     if "\x1b" in output or "\x1b" in errors:
         return Outcome(end=End.MARKUP, detail=_around(output + errors, "\x1b"), where="escape")
-    if "<script>fuzz()" in output:
-        return Outcome(end=End.MARKUP, detail=_around(output, "<script>fuzz()"), where="tag")
     found = re.search(r"^(?:.*: )?(\w+Warning): .*$", errors, re.MULTILINE)
     if found:
         return Outcome(end=End.WARNING, detail=found[0][-300:], where=found[0][-120:])

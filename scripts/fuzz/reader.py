@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.fuzz.values import TAG
+
 Action = Callable[[], str]
 """Works in the current folder, and returns the answer as text."""
 
@@ -21,6 +23,14 @@ KEPT = ".kept"
 
 LONGEST_LINE = 50_000
 """Characters of the longest line of a file that belongs to an answer."""
+
+
+MARKUP = frozenset({".html", ".svg", ".md"})
+"""Endings of files in which markup is obeyed."""
+
+
+class Obeyed(Exception):
+    """Raised by an action for markup of an input that stands in an output as it is."""
 
 
 class Refused(Exception):
@@ -70,7 +80,7 @@ def command(*arguments: str, outputs: Sequence[str] = ()) -> Action:
     def act() -> str:
         from adadecode.sim.cli.app import main
 
-        return run_main(main, arguments) + _written(outputs)
+        return run_main(main, arguments) + written(outputs)
 
     return act
 
@@ -83,7 +93,7 @@ def command_of_files(action: str, outputs: Sequence[str] = ()) -> Action:
 
         names = sorted((Path(ARGUMENTS) / action).iterdir())
         words = [name.read_bytes().decode("utf-8", "surrogateescape") for name in names]
-        return run_main(main, words) + _written(outputs)
+        return run_main(main, words) + written(outputs)
 
     return act
 
@@ -113,12 +123,16 @@ def run_main(main: Callable[[list[str]], None], arguments: Sequence[str]) -> str
     sys.stderr.write(errors.getvalue())
     if code == 2:
         raise Refused(errors.getvalue())
+    printed.getvalue().encode()  # as the standard output does, which knows no half of a pair
     return f"{printed.getvalue()}\nexit code {code}\n"
 
 
-def _written(outputs: Sequence[str]) -> str:
+def written(outputs: Sequence[str]) -> str:
     """Return what files hold, without the library that a page carries along in long lines."""
     paths = sorted(path for pattern in outputs for path in Path().glob(pattern) if path.is_file())
+    for path in paths:
+        if path.suffix in MARKUP and TAG.encode() in path.read_bytes():
+            raise Obeyed(f"{path} holds {TAG} as it was given")
     lines = (
         line
         for path in paths

@@ -77,8 +77,14 @@ RULES = (
     ),
     Rule(
         reader="heads|training, resumed",
-        change=r"heads/\S+ \S* (tensor (?!number).*|bytes (flip|zeros)|json (set|scale|repeat))",
+        change=r"heads/\S+.safetensors \S* (tensor .*|bytes (flip|zeros))",
         reason=TRAINED,
+        sealed=True,
+    ),
+    Rule(
+        reader="heads",
+        change=r"heads/heads.json ((metrics|coverage).* .*| bytes flip)",
+        reason=DESCRIBED,
         sealed=True,
     ),
     Rule(

@@ -14,7 +14,7 @@ class Mutation:
 
     Attributes:
         change: Name of the change, as `scripts.fuzz.mutations` knows it.
-        file: Path of the file in the folder of the case; the number of an argument of a command.
+        file: Path of the file in the folder of the case; an asterisk stands for a digest.
         at: Where in the file: keys of JSON, line of a text, column and row of a table, offset.
         value: Name of a value of `scripts.fuzz.values`, or a plain number or text.
     """

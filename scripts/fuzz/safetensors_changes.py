@@ -60,7 +60,7 @@ def apply(change: str, data: bytes, at: tuple[Any, ...], value: Any) -> bytes:  
     elif kind == "number":
         form = _FORMATS[header[at[0]]["dtype"]]
         size = struct.calcsize(form)
-        number = value if form[1] in "efd" else 0
+        number = value if form[1] in "efd" else int(value)
         struct.pack_into(form, tensor, at[1] // size * size, number)
     else:
         other_begin, other_end = header[value]["data_offsets"]

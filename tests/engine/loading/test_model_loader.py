@@ -56,6 +56,10 @@ def pickled(folder: Path) -> None:
         (holds("config.json", b"\xff"), "wanted text in UTF-8 in .*config.json"),
         (holds("generation_config.json", b"{"), "an object of JSON in .*generation_config.json"),
         (holds("tokenizer_config.json", b"[]"), "an object of JSON in .*tokenizer_config.json"),
+        (
+            holds("tokenizer_config.json", b'{"model_max_length": [1]}'),
+            "no tokenizer for .*: .*not supported between instances of 'int' and 'list'",
+        ),
         (holds("tokenizer.json", b"{"), "no tokenizer for .*: a file of it holds no JSON"),
         (lacks("tokenizer.json"), "no tokenizer for .*: it holds no tokenizer.json"),
         (lacks("model.safetensors"), "cannot be loaded: Error no file named model.safetensors"),
