@@ -22,6 +22,7 @@ from adadecode.sim.measurements.outliers import outliers
 from adadecode.sim.measurements.telemetry import conditions_of
 from adadecode.sim.prediction.branch_error import BranchErrors
 from adadecode.sim.prediction.predictor import Predictor
+from adadecode.sim.validation.evidence import missing_promises
 from adadecode.sim.validation.result import Validation
 from adadecode.sim.validation.tiers import validate as validate_profile
 
@@ -45,7 +46,9 @@ def validate(path: ProfileDirectory, *, fail_over: FailOver = None, as_json: Jso
         print_json(document)
     else:
         _print(profile, validation, errors, document)
-    if fail_over is not None and (failures := list(_failures(document, fail_over))):
+    if fail_over is None:
+        return
+    if failures := [*_failures(document, fail_over), *missing_promises(profile)]:
         for failure in failures:
             say(f"failed: {failure}", stderr=True)
         raise typer.Exit(FAILED)

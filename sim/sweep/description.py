@@ -9,22 +9,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from adadecode.profiles.catalog.model_shape import MOST_LAYERS
 from adadecode.profiles.errors import InputError, ProfileError
+from adadecode.profiles.manifest_fields import LARGEST, LONGEST
 from adadecode.sim.core.design import Policy
 from adadecode.sim.replay.price_list import TIME_PARTS
 from adadecode.sim.sweep.head_forms import form_named
 from adadecode.sim.sweep.objective import OBJECTIVES
 from adadecode.sim.sweep.space import Space
 from adadecode.sim.sweep.table import NUMBERS
-
-MOST_LAYERS = 1000
-"""More layers than any model has."""
-
-LARGEST = 1e300
-"""The largest number; a product with it would overflow."""
-
-LONGEST = 10_000
-"""Characters of the longest text."""
 
 _BASES = ("measured", "carried", "datasheet")
 
@@ -73,7 +66,7 @@ def space_of(about: Mapping[str, Any], where: object, todo: str) -> Space:
         if depths != sorted(set(depths)) or any(depth >= space.n_layers for depth in depths):
             raise ProfileError(f"its depths {depths[:20]} do not rise below {space.n_layers}")
     except InputError as error:
-        raise ProfileError(f"the space in {where} is none ({error}): {todo}") from None
+        raise ProfileError(f"the space in {where} makes no sense ({error}): {todo}") from None
     if about["space"]["designs"] != space.size:
         raise ProfileError(
             f"wanted {space.size} designs in the space of {where}, got "

@@ -162,9 +162,9 @@ def check_devices(
     wanted = pd.MultiIndex.from_product([list(dict.fromkeys(designs)), list(devices)])
     got = pd.MultiIndex.from_frame(rows[["design", "device"]])
     for found, what in (
-        (got[got.duplicated()], "once, got it twice"),
-        (got.difference(wanted, sort=False), "never, got it"),
-        (wanted.difference(got, sort=False), "once, got none"),
+        (got[got.duplicated()], "to be there once, got it twice"),
+        (got.difference(wanted, sort=False), "not to be there, got it"),
+        (wanted.difference(got, sort=False), "to be there, got none"),
     ):
         if len(found):
             design, device = found[0]

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 from adadecode.profiles.errors import InputError, ProfileError
-from adadecode.sim.core.design import Design, Policy
+from adadecode.sim.core.design import Design
 from adadecode.sim.sweep.best_design import best_rows, design_of, found_among, runnable
-from adadecode.sim.sweep.head_forms import NO_HEADS, FormedDesign
+from adadecode.sim.sweep.head_forms import NO_HEADS
 from adadecode.sim.sweep.objective import costs
-from adadecode.sim.sweep.optuna_search import threshold_choices
 from adadecode.sim.sweep.pareto import pareto_front
+from adadecode.sim.sweep.planned_designs import PlannedDesigns
 from adadecode.sim.sweep.row_checks import ROUNDING, check_devices, check_rows
 from adadecode.sim.sweep.space import Space
 from adadecode.sim.sweep.table import FORM, FRONT, NUMBERS
@@ -47,16 +47,17 @@ def check_finished(
     check_devices(rows, list(designs), devices, where, todo)
     check_rows(rows, NUMBERS, where, todo)
     try:
-        planned = set() if about["trials"] else _planned(space, len(designs))
-        _check_designs(about, space, designs, planned)
-        swept = frozenset(design.label for design in planned)
-        there = []
+        swept = _check_designs(about, space, designs)
+        there: list[str] = []
         for device, mine in runnable(rows).groupby("device", sort=False):
-            there.append(device)
+            there.append(str(device))
             _check_front(rows, mine, about)
             _check_best(about, mine, space, swept)
         if list(about["best"]) != there:
-            raise ProfileError(f"wanted a best design on {', '.join(devices)}, got others")
+            raise ProfileError(
+                f"wanted a best design on each of {', '.join(there)}, got some on "
+                f"{', '.join(about['best'])}"
+            )
     except InputError as error:
         raise ProfileError(f"{where} contradicts itself: {error}: {todo}") from None
 
@@ -87,68 +88,30 @@ def designs_in(rows: pd.DataFrame, where: object, todo: str) -> dict[str, Design
     return found
 
 
-def _check_designs(
-    about: Mapping[str, Any], space: Space, designs: Designs, planned: set[Design]
-) -> None:
+def _check_designs(about: Mapping[str, Any], space: Space, designs: Designs) -> frozenset[str]:
     """Refuse designs that the plan does not hold, and too few of those that it does.
 
     Args:
         about: What ``sweep.json`` holds.
         space: Its space.
         designs: The designs of the table.
-        planned: All designs of the space; empty where it was searched.
+
+    Returns:
+        The labels of those that the plan holds; none where its space was searched.
     """
     if about["designs"] != len(designs):
         raise ProfileError(f"wanted {about['designs']} designs, got {len(designs)}")
-    if lacking := sorted({design.label for design in planned} - set(designs)):
-        raise ProfileError(f"wanted {lacking[0]}, which its plan holds, got none")
-    for design in set(designs.values()) - planned:
-        searched = about["trials"] and _may_be_searched(space, design)
-        if not searched and not _may_be_refined(space, design):
-            raise ProfileError(f"wanted designs of its plan, got {design.label}")
-
-
-def _planned(space: Space, count: int) -> set[Design]:
-    """Return the designs of a space that a table of so many designs can hold.
-
-    A space may hold a design several times, but not as often as this.
-    """
-    if space.size > 1000 * count + 1_000_000:
-        raise ProfileError(f"wanted the {space.size:,} designs of its plan, got {count:,}")
-    return set(space.designs())
-
-
-def _may_be_refined(space: Space, design: Design) -> bool:
-    """Return whether refinement may have made a design: one threshold per head, of the space's."""
-    return (
-        design.policy is Policy.ADADECODE
-        and _fits_heads(space, design)
-        and set(design.gammas) <= set(threshold_choices(space, design.placement))
-    )
-
-
-def _may_be_searched(space: Space, design: Design) -> bool:
-    """Return whether a search of the space may have tried a design."""
-    if design.policy not in space.policies:
-        return False
-    if design.policy is Policy.VANILLA:
-        return design == Design(policy=Policy.VANILLA)
-    low, high = (
-        (min(space.gammas), max(space.gammas)) if design.policy is Policy.ADADECODE else (0.0, 0.0)
-    )
-    return _fits_heads(space, design) and all(low <= gamma <= high for gamma in design.gammas)
-
-
-def _fits_heads(space: Space, design: Design) -> bool:
-    """Return whether the heads of a design, their form and its cap are the space's."""
-    forms = {design.form} if isinstance(design, FormedDesign) else set()
-    return (
-        1 <= len(design.placement) <= space.most
-        and set(design.placement) <= set(space.depths)
-        and design.cap in space.caps
-        and design.verify
-        and (forms <= set(space.forms) if space.forms else not forms)
-    )
+    searched = about["trials"] > 0
+    planned = PlannedDesigns(space, len(designs), searched=searched)
+    holds = planned.may_be_searched if searched else planned.holds
+    there = {label for label, design in designs.items() if holds(design)}
+    if not searched and len(there) != planned.size:
+        lacking = next(one.label for one in space.designs() if one.label not in there)
+        raise ProfileError(f"wanted {lacking}, which its plan holds, got none")
+    for label, design in designs.items():
+        if label not in there and not planned.may_be_refined(design):
+            raise ProfileError(f"wanted designs of its plan, got {label}")
+    return frozenset() if searched else frozenset(there)
 
 
 def _check_front(rows: pd.DataFrame, mine: pd.DataFrame, about: Mapping[str, Any]) -> None:

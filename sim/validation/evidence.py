@@ -31,7 +31,7 @@ def missing_evidence(profile: Profile) -> list[str]:
 
     Promised are all its prompts; every design that its settings name on each of them, timed as
     often as they say and once with every piece of work timed; the rounds of each design; and all
-    baselines. A manifest that names no designs promises no runs.
+    baselines. A manifest that names no designs promises no runs; see `missing_promises`.
 
     Args:
         profile: The recording.
@@ -48,6 +48,23 @@ def missing_evidence(profile: Profile) -> list[str]:
         *_rounds(profile, labels),
         *_baselines(profile, prompts, repeats),
     ]
+
+
+def missing_promises(profile: Profile) -> list[str]:
+    """Return what a manifest does not promise, in a sentence: then nothing shows what is missing.
+
+    The recorder writes it of every recording. Without it a profile can be used, but proves nothing.
+
+    Args:
+        profile: The recording.
+    """
+    settings = section(profile.manifest, "settings")
+    kinds = {"designs": list, "repeats": int, "n_prompts": int}
+    lacking = [key for key, kind in kinds.items() if not isinstance(settings.get(key), kind)]
+    if not lacking:
+        return []
+    names = ", ".join(lacking)
+    return [f"The settings in the manifest lack {names}: nothing shows what is missing: {_TODO}."]
 
 
 def _prompts(profile: Profile, promised: object) -> Iterator[str]:

@@ -9,12 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from adadecode.profiles import TABLES, LatencyTable, Profile
+from adadecode.profiles import TABLES, LatencyTable, Profile, read_profile
+from adadecode.profiles.design_label import design_label
 from adadecode.profiles.trace import HeadOutput, Trace
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import WORK_NAMES, Round
 from adadecode.sim.replay.simulation import ReplayedRun, replay
 from tests.support.synthetic_profile import synthetic_profile
+from tests.support.tampering import edit_manifest
 
 
 class ConstantLatency:
@@ -129,6 +131,23 @@ def recorded_profile(
                 rows[name] += more
     frames = {name: pd.DataFrame(found, columns=TABLES[name].names) for name, found in rows.items()}
     return synthetic_profile(path, **settings, **frames)
+
+
+def promising(profile: Profile) -> Profile:
+    """Let the settings of a recording name its designs, repeats and prompts, as the recorder does.
+
+    A gate passes no recording without them.
+    """
+    runs = profile.runs[~profile.runs["instrumented"]]
+    columns = ["policy", "placement", "gammas", "cap", "verify"]
+    rows = runs[columns].itertuples(index=False, name=None)
+    settings = {
+        "designs": list(dict.fromkeys(design_label(*row[:4], verify=row[4]) for row in rows)),
+        "repeats": int(runs["repeat"].nunique()),
+        "n_prompts": len(profile.prompts),
+    }
+    edit_manifest(profile.path, lambda manifest: manifest["settings"].update(settings))
+    return read_profile(profile.path)
 
 
 def _rows_of(design: Design, run: ReplayedRun, factor: float) -> dict[str, list[tuple[Any, ...]]]:

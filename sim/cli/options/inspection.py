@@ -26,7 +26,8 @@ FailOver = Annotated[
         "--fail-over",
         metavar="PERCENT",
         help="Exit with code 1 where a structure differs, a run that the manifest promises is "
-        "missing, or the median error of the predicted time exceeds this percentage, like 5%.",
+        "missing, it promises none, or the median error of the predicted time exceeds this "
+        "percentage, like 5%.",
         show_default=False,
     ),
     TextCheck(percentage),

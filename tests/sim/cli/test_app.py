@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from adadecode.profiles import Profile
-from tests.support.handmade import recorded_profile
+from tests.support.handmade import promising, recorded_profile
 from tests.support.sim_command import run, run_json
 from tests.support.synthetic_profile import synthetic_profile
 
@@ -25,7 +25,8 @@ PROMPT_1 = ["--heads", "2,4,6", "--prompt", "1"]
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
-    return recorded_profile(tmp_path_factory.mktemp("cli") / "profile", slower={"vanilla": 1.1})
+    path = tmp_path_factory.mktemp("cli") / "profile"
+    return promising(recorded_profile(path, slower={"vanilla": 1.1}))
 
 
 def test_predict_tells_a_prediction(profile: Profile, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adadecode.profiles import Profile
-from tests.support.handmade import recorded_profile
+from tests.support.handmade import promising, recorded_profile
 from tests.support.paths import DEMO_PROFILE
 from tests.support.recordings import about, on_a100
 from tests.support.sim_command import run
@@ -215,7 +215,7 @@ def test_an_instrumented_run_that_is_there_is_named(
 def test_a_percentage_without_a_sign_is_answered_with_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["validate", recorded_profile(tmp_path / "p").path, "--fail-over"]
+    words = ["validate", promising(recorded_profile(tmp_path / "p")).path, "--fail-over"]
     message = refused(capsys, *words, "20")
     (typed,) = hinted(message, r"\d+%$")
     assert run(*words, typed) == 0

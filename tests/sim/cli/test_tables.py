@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adadecode.profiles import Profile
-from tests.support.handmade import recorded_profile
+from tests.support.handmade import promising, recorded_profile
 from tests.support.paths import DEMO_PROFILE
 from tests.support.recordings import on_a100
 from tests.support.sim_command import run
@@ -146,7 +146,7 @@ def test_a_validation_that_fails_says_which_tier_and_by_how_much(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The median error is 4.55 %: half of the runs are exact, half are 9.09 % off."""
-    profile = recorded_profile(tmp_path / "p", slower={"vanilla": 1.1})
+    profile = promising(recorded_profile(tmp_path / "p", slower={"vanilla": 1.1}))
     assert run("validate", profile.path, "--fail-over", "1%", "--json") == 1
     failure = capsys.readouterr().err
     assert failure.startswith("failed: T2 predicted time, the median error of 4.55% is 3.55 ")

@@ -17,7 +17,7 @@ from adadecode.sim.core.design import Design
 from adadecode.sim.validation.evidence import missing_evidence
 from adadecode.sim.validation.tiers import validate
 from adadecode.sim.validation.trust import assess
-from tests.support.handmade import recorded_profile
+from tests.support.handmade import promising, recorded_profile
 from tests.support.paths import DEMO_PROFILE
 from tests.support.sim_command import run, run_json
 from tests.support.tampering import edit_manifest, parquet_bytes, read_table, replace_table
@@ -32,15 +32,7 @@ DESIGNS = (
 @pytest.fixture
 def promised(tmp_path: Path) -> Profile:
     """A recording whose settings name its designs and repeats, as the recorder writes them."""
-    profile = recorded_profile(tmp_path / "p", designs=DESIGNS)
-    timed = profile.runs[~profile.runs["instrumented"]]
-    settings = {
-        "designs": [design.label for design in DESIGNS],
-        "repeats": int(timed["repeat"].nunique()),
-        "n_prompts": len(profile.prompts),
-    }
-    edit_manifest(profile.path, lambda manifest: manifest["settings"].update(settings))
-    return read_profile(profile.path)
+    return promising(recorded_profile(tmp_path / "p", designs=DESIGNS))
 
 
 def keep(profile: Profile, name: str, rows: Callable[[pa.Table], Any]) -> None:
@@ -150,3 +142,15 @@ def test_a_baseline_that_could_not_run_needs_no_repeats(promised: Profile) -> No
     baselines = pd.DataFrame(rows).reindex(columns=promised.baselines.columns)
     manifest = {**promised.manifest, "baselines": {"generate": {}}}
     assert missing_evidence(replace(promised, manifest=manifest, baselines=baselines)) == []
+
+
+@pytest.mark.parametrize("key", ["designs", "repeats", "n_prompts"])
+def test_a_recording_that_promises_nothing_does_not_pass_a_gate(
+    promised: Profile, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    """It can be used all the same."""
+    edit_manifest(promised.path, lambda manifest: manifest["settings"].pop(key))
+    assert run("validate", promised.path) == 0
+    assert capsys.readouterr().err == ""
+    assert run("validate", promised.path, "--fail-over", "50%") == 1
+    assert f"failed: The settings in the manifest lack {key}" in capsys.readouterr().err
