@@ -22,7 +22,10 @@ FASTEST = 1e-9
 """Seconds that every piece of work takes at least: a few instructions."""
 
 SLOWEST = 3600.0
-"""Seconds that a piece of work takes at most, on any machine: an hour."""
+"""Seconds that a piece of work usually takes at most, on any machine: an hour."""
+
+DISTURBED = 30 * 86400.0
+"""Seconds for which a single sample may be disturbed, as where its machine slept: a month."""
 
 MOST_WATTS = 1e5
 """Watts that a device draws at most over a run and a second."""
@@ -91,7 +94,8 @@ def check_plausible(
     shape, machine = _shape(manifest), machine_limits(manifest)
     weight = weight_bytes(manifest)
     for samples in _by_kind(latency, where):
-        check_between(samples.seconds, FASTEST, SLOWEST, "any machine", samples.place, todo)
+        high = np.full_like(samples.seconds, SLOWEST)
+        check_between(samples.seconds, FASTEST, high, "any machine", samples.place, todo)
         if shape is not None:
             check_work(samples, shape, weight, machine, todo)
     _check_order(latency, where, todo)
@@ -117,17 +121,19 @@ def weight_bytes(manifest: Mapping[str, Any]) -> float:
 def check_between(
     seconds: _Array,
     low: float | _Array,
-    high: float | _Array,
+    high: _Array,
     words: str,
     place: _Where,
     todo: str,
 ) -> None:
-    """Refuse seconds outside bounds.
+    """Refuse seconds below a bound, and such as are above one by their median.
+
+    A single one may be disturbed, by a month at most.
 
     Args:
         seconds: What was measured.
         low: Seconds at least.
-        high: Seconds at most.
+        high: Seconds at most, for each.
         words: Whose bounds they are, for the message.
         place: Returns what one of them is of, for the message.
         todo: What to do about it, for the message.
@@ -135,12 +141,14 @@ def check_between(
     Raises:
         ProfileError: If a bound is broken.
     """
-    wrong = np.flatnonzero(~((seconds >= low) & (seconds <= high)))
+    usual = np.median(seconds / high) <= 1
+    most = high + DISTURBED if usual else high
+    wrong = np.flatnonzero(~((seconds >= low) & (seconds <= most)))
     if wrong.size:
         at = int(wrong[0])
-        least, most = (np.broadcast_to(bound, seconds.shape)[at] for bound in (low, high))
+        least = np.broadcast_to(low, seconds.shape)[at]
         raise ProfileError(
-            f"wanted {least:.3g}..{most:.3g} s, the bounds of {words}, for {place(at)}, "
+            f"wanted {least:.3g}..{high[at]:.3g} s, the bounds of {words}, for {place(at)}, "
             f"got {seconds[at]:.4g}: check the unit, or {todo}"
         )
 
@@ -149,8 +157,6 @@ def check_work(
     samples: Samples, shape: ModelShape, weight: float, machine: MachineLimits, todo: str
 ) -> None:
     """Refuse a kind of work that is faster than its bytes and FLOPs allow, or as a whole too slow.
-
-    One sample may be disturbed for any time, so that the bound from above is one of the median.
 
     Args:
         samples: The samples.
@@ -173,8 +179,6 @@ def check_work(
         + moved * _WIDEST / machine.least_bandwidth
         + done / machine.least_flops
     )
-    if np.median(samples.seconds / high) <= 1:
-        high = np.full_like(high, np.inf)
     words = f"{machine.words} with {shape.name}"
     check_between(samples.seconds, low, high, words, samples.place, todo)
 
@@ -247,7 +251,7 @@ def _check_times(
     check_between(
         seconds,
         FASTEST,
-        SLOWEST * pieces,
+        np.broadcast_to(SLOWEST * pieces, seconds.shape),
         "any machine",
         lambda row: f"{column} in row {row} of the table {name} of {where}",
         todo,
