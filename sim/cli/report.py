@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adadecode.profiles.atomic_write import write_together
 from adadecode.profiles.errors import ProfileError
+from adadecode.profiles.input_file import is_there
 from adadecode.profiles.output_path import check_different
 from adadecode.profiles.schema import MANIFEST
 from adadecode.profiles.store import read_profile
@@ -57,7 +58,7 @@ def report_of(path: Path, profile: Path | None = None) -> Report:
         ProfileError: If the directory is neither, or cannot be read.
         ReportError: If ``profile`` is given for a profile.
     """
-    if (path / MANIFEST).is_file():
+    if is_there(path / MANIFEST):
         return build_report(read_profile(path), profile)
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
@@ -66,7 +67,7 @@ def report_of(path: Path, profile: Path | None = None) -> Report:
         )
     from adadecode.sim.sweep.store import ABOUT, PLAN, read_sweep
 
-    if not any((path / name).is_file() for name in (ABOUT, PLAN)):
+    if not any(is_there(path / name) for name in (ABOUT, PLAN)):
         raise ProfileError(
             f"{path} has neither {MANIFEST} nor {ABOUT}: an unfinished recording, which "
             "`adadecode-profile --resume` finishes, or none of this project's directories"

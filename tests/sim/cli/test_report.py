@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,16 @@ def _move_profile(sweep: Path, place: str) -> None:
         about["plan"] = digest_of(about)
 
     edit_sweep(sweep, change)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "sweep.json"])
+def test_a_pipe_in_the_place_of_a_file_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """And not taken for a file that is missing."""
+    pytest.importorskip("plotly")
+    os.mkfifo(tmp_path / name)
+    assert run("report", tmp_path, "--out", tmp_path / "r.html") == 2
+    error = capsys.readouterr().err
+    assert "wanted a regular file, got the pipe" in error
+    assert name in error
