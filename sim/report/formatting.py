@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
-from unicodedata import normalize
+from unicodedata import category, normalize
 
 import pandas as pd
 
@@ -22,7 +22,7 @@ from adadecode.sim.core.shown_text import shown
 _FORMULA = ("=", "+", "-", "\N{MINUS SIGN}", "@")
 """What a formula begins with in a spreadsheet."""
 
-_MARKDOWN = re.compile(r"([\\`*_\[\]|#~!])")
+_MARKDOWN = re.compile(r"([\\`*_\[\]|#~!$])")
 
 
 def times(ratio: float) -> str:
@@ -147,7 +147,8 @@ def in_csv(value: object) -> object:
     if not isinstance(value, str) or not value:
         return value
     first = normalize("NFKC", value[0])
-    begins = first in _FORMULA or first.isspace() or shown(first) != first
+    unseen = first.isspace() or category(value[0]) == "Cf" or shown(first) != first
+    begins = unseen or first in _FORMULA
     return f"'{shown(value)}" if begins else shown(value)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from adadecode.profiles.catalog.model_shape import SIZES
+from adadecode.sim.hardware.memory import WEIGHT_BYTES
 
 Fine = Callable[[object], bool]
 """Says whether a value, or each item of a list, may be kept."""
@@ -38,8 +39,18 @@ NUMERALS = matching(r"[0-9.,;: eE+-]*")
 
 _DTYPE = matching(r"none|(torch\.)?(b?float|u?int)[0-9]{1,3}(_e[0-9]m[0-9](fn)?)?")
 
-_PHRASE = matching(r"[A-Za-z0-9_ ,.:;()+-]{1,200}")
-"""Words of this program: no path has this form."""
+_TIMED = (
+    "host clock(, all devices waited for at every layer)?|events between layers|events in graphs"
+)
+
+_SAID = {
+    "numerics": among("native", "canonical"),
+    "attention": matching(r"adadecode over preallocated buffers \([a-z_]{1,40}\)|excluded"),
+    "graphs": among("eager", "static", "compile", "cuda", "cuda+compile", "kernels alone", "none"),
+    "timing": matching(f"({_TIMED})(, ({_TIMED}))*"),
+    "weights": among(*WEIGHT_BYTES),
+}
+"""What the recorder and the importers say in words of their own."""
 
 _PART = matching(r"[A-Za-z0-9_ ,.:;()@+/-]{1,100}")
 """What a processor or a GPU is called."""
@@ -119,12 +130,12 @@ _CONFIG: dict[str, Any] = {
 }
 _CONFIG["text_config"] = dict(_CONFIG)
 
-_FORM = {"shortlist": is_number, "dtype": _DTYPE, "product": _PHRASE}
+_FORM = {"shortlist": is_number, "dtype": _DTYPE, "product": matching("[a-z0-9_.]{1,30}")}
 
 KEPT: dict[str, Any] = {
     "created": matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
     "dtype": _DTYPE,
-    **dict.fromkeys(("numerics", "attention", "graphs", "timing", "weights"), _PHRASE),
+    **_SAID,
     **dict.fromkeys(("seed", "graphs_bytes", "max_new_tokens", "latency_samples"), is_number),
     "model": {
         "revision": matching("[0-9a-f]{7,64}"),

@@ -72,8 +72,8 @@ def test_text_in_a_figure_has_no_markup_but_keeps_its_quotes() -> None:
 
 def test_text_in_markdown_stays_text() -> None:
     assert (
-        formatting.in_markdown("| a\n# [b](c) <i> `d` *e*")
-        == r"\| a \# \[b\](c) &lt;i&gt; \`d\` \*e\*"
+        formatting.in_markdown("| a\n# [b](c) <i> `d` *e* $f$")
+        == r"\| a \# \[b\](c) &lt;i&gt; \`d\` \*e\* \$f\$"
     )
 
 
@@ -86,6 +86,8 @@ def test_text_in_markdown_stays_text() -> None:
         "@SUM(A1)",
         " =1",
         "\u00a0=1",
+        "\u200c=1",
+        "\u200d=1",
         "\N{MINUS SIGN}1",
         "\N{SMALL PLUS SIGN}1",
     ],
