@@ -255,6 +255,10 @@ def test_sealed_nonsense_is_refused_in_a_sentence(
             r"depth 4 is \(8, 8\), wanted \(64, 64\)",
         ),
         (
+            lambda all_: all_.update({"depth.4": torch.zeros(0, 0)}),
+            r"depth 4 is \(0, 0\), wanted \(64, 64\)",
+        ),
+        (
             lambda all_: all_.update({"depth.4": torch.zeros(WIDTH * WIDTH)}),
             r"depth 4 is \(4096,\), wanted \(64, 64\)",
         ),
