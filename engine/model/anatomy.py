@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from adadecode.engine.model.attending import attending_by
 from adadecode.engine.model.attention import KeyValues, attend, unheeded_by
-from adadecode.engine.model.shadow import exchanged, shadow
+from adadecode.engine.model.shadow import exchanged, is_compiled, original, shadow
 from adadecode.engine.model.stand_in import PassEnded, StandIn
 from adadecode.engine.model.window import UnknownMask
 from adadecode.engine.runtime.environment import out_of_memory
@@ -53,7 +53,7 @@ class ModelAnatomy:
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self.model = model
+        self.model = model = original(model)
         self.name = f"{type(model).__name__} ({model.config.model_type})"
         self.config = model.config.get_text_config()
         self._refuse_by_config()
@@ -74,7 +74,7 @@ class ModelAnatomy:
         except UnsupportedModel:
             raise
         except UnknownMask as error:
-            raise self._refuse(str(error)) from error
+            raise self._refuse(self._why_unknown(error)) from error
         except Exception as error:  # whatever it is, this model cannot be taken apart this way
             if out_of_memory(error):
                 raise
@@ -111,6 +111,15 @@ class ModelAnatomy:
             f"{self.name} cannot be served: {why}; wanted a decoder-only model whose layers attend "
             "through the attention registry"
         )
+
+    def _why_unknown(self, error: UnknownMask) -> str:
+        """Return why nobody knows what a layer sees."""
+        for name, part in self.layers.named_modules():
+            if is_compiled(part):
+                return (
+                    f"part {name} of its layers is compiled by torch.compile: compile whole layers"
+                )
+        return str(error)
 
     def _refuse_by_config(self) -> None:
         """Raise UnsupportedModel where the config alone says that the model cannot be served."""
@@ -152,6 +161,11 @@ class ModelAnatomy:
             0,
             exchanged(self.model, {self.layers: layers}),
         )
+        if not found:
+            raise self._refuse(
+                "its forward method was set to a function that calls the model by itself, not by "
+                "the modules within: delete that attribute (of the model or of a part)"
+            )
         return found[0]
 
     def _stand_ins(

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from adadecode.engine.model.attention import KeyValues, attend_packed
 from adadecode.engine.model.segmented_model import SegmentedModel
+from adadecode.engine.model.shadow import uncompiled
 from adadecode.engine.runtime.timer import Clock
 from adadecode.profiles.errors import InputError
 from adadecode.sim.core.design import DEFAULT_CAP
@@ -219,7 +220,7 @@ class CanonicalModel(SegmentedModel):
                 self.kv.at(now.start, now.stop)
                 args, kwargs = calls[at][index]
                 with self.attending(partial(attend_in_rows, self.kv, now), 1):
-                    out = self.layers[index](states[at], *args, **kwargs)
+                    out = uncompiled(self.layers[index])(states[at], *args, **kwargs)
                 states[at] = out[0] if isinstance(out, tuple) else out
             if clock is not None:
                 clock.mark()

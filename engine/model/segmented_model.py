@@ -20,6 +20,7 @@ from adadecode.engine.model.anatomy import ModelAnatomy
 from adadecode.engine.model.attending import Attention, attending_by, without_cudnn
 from adadecode.engine.model.attention import KeyValues, attend
 from adadecode.engine.model.layer_arguments import cut_arguments, position_tensors
+from adadecode.engine.model.shadow import uncompiled
 from adadecode.engine.model.stand_in import Call
 from adadecode.engine.model.window import kept_by_cache, narrower
 from adadecode.engine.runtime.free_memory import free_bytes
@@ -395,7 +396,7 @@ class SegmentedModel(ModelAnatomy):
         with self.attending(partial(attend, self.kv), last - first):
             for index in range(first, last):
                 args, kwargs = calls[index]
-                out = self.layers[index](hidden, *args, **kwargs)
+                out = uncompiled(self.layers[index])(hidden, *args, **kwargs)
                 hidden = out[0] if isinstance(out, tuple) else out
                 if clock is not None:
                     clock.mark()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial, update_wrapper
+from functools import partial, update_wrapper, wraps
 from types import MethodType
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import nn
 
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.model.shadow import deep_shadow, exchanged, shadow
+from adadecode.profiles.errors import UnsupportedModel
 from tests.support.models import greedy_text, random_heads, random_prompt, tiny_model
 
 
@@ -103,3 +104,115 @@ def test_a_model_that_accelerate_placed_is_decoded(architecture: str) -> None:
         add_hook_to_module(module, AlignDevicesHook("cpu", io_same_device=True), append=True)
     decoder = AdaDecoder(model, random_heads(model))
     assert decoder.generate(random_prompt(6), 8, gamma=0.1, eos_token_id=()).tokens == own
+
+
+def _around(forward: Any) -> Any:
+    """Return a function around a forward method, as users write it."""
+
+    @wraps(forward)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        return forward(*args, **kwargs)
+
+    return called
+
+
+def _as_default(forward: Any) -> Any:
+    return lambda *args, _forward=forward, **kwargs: _forward(*args, **kwargs)
+
+
+def _compiled(forward: Any) -> Any:
+    return torch.compile(forward, backend="eager")
+
+
+@pytest.mark.parametrize("part", ["model", "body", "layers"])
+@pytest.mark.parametrize("way", [_around, _as_default, torch.no_grad(), _compiled])
+def test_a_forward_method_with_a_function_around_it_is_decoded(way: Any, part: str) -> None:
+    model = tiny_model("llama")
+    own = greedy_text(model, random_prompt(6), 8)
+    for module in {"model": [model], "body": [model.model], "layers": model.model.layers}[part]:
+        module.forward = way(module.forward)
+    decoder = AdaDecoder(model, random_heads(model))
+    assert decoder.generate(random_prompt(6), 8, gamma=0.1, eos_token_id=()).tokens == own
+
+
+def test_what_a_function_around_a_forward_method_does_is_done() -> None:
+    """By the shadow too, and by nobody else's weights."""
+    model = Pair(nn.Identity(), nn.Identity())
+    forward, calls = model.forward, []
+
+    def twice(x: torch.Tensor) -> torch.Tensor:
+        calls.append(twice.__name__)  # it holds itself
+        return 2 * forward(x)
+
+    model.forward = twice
+    made = exchanged(model, {model.second: nn.Threshold(5.0, 7.0)})
+    assert made(torch.zeros(1)) == 14
+    assert model(torch.ones(1)) == 2
+    assert calls == ["twice", "twice"]
+
+
+def test_a_forward_method_that_calls_the_model_itself_is_named() -> None:
+    model = tiny_model("llama")
+
+    class Hidden:
+        def __init__(self, forward: Any) -> None:
+            self.kept = forward
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return self.kept(*args, **kwargs)
+
+    model.model.forward = Hidden(model.model.forward)
+    with pytest.raises(UnsupportedModel, match="its forward method was set to a function that"):
+        AdaDecoder(model)
+
+
+def _by_layer_methods(model: Any) -> Any:
+    for layer in model.model.layers:
+        layer.compile(backend="eager")
+    return model
+
+
+def _by_layer_modules(model: Any) -> Any:
+    for index, layer in enumerate(model.model.layers):
+        model.model.layers[index] = torch.compile(layer, backend="eager")
+    return model
+
+
+def _by_body(model: Any) -> Any:
+    model.model = torch.compile(model.model, backend="eager")
+    return model
+
+
+def _by_method(model: Any) -> Any:
+    model.compile(backend="eager")
+    return model
+
+
+def _whole(model: Any) -> Any:
+    return torch.compile(model, backend="eager")
+
+
+@pytest.mark.parametrize(
+    ("compiled", "options"),
+    [
+        *(
+            (way, {})
+            for way in (_by_layer_methods, _by_layer_modules, _by_body, _by_method, _whole)
+        ),
+        (_by_layer_methods, {"numerics": "canonical"}),
+        (_by_layer_methods, {"graphs": "static"}),
+    ],
+)
+def test_a_model_that_torch_compiled_is_decoded(compiled: Any, options: dict[str, Any]) -> None:
+    model = tiny_model("llama")
+    own = greedy_text(model, random_prompt(6), 8)
+    decoder = AdaDecoder(compiled(model), random_heads(model), **options)
+    assert decoder.generate(random_prompt(6), 8, gamma=0.1, eos_token_id=()).tokens == own
+
+
+def test_attention_that_torch_compiled_is_named() -> None:
+    model = tiny_model("llama")
+    for layer in model.model.layers:
+        layer.self_attn.compile(backend="eager")
+    with pytest.raises(UnsupportedModel, match=r"part 0\.self_attn .* compiled by torch\.compile"):
+        AdaDecoder(model)
