@@ -49,7 +49,8 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 def test_a_sweep_is_the_commands_sweep(
     profile: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Everything but the time it was made at; also where nothing is kept."""
+    """Everything but the time it was made at, and the seal over it; also where nothing is kept."""
+    timed = {"created": 0, SEAL: 0}
     code = run(
         *("sweep", profile.path, "--gammas", "0.5,0.8", "--max-heads", "2"),
         *("--devices", "recorded,h100-sxm", "--objective", "tpot,flops"),
@@ -61,7 +62,8 @@ def test_a_sweep_is_the_commands_sweep(
     kept = sweep(profile, SPACE, devices=devices, objectives=objectives, out=tmp_path / "ours")
     in_memory = sweep(profile, SPACE, devices=devices, objectives=objectives)
     for ours in (kept, in_memory):
-        assert {**json.loads(json.dumps(ours.about)), "created": 0} == {**command, "created": 0}
+        about = json.loads(json.dumps(ours.about))
+        assert {**about, **timed} == {**command, **timed}
     assert kept.path == tmp_path / "ours"
     assert in_memory.path is None
     assert in_memory.to_frame().equals(kept.designs)
