@@ -40,7 +40,7 @@ _FAULTS = (
     AttributeError,
     EOFError,
     ImportError,
-    KeyError,
+    LookupError,
     OSError,
     StrictDataclassError,
     TypeError,
@@ -136,7 +136,7 @@ def _from_pretrained(
     options = {**options, "local_files_only": _found(name_or_path)}
     try:
         with (
-            quiet_hub(),
+            quiet_hub.needed(),
             enough_memory(
                 "use a device with more memory (--device), a 16-bit --dtype, or --weights int8"
             ),
@@ -159,7 +159,7 @@ def load_tokenizer(
     """Load the tokenizer alone. Raises InputError where there is none."""
     here = _found(name_or_path)
     try:
-        with quiet_hub():
+        with quiet_hub.needed():
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 name_or_path, trust_remote_code=trust_remote_code, local_files_only=here
             )
@@ -176,7 +176,7 @@ def load_config(name_or_path: str | Path, *, trust_remote_code: bool = False) ->
     """Load the configuration alone. Raises InputError where there is none."""
     here = _found(name_or_path)
     try:
-        with quiet_hub():
+        with quiet_hub.needed():
             return AutoConfig.from_pretrained(
                 name_or_path, trust_remote_code=trust_remote_code, local_files_only=here
             )

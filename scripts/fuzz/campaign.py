@@ -126,6 +126,8 @@ def _shortened(bench: Bench, recipe: Recipe, outcome: Outcome) -> Recipe:
     if len(recipe.mutations) == 1:
         return recipe
     for mutation in recipe.mutations:
+        if outcome.end == End.OTHER and reasons.of_mutation(recipe, mutation) is not None:
+            continue
         one = Recipe(
             reader=recipe.reader,
             action=recipe.action,

@@ -55,7 +55,8 @@ def of_refusal(message: str) -> Outcome:
         message: What an error says, or all that stands on stderr.
     """
     text = _FIRST.split(message, 1)[-1].strip()
-    if _CONTROL.search(text):
+    # Typer quotes what was typed at this terminal, and writes out escapes, but no overrides.
+    if "\x1b" in text or (_USAGE not in text and _CONTROL.search(text)):
         return Outcome(end=End.MESSAGE, detail=repr(text[:300]), where="control characters")
     if _USAGE not in text:  # typer's own box has lines
         if "\n" in text:

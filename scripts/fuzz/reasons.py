@@ -76,6 +76,12 @@ RULES = (
         sealed=True,
     ),
     Rule(
+        reader="sweep",
+        change=r"sweep/sweep.json (\w*notes|created|software|model|profile|trace).* json .*",
+        reason=DESCRIBED,
+        sealed=True,
+    ),
+    Rule(
         reader="heads|training, resumed",
         change=r"heads/\S+.safetensors \S* (tensor .*|bytes (flip|zeros))",
         reason=TRAINED,
@@ -110,11 +116,12 @@ RULES = (
 
 def of(recipe: Recipe) -> str | None:
     """Return the reason why a recipe may change the answer; None where it must not."""
-    found = [_of(recipe, mutation) for mutation in recipe.mutations]
+    found = [of_mutation(recipe, mutation) for mutation in recipe.mutations]
     return found[0] if found and all(found) else None
 
 
-def _of(recipe: Recipe, mutation: Mutation) -> str | None:
+def of_mutation(recipe: Recipe, mutation: Mutation) -> str | None:
+    """Return the reason why one change of a recipe may change the answer."""
     texts = recipe.reader in {"prompts", "device map"}
     if str(mutation.value) in ABSURD and not texts:
         return None

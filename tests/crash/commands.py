@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.fuzz.reader import command
 from scripts.fuzz.readers import profiles, vidur
 from scripts.fuzz.readers.heads import tiny_heads
 from scripts.fuzz.readers.tiny_model import decoded, save_tiny_model, tiny_model
@@ -127,7 +128,7 @@ def _profile() -> None:
 
 def _sweep_to_report() -> None:
     profiles.build()
-    _sim(*("sweep", "profile", "--gammas", "0.5", "--heads", "3", "--caps", "3"), "--out", "s")()
+    command("sweep", "profile", *("--gammas", "0.5", "--heads", "3", "--caps", "3", "--out", "s"))()
 
 
 def _model() -> None:
@@ -272,4 +273,4 @@ def _again(recording: Sequence[str]) -> None:
     _engine("profile", *recording, *(("--resume",) if begun else ()))()
 
 
-COMMANDS = {command.name: command for command in (*SIMULATOR, *ENGINE)}
+COMMANDS = {one.name: one for one in (*SIMULATOR, *ENGINE)}
