@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import adadecode.sim
+from adadecode.profiles.digest import SEAL
 from adadecode.profiles.errors import DesignError, InputError
 from adadecode.profiles.store import Profile
 from adadecode.sim import Design, Space, predict, report, sweep, validate
