@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -69,7 +70,10 @@ class Tally:
         return "\n".join(lines)
 
     def write(self, path: Path, *, seed: int, seconds: float) -> None:
-        """Write the counts and the findings as JSON."""
+        """Write the counts and the findings as JSON, with the machine and the time."""
+        from adadecode.engine.runtime.environment import describe_software
+        from adadecode.profiles.host import describe_host
+
         document = {
             "seed": seed,
             "seconds": round(seconds),
@@ -79,6 +83,9 @@ class Tally:
             },
             "reasons": dict(self.reasons.most_common()),
             "findings": list(self.findings.values()),
+            "machine": describe_host(),
+            "software": describe_software(),
+            "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         }
         path.write_text(json.dumps(document, indent=1) + "\n")
 

@@ -10,7 +10,9 @@ import json
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -43,8 +45,22 @@ def main() -> int:
                 for ended in bench.ends if bad else ():
                     _say(f"    {ended.code}: {ended.said.strip()[-800:]}")
             if options.out:
-                options.out.write_text(json.dumps(table, indent=1) + "\n")
+                options.out.write_text(json.dumps(_document(table), indent=1) + "\n")
     return 1 if any(v in BAD for row in table.values() for v in row.values()) else 0
+
+
+def _document(table: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """Return the table with the machine and the time."""
+    from adadecode.engine.runtime.environment import describe_software
+    from adadecode.profiles.host import describe_host
+
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    return {
+        "table": table,
+        "machine": describe_host(),
+        "software": describe_software(),
+        "when": when,
+    }
 
 
 def _say(line: str) -> None:
