@@ -1,8 +1,8 @@
 """``generate`` of ``transformers`` in its variants, as baselines.
 
-What works depends on the architecture. In transformers 5.17 ``assistant_early_exit`` works on 9 of
-the 28 that the engine is tested on (llama, gemma, olmo2, phi, granite, cohere, glm4, qwen3_moe,
-hunyuan_v1_dense). Others run all their layers, or have ``layer_types``, which are not cut. Neither
+What works depends on the architecture. In transformers 5.17 ``assistant_early_exit`` works on
+some, such as llama, gemma, olmo2, phi, granite, cohere, glm4, qwen3_moe and hunyuan_v1_dense.
+Others run all their layers, or have ``layer_types``, which are not cut. Neither
 it nor a draft model can crop the drafter's cache beyond a sliding window. None of this is assumed:
 a baseline that cannot run says why.
 """

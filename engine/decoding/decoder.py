@@ -63,7 +63,9 @@ class AdaDecoder:
     read at each call. No other is applied: a warning names those that would change the text (see
     `adadecode.engine.decoding.generation_settings`). The model is used as it is, is never changed,
     and stays usable by itself, also by other threads at the same time. Threads may share a decoder:
-    its texts take turns.
+    its texts take turns. On a GPU one setting of the whole process changes while a text is decoded:
+    torch does without cuDNN's attention, so what other threads compute meanwhile may be rounded
+    otherwise.
 
     Example:
         ::
@@ -188,7 +190,8 @@ class AdaDecoder:
                 default those of the model's generation settings. They are found as ``generate`` of
                 ``transformers`` finds them: the token that completes one is kept whole, whatever it
                 holds behind the string.
-            tokenizer: The model's tokenizer, which stop strings need.
+            tokenizer: The model's tokenizer, which stop strings need. Where it is given, a warning
+                says so if its end-of-text token ends none of the model's texts.
 
         Raises:
             InputError: ``input_ids`` or ``eos_token_id`` are no token ids of this model,
@@ -294,7 +297,7 @@ class AdaDecoder:
             input_ids,
             design,
             max_new_tokens=checked_new_tokens(max_new_tokens),
-            eos=checked_end_tokens(eos_token_id, self.eos, self.parts),
+            eos=checked_end_tokens(eos_token_id, lambda: self.eos, self.parts),
             sampling=sampling,
             stop=stop,
         )
@@ -418,7 +421,7 @@ class AdaDecoder:
         parts = self.parts
         check_input_ids(input_ids, parts)
         new_tokens = checked_new_tokens(max_new_tokens)
-        eos = checked_end_tokens(eos_token_id, self.eos, parts)
+        eos = checked_end_tokens(eos_token_id, lambda: self.eos, parts)
         selector = make_token_selector(sampling)
         self.warn_of_settings(sampled=sampling is not None)
         n_prompt = input_ids.shape[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, SupportsIndex
 
 from transformers import PreTrainedModel
@@ -19,21 +19,21 @@ _ADVICE = "give a token id such as tokenizer.eos_token_id, a list of them, or ()
 
 
 def checked_end_tokens(
-    eos_token_id: EndTokens, own: frozenset[int], parts: SegmentedModel
+    eos_token_id: EndTokens, own: Callable[[], frozenset[int]], parts: SegmentedModel
 ) -> frozenset[int]:
     """Return the token ids that end a text.
 
     Args:
         eos_token_id: What the user gave: integers of any kind, in a sequence, set, array or tensor
             of any kind, or one alone.
-        own: The model's own, taken for None.
+        own: Gives the model's own, asked for None alone.
         parts: The model.
 
     Raises:
         InputError: It is no token id and no sequence of them, or one that the model does not have.
     """
     if eos_token_id is None:
-        return own
+        return own()
     ids = _token_ids(eos_token_id)
     if ids is None:
         raise InputError(f"wanted eos_token_id as token ids, got {eos_token_id!r}: {_ADVICE}")

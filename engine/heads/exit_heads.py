@@ -355,7 +355,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         except InputError as error:
             raise HeadsError(str(error)) from error
         try:
-            with quiet_hub():
+            with quiet_hub.needed():
                 folder = snapshot_download(
                     name,
                     allow_patterns=[WEIGHTS, CONFIG],

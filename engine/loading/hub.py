@@ -24,6 +24,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils._validators import validate_repo_id
 
+from adadecode.engine.runtime.shared_setting import SharedSetting
 from adadecode.profiles.errors import InputError
 
 ANSWER_S = 5.0
@@ -108,7 +109,7 @@ def hub_reason(error: BaseException, name: str) -> str | None:
 
 
 @contextmanager
-def quiet_hub() -> Iterator[None]:
+def _quiet_hub() -> Iterator[None]:
     """Let the hub's library log no more than errors, which are explained where they end."""
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
@@ -117,6 +118,9 @@ def quiet_hub() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+quiet_hub = SharedSetting(_quiet_hub)
 
 
 def _check_name(name: str) -> None:

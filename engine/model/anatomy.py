@@ -46,7 +46,6 @@ class ModelAnatomy:
         dtype: The dtype of the layers.
         lm_head: The LM head.
         finish: What the model does to the output of its LM head: nothing, a factor or a soft cap.
-        unheeded: Arguments of attention that the model, as it was loaded, does not heed.
 
     Raises:
         UnsupportedModel: The model cannot be taken apart exactly; the message names it.
@@ -66,7 +65,6 @@ class ModelAnatomy:
         )
         # quantised weights come with others that are not floating-point
         self.dtype = next(p.dtype for p in self.layers.parameters() if p.is_floating_point())
-        self.unheeded = unheeded_by(self.config._attn_implementation)
         self.kv = self.buffers(0)
         try:
             with torch.inference_mode():
@@ -81,6 +79,11 @@ class ModelAnatomy:
             raise self._refuse(
                 f"taking it apart failed ({type(error).__name__}: {error})"
             ) from error
+
+    @property
+    def unheeded(self) -> frozenset[str]:
+        """Arguments of attention that the model, as it attends now, does not heed."""
+        return unheeded_by(self.config._attn_implementation)
 
     def _take_apart(self) -> None:
         self._in_tuple = self._layers_return_tuples()

@@ -8,6 +8,7 @@ it are hidden by causality and overwritten before they are read, so a rollback c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from math import isqrt
 from typing import Any
 
@@ -181,6 +182,7 @@ class _Asked(torch.nn.Module):
     is_causal, num_key_value_groups, layer_idx = True, 1, 0
 
 
+@cache
 def unheeded_by(implementation: str | None) -> frozenset[str]:
     """Return which arguments of attention an implementation of ``transformers`` leaves out.
 
@@ -188,7 +190,7 @@ def unheeded_by(implementation: str | None) -> frozenset[str]:
     few numbers. Of other implementations the model is believed.
 
     Args:
-        implementation: The name that the model was loaded with.
+        implementation: The name that the model goes by.
     """
     if implementation != "sdpa":
         return frozenset()

@@ -109,7 +109,10 @@ class Graphs:
 def capture(work: Computation, example: torch.Tensor, *, pool: Any, side: Any) -> Capture:
     """Capture a computation, which is done twice before.
 
-    Other threads may use the device meanwhile, and allocate memory on it.
+    Other threads may use the device meanwhile, and allocate memory on it. They may not draw random
+    numbers on it: a capture holds the default generator of the device, so a text that another
+    thread samples with it fails with an error of torch. This follows from how torch captures, and
+    was not tried.
 
     Args:
         work: The computation.

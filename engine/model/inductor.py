@@ -77,9 +77,9 @@ class Compiler:
         self.seconds = 0.0
         self.variants = 0
         self._weights = [list(weights_by_name(layer).values()) for layer in parts.layers]
-        self._kinds: dict[int, str] = {}
+        self._kinds: dict[tuple[int, frozenset[str]], str] = {}
         self._made: dict[tuple[str, int, int], Compiled | None] = {}
-        self._ready: dict[tuple[int, int, int], Compiled | None] = {}
+        self._ready: dict[tuple[int, int, int, frozenset[str]], Compiled | None] = {}
         self._tails = {what: _Tail(parts, what) for what in ("normed", "unembed", "logits")}
 
     # -- layers --------------------
@@ -88,7 +88,7 @@ class Compiler:
         self, index: int, hidden: torch.Tensor, step: StaticPass, arguments: LayerArguments
     ) -> torch.Tensor | None:
         """Return the output of one compiled layer on hidden states ``(1, N, d)``, or None."""
-        key = (index, hidden.shape[1], torch.get_num_threads())
+        key = (index, hidden.shape[1], torch.get_num_threads(), self.parts.kv.unheeded)
         try:
             made = self._ready[key]
         except KeyError:
@@ -121,12 +121,13 @@ class Compiler:
         begun = time.perf_counter()
         try:
             rows, threads = hidden.shape[1], torch.get_num_threads()
-            if index not in self._kinds:
+            attended = (index, self.parts.kv.unheeded)
+            if attended not in self._kinds:
                 one = self.parts.step_at(step.slots[:1], step.bucket)
-                self._kinds[index] = trace_text(
+                self._kinds[attended] = trace_text(
                     self._trace_layer(index, hidden[:, :1], one, arguments)[0]
                 )
-            key = (self._kinds[index], rows, threads)
+            key = (self._kinds[attended], rows, threads)
             if key not in self._made:
                 self._made[key] = None
                 graph, examples = self._trace_layer(index, hidden, step, arguments)

@@ -70,20 +70,22 @@ class SegmentedModel(ModelAnatomy):
         self._positional = True  # until it is known
         self.fallbacks: list[str] = []
         self.turns = Turns()
-        self._stream: Any = None  # the CUDA stream of the latest session
+        self._streams: dict[torch.device, Any] = {}  # CUDA streams of the latest session
         super().__init__(model)
-        self._token = torch.zeros((1, 1), dtype=torch.long, device=self.device)
 
     def _take_apart(self) -> None:
         super()._take_apart()
         self.allocate(_PROBE)
         self._self_test()
+        self._token = torch.zeros((1, 1), dtype=torch.long, device=self.device)
         self._kept = self.kv.kept = kept_by_cache(self.config)
         self.windows = {
             layer: narrower(window, self._kept.get(layer))
             for layer, window in self.kv.windows.items()
         }
-        self._bytes_per_position = _bytes_per_position(self.kv, self._calls)
+        self._bytes_per_position = _bytes_per_position(
+            self.kv, self._calls, self.embed(self._token, 0)
+        )
         self._positional = bool(position_tensors(self._calls, self.kv.capacity))
 
     # -- room for positions --------------------
@@ -91,8 +93,9 @@ class SegmentedModel(ModelAnatomy):
     def allocate(self, capacity: int) -> None:
         """Make room for ``capacity`` positions.
 
-        The smallest room that holds them is taken. Where none does, the smallest one that is not in
-        use gives way to a new one.
+        The smallest room that holds them is taken. Where none does, a new one takes the place of
+        the smallest that is not in use, and of as many more as must go for it to fit into memory.
+        Other rooms stay for texts to come.
 
         Raises:
             InputError: The model has fewer positions, or their keys and values do not fit into free
@@ -100,13 +103,20 @@ class SegmentedModel(ModelAnatomy):
             UnsupportedModel: The model changes with the length of the text.
         """
         with self.turns:
+            self._forget_other_attention()
             if capacity > self.kv.capacity:
                 self._take_room(capacity)
 
-    def _take_room(self, capacity: int) -> None:
-        """Take the room that fits best, or make one."""
+    def _forget_other_attention(self) -> None:
+        """Drop rooms of another attention than the model has now, which heeds other arguments."""
         while self._returned:
             self._free.append(self._returned.popleft())
+        self._free = [room for room in self._free if room[0].unheeded == self.unheeded]
+        if self.kv.unheeded != self.unheeded:
+            self.detach()
+
+    def _take_room(self, capacity: int) -> None:
+        """Take the room that fits best, or make one."""
         rooms = sorted(
             [*self._free, *([(self.kv, self._calls)] if self.kv.capacity else [])],
             key=lambda room: room[0].capacity,
@@ -118,11 +128,11 @@ class SegmentedModel(ModelAnatomy):
             self._free = rooms
             return
         wanted = self.capacity_for(capacity)
-        self._check_memory(wanted, outgrown=rooms[0][0] if rooms else None)
-        calls = self._record_calls(wanted)
-        self._free = rooms[1:]
+        outgrown = self._outgrown(wanted, [kv for kv, _ in rooms])
+        self._free = rooms[outgrown:]
         rooms.clear()
         self.detach()  # what is outgrown is gone before there is more
+        calls = self._record_calls(wanted)
         self.kv = self.buffers(wanted)
         self._calls = calls
 
@@ -150,19 +160,37 @@ class SegmentedModel(ModelAnatomy):
         """Return key/value buffers of ``capacity`` positions."""
         return KeyValues(self.n_layers, capacity, self._kept, self.unheeded)
 
-    def _check_memory(self, positions: int, outgrown: KeyValues | None) -> None:
-        """Raise InputError where keys and values of ``positions`` do not fit into memory."""
-        released = {} if outgrown is None else _bytes_by_device(outgrown)
-        for device, each in self._bytes_per_position.items():
-            free = free_bytes(device, with_cache=True)
-            if free is None or positions * each <= free + released.get(device, 0):
-                continue
-            fitting = int((free + released.get(device, 0)) / each)
-            raise InputError(
-                f"keys and values of {positions} positions of {self.name} take "
-                f"{positions * each / 2**30:,.1f} GiB, {free / 2**30:,.1f} GiB are free on "
-                f"{device}: ask for fewer new tokens ({fitting:,} positions fit, prompt included)"
-            )
+    def _outgrown(self, positions: int, idle: Sequence[KeyValues]) -> int:
+        """Return how many idle buffers give way to new ones: the first if any, or more of them.
+
+        Args:
+            positions: Positions of the new ones.
+            idle: Buffers that are not in use, in the order in which they go.
+
+        Raises:
+            InputError: ``positions`` do not fit into memory even where all go.
+        """
+        free = {device: free_bytes(device, with_cache=True) for device in self._bytes_per_position}
+        released: dict[torch.device, int] = defaultdict(int)
+        for count in range(len(idle) + 1):
+            for device, nbytes in _bytes_by_device(idle[count - 1] if count else None).items():
+                released[device] += nbytes
+            short = [
+                device
+                for device, each in self._bytes_per_position.items()
+                if (known := free[device]) is not None
+                and positions * each > known + released[device]
+            ]
+            if not short and (count or not idle):
+                return count
+        device = short[0]
+        each, now = self._bytes_per_position[device], free[device] or 0
+        raise InputError(
+            f"keys and values of {positions} positions of {self.name} take "
+            f"{positions * each / 2**30:,.1f} GiB, {now / 2**30:,.1f} GiB are free on "
+            f"{device}: ask for fewer new tokens ({int((now + released[device]) / each):,} "
+            "positions fit, prompt included)"
+        )
 
     def _record_calls(self, capacity: int) -> list[Call]:
         """Return what the model's own forward pass calls each layer with, for all positions.
@@ -305,18 +333,19 @@ class SegmentedModel(ModelAnatomy):
         with ExitStack() as stack:
             stack.enter_context(self.turns)
             stack.enter_context(torch.inference_mode())
-            if any(device.type == "cuda" for device in self.devices):
+            on_cuda = [device for device in self.devices if device.type == "cuda"]
+            if on_cuda:
                 stack.enter_context(without_cudnn.needed())
-            if self.device.type == "cuda":
-                self._follow_stream()
+            for device in on_cuda:
+                self._follow_stream(device)
             yield
 
-    def _follow_stream(self) -> None:
+    def _follow_stream(self, device: torch.device) -> None:
         """Let the thread's CUDA stream wait for that of the latest session, for its buffers."""
-        now = torch.cuda.current_stream(self.device)
-        if self._stream is not None and self._stream != now:
-            now.wait_stream(self._stream)
-        self._stream = now
+        now, before = torch.cuda.current_stream(device), self._streams.get(device)
+        if before is not None and before != now:
+            now.wait_stream(before)
+        self._streams[device] = now
 
     @contextmanager
     def attending(self, attention: Attention, layers: int) -> Iterator[None]:
@@ -434,20 +463,32 @@ class SegmentedModel(ModelAnatomy):
         return found
 
 
-def _bytes_per_position(kv: KeyValues, calls: Sequence[Call]) -> dict[torch.device, float]:
-    """Return the bytes that keys, values and layers' arguments hold on each device, a position."""
+def _bytes_per_position(
+    kv: KeyValues, calls: Sequence[Call], embedded: torch.Tensor
+) -> dict[torch.device, float]:
+    """Return the most bytes that a position takes at once on each device.
+
+    These are its keys, values and layers' arguments. While the arguments are recorded there are no
+    keys and values yet, but embeddings, which a model may hold twice, as they were and scaled.
+
+    Args:
+        kv: The key/value buffers.
+        calls: The layers' arguments for all of their positions.
+        embedded: Embeddings, shape ``(1, n, d)``.
+    """
     held: dict[torch.device, float] = defaultdict(float)
     for device, nbytes in _bytes_by_device(kv).items():
         held[device] += nbytes / kv.capacity
+    held[embedded.device] = max(held[embedded.device], 2 * embedded.nbytes / embedded.shape[1])
     for tensor in position_tensors(calls, kv.capacity):
         held[tensor.device] += tensor.nbytes / kv.capacity
     return dict(held)
 
 
-def _bytes_by_device(kv: KeyValues) -> dict[torch.device, int]:
+def _bytes_by_device(kv: KeyValues | None) -> dict[torch.device, int]:
     """Return the bytes that key/value buffers hold on each device."""
     held: dict[torch.device, int] = defaultdict(int)
-    for tensor in (*kv.keys, *kv.values):
+    for tensor in () if kv is None else (*kv.keys, *kv.values):
         if tensor is not None:
             held[tensor.device] += tensor.nbytes
     return dict(held)

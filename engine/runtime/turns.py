@@ -23,16 +23,21 @@ class Turns:
     def __enter__(self) -> None:
         """Wait for the turn of this thread."""
         me, gate = get_ident(), Lock()
-        with self._guard:
-            if self._whose in (None, me):
-                self._whose, self._depth = me, self._depth + 1
-                return
-            gate.acquire()
-            self._waiting.append((me, gate))
+        gate.acquire()
+        entered = queued = False
         try:
+            with self._guard:
+                if self._whose in (None, me):
+                    self._whose, self._depth, entered = me, self._depth + 1, True
+                    return
+                queued = True
+                self._waiting.append((me, gate))
             gate.acquire()  # until the turn is passed on to this thread
         except BaseException:
-            self._leave_queue(me, gate)
+            if entered:
+                self._leave()
+            elif queued:
+                self._leave_queue(me, gate)
             raise
 
     def __exit__(
@@ -42,6 +47,10 @@ class Turns:
         trace: TracebackType | None,
     ) -> None:
         """Pass the turn on to the thread that has waited longest."""
+        self._leave()
+
+    def _leave(self) -> None:
+        """Leave once."""
         with self._guard:
             self._depth -= 1
             if not self._depth:
@@ -60,6 +69,6 @@ class Turns:
         with self._guard:
             if (me, gate) in self._waiting:
                 self._waiting.remove((me, gate))
-            else:
+            elif self._whose == me:
                 self._depth = 0
                 self._pass_on()
