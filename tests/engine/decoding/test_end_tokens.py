@@ -92,3 +92,14 @@ def test_a_tokenizer_with_another_end_is_warned_of_once() -> None:
         decoder.generate(prompt, 4, policy="vanilla", tokenizer=tokenizer)
         model.generation_config.eos_token_id = [2, 4]
         AdaDecoder(model).generate(prompt, 4, policy="vanilla", tokenizer=tokenizer)
+
+
+def test_settings_that_hold_no_ids_refuse_no_text_with_ends_of_its_own() -> None:
+    """As their refusal tells to give."""
+    model = tiny_model("llama")
+    decoder = AdaDecoder(model)
+    model.generation_config.eos_token_id = ["x"]
+    with pytest.raises(InputError, match="eos_token_id of the model's generation settings"):
+        decoder.generate(random_prompt(4), 3)
+    assert len(decoder.generate(random_prompt(4), 3, eos_token_id=()).tokens) == 3
+    assert len(list(decoder.stream(random_prompt(4), 3, eos_token_id=()))) == 3

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel
+from transformers import AutoModel, LlamaConfig, LlamaForCausalLM
 
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.heads.exit_heads import ExitHeads
@@ -217,6 +217,57 @@ def test_what_fits_is_what_the_buffers_really_take(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(segmented_model, "free_bytes", lambda device, with_cache: wanted - outgrown)
     decoder.generate(PROMPT, 16, policy="vanilla", eos_token_id=())
     assert decoder.parts.kv.nbytes == kept
+
+
+def test_rooms_of_streams_that_ended_make_place_for_a_longer_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The smallest first, and no more than need be."""
+    decoder = AdaDecoder(tiny_model("llama"))
+    parts = decoder.parts
+    streams = [decoder.stream(PROMPT, 20 + 2 * more, eos_token_id=()) for more in range(4)]
+    for stream in streams:
+        next(stream)
+    for stream in streams:
+        list(stream)
+    sizes = [21 + 2 * more + PROMPT.shape[1] - 1 | 1 for more in range(4)]
+    parts.allocate(5)
+    assert sorted(kv.capacity for kv, _ in parts._free) == sizes[1:]
+    each = parts._bytes_per_position[parts.device]
+    one = parts._free[0][0].nbytes / parts._free[0][0].capacity
+    # what is free and the three smallest rooms hold 51 positions; two of them do not
+    free = int(51 * each - one * sum(sizes[:3])) + 1
+    monkeypatch.setattr(segmented_model, "free_bytes", lambda device, with_cache: free)
+    with torch.inference_mode():
+        parts.allocate(51)
+    assert parts.kv.capacity == 51
+    assert [kv.capacity for kv, _ in parts._free] == sizes[3:]
+    with pytest.raises(InputError, match="ask for fewer new tokens"):
+        parts.allocate(501)
+    assert parts.kv.capacity == 51
+
+
+def test_embeddings_of_all_positions_count_where_keys_and_values_are_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are there while layers' arguments are recorded, before there are keys and values."""
+    config = LlamaConfig(
+        vocab_size=32,
+        hidden_size=256,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=32,
+        num_key_value_heads=1,
+    )
+    parts = AdaDecoder(LlamaForCausalLM(config)).parts
+    embeddings, keys_and_values = 2 * 256 * 4, 2 * 8 * 4
+    rotary = 2 * 8 * 4 + 8
+    assert parts._bytes_per_position[parts.device] == embeddings + rotary
+    parts.kv, parts._free = parts.buffers(0), []
+    enough = 101 * (keys_and_values + rotary)
+    monkeypatch.setattr(segmented_model, "free_bytes", lambda device, with_cache: enough)
+    with pytest.raises(InputError, match="101 positions of Llama"):
+        parts.allocate(101)
 
 
 def test_where_nothing_says_what_is_free_it_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:

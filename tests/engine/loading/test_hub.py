@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ from huggingface_hub import constants
 
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading import hub
-from adadecode.engine.loading.hub import from_here
+from adadecode.engine.loading.hub import from_here, quiet_hub
 from adadecode.engine.loading.model_loader import load_config, load_model, load_tokenizer
 from adadecode.profiles.errors import HeadsError, InputError
 from tests.support.models import tiny_model
@@ -269,3 +270,16 @@ def test_a_model_is_loaded_whole_from_its_cached_copy(tmp_path: Path) -> None:
     assert done.stdout.split() == ["97", "6"], done.stderr
     assert "does not answer: the cached copy of owner/name is taken" in done.stderr
     assert "Retrying" not in done.stderr
+
+
+def test_two_threads_that_load_leave_the_log_as_it_was() -> None:
+    """Also where the first that began ends first."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    first, second = quiet_hub.needed(), quiet_hub.needed()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert logger.level == logging.CRITICAL
+    second.__exit__(None, None, None)
+    assert logger.level == level

@@ -6,7 +6,9 @@ from itertools import pairwise
 
 import pytest
 import torch
+from transformers import Gemma2Config, Gemma2ForCausalLM
 
+from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.model.attention import KeyValues, attend
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.runtime.timer import Clock
@@ -264,3 +266,57 @@ def test_attention_is_what_its_definition_says(
                 scores = torch.cat([scores, sink[head, None]])
             weights = torch.softmax(scores, 0)[: len(slots)]
             assert torch.allclose(got[0, i, head], weights @ values[0, shared, slots])
+
+
+@pytest.mark.parametrize("graphs", ["eager", "static"])
+def test_another_attention_of_the_model_counts_from_the_next_text_on(graphs: str) -> None:
+    """SDPA leaves the soft cap of Gemma 2 out, eager attention does not."""
+    config = Gemma2Config(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        attn_logit_softcapping=0.3,
+        query_pre_attn_scalar=1,
+        initializer_range=1.0,
+    )
+    model = Gemma2ForCausalLM._from_config(config, attn_implementation="sdpa").eval()
+    parts = AdaDecoder(model, graphs=graphs).parts
+    tokens, logits = random_prompt(8) % 64, []
+    for attention in ("sdpa", "eager", "sdpa"):
+        model.set_attn_implementation(attention)
+        with torch.inference_mode():
+            own = model(tokens).logits
+            parts.allocate(8)
+        with parts.session():
+            hidden = [parts.embed(tokens[:, :5], 0), parts.embed(tokens[:, 5:], 5)]
+            run = [parts.run(0, 2, one, start) for one, start in zip(hidden, (0, 5), strict=True)]
+            got = parts.logits(torch.cat(run, 1))
+        assert torch.allclose(got, own, atol=1e-4), attention
+        logits.append(own)
+    assert not torch.allclose(logits[0], logits[1], atol=0.1)
+
+
+def test_a_session_follows_the_streams_of_all_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buffers of a model on several GPUs lie on each."""
+
+    class Stream:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def wait_stream(self, other: Stream) -> None:
+            waits.append((self.name, other.name))
+
+    waits: list[tuple[str, str]] = []
+    parts = SegmentedModel(tiny_model("llama"))
+    parts.devices = (torch.device("cpu"), torch.device("cuda:0"), torch.device("cuda:1"))
+    for thread in ("first", "second"):
+        streams = {device: Stream(f"{thread} {device}") for device in parts.devices}
+        monkeypatch.setattr(torch.cuda, "current_stream", streams.__getitem__)
+        for _ in range(2):
+            with parts.session():
+                pass
+    assert waits == [(f"second {at}", f"first {at}") for at in ("cuda:0", "cuda:1")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 import pytest
@@ -122,3 +123,63 @@ def test_one_that_is_interrupted_while_it_waits_keeps_nobody_waiting(
     other.join()
     thread.join()
     assert sorted(done) == ["interrupted", "other"]
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_one_that_is_interrupted_as_it_queues_is_not_waited_for(queued: bool) -> None:
+    turns, done = Turns(), []
+
+    class Interrupting(deque):  # type: ignore[type-arg]
+        def append(self, one: object) -> None:
+            if queued:
+                super().append(one)
+            raise KeyboardInterrupt
+
+    def waiting() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            turns.__enter__()
+        done.append("interrupted")
+
+    with turns:
+        turns._waiting = Interrupting()
+        started(waiting).join()
+        assert not turns._waiting
+        turns._waiting = deque()
+        other = started(lambda: turns.__enter__() or done.append("other"))
+        wait_for(1, turns)
+        assert done == ["interrupted"]  # the turn is still this thread's
+    other.join(10)
+    assert done == ["interrupted", "other"]
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_one_that_is_interrupted_as_it_enters_leaves_again(before: int) -> None:
+    """As often as it entered."""
+    turns, done = Turns(), []
+
+    class Interrupting:
+        """A lock that is left with an interrupt, once."""
+
+        def __init__(self) -> None:
+            self.lock, self.left = threading.Lock(), False
+
+        def __enter__(self) -> None:
+            self.lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self.lock.release()
+            if not self.left:
+                self.left = True
+                raise KeyboardInterrupt
+
+    for _ in range(before):
+        turns.__enter__()
+    turns._guard = Interrupting()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        turns.__enter__()
+    other = started(lambda: turns.__enter__() or done.append("other"))
+    for _ in range(before):
+        wait_for(1, turns)
+        turns.__exit__(None, None, None)
+    other.join(10)
+    assert done == ["other"]
