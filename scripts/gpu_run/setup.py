@@ -85,7 +85,12 @@ def device(run: GpuRun) -> dict[str, Any]:
     """
     import torch
 
-    from adadecode.engine.runtime.catalogue_entry import DatasheetFigures, entry, write_entry
+    from adadecode.engine.runtime.catalogue_entry import (
+        DatasheetFigures,
+        entry,
+        reserved,
+        write_entry,
+    )
     from adadecode.engine.runtime.device_benchmark import (
         MATRIX_SIZES,
         array_size,
@@ -108,7 +113,8 @@ def device(run: GpuRun) -> dict[str, Any]:
     measure(place, benches, 2 if run.dry else REPEATS)
     path = run.work / "device.toml"
     path.unlink(missing_ok=True)
-    write_entry(entry("measured", place, benches, DatasheetFigures()), "measured", path)
+    with reserved(path) as part:
+        write_entry(entry("measured", place, benches, DatasheetFigures()), "measured", part)
     rates = [
         {
             "name": bench.name,

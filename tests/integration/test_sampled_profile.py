@@ -255,7 +255,11 @@ def test_other_draws_are_other_rounds(recorded: Profile, tmp_path: Path) -> None
 
 
 def test_draws_with_a_gap_are_refused(recorded: Profile, tmp_path: Path) -> None:
-    gap = rewritten(recorded, tmp_path / "p", draws=recorded.draws[recorded.draws["index"] != 1])
+    """Where they are written, and where they are used."""
+    draws = recorded.draws[recorded.draws["index"] != 1]
+    with pytest.raises(ProfileError, match="are not numbered from 0 on: number 2 stands where 1"):
+        rewritten(recorded, tmp_path / "p", draws=draws)
+    gap = replace(recorded, draws=draws)
     with pytest.raises(ProfileError, match=r"wanted draws 0\.\.\d+ of .* on prompt \d, got others"):
         draws_of(gap)
 

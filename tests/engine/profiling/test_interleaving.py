@@ -138,6 +138,7 @@ def test_half_of_a_step_is_made_alone(
     list(Recorder(decoder, PLAN, store).run())
     kept = {path.name: path.stat().st_mtime_ns for path in store.pieces.glob("*.parquet")}
     (store.pieces / f"{lost}.done").unlink()
+    store = PieceStore.open(tmp_path / "p", PLAN.settings, resume=True)
     list(Recorder(decoder, PLAN, store).run())
     again = {path.name: path.stat().st_mtime_ns for path in store.pieces.glob("*.parquet")}
     assert {name for name in kept if kept[name] != again[name]} == {
