@@ -23,7 +23,6 @@ EXTRAS = {
 }
 """The modules that come with each extra of this package."""
 
-
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """Errors of the operating system that a user can put right by making room."""
 
@@ -45,7 +44,7 @@ def exiting_on_error(process: Callable[[], str] = str, *, alone: bool = True) ->
     try:
         with plain_warnings(), _ending_by_signals() if alone else nullcontext():
             yield
-            sys.stdout.flush()
+            _flush()
     except SystemExit:
         _flush_or_exit()
         raise
@@ -83,9 +82,15 @@ def _ending_by_signals() -> Iterator[None]:
 def _flush_or_exit() -> None:
     """Bring what was printed to its end, or exit as `_exit_unwritten` does."""
     try:
-        sys.stdout.flush()
+        _flush()
     except OSError as error:
         _exit_unwritten(error)
+
+
+def _flush() -> None:
+    """Bring what was printed to its end; a program may be started without a standard output."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def _exit_unwritten(error: OSError) -> NoReturn:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import fill
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from adadecode.sim.cli.plain_console import PlainConsole, PlainTable
@@ -25,6 +26,12 @@ BASIS_WORDS = {
 HEADING_WIDTH = 12
 """Characters in a line of a heading that had to be broken, where its words allow it."""
 
+LEAST_WIDTH = 2
+"""Characters in a line of a cell on a terminal that is too narrow for the table."""
+
+COLUMN_BORDER, BORDER = 3, 1
+"""Characters beside the text of each column, and once a table."""
+
 UNLIMITED_WIDTH = 10_000
 """Columns of a terminal on which every table fits."""
 
@@ -35,7 +42,10 @@ def console() -> Console:
 
 
 class _FittingTable(PlainTable):
-    """A table whose headings over numbers are broken where the terminal is too narrow for it."""
+    """A table that fits any terminal.
+
+    Where it is too wide, its headings over numbers are broken, and where it still is, every cell.
+    """
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         unlimited = options.update(max_width=UNLIMITED_WIDTH)
@@ -43,7 +53,18 @@ class _FittingTable(PlainTable):
             for column in self.columns:
                 if column.no_wrap and isinstance(column.header, str):
                     column.header = fill(column.header, HEADING_WIDTH, break_long_words=False)
+        if sum(map(_least_width, self.columns)) + BORDER > options.max_width:
+            for column in self.columns:
+                column.no_wrap, column.min_width = False, LEAST_WIDTH
         yield from super().__rich_console__(console, options)
+
+
+def _least_width(column: Column) -> int:
+    """Return the characters that a column takes at least where it may not be broken."""
+    cells = [str(cell) for cell in (column.header, *column.cells)]
+    if not column.no_wrap:
+        return LEAST_WIDTH + COLUMN_BORDER
+    return max(cell_len(line) for cell in cells for line in cell.split("\n")) + COLUMN_BORDER
 
 
 def table(*columns: str, texts: Sequence[str] = (), names: bool = False) -> Table:

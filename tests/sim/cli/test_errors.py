@@ -77,6 +77,16 @@ def test_a_reader_that_goes_away_ends_a_command_in_silence() -> None:
     assert process.returncode == 1
 
 
+def test_a_command_without_a_standard_output_ends_well() -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "{sys.executable}" -c "{MAIN}" devices >&-'],  # noqa: S607 - any shell
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_to_end_removes_what_is_half_written(tmp_path: Path, number: int) -> None:
     code = f"""

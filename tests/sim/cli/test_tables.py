@@ -72,6 +72,20 @@ def test_nothing_is_cut(
     assert max(map(len, tables)) <= width
 
 
+@pytest.mark.parametrize("width", [40, 60])
+def test_a_narrow_table_loses_nothing(
+    a100: Profile, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    """Cells are broken where they must be: put together again, they hold what a wide one holds."""
+
+    def columns(at: int) -> list[str]:
+        monkeypatch.setenv("COLUMNS", str(at))
+        rows = cells(shown(capsys, "devices"))
+        return ["".join("".join(column).split()) for column in zip(*rows, strict=True)]
+
+    assert columns(width) == columns(300)
+
+
 def test_a_prediction_gives_prompts_and_tokens_a_row_each(
     a100: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
