@@ -136,7 +136,7 @@ def _judged(action: Callable[[], str], expected: str) -> Outcome:
     try:
         answer = action()
     except (Refused, InputError) as refusal:
-        return outcome.of_refusal(str(refusal))
+        return outcome.of_refusal(str(refusal), printed=isinstance(refusal, Refused))
     except Obeyed as markup:
         return Outcome(end=End.MARKUP, detail=str(markup), where="tag")
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is the finding

@@ -48,15 +48,18 @@ class Outcome:
     where: str = ""
 
 
-def of_refusal(message: str) -> Outcome:
+def of_refusal(message: str, *, printed: bool = True) -> Outcome:
     """Return the outcome of a refusal: one sentence, short, that obeys no control characters.
 
     Args:
         message: What an error says, or all that stands on stderr.
+        printed: Whether it stands on stderr. Commands write out what a terminal would obey; an
+            error in Python holds texts as they are.
     """
     text = _FIRST.split(message, 1)[-1].strip()
     # Typer quotes what was typed at this terminal, and writes out escapes, but no overrides.
-    if "\x1b" in text or (_USAGE not in text and _CONTROL.search(text)):
+    obeyed = "\x1b" in text or (_USAGE not in text and _CONTROL.search(text))
+    if printed and obeyed:
         return Outcome(end=End.MESSAGE, detail=repr(text[:300]), where="control characters")
     if _USAGE not in text:  # typer's own box has lines
         if "\n" in text:
