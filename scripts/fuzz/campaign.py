@@ -100,7 +100,8 @@ class Campaign:
     def judge(self, recipe: Recipe) -> Outcome:
         """Run a recipe and count its outcome; of a fault, with the fewest changes that show it."""
         bench = self.bench(recipe.reader)
-        outcome = bench.run(recipe)
+        given = recipe
+        recipe, outcome = bench.run(recipe)
         reason = reasons.of(recipe) if outcome.end == End.OTHER else None
         if outcome.end not in {End.REFUSED, End.SAME} and reason is None:
             recipe = _shortened(bench, recipe, outcome)
@@ -110,7 +111,7 @@ class Campaign:
             )
         if self.save is not None:
             with self.save.open("a") as file:
-                file.write(f"{recipe.to_json()}\n")
+                file.write(f"{given.to_json()}\n")
         return outcome
 
     def bench(self, name: str) -> Bench:
@@ -134,7 +135,7 @@ def _shortened(bench: Bench, recipe: Recipe, outcome: Outcome) -> Recipe:
             mutations=(mutation,),
             sealed=recipe.sealed,
         )
-        found = bench.run(one)
+        _, found = bench.run(one)
         if (found.end, found.where) == (outcome.end, outcome.where):
             return one
     return recipe

@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scripts.fuzz import mutations, outcome
@@ -86,16 +86,22 @@ class Bench:
         shutil.rmtree(self.place, ignore_errors=True)
         shutil.copytree(self.pristine, self.place)
 
-    def run(self, recipe: Recipe) -> Outcome:
-        """Return what a recipe comes to; `End.SAME` where it changes nothing."""
+    def run(self, recipe: Recipe) -> tuple[Recipe, Outcome]:
+        """Run a recipe.
+
+        Returns:
+            The recipe with those of its changes that could be made, and what it came to:
+            `End.SAME` where there was none.
+        """
         action, expected = self.reader.actions[recipe.action], self.answer(recipe.action)
         self.renew()
-        applied = [mutations.apply(one, self.place) for one in recipe.mutations]
-        if not any(applied):
-            return Outcome(end=End.SAME)
+        made = tuple(one for one in recipe.mutations if mutations.apply(one, self.place))
+        recipe = replace(recipe, mutations=made)
+        if not made:
+            return recipe, Outcome(end=End.SAME)
         if recipe.sealed and self.reader.seal is not None:
             _inside(self.place, self.reader.seal)
-        return _forked(lambda: _judged(action, expected), self.place)
+        return recipe, _forked(lambda: _judged(action, expected), self.place)
 
 
 def _inside(folder: Path, act: Callable[[], object]) -> object:

@@ -138,7 +138,8 @@ def test_each_way_to_end_is_told_apart(
     """A hang is found without waiting for it, and a crash ends no other case."""
     bench = Bench.of(number_reader(answer), tmp_path)
     recipe = Recipe(reader="number", action="read", mutations=(CHANGE,))
-    assert bench.run(recipe).end == end
+    _, outcome = bench.run(recipe)
+    assert outcome.end == end
 
 
 def test_another_answer_without_a_reason_is_a_finding(tmp_path: Path) -> None:
