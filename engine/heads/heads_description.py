@@ -32,6 +32,7 @@ AGAIN = "copy or train them again"
 
 _FORM = {"shortlist", "dtype"}
 _SHAPE = ("hidden_size", "n_layers", "vocab_size")
+_COUNTS = {"depth", "positions"}
 _SHARES = ("full", "formed", "same")
 
 
@@ -164,8 +165,9 @@ def _metrics(path: Path, rows: object) -> list[dict[str, Any]] | None:
     if rows is not None and not (
         isinstance(rows, list)
         and all(isinstance(row, dict) and all(map(_is_number, row.values())) for row in rows)
+        and all(_is_whole(row[key], 0, None) for row in rows for key in _COUNTS & row.keys())
     ):
-        _refuse(path, "metrics", "a list of rows of finite numbers", rows)
+        _refuse(path, "metrics", "rows of finite numbers, whole ones as depth and positions", rows)
     return rows
 
 

@@ -95,7 +95,7 @@ RULES = (
     ),
     Rule(
         reader="recording, resumed",
-        change=r"profile/parts/\S+.parquet .*",
+        change=r"profile/parts/(\S+.parquet|\S+.done tables\S*) .*",
         reason=MEASURED,
         sealed=True,
     ),
