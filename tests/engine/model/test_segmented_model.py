@@ -154,6 +154,7 @@ def test_layers_attend_without_cudnn_and_the_choice_is_given_back(
 ) -> None:
     """Also after an error; `adadecode.engine.model.attending` says why."""
     monkeypatch.setattr(parts, "devices", (parts.device, torch.device("cuda", 1)))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"the stream of {device}")
     assert torch.backends.cuda.cudnn_sdp_enabled()
     seen = []
 

@@ -87,6 +87,11 @@ def test_a_command_without_a_standard_output_ends_well() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def heed_hang_ups() -> None:
+    """Let a process be ended by a hang-up, even where the tests themselves are to outlive one."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_to_end_removes_what_is_half_written(tmp_path: Path, number: int) -> None:
     code = f"""
@@ -105,7 +110,12 @@ with exiting_on_error():
 """
     (tmp_path / "page.html").write_text("older")
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=heed_hang_ups,
     )
     assert done.returncode == 130
     assert done.stderr.startswith("interrupted: ")
