@@ -62,7 +62,7 @@ def of_refusal(message: str, *, printed: bool = True) -> Outcome:
     if printed and obeyed:
         return Outcome(end=End.MESSAGE, detail=repr(text[:300]), where="control characters")
     if _USAGE not in text:  # typer's own box has lines
-        if "\n" in text:
+        if printed and "\n" in text:
             return Outcome(end=End.MESSAGE, detail=text[:600], where="several lines")
         if len(text) > LONGEST_MESSAGE:
             detail = f"{len(text)} characters: {text[:200]} ... {text[-200:]}"
