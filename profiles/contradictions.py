@@ -180,6 +180,7 @@ def _check_runs(frames: Mapping[str, pd.DataFrame], refuse: _Refuse) -> None:
     if "rounds" in held:
         rounds = _Ordered(held["rounds"], keys["rounds"])
         rounds.check_numbers("round", "rounds", refuse)
+        _check_exits(held["rounds"], refuse)
         _check_starts(rounds, frames["prompts"], refuse)
     if "draws" in held:
         _Ordered(held["draws"], keys["draws"]).check_numbers("index", "draws", refuse)
@@ -196,6 +197,18 @@ def _check_runs(frames: Mapping[str, pd.DataFrame], refuse: _Refuse) -> None:
             raise refuse(
                 f"repeat {row['repeat']} of {row['name']} on prompt {row['prompt']} is there twice"
             )
+
+
+def _check_exits(rounds: pd.DataFrame, refuse: _Refuse) -> None:
+    """Refuse a draft that was taken at a depth where its design has no head."""
+    designs = list(zip(rounds["placement"], rounds["exits"], strict=True))
+    wrong = {pair for pair in set(designs) if not set(pair[1]) <= set(pair[0])}
+    if wrong:
+        row = rounds.iloc[next(place for place, pair in enumerate(designs) if pair in wrong)]
+        raise refuse(
+            f"{_design(row)} took drafts at the depths {', '.join(map(str, row['exits']))} "
+            f"in round {row['round']}, where it has no head"
+        )
 
 
 def _keys(held: Mapping[str, pd.DataFrame]) -> dict[str, _Groups]:

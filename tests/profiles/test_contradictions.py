@@ -117,6 +117,17 @@ def branch_row(profile: Profile, length: int) -> int:
     return int((profile.branches["path"].map(len) == length).to_numpy().argmax())
 
 
+def test_drafts_at_a_depth_without_a_head_are_refused(recorded: Profile, place: Path) -> None:
+    """Where the recording has a head, and the design of the run has none."""
+    rounds = recorded.rounds
+    one = next(n for n, heads in enumerate(rounds["placement"]) if 0 < len(heads) < 2)
+    other = next(depth for depth in recorded.depths if depth not in rounds["placement"][one])
+    exits = tuple(other for _ in range(3))
+    tamper(place, "rounds", with_value("exits", one, exits))
+    with pytest.raises(ProfileError, match=f"took drafts at the depths {other}, .* no head"):
+        read_profile(place)
+
+
 def test_a_head_that_says_two_things_is_refused(place: Path) -> None:
     """Of the same path, one row that another contradicts."""
     tamper(place, "branches", lambda rows: twice(0, token=rows["token"].iloc[0] % 40 + 1)(rows))
