@@ -211,7 +211,7 @@ _BEST = _object(
     **_DESIGN,
     refined_from=_optional(_TEXT),
     unrefined_speedup=_ABOVE_0,
-    oracle=_object({"same_heads": _CEILING, "all_heads": _CEILING}),
+    oracle=_each(_CEILING),
     details=_DETAILS,
     prompts=_object(**_SPEEDUPS, count=_whole(1)),
     held_out=_optional(_object(chosen=_ABOVE_0, elsewhere=_ABOVE_0, best_elsewhere=_ABOVE_0)),

@@ -353,7 +353,7 @@ def _logits(parts: SegmentedModel, prompt: torch.Tensor, rows: int) -> torch.Ten
     return torch.cat(found)
 
 
-BY_TOKEN = {"qwen3_moe", "mixtral", "gpt_oss"}
+BY_TOKEN = {"gpt_oss", "mixtral", "phimoe", "qwen2_moe", "qwen3_moe"}
 """Those whose experts are chosen by token, in a loop that no trace holds."""
 
 

@@ -282,6 +282,10 @@ def test_no_wrong_value_in_a_description_ends_a_command(
     ("change", "message"),
     [
         (lambda about: about["space"].update(max_heads=10**6), "max_heads"),
+        (
+            lambda about: next(iter(about["best"].values()))["oracle"].update(another=3),
+            "oracle.another",
+        ),
         (lambda about: about["space"].update(depths=[2, 2]), "do not rise"),
         (lambda about: about["space"].update(depths=[2, 8]), "do not rise"),
         (lambda about: about["space"].update(gammas=[0.2, 0.5]), "designs in the space"),
