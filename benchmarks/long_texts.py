@@ -55,7 +55,7 @@ class Case:
         architecture: The kind of model.
         config: Its settings.
         prompt: Tokens of the prompt.
-        room: New tokens that are asked for; only the first few are taken.
+        room: The limit of new tokens that is given; decoding stops after the first few.
         implementation: The attention that it is loaded with.
     """
 

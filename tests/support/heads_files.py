@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from adadecode.engine.heads.heads_description import CONFIG, WEIGHTS_DIGEST, sea
 from adadecode.engine.heads.heads_file import WEIGHTS
 from adadecode.engine.runtime.fingerprints import of_all_bytes
 from adadecode.profiles.digest import SEAL
+from tests.support.tampering import edit_json
 
 
 def edit_description(
@@ -26,10 +26,7 @@ def edit_description(
         change: Called with the description, which it changes in place.
         seal: Whether the seal is made to fit the change, where JSON can carry it.
     """
-    path = folder / CONFIG
-    description = json.loads(path.read_text())
-    change(description)
-    path.write_text(json.dumps(sealed_description(description) if seal else description))
+    edit_json(folder / CONFIG, change, sealed_description if seal else None)
 
 
 def replace_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:

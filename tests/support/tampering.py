@@ -15,6 +15,29 @@ from adadecode.profiles import MANIFEST, manifest_digest
 from adadecode.profiles.digest import sealed, sha256_hex
 from adadecode.sim.sweep.store import ABOUT, TABLE
 
+Document = dict[str, Any]
+
+
+def edit_json(
+    path: Path,
+    change: Callable[[Document], object],
+    seal: Callable[[Document], Document] | None,
+) -> None:
+    """Change a JSON document on disk.
+
+    Args:
+        path: The file.
+        change: Called with the document, which it changes in place.
+        seal: Returns the document with a seal that fits; None to leave the seal as it is.
+    """
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(seal(document) if seal else document))
+
+
+def _with_digest(manifest: Document) -> Document:
+    return manifest | {"digest": manifest_digest(manifest)}
+
 
 def edit_manifest(
     folder: Path, change: Callable[[dict[str, Any]], object], *, seal: bool = True
@@ -26,11 +49,7 @@ def edit_manifest(
         change: Called with the manifest, which it changes in place.
         seal: Whether the digest is made to fit the change.
     """
-    manifest = json.loads((folder / MANIFEST).read_text())
-    change(manifest)
-    if seal:
-        manifest["digest"] = manifest_digest(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest))
+    edit_json(folder / MANIFEST, change, _with_digest if seal else None)
 
 
 def replace_table(folder: Path, name: str, data: bytes) -> None:
@@ -62,9 +81,7 @@ def edit_sweep(
         change: Called with the description, which it changes in place.
         seal: Whether the seal is made to fit the change.
     """
-    about = json.loads((folder / ABOUT).read_text())
-    change(about)
-    (folder / ABOUT).write_text(json.dumps(sealed(about, "a sweep") if seal else about))
+    edit_json(folder / ABOUT, change, (lambda about: sealed(about, "a sweep")) if seal else None)
 
 
 def edit_designs(folder: Path, change: Callable[[pa.Table], pa.Table]) -> None:
