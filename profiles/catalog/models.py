@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 CATALOGUE = Path(__file__).with_name("models.toml")
+SHORT_NAMES = {"smollm2": "smollm2-135m"}
+"""Names by which the engine knows a model (`adadecode.engine.loading.smollm2`)."""
 _COUNT_MARGIN = 0.005
 _ALL = {one.name for one in fields(ModelShape)}
 _NEEDED = {one.name for one in fields(ModelShape) if one.default is MISSING}
@@ -78,6 +80,7 @@ def known_model(name: str) -> ModelShape:
     short = re.sub(
         r"(-(hf|chat|instruct))+$", "", name.strip().lower().rpartition("/")[2]
     ).removeprefix("meta-")
+    short = SHORT_NAMES.get(short, short)
     if short not in known:
         near = similar(short, known)
         hint = f", the nearest are {', '.join(near)}" if near else ""

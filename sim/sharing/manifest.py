@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from adadecode.profiles.catalog.hf_config import MODEL_TYPES
-from adadecode.profiles.catalog.models import shapes
+from adadecode.profiles.catalog.models import SHORT_NAMES, shapes
 from adadecode.profiles.catalog.recorded import recorded_device
 from adadecode.profiles.manifest import DEMO_HEADS, DEMO_MODEL, SHARED, section
 from adadecode.sim.sharing.known_keys import BASELINE, KEPT, known_part
@@ -23,7 +23,7 @@ LIMITATION = (
     "known again, and branches that are modelled draw other rows"
 )
 
-_OURS = {DEMO_MODEL, DEMO_HEADS, "synthetic", "none"}
+_OURS = {DEMO_MODEL, DEMO_HEADS, "synthetic", "none", *SHORT_NAMES}
 """Names that this program gives."""
 
 _ON_A_HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")

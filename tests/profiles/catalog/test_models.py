@@ -26,6 +26,7 @@ PUBLISHED = {
     "llama-2-7b": 6_738_415_616,
     "llama-3.1-70b": 70_553_706_496,  # keys shared
     "llama-3.2-1b": 1_235_814_400,  # embeddings tied
+    "smollm2-135m": 134_515_008,
     "qwen-72b": 72_287_920_128,  # biases
     "qwen2.5-7b": 7_615_616_512,  # biases, keys shared
     "mixtral-8x7b": 46_702_792_704,  # experts and routers
@@ -392,6 +393,12 @@ def test_a_config_that_says_too_little_or_nonsense_is_refused(
 ) -> None:
     with pytest.raises(ShapeError, match=message):
         shape_from_config(config)
+
+
+def test_the_engine_s_name_of_a_model_is_one_of_the_catalogue() -> None:
+    """As are its name on the hub and that in the catalogue."""
+    names = ("smollm2", "HuggingFaceTB/SmolLM2-135M-Instruct", "smollm2-135m")
+    assert {find_model(name) for name in names} == {shapes()["smollm2-135m"]}
 
 
 def test_an_unknown_model_is_an_error_with_the_nearest_names() -> None:
