@@ -16,12 +16,6 @@ from adadecode.engine.decoding.arguments import (
     check_model,
     checked_new_tokens,
 )
-from adadecode.engine.decoding.end_tokens import (
-    EndTokens,
-    checked_end_tokens,
-    own_end_tokens,
-    warn_of_missing_end,
-)
 from adadecode.engine.decoding.generation_settings import bending, in_words
 from adadecode.engine.decoding.sampling import Sampling, make_token_selector
 from adadecode.engine.decoding.sequence import Decoding, greedy_draft, greedy_tokens, head_logits
@@ -34,6 +28,12 @@ from adadecode.engine.decoding.stop_strings import (
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.canonical import check_numerics, take_apart
 from adadecode.engine.model.cuda_graphs import take_apart_static
+from adadecode.engine.model.end_tokens import (
+    EndTokens,
+    checked_end_tokens,
+    own_end_tokens,
+    warn_of_missing_end,
+)
 from adadecode.engine.model.segmented_model import most_positions
 from adadecode.profiles.errors import DesignError
 from adadecode.sim.core.design import DEFAULT_CAP, RUNNABLE, Design, Policy

@@ -13,10 +13,10 @@ from transformers import PreTrainedModel
 
 from adadecode.engine.decoding.arguments import check_vocabulary
 from adadecode.engine.decoding.decoder import AdaDecoder
-from adadecode.engine.decoding.end_tokens import warn_of_missing_end
 from adadecode.engine.decoding.sampling import Sampling
 from adadecode.engine.decoding.scripted import Script
 from adadecode.engine.loading.prompts import Prompt, encode
+from adadecode.engine.model.end_tokens import warn_of_missing_end
 from adadecode.engine.model.segmented_model import most_positions
 from adadecode.engine.profiling.model_source import ModelSource
 from adadecode.engine.profiling.options import RecordingOptions
