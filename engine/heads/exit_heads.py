@@ -23,6 +23,7 @@ from huggingface_hub import ModelHubMixin, snapshot_download
 from torch import nn
 from transformers import PreTrainedModel
 
+from adadecode.engine.heads.gates import Gates
 from adadecode.engine.heads.heads_description import CONFIG
 from adadecode.engine.heads.heads_file import WEIGHTS, read_heads, write_heads
 from adadecode.engine.heads.int8 import Int8Matrix
@@ -54,16 +55,18 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             measured it.
 
     Args:
+        gates: A gate beside each head; None where there are none.
         model: The model that the heads belong to.
         transforms: By depth the matrix T, shape ``(d, d)``; None for the identity. Depths lie
             between the layers: 1 to L - 1.
         metrics: What training measured.
         form: What of the LM head the heads use, and in which format.
-        frequent: Token ids, the most frequent first. A shortlist is the beginning of them; where
-            there are fewer than the form wants, it is as long as they are.
+        frequent: Token ids, the most frequent first. A shortlist is the beginning of them, after
+            which come all others by id (`adadecode.profiles.token_ranking`).
+        gates: A gate beside each head.
 
     Raises:
-        HeadsError: A depth, a matrix, the form or a token does not go with the model.
+        HeadsError: A depth, a matrix, the form, a token or a gate does not go with the model.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         frequent: Sequence[int] = (),
     ) -> None:
         _check_model(model)
+        gates: Gates | None = None,
         config = model.config.get_text_config()
         head = model.get_output_embeddings()
         self.transforms = _checked_transforms(
@@ -85,6 +89,11 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         self.coverage: dict[str, Any] | None = None
         self.about = {
             "model_type": config.model_type,
+        self.gates = (
+            None
+            if gates is None
+            else gates.beside(head.weight.device, self.depths, head.weight.shape[1])
+        )
             "n_layers": config.num_hidden_layers,
             "hidden_size": config.hidden_size,
             "vocab_size": config.vocab_size,
@@ -150,7 +159,40 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         """
         form = HeadForm(shortlist=shortlist, dtype=dtype)
         known = self.frequent if frequent is None else frequent
-        return ExitHeads(model, self.transforms, self.metrics, form=form, frequent=known)
+        return ExitHeads(
+            model, self.transforms, self.metrics, form=form, frequent=known, gates=self.gates
+        )
+
+    def gated(self, model: PreTrainedModel, gates: Gates | None) -> ExitHeads:
+        """Return the same heads with other gates, or without any.
+
+        Args:
+            model: The model that the heads belong to.
+            gates: A gate beside each head; None for none.
+
+        Raises:
+            HeadsError: They are not the gates of these heads.
+        """
+        heads = ExitHeads(
+            model,
+            self.transforms,
+            self.metrics,
+            form=self.form,
+            frequent=self.frequent,
+            gates=gates,
+        )
+        heads.coverage = self.coverage
+        return heads
+
+    def ranked(self, model: PreTrainedModel) -> TokenRanking:
+        """Return all tokens in the order in which shortlists take them.
+
+        Those that end the model's texts come first.
+        """
+        vocabulary = len(model.get_output_embeddings().weight)
+        ends = sorted(own_end_tokens(model, vocabulary))
+        counted = (*ends, *(token for token in self.frequent if token not in ends))
+        return TokenRanking(counted=counted, vocabulary=vocabulary)
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -235,34 +277,48 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         }
 
     def sha256(self) -> str:
-        """Return a digest over every number of the matrices, and over the form."""
+        """Return a digest over every number of the matrices and the gates, and over the form."""
         matrices = {
             str(depth): None if matrix is None else _wide(matrix)
             for depth, matrix in self.transforms.items()
         }
-        return fingerprints.of_all_bytes(matrices, self.describe())
+        gates = {} if self.gates is None else self.gates.tensors()
+        return fingerprints.of_all_bytes(matrices | gates, self.describe())
 
     def digest(self) -> str:
-        """Return a fingerprint of a few numbers of each matrix, and of a form that is not full.
+        """Return a fingerprint of a few numbers of each matrix, of gates and a form not full.
 
         Recordings name their heads by it. `sha256` notices every change.
         """
         matrices = fingerprints.of_tensors(
             (str(depth), matrix) for depth, matrix in self.transforms.items()
         )
-        return matrices if self.form.is_full else fingerprints.of_json([matrices, self.describe()])
+        more: list[Any] = [] if self.form.is_full else [self.describe()]
+        if self.gates is not None:
+            more.append(fingerprints.of_all_bytes(self.gates.tensors()))
+        return fingerprints.of_json([matrices, *more]) if more else matrices
 
     def require(self, depths: Sequence[int]) -> None:
         """Raise HeadsError where a depth has no head."""
         require_depths(depths, self.depths)
+
+    def require_gates(self) -> Gates:
+        """Return the gates. Raise HeadsError where there are none."""
+        if self.gates is None:
+            raise HeadsError(
+                "these heads have no gates to ask: train them with adadecode-train --gates-only, "
+                "or take a gate threshold of 0"
+            )
+        return self.gates
 
     # -- files --------------------
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the heads into a folder that `load` reads.
 
-        ``heads.safetensors`` holds the matrices in 16 bits, whatever the form, and ``heads.json``
-        the rest and a digest of all of it. The heads that were there stay until these are whole.
+        ``heads.safetensors`` holds the matrices in 16 bits, whatever the form, and the gates in
+        32, and ``heads.json`` the rest and a digest of all of it. The heads that were there stay
+        until these are whole.
 
         Args:
             path: The folder; made where it is missing.
@@ -278,7 +334,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             "coverage": self.coverage,
             **({"body": self.body} if self.body else {}),
         }
-        write_heads(_folder(path), self.transforms, self.frequent, about)
+        write_heads(_folder(path), self.transforms, self.frequent, about, self.gates)
 
     @classmethod
     def load(cls, path: str | PathLike[str], model: PreTrainedModel) -> ExitHeads:
@@ -315,6 +371,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             content.metrics,
             form=content.form,
             frequent=content.frequent,
+            gates=content.gates,
         )
         heads.coverage = content.coverage
         return heads

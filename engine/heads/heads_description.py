@@ -1,7 +1,8 @@
 """The description of exit heads, ``heads.json``: sealed, and every field checked before it is used.
 
 Format 1 has neither the form of the heads nor frequent tokens. Formats 1 and 2 carry no digests:
-of their files only the layout can be checked, and that every number is finite.
+of their files only the layout can be checked, and that every number is finite. Format 4 adds gates.
+Heads without any are still written in format 3, which programs from before gates read.
 """
 
 from __future__ import annotations
@@ -19,8 +20,14 @@ from adadecode.profiles.input_file import read_json
 from adadecode.sim.core.head_form import HeadForm
 
 CONFIG = "heads.json"
-FORMAT = 3
-"""The newest format, which is the one that is written."""
+FORMAT = 4
+"""The newest format, in which heads with gates are written."""
+
+WITHOUT_GATES = 3
+"""The format in which heads without gates are written."""
+
+GATES = "gates"
+"""The key of what is said of gates: how confident a head had to be, and what training measured."""
 
 SEALED_SINCE = 3
 """The first format whose files carry digests."""
@@ -49,6 +56,7 @@ class HeadsDescription:
         body: Samples of all its weights; None in the oldest files.
         metrics: What training measured, a row a depth.
         coverage: What the form loses, where training measured it.
+        gates: What is said of the gates; None where the heads have none.
         sha256: The digest of the tensors; None in files that carry none.
     """
 
@@ -60,6 +68,7 @@ class HeadsDescription:
     body: list[float] | None
     metrics: list[dict[str, Any]] | None
     coverage: dict[str, Any] | None
+    gates: dict[str, Any] | None
     sha256: str | None
 
 
@@ -69,7 +78,8 @@ def sealed_description(about: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         HeadsError: Something in it is not finite, or nothing that JSON can carry.
     """
-    return sealed({"format": FORMAT, **about}, "the description of heads", error=HeadsError)
+    version = FORMAT if GATES in about else WITHOUT_GATES
+    return sealed({"format": version, **about}, "the description of heads", error=HeadsError)
 
 
 def read_description(folder: Path, *, quiet: bool = False) -> HeadsDescription:
@@ -130,6 +140,7 @@ def _checked(path: Path, found: dict[str, Any]) -> HeadsDescription:
         body=_samples(path, found, "body") if "body" in found else None,
         metrics=_metrics(path, found.get("metrics")),
         coverage=_coverage(path, found.get("coverage")),
+        gates=_gates(path, found) if GATES in found and found["format"] >= FORMAT else None,
         sha256=digest if SEAL in found else None,
     )
 
@@ -159,6 +170,13 @@ def _samples(path: Path, found: dict[str, Any], key: str) -> list[float]:
     ):
         _refuse(path, key, f"{N_SAMPLES} finite numbers", samples)
     return samples
+
+
+def _gates(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+    gates = _field(path, found, GATES, dict)
+    if not (_is_number(gates.get("confidence")) and 0 <= gates["confidence"] < 1):
+        _refuse(path, f"{GATES}.confidence", "a probability in [0, 1)", gates.get("confidence"))
+    return {**gates, "metrics": _metrics(path, gates.get("metrics")) or []}
 
 
 def _metrics(path: Path, rows: object) -> list[dict[str, Any]] | None:

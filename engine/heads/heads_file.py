@@ -17,9 +17,11 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from adadecode.engine.heads.gates import GATE_BIASES, GATE_WEIGHTS, LARGEST_WEIGHT, Gates
 from adadecode.engine.heads.heads_description import (
     AGAIN,
     CONFIG,
+    GATES,
     WEIGHTS_DIGEST,
     HeadsDescription,
     read_description,
@@ -35,6 +37,11 @@ from adadecode.sim.core.head_form import HeadForm
 WEIGHTS = "heads.safetensors"
 LARGEST = 1000
 """The largest number of a matrix: it takes normed states to normed states, and is near I."""
+WHY = {
+    LARGEST: "as a head is near the identity",
+    LARGEST_WEIGHT: "as a score saturates long before",
+}
+"""Why numbers are not larger, for a message."""
 FREQUENT = "frequent"
 """The name of the tensor of frequent tokens."""
 
@@ -49,6 +56,7 @@ class HeadsContent:
         frequent: Token ids, the most frequent first; empty where they were not counted.
         metrics: What training measured, a row a depth.
         coverage: What the form loses, where training measured it.
+        gates: The gates of the heads; None where they have none.
     """
 
     transforms: dict[int, torch.Tensor | None]
@@ -56,6 +64,7 @@ class HeadsContent:
     frequent: tuple[int, ...]
     metrics: list[dict[str, Any]] | None
     coverage: dict[str, Any] | None
+    gates: Gates | None
 
 
 def write_heads(
@@ -63,6 +72,7 @@ def write_heads(
     tensors: Mapping[int, torch.Tensor | None],
     frequent: tuple[int, ...],
     about: Mapping[str, Any],
+    gates: Gates | None = None,
 ) -> None:
     """Write both files. The heads that were there stay whole until the new ones are.
 
@@ -71,6 +81,7 @@ def write_heads(
         tensors: By depth the matrix T, written in 16 bits; None for the identity.
         frequent: Token ids, the most frequent first.
         about: The rest of ``heads.json``.
+        gates: The gates of the heads, written in FP32.
 
     Raises:
         InputError: The files cannot be written there.
@@ -84,11 +95,19 @@ def write_heads(
     _check_numbers(matrices, "the heads to save", "train them again with a lower learning rate")
     if frequent:
         matrices[FREQUENT] = torch.tensor(frequent, dtype=torch.int32)
+    said: dict[str, Any] = {}
+    if gates is not None:
+        matrices |= gates.tensors()
+        said[GATES] = {"confidence": gates.confidence, "metrics": gates.metrics}
+        _check_numbers(
+            gates.tensors(), "the gates to save", "train them again", largest=LARGEST_WEIGHT
+        )
     description = sealed_description(
         {
             "depths": list(tensors),
             "identity": [depth for depth, matrix in tensors.items() if matrix is None],
             **about,
+            **said,
             WEIGHTS_DIGEST: of_all_bytes(matrices, {}),
         }
     )
@@ -114,6 +133,7 @@ def read_heads(folder: Path, model: PreTrainedModel) -> HeadsContent:
     width = model.get_output_embeddings().weight.shape[1]
     tensors = _whole_tensors(folder, description, width)
     frequent = tensors.pop(FREQUENT, torch.zeros(0, dtype=torch.int32))
+    gates = _gates(folder, description, tensors, width)
     _check_layout(folder, description, tensors, frequent)
     _check_numbers(tensors, f"the heads in {folder}", AGAIN)
     return HeadsContent(
@@ -125,6 +145,7 @@ def read_heads(folder: Path, model: PreTrainedModel) -> HeadsContent:
         frequent=tuple(frequent.tolist()),
         metrics=description.metrics,
         coverage=description.coverage,
+        gates=gates,
     )
 
 
@@ -142,7 +163,8 @@ def _whole_tensors(
         HeadsError: They are not, or cannot be read.
     """
     path = member(folder, CONFIG, WEIGHTS)
-    numbers = len(description.depths) * width**2 + description.shape["vocab_size"]
+    heads = len(description.depths)
+    numbers = heads * (width**2 + width + 1) + description.shape["vocab_size"]
     found = read_tensors(path, AGAIN, numbers=numbers, error=HeadsError)
     if description.sha256 is not None and {found.digest(), found.claimed} - {
         description.sha256,
@@ -152,6 +174,34 @@ def _whole_tensors(
             f"{path} is damaged, its numbers are not those that {CONFIG} describes: {AGAIN}"
         )
     return found.tensors
+
+
+def _gates(
+    folder: Path, description: HeadsDescription, tensors: dict[str, torch.Tensor], width: int
+) -> Gates | None:
+    """Take the gates out of the tensors; None where the description tells of none.
+
+    Raises:
+        HeadsError: They are not a row and a bias for each head, in FP32.
+    """
+    if description.gates is None:
+        return None
+    depths = sorted(description.depths)
+    shapes = {GATE_WEIGHTS: (len(depths), width), GATE_BIASES: (len(depths),)}
+    found = {name: tensors.pop(name, torch.zeros(0)) for name in shapes}
+    for name, shape in shapes.items():
+        if found[name].dtype != torch.float32 or tuple(found[name].shape) != shape:
+            raise HeadsError(
+                f"the heads in {folder} are damaged: wanted {name} as {shape} in 32 bits, got "
+                f"{found[name].dtype} {tuple(found[name].shape)}; {AGAIN}"
+            )
+    _check_numbers(found, f"the heads in {folder}", AGAIN, largest=LARGEST_WEIGHT)
+    return Gates(
+        dict(zip(depths, found[GATE_WEIGHTS], strict=True)),
+        dict(zip(depths, found[GATE_BIASES].tolist(), strict=True)),
+        confidence=description.gates["confidence"],
+        metrics=description.gates["metrics"],
+    )
 
 
 def _check_layout(
@@ -186,19 +236,21 @@ def _check_layout(
         )
 
 
-def _check_numbers(tensors: Mapping[str, torch.Tensor], what: str, todo: str) -> None:
+def _check_numbers(
+    tensors: Mapping[str, torch.Tensor], what: str, todo: str, *, largest: float = LARGEST
+) -> None:
     for name, matrix in tensors.items():
         if not matrix.numel():
             continue  # its shape is refused where it becomes a head
-        largest = float(matrix.float().abs().max())
-        if not math.isfinite(largest):
+        found = float(matrix.float().abs().max())
+        if not math.isfinite(found):
             raise HeadsError(
                 f"{what} are damaged: {name} holds numbers that are not finite; {todo}"
             )
-        if largest > LARGEST:
+        if found > largest:
             raise HeadsError(
-                f"{what} are damaged: {name} holds {largest:.6g}, wanted numbers of at most "
-                f"{LARGEST}, as a head is near the identity; {todo}"
+                f"{what} are damaged: {name} holds {found:.6g}, wanted numbers of at most "
+                f"{largest:g}, {WHY[largest]}; {todo}"
             )
 
 

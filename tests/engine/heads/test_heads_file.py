@@ -311,8 +311,8 @@ def test_sealed_tensors_that_are_no_heads_are_refused_in_a_sentence(
 def test_a_newer_format_is_named_before_its_seal_is_looked_at(
     folder: Path, model: PreTrainedModel
 ) -> None:
-    edit_description(folder, lambda found: found.update(format=4), seal=False)
-    with pytest.raises(HeadsError, match="format 4, this program reads up to 3: upgrade it"):
+    edit_description(folder, lambda found: found.update(format=5), seal=False)
+    with pytest.raises(HeadsError, match="format 5, this program reads up to 4: upgrade it"):
         ExitHeads.load(folder, model)
 
 
