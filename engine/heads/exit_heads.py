@@ -53,16 +53,16 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         metrics: What training measured, a row a depth.
         coverage: What the form loses (`adadecode.engine.evaluation.head_coverage`), where training
             measured it.
+        gates: A gate beside each head; None where there are none.
 
     Args:
-        gates: A gate beside each head; None where there are none.
         model: The model that the heads belong to.
         transforms: By depth the matrix T, shape ``(d, d)``; None for the identity. Depths lie
             between the layers: 1 to L - 1.
         metrics: What training measured.
         form: What of the LM head the heads use, and in which format.
-        frequent: Token ids, the most frequent first. A shortlist is the beginning of them, after
-            which come all others by id (`adadecode.profiles.token_ranking`).
+        frequent: Token ids, the most frequent first. A shortlist is the beginning of them; where
+            there are fewer than the form wants, it is as long as they are.
         gates: A gate beside each head.
 
     Raises:
@@ -77,9 +77,9 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         *,
         form: HeadForm = FULL,
         frequent: Sequence[int] = (),
+        gates: Gates | None = None,
     ) -> None:
         _check_model(model)
-        gates: Gates | None = None,
         config = model.config.get_text_config()
         head = model.get_output_embeddings()
         self.transforms = _checked_transforms(
@@ -87,13 +87,13 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         )
         self.metrics = metrics or []
         self.coverage: dict[str, Any] | None = None
-        self.about = {
-            "model_type": config.model_type,
         self.gates = (
             None
             if gates is None
             else gates.beside(head.weight.device, self.depths, head.weight.shape[1])
         )
+        self.about = {
+            "model_type": config.model_type,
             "n_layers": config.num_hidden_layers,
             "hidden_size": config.hidden_size,
             "vocab_size": config.vocab_size,
@@ -183,16 +183,6 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         )
         heads.coverage = self.coverage
         return heads
-
-    def ranked(self, model: PreTrainedModel) -> TokenRanking:
-        """Return all tokens in the order in which shortlists take them.
-
-        Those that end the model's texts come first.
-        """
-        vocabulary = len(model.get_output_embeddings().weight)
-        ends = sorted(own_end_tokens(model, vocabulary))
-        counted = (*ends, *(token for token in self.frequent if token not in ends))
-        return TokenRanking(counted=counted, vocabulary=vocabulary)
 
     @property
     def depths(self) -> tuple[int, ...]:
