@@ -185,15 +185,10 @@ def check_work(
 
 def _least(samples: Samples, shape: ModelShape) -> tuple[float, _Array]:
     """Return the weights that a piece of work reads at least, and its FLOPs."""
-    layer = (
-        shape.attention_parameters
-        + shape.router_parameters
-        + shape.experts_per_token * shape.expert_parameters
-    )
     read = {
-        "layer": layer,
+        "layer": min(layer.multiplied for layer in shape.kinds),
         "verify": shape.lm_head_parameters,
-        "prefill": shape.n_layers * layer,
+        "prefill": sum(count * layer.multiplied for layer, count in shape.kinds.items()),
     }.get(samples.kind, 0)
     return float(read), 2.0 * read * samples.n_tokens
 
@@ -201,10 +196,15 @@ def _least(samples: Samples, shape: ModelShape) -> tuple[float, _Array]:
 def _most(samples: Samples, shape: ModelShape) -> tuple[_Array, _Array]:
     """Return the numbers that a piece of work moves at most, and its FLOPs."""
     layers = {"layer": 1, "prefill": shape.n_layers}.get(samples.kind, 0)
-    read = float(layers * shape.layer_parameters)
+    kinds = shape.kinds
+    read = {
+        "layer": float(max(layer.parameters for layer in kinds)),
+        "prefill": float(sum(count * layer.parameters for layer, count in kinds.items())),
+    }.get(samples.kind, 0.0)
     if samples.kind in ("head", "verify", "prefill"):
         read += shape.lm_head_parameters + shape.head_parameters
-    wide = float(max(shape.hidden_size, shape.intermediate_size, shape.n_heads * shape.head_dim))
+    widths = (max(layer.mlp_width, layer.products // 2, layer.state) for layer in kinds)
+    wide = float(max(shape.hidden_size, *widths))
     n_tokens, seen = samples.n_tokens, np.maximum(samples.context, samples.n_tokens)
     moved = read + wide * (16 * n_tokens + 2 * layers * seen)
     return moved, 2.0 * read * n_tokens + 4.0 * layers * n_tokens * seen * wide

@@ -192,6 +192,11 @@ class SegmentedModel(ModelAnatomy):
             "positions fit, prompt included)"
         )
 
+    def calls_of(self, positions: int) -> list[Call]:
+        """Return what each layer is called with for so many positions, the first ones of a text."""
+        with self.turns:
+            return self._record_calls(positions)
+
     def _record_calls(self, capacity: int) -> list[Call]:
         """Return what the model's own forward pass calls each layer with, for all positions.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -65,7 +64,7 @@ class ScriptedRecorder(Recorder):
         if self.shape is not None:
             manifest["model"] |= {
                 "name": f"{self.shape.name}, random weights",
-                "shape": asdict(self.shape),
+                "shape": self.shape.record(),
             }
             manifest["heads"] |= {"name": "random matrices"}
         manifest["limitations"] = [*self._script_limitations(about), *manifest["limitations"]]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from adadecode.profiles.catalog.layer_shape import LayerShape, record_of_layers
 from adadecode.profiles.errors import ShapeError
 
 SIZES = (
@@ -24,6 +27,10 @@ MOST_SIZE = 10**9
 MOST_PARAMETERS = 10**16
 """More parameters than any model has: hundreds of times what one machine holds."""
 
+_OPTIONAL = ("sliding_window", "max_positions", "lm_head_width")
+_PARTS = ("layers", "lm_head_width", "n_parameters", "packed", "packed_experts")
+"""What only models need whose layers are not all as the sizes say."""
+
 _FLAGS = (
     "tied_embeddings",
     "gated_mlp",
@@ -32,6 +39,7 @@ _FLAGS = (
     "mlp_bias",
     "norm_bias",
     "learned_positions",
+    "packed_experts",
 )
 
 
@@ -66,6 +74,13 @@ class ModelShape:
         sliding_window: Positions that *every* layer is limited to, or None.
         max_positions: Most positions; None where the config does not say.
         source: Where the shape is from.
+        layers: Each layer, where layers differ or are of other parts than those above, which then
+            say what its attention is like. Empty where all layers are alike.
+        lm_head_width: Width of what the LM head multiplies with, where it is not ``hidden_size``.
+        n_parameters: Parameters of the whole model, where parts of it are not described here.
+        packed: Format that the checkpoint packs matrices in (`adadecode.sim.hardware.memory`), or
+            None.
+        packed_experts: Whether only the experts are packed, and no other matrices.
 
     Raises:
         ShapeError: If the shape is impossible.
@@ -93,11 +108,14 @@ class ModelShape:
     sliding_window: int | None = None
     max_positions: int | None = None
     source: str = ""
+    layers: tuple[LayerShape, ...] = ()
+    lm_head_width: int | None = None
+    n_parameters: int | None = None
+    packed: str | None = None
+    packed_experts: bool = False
 
     def __post_init__(self) -> None:
-        optional = [
-            key for key in ("sliding_window", "max_positions") if getattr(self, key) is not None
-        ]
+        optional = [key for key in _OPTIONAL if getattr(self, key) is not None]
         for key in (*SIZES, "n_experts", "experts_per_token", "norms_per_layer", *optional):
             checked_size(self.name, key, getattr(self, key))
         for key in _FLAGS:
@@ -126,11 +144,27 @@ class ModelShape:
                 f"{self.name} learns its positions, but max_positions is missing: "
                 "give how many there are"
             )
+        self._check_parts()
         if self.n_layers > MOST_LAYERS or self.total_parameters > MOST_PARAMETERS:
             raise ShapeError(
                 f"{self.name}: {self.n_layers} layers and {self.total_parameters:.3g} parameters: "
                 f"wanted at most {MOST_LAYERS} and {MOST_PARAMETERS:.0g}, so check the sizes"
             )
+
+    def _check_parts(self) -> None:
+        """Raise ShapeError for parts that cannot be."""
+        if self.layers and len(self.layers) != self.n_layers:
+            raise ShapeError(
+                f"{self.name} has {self.n_layers} layers, {len(self.layers)} are described: "
+                "describe each"
+            )
+        if (
+            self.n_parameters is not None
+            and not 1 <= checked_count(self.name, self.n_parameters) <= MOST_PARAMETERS
+        ):
+            raise ShapeError(f"{self.name}: n_parameters is {self.n_parameters}: check it")
+        if self.packed is not None and not isinstance(self.packed, str):
+            raise ShapeError(f"{self.name}: packed is {self.packed!r}: wanted the name of a format")
 
     @property
     def attention_parameters(self) -> int:
@@ -171,20 +205,82 @@ class ModelShape:
         """Parameters of one layer, all experts counted."""
         return self.attention_parameters + self.mlp_parameters + self.norm_parameters
 
+    @property
+    def alike(self) -> LayerShape:
+        """A layer of a model whose layers are all alike, as its sizes say.
+
+        Raises:
+            ShapeError: If layers differ.
+        """
+        if self.layers and len(set(self.layers)) > 1:
+            raise ShapeError(f"layers of {self.name} differ: name one of them")
+        if self.layers:
+            return self.layers[0]
+        queries, keys = self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim
+        mixed = self.n_experts > 1
+        return LayerShape(
+            shared=self.attention_parameters
+            + (self.router_parameters if mixed else self.expert_parameters),
+            norms=self.norm_parameters,
+            n_experts=self.n_experts if mixed else 0,
+            experts_per_token=self.experts_per_token if mixed else 0,
+            expert_parameters=self.expert_parameters if mixed else 0,
+            cache=2 * keys,
+            reads=2 * keys,
+            products=2 * queries,
+            window=self.sliding_window,
+            attention_width=queries + keys,
+            mlp_width=self.experts_per_token * self.intermediate_size,
+        )
+
+    @property
+    def each_layer(self) -> tuple[LayerShape, ...]:
+        """Every layer, in order."""
+        return self.layers or (self.alike,) * self.n_layers
+
+    @property
+    def kinds(self) -> dict[LayerShape, int]:
+        """The different layers, and how many there are of each."""
+        return dict(Counter(self.layers)) if self.layers else {self.alike: self.n_layers}
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """The windows of layers, rising; empty where every layer sees all positions."""
+        return tuple(sorted({layer.window for layer in self.kinds if layer.window is not None}))
+
+    @property
+    def sight(self) -> int | tuple[int, ...] | None:
+        """Positions that layers see: one number for all, or one for each; None for all positions.
+
+        A layer without attention sees none.
+        """
+        if not self.layers:
+            return self.sliding_window
+        each = tuple((layer.window or MOST_SIZE) if layer.reads else 0 for layer in self.each_layer)
+        return None if set(each) == {MOST_SIZE} else each[0] if len(set(each)) == 1 else each
+
     def experts_touched(self, n_tokens: int) -> float:
         """Return the expected number of a layer's experts that some tokens use together.
 
-        Each token chooses k of E experts at random: E (1 - (1 - k/E)^n).
+        See `LayerShape.touched`.
         """
-        return self.n_experts * (1 - (1 - self.experts_per_token / self.n_experts) ** n_tokens)
+        return self.alike.touched(n_tokens)
 
     def active_layer_parameters(self, n_tokens: int) -> float:
         """Return the parameters of one layer that a batch reads, expected over its experts.
 
         Without a mixture these are all of ``layer_parameters``.
         """
-        fixed = self.attention_parameters + self.router_parameters + self.norm_parameters
-        return fixed + self.experts_touched(n_tokens) * self.expert_parameters
+        layer = self.alike
+        return layer.shared + layer.norms + layer.touched(n_tokens) * layer.expert_parameters
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that one token multiplies with or is normed by: layers, norm and LM head."""
+        layers = sum(
+            count * (layer.multiplied + layer.norms) for layer, count in self.kinds.items()
+        )
+        return layers + self._final_norm + self.lm_head_parameters
 
     @property
     def embedding_parameters(self) -> int:
@@ -195,7 +291,12 @@ class ModelShape:
     @property
     def lm_head_parameters(self) -> int:
         """Parameters that the LM head multiplies with, its own or those of the embedding."""
-        return self.vocab_size * self.hidden_size
+        return self.vocab_size * self.head_width
+
+    @property
+    def head_width(self) -> int:
+        """Width of what the LM head multiplies with."""
+        return self.lm_head_width or self.hidden_size
 
     @property
     def head_parameters(self) -> int:
@@ -208,13 +309,27 @@ class ModelShape:
     @property
     def total_parameters(self) -> int:
         """Parameters of the whole model without exit heads; a shared embedding is counted once."""
+        if self.n_parameters is not None:
+            return self.n_parameters
         lm_head = 0 if self.tied_embeddings else self.lm_head_parameters
         return (
             self.embedding_parameters
-            + self.n_layers * self.layer_parameters
+            + sum(count * layer.parameters for layer, count in self.kinds.items())
             + self._final_norm
             + lm_head
         )
+
+    def record(self) -> dict[str, Any]:
+        """Return the shape as JSON holds it, a value for each field.
+
+        What only some models need is left out of the others.
+        """
+        found = {key: value for key, value in asdict(self).items() if key not in _PARTS}
+        return found | {
+            key: record_of_layers(self.layers) if key == "layers" else value
+            for key in _PARTS
+            if (value := getattr(self, key))
+        }
 
     @property
     def _final_norm(self) -> int:
@@ -236,6 +351,13 @@ def checked_size(name: str, key: str, value: object) -> int:
         raise ShapeError(f"{name}: {key} is {value!r}: wanted a whole number, 1 or more")
     if value > MOST_SIZE:
         raise ShapeError(f"{name}: {key} is over {MOST_SIZE}, more than any model has: check it")
+    return value
+
+
+def checked_count(name: str, value: object) -> int:
+    """Return the value, once it is a whole number. Raises ShapeError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ShapeError(f"{name}: n_parameters is {value!r}: wanted a whole number")
     return value
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adadecode.profiles.catalog.hf_config import shape_from_config
+from adadecode.profiles.catalog.layer_shape import layers_of_record
 from adadecode.profiles.catalog.model_shape import ModelShape, default_head_dim
 from adadecode.profiles.catalog.toml_tables import file_and_name, pick, read_tables
 from adadecode.profiles.errors import ShapeError, similar
@@ -33,7 +34,8 @@ SHORT_NAMES = {"smollm2": "smollm2-135m"}
 _COUNT_MARGIN = 0.005
 _ALL = {one.name for one in fields(ModelShape)}
 _NEEDED = {one.name for one in fields(ModelShape) if one.default is MISSING}
-_FIELDS = _ALL - {"name"}
+_MEASURED = {"layers", "lm_head_width", "n_parameters", "packed", "packed_experts"}
+_FIELDS = _ALL - {"name"} - _MEASURED
 _REQUIRED = _NEEDED - {"name", "n_kv_heads", "head_dim"} | {"source"}
 
 
@@ -98,6 +100,9 @@ def shape_from_record(record: Mapping[str, Any]) -> ModelShape:
         ShapeError: If a field is missing or unknown, or the shape is impossible.
     """
     missing, unknown = sorted(_NEEDED - record.keys()), sorted(record.keys() - _ALL)
+    if not missing and not unknown and "layers" in record:
+        layers = record["layers"]
+        record = {**record, "layers": layers_of_record(layers) if layers else ()}
     if missing or unknown:
         raise ShapeError(
             f"wanted the fields {', '.join(sorted(_ALL))} in the recorded shape of a model, "

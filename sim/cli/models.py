@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from adadecode.profiles.catalog.model_shape import ModelShape
@@ -46,4 +45,4 @@ def print_models() -> None:
 
 def _row(shape: ModelShape) -> dict[str, Any]:
     """Return the shape of a model, for ``--json``."""
-    return {**asdict(shape), "total_parameters": shape.total_parameters}
+    return {**shape.record(), "total_parameters": shape.total_parameters}

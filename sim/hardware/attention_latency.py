@@ -24,10 +24,11 @@ class Attending:
 
     Args:
         table: The latencies of a device.
-        window: Most positions that a layer attends to, where the model limits them.
+        window: Most positions that layers attend to, where the model limits them: one number for
+            all, or one for each (`adadecode.profiles.catalog.model_shape.ModelShape.sight`).
     """
 
-    def __init__(self, table: LatencyTable, window: int | None = None) -> None:
+    def __init__(self, table: LatencyTable, window: int | tuple[int, ...] | None = None) -> None:
         self.table, self.window = table, window
         self.contexts = table.contexts
         self.reuses: tuple[int, ...] = ()  # the same for all
@@ -67,7 +68,10 @@ class Attending:
         """Return 0: the host does not attend."""
         return 0.0
 
-    def _seen(self, context: int) -> int:
+    def _seen(self, context: int) -> float:
+        """Return the positions that a mean layer sees."""
+        if isinstance(self.window, tuple):
+            return sum(min(context, one) for one in self.window) / len(self.window)
         return min(context, self.window or context)
 
     def _known(self, n_tokens: int) -> dict[int, float]:

@@ -231,7 +231,7 @@ class CarriedLatencies:
                     self._line(points, line, measured_at, layer, n_tokens, reuse)
                     if n_tokens == measured_at:
                         waited += sum(
-                            self.carrier.waits(seconds, self.cost.layer(n_tokens, context))
+                            self.carrier.waits(seconds, self.cost.layer(n_tokens, context, layer))
                             for context, seconds in line.items()
                         )
                         measured += len(line)
@@ -275,7 +275,7 @@ class CarriedLatencies:
     ) -> None:
         """Add the points of one layer and batch at every context."""
         for context, seen in self._contexts(line).items():
-            seconds = self._layer(line[seen], (measured_at, seen), (n_tokens, context))
+            seconds = self._layer(layer, line[seen], (measured_at, seen), (n_tokens, context))
             points.add(
                 "layer",
                 seconds,
@@ -314,17 +314,19 @@ class CarriedLatencies:
         )
 
     def _layer(
-        self, seconds: float, measured: tuple[int, int], wanted: tuple[int, int]
+        self, layer: int, seconds: float, measured: tuple[int, int], wanted: tuple[int, int]
     ) -> Interval:
         """Return the seconds of a layer on the target; measured and wanted: (n_tokens, context)."""
         if self.attends:
             return self.carrier.carry(
-                seconds, self.cost.layer(*measured), self.target_cost.layer(*wanted)
+                seconds, self.cost.layer(*measured, layer), self.target_cost.layer(*wanted, layer)
             )
         bare = self.carrier.carry(
-            seconds, self.cost.layer(measured[0], 0), self.target_cost.layer(wanted[0], 0)
+            seconds,
+            self.cost.layer(measured[0], 0, layer),
+            self.target_cost.layer(wanted[0], 0, layer),
         )
-        return bare + self._guess.attention(*wanted)
+        return bare + self._guess.attention(*wanted, layer)
 
     def _heads(self, points: Points) -> None:
         measured, elsewhere, nowhere = self._measured_heads, [], []

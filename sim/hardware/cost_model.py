@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
+from adadecode.profiles.catalog.layer_shape import LayerShape
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.sim.core.head_form import FULL, HeadForm
 
@@ -62,11 +66,15 @@ class Cost:
 class ModelCost:
     """The cost of each piece of work of a model.
 
-    Experts of a mixture count as far as a batch is expected to use them.
+    Experts of a mixture count as far as a batch is expected to use them
+    (`adadecode.profiles.catalog.layer_shape.LayerShape.touched`). A layer is priced by its own
+    numbers, where layers differ.
 
     Attributes:
         shape: The model.
         weight_bytes: Bytes of one weight (2 for BF16, 1 for INT8 or FP8, 0.5 for INT4).
+        other_bytes: Bytes of one weight outside the experts, where only these are packed; as other
+            weights where None.
         head_bytes: Bytes of one weight of the LM head and of exit heads, which quantised
             checkpoints keep wide; as other weights where None.
         cache_bytes: Bytes of one number of keys and values.
@@ -76,6 +84,7 @@ class ModelCost:
 
     shape: ModelShape
     weight_bytes: float = 2.0
+    other_bytes: float | None = None
     head_bytes: float | None = None
     cache_bytes: float = 2.0
     activation_bytes: float = 2.0
@@ -84,29 +93,48 @@ class ModelCost:
     def __post_init__(self) -> None:
         self.form.check_shape(self.shape)
 
-    def layer(self, n_tokens: int, context: int) -> Cost:
+    def layer(self, n_tokens: int, context: int, at: int | None = None) -> Cost:
         """Return the cost of one decoder layer.
 
         Args:
             n_tokens: Tokens computed at once.
             context: Positions that the last of them attends to; 0 leaves attention out.
+            at: Which layer; None where all are alike.
+
+        Raises:
+            ShapeError: If none is named and layers differ.
         """
+        return self._layer(self.shape.alike if at is None else self._each[at], n_tokens, context)
+
+    @cached_property
+    def _each(self) -> tuple[LayerShape, ...]:
+        return self.shape.each_layer
+
+    def groups(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Yield one of the layers start..stop-1 for each kind of layer, and how many are alike."""
+        counts = Counter(self._each[start:stop])
+        for layer, count in counts.items():
+            yield self._each.index(layer, start), count
+
+    def _layer(self, layer: LayerShape, n_tokens: int, context: int) -> Cost:
+        """Return the cost of a layer of this kind."""
         shape = self.shape
-        queries, keys = shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim
-        seen = min(context, shape.sliding_window or context)
-        touched = (
-            shape.attention_parameters
-            + shape.router_parameters
-            + shape.experts_per_token * shape.expert_parameters
-        )
-        wide = (4 if shape.gated_mlp else 3) * shape.experts_per_token * shape.intermediate_size
+        seen = layer.seen(context)
+        wide = (4 if shape.gated_mlp else 3) * layer.mlp_width
+        always = layer.shared + layer.norms
+        experts = layer.touched(n_tokens) * layer.expert_parameters
+        if self.other_bytes is None:
+            weights = (always + experts) * self.weight_bytes
+        else:
+            weights = always * self.other_bytes + experts * self.weight_bytes
+        moved = seen * layer.reads + n_tokens * layer.cache
         return Cost(
-            weights=shape.active_layer_parameters(n_tokens) * self.weight_bytes,
-            cache=(seen + n_tokens) * 2 * keys * self.cache_bytes if context else 0.0,
+            weights=weights,
+            cache=(moved + 2 * layer.state) * self.cache_bytes if context else 0.0,
             activations=n_tokens
-            * (8 * shape.hidden_size + 4 * queries + 4 * keys + wide)
+            * (8 * shape.hidden_size + 4 * layer.attention_width + wide)
             * self.activation_bytes,
-            flops=2.0 * n_tokens * touched + 4.0 * n_tokens * seen * queries,
+            flops=2.0 * n_tokens * layer.multiplied + 2.0 * n_tokens * seen * layer.products,
             kernels=KERNELS["layer"] + bool(context),
         )
 
@@ -117,7 +145,7 @@ class ModelCost:
         """
         shape, form = self.shape, self.form
         rows = form.shortlist or shape.vocab_size
-        parameters = shape.head_parameters + rows * shape.hidden_size
+        parameters = shape.head_parameters + rows * shape.head_width
         narrow = parameters + SCALE_BYTES * (shape.hidden_size + rows)
         return Cost(
             weights=parameters * self._head_bytes if form.dtype is None else narrow,
@@ -157,15 +185,16 @@ class ModelCost:
 
         A token attends to those before it, within the window.
         """
-        one = self.layer(n_tokens, n_tokens)
-        window = min(n_tokens, self.shape.sliding_window or n_tokens)
-        # Of the pairs that a layer counts, in which every token attends to all or a whole window.
-        unseen = window * window / 2
-        layers = self.shape.n_layers
-        return Cost(
-            weights=layers * one.weights,
-            cache=layers * one.cache,
-            activations=layers * one.activations,
-            flops=layers * (one.flops - 4.0 * unseen * self.shape.n_heads * self.shape.head_dim),
-            kernels=layers * one.kernels,
-        ) + self.verify(1)
+        total = Cost()
+        for layer, count in self.shape.kinds.items():
+            one = self._layer(layer, n_tokens, n_tokens)
+            # Of the pairs that a layer counts, where every token attends to all or a whole window.
+            unseen = layer.seen(n_tokens) ** 2 / 2
+            total += Cost(
+                weights=count * one.weights,
+                cache=count * one.cache,
+                activations=count * one.activations,
+                flops=count * (one.flops - 2.0 * unseen * layer.products),
+                kernels=count * one.kernels,
+            )
+        return total + self.verify(1)

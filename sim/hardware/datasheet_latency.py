@@ -57,11 +57,14 @@ def datasheet_latencies(
     points = Points(n_layers=shape.n_layers)
     for n_tokens in _batches(max_tokens):
         for context in context_marks(shape, max_context):
-            seconds = guess.of(guess.cost.layer(n_tokens, context))
-            for layer in range(shape.n_layers):
+            seconds = {
+                one: guess.of(guess.cost.layer(n_tokens, context, shape.each_layer.index(one)))
+                for one in shape.kinds
+            }
+            for layer, one in enumerate(shape.each_layer):
                 points.add(
                     "layer",
-                    seconds,
+                    seconds[one],
                     layer=layer,
                     n_tokens=n_tokens,
                     context=context,
@@ -111,9 +114,9 @@ class EstimatedLatencies:
         """Return the seconds of work with this cost."""
         return estimate(cost, self.device, self.dtype)
 
-    def attention(self, n_tokens: int, context: int) -> Interval:
-        """Return the seconds that one layer attends to its context."""
-        whole, without = self.cost.layer(n_tokens, context), self.cost.layer(n_tokens, 0)
+    def attention(self, n_tokens: int, context: int, layer: int) -> Interval:
+        """Return the seconds that a layer attends to its context."""
+        whole, without = (self.cost.layer(n_tokens, seen, layer) for seen in (context, 0))
         return self.of(
             Cost(
                 cache=whole.cache,

@@ -105,5 +105,4 @@ def doubling_sizes(start: int, largest: int, before: Sequence[int] = ()) -> list
 
 def context_marks(shape: ModelShape, max_context: int) -> list[int]:
     """Return contexts between which the time to attend is linear; a window bends it."""
-    window = shape.sliding_window
-    return sorted({1, max_context, *([window] if window and window < max_context else [])})
+    return sorted({1, max_context, *(one for one in shape.windows if one < max_context)})

@@ -8,7 +8,14 @@ from typing import Any
 
 from adadecode.profiles.catalog.devices import Device
 from adadecode.profiles.errors import DeviceError
-from adadecode.sim.hardware.memory import GIB, WEIGHT_BYTES, Deployment, Memory, peak_memory
+from adadecode.sim.hardware.memory import (
+    GIB,
+    WEIGHT_BYTES,
+    Deployment,
+    Memory,
+    packs_experts_alone,
+    peak_memory,
+)
 
 VISIBLE = 0.965
 """Share of the marketed capacity that a program can use: the lowest of these reports.
@@ -106,14 +113,17 @@ class Fit:
                 f"the datasheet of {self.device.name} gives no {run.dtype} peak: "
                 "it may compute in another dtype, or slowly"
             )
-        if shape.sliding_window is not None and run.context > shape.sliding_window + run.n_tokens:
+        if shape.windows and run.context > shape.windows[0] + run.n_tokens:
+            windows = " and ".join(map(str, shape.windows))
             notes.append(
-                f"keys and values are counted up to the window of {shape.sliding_window}: "
+                f"keys and values are counted up to the window of {windows}: "
                 "an engine that keeps all takes more"
             )
         if WEIGHT_BYTES[run.dtype] < run.activation_bytes:
             notes.append(
-                f"only the layers' matrices are {run.dtype}: "
+                f"only the experts are {run.dtype}: all else keeps 16 bits"
+                if packs_experts_alone(shape, run.dtype)
+                else f"only the layers' matrices are {run.dtype}: "
                 "embeddings, LM head and norms keep 16 bits"
             )
         return tuple(notes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,8 +40,8 @@ def check_same_layers(
                 f"{target.name}: give one of the same device"
             )
     ours, theirs = (
-        replace(one.require_shape(), name="", n_layers=1, vocab_size=1)
-        for one in (Provenance.of(profile, model=model), there)
+        (shape.hidden_size, set(shape.kinds))
+        for shape in (one.require_shape() for one in (Provenance.of(profile, model=model), there))
     )
     if ours != theirs:
         raise ShapeError(
@@ -105,8 +104,8 @@ def layer_rows(
     rows: list[dict[str, Any]] = []
     for n in found:
         seconds = here.layer(layer, n, context, profile.n_layers)
-        cost = recorded.cost(shape).layer(n, context)
-        carried = carrier.carry(seconds, cost, wanted.cost(shape).layer(n, context))
+        cost = recorded.cost(shape).layer(n, context, layer)
+        carried = carrier.carry(seconds, cost, wanted.cost(shape).layer(n, context, layer))
         row = {
             "n_tokens": n,
             "source_s": seconds,

@@ -17,11 +17,17 @@ WEIGHT_BYTES = {
     "fp16": 2.0,
     "fp8": 1.0,
     "int8": 1.0,
+    "int4-g32": 0.5 + (16 + 4) / 8 / 32,
+    "nvfp4": 0.5 + 8 / 8 / 16,
+    "int4-g64": 0.5 + (16 + 4) / 8 / 64,
+    "mxfp4": 0.5 + 8 / 8 / 32,
     "int4": 0.5 + (16 + 4) / 8 / 128,
 }
 """Bytes of one weight, widest first.
 
-``int4`` has a 16-bit scale and a 4-bit zero for each group of 128, as GPTQ and AWQ store it.
+``int4`` has a 16-bit scale and a 4-bit zero for each group of 128, as GPTQ and AWQ store it, the
+other two for smaller groups. ``mxfp4`` has a scale of 8 bits for each 32 weights, ``nvfp4`` for
+each 16. The scales of FP8 and INT8, one for a row or a block, are not counted.
 """
 
 STATE_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0}
@@ -43,7 +49,8 @@ class Deployment:
     Attributes:
         shape: The model.
         dtype: Format of the layers' matrices, of ``WEIGHT_BYTES``. Embeddings, LM head and norms
-            keep 16 bits where it is narrower, as quantised checkpoints do.
+            keep 16 bits where it is narrower, as quantised checkpoints do, and all but the experts
+            where it is the format of a checkpoint that packs these alone.
         heads: Depths of the exit heads.
         context: Positions of a sequence, prompt and output.
         prompt: How many of these are filled at once; all of them where None, which is the most.
@@ -137,35 +144,33 @@ class Memory:
 def peak_memory(run: Deployment) -> Memory:
     """Return the most memory that a run takes at once, by part.
 
-    * ``weights``: every expert of a mixture, a shared embedding once.
+    * ``weights``: every expert of a mixture, a shared embedding once, each layer by its own sizes.
     * ``heads``: for each head its own matrix T of (hidden_size, hidden_size); final norm and LM
       head are the model's.
-    * ``cache``: keys and values of every position, or of as many as a window and one batch reach.
+    * ``cache``: keys and values of every position, or of as many as a window and one batch reach,
+      by layer; and what layers hold of a state.
     * ``activations``: the larger of filling one prompt and decoding, see `activation_peak`.
     """
     shape = run.shape
     wide = run.activation_bytes
-    matrices = shape.n_layers * (shape.layer_parameters - shape.norm_parameters)
+    matrices = sum(
+        count * (layer.experts if packs_experts_alone(shape, run.dtype) else layer.matrices)
+        for layer, count in shape.kinds.items()
+    )
     weights = matrices * WEIGHT_BYTES[run.dtype] + (shape.total_parameters - matrices) * wide
     narrow = run.form.dtype or run.head_dtype
     heads = len(run.heads) * shape.head_parameters * (STATE_BYTES[narrow] if narrow else wide)
     if run.heads and not run.form.is_full:
         heads += (
             (run.form.shortlist or shape.vocab_size)
-            * shape.hidden_size
+            * shape.head_width
             * (STATE_BYTES[run.form.dtype] if run.form.dtype else wide)
         )
-    held = (
-        run.context
-        if shape.sliding_window is None
-        else min(run.context, shape.sliding_window + run.n_tokens)
+    kept = sum(
+        count * (layer.held(run.context, run.n_tokens) * layer.cache + layer.state)
+        for layer, count in shape.kinds.items()
     )
-    each = (
-        2
-        * shape.n_kv_heads
-        * shape.head_dim
-        * (STATE_BYTES[run.cache_dtype] if run.cache_dtype else wide)
-    )
+    each = STATE_BYTES[run.cache_dtype] if run.cache_dtype else wide
     filling = activation_peak(shape, run.filled, logits=1, width=wide)
     decoding = activation_peak(
         shape, run.sequences * run.n_tokens, logits=run.sequences * run.n_tokens, width=wide
@@ -173,10 +178,15 @@ def peak_memory(run: Deployment) -> Memory:
     return Memory(
         weights=weights,
         heads=heads,
-        cache=shape.n_layers * run.sequences * held * each,
+        cache=run.sequences * kept * each,
         activations=max(filling, decoding),
         reserve=run.reserve,
     )
+
+
+def packs_experts_alone(shape: ModelShape, dtype: str) -> bool:
+    """Return whether a checkpoint packs its experts in this format, and nothing else."""
+    return shape.packed_experts and dtype == shape.packed
 
 
 def activation_peak(shape: ModelShape, rows: int, *, logits: int, width: float) -> float:
@@ -201,10 +211,10 @@ def activation_peak(shape: ModelShape, rows: int, *, logits: int, width: float) 
         width: Bytes of one number.
     """
     residual = rows * shape.hidden_size * width
-    queries, keys = shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim
-    wide = (3 if shape.gated_mlp else 2) * shape.experts_per_token * shape.intermediate_size
+    queries_and_keys = max(layer.attention_width for layer in shape.kinds)
+    wide = (3 if shape.gated_mlp else 2) * max(layer.mlp_width for layer in shape.kinds)
     norm = 2 * rows * shape.hidden_size * 4
-    attention = residual + rows * 4 * (queries + keys) * width
+    attention = residual + rows * 4 * queries_and_keys * width
     mlp = residual + rows * wide * width
     head = logits * shape.vocab_size * (width + 4 + 4)
     return residual + max(norm, attention, mlp, head)

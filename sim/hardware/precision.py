@@ -9,7 +9,7 @@ from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.errors import DeviceError
 from adadecode.sim.core.head_form import FULL, HeadForm
 from adadecode.sim.hardware.cost_model import ModelCost
-from adadecode.sim.hardware.memory import WEIGHT_BYTES
+from adadecode.sim.hardware.memory import WEIGHT_BYTES, packs_experts_alone
 
 TORCH = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 """Names of formats in the manifest of a profile."""
@@ -64,6 +64,7 @@ class Precision:
         return ModelCost(
             shape=shape,
             weight_bytes=WEIGHT_BYTES[self.weights],
+            other_bytes=wide if packs_experts_alone(shape, self.weights) else None,
             head_bytes=wide,
             cache_bytes=wide,
             activation_bytes=wide,

@@ -268,13 +268,13 @@ def _rebuilder(scenario: Scenario) -> LatencyRebuilder | str:
         )
 
 
-def _window(scenario: Scenario, rebuilder: LatencyRebuilder | str) -> int | None:
+def _window(scenario: Scenario, rebuilder: LatencyRebuilder | str) -> int | tuple[int, ...] | None:
     """Return the positions that a layer sees at most; None for all, or where it is unknown."""
     if isinstance(rebuilder, LatencyRebuilder):
         return rebuilder.window
     origin = scenario.sources.origin
     if scenario.measured is not None and origin is not None and origin.shape is not None:
-        return origin.shape.sliding_window
+        return origin.shape.sight
     return None
 
 
@@ -293,7 +293,7 @@ def _batches(
     scenario: Scenario,
     design: Design,
     rebuilder: LatencyRebuilder | str,
-    window: int | None,
+    window: int | tuple[int, ...] | None,
 ) -> Batches:
     """Return the speedup for several users, as far as latencies are known.
 

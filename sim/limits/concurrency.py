@@ -145,7 +145,7 @@ def loads(
     latency: LatencyTable,
     wider: LatencyTable | None = None,
     *,
-    window: int | None = None,
+    window: int | tuple[int, ...] | None = None,
 ) -> Iterator[Load]:
     """Yield the speedup for every number of users that the tables hold vanilla's passes for.
 

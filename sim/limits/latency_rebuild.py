@@ -30,7 +30,8 @@ class LatencyRebuilder:
         dtype: Number format of the weights; None for the recorded one.
         depths: Depths of the heads.
         max_context: The longest context that can be needed.
-        window: Positions that a layer sees at most; None for all, and where the shape is unknown.
+        window: Positions that layers see at most, as `ModelShape.sight` gives them; None for all,
+            and where the shape is unknown.
     """
 
     options: ScenarioOptions
@@ -39,7 +40,7 @@ class LatencyRebuilder:
     dtype: str | None
     depths: tuple[int, ...]
     max_context: int
-    window: int | None
+    window: int | tuple[int, ...] | None
 
     @classmethod
     def of(cls, scenario: Scenario) -> LatencyRebuilder:
@@ -56,7 +57,7 @@ class LatencyRebuilder:
             assert scenario.device is not None
             source, device = scenario.deployment.shape, scenario.device
             dtype: str | None = scenario.precision.weights
-            window = source.sliding_window
+            window = source.sight
         else:
             if scenario.device is not None:
                 device = scenario.device
@@ -66,7 +67,7 @@ class LatencyRebuilder:
                 device = origin.require_device()
             points = LatencyTable.from_samples(profile.latency, profile.n_layers).points
             source, dtype = replace(profile, latency=points), options.dtype
-            window = None if origin.shape is None else origin.shape.sliding_window
+            window = None if origin.shape is None else origin.shape.sight
         return cls(
             options=options,
             source=source,

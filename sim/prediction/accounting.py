@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import Any, Literal
 
 from adadecode.profiles.catalog.devices import Device
@@ -52,7 +53,7 @@ decoding hardly depends on it.
 
 
 class CostPrices:
-    """Prices of work in FLOPs or bytes instead of seconds.
+    """Prices of work in FLOPs or bytes instead of seconds, each layer's by its own numbers.
 
     It has the form of `adadecode.sim.replay.pricer.Latencies`, so that whatever prices a replay can
     count these too. Nothing outside the model costs anything, and a layer costs the same however
@@ -64,6 +65,7 @@ class CostPrices:
 
     def __init__(self, cost: ModelCost, measure: Measure) -> None:
         self.cost, self.measure = cost, measure
+        self._groups = lru_cache(maxsize=None)(lambda start, stop: tuple(cost.groups(start, stop)))
 
     def layers(
         self,
@@ -74,7 +76,10 @@ class CostPrices:
         reuse: int,  # noqa: ARG002 - part of the protocol
     ) -> float:
         """Price layers start..stop-1 on n_tokens, the last at position context - 1."""
-        return (stop - start) * self._of(self.cost.layer(n_tokens, context))
+        return sum(
+            count * self._of(self.cost.layer(n_tokens, context, at))
+            for at, count in self._groups(start, stop)
+        )
 
     def head(self, depth: int, reuse: int) -> float:  # noqa: ARG002 - part of the protocol
         """Return the cost of one check of a head."""

@@ -457,6 +457,6 @@ def _slope_changes(
     changes = {
         context for one in devices for table in one.tables.values() for context in table.contexts
     }
-    changes |= {cost.shape.sliding_window for cost in costs if cost.shape.sliding_window}
+    changes |= {window for cost in costs for window in cost.shape.windows}
     shortest, longest = replay.contexts
     return tuple(sorted(context for context in changes if shortest < context < longest))

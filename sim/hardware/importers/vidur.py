@@ -6,7 +6,6 @@ A layer is the sum of its operators.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -117,7 +116,7 @@ def _manifest(
             "n_layers": model.n_layers,
             "n_parameters": model.total_parameters,
             "config": {},
-            "shape": asdict(model),
+            "shape": model.record(),
         },
         "heads": {"name": "none", "depths": []},
         "hardware": {"device": device.name},
