@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from adadecode.profiles.errors import ProfileError
-from adadecode.profiles.schema import ALL_TABLES, LATENCY_KINDS
+from adadecode.profiles.schema import ALL_TABLES, LATENCY_KINDS, OPTIONAL_COLUMNS
 
 AGAIN = "record it again with `adadecode-profile`"
 """What to do about most of what can be wrong with a recording."""
@@ -23,13 +23,15 @@ AGAIN = "record it again with `adadecode-profile`"
 POLICIES = ("vanilla", "adadecode", "fixed")
 """Policies that a recording may hold; `adadecode.sim.core.design.Policy` describes them."""
 
+_THRESHOLDS = [("placement", "gammas"), ("placement", "gates")]
+
 PAIRS = {
-    "runs": [("placement", "gammas")],
-    "rounds": [("placement", "gammas"), ("segments", "batches")],
-    "works": [("placement", "gammas")],
-    "draws": [("placement", "gammas")],
+    "runs": _THRESHOLDS,
+    "rounds": [*_THRESHOLDS, ("segments", "batches")],
+    "works": _THRESHOLDS,
+    "draws": _THRESHOLDS,
 }
-"""By table, pairs of list columns whose items belong together."""
+"""By table, pairs of list columns whose items belong together. An optional one may be empty."""
 
 ROUNDING = 1e-5
 """An acceptance is a sum of many FP32 probabilities: it may pass 1 by this much."""
@@ -100,8 +102,9 @@ def check_values(name: str, frame: pd.DataFrame, n_layers: int | None, where: st
             f"got {row[rule.column]} ({others}): {AGAIN}"
         )
     for one, other in PAIRS.get(name, ()):
-        wanted, got = (np.array(list(map(len, frame[name].tolist()))) for name in (one, other))
-        wrong = np.flatnonzero(wanted != got)
+        wanted, got = (np.array(list(map(len, frame[column].tolist()))) for column in (one, other))
+        allowed = (got == 0) & (other in OPTIONAL_COLUMNS[name])
+        wrong = np.flatnonzero((wanted != got) & ~allowed)
         if wrong.size:
             k = int(wrong[0])
             raise ProfileError(
@@ -169,6 +172,7 @@ def _design_rules(n_layers: int | None) -> list[_Rule]:
         _among("policy", POLICIES),
         _within("placement", *_head(n_layers)),
         _within("gammas", *_PROBABILITY),
+        _within("gates", *_PROBABILITY),
         _within("cap", "a number of drafts", 1, MOST_DRAFTS),
     ]
 
@@ -181,6 +185,7 @@ def _latency_rules(n_layers: int | None) -> list[_Rule]:
         _within("layer", "a depth", 1, n_layers)._replace(
             rows=lambda frame: frame["kind"] == "head"
         ),
+        _within("layer", *_head(n_layers))._replace(rows=lambda frame: frame["kind"] == "gate"),
         _within("n_tokens", *_TOKENS),
         *(_within(column, *_COUNT) for column in ("context", "reuse", "repeat")),
         _seconds("seconds"),
@@ -193,6 +198,7 @@ def _text_rules(n_layers: int | None) -> dict[str, list[_Rule]]:
         _within("depth", "a depth", 1, n_layers),
         _within("token", *_TOKEN),
         _within("confidence", *_PROBABILITY),
+        _within("gate", *_PROBABILITY)._replace(rows=lambda frame: frame["gate"].notna()),
     ]
     return {
         "prompts": [
@@ -218,17 +224,18 @@ def _run_rules(n_layers: int | None) -> dict[str, list[_Rule]]:
             _within("start", "a position", 0, MOST_TOKENS),
             _within("exits", *head),
             _within("checks", *head),
+            _within("gates_asked", *head),
             _within("segments", "a segment", 0, None if n_layers is None else n_layers - 1),
             _within("batches", *_TOKENS),
             _within("accepted", "a number of drafts", 0, MOST_DRAFTS),
             _within("committed", *_TOKENS),
         ],
-        "works": [_among("kind", ("run", "check", "verify")), _seconds("seconds")],
+        "works": [_among("kind", ("run", "gate", "check", "verify")), _seconds("seconds")],
         "draws": [
             _within("index", *_COUNT),
-            _among("kind", ("check", "verify")),
+            _among("kind", ("gate", "check", "verify")),
             _within("confidence", *_PROBABILITY)._replace(
-                rows=lambda frame: frame["kind"] == "check"
+                rows=lambda frame: frame["kind"] != "verify"
             ),
             _within("token", *_TOKEN),
             _within("accepted", "a number of drafts", 0, MOST_DRAFTS),

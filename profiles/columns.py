@@ -18,12 +18,15 @@ class Column(NamedTuple):
             holds several (tuples in the data frame).
         meaning: What it holds, as a phrase for the documentation.
         unit: Unit of its numbers; empty where they have none.
+        optional: Whether a file may lack it. It is then read as NaN, or as empty lists, and a
+            column that holds nothing else is not written.
     """
 
     name: str
     type: str
     meaning: str
     unit: str = ""
+    optional: bool = False
 
 
 class TableColumns(NamedTuple):
@@ -61,8 +64,28 @@ DESIGN_COLUMNS = (
         "bool",
         "whether the last layer verifies the drafts (false only in an ablation)",
     ),
+    Column(
+        "gates",
+        "list[float64]",
+        "score that the gate of each head must exceed, in the order of `placement`; empty where "
+        "no gate is asked",
+        "probability",
+        optional=True,
+    ),
 )
 """Columns that together name a design, the same in several tables."""
+
+DESIGN = tuple(column.name for column in DESIGN_COLUMNS)
+"""The names of these columns, in order."""
+
+_GATE = Column(
+    "gate",
+    "float64",
+    "score of the gate before that head: how likely the head is confident and right; NaN where "
+    "it has none, and for the last layer",
+    "probability",
+    optional=True,
+)
 
 _LATENCY = TableColumns(
     "One row is one raw sample of one piece of work, timed inside the decode loop.",
@@ -71,13 +94,15 @@ _LATENCY = TableColumns(
             "kind",
             "text",
             "what was timed: `embed` (token embedding), `layer` (one decoder layer), `head` (one "
-            "check of a head), `verify` (final norm, LM head and argmax), `prefill` (a whole "
-            "prompt to its first token) or `host` (what one piece of work costs outside the model)",
+            "check of a head), `gate` (one question to the gate before a head), `verify` (final "
+            "norm, LM head and argmax), `prefill` (a whole prompt to its first token) or `host` "
+            "(what one piece of work costs outside the model)",
         ),
         Column(
             "layer",
             "int32",
-            "0-based layer for `layer`, depth of the head for `head`; -1 where it means nothing",
+            "0-based layer for `layer`, depth of the head for `head` and `gate`; -1 where it means "
+            "nothing",
         ),
         Column("n_tokens", "int32", "tokens computed at once", "tokens"),
         Column(
@@ -161,6 +186,7 @@ _TRACE = TableColumns(
             "probability: how likely a drafted token is accepted when sampling",
             "probability",
         ),
+        _GATE,
     ),
 )
 
@@ -180,6 +206,7 @@ _BRANCHES = TableColumns(
             "probability of that token according to the head",
             "probability",
         ),
+        _GATE,
     ),
 )
 
@@ -232,6 +259,13 @@ _ROUNDS = TableColumns(
         Column("segments", "list[int32]", "segment of each piece of layer work, in order"),
         Column("batches", "list[int32]", "tokens computed at once in each of these", "tokens"),
         Column("checks", "list[int32]", "depth of each head that was tested, in order", "layers"),
+        Column(
+            "gates_asked",
+            "list[int32]",
+            "depth of each gate that was asked, in order",
+            "layers",
+            optional=True,
+        ),
     ),
 )
 
@@ -242,7 +276,7 @@ _WORKS = TableColumns(
         _PROMPT,
         _REPEAT,
         Column("index", "int32", "number of the piece of work in its run"),
-        Column("kind", "text", "`run` (layers), `check` (a head) or `verify`"),
+        Column("kind", "text", "`run` (layers), `gate`, `check` (a head) or `verify`"),
         Column(
             "seconds",
             "float64",
@@ -260,26 +294,29 @@ _DRAWS = TableColumns(
         Column(
             "index",
             "int32",
-            "number of the piece of work in its run, checks and verifications counted",
+            "number of the piece of work in its run, gates, checks and verifications counted",
         ),
         Column(
             "kind",
             "text",
-            "`check` (a head draws a token) or `verify` (the last layer judges the drafts)",
+            "`gate` (a gate scores), `check` (a head draws a token) or `verify` (the last layer "
+            "judges the drafts)",
         ),
         Column(
             "confidence",
             "float64",
-            "highest probability of the head, which decides the exit; NaN for `verify`",
+            "highest probability of the head, which decides the exit, or the score of the gate; "
+            "NaN for `verify`",
             "probability",
         ),
         Column(
             "token",
             "int32",
-            "the token drawn by the head, or the token that follows the accepted drafts",
+            "the token drawn by the head, or the token that follows the accepted drafts; 0 for "
+            "`gate`",
             "token id",
         ),
-        Column("accepted", "int32", "accepted drafts for `verify`; 0 for `check`", "drafts"),
+        Column("accepted", "int32", "accepted drafts for `verify`; 0 for the others", "drafts"),
     ),
 )
 

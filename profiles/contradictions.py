@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from adadecode.profiles.columns import DESIGN_COLUMNS
+from adadecode.profiles.columns import DESIGN
 from adadecode.profiles.errors import ProfileError
+from adadecode.profiles.manifest import has_gates
 
 EXACT = ("float32", "float64")
 """Formats in which a run repeats its recorded text. In others a run may flip a token, and go down
@@ -24,7 +25,6 @@ branches that lie on the recorded text."""
 CLOCKS = 2.0
 """Pieces of work may take this many times the run that they add up to: clocks differ."""
 
-_DESIGN = [column.name for column in DESIGN_COLUMNS]
 _Groups = NDArray[np.int64]
 _Node = tuple[int, int, tuple[int, ...]]
 """A branch: its prompt, the output of the first wrong draft, and the drafts from there on."""
@@ -56,6 +56,7 @@ def check_contradictions(
     count = manifest["prompts"].get("count")
     if count is not None and count != len(prompts):
         raise refuse(f"the manifest counts {count} prompts, the table prompts has {len(prompts)}")
+    _check_gates(manifest, frames, refuse)
     if "trace" in frames:
         texts = _texts(prompts, frames["trace"], int(manifest["model"]["n_layers"]))
         _check_ends(prompts, texts, manifest["eos_token_ids"], refuse)
@@ -63,6 +64,34 @@ def check_contradictions(
             exact = manifest["dtype"] in EXACT
             _check_branches(frames["branches"], texts, refuse, exact=exact)
     _check_runs(frames, refuse)
+
+
+def _check_gates(
+    manifest: Mapping[str, Any], frames: Mapping[str, pd.DataFrame], refuse: _Refuse
+) -> None:
+    """Refuse scores of gates that the heads do not have, missing ones, and designs without them."""
+    gates, n_layers = has_gates(manifest), int(manifest["model"]["n_layers"])
+    for name in ("trace", "branches"):
+        if name not in frames:
+            continue
+        scored = frames[name]["gate"].notna().to_numpy()
+        wanted = gates & (frames[name]["depth"].to_numpy() < n_layers)
+        wrong = np.flatnonzero(scored != wanted)
+        if wrong.size:
+            row = frames[name].iloc[int(wrong[0])]
+            raise refuse(
+                f"the heads have {'' if gates else 'no '}gates by the manifest, and "
+                f"{'a' if scored[wrong[0]] else 'no'} score stands at depth {row['depth']} in row "
+                f"{wrong[0]} of the table {name}"
+            )
+    for name in ("runs", "rounds", "works", "draws"):
+        if name not in frames:
+            continue
+        asked = frames[name]["gates"].map(len).to_numpy() > 0
+        wrong = np.flatnonzero(asked & (frames[name]["policy"].to_numpy() != "adadecode"))
+        if wrong.size or (asked.any() and not gates):
+            row = frames[name].iloc[int(wrong[0] if wrong.size else asked.argmax())]
+            raise refuse(f"{_design(row)} asks gates, which it does not have, in the table {name}")
 
 
 def _texts(prompts: pd.DataFrame, trace: pd.DataFrame, n_layers: int) -> dict[int, dict[int, int]]:
@@ -181,6 +210,7 @@ def _check_runs(frames: Mapping[str, pd.DataFrame], refuse: _Refuse) -> None:
         rounds = _Ordered(held["rounds"], keys["rounds"])
         rounds.check_numbers("round", "rounds", refuse)
         _check_exits(held["rounds"], refuse)
+        _check_asked(held["rounds"], refuse)
         _check_starts(rounds, frames["prompts"], refuse)
     if "draws" in held:
         _Ordered(held["draws"], keys["draws"]).check_numbers("index", "draws", refuse)
@@ -211,13 +241,41 @@ def _check_exits(rounds: pd.DataFrame, refuse: _Refuse) -> None:
         )
 
 
+def _check_asked(rounds: pd.DataFrame, refuse: _Refuse) -> None:
+    """Refuse a gate asked where a design has none, and a head that was asked past its gate."""
+    columns = (rounds[name] for name in ("placement", "gates", "gates_asked", "checks"))
+    rows = list(zip(*columns, strict=True))
+    wrong = {row for row in set(rows) if not _can_be_asked(*row)}
+    if wrong:
+        row = rounds.iloc[next(place for place, one in enumerate(rows) if one in wrong)]
+        raise refuse(
+            f"{_design(row)} asked the gates at the depths "
+            f"{', '.join(map(str, row['gates_asked'])) or 'none'} in round {row['round']} and the "
+            f"heads at {', '.join(map(str, row['checks'])) or 'none'}, by the gate thresholds "
+            f"{', '.join(map(str, row['gates'])) or 'none'}"
+        )
+
+
+def _can_be_asked(
+    placement: tuple[int, ...],
+    gates: tuple[float, ...],
+    asked: tuple[int, ...],
+    checks: tuple[int, ...],
+) -> bool:
+    """Whether gates were asked where they have thresholds, before every check there."""
+    gated = {depth for depth, gate in zip(placement, gates, strict=True) if gate} if gates else ()
+    return set(asked) <= set(gated) and all(
+        checks.count(depth) <= asked.count(depth) for depth in gated
+    )
+
+
 def _keys(held: Mapping[str, pd.DataFrame]) -> dict[str, _Groups]:
     """Return a number for each row of some tables, the same for one design on one prompt."""
     sizes = [len(frame) for frame in held.values()]
     if not sizes:
         return {}
     found = np.zeros(sum(sizes), dtype=np.int64)
-    for name in (*_DESIGN, "prompt"):
+    for name in (*DESIGN, "prompt"):
         values = pd.concat([frame[name] for frame in held.values()], ignore_index=True)
         codes, known = pd.factorize(values)
         found = pd.factorize(found * max(1, len(known)) + codes)[0].astype(np.int64)

@@ -15,20 +15,28 @@ def design_label(
     cap: int = DEFAULT_CAP,
     *,
     verify: bool = True,
+    gates: Sequence[float] = (),
 ) -> str:
-    """Return the name of a design, like ``adadecode 4/8 gamma 0.75``.
+    """Return the name of a design, like ``adadecode 4/8 gamma 0.75 gate 0.3``.
 
-    One gamma stands for all heads where they share it. The cap is named where it is not the usual
+    One gamma stands for all heads where they share it, and so does one gate threshold; gates that
+    are not asked go unnamed. The cap is named where it is not the usual
     one, and always for the policy ``fixed``.
     """
     if not placement:
         return str(policy)
     words = [f"{policy} {'/'.join(map(str, placement))}"]
     if policy == "adadecode":
-        distinct = gammas if len(set(gammas)) > 1 else gammas[:1]
-        words.append(f"gamma {'/'.join(f'{gamma:g}' for gamma in distinct)}")
+        words.append(f"gamma {_thresholds(gammas)}")
+        if any(gates):
+            words.append(f"gate {_thresholds(gates)}")
     if cap != DEFAULT_CAP or policy == "fixed":
         words.append(f"cap {cap}")
     if not verify:
         words.append("unverified")
     return " ".join(words)
+
+
+def _thresholds(each: Sequence[float]) -> str:
+    distinct = each if len(set(each)) > 1 else each[:1]
+    return "/".join(f"{threshold:g}" for threshold in distinct)

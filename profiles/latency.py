@@ -22,6 +22,7 @@ _AXES = ["layer", "n_tokens", "context", "reuse"]
 _MEANINGLESS: dict[str, dict[str, int]] = {
     "layer": {},
     "head": {"n_tokens": 1, "context": 0},
+    "gate": {"n_tokens": 1, "context": 0, "reuse": 0},
     "embed": {"layer": -1, "context": 0, "reuse": 0},
     "verify": {"layer": -1, "context": 0, "reuse": 0},
     "prefill": {"layer": -1, "context": 0, "reuse": 0},
@@ -81,6 +82,7 @@ class LatencyTable:
     points: pd.DataFrame
     _grids: dict[int, _Grid] = field(repr=False)
     _heads: dict[int, _Line] = field(repr=False)
+    _gates: dict[int, float] = field(repr=False)
     _rows: dict[str, _Line] = field(repr=False)
     _curves: dict[tuple[int, int, int, int], _Line] = field(
         default_factory=dict, init=False, repr=False
@@ -104,6 +106,7 @@ class LatencyTable:
         points = _points(latency)
         grids: dict[int, dict[int, dict[int, dict[int, float]]]] = {}
         heads: dict[int, dict[int, float]] = {}
+        gates: dict[int, float] = {}
         rows: dict[str, dict[int, float]] = {}
         for kind, layer, n_tokens, context, reuse, seconds, _ in points.itertuples(
             index=False, name=None
@@ -114,6 +117,8 @@ class LatencyTable:
                 ] = seconds
             elif kind == "head":
                 heads.setdefault(layer, {})[reuse] = seconds
+            elif kind == "gate":
+                gates[layer] = seconds
             else:
                 rows.setdefault(kind, {})[n_tokens] = seconds
         if strange := [layer for layer in grids if not 0 <= layer < n_layers]:
@@ -132,6 +137,7 @@ class LatencyTable:
                 for layer, grid in grids.items()
             },
             _heads={depth: _Line.through(line) for depth, line in heads.items()},
+            _gates=gates,
             _rows={kind: _Line.through(line) for kind, line in rows.items()},
         )
 
@@ -188,6 +194,21 @@ class LatencyTable:
                 "train a head there and profile again"
             )
         return self._heads[depth].value(reuse)
+
+    @property
+    def gate_depths(self) -> tuple[int, ...]:
+        """Depths at which a gate was timed, rising."""
+        return tuple(sorted(self._gates))
+
+    def gate(self, depth: int) -> float:
+        """Return the seconds of one question to the gate before the head at ``depth``."""
+        if depth not in self._gates:
+            measured = ", ".join(map(str, self.gate_depths)) or "none"
+            raise LatencyError(
+                f"no latency for the gate at depth {depth} (measured {measured}): "
+                "train heads with gates and profile again"
+            )
+        return self._gates[depth]
 
     def verify(self, n_tokens: int) -> float:
         """Return the seconds of final norm, LM head and argmax over n_tokens rows."""

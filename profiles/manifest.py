@@ -49,6 +49,18 @@ def section(manifest: object, *keys: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def has_gates(manifest: Mapping[str, Any]) -> bool:
+    """Whether the recorded heads have gates."""
+    return bool(section(manifest, "heads").get("gates"))
+
+
+def schema_version(manifest: Mapping[str, Any]) -> int:
+    """Return the version that a profile with this manifest is written as: the oldest that can."""
+    if has_gates(manifest):
+        return 3
+    return 1 if manifest.get("sampling") is None else 2
+
+
 def tables_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the tables that a profile with this manifest must have, optional ones left out."""
     return (*TABLES, *(SAMPLED_TABLES if manifest.get("sampling") is not None else ()))

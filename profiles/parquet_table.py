@@ -8,7 +8,7 @@ known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,6 +48,7 @@ def read_parquet(
     todo: str,
     *,
     rows: int | None = None,
+    optional: Container[str] = (),
     error: type[InputError] = ProfileError,
 ) -> pa.Table:
     """Return the columns of a schema from the bytes of a Parquet file.
@@ -60,21 +61,25 @@ def read_parquet(
         source: Where the bytes are from, for messages.
         todo: What to do about it, for messages.
         rows: Rows that the table must have, where that is known.
+        optional: Columns that may be missing.
         error: What to raise.
 
     Returns:
-        The columns, in the order of the schema.
+        The columns, in the order of the schema, without optional ones that are missing.
 
     Raises:
         InputError: If the bytes are no Parquet, or a column is missing, repeated, of another type,
             too large or holds text that is not UTF-8; of the class ``error``.
     """
-    texts = [column.name for column in schema if pa.types.is_string(column.type)]
     with _readable(source, todo, error):
         sizes = chunk_sizes(data, schema.names)
         # Without threads: one that still starts up aborts a program that exits.
         file = pq.ParquetFile(pa.BufferReader(data), **_FOOTER)
         found = file.metadata.schema.to_arrow_schema()
+    schema = pa.schema(
+        [column for column in schema if column.name in found.names or column.name not in optional]
+    )
+    texts = [column.name for column in schema if pa.types.is_string(column.type)]
     _check_columns(found, schema, source, todo, error)
     held = file.metadata.num_rows
     if rows is not None and held != rows:

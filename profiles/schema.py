@@ -20,11 +20,12 @@ import pyarrow as pa
 from adadecode.profiles.columns import COLUMNS
 
 SCHEMA = "adadecode-profile"
-SCHEMA_VERSION = 2
-"""2 may hold sampled texts. A greedy profile is still written as version 1, and both are read."""
+SCHEMA_VERSION = 3
+"""2 may hold sampled texts, and 3 heads with gates. A profile without them is still written as
+version 1, and all are read."""
 MANIFEST = "manifest.json"
 
-LATENCY_KINDS = ("embed", "layer", "head", "verify", "prefill", "host")
+LATENCY_KINDS = ("embed", "layer", "head", "gate", "verify", "prefill", "host")
 """What a latency sample timed.
 
 * ``embed``: the token embedding of ``n_tokens``.
@@ -33,6 +34,7 @@ LATENCY_KINDS = ("embed", "layer", "head", "verify", "prefill", "host")
   the whole stack is walked, fewer when a shallow exit comes back to it sooner and finds its weights
   in the cache.
 * ``head``: one check of the head at depth ``layer``.
+* ``gate``: one question to the gate before the head at depth ``layer``.
 * ``verify``: final norm, LM head and argmax over ``n_tokens`` rows.
 * ``prefill``: a whole prompt of ``n_tokens`` to its first token.
 * ``host``: what one piece of work costs outside the model (scheduler, bookkeeping); ``n_tokens`` is
@@ -56,6 +58,12 @@ ALL_TABLES: dict[str, pa.Schema] = {
     for name, table in COLUMNS.items()
 }
 """The schema of every table that a profile may have."""
+
+OPTIONAL_COLUMNS: dict[str, frozenset[str]] = {
+    name: frozenset(column.name for column in table.columns if column.optional)
+    for name, table in COLUMNS.items()
+}
+"""By table, columns that a file may lack; see `Column.optional`."""
 
 SAMPLED_TABLES = {"draws": ALL_TABLES["draws"]}
 """Tables that only a sampled profile has."""

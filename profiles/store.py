@@ -23,23 +23,31 @@ from numpy.typing import NDArray
 
 from adadecode.profiles.atomic_write import json_bytes, write_bytes
 from adadecode.profiles.checks import AGAIN, check_prompts, check_values
+from adadecode.profiles.columns import DESIGN
 from adadecode.profiles.contradictions import check_contradictions
 from adadecode.profiles.design_label import design_label
 from adadecode.profiles.digest import sha256_hex
 from adadecode.profiles.errors import ProfileError
 from adadecode.profiles.input_file import read_bytes
 from adadecode.profiles.latency import LatencyTable
-from adadecode.profiles.manifest import check_manifest, manifest_digest, read_manifest, tables_of
+from adadecode.profiles.manifest import (
+    check_manifest,
+    has_gates,
+    manifest_digest,
+    read_manifest,
+    schema_version,
+    tables_of,
+)
 from adadecode.profiles.parquet_table import read_parquet
 from adadecode.profiles.plausibility import check_plausible
 from adadecode.profiles.profile_folder import TABLE_FILES, table_path, writing_profile
 from adadecode.profiles.schema import (
     ALL_TABLES,
     MANIFEST,
+    OPTIONAL_COLUMNS,
     OPTIONAL_TABLES,
     SAMPLED_TABLES,
     SCHEMA,
-    SCHEMA_VERSION,
 )
 
 
@@ -100,6 +108,11 @@ class Profile:
         """Depths of the trained heads, rising, each in 1..L-1."""
         return tuple(self.manifest["heads"]["depths"])
 
+    @property
+    def has_gates(self) -> bool:
+        """Whether a gate stands before every head, and its scores were recorded."""
+        return has_gates(self.manifest)
+
     @cached_property
     def latency_table(self) -> LatencyTable:
         """The latencies of the recording, made from the samples once.
@@ -112,13 +125,14 @@ class Profile:
     def runs_frame(self) -> pd.DataFrame:
         """Return a copy of the table ``runs`` with the name of the design in a first column.
 
-        The column ``design`` holds names like ``adadecode 4/8 gamma 0.75``.
+        The column ``design`` holds names like ``adadecode 4/8 gamma 0.75 gate 0.3``.
         """
         runs = self.runs
-        columns = (runs[name] for name in ("policy", "placement", "gammas", "cap", "verify"))
         labels = [
-            design_label(policy, placement, gammas, cap, verify=verify)
-            for policy, placement, gammas, cap, verify in zip(*columns, strict=True)
+            design_label(policy, placement, gammas, cap, verify=verify, gates=gates)
+            for policy, placement, gammas, cap, verify, gates in zip(
+                *(runs[name] for name in DESIGN), strict=True
+            )
         ]
         return pd.concat(
             [pd.Series(labels, index=runs.index, name="design", dtype="str"), runs], axis=1
@@ -134,6 +148,7 @@ def write_table(
         folder: The directory of the profile.
         name: Name of the table.
         table: Its rows. Columns may come in any order, and in any type that converts without loss.
+            Optional ones may be missing.
         n_layers: L, to check depths and layers against.
 
     Returns:
@@ -143,7 +158,7 @@ def write_table(
         ProfileError: If a table, column or value is not one that the schema allows.
     """
     arrow = _coerced(name, table)
-    check_values(name, _frame(arrow), n_layers, f"table {name}")
+    check_values(name, _whole_frame(name, arrow), n_layers, f"table {name}")
     data = _parquet(arrow)
     write_bytes(Path(folder) / TABLE_FILES[name], data)
     return _entry(name, arrow, data)
@@ -181,7 +196,7 @@ def write_profile(
     whole: dict[str, Any] = {
         **manifest,
         "schema": SCHEMA,
-        "schema_version": SCHEMA_VERSION if SAMPLED_TABLES.keys() & tables.keys() else 1,
+        "schema_version": schema_version(manifest),
         "tables": {},
     }
     manifest_digest(whole)
@@ -190,7 +205,7 @@ def write_profile(
     coerced = {
         name: _coerced(name, tables[name]) for name in (*names, *OPTIONAL_TABLES) if name in tables
     }
-    frames = {name: _frame(table) for name, table in coerced.items()}
+    frames = {name: _whole_frame(name, table) for name, table in coerced.items()}
     for name, frame in frames.items():
         check_values(name, frame, n_layers, f"table {name}")
     check_prompts(frames, "the profile to write")
@@ -256,28 +271,41 @@ def _read_table(folder: Path, name: str, entries: Mapping[str, Any]) -> pd.DataF
             f"{path} is truncated or was changed: wanted sha256 {entry['sha256']}, "
             f"got {got}: restore it, or {AGAIN}"
         )
-    table = read_parquet(data, ALL_TABLES[name], path, AGAIN, rows=entry["rows"])
-    for wanted in ALL_TABLES[name]:
+    table = read_parquet(
+        data,
+        ALL_TABLES[name],
+        path,
+        AGAIN,
+        rows=entry["rows"],
+        optional=OPTIONAL_COLUMNS[name],
+    )
+    for wanted in table.schema:
         column = table[wanted.name].combine_chunks()
         if column.null_count or (pa.types.is_list(wanted.type) and column.flatten().null_count):
             raise ProfileError(
                 f"wanted a value in every row of column {wanted.name} in {path}, got nulls: {AGAIN}"
             )
-    return _frame(table)
+    return _whole_frame(name, table)
 
 
 def _coerced(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
-    """Return the table with exactly the columns and types of the schema; NaN stays NaN."""
+    """Return the table with exactly the columns and types of the schema; NaN stays NaN.
+
+    Optional columns are left out where they hold nothing.
+    """
     if name not in ALL_TABLES:
         raise ProfileError(f"no table {name!r} in a profile: known are {', '.join(ALL_TABLES)}")
     frame = table if isinstance(table, pd.DataFrame) else _frame(table)
-    if wrong := sorted(set(map(str, frame.columns)) ^ set(ALL_TABLES[name].names)):
+    names, optional = set(map(str, frame.columns)), OPTIONAL_COLUMNS[name]
+    if wrong := sorted((names ^ set(ALL_TABLES[name].names)) - (optional - names)):
         raise ProfileError(
             f"wanted the columns {', '.join(ALL_TABLES[name].names)} in table {name}, "
             f"missing or unknown: {', '.join(wrong)}"
         )
-    columns = []
+    columns, fields = [], []
     for wanted in ALL_TABLES[name]:
+        if wanted.name in optional and _holds_nothing(frame, wanted):
+            continue
         values = frame[wanted.name].to_numpy()
         try:
             if pa.types.is_list(wanted.type):
@@ -299,7 +327,17 @@ def _coerced(name: str, table: pd.DataFrame | pa.Table) -> pa.Table:
                 f"got {items.null_count} nulls: {AGAIN}"
             )
         columns.append(column)
-    return pa.Table.from_arrays(columns, schema=ALL_TABLES[name])
+        fields.append(wanted)
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _holds_nothing(frame: pd.DataFrame, column: pa.Field) -> bool:
+    """Whether an optional column is missing, or has only NaN or empty lists."""
+    if column.name not in frame:
+        return True
+    if pa.types.is_list(column.type):
+        return not frame[column.name].map(len).any()
+    return bool(frame[column.name].isna().all())
 
 
 def _array(values: list[Any] | NDArray[Any], wanted: pa.DataType) -> pa.Array:
@@ -325,6 +363,17 @@ def _frame(table: pa.Table) -> pd.DataFrame:
         else:
             columns[field_.name] = column.to_pandas(use_threads=False)
     return pd.DataFrame(columns)
+
+
+def _whole_frame(name: str, table: pa.Table) -> pd.DataFrame:
+    """Return a table as a data frame with every column, optional ones filled with nothing."""
+    frame = _frame(table)
+    for place, column in enumerate(ALL_TABLES[name]):
+        if column.name not in frame:
+            lists = pa.types.is_list(column.type)
+            empty = pd.Series([()] * len(frame), dtype=object) if lists else np.nan
+            frame.insert(place, column.name, empty)
+    return frame
 
 
 def _tuples(lists: pa.ListArray) -> list[tuple[Any, ...] | None]:

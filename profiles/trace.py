@@ -13,9 +13,10 @@ that a draft of this head is accepted. Either it holds and is the committed toke
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,9 @@ HeadOutput = tuple[float, int]
 _Place = tuple[int, int, tuple[int, ...]]
 """A place off the text: prompt, output of the first wrong draft, and the drafts from there on."""
 
+_Off = tuple[int, int, tuple[int, ...], int]
+"""A head off the text: its place, and its depth."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trace:
@@ -47,15 +51,18 @@ class Trace:
         depths: Depths of the trained heads, rising, without L.
         eos: Tokens that end a text.
         sampled: Whether the texts were sampled.
+        has_gates: Whether the score of a gate is known before every head.
     """
 
     n_layers: int
     depths: tuple[int, ...]
     eos: frozenset[int]
     sampled: bool
+    has_gates: bool
     _columns: dict[int, int] = field(repr=False)
     _texts: dict[int, TraceText] = field(repr=False)
-    _branches: dict[tuple[int, int, tuple[int, ...], int], HeadOutput] = field(repr=False)
+    _branches: dict[_Off, HeadOutput] = field(repr=False)
+    _branch_gates: dict[_Off, float] = field(repr=False)
 
     @classmethod
     def from_profile(cls, profile: Profile) -> Trace:
@@ -115,14 +122,17 @@ class Trace:
                 f"wanted a trace of listed prompts only, got prompt {strange[0]}: "
                 "record it again with `adadecode-profile`"
             )
+        outputs, scores = _branch_outputs(branches)
         return cls(
             n_layers=n_layers,
             depths=heads,
             eos=frozenset(eos),
             sampled=sampled,
+            has_gates="gate" in trace and bool(trace["gate"].notna().any()),
             _columns=columns,
             _texts=texts,
-            _branches=_branch_outputs(branches),
+            _branches=outputs,
+            _branch_gates=scores,
         )
 
     @property
@@ -136,6 +146,20 @@ class Trace:
             try:
                 column, text = self._columns[depth], self._texts[prompt]
                 return text.confidence_rows[output][column], text.token_rows[output][column]
+            except (KeyError, IndexError):
+                pass
+        raise self._unknown(prompt, output, depth)
+
+    def gate(self, prompt: int, output: int, depth: int) -> float:
+        """Return the score of the gate at ``depth`` before an output (1 or more).
+
+        Raises:
+            DesignError: If the heads have no gates.
+        """
+        self.require_gates()
+        if output > 0 and depth != self.n_layers:
+            try:
+                return self._texts[prompt].gate_rows[output][self._columns[depth]]
             except (KeyError, IndexError):
                 pass
         raise self._unknown(prompt, output, depth)
@@ -168,11 +192,29 @@ class Trace:
             raise self._unknown(prompt, output, depth)
         return found
 
+    def branch_gate(
+        self, prompt: int, output: int, path: tuple[int, ...], depth: int
+    ) -> float | None:
+        """Return the score of a gate off the text, or None, as `branch` does.
+
+        Raises:
+            DesignError: If the heads have no gates.
+        """
+        self.require_gates()
+        return self._branch_gates.get((prompt, output, path, depth))
+
     def branches(self) -> dict[_Place, dict[int, HeadOutput]]:
         """Return every recorded branch (prompt, output, path) with its head outputs by depth."""
         nodes: dict[_Place, dict[int, HeadOutput]] = {}
         for (prompt, output, path, depth), found in self._branches.items():
             nodes.setdefault((prompt, output, path), {})[depth] = found
+        return nodes
+
+    def branch_gates(self) -> dict[_Place, dict[int, float]]:
+        """Return the scores of gates on every recorded branch, as `branches` does."""
+        nodes: dict[_Place, dict[int, float]] = {}
+        for (prompt, output, path, depth), score in self._branch_gates.items():
+            nodes.setdefault((prompt, output, path), {})[depth] = score
         return nodes
 
     def domain(self, prompt: int) -> str:
@@ -219,9 +261,25 @@ class Trace:
         """
         return self._text(prompt).token
 
+    def gates(self, prompt: int) -> NDArray[np.float64]:
+        """Return the scores of gates on a text, ``[n_output, n_depths + 1]``.
+
+        Columns are as in `confidences`. Row 0, the last column, and all where heads have no gates,
+        are NaN.
+        """
+        return self._text(prompt).gate
+
     def require(self, heads: Iterable[int]) -> None:
         """Raise DesignError unless a head was trained at each of these depths."""
         require_heads(heads, self.depths)
+
+    def require_gates(self) -> None:
+        """Raise DesignError unless the heads have gates."""
+        if not self.has_gates:
+            raise DesignError(
+                "no gates in this recording, and a design that asks them: train heads with gates "
+                "(`adadecode-train`) and record again, or leave the gate threshold at 0"
+            )
 
     def mapped(self, depths: Mapping[int, int], n_layers: int) -> Trace:
         """Return the same text as a model of another depth might have it.
@@ -248,25 +306,21 @@ class Trace:
             )
         columns = [self._columns[depth] for depth in (*heads, self.n_layers)]
         moved = {**depths, self.n_layers: n_layers}
-        return Trace(
+        return replace(
+            self,
             n_layers=n_layers,
             depths=tuple(places),
-            eos=self.eos,
-            sampled=self.sampled,
             _columns={depth: column for column, depth in enumerate((*places, n_layers))},
             _texts={prompt: text.with_columns(columns) for prompt, text in self._texts.items()},
-            _branches={
-                (prompt, output, path, moved[depth]): found
-                for (prompt, output, path, depth), found in self._branches.items()
-                if depth in moved
-            },
+            _branches=_moved(self._branches, moved),
+            _branch_gates=_moved(self._branch_gates, moved),
         )
 
     def shortlisted(self, lists: Mapping[int, Sequence[int]]) -> Trace:
         """Return the same text with heads that know only some tokens.
 
         A head whose token is not on the list has another one, which is not the last layer's and
-        ends no text, with confidence 0.
+        ends no text, with confidence 0. Gates score the hidden state, and stay as they are.
 
         Args:
             lists: The tokens that heads know, by prompt, the most frequent first.
@@ -389,13 +443,29 @@ def _untrained(depth: int, trained: Sequence[int]) -> DesignError:
     )
 
 
-def _branch_outputs(
-    branches: pd.DataFrame,
-) -> dict[tuple[int, int, tuple[int, ...], int], HeadOutput]:
-    """Return the rows of the table ``branches`` by prompt, output, path and depth."""
-    found: dict[tuple[int, int, tuple[int, ...], int], HeadOutput] = {}
+_Known = TypeVar("_Known")
+
+
+def _moved(known: Mapping[_Off, _Known], depths: Mapping[int, int]) -> dict[_Off, _Known]:
+    """Return what is known off the text at the new depths of heads; others are left out."""
+    return {
+        (prompt, output, path, depths[depth]): found
+        for (prompt, output, path, depth), found in known.items()
+        if depth in depths
+    }
+
+
+def _branch_outputs(branches: pd.DataFrame) -> tuple[dict[_Off, HeadOutput], dict[_Off, float]]:
+    """Return what heads and gates say in the table ``branches``."""
+    found: dict[_Off, HeadOutput] = {}
     names = ("prompt", "output", "path", "depth", "token", "confidence")
-    columns = (branches[name].tolist() for name in names)
+    columns = [branches[name].tolist() for name in names]
     for prompt, output, path, depth, token, confidence in zip(*columns, strict=True):
         found.setdefault((prompt, output, tuple(path), depth), (confidence, token))
-    return found
+    scores: dict[_Off, float] = {}
+    if "gate" in branches:
+        for *off, score in zip(*columns[:4], branches["gate"].tolist(), strict=True):
+            if not math.isnan(score):
+                prompt, output, path, depth = off
+                scores.setdefault((prompt, output, tuple(path), depth), score)
+    return found, scores

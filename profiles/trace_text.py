@@ -32,6 +32,9 @@ class TraceText:
         token: Tokens in the same shape. Row 0 is -1 but for the first token in the last column.
         confidence_rows: ``confidence`` as lists, for fast look-up of single values.
         token_rows: ``token`` as lists.
+        gate: Scores of the gates in the same shape; NaN in row 0, for the last layer, and where
+            heads have none.
+        gate_rows: ``gate`` as lists.
     """
 
     domain: str
@@ -43,6 +46,8 @@ class TraceText:
     token: NDArray[np.int32]
     confidence_rows: list[list[float]] = field(repr=False)
     token_rows: list[list[int]] = field(repr=False)
+    gate: NDArray[np.float64]
+    gate_rows: list[list[float]] = field(repr=False)
 
     @classmethod
     def from_rows(
@@ -69,9 +74,12 @@ class TraceText:
         _check_rows(prompt, trace, depths)
         confidence = np.full((n_output, width), np.nan)
         token = np.full((n_output, width), -1, dtype=np.int32)
+        gate = np.full((n_output, width), np.nan)
         confidence[1:] = trace["confidence"].to_numpy().reshape(-1, width)
         token[1:] = trace["token"].to_numpy().reshape(-1, width)
         token[0, -1] = prompt["first_token"]
+        if "gate" in trace:
+            gate[1:] = trace["gate"].to_numpy().reshape(-1, width)
         agrees = trace["agrees"].to_numpy().reshape(-1, width)
         if ((token[1:] == token[1:, -1:]) != agrees).any():
             raise ProfileError(
@@ -85,7 +93,7 @@ class TraceText:
             acceptance = trace["acceptance"].to_numpy().reshape(-1, width)[:, :-1]
             holds = (random / 2**32)[:, None] < acceptance
             token[1:, :-1] = np.where(holds, token[1:, -1:], OTHER)
-        confidence.flags.writeable = token.flags.writeable = False
+        confidence.flags.writeable = token.flags.writeable = gate.flags.writeable = False
         return cls(
             domain=str(prompt["domain"]),
             n_prompt=int(prompt["n_prompt"]),
@@ -96,11 +104,19 @@ class TraceText:
             token=token,
             confidence_rows=confidence.tolist(),
             token_rows=token.tolist(),
+            gate=gate,
+            gate_rows=gate.tolist(),
         )
 
     def with_columns(self, columns: Sequence[int]) -> TraceText:
         """Return the same text with these columns alone."""
-        return self.with_outputs(self.confidence[:, columns], self.token[:, columns])
+        moved = self.with_outputs(self.confidence[:, columns], self.token[:, columns])
+        return moved.with_gates(self.gate[:, columns])
+
+    def with_gates(self, gate: NDArray[np.float64]) -> TraceText:
+        """Return the same text with other scores of its gates."""
+        gate.flags.writeable = False
+        return replace(self, gate=gate, gate_rows=gate.tolist())
 
     def with_outputs(self, confidence: NDArray[np.float64], token: NDArray[np.int32]) -> TraceText:
         """Return the same text with other outputs of its heads."""

@@ -61,6 +61,10 @@ class Design:
         cap: Most drafts in a round.
         verify: Whether the last layer verifies the drafts. False commits them unseen (the paper's
             ablation, table 3).
+        gates: One threshold per head, in [0, 1], for the gate that is asked before it: the head is
+            asked only where the score of its gate *exceeds* the threshold. A gate at 0 is not
+            asked, and its head always is. Empty where no gate is asked. Only the policy
+            ``adadecode`` uses them.
 
     Raises:
         DesignError: If the parts do not make a design.
@@ -71,6 +75,7 @@ class Design:
     gammas: tuple[float, ...] = ()
     cap: int = DEFAULT_CAP
     verify: bool = True
+    gates: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         depths = list(self.placement)
@@ -90,6 +95,7 @@ class Design:
                     f"gamma is a probability in [0, 1], got {gamma}: "
                     "0 always exits early, 1 never does"
                 )
+        self._check_gates()
         if self.cap < 1:
             raise DesignError(
                 f"the cap is at least 1 draft a round, got {self.cap}: "
@@ -101,6 +107,26 @@ class Design:
                 "name one depth"
             )
 
+    def _check_gates(self) -> None:
+        if self.gates and len(self.gates) != len(self.placement):
+            raise DesignError(
+                f"wanted one gate threshold per head ({len(self.placement)} at "
+                f"{list(self.placement)}), got {len(self.gates)}: give one, or one per head"
+            )
+        for gate in self.gates:
+            if not (math.isfinite(gate) and 0.0 <= gate <= 1.0):
+                raise DesignError(
+                    f"a gate threshold is a probability in [0, 1], got {gate}: "
+                    "0 always asks the head, 1 never does"
+                )
+        if not any(self.gates):  # gates that are not asked are none
+            object.__setattr__(self, "gates", ())
+        elif self.policy is not Policy.ADADECODE:
+            raise DesignError(
+                f"only the policy adadecode asks gates, got {self.policy} with the thresholds "
+                f"{list(self.gates)}: leave them out"
+            )
+
     @classmethod
     def of(
         cls,
@@ -110,6 +136,7 @@ class Design:
         placement: Sequence[int] = (),
         cap: int = DEFAULT_CAP,
         verify: bool = True,
+        gate: float | Sequence[float] = 0.0,
     ) -> Design:
         """Make a design from what a user types.
 
@@ -119,6 +146,7 @@ class Design:
             placement: Depths of the heads, rising. Vanilla ignores them.
             cap: Most drafts in a round.
             verify: Whether the last layer verifies the drafts.
+            gate: One threshold for the gates of all heads, or one for each; 0 asks no gate.
 
         Raises:
             DesignError: If something is of a wrong type, or the parts do not make a design.
@@ -129,22 +157,38 @@ class Design:
             raise DesignError(f"verify is True or False, got {verify!r}: leave it out for True")
         depths = () if named is Policy.VANILLA else _depths(placement)
         most = _whole("the cap", cap)
-        gammas = _gammas(gamma, max(1, len(depths)))
-        if named is not Policy.ADADECODE or not depths:  # gammas are unused, but still checked
-            cls(
-                policy=Policy.ADADECODE,
-                placement=depths or tuple(range(1, len(gammas) + 1)),
-                gammas=gammas,
-                cap=most,
-            )
-            gammas = (0.0,) * len(depths)
-        return cls(policy=named, placement=depths, gammas=gammas, cap=most, verify=verified)
+        gammas = _thresholds("gamma", gamma, max(1, len(depths)), like=0.75)
+        gates = _thresholds("a gate threshold", gate, max(1, len(depths)), like=0.3)
+        if named is not Policy.ADADECODE or not depths:  # thresholds are unused, but still checked
+            cls._check_unused(depths, gammas, gates, most)
+            gammas, gates = (0.0,) * len(depths), ()
+        return cls(
+            policy=named,
+            placement=depths,
+            gammas=gammas,
+            cap=most,
+            verify=verified,
+            gates=gates,
+        )
+
+    @classmethod
+    def _check_unused(
+        cls,
+        depths: tuple[int, ...],
+        gammas: tuple[float, ...],
+        gates: tuple[float, ...],
+        cap: int,
+    ) -> None:
+        """Check thresholds that a design ignores as one that uses them would."""
+        for given, asked in ((gammas, ()), ((0.0,) * len(depths or gates), gates)):
+            placement = depths or tuple(range(1, len(given) + 1))
+            cls(policy=Policy.ADADECODE, placement=placement, gammas=given, cap=cap, gates=asked)
 
     def boundaries(self, n_layers: int) -> tuple[int, ...]:
         """Return the segment boundaries 0 = b0 < ... < bS = n_layers.
 
         A head with gamma 1 is never tested, because no probability exceeds 1, so it splits nothing:
-        with gamma 1 everywhere the work is that of vanilla.
+        with gamma 1 everywhere the work is that of vanilla. So it is with a gate threshold of 1.
 
         Raises:
             DesignError: If a head lies at or beyond the last layer.
@@ -154,11 +198,7 @@ class Design:
                 f"a head lies between the layers of a model with {n_layers}: "
                 f"depths 1..{n_layers - 1}, got {list(self.placement)}"
             )
-        inner = (
-            depth
-            for depth, gamma in zip(self.placement, self.gammas, strict=True)
-            if not self.asks_confidence or gamma < 1.0
-        )
+        inner = (depth for depth in self.placement if self._is_tested(depth))
         return (0, *inner, n_layers)
 
     @property
@@ -172,10 +212,25 @@ class Design:
             return -1.0
         return self.gammas[self.placement.index(depth)]
 
+    def gate(self, depth: int) -> float:
+        """Return the score that the gate at this depth must exceed; 0 where none is asked."""
+        return self.gates[self.placement.index(depth)] if self.gates else 0.0
+
+    def _is_tested(self, depth: int) -> bool:
+        """Whether the head at this depth may ever be asked: no probability exceeds 1."""
+        return not self.asks_confidence or max(self.threshold(depth), self.gate(depth)) < 1.0
+
     @property
     def label(self) -> str:
-        """A short, unique name: ``adadecode 4/8 gamma 0.75``."""
-        return design_label(self.policy, self.placement, self.gammas, self.cap, verify=self.verify)
+        """A short, unique name: ``adadecode 4/8 gamma 0.75 gate 0.3``."""
+        return design_label(
+            self.policy,
+            self.placement,
+            self.gammas,
+            self.cap,
+            verify=self.verify,
+            gates=self.gates,
+        )
 
 
 def _depths(given: Sequence[SupportsIndex]) -> tuple[int, ...]:
@@ -193,21 +248,22 @@ def _whole(what: str, given: object) -> int:
     return value
 
 
-def _gammas(given: object, heads: int) -> tuple[float, ...]:
-    """Return one gamma for all heads, or those of a list."""
+def _thresholds(what: str, given: object, heads: int, *, like: float) -> tuple[float, ...]:
+    """Return one threshold for all heads, or those of a list; ``like`` is an example."""
     alone = real_number(given)
     if alone is not None:
         return (alone,) * heads
-    what = "gamma is a number or a list of numbers"
+    wanted = f"{what} is a number or a list of numbers"
     if isinstance(given, (str, bytes, bool)):
-        raise DesignError(f"{what}, got {given!r}: give 0.75")
-    return tuple(map(_gamma, _items(given, what)))
+        raise DesignError(f"{wanted}, got {given!r}: give {like}")
+    return tuple(_threshold(what, one) for one in _items(given, wanted))
 
 
-def _gamma(given: object) -> float:
+def _threshold(what: str, given: object) -> float:
     value = real_number(given)
     if value is None:
-        raise DesignError(f"a gamma is a number, got {given!r}: give a probability in [0, 1]")
+        one = what if what.startswith("a ") else f"a {what}"
+        raise DesignError(f"{one} is a number, got {given!r}: give a probability in [0, 1]")
     return value
 
 

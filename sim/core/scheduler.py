@@ -3,6 +3,8 @@
 ``Schedule.steps()`` hands out work and takes its outcomes (on the right)::
 
     Run(s, i, j)    compute segment s for positions [i, j)           None
+    Gate(d, i)      ask the gate at depth d whether the head is      Score(value)
+                    worth asking about position i
     Check(d, i)     ask the head at depth d what follows position i  Draft(confidence, token)
     Verify(i, j)    ask the last layer what follows [i, j)           Verdict(accepted, token)
 
@@ -28,6 +30,13 @@ class Run(NamedTuple):
     stop: int
 
 
+class Gate(NamedTuple):
+    """Ask the gate at ``depth`` how likely its head is confident and right after ``position``."""
+
+    depth: int
+    position: int
+
+
 class Check(NamedTuple):
     """Ask the head at ``depth`` for the token after ``position`` and its probability."""
 
@@ -47,10 +56,16 @@ class Verify(NamedTuple):
     drafts: tuple[int, ...]
 
 
-Work = Run | Check | Verify
+Work = Run | Gate | Check | Verify
 
-WORK_NAMES: dict[type, str] = {Run: "run", Check: "check", Verify: "verify"}
+WORK_NAMES: dict[type, str] = {Run: "run", Gate: "gate", Check: "check", Verify: "verify"}
 """The name of each kind of work in a recording."""
+
+
+class Score(NamedTuple):
+    """Outcome of a `Gate`: how likely the head is confident and right, in [0, 1]."""
+
+    value: float
 
 
 class Draft(NamedTuple):
@@ -71,7 +86,7 @@ class Verdict(NamedTuple):
     token: int
 
 
-Outcome = Draft | Verdict | None
+Outcome = Score | Draft | Verdict | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +100,7 @@ class Round:
         committed: Tokens gained.
         work: (segment, n_tokens) of each `Run`, in order.
         checks: Depths of the heads tested, in order.
+        gates: Depths of the gates asked, in order.
     """
 
     start: int
@@ -93,6 +109,16 @@ class Round:
     committed: int
     work: tuple[tuple[int, int], ...]
     checks: tuple[int, ...]
+    gates: tuple[int, ...] = ()
+
+
+@dataclass(kw_only=True, slots=True)
+class _Done:
+    """What a round has done so far; see `Round`."""
+
+    work: list[tuple[int, int]] = field(default_factory=list)
+    checks: list[int] = field(default_factory=list)
+    gates: list[int] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
@@ -172,14 +198,13 @@ class Schedule:
         last = len(lengths) - 1
         drafts: list[int] = []
         exits: list[int] = []
-        work: list[tuple[int, int]] = []
-        checks: list[int] = []
+        done = _Done()
         end: tuple[int, ...] = ()
         segment = 0
         while True:
             # Lazy catch-up: all that waited here, in one batch.
             start, lengths[segment] = lengths[segment], position + 1
-            work.append((segment, position + 1 - start))
+            done.work.append((segment, position + 1 - start))
             yield Run(segment, start, position + 1)
             if segment == last:
                 break
@@ -189,7 +214,9 @@ class Schedule:
             depth = self.boundaries[segment]
             if self.earliest is not None and depth < self.earliest(position):
                 continue
-            checks.append(depth)
+            if not (yield from self._let_through(depth, position, done)):
+                continue
+            done.checks.append(depth)
             outcome = yield Check(depth, position)
             assert isinstance(outcome, Draft)
             if outcome.confidence <= design.threshold(depth):
@@ -204,7 +231,7 @@ class Schedule:
             if not design.verify and (
                 outcome.token in self.eos or len(self.tokens) + len(drafts) >= self.max_new_tokens
             ):
-                self._commit(first, drafts, exits, len(drafts), work, checks)
+                self._commit(first, drafts, exits, len(drafts), done)
                 return
             self.newest = outcome.token
             position += 1
@@ -218,8 +245,20 @@ class Schedule:
             assert isinstance(verdict, Verdict)
             accepted = len(drafts)
         tokens = [*drafts[:accepted], verdict.token]
-        committed = self._commit(first, tokens, exits, accepted, work, checks)
+        committed = self._commit(first, tokens, exits, accepted, done)
         self._rollback(first + committed)
+
+    def _let_through(
+        self, depth: int, position: int, done: _Done
+    ) -> Generator[Work, Outcome, bool]:
+        """Return whether the head may be asked: its gate says so, or the design asks no gate."""
+        threshold = self.design.gate(depth)
+        if not threshold:
+            return True
+        done.gates.append(depth)
+        outcome = yield Gate(depth, position)
+        assert isinstance(outcome, Score)
+        return outcome.value > threshold
 
     def _may_draft(self, drafts: int) -> bool:
         """Return whether one more draft could be of use.
@@ -239,8 +278,7 @@ class Schedule:
         tokens: list[int],
         exits: list[int],
         accepted: int,
-        work: list[tuple[int, int]],
-        checks: list[int],
+        done: _Done,
     ) -> int:
         """Commit tokens up to the first that stops the text, and return how many those are."""
         committed = self._append(tokens)
@@ -251,8 +289,9 @@ class Schedule:
                 exits=tuple(exits),
                 accepted=min(accepted, committed),
                 committed=committed,
-                work=tuple(work),
-                checks=tuple(checks),
+                work=tuple(done.work),
+                checks=tuple(done.checks),
+                gates=tuple(done.gates),
             )
         )
         return committed

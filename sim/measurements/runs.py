@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from adadecode.profiles.columns import DESIGN
 from adadecode.profiles.errors import DesignError, ProfileError
 from adadecode.profiles.store import Profile
 from adadecode.sim.core.design import Design, Policy
-from adadecode.sim.core.scheduler import Draft, Round, Verdict
+from adadecode.sim.core.scheduler import Draft, Round, Score, Verdict
 
 Cell = tuple[Design, int]
 """A design on a prompt."""
@@ -18,7 +19,8 @@ Cell = tuple[Design, int]
 _Work = list[tuple[str, float]]
 """Kind and seconds of each piece of work of a run, in order."""
 
-_DESIGN = ("policy", "placement", "gammas", "cap", "verify")
+Drawn = Score | Draft | Verdict
+"""What a sampled run drew: the score of a gate, a draft of a head, a verdict of the last layer."""
 
 
 def rounds_of(profile: Profile) -> dict[Cell, tuple[Round, ...]]:
@@ -28,7 +30,10 @@ def rounds_of(profile: Profile) -> dict[Cell, tuple[Round, ...]]:
         ProfileError: If one is missing.
     """
     table = profile.rounds
-    names = ("round", "start", "exits", "accepted", "committed", "segments", "batches", "checks")
+    names = (
+        *("round", "start", "exits", "accepted", "committed"),
+        *("segments", "batches", "checks", "gates_asked"),
+    )
     records = list(zip(*(table[name].tolist() for name in names), strict=True))
     found: dict[Cell, tuple[Round, ...]] = {}
     for cell, rows in _rows_by_cell(table, "rounds").items():
@@ -42,13 +47,14 @@ def rounds_of(profile: Profile) -> dict[Cell, tuple[Round, ...]]:
                 committed=committed,
                 work=tuple(zip(segments, batches, strict=True)),
                 checks=tuple(checks),
+                gates=tuple(gates),
             )
-            for _, start, exits, accepted, committed, segments, batches, checks in part
+            for _, start, exits, accepted, committed, segments, batches, checks, gates in part
         )
     return found
 
 
-def draws_of(profile: Profile) -> dict[Cell, tuple[Draft | Verdict, ...]]:
+def draws_of(profile: Profile) -> dict[Cell, tuple[Drawn, ...]]:
     """Return what each design drew on each prompt, in order.
 
     A run that was over with its first token drew nothing and is left out.
@@ -59,15 +65,21 @@ def draws_of(profile: Profile) -> dict[Cell, tuple[Draft | Verdict, ...]]:
     table = profile.draws
     names = ("index", "kind", "confidence", "token", "accepted")
     records = list(zip(*(table[name].tolist() for name in names), strict=True))
-    found: dict[Cell, tuple[Draft | Verdict, ...]] = {}
+    found: dict[Cell, tuple[Drawn, ...]] = {}
     for cell, rows in _rows_by_cell(table, "draws").items():
         part = sorted((records[row] for row in rows), key=_first)
         _check_numbers(cell, [record[0] for record in part], "draws")
         found[cell] = tuple(
-            Draft(confidence, token) if kind == "check" else Verdict(accepted, token)
+            _drawn(kind, confidence, token, accepted)
             for _, kind, confidence, token, accepted in part
         )
     return found
+
+
+def _drawn(kind: str, confidence: float, token: int, accepted: int) -> Drawn:
+    if kind == "gate":
+        return Score(confidence)
+    return Draft(confidence, token) if kind == "check" else Verdict(accepted, token)
 
 
 def timed_runs(profile: Profile) -> dict[Cell, pd.DataFrame]:
@@ -156,11 +168,11 @@ def _rows_by_cell(frame: pd.DataFrame, table: str) -> dict[Cell, list[int]]:
         ProfileError: If a row names no design, although each value may be sane on its own.
     """
     rows: dict[tuple[Any, ...], list[int]] = {}
-    columns = (frame[name].tolist() for name in (*_DESIGN, "prompt"))
+    columns = (frame[name].tolist() for name in (*DESIGN, "prompt"))
     for row, key in enumerate(zip(*columns, strict=True)):
         rows.setdefault(key, []).append(row)
     cells: dict[Cell, list[int]] = {}
-    for (policy, placement, gammas, cap, verify, prompt), found in rows.items():
+    for (policy, placement, gammas, cap, verify, gates, prompt), found in rows.items():
         try:
             design = Design(
                 policy=Policy(policy),
@@ -168,6 +180,7 @@ def _rows_by_cell(frame: pd.DataFrame, table: str) -> dict[Cell, list[int]]:
                 gammas=tuple(gammas),
                 cap=cap,
                 verify=verify,
+                gates=tuple(gates),
             )
         except (DesignError, ValueError) as error:
             raise ProfileError(

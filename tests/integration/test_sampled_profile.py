@@ -24,7 +24,6 @@ from adadecode.engine.profiling.recorder import record_plan
 from adadecode.profiles import TABLES, ProfileError, read_profile, write_profile
 from adadecode.profiles.hashing import dice
 from adadecode.profiles.manifest import tables_of
-from adadecode.profiles.schema import SCHEMA_VERSION
 from adadecode.profiles.store import Profile
 from adadecode.profiles.trace import OTHER, Trace
 from adadecode.sim.core.design import Design
@@ -39,7 +38,7 @@ from adadecode.sim.validation.tiers import validate
 from tests.support.few_visits import few_visits  # noqa: F401  # an autouse fixture
 from tests.support.models import tiny_model
 from tests.support.sim_command import run
-from tests.support.synthetic_profile import synthetic_profile
+from tests.support.synthetic_profile import required, synthetic_profile
 from tests.support.tampering import edit_manifest
 
 SAMPLING = Sampling(temperature=1.2, top_k=40, top_p=0.98, seed=11)
@@ -99,7 +98,7 @@ def free(_: Work) -> float:
 
 def test_the_manifest_says_how_texts_were_sampled(recorded: Profile) -> None:
     assert recorded.sampled
-    assert recorded.manifest["schema_version"] == SCHEMA_VERSION
+    assert recorded.manifest["schema_version"] == 2
     assert recorded.manifest["sampling"] == {
         "temperature": 1.2,
         "top_k": 40,
@@ -312,7 +311,7 @@ class Texts:
 
     def rates(self, latency: Latencies, trace: pd.DataFrame) -> tuple[Acceptance, ...]:
         """Measured, and predicted from this trace. latency: whatever it is, nothing is timed."""
-        branches = pd.DataFrame([], columns=TABLES["branches"].names)
+        branches = pd.DataFrame([], columns=required("branches"))
         head_outputs = Trace.from_frames(
             self.prompts, trace, branches, n_layers=3, depths=(1, 2), eos=(), sampled=True
         )
@@ -346,7 +345,7 @@ def texts() -> Texts:
             rounds[design, prompt] = decoding.schedule.rounds
     return Texts(
         pd.DataFrame(prompts, columns=TABLES["prompts"].names),
-        pd.DataFrame(rows, columns=TABLES["trace"].names),
+        pd.DataFrame(rows, columns=required("trace")),
         rounds,
     )
 

@@ -35,8 +35,8 @@ ABSURD = [
         for value in (math.nan, -0.01, 1.01, math.inf)
     ),
     ("trace", "acceptance", 1.01, "a probability in 0..1"),
-    ("latency", "kind", "nap", "one of embed, layer, head, verify, prefill, host"),
-    ("works", "kind", "nap", "one of run, check, verify"),
+    ("latency", "kind", "nap", "one of embed, layer, head, gate, verify, prefill, host"),
+    ("works", "kind", "nap", "one of run, gate, check, verify"),
     *(
         (name, "policy", "greedy", "one of vanilla, adadecode, fixed")
         for name in ("runs", "rounds", "works")

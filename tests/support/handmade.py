@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from adadecode.profiles import TABLES, LatencyTable, Profile, read_profile
+from adadecode.profiles.columns import DESIGN
 from adadecode.profiles.design_label import design_label
 from adadecode.profiles.trace import HeadOutput, Trace
 from adadecode.sim.core.design import Design
@@ -20,13 +21,16 @@ from tests.support.tampering import edit_manifest
 
 
 class ConstantLatency:
-    """Latencies in eighths and sixteenths of a second, so that their sums are exact."""
+    """Latencies in powers of half a second, so that their sums are exact."""
 
     def layers(self, start: int, stop: int, n_tokens: int, context: int, reuse: int) -> float:
         return 1.0 * (stop - start)
 
     def head(self, depth: int, reuse: int) -> float:
         return 0.25
+
+    def gate(self, depth: int) -> float:
+        return 0.03125
 
     def verify(self, n_tokens: int) -> float:
         return 0.5
@@ -51,6 +55,8 @@ def one_text(
     n_prompt: int = 4,
     eos: frozenset[int] = frozenset(),
     max_new_tokens: int | None = None,
+    gates: Mapping[tuple[int, int], float] | None = None,
+    branch_gates: Mapping[tuple[int, tuple[int, ...], int], float] | None = None,
 ) -> Trace:
     """Return the trace of one prompt, number 0.
 
@@ -65,18 +71,31 @@ def one_text(
         eos: Tokens that end a text.
         max_new_tokens: Budget of the prompt; by default the length of the text, or more where it
             ends by itself.
+        gates: Scores of gates, by (output, depth). Without any the heads have no gates; with some,
+            the others score 0.
+        branch_gates: Scores of gates after wrong drafts, by (output, path, depth).
     """
     rows = []
     for output in range(1, len(text)):
         for depth in depths:
             confidence, token = (outputs or {}).get((output, depth), (0.0, text[output]))
-            rows.append((0, output, depth, token, confidence, token == text[output], confidence))
-        rows.append((0, output, n_layers, text[output], 1.0, True, 1.0))
+            score = math.nan if gates is None else gates.get((output, depth), 0.0)
+            agrees = token == text[output]
+            rows.append((0, output, depth, token, confidence, agrees, confidence, score))
+        rows.append((0, output, n_layers, text[output], 1.0, True, 1.0, math.nan))
     ended = text[-1] in eos
     budget = max_new_tokens or len(text) + 10 * ended
     prompt = (0, "hand", n_prompt, len(text), ended, text[0], "", budget)
     after_wrong_drafts = [
-        (0, output, path, depth, token, confidence)
+        (
+            0,
+            output,
+            path,
+            depth,
+            token,
+            confidence,
+            _score(gates, branch_gates, output, path, depth),
+        )
         for (output, path, depth), (confidence, token) in (branches or {}).items()
     ]
     return Trace.from_frames(
@@ -87,6 +106,15 @@ def one_text(
         depths=depths,
         eos=eos,
     )
+
+
+def _score(
+    gates: Mapping[tuple[int, int], float] | None,
+    branch_gates: Mapping[tuple[int, tuple[int, ...], int], float] | None,
+    where: tuple[int, tuple[int, ...], int],
+) -> float:
+    """Return the score after wrong drafts; NaN where heads have no gates."""
+    return math.nan if gates is None else (branch_gates or {}).get(where, 0.0)
 
 
 DESIGNS = (
@@ -139,10 +167,11 @@ def promising(profile: Profile) -> Profile:
     A gate passes no recording without them.
     """
     runs = profile.runs[~profile.runs["instrumented"]]
-    columns = ["policy", "placement", "gammas", "cap", "verify"]
-    rows = runs[columns].itertuples(index=False, name=None)
+    rows = runs[list(DESIGN)].itertuples(index=False, name=None)
     settings = {
-        "designs": list(dict.fromkeys(design_label(*row[:4], verify=row[4]) for row in rows)),
+        "designs": list(
+            dict.fromkeys(design_label(*row[:4], verify=row[4], gates=row[5]) for row in rows)
+        ),
         "repeats": int(runs["repeat"].nunique()),
         "n_prompts": len(profile.prompts),
     }
@@ -164,6 +193,7 @@ def _rows_of(design: Design, run: ReplayedRun, factor: float) -> dict[str, list[
         design.gammas,
         design.cap,
         design.verify,
+        design.gates,
         run.prompt,
     )
     times = [(repeat, False, run.seconds * factor * f) for repeat, f in enumerate(REPEAT_FACTORS)]
@@ -184,4 +214,5 @@ def _rows_of(design: Design, run: ReplayedRun, factor: float) -> dict[str, list[
 
 def _round_columns(done: Round) -> tuple[Any, ...]:
     segments, batches = zip(*done.work, strict=True)
-    return (done.start, done.exits, done.accepted, done.committed, segments, batches, done.checks)
+    layers = (segments, batches, done.checks, done.gates)
+    return (done.start, done.exits, done.accepted, done.committed, *layers)

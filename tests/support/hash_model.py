@@ -6,6 +6,7 @@ It is strict about what was computed.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 
 import pandas as pd
@@ -14,7 +15,18 @@ from hypothesis import strategies as st
 from adadecode.profiles.schema import TABLES
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import RUNNABLE, Design, Policy
-from adadecode.sim.core.scheduler import Check, Draft, Outcome, Run, Schedule, Verdict, Verify, Work
+from adadecode.sim.core.scheduler import (
+    Check,
+    Draft,
+    Gate,
+    Outcome,
+    Run,
+    Schedule,
+    Score,
+    Verdict,
+    Verify,
+    Work,
+)
 
 N_PROMPT = 4
 FIRST = 100
@@ -53,6 +65,9 @@ class ToyModel:
         )
         return Draft(dice("sure", self.seed, depth, prefix) % 101 / 100, token)
 
+    def gate(self, depth: int, prefix: tuple[int, ...]) -> Score:
+        return Score(dice("gate", self.seed, depth, prefix) % 101 / 100)
+
     def prefix(self, position: int) -> tuple[int, ...]:
         return tuple(self.tokens[: position - N_PROMPT + 1])
 
@@ -83,6 +98,9 @@ class ToyModel:
                     self.read(segment - 1, start, stop)  # the hidden states it starts from
                 self.computed[segment].update((p, self.prefix(p)) for p in range(start, stop))
                 return None
+            case Gate(depth, position):
+                self.read(self.schedule.boundaries.index(depth) - 1, position, position + 1)
+                return self.gate(depth, self.prefix(position))
             case Check(depth, position):
                 self.read(self.schedule.boundaries.index(depth) - 1, position, position + 1)
                 draft = self.head(depth, self.prefix(position))
@@ -101,8 +119,8 @@ class ToyModel:
 
 
 @st.composite
-def designs(draw: st.DrawFn, verify: bool = True) -> tuple[Design, int]:
-    """Any design and a number of layers it fits."""
+def designs(draw: st.DrawFn, verify: bool = True, gates: bool = True) -> tuple[Design, int]:
+    """Any design and a number of layers it fits, with gates in half of those that may ask them."""
     n_layers = draw(st.integers(2, 8))
     policy = draw(st.sampled_from(RUNNABLE))
     cap = draw(st.integers(1, 6))
@@ -114,9 +132,14 @@ def designs(draw: st.DrawFn, verify: bool = True) -> tuple[Design, int]:
     gamma: float | list[float] = [
         draw(st.sampled_from([0.0, 0.3, 0.5, 0.75, 0.9, 1.0])) for _ in placement
     ]
+    gate: float | list[float] = 0.0
+    if gates and draw(st.booleans()):
+        gate = [draw(st.sampled_from([0.0, 0.2, 0.5, 0.8, 1.0])) for _ in placement]
     if policy is Policy.VANILLA or not placement:
-        gamma = 0.5
-    return Design.of(policy, gamma=gamma, placement=placement, cap=cap, verify=verify), n_layers
+        gamma, gate = 0.5, 0.0
+    return Design.of(
+        policy, gamma=gamma, placement=placement, cap=cap, verify=verify, gate=gate
+    ), n_layers
 
 
 def vanilla_text(model: ToyModel, max_new_tokens: int, eos: frozenset[int]) -> list[int]:
@@ -162,7 +185,7 @@ def decode_and_record(
 
     def watch(work: Work) -> Outcome:
         outcome = model(work)
-        if isinstance(work, Check):
+        if isinstance(work, Gate | Check):
             prefix = model.prefix(work.position)
             left = next(
                 (i for i, token in enumerate(prefix) if i >= len(text) or token != text[i]),
@@ -176,18 +199,20 @@ def decode_and_record(
     trace_rows = []
     for output in range(1, len(text)):
         prefix = tuple(text[:output])
-        answers = [(depth, *model.head(depth, prefix)) for depth in depths] + [
-            (n_layers, 1.0, text[output])
+        answers = [
+            (depth, *model.head(depth, prefix), *model.gate(depth, prefix)) for depth in depths
         ]
+        answers.append((n_layers, 1.0, text[output], math.nan))
         trace_rows += [
-            (0, output, depth, token, confidence, token == text[output], confidence)
-            for depth, confidence, token in answers
+            (0, output, depth, token, confidence, token == text[output], confidence, score)
+            for depth, confidence, token, score in answers
         ]
     branch_rows = []
     for (output, path), prefix in visited.items():
         for depth in depths:
             confidence, token = model.head(depth, prefix)
-            branch_rows.append((0, output, path, depth, token, confidence))
+            (score,) = model.gate(depth, prefix)
+            branch_rows.append((0, output, path, depth, token, confidence, score))
     trace = Trace.from_frames(
         pd.DataFrame(
             [(0, "toy", N_PROMPT, len(text), text[-1] in eos, FIRST, "", budget)],

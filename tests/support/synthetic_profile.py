@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from adadecode.profiles import TABLES, Profile, write_profile
+from adadecode.profiles.columns import COLUMNS
 from adadecode.profiles.schema import ALL_TABLES
 
 EOS = 0
@@ -31,6 +32,7 @@ def synthetic_profile(
     repeats: int = 3,
     noise: float = 0.05,
     branches: bool = True,
+    gates: bool = False,
     seed: int = 0,
     runs: pd.DataFrame | None = None,
     rounds: pd.DataFrame | None = None,
@@ -54,6 +56,8 @@ def synthetic_profile(
         noise: Their relative spread; with 0 each sample is `layer_seconds` and its like.
         branches: Whether to record the outputs of every head after each single wrong draft, and
             after one more draft by the shallowest head.
+        gates: Whether the heads have gates, which score high where their head is sure and right,
+            and sometimes elsewhere.
         seed: Of the random numbers.
         runs: Table of measured runs; empty by default, as the next three.
         rounds: Table of their rounds.
@@ -83,6 +87,9 @@ def synthetic_profile(
         "works": works,
     }
     about = _manifest(n_layers, depths, prompts, outputs, seed)
+    if gates:
+        about["heads"]["gates"] = True
+        add_gates(frames, n_layers, seed)
     if sampling is not None:
         frames["draws"], about["sampling"] = draws, dict(sampling)
     tables = {
@@ -120,6 +127,30 @@ def _manifest(
         "eos_token_ids": [EOS],
         "max_new_tokens": outputs,
     }
+
+
+def required(table: str) -> list[str]:
+    """Return the columns that a table must have."""
+    return [column.name for column in COLUMNS[table].columns if not column.optional]
+
+
+GATE_SECONDS = 2e-5
+"""What every gate takes, without noise."""
+
+
+def add_gates(frames: dict[str, Any], n_layers: int, seed: int) -> None:
+    """Add scores and latencies of gates to the tables of a profile."""
+    random = np.random.default_rng([seed, 1])
+    for name in ("trace", "branches"):
+        frame = frames[name]
+        if frame is None or frame.empty:
+            continue
+        good = (frame["confidence"] > 0.5).to_numpy() & frame.get("agrees", True)
+        score = np.clip(0.25 + 0.4 * good + random.normal(0, 0.2, len(frame)), 0.0, 1.0)
+        frames[name] = frame.assign(gate=np.where(frame["depth"] < n_layers, score, np.nan))
+    heads = frames["latency"].query("kind == 'head'").drop_duplicates(["layer", "repeat"])
+    timed = heads.assign(kind="gate", reuse=0, seconds=GATE_SECONDS)
+    frames["latency"] = pd.concat([frames["latency"], timed], ignore_index=True)
 
 
 def full_profile(path: str | Path) -> Profile:
@@ -252,7 +283,7 @@ def _text(
             right = depth == depths[-1] or random.random() < sure
             token = final if right else _wrong(random, final)
             rows.append((prompt, output, depth, token, sure, token == final, min(1.0, sure + 0.1)))
-    return row, pd.DataFrame(rows, columns=TABLES["trace"].names)
+    return row, pd.DataFrame(rows, columns=required("trace"))
 
 
 def _branches(
@@ -280,7 +311,7 @@ def _branches(
             ]
             rows += outputs
             path = (*path, outputs[0][4])
-    return pd.DataFrame(rows, columns=TABLES["branches"].names)
+    return pd.DataFrame(rows, columns=required("branches"))
 
 
 def _wrong(random: np.random.Generator, right: int) -> int:

@@ -23,7 +23,18 @@ from adadecode.engine.decoding.sampling import Greedy, Sampler, Sampling, draw, 
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.profiles.errors import SamplingError
 from adadecode.sim.core.design import Design
-from adadecode.sim.core.scheduler import Check, Draft, Outcome, Run, Schedule, Verdict, Verify, Work
+from adadecode.sim.core.scheduler import (
+    Check,
+    Draft,
+    Gate,
+    Outcome,
+    Run,
+    Schedule,
+    Score,
+    Verdict,
+    Verify,
+    Work,
+)
 from tests.support.hash_model import designs, dice, drive
 from tests.support.models import random_prompt, tiny_model
 from tests.support.property_tests import examples
@@ -304,6 +315,8 @@ def test_what_an_unsure_head_says_changes_nothing(
     design, n_layers = case
 
     def answer(work: Work, other: int) -> Outcome:
+        if isinstance(work, Gate):
+            return Score(dice("gate", seed, work) % 101 / 100)
         if isinstance(work, Check):
             draft = Draft(dice("sure", seed, work) % 100 / 100, dice("token", seed, work) % 6)
             return (
