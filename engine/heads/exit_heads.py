@@ -30,9 +30,11 @@ from adadecode.engine.heads.int8 import Int8Matrix
 from adadecode.engine.heads.lm_head_rows import HeadRows
 from adadecode.engine.heads.model_samples import body_samples, lm_head_samples
 from adadecode.engine.loading.hub import from_here, hub_reason, quiet_hub
+from adadecode.engine.model.end_tokens import own_end_tokens
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.runtime import fingerprints
 from adadecode.profiles.errors import HeadsError, InputError
+from adadecode.profiles.token_ranking import TokenRanking
 from adadecode.sim.core.head_form import FULL, HeadForm
 
 _HUB_OPTIONS = ("revision", "force_download", "token")
@@ -61,8 +63,8 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             between the layers: 1 to L - 1.
         metrics: What training measured.
         form: What of the LM head the heads use, and in which format.
-        frequent: Token ids, the most frequent first. A shortlist is the beginning of them; where
-            there are fewer than the form wants, it is as long as they are.
+        frequent: Token ids, the most frequent first. A shortlist is the beginning of them, after
+            which come all others by id (`adadecode.profiles.token_ranking`).
         gates: A gate beside each head.
 
     Raises:
@@ -106,9 +108,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         vocabulary = len(head.weight)
         self.frequent = _checked_tokens(frequent, vocabulary)
         self.tokens = (
-            None
-            if form.shortlist is None
-            else _shortlist(self.frequent, form.shortlist, vocabulary)
+            None if form.shortlist is None else _shortlist(self.ranked(model), form.shortlist)
         )
         self.form = HeadForm(
             shortlist=None if self.tokens is None else len(self.tokens), dtype=form.dtype
@@ -183,6 +183,16 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         )
         heads.coverage = self.coverage
         return heads
+
+    def ranked(self, model: PreTrainedModel) -> TokenRanking:
+        """Return all tokens in the order in which shortlists take them.
+
+        Those that end the model's texts come first.
+        """
+        vocabulary = len(model.get_output_embeddings().weight)
+        ends = sorted(own_end_tokens(model, vocabulary))
+        counted = (*ends, *(token for token in self.frequent if token not in ends))
+        return TokenRanking(counted=counted, vocabulary=vocabulary)
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -523,19 +533,14 @@ def _checked_tokens(frequent: Sequence[int], vocabulary: int) -> tuple[int, ...]
     return tokens
 
 
-def _shortlist(frequent: Sequence[int], size: int, vocabulary: int) -> tuple[int, ...]:
-    """Return the most frequent tokens, by rising id. Raises HeadsError where there is no list."""
-    if not frequent:
+def _shortlist(ranked: TokenRanking, size: int) -> tuple[int, ...]:
+    """Return the most frequent tokens, by rising id. Raises HeadsError where those are all."""
+    if size >= ranked.vocabulary:
         raise HeadsError(
-            "nobody counted which tokens are frequent: train heads with adadecode-train, or name a "
-            "text with --shortlist-from"
+            f"a shortlist of {size} tokens leaves out none of the {ranked.vocabulary} of this "
+            "model: take fewer, or no shortlist"
         )
-    if size >= vocabulary:
-        raise HeadsError(
-            f"a shortlist of {size} tokens leaves out none of the {vocabulary} of this model: take "
-            "fewer, or no shortlist"
-        )
-    return tuple(sorted(frequent[:size]))
+    return tuple(sorted(ranked.shortlist(size)))
 
 
 def _quantised_rest(matrix: torch.Tensor, device: torch.device) -> Int8Matrix:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
 
 from adadecode.engine.heads.exit_heads import ExitHeads
-from adadecode.engine.heads.token_frequency import frequent_in
+from adadecode.engine.heads.token_frequency import CountedTokens, frequent_in
 from adadecode.engine.loading.prompts import Prompt
+from adadecode.engine.model.end_tokens import own_end_tokens
 from adadecode.engine.profiling.options import RecordingOptions
-from adadecode.profiles.manifest import section
-from adadecode.profiles.prompt_digest import prompt_digest
-from adadecode.profiles.store import read_profile
+
+TRAINED_ON = "the texts that the heads were trained on"
+"""What the frequent tokens of heads were counted in where no other source is named."""
 
 
 def form_heads(
@@ -33,7 +35,7 @@ def form_heads(
         heads: The heads as they were saved.
         model: The model that they belong to.
         tokenizer: The model's own; None where tokens are random, and all as frequent.
-        prompts: What will be recorded, to mention it where the shortlist was counted on them.
+        prompts: What will be recorded: nothing of it is counted.
         options: ``shortlist`` and ``head_dtype`` name the form; a shortlist of 0 is none.
         shortlist_from: A profile or a file of texts in which tokens are counted; the heads' own
             training texts where None.
@@ -42,34 +44,56 @@ def form_heads(
     Raises:
         HeadsError: No heads of this model can have this form.
     """
-    if options.shortlist is None and options.head_dtype is None:
+    named = options.shortlist is not None or options.head_dtype is not None
+    if not named and shortlist_from is None:
         return heads
     form = options.head_form(heads.form)
     frequent: Sequence[int] | None = None
     if tokenizer is None:
-        frequent = range(len(model.get_output_embeddings().weight))
+        frequent = ()
     elif shortlist_from is not None:
-        frequent = frequent_in(shortlist_from, tokenizer)
+        found = _counted(shortlist_from, model, tokenizer, prompts, notice)
+        frequent = found.frequent if found.texts else ()
     formed = heads.shaped(model, shortlist=form.shortlist, dtype=form.dtype, frequent=frequent)
-    notice(f"heads: {formed.form.label}")
-    size = formed.form.shortlist
-    if size is not None and form.shortlist is not None and size < form.shortlist:
+    if named:
+        notice(f"heads: {formed.form.label}")
+    n_counted, size = len(formed.ranked(model).counted), formed.form.shortlist
+    if size is not None and size > n_counted and tokenizer is not None:
         notice(
-            f"no more than {size} different tokens were counted, "
-            f"so the shortlist holds these, and not {form.shortlist}"
-        )
-    if shortlist_from is not None and (n_counted := _counted(shortlist_from, prompts)):
-        notice(
-            f"the shortlist was counted on {n_counted} of these prompts themselves: "
-            "it covers them better than it will others"
+            f"{n_counted} different tokens were counted: the shortlist holds these and "
+            f"{size - n_counted} more by id, as a tokenizer learnt them"
         )
     return formed
 
 
-def _counted(source: str, prompts: Sequence[Prompt]) -> int:
-    """Return how many of the prompts are in the profile ``source``; 0 where it is no profile."""
-    if not Path(source).is_dir():
-        return 0
-    counted = read_profile(source)
-    known, salt = set(counted.prompts["sha256"]), section(counted.manifest, "prompts").get("salt")
-    return sum(prompt_digest(prompt.text, salt) in known for prompt in prompts)
+def _counted(
+    source: str,
+    model: PreTrainedModel,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    notice: Callable[[str], None],
+) -> CountedTokens:
+    ends = own_end_tokens(model, len(model.get_output_embeddings().weight))
+    found = frequent_in(source, tokenizer, prompts, ends=ends)
+    if found.left_out:
+        notice(
+            f"{found.left_out} of the texts in {source} are recorded here, and were left out "
+            f"where tokens were counted: {found.texts} texts were"
+        )
+    return found
+
+
+def describe_ranking(
+    heads: ExitHeads, model: PreTrainedModel, shortlist_from: str | None
+) -> dict[str, Any]:
+    """Return the order in which shortlists take tokens, as a manifest holds it.
+
+    Args:
+        heads: The heads that were recorded.
+        model: The model that they belong to.
+        shortlist_from: Where their frequent tokens were counted; in the heads' own training texts
+            where None.
+    """
+    named = TRAINED_ON if shortlist_from is None else Path(shortlist_from).name
+    ranked = replace(heads.ranked(model), source=named if heads.frequent else "")
+    return ranked.to_manifest()

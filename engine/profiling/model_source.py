@@ -40,8 +40,8 @@ class ModelSource:
         "Run code that comes with the model.", default=False, panel=MODEL
     )
     shortlist_from: str | None = option(
-        "Where the frequent tokens of --shortlist are counted: a profile (its outputs), or a file "
-        "of texts.",
+        "Where the frequent tokens of shortlists are counted: a profile (its outputs), or a file "
+        "of texts. What is recorded here is not counted.",
         shown="the heads' training texts",
         panel=HEADS,
     )

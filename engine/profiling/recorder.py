@@ -33,6 +33,7 @@ from adadecode.engine.profiling.branch_trace import (
     watch_draws,
 )
 from adadecode.engine.profiling.counterfactual import Counterfactual, Text
+from adadecode.engine.profiling.head_forms import describe_ranking
 from adadecode.engine.profiling.latency_visit import LatencyVisit
 from adadecode.engine.profiling.manifest import describe_recording
 from adadecode.engine.profiling.piece_store import PieceStore, Row
@@ -221,7 +222,11 @@ class Recorder:
         if self.contest is not None:
             tables["baselines"] = self.parts.table("baselines")
             manifest["baselines"] = self.contest.about()
-        manifest["heads"] |= {"form": self.decoder.heads.describe(), "coverage": covered}
+        heads = self.decoder.heads
+        manifest["heads"] |= {"form": heads.describe(), "coverage": covered}
+        if self.own_text:
+            named = self.plan.settings["shortlist_from"]
+            manifest["heads"]["ranking"] = describe_ranking(heads, self.decoder.parts.model, named)
         manifest["conditions"] = self.conditions.columns()
         manifest["timing"] = ", ".join(self.conditions.timings()) or manifest["timing"]
         manifest["limitations"] += [

@@ -72,11 +72,6 @@ class RecordingRequest:
         self._check_scripted()
         self.source.check_named()
         check_execution(self)
-        if self.source.shortlist_from is not None and not self.options.shortlist:
-            raise InputError(
-                "--shortlist-from names what a shortlist is counted in: "
-                "name the number of its tokens with --shortlist"
-            )
         self._check_baselines()
 
     def _check_baselines(self) -> None:
@@ -129,7 +124,7 @@ class RecordingRequest:
                 raise InputError(f"a script is followed greedily: leave {flags[name].flag} out")
         if source.layers is not None and not source.shape:
             raise InputError("--layers cuts a --shape; the demo model is run whole")
-        if self.options.shortlist is not None and source.shortlist_from is not None:
+        if source.shortlist_from is not None:
             raise InputError(
                 "with --scripted, tokens are random and so is a shortlist: "
                 "leave --shortlist-from out"

@@ -1,16 +1,20 @@
 """Derive the outputs of heads with a shortlist from those of full heads.
 
-This is an approximation; the notes say on which side it errs.
+Which tokens a shortlist holds is exact: a recording carries the order in which the engine takes
+them (`adadecode.profiles.token_ranking`). What a head says that knows only these is approximated,
+and the notes say on which side it errs.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adadecode.profiles.errors import HeadsError, ProfileError
 from adadecode.profiles.manifest import SHARED
 from adadecode.profiles.store import Profile
+from adadecode.profiles.token_ranking import TokenRanking
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.provenance import Provenance
@@ -31,32 +35,47 @@ class Shortlisted:
     sizes: tuple[int, int]
 
 
-def shortlisted(trace: Trace, size: int) -> Shortlisted:
-    """Give each prompt a shortlist of the most frequent tokens of all *other* prompts' outputs.
+def shortlisted(trace: Trace, size: int, ranking: TokenRanking | None = None) -> Shortlisted:
+    """Give the heads of a trace a shortlist.
 
-    The ends of a text are always among them. A head that would draft another token drafts a
-    wrong one instead, and is never sure of it.
+    A head that would draft another token drafts a wrong one instead, and is never sure of it.
 
     Args:
         trace: The outputs of full heads.
         size: Most tokens of a shortlist.
+        ranking: The order in which the engine takes tokens. Without one, as in older recordings,
+            each prompt has the most frequent tokens of all *other* prompts' outputs, after those
+            that end a text.
 
     Raises:
-        ProfileError: If there are no other prompts.
+        ProfileError: If there is no ranking, and there are no other prompts.
         HeadsError: If the text is sampled.
     """
+    if ranking is None:
+        lists = _of_other_prompts(trace, size)
+    else:
+        lists = dict.fromkeys(trace.prompts, ranking.shortlist(size))
+    sizes = [len(held) for held in lists.values()]
+    return Shortlisted(
+        trace=trace.shortlisted(lists),
+        outside=_outside(trace, lists),
+        sizes=(min(sizes), max(sizes)),
+    )
+
+
+def _of_other_prompts(trace: Trace, size: int) -> dict[int, tuple[int, ...]]:
+    """Return for each prompt the most frequent tokens of the others, ends first."""
     counts = {prompt: Counter(trace.tokens(prompt)[:, -1].tolist()) for prompt in trace.prompts}
     if len(counts) < 2:
         raise ProfileError(
             "a shortlist is counted on other prompts than those it is tried on, and there is one "
-            "alone: profile more prompts"
+            "alone: profile more prompts, or record it again, with the order of all tokens"
         )
     everything = Counter[int]()
     for count in counts.values():
         everything.update(count)
     ends = sorted(trace.eos)
     lists: dict[int, tuple[int, ...]] = {}
-    outside = outputs = 0
     for prompt, count in counts.items():
         others = {
             token: n - count[token]
@@ -64,15 +83,17 @@ def shortlisted(trace: Trace, size: int) -> Shortlisted:
             if n > count[token] and token not in trace.eos
         }
         lists[prompt] = (*ends, *sorted(others, key=lambda token: (-others[token], token)))[:size]
-        held, final = set(lists[prompt]), trace.tokens(prompt)[1:, -1].tolist()
+    return lists
+
+
+def _outside(trace: Trace, lists: Mapping[int, Sequence[int]]) -> float:
+    """Return the share of the outputs after the first that are on no list."""
+    outside = outputs = 0
+    for prompt, tokens in lists.items():
+        held, final = set(tokens), trace.tokens(prompt)[1:, -1].tolist()
         outputs += len(final)
         outside += sum(token not in held for token in final)
-    sizes = [len(held) for held in lists.values()]
-    return Shortlisted(
-        trace=trace.shortlisted(lists),
-        outside=outside / max(1, outputs),
-        sizes=(min(sizes), max(sizes)),
-    )
+    return outside / max(1, outputs)
 
 
 def in_form(
@@ -118,16 +139,24 @@ def in_form(
             f"{text.path} was shared without its text, and no stand-in of a token is frequent: ask "
             "whoever recorded it what a shortlist would give, or leave --shortlist out"
         )
-    found = shortlisted(trace, form.shortlist)
-    return found.trace, [*notes, _approximation_note(found, form, form.shortlist)]
+    ranking = TokenRanking.from_manifest(text.manifest["heads"])
+    found = shortlisted(trace, form.shortlist, ranking)
+    return found.trace, [*notes, _approximation_note(found, form, form.shortlist, ranking)]
 
 
-def _approximation_note(found: Shortlisted, form: HeadForm, size: int) -> str:
+def _approximation_note(
+    found: Shortlisted, form: HeadForm, size: int, ranking: TokenRanking | None
+) -> str:
     low, high = found.sizes
     held = f"{low} to {high}" if low < high else str(low)
     fewer = f", no more than {held} different tokens being recorded" if high < size else ""
+    which = (
+        f"the most frequent tokens of the other prompts{fewer}"
+        if ranking is None
+        else f"tokens {ranking.words}, which are those that the engine takes"
+    )
     return (
-        f"heads {form.label}: the most frequent tokens of the other prompts{fewer}; "
+        f"heads {form.label}: {which}; "
         f"{found.outside:.1%} of the outputs are outside. Approximated: a head that would say one "
         "of these is never sure, where a real one may be sure of something wrong, and is no surer "
         "of the others than a full head, where a real one is"

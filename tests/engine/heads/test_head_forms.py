@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,13 +27,15 @@ from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.heads.int8 import Int8Matrix
 from adadecode.engine.heads.token_frequency import by_frequency, frequent_in
 from adadecode.engine.loading.prompts import Prompt
-from adadecode.engine.profiling.head_forms import form_heads
+from adadecode.engine.profiling.head_forms import describe_ranking, form_heads
 from adadecode.engine.profiling.options import RecordingOptions
 from adadecode.engine.profiling.request import RecordingRequest
 from adadecode.engine.runtime.choices import GraphMode, HeadDtype
 from adadecode.engine.training.options import TrainingOptions
 from adadecode.engine.training.pipeline import train_heads
 from adadecode.profiles.errors import HeadsError, InputError
+from adadecode.profiles.token_ranking import TokenRanking
+from adadecode.profiles.trace import Trace
 from adadecode.sim.cli.tables.heads import coverage_table
 from adadecode.sim.core.head_form import FULL, HeadForm
 from adadecode.sim.core.scheduler import Draft, Outcome, Work
@@ -332,9 +336,33 @@ def test_fingerprints_tell_forms_apart(decoder: AdaDecoder) -> None:
     assert of_form(decoder).digest() == decoder.heads.digest()
 
 
-def test_a_shortlist_longer_than_what_was_counted_is_as_long_as_that(decoder: AdaDecoder) -> None:
-    heads = decoder.heads.shaped(decoder.parts.model, shortlist=20, frequent=(5, 3, 8))
-    assert (heads.form.shortlist, heads.tokens) == (3, (3, 5, 8))
+def test_a_shortlist_longer_than_what_was_counted_goes_on_by_id(decoder: AdaDecoder) -> None:
+    """The end of a text (2) is always held."""
+    heads = decoder.heads.shaped(decoder.parts.model, shortlist=7, frequent=(50, 3, 80))
+    assert (heads.form.shortlist, heads.tokens) == (7, (0, 1, 2, 3, 4, 50, 80))
+
+
+def test_where_nobody_counted_tokens_they_are_taken_by_id(decoder: AdaDecoder) -> None:
+    assert not decoder.heads.frequent
+    assert decoder.heads.shaped(decoder.parts.model, shortlist=2).tokens == (0, 2)
+
+
+@given(
+    counted=st.lists(st.integers(0, VOCABULARY - 1), unique=True),
+    size=st.integers(1, VOCABULARY - 1),
+)
+@examples(50)
+def test_the_simulator_takes_the_tokens_that_the_engine_takes(
+    decoder: AdaDecoder, counted: list[int], size: int
+) -> None:
+    """From what a manifest holds of the order."""
+    heads = decoder.heads.shaped(decoder.parts.model, shortlist=size, frequent=counted)
+    about = json.loads(json.dumps(describe_ranking(heads, decoder.parts.model, "some.txt")))
+    ranking = TokenRanking.from_manifest({"ranking": about})
+    assert ranking is not None
+    assert tuple(sorted(ranking.shortlist(size))) == heads.tokens
+    assert len(heads.tokens) == size
+    assert decoder.eos <= {*heads.tokens} or size < len(decoder.eos)
 
 
 @pytest.mark.parametrize(
@@ -342,7 +370,6 @@ def test_a_shortlist_longer_than_what_was_counted_is_as_long_as_that(decoder: Ad
     [
         ({"shortlist": 0}, "a shortlist holds at least 1 token, got 0"),
         ({"dtype": "int3"}, "no heads in 'int3': wanted int8"),
-        ({"shortlist": 20}, "nobody counted which tokens are frequent"),
         ({"shortlist": VOCABULARY, "frequent": FREQUENT}, f"leaves out none of the {VOCABULARY}"),
         ({"shortlist": 2, "frequent": (1, VOCABULARY)}, "counted with another tokenizer"),
         ({"shortlist": 2, "frequent": (1, 1)}, "each once"),
@@ -383,14 +410,31 @@ def test_tokens_are_counted_in_a_profiles_outputs(tmp_path: Path) -> None:
         + profile.prompts["first_token"].tolist()
     )
     found = frequent_in(str(tmp_path / "p"), None)
-    assert found == by_frequency([final], profile.manifest["eos_token_ids"])
+    assert found.frequent == by_frequency([final], profile.manifest["eos_token_ids"])
+    assert (found.texts, found.left_out) == (len(profile.prompts), 0)
 
 
 def test_tokens_are_counted_in_a_file_of_texts(tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("aab\nac\n")
     tokenizer = letter_tokenizer()
     a, b, c = (tokenizer(letter)["input_ids"][0] for letter in "abc")
-    assert frequent_in(str(tmp_path / "texts.txt"), tokenizer) == (2, a, b, c)
+    found = frequent_in(str(tmp_path / "texts.txt"), tokenizer)
+    assert (found.frequent, found.texts, found.left_out) == ((2, a, b, c), 2, 0)
+
+
+def test_the_texts_that_a_shortlist_is_tried_on_are_not_counted(tmp_path: Path) -> None:
+    """Neither those of a file, nor what was recorded of them; end tokens are always there."""
+    (tmp_path / "texts.txt").write_text("aab\nac\n")
+    tokenizer = letter_tokenizer()
+    a, c = (tokenizer(letter)["input_ids"][0] for letter in "ac")
+    found = frequent_in(str(tmp_path / "texts.txt"), tokenizer, [Prompt(text="aab")], ends=[7])
+    assert (found.frequent, found.texts, found.left_out) == ((2, 7, a, c), 1, 1)
+    profile = synthetic_profile(tmp_path / "p")  # whose texts are the numbers of its prompts
+    outputs = Trace.from_profile(profile)
+    others = [outputs.tokens(one)[:, -1].tolist() for one in outputs.prompts if one != 2]
+    found = frequent_in(str(tmp_path / "p"), None, [Prompt(text="2"), Prompt(text="no such text")])
+    assert found.frequent == by_frequency(others, outputs.eos)
+    assert (found.texts, found.left_out) == (len(others), 1)
 
 
 # -- what they lose --------------------
@@ -518,27 +562,41 @@ def notices_of(
 @pytest.mark.parametrize(
     ("texts", "own"), [(("0", "2", "no such text"), 2), (("no such text",), 0)]
 )
-def test_a_shortlist_counted_on_the_prompts_themselves_is_told(
+def test_texts_that_were_left_out_are_told(
     decoder: AdaDecoder, tmp_path: Path, texts: tuple[str, ...], own: int
 ) -> None:
     """A synthetic profile's texts are its prompts' numbers."""
     synthetic_profile(tmp_path / "p")
     notices = notices_of(decoder, [Prompt(text=text) for text in texts], 20, tmp_path / "p")
-    assert ("of these prompts themselves" in notices) == bool(own)
-    assert (f"counted on {own} of these prompts themselves" in notices) == bool(own)
+    assert ("are recorded here, and were left out" in notices) == bool(own)
+    assert (f"{own} of the texts in {tmp_path / 'p'} are recorded here" in notices) == bool(own)
 
 
-def test_a_shortlist_shorter_than_asked_for_is_told(decoder: AdaDecoder, tmp_path: Path) -> None:
+def test_tokens_that_nobody_counted_are_told(decoder: AdaDecoder, tmp_path: Path) -> None:
     synthetic_profile(tmp_path / "p")
-    assert "different tokens were counted, so the shortlist holds these, and not 90" in notices_of(
-        decoder, [], 90, tmp_path / "p"
+    assert re.search(
+        r"(\d+) different tokens were counted: the shortlist holds these and \d+ more by id",
+        notices_of(decoder, [], 90, tmp_path / "p"),
     )
 
 
-def test_a_source_without_a_shortlist_is_refused() -> None:
-    request = RecordingRequest.from_settings({"demo": True, "shortlist_from": "x"})
-    with pytest.raises(InputError, match="name the number of its tokens with --shortlist"):
-        request.with_graphs(GraphMode.EAGER).check()
+def test_tokens_are_counted_for_full_heads_too(decoder: AdaDecoder, tmp_path: Path) -> None:
+    """So that a sweep can try shortlists of what was recorded of them."""
+    RecordingRequest.from_settings({"demo": True, "shortlist_from": "x"}).with_graphs(
+        GraphMode.EAGER
+    ).check()
+    (tmp_path / "texts.txt").write_text("aab\nac\n")
+    heads = form_heads(
+        decoder.heads,
+        decoder.parts.model,
+        letter_tokenizer(),
+        [],
+        options=RecordingOptions(),
+        shortlist_from=str(tmp_path / "texts.txt"),
+        notice=lambda _: None,
+    )
+    assert heads.form == FULL
+    assert len(heads.frequent) == 4
 
 
 def test_heads_of_which_one_cannot_be_quantised_all_stay_wide(

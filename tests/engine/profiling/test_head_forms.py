@@ -13,10 +13,13 @@ from typer.testing import CliRunner
 
 from adadecode.engine.cli.profile import app
 from adadecode.profiles.store import Profile, read_profile
+from adadecode.profiles.token_ranking import TokenRanking
+from adadecode.profiles.trace import Trace
 from adadecode.sim.cli.report import report_of
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.measurements.head_coverage import coverage_of
+from adadecode.sim.prediction.shortlist_trace import in_form
 from adadecode.sim.report.export import csv_files, markdown
 from adadecode.sim.report.manifest_text import provenance
 from adadecode.sim.validation.tiers import validate
@@ -155,11 +158,35 @@ def test_the_report_shows_form_product_and_what_is_lost(recorded: Profile) -> No
     assert "What heads shortlist:20 int8 lose" in markdown(report)
 
 
-def test_only_prompts_that_are_recorded_count_as_the_shortlists_own(
-    recorded: Profile, folder: Path
-) -> None:
-    """Of two that it was counted on, one is recorded again."""
+def test_what_is_recorded_is_not_counted(recorded: Profile, folder: Path) -> None:
+    """Of two texts of a recording, one is recorded again; the tokens are those of the other."""
     shown = record(
         folder, "again", "--placements", "2", "--limit", "1", "--shortlist-from", recorded.path
     )
-    assert "the shortlist was counted on 1 of these prompts themselves" in shown
+    assert f"1 of the texts in {recorded.path} are recorded here, and were left out" in shown
+    other = Trace.from_profile(recorded).tokens(1)[:, -1].tolist()
+    ranking = read_profile(folder / "again").manifest["heads"]["ranking"]
+    assert ranking["source"] == "p"
+    assert sorted(ranking["counted"]) == sorted({2, *other})
+
+
+def test_a_recording_of_full_heads_carries_the_tokens_of_shortlists(
+    recorded: Profile, folder: Path
+) -> None:
+    """Those that heads with a shortlist have that were counted in the same file."""
+    record(
+        folder,
+        *("full", "--placements", "2", "--shortlist", "0"),
+        *("--shortlist-from", folder / "texts.txt"),
+    )
+    full = read_profile(folder / "full")
+    assert Provenance.of(full).timed_form == HeadForm()
+    ranking = TokenRanking.from_manifest(full.manifest["heads"])
+    assert ranking is not None
+    assert sorted(ranking.shortlist(20)) == recorded.manifest["heads"]["form"]["tokens"]
+    assert (ranking.source, ranking.vocabulary) == ("texts.txt", 97)
+    _, notes = in_form(full, Provenance.of(full), Trace.from_profile(full), HeadForm(shortlist=20))
+    assert "tokens as counted in texts.txt, then by id" in notes[0]
+    final = full.trace[full.trace["depth"] == 6]["token"]
+    outside = 1 - final.isin(ranking.shortlist(20)).mean()
+    assert f"{outside:.1%} of the outputs are outside" in notes[0]
