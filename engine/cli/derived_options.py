@@ -57,6 +57,8 @@ def _parameter(owner: type[OptionSet], name: str, about: OptionField) -> Paramet
     """Return the parameter of a command for one field; None where it is left out."""
     wanted = plain_type(owner, name)
     typed: Any = str if about.notation is not None else wanted
+    if about.notation is not None and about.notation.repeats:
+        typed = list[str]
     metavar, sentence = None, about.help
     if isinstance(wanted, type) and issubclass(wanted, StrEnum):
         typed, metavar = str, "CHOICE"

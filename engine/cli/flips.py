@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,15 +11,13 @@ import typer
 
 from adadecode.engine.cli.derived_options import takes_options
 from adadecode.engine.cli.output_options import FlipReportFile, Json
+from adadecode.engine.loading.prompt_source import PANEL as PROMPTS
+from adadecode.engine.loading.prompt_source import PromptSource
 from adadecode.engine.profiling.model_source import ModelSource
 from adadecode.engine.profiling.options import check_designs
 from adadecode.engine.runtime.choices import Dtype, GraphMode, Numerics, PackedWeights
 from adadecode.engine.runtime.notations import INTEGERS, PLACEMENTS, THRESHOLDS, WORDS
-from adadecode.engine.runtime.option_fields import (
-    check_counts,
-    option,
-    settle_values,
-)
+from adadecode.engine.runtime.option_fields import check_counts, option
 from adadecode.profiles.atomic_write import write_json
 from adadecode.profiles.errors import InputError
 from adadecode.sim.cli.interruption import InterruptibleCommand
@@ -26,14 +25,15 @@ from adadecode.sim.cli.plain_console import PlainConsole
 from adadecode.sim.cli.progress import ShowStages, showing_stages
 from adadecode.sim.cli.version import version_option
 from adadecode.sim.core.design import DEFAULT_CAP
+from adadecode.sim.core.shown_text import shown
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-MODEL, PROMPTS, DESIGNS, RUNNING = "Model", "Prompts", "Designs to run", "How layers are run"
+MODEL, DESIGNS, RUNNING = "Model", "Designs to run", "How layers are run"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlipOptions:
+class FlipOptions(PromptSource):
     """Which texts are compared, and how the model runs. Each field is an option of the command.
 
     Raises:
@@ -52,10 +52,6 @@ class FlipOptions:
     )
     trust_remote_code: bool = option(
         "Run code that comes with the model.", default=False, panel=MODEL
-    )
-    prompts: str | None = option(
-        "A file of prompts: JSON lines with a prompt (and a domain), or text with one in a line.",
-        panel=PROMPTS,
     )
     domains: tuple[str, ...] | None = option(
         "Only the prompts of these domains, separated by commas.",
@@ -110,7 +106,7 @@ class FlipOptions:
     )
 
     def __post_init__(self) -> None:
-        settle_values(self)
+        super().__post_init__()
         check_counts(self, "limit", "max_new_tokens", "threads")
         if self.graphs == GraphMode.AUTO:
             wanted = ", ".join(mode for mode in GraphMode if mode != GraphMode.AUTO)
@@ -145,8 +141,9 @@ def flips(
     options.check_named()
     from adadecode.engine.cli.tables import flip_tables
 
-    with showing_stages(PlainConsole(stderr=True)) as show:
-        report = _flip_report(options, show)
+    console = PlainConsole(stderr=True)
+    with showing_stages(console) as show:
+        report = _flip_report(options, show, lambda sentence: console.print(shown(sentence)))
     if as_json:
         print(json.dumps(report, indent=1))
     else:
@@ -157,14 +154,22 @@ def flips(
         raise typer.Exit(1)
 
 
-def _flip_report(options: FlipOptions, show: ShowStages) -> dict[str, Any]:
+def _flip_report(
+    options: FlipOptions, show: ShowStages, notice: Callable[[str], None]
+) -> dict[str, Any]:
     """Load the model and compare its texts."""
     from adadecode.engine.decoding.decoder import AdaDecoder
     from adadecode.engine.demo import MODEL as DEMO_MODEL
     from adadecode.engine.demo import PROMPTS as DEMO_PROMPTS
     from adadecode.engine.evaluation.token_flips import check_batches, flip_report
-    from adadecode.engine.loading.model_loader import find_dtype, layers_of, load_model
-    from adadecode.engine.loading.prompts import encode, read_prompts
+    from adadecode.engine.loading.chat_template import settle_prompts
+    from adadecode.engine.loading.model_loader import (
+        find_dtype,
+        layers_of,
+        load_model,
+        load_tokenizer,
+    )
+    from adadecode.engine.loading.prompts import encode
     from adadecode.engine.profiling.execution_options import check_running
     from adadecode.engine.profiling.plan import choose_prompts, make_designs
     from adadecode.engine.profiling.setup import check_named_depths, read_heads
@@ -174,19 +179,23 @@ def _flip_report(options: FlipOptions, show: ShowStages) -> dict[str, Any]:
     check_running(options.numerics, options.graphs, options.device)
     find_dtype(options.dtype, torch_device(options.device))
     set_threads(options.threads)
-    prompts = choose_prompts(
-        read_prompts(options.prompts or DEMO_PROMPTS), options.domains, options.limit
-    )
+    found = options.read(DEMO_PROMPTS, notice).prompts
+    chosen = choose_prompts(found, options.domains, options.limit)
     name, heads = str(DEMO_MODEL if options.demo else options.model), options.heads
     trusted = options.trust_remote_code
     n_layers = layers_of(name, trust_remote_code=trusted)
     check_named_depths(heads or str(DEMO_MODEL), options.placements, n_layers)
-    model, tokenizer = load_model(
+    tokenizer = load_tokenizer(name, trust_remote_code=trusted)
+    prompts = settle_prompts(
+        chosen, tokenizer, options, notice, model=source.model or "the demo model"
+    )
+    model, _ = load_model(
         name,
         options.dtype,
         options.device,
         trust_remote_code=trusted,
         weights=options.weights,
+        tokenizer=tokenizer,
     )
     decoder = AdaDecoder(
         model,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adadecode.engine.cli.derived_options import takes_options
 from adadecode.engine.cli.output_options import HeadsDirectory
+from adadecode.engine.loading.prompt_source import PromptSource
 from adadecode.engine.runtime.choices import Dtype
 from adadecode.engine.runtime.option_fields import option, settle_values
 from adadecode.engine.training.options import TrainingOptions
@@ -21,9 +23,13 @@ from adadecode.sim.cli.interruption import InterruptibleCommand, on_interrupt
 from adadecode.sim.cli.plain_console import PlainConsole
 from adadecode.sim.cli.progress import showing_stages
 from adadecode.sim.cli.version import version_option
+from adadecode.sim.core.shown_text import shown
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from adadecode.engine.loading.conversation import Conversation
+    from adadecode.engine.loading.prompts import Prompt
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -65,41 +71,59 @@ class TrainedModel:
             raise InputError("wanted a model: either --model NAME or --demo")
 
 
-PromptsOption = Annotated[
-    Path,
-    typer.Option(
-        "--prompts", help="JSON lines with a prompt or text, or text with one prompt in a line."
-    ),
-]
-
-
 @app.command(cls=InterruptibleCommand)
 @takes_options
 def train(
     *,
-    prompts: PromptsOption,
     out: HeadsDirectory,
     _version: Annotated[bool, version_option("adadecode-train")] = False,
     named: TrainedModel,
+    source: PromptSource,
     options: TrainingOptions,
 ) -> None:
     """Train exit heads for a causal LM on its own greedy continuations of prompts.
 
     It can be stopped at any time: the same command goes on where it was.
     """
+    if not source.prompts:
+        raise InputError("wanted prompts to train on: --prompts FILE, JSON or text with one a line")
     command = shlex.join(["adadecode-train", *sys.argv[1:]])
     kept = f"what was finished is kept, and the same command goes on where it stopped: {command}"
     with on_interrupt(kept), lock_folder(out):  # before torch is loaded, which takes processors
         from adadecode.engine.cli.tables import print_heads
-        from adadecode.engine.loading.prompts import read_prompts
         from adadecode.engine.training.pipeline import holding, train_heads
 
-        texts = read_prompts(prompts)
+        console = PlainConsole(stderr=True)
+        notice = partial(_say, console)
+        found = source.read(source.prompts, notice).prompts
         check_depths(named, options)
-        with holding(out), showing_stages(PlainConsole(stderr=True)) as show:
+        with holding(out), showing_stages(console) as show:
+            texts = _settled(found, named, source, notice)
             model, tokenizer = _load(named)
             heads = train_heads(model, tokenizer, texts, out=out, options=options, progress=show)
     print_heads(PlainConsole(), heads, out)
+
+
+def _say(console: PlainConsole, sentence: str) -> None:
+    console.print(shown(sentence))
+
+
+def _settled(
+    found: Sequence[Prompt | Conversation],
+    named: TrainedModel,
+    source: PromptSource,
+    notice: Callable[[str], None],
+) -> list[Prompt]:
+    """Return the prompts as texts, before the model itself is loaded."""
+    from adadecode.engine.demo import MODEL as DEMO_MODEL
+    from adadecode.engine.loading.chat_template import settle_prompts
+    from adadecode.engine.loading.model_loader import load_tokenizer
+
+    tokenizer = load_tokenizer(
+        str(named.model or DEMO_MODEL), trust_remote_code=named.trust_remote_code
+    )
+    called = named.model or "the demo model"
+    return settle_prompts(found, tokenizer, source, notice, model=called)
 
 
 def check_depths(named: TrainedModel, options: TrainingOptions) -> None:

@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from adadecode.engine.demo import MODEL, PROMPTS
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.model_loader import DTYPES
-from adadecode.engine.loading.prompts import Prompt, read_prompts
+from adadecode.engine.loading.prompt_file import read_texts
+from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.runtime.environment import torch_device
 from adadecode.profiles.errors import InputError
 
@@ -85,5 +86,5 @@ def load_demo(dtype: str | torch.dtype = torch.float32, device: str | torch.devi
         model=model,
         tokenizer=AutoTokenizer.from_pretrained(MODEL, local_files_only=True),
         heads=ExitHeads.load(MODEL, model),
-        examples=read_prompts(PROMPTS),
+        examples=read_texts(PROMPTS),
     )

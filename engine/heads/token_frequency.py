@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adadecode.engine.loading.prompts import Prompt, encode, read_prompts
+from adadecode.engine.loading.prompt_file import read_texts
+from adadecode.engine.loading.prompts import Prompt, encode
 from adadecode.profiles.errors import HeadsError
 from adadecode.profiles.manifest import SHARED, section
 from adadecode.profiles.prompt_digest import prompt_digest
@@ -51,7 +52,8 @@ def frequent_in(
     """Return tokens by frequency in a profile's outputs or in a file of texts.
 
     Args:
-        source: The directory of a profile, or a file that `adadecode.engine.loading.prompts` reads.
+        source: The directory of a profile, or a file that
+            `adadecode.engine.loading.prompt_file` reads.
         tokenizer: Encodes the texts of a file.
         without: Prompts that a shortlist will be tried on. What was recorded of them, or is them,
             is not counted: a shortlist that was counted on the texts it is tried on looks better
@@ -65,7 +67,7 @@ def frequent_in(
     """
     if Path(source).is_dir():
         return _in_profile(_with_text(source), without, ends)
-    texts = read_prompts(source)
+    texts = read_texts(source)
     tried = {prompt.text for prompt in without}
     counted = [text for text in texts if text.text not in tried]
     end = tokenizer.eos_token_id

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from adadecode.engine.loading.prompt_source import PromptSource
 from adadecode.engine.runtime.choices import Dtype, PackedWeights
 from adadecode.engine.runtime.notations import HEAD_MAP
-from adadecode.engine.runtime.option_fields import check_counts, option, settle_values
+from adadecode.engine.runtime.option_fields import check_counts, option
 from adadecode.profiles.errors import InputError
 
 MODEL, SCRIPTED, PLACE, HEADS = "Model", "Decisions of another recording", "Device", "Heads"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSource:
+class ModelSource(PromptSource):
     """Which model, heads and prompts a recording loads, and where the model runs.
 
     Each field is an option of ``adadecode-profile``, whose ``--help`` describes it. A recording
@@ -30,10 +31,6 @@ class ModelSource:
     heads: str | None = option(
         "The model's exit heads: a folder that adadecode-train wrote, or identity:4,8 to use the "
         "model's own LM head at those depths.",
-        panel=MODEL,
-    )
-    prompts: str | None = option(
-        "A file of prompts: JSON lines with a prompt (and a domain), or text with one in a line.",
         panel=MODEL,
     )
     trust_remote_code: bool = option(
@@ -85,7 +82,7 @@ class ModelSource:
     )
 
     def __post_init__(self) -> None:
-        settle_values(self)
+        super().__post_init__()
         check_counts(self, "threads")
 
     def check_named(self) -> None:
@@ -108,7 +105,7 @@ class ModelSource:
                 "or --heads identity:4,8 for its own LM head at those depths"
             )
         if not self.prompts:
-            raise InputError("wanted prompts to run: --prompts FILE, JSONL or one a line")
+            raise InputError("wanted prompts to run: --prompts FILE, JSON or text with one a line")
 
 
 def named_once(*, demo: bool, model: str | None, shape: str | None = None) -> None:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from transformers import PreTrainedModel
 
@@ -15,6 +15,7 @@ from adadecode.engine.decoding.arguments import check_vocabulary
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.sampling import Sampling
 from adadecode.engine.decoding.scripted import Script
+from adadecode.engine.loading.conversation import Conversation
 from adadecode.engine.loading.prompts import Prompt, encode
 from adadecode.engine.model.end_tokens import warn_of_missing_end
 from adadecode.engine.model.segmented_model import most_positions
@@ -33,6 +34,10 @@ HOST_ROUNDS = 2
 
 USUAL_BATCH = 64
 """Tokens of the largest batch whose cost is not warned of: far more than a round has drafts."""
+
+
+Asked = TypeVar("Asked", bound=Prompt | Conversation)
+"""A text to continue, or a conversation to answer."""
 
 
 class Interleaving(StrEnum):
@@ -261,8 +266,8 @@ def _fingerprints(
 
 
 def choose_prompts(
-    available: Sequence[Prompt], domains: Sequence[str] | None, limit: int | None
-) -> list[Prompt]:
+    available: Sequence[Asked], domains: Sequence[str] | None, limit: int | None
+) -> list[Asked]:
     """Return the prompts of some domains, at most ``limit`` of each; all where None.
 
     Raises:
@@ -272,7 +277,7 @@ def choose_prompts(
     wanted = known if domains is None else domains
     if unknown := [domain for domain in wanted if domain not in known]:
         raise InputError(f"no prompts of domain {', '.join(unknown)}: there are {', '.join(known)}")
-    chosen: list[Prompt] = []
+    chosen: list[Asked] = []
     for domain in wanted:
         own = (prompt for prompt in available if prompt.domain == domain)
         chosen += itertools.islice(own, limit)

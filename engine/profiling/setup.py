@@ -15,8 +15,9 @@ from adadecode.engine.demo import MODEL, PROMPTS
 from adadecode.engine.heads.exit_heads import ExitHeads, check_depths, require_depths
 from adadecode.engine.heads.heads_description import read_description
 from adadecode.engine.heads.random_heads import random_heads
+from adadecode.engine.loading.chat_template import settle_prompts
 from adadecode.engine.loading.model_loader import layers_of, load_model, load_tokenizer
-from adadecode.engine.loading.prompts import Prompt, encode, read_prompts
+from adadecode.engine.loading.prompts import Prompt, encode
 from adadecode.engine.loading.random_model import (
     check_memory,
     checked_dtype,
@@ -79,11 +80,12 @@ def load_named(request: RecordingRequest, notice: Notice = silent) -> LoadedMode
     """
     source, options = request.source, request.options
     device, name = torch_device(source.device), str(source.model or MODEL)
-    prompts = choose_prompts(
-        read_prompts(source.prompts or PROMPTS), options.domains, options.limit
-    )
+    found = source.read(PROMPTS, notice).prompts
+    chosen = choose_prompts(found, options.domains, options.limit)
     notice("loading the model")
     tokenizer = load_tokenizer(name, trust_remote_code=source.trust_remote_code)
+    called = source.model or "the demo model"
+    prompts = settle_prompts(chosen, tokenizer, source, notice, model=called)
     check_named_depths(
         str(source.heads or MODEL),
         options.placements,

@@ -51,3 +51,14 @@ class HeadDtype(StrEnum):
     INT8 = "int8"
     OWN = "own"
     """The model's own format, whatever the heads were saved with."""
+
+
+class PromptSplit(StrEnum):
+    """How a plain text is cut into prompts."""
+
+    LINE = "line"
+    """A prompt a line."""
+    BLANK = "blank"
+    """Blank lines stand between prompts."""
+    FILE = "file"
+    """All of it is one prompt."""

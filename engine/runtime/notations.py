@@ -7,6 +7,7 @@ from typing import Any
 
 from adadecode.engine.runtime.option_fields import Notation
 from adadecode.profiles.errors import DesignError, InputError
+from adadecode.profiles.input_file import parse_json
 from adadecode.sim.core import parsing
 
 
@@ -57,6 +58,38 @@ def _head_map(_option: str, text: str) -> tuple[tuple[int, int], ...]:
     return tuple(parsing.parse_head_map(text).items())
 
 
+_WORDS = {"true": True, "false": False, "null": None, "none": None}
+"""Words of a template argument that stand for values, in JSON's spelling and in Python's."""
+
+
+def _template_arguments(option: str, text: str) -> tuple[tuple[str, Any], ...]:
+    if text.lstrip().startswith("{"):
+        found = parse_json(text, option)
+        pairs = tuple(found.items())
+    else:
+        name, equals, word = text.partition("=")
+        if not equals:
+            raise InputError(f"wanted {option} as NAME=VALUE, got {text!r}: like thinking=false")
+        pairs = ((name.strip(), _template_value(word.strip())),)
+    for name, _ in pairs:
+        if not name.isidentifier():
+            raise InputError(
+                f"wanted {option} as NAME=VALUE, got the name {name!r}: letters, digits and _ make "
+                "a name"
+            )
+    return pairs
+
+
+def _template_value(word: str) -> Any:
+    """Return what a word means: a number, true, false, null, other JSON, or itself."""
+    if word.lower() in _WORDS:
+        return _WORDS[word.lower()]
+    try:
+        return parse_json(word, "a value")
+    except InputError:
+        return word
+
+
 THRESHOLDS = Notation(parse=_thresholds, write=lambda values: ",".join(map(number_text, values)))
 """Numbers between commas: ``0.5,0.75``."""
 
@@ -93,3 +126,8 @@ DEPTHS = Notation(
     write=lambda value: value if isinstance(value, str) else ",".join(map(str, value)),
 )
 """Depths between commas, in any order, or ``all``."""
+
+TEMPLATE_ARGUMENTS = Notation(
+    parse=_template_arguments, write=lambda pairs: json.dumps(dict(pairs)), repeats=True
+)
+"""``NAME=VALUE``, each given by itself, or one JSON object. Values are JSON, or else words."""

@@ -36,11 +36,13 @@ class Notation:
         parse: Takes the option's name and the text, returns the value. Raises InputError.
         write: Takes the value, returns text that ``parse`` reads back as the same value.
         blank: Whether white space alone is a value too, such as a line end to stop at.
+        repeats: Whether the option may be given again: its value is a tuple, of all that is given.
     """
 
     parse: Callable[[str, str], Any]
     write: Callable[[Any], str]
     blank: bool = False
+    repeats: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +90,11 @@ def option(
 
 
 def described(owner: type[OptionSet] | OptionSet) -> dict[str, OptionField]:
-    """Return the options of a dataclass by the names of their fields."""
+    """Return the options of a dataclass by the names of their fields, inherited ones last."""
+    kind = owner if isinstance(owner, type) else type(owner)
+    own = vars(kind).get("__annotations__", {})
     found = {}
-    for one in fields(owner):
+    for one in sorted(fields(owner), key=lambda one: one.name not in own):
         about: OptionField = one.metadata[KEY]
         found[one.name] = OptionField(
             help=about.help,
@@ -150,11 +154,13 @@ def parsed_values(owner: type[OptionSet], settings: Mapping[str, Any]) -> dict[s
     defaults = {one.name: one.default for one in fields(owner)}
     for name, about in described(owner).items():
         value = settings.get(name)
-        if value is None or (value == "" and defaults[name] is None):
+        if value is None or (value in ("", []) and defaults[name] is None):
             continue
         if about.notation is not None and isinstance(value, str):
             is_value = value.strip() or about.notation.blank
             value = about.notation.parse(about.flag, value) if is_value else ()
+        elif about.notation is not None and about.notation.repeats and _are_texts(value):
+            value = tuple(one for text in value for one in about.notation.parse(about.flag, text))
         elif about.notation is not None:
             raise InputError(f"wanted {about.flag} as a text, got {repr(value)[:80]}")
         elif not _fits(value, plain_type(owner, name)):
@@ -163,6 +169,10 @@ def parsed_values(owner: type[OptionSet], settings: Mapping[str, Any]) -> dict[s
             )
         values[name] = value
     return values
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _fits(value: Any, wanted: Any) -> bool:

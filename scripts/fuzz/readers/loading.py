@@ -21,10 +21,12 @@ def _build_prompts() -> None:
 
 
 def _prompts(name: str) -> str:
-    from adadecode.engine.loading.prompts import encode, read_prompts
+    from adadecode.engine.loading.prompt_file import read_prompts, read_texts
+    from adadecode.engine.loading.prompts import encode
 
     _, tokenizer = tiny_model()
-    return repr([(one, encode(tokenizer, one).tolist()) for one in read_prompts(name)])
+    texts = [(one, encode(tokenizer, one).tolist()) for one in read_texts(name)]
+    return f"{read_prompts(name)} {texts}"
 
 
 def _build_map() -> None:
