@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from adadecode.engine.runtime.choices import HeadDtype
 from adadecode.engine.runtime.notations import DEPTHS
 from adadecode.engine.runtime.option_fields import check_counts, option, settle_values
+from adadecode.engine.training.run_folder import CONTINUATIONS
 from adadecode.profiles.errors import HeadsError, InputError
 from adadecode.sim.core.head_form import HeadForm
 
@@ -20,6 +23,14 @@ LR_TIMES_WIDTH = 0.5
 
 So a step moves T by about as much, relative to its norm, in every model.
 """
+
+
+class HeadStart(StrEnum):
+    """Where the matrices of heads start."""
+
+    CLOSED_FORM = "closed-form"
+    """A ridge regression of the last layer's hidden states on those of the depth."""
+    IDENTITY = "identity"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +64,17 @@ class TrainingOptions:
     max_new_tokens: int = option(
         "Longest continuation of a prompt, in tokens.", default=256, panel=TRAINING
     )
-    epochs: int = option("Passes over the positions.", default=8, panel=TRAINING)
+    start: HeadStart = option(
+        "Where the heads start: 'closed-form' is the best matrix in least squares, 'identity' the "
+        "LM head as it is.",
+        default=HeadStart.CLOSED_FORM,
+        panel=TRAINING,
+    )
+    epochs: int = option(
+        "Passes over the positions after the start; 0 for the start alone.",
+        default=8,
+        panel=TRAINING,
+    )
     lr: float | None = option(
         "Peak learning rate.", shown="0.5 / the model's width", panel=TRAINING
     )
@@ -66,13 +87,23 @@ class TrainingOptions:
         default=0,
         panel=TRAINING,
     )
-    keep_cache: bool = option(
-        "Keep the continuations and hidden states when done.", default=False, panel=TRAINING
+    batch_prompts: int = option("Prompts continued at once.", default=32, panel=TRAINING)
+    reuse: str | None = option(
+        "The folder of an earlier run, whose continuations by the same model are used again.",
+        panel=TRAINING,
     )
+    keep_cache: bool = option("Keep the hidden states when done.", default=False, panel=TRAINING)
 
     def __post_init__(self) -> None:
         settle_values(self)
-        check_counts(self, "max_new_tokens", "epochs", "batch_tokens")
+        check_counts(self, "max_new_tokens", "batch_tokens", "batch_prompts")
+        if self.epochs < 0:
+            raise InputError(f"wanted --epochs of 0 or more, got {self.epochs}")
+        if self.reuse is not None and not (Path(self.reuse) / CONTINUATIONS).is_file():
+            raise InputError(
+                f"wanted --reuse as the folder of an earlier training run, {self.reuse} holds no "
+                f"{CONTINUATIONS}: name another, or leave it out"
+            )
         if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
             raise InputError(f"wanted a finite --lr above 0, got {self.lr}")
         if not 0 < self.held_out < 1:
@@ -129,6 +160,7 @@ class TrainingOptions:
         return {
             "depths": list(self.depths_in(n_layers)),
             "max_new_tokens": self.max_new_tokens,
+            "start": str(self.start),
             "epochs": self.epochs,
             "batch_tokens": self.batch_tokens,
             "lr": self.peak_lr(width),

@@ -1,8 +1,9 @@
-"""Train exit heads: at each depth a matrix T, from the identity, by KL(p_final || p_head).
+"""Train exit heads: at each depth a matrix T, from the closed form, by KL(p_final || p_head).
 
-The data are the model's own greedy outputs (paper, section 2.2). There are four stages: greedy
-continuations, hidden states, epochs (all depths in one pass over the data, each on its own), and
-measuring on held-out prompts. Each goes on from what an interrupted run left in ``OUT/cache``.
+The data are the model's own greedy outputs (paper, section 2.2). There are five stages: greedy
+continuations, hidden states, the start (`closed_form`), epochs (all depths in one pass over the
+data, each on its own), and measuring on held-out prompts. Each goes on from what an interrupted run
+left in ``OUT``. What else is made from the same hidden states is made at the end, by `_Run.after`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import math
 import random
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +29,11 @@ from adadecode.engine.loading.model_loader import enough_memory
 from adadecode.engine.loading.prompts import Prompt, as_prompts, encode
 from adadecode.engine.runtime import fingerprints
 from adadecode.engine.training.checkpoint import Checkpoint
-from adadecode.engine.training.continuation_store import Advance, continuations
-from adadecode.engine.training.hidden_state_store import texts_digest, write_states
+from adadecode.engine.training.closed_form import kept_closed_form
+from adadecode.engine.training.continuation_store import Advance, ContinuationStore
+from adadecode.engine.training.hidden_state_store import States, texts_digest, write_states
 from adadecode.engine.training.kl_divergence import Vocabulary
-from adadecode.engine.training.options import DEFAULTS, TrainingOptions
+from adadecode.engine.training.options import DEFAULTS, HeadStart, TrainingOptions
 from adadecode.engine.training.run_folder import check_folder, claim_folder, run_id, write_state
 from adadecode.engine.training.trainer import Trainer
 from adadecode.profiles.errors import HeadsError, InputError
@@ -83,11 +86,14 @@ def train_heads(
         depths = options.depths_in(parts.n_layers)
         check_shortlist(options, len(vocabulary.weight))
         encoded = _encode_all(tokenizer, as_prompts(prompts), model, options.max_new_tokens)
-        settings: dict[str, Any] = {
+        written_by: dict[str, Any] = {
             "model": parts.name,
             "weights": fingerprints.of_weights(model),
             "dtype": str(parts.dtype),
             "eos": sorted(decoder.eos),
+        }
+        settings = {
+            **written_by,
             "prompts": fingerprints.of_json([ids.tolist() for ids in encoded]),
             **options.to_settings(parts.n_layers, parts.hidden_size),
         }
@@ -95,12 +101,18 @@ def train_heads(
         if not claim_folder(folder, settings):
             with refusing(cache):
                 make_folder(cache)
-            with enough_memory("lower --batch-tokens or --max-new-tokens"):
+            with enough_memory("lower --batch-prompts, --batch-tokens or --max-new-tokens"):
+                store = ContinuationStore(
+                    folder,
+                    run_id({**written_by, "max_new_tokens": options.max_new_tokens}),
+                    None if options.reuse is None else Path(options.reuse),
+                )
                 run = _Run(
                     decoder,
                     vocabulary,
                     depths,
                     cache,
+                    store,
                     options,
                     progress or _silent,
                     name=run_id(settings),
@@ -128,6 +140,27 @@ def holding(out: str | Path) -> Iterator[Path]:
         yield folder
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingMaterial:
+    """What heads are trained and measured on.
+
+    Attributes:
+        vocabulary: The model's LM head.
+        depths: D depths of heads.
+        seen: Normed hidden states (n, D + 1, d) of the texts trained on, the last layer's last.
+        unseen: Those of the texts held out.
+        seen_tokens: The token (n,) that the model gave after each position of ``seen``.
+        unseen_tokens: That of each position of ``unseen``.
+    """
+
+    vocabulary: Vocabulary
+    depths: tuple[int, ...]
+    seen: States
+    unseen: States
+    seen_tokens: torch.Tensor
+    unseen_tokens: torch.Tensor
+
+
 class _Run:
     """The stages of one training run."""
 
@@ -137,14 +170,15 @@ class _Run:
         vocabulary: Vocabulary,
         depths: tuple[int, ...],
         cache: Path,
+        store: ContinuationStore,
         options: TrainingOptions,
         progress: Progress,
         *,
         name: str,
     ) -> None:
         self.decoder, self.vocabulary, self.depths = decoder, vocabulary, depths
-        self.cache, self.options, self.progress = cache, options, progress
-        self.name = name
+        self.cache, self.store = cache, store
+        self.options, self.progress, self.name = options, progress, name
 
     def heads(self, encoded: Sequence[torch.Tensor]) -> ExitHeads:
         """Return the trained heads with their metrics.
@@ -157,7 +191,18 @@ class _Run:
         texts = self._continuations(encoded)
         seen = [texts[index] for index in trained]
         unseen = [texts[index] for index in held_out]
-        transforms, metrics = self._train(seen, unseen)
+        positions = sum(len(text.output) for text in texts)
+        _check_disk(self.cache, positions * self._row_bytes)
+        advance = self._stage("hidden states", positions)
+        material = TrainingMaterial(
+            vocabulary=self.vocabulary,
+            depths=self.depths,
+            seen=self._states(seen, "train", advance),
+            unseen=self._states(unseen, "held-out", advance),
+            seen_tokens=_tokens(seen),
+            unseen_tokens=_tokens(unseen),
+        )
+        transforms, metrics = self._train(material, texts_digest(seen))
         heads = ExitHeads(
             model,
             dict(zip(self.depths, transforms, strict=True)),
@@ -168,60 +213,88 @@ class _Run:
         if not heads.form.is_full:
             found = measure_coverage(self.decoder.parts, model, heads, unseen)
             heads.coverage = None if found is None else found.to_dict()
+        self._beside(heads, material)
         return heads
 
     def _continuations(self, encoded: Sequence[torch.Tensor]) -> list[Continuation]:
         n_new = self.options.max_new_tokens
         with torch.inference_mode():
             self.decoder.parts.allocate(max(ids.shape[1] for ids in encoded) + n_new)
-        return continuations(
+        return self.store.continuations(
             self.decoder,
             encoded,
-            self.cache,
-            run=self.name,
             max_new_tokens=n_new,
+            batch=self.options.batch_prompts,
             advance=self._stage("greedy continuations", len(encoded)),
         )
 
-    def _train(
-        self, seen: Sequence[Continuation], unseen: Sequence[Continuation]
-    ) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
-        """Return the matrices of the heads, and what was measured on the texts held out."""
-        parts, options, depths = self.decoder.parts, self.options, self.depths
-        positions = sum(len(text.output) for text in (*seen, *unseen))
-        dtype = parts.dtype if parts.dtype.itemsize == 2 else torch.float16
-        row_bytes = (len(depths) + 1) * parts.hidden_size * dtype.itemsize
-        _check_disk(self.cache, positions * row_bytes)
-        advance = self._stage("hidden states", positions)
-        trained_on, measured_on = (
-            write_states(
-                parts,
-                texts,
-                depths,
-                self.cache,
-                name,
-                run=self.name,
-                dtype=dtype,
-                advance=advance,
-            )
-            for name, texts in (("train", seen), ("held-out", unseen))
+    @property
+    def _dtype(self) -> torch.dtype:
+        """The format in which hidden states are kept."""
+        own = self.decoder.parts.dtype
+        return own if own.itemsize == 2 else torch.float16
+
+    @property
+    def _row_bytes(self) -> int:
+        """The bytes of the hidden states of a position."""
+        return (len(self.depths) + 1) * self.decoder.parts.hidden_size * self._dtype.itemsize
+
+    def _states(self, texts: Sequence[Continuation], name: str, advance: Advance) -> States:
+        """Return the hidden states of these texts, kept under this name."""
+        return write_states(
+            self.decoder.parts,
+            texts,
+            self.depths,
+            self.cache,
+            name,
+            run=self.name,
+            dtype=self._dtype,
+            advance=advance,
         )
+
+    def _train(
+        self, material: TrainingMaterial, texts: str
+    ) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
+        """Return the matrices of the heads, and what was measured on the texts held out.
+
+        Args:
+            material: What they are trained on.
+            texts: The digest of the texts trained on.
+        """
+        options, seen, unseen = self.options, material.seen, material.unseen
+        about = {"run": self.name, "texts": texts}
         trainer = Trainer(
             self.vocabulary,
-            depths,
-            lr=options.peak_lr(parts.hidden_size),
+            self.depths,
+            starts=self._starts(seen, about),
+            lr=options.peak_lr(self.decoder.parts.hidden_size),
             epochs=options.epochs,
             batch_tokens=options.batch_tokens,
             seed=options.seed,
         )
-        steps = options.epochs * trained_on.steps(options.batch_tokens)
-        checkpoint = Checkpoint(
-            path=self.cache / CHECKPOINT, about={"run": self.name, "texts": texts_digest(seen)}
-        )
-        trainer.fit(trained_on, checkpoint, self._stage("training", steps))
-        batches = measured_on.steps(options.batch_tokens)
-        metrics = trainer.measure(measured_on, self._stage("held-out prompts", batches))
+        steps = options.epochs * seen.steps(options.batch_tokens)
+        checkpoint = Checkpoint(path=self.cache / CHECKPOINT, about=about)
+        trainer.fit(seen, checkpoint, self._stage("training", steps))
+        batches = unseen.steps(options.batch_tokens)
+        metrics = trainer.measure(unseen, self._stage("held-out prompts", batches))
         return trainer.transforms(), metrics
+
+    def _starts(self, seen: States, about: Mapping[str, str]) -> list[torch.Tensor]:
+        """Return the matrix (d, d) from which each head starts."""
+        if self.options.start == HeadStart.IDENTITY:
+            eye = torch.eye(self.decoder.parts.hidden_size)
+            return [eye for _ in self.depths]
+        return kept_closed_form(
+            self.cache, about, self.depths, seen, self.vocabulary, self._stage("closed form", 1)
+        )
+
+    def _beside(self, heads: ExitHeads, material: TrainingMaterial) -> None:
+        """Train what stands beside the heads, from the same hidden states, once they are trained.
+
+        Args:
+            heads: The trained heads in their form.
+            material: What they were trained on, and what was held out.
+        """
 
     def _stage(self, name: str, count: int) -> Advance:
         """Return a function that counts the steps of a stage as they are done."""
@@ -233,6 +306,11 @@ class _Run:
             self.progress(name, done, count)
 
         return advance
+
+
+def _tokens(texts: Sequence[Continuation]) -> torch.Tensor:
+    """Return the tokens (n,) of all outputs, in the order of their hidden states."""
+    return torch.tensor([token for text in texts for token in text.output])
 
 
 def _silent(_stage: str, _done: int, _count: int) -> None:

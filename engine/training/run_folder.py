@@ -14,6 +14,8 @@ from adadecode.profiles.output_path import check_output_directory
 from adadecode.profiles.part_file import PART_SUFFIX
 
 STATE = "train.json"
+CONTINUATIONS = "continuations.jsonl"
+"""The continuations of a run. They stay when its heads are done, for other heads of the model."""
 FORMAT = 2
 """The version of the state, and of what is cached. Format 1 carried no digests."""
 
@@ -64,7 +66,7 @@ def claim_folder(folder: Path, settings: dict[str, Any]) -> bool:
         raise InputError(
             f"{folder} holds a training run with other settings "
             f"({difference or 'another version of this program'}): "
-            "use the same, or name another --out"
+            f"use the same, or name another --out, with --reuse {folder} for its continuations"
         )
     return bool(finished)
 

@@ -28,13 +28,14 @@ WARMUP = 0.05
 
 
 class Trainer:
-    """One matrix T = I + offset (d, d) per depth.
+    """One matrix T = start + offset (d, d) per depth.
 
-    Weight decay acts on the offset: it pulls a head towards the identity.
+    Weight decay acts on the offset: it pulls a head towards where it started.
 
     Args:
         vocabulary: The model's LM head.
         depths: Depths of the heads.
+        starts: The matrix (d, d) that each head starts from.
         lr: Peak learning rate.
         epochs: Passes over the positions.
         batch_tokens: Positions in a step.
@@ -46,6 +47,7 @@ class Trainer:
         vocabulary: Vocabulary,
         depths: Sequence[int],
         *,
+        starts: Sequence[torch.Tensor],
         lr: float,
         epochs: int,
         batch_tokens: int,
@@ -55,11 +57,8 @@ class Trainer:
         self.vocabulary, self.depths = vocabulary, tuple(depths)
         self.lr, self.epochs, self.batch_tokens, self.seed = lr, epochs, batch_tokens, seed
         self.dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
-        width = weight.shape[1]
-        self.offsets = [
-            nn.Parameter(torch.zeros(width, width, dtype=self.dtype, device=weight.device))
-            for _ in self.depths
-        ]
+        self.starts = [start.to(weight.device, self.dtype) for start in starts]
+        self.offsets = [nn.Parameter(torch.zeros_like(start)) for start in self.starts]
         self.optimizer = torch.optim.AdamW(
             self.offsets, lr=lr, betas=(0.9, 0.98), weight_decay=0.01
         )
@@ -67,10 +66,8 @@ class Trainer:
     def transforms(self) -> list[torch.Tensor]:
         """Return T (d, d) of each depth, rounded as ExitHeads.save stores it."""
         return [
-            (torch.eye(len(offset), dtype=self.dtype, device=offset.device) + offset.detach())
-            .half()
-            .to(self.dtype)
-            for offset in self.offsets
+            (start + offset.detach()).half().to(self.dtype)
+            for start, offset in zip(self.starts, self.offsets, strict=True)
         ]
 
     # -- training ---------------------------------------------------------------------------------
@@ -114,7 +111,7 @@ class Trainer:
         teacher = Teacher(self.vocabulary, batch[:, -1])
         for index, offset in enumerate(self.offsets):
             normed = batch[:, index].to(self.dtype)
-            loss = divergence(teacher, normed + normed @ offset.T).mean()
+            loss = divergence(teacher, normed @ (self.starts[index] + offset).T).mean()
             loss.backward()
             losses[index] += loss.detach()
         self.optimizer.step()

@@ -131,7 +131,7 @@ def seal_training() -> None:
         state = Path("heads/train.json")
         _seal(state, _loaded(state))
     with _leaving():
-        lines = Path("heads/cache/generations.jsonl")
+        lines = Path("heads/continuations.jsonl")
         documents = [json.loads(line) for line in _regular(lines).splitlines()]
         for document in documents:
             _seal_in(document)

@@ -17,7 +17,13 @@ PROMPTS = [
     for number in range(4)
     for word in ("the quick", "brown fox", "jumps")
 ]
-SETTINGS: dict[str, Any] = {"max_new_tokens": 16, "epochs": 12, "batch_tokens": 48, "lr": 3e-3}
+SETTINGS: dict[str, Any] = {
+    "max_new_tokens": 16,
+    "epochs": 12,
+    "batch_tokens": 48,
+    "lr": 3e-3,
+    "batch_prompts": 4,
+}
 
 
 def letter_tokenizer() -> PreTrainedTokenizerFast:

@@ -18,9 +18,9 @@ from transformers import PreTrainedModel
 from adadecode.engine.cli import train
 from adadecode.engine.cli.entry_points import train_main
 from adadecode.engine.cli.errors import plain_errors
-from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.runtime.option_fields import from_settings
+from adadecode.engine.training.batched_generation import BatchedGeneration
 from adadecode.engine.training.options import TrainingOptions
 from adadecode.profiles.errors import InputError
 from tests.support.held_folder import held_elsewhere
@@ -94,7 +94,7 @@ def test_the_command_trains_and_says_what_it_measured(
 def test_ctrl_c_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 130 and the command to repeat, which then finishes."""
     with monkeypatch.context() as patch:
-        interrupt(patch, AdaDecoder, "generate", 2)
+        interrupt(patch, BatchedGeneration, "continued", 0)
         code, _, err = run()
     assert code == 130
     assert (

@@ -10,9 +10,9 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import adadecode.engine.training.hidden_state_store
-from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
+from adadecode.engine.training.batched_generation import BatchedGeneration
 from adadecode.engine.training.options import TrainingOptions, default_depths
 from adadecode.engine.training.pipeline import train_heads
 from adadecode.engine.training.trainer import Trainer
@@ -69,6 +69,7 @@ def test_a_finished_run_leaves_the_heads_and_its_settings(
     """The cache is gone; the same call gives the saved heads without training again."""
     heads = train(model, tokenizer, PROMPTS[:3], tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "continuations.jsonl",
         "heads.json",
         "heads.safetensors",
         "train.json",
@@ -84,7 +85,7 @@ def test_heads_of_a_16_bit_model_can_be_trained(tokenizer: Any, tmp_path: Path) 
 
 
 STAGES = [
-    (AdaDecoder, "generate", 5),
+    (BatchedGeneration, "continued", 1),
     (adadecode.engine.training.hidden_state_store, "states_of", 4),
     (adadecode.engine.training.hidden_state_store, "write_tensors", 1),
     (Trainer, "_step", 9),
@@ -121,7 +122,7 @@ def test_what_is_done_is_not_done_again(
     with pytest.raises(KeyboardInterrupt):
         train(model, tokenizer, PROMPTS[:4], tmp_path, epochs=2)
     monkeypatch.undo()
-    interrupt(monkeypatch, AdaDecoder, "generate", 0)
+    interrupt(monkeypatch, BatchedGeneration, "continued", 0)
     interrupt(monkeypatch, adadecode.engine.training.hidden_state_store, "states_of", 0)
     interrupt(monkeypatch, Trainer, "_step", 1)  # 3 prompts x 16 tokens are one batch
     assert train(model, tokenizer, PROMPTS[:4], tmp_path, epochs=2).depths == DEPTHS
@@ -142,7 +143,7 @@ def test_other_settings_are_refused_by_name(
     """A folder holds one run; the message says what differs."""
     arguments: dict[str, Any] = {"prompts": PROMPTS, "out": tmp_path / "out"}
     with pytest.MonkeyPatch.context() as patch:
-        interrupt(patch, AdaDecoder, "generate", 0)
+        interrupt(patch, BatchedGeneration, "continued", 0)
         with pytest.raises(KeyboardInterrupt):
             train(model, tokenizer, **arguments)
     other = tiny_model("llama", torch.float32, seed=1) if "model" in change else model
@@ -187,7 +188,7 @@ GOOD: dict[str, Any] = {
         ((0,), {}, HeadsError, r"got \[0\]"),
         ((3, 3), {}, HeadsError, r"got \[3, 3\]"),
         ((3,), {"max_new_tokens": 0}, InputError, "--max-new-tokens of at least 1, got 0"),
-        ((3,), {"epochs": 0}, InputError, "--epochs"),
+        ((3,), {"epochs": -1}, InputError, "--epochs of 0 or more"),
         ((3,), {"batch_tokens": -1}, InputError, "--batch-tokens"),
         ((3,), {"lr": float("nan")}, InputError, "--lr above 0, got nan"),
         ((3,), {"held_out": 1.0}, InputError, "--held-out between 0 and 1"),

@@ -18,10 +18,11 @@ from transformers import PreTrainedModel
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.runtime.tensor_file import read_tensors, write_tensors
 from adadecode.engine.training import hidden_state_store
-from adadecode.engine.training.continuation_store import GENERATIONS
+from adadecode.engine.training.batched_generation import BatchedGeneration
+from adadecode.engine.training.closed_form import START
 from adadecode.engine.training.options import TrainingOptions
 from adadecode.engine.training.pipeline import CACHE, CHECKPOINT, train_heads
-from adadecode.engine.training.run_folder import STATE, write_state
+from adadecode.engine.training.run_folder import CONTINUATIONS, STATE, write_state
 from adadecode.engine.training.trainer import Trainer
 from adadecode.profiles.digest import sealed
 from adadecode.profiles.errors import InputError
@@ -104,7 +105,13 @@ def flipped(path: Path) -> None:
 
 
 DAMAGES: list[Damage] = [torn, emptied, zeroed, flipped]
-CACHED = ["train-00000.safetensors", "held-out-00000.safetensors", GENERATIONS]
+CACHED = [
+    f"{CACHE}/train-00000.safetensors",
+    f"{CACHE}/held-out-00000.safetensors",
+    f"{CACHE}/{START}",
+    CONTINUATIONS,
+]
+"""What a run keeps, by its place in the run's folder."""
 
 
 def assert_made_again(model: PreTrainedModel, folder: Path, whole: ExitHeads) -> None:
@@ -120,7 +127,7 @@ def test_damaged_texts_and_states_are_computed_again(
 ) -> None:
     """With their checkpoint gone, too, they give the heads of a run that was not damaged."""
     (folder / CACHE / CHECKPOINT).unlink()
-    damage(folder / CACHE / name)
+    damage(folder / name)
     assert_made_again(model, folder, whole)
 
 
@@ -129,7 +136,7 @@ def test_texts_and_states_of_another_run_are_computed_again(
     model: PreTrainedModel, folder: Path, runs: dict[str, Path], whole: ExitHeads, name: str
 ) -> None:
     (folder / CACHE / CHECKPOINT).unlink()
-    shutil.copy(runs["other"] / CACHE / name, folder / CACHE / name)
+    shutil.copy(runs["other"] / name, folder / name)
     assert_made_again(model, folder, whole)
 
 
@@ -150,7 +157,7 @@ def test_lines_that_are_swapped_are_made_again(
 ) -> None:
     """The outputs of two prompts."""
     (folder / CACHE / CHECKPOINT).unlink()
-    path = folder / CACHE / GENERATIONS
+    path = folder / CONTINUATIONS
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     for key in ("output", "digest"):
         lines[0][key], lines[1][key] = lines[1][key], lines[0][key]
@@ -158,14 +165,14 @@ def test_lines_that_are_swapped_are_made_again(
     assert_made_again(model, folder, whole)
 
 
-def test_one_damaged_line_costs_one_continuation(
+def test_one_damaged_line_costs_one_batch(
     model: PreTrainedModel, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = folder / CACHE / GENERATIONS
+    path = folder / CONTINUATIONS
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([lines[0], lines[1].replace("[", "[5,"), *lines[2:]]))
-    calls = _counted(monkeypatch, "adadecode.engine.decoding.decoder.AdaDecoder.generate")
-    train(model, folder)
+    calls = _counted(monkeypatch, f"{BatchedGeneration.__module__}.BatchedGeneration.continued")
+    train(model, folder, batch_prompts=2)
     assert len(calls) == 1
     assert sorted(path.read_text().splitlines()) == sorted(map(str.strip, lines))
 
@@ -282,11 +289,11 @@ def test_a_loop_of_links_in_the_cache_is_refused(model: PreTrainedModel, folder:
         train(model, folder)
 
 
-@pytest.mark.parametrize("name", [CHECKPOINT, GENERATIONS, "train-00000.safetensors"])
+@pytest.mark.parametrize("name", [f"{CACHE}/{CHECKPOINT}", *CACHED])
 def test_a_pipe_in_the_cache_is_refused_and_not_waited_for(
     model: PreTrainedModel, folder: Path, name: str
 ) -> None:
-    path = folder / CACHE / name
+    path = folder / name
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(InputError, match="pipe"):
@@ -373,7 +380,7 @@ def test_a_run_that_is_killed_at_any_step_goes_on_to_the_same_heads(
     for state in states[:: max(1, len(states) // 12)]:
         assert_made_again(model, state, whole)
         left = {path.name for path in state.iterdir()}
-        assert left == {CACHE, "heads.json", "heads.safetensors", STATE}
+        assert left == {CACHE, CONTINUATIONS, "heads.json", "heads.safetensors", STATE}
 
 
 def test_a_disk_that_is_full_at_any_step_is_one_sentence(

@@ -37,7 +37,9 @@ def test_training_finds_the_matrix_that_explains_the_last_layer(
     vocabulary: Vocabulary, tmp_path: Path
 ) -> None:
     """On positions not trained on, the KL falls far below the identity's, and top tokens agree."""
-    trainer = Trainer(vocabulary, (3,), lr=1e-2, epochs=12, batch_tokens=256, seed=0)
+    trainer = Trainer(
+        vocabulary, (3,), starts=[torch.eye(64)], lr=1e-2, epochs=12, batch_tokens=256, seed=0
+    )
     trainer.fit(
         related_states(tmp_path, "train", 4000, 1),
         Checkpoint(path=tmp_path / "checkpoint"),
@@ -60,7 +62,9 @@ def test_the_learning_rate_rises_then_falls_to_zero() -> None:
 
 def test_a_head_that_diverges_is_reported(vocabulary: Vocabulary, tmp_path: Path) -> None:
     """With its depth and what to lower, instead of saving NaN."""
-    trainer = Trainer(vocabulary, (3,), lr=1e30, epochs=2, batch_tokens=64, seed=0)
+    trainer = Trainer(
+        vocabulary, (3,), starts=[torch.eye(64)], lr=1e30, epochs=2, batch_tokens=64, seed=0
+    )
     with pytest.raises(InputError, match=r"depth 3 diverged in epoch 1 .* lower --lr"):
         trainer.fit(
             related_states(tmp_path, "train", 500, 1),
