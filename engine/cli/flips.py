@@ -67,6 +67,13 @@ class FlipOptions(PromptSource):
         notation=THRESHOLDS,
         panel=DESIGNS,
     )
+    gates: tuple[float, ...] = option(
+        "Gate thresholds to run with every gamma, separated by commas; 0 asks each head without "
+        "its gate.",
+        default=(0.0,),
+        notation=THRESHOLDS,
+        panel=DESIGNS,
+    )
     placements: tuple[tuple[int, ...], ...] | None = option(
         "Head placements to run, separated by semicolons, like 4;8;4,8.",
         shown="three, from a quarter of the depth",
@@ -111,7 +118,7 @@ class FlipOptions(PromptSource):
         if self.graphs == GraphMode.AUTO:
             wanted = ", ".join(mode for mode in GraphMode if mode != GraphMode.AUTO)
             raise InputError(f"wanted --graphs as one of {wanted}, got 'auto'")
-        check_designs(self.gammas, self.cap, self.fixed_drafts)
+        check_designs(self.gammas, self.cap, self.fixed_drafts, self.gates)
 
     def check_named(self) -> None:
         """Check that a model is named, with its heads and prompts.
@@ -207,6 +214,7 @@ def _flip_report(
         decoder,
         placements=options.placements,
         gammas=options.gammas,
+        gates=options.gates,
         cap=options.cap,
         fixed_drafts=options.fixed_drafts,
     )

@@ -18,7 +18,13 @@ from adadecode.engine.decoding.arguments import (
 )
 from adadecode.engine.decoding.generation_settings import bending, in_words
 from adadecode.engine.decoding.sampling import Sampling, make_token_selector
-from adadecode.engine.decoding.sequence import Decoding, greedy_draft, greedy_tokens, head_logits
+from adadecode.engine.decoding.sequence import (
+    Decoding,
+    gate_score,
+    greedy_draft,
+    greedy_tokens,
+    head_logits,
+)
 from adadecode.engine.decoding.stop_strings import (
     StopCriteria,
     StopTexts,
@@ -150,6 +156,7 @@ class AdaDecoder:
         seed: int | None = None,
         stop_strings: StopTexts = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
+        gate: float | Sequence[float] = 0.0,
     ) -> Generation:
         """Decode one sequence and return it whole.
 
@@ -192,18 +199,22 @@ class AdaDecoder:
                 holds behind the string.
             tokenizer: The model's tokenizer, which stop strings need. Where it is given, a warning
                 says so if its end-of-text token ends none of the model's texts.
+            gate: The score, in [0, 1], that the gate before a head must exceed for the head to be
+                asked: one for all heads, or one for each head of the placement. 0 asks the heads
+                without their gates, 1 asks none.
 
         Raises:
             InputError: ``input_ids`` or ``eos_token_id`` are no token ids of this model,
                 ``stop_strings`` are no strings or lack the tokenizer, or the text takes more memory
                 than is free or more positions than the model has.
-            DesignError: ``max_new_tokens``, ``gamma``, ``placement``, ``cap``, ``policy`` or
-                ``verify`` makes no sense.
-            HeadsError: The placement names a depth that has no head.
+            DesignError: ``max_new_tokens``, ``gamma``, ``placement``, ``cap``, ``policy``,
+                ``verify`` or ``gate`` makes no sense.
+            HeadsError: The placement names a depth that has no head, or ``gate`` is above 0 and
+                the heads have no gates.
             SamplingError: ``temperature``, ``top_k``, ``top_p`` or ``seed`` makes no sense.
         """
         design = self.design(
-            gamma=gamma, placement=placement, cap=cap, policy=policy, verify=verify
+            gamma=gamma, placement=placement, cap=cap, policy=policy, verify=verify, gate=gate
         )
         sampling = Sampling.of(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
         stop = self._stop_criteria(stop_strings, tokenizer)
@@ -242,6 +253,7 @@ class AdaDecoder:
         seed: int | None = None,
         stop_strings: StopTexts = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
+        gate: float | Sequence[float] = 0.0,
     ) -> Iterator[int]:
         """Decode one sequence and yield each new token as soon as it is committed.
 
@@ -276,6 +288,7 @@ class AdaDecoder:
             seed: See `generate`.
             stop_strings: See `generate`; the token that completes one is yielded too.
             tokenizer: See `generate`.
+            gate: See `generate`.
 
         Raises:
             InputError: See `generate`; where the text does not fit into memory, with its first
@@ -285,7 +298,7 @@ class AdaDecoder:
             SamplingError: See `generate`.
         """
         design = self.design(
-            gamma=gamma, placement=placement, cap=cap, policy=policy, verify=verify
+            gamma=gamma, placement=placement, cap=cap, policy=policy, verify=verify, gate=gate
         )
         sampling = Sampling.of(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
         check_input_ids(input_ids, self.parts)
@@ -347,13 +360,15 @@ class AdaDecoder:
         cap: int,
         policy: str | Policy,
         verify: bool = True,
+        gate: float | Sequence[float] = 0.0,
     ) -> Design:
         """Return the design that these options of `generate` name.
 
         Raises:
             DesignError: An option makes no sense, or the policy is the oracle, which only a
                 simulation can follow.
-            HeadsError: The placement names a depth that has no head.
+            HeadsError: The placement names a depth that has no head, or gates are to be asked that
+                the heads do not have.
         """
         design = Design.of(
             policy,
@@ -361,13 +376,14 @@ class AdaDecoder:
             placement=self.heads.depths if placement is None else placement,
             cap=cap,
             verify=verify,
+            gate=gate,
         )
         if design.policy not in RUNNABLE:
             raise DesignError(
                 f"the policy {design.policy} must know the text in advance: simulate it from a "
                 f"recorded trace with adadecode-sim, or run one of {', '.join(RUNNABLE)}"
             )
-        self.heads.require(design.placement)
+        self.heads.require_design(design)
         return design
 
     def prepare(self, designs: Sequence[Design], longest: int, *, sampled: bool = False) -> None:
@@ -379,11 +395,14 @@ class AdaDecoder:
             sampled: Whether texts will be sampled.
         """
         parts, heads = self.parts, self.heads
+        gated = {depth for design in designs for depth in design.placement if design.gate(depth)}
 
         def follow(depth: int, hidden: torch.Tensor) -> None:
             if depth == parts.n_layers:
                 parts.logits(hidden) if sampled else greedy_tokens(parts, hidden, 0)
             elif hidden.shape[1] == 1:
+                if depth in gated:
+                    gate_score(parts, heads, depth, hidden)
                 head_logits(parts, heads, depth, hidden) if sampled else greedy_draft(
                     parts, heads, depth, hidden
                 )

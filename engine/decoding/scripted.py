@@ -23,6 +23,7 @@ from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.profiles.errors import DesignError, InputError, ProfileError
+from adadecode.profiles.manifest import has_gates
 from adadecode.profiles.store import Profile
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
@@ -161,6 +162,11 @@ class Script:
         return BranchModel(self.trace)
 
     @property
+    def has_gates(self) -> bool:
+        """Whether the recording holds the scores of gates."""
+        return has_gates(self.source)
+
+    @property
     def depths(self) -> tuple[int, ...]:
         """The depths of the heads in the model that is run."""
         return tuple(self.places.values())
@@ -219,7 +225,7 @@ class Script:
         Raises:
             InputError: The prompt has another length than the recorded one.
             DesignError: The model has another number of layers, or the recording lacks a head.
-            HeadsError: The decoder lacks a head.
+            HeadsError: The decoder lacks a head or its gate.
         """
         recorded = self.trace.n_prompt(prompt)
         if input_ids.shape[-1] != recorded:
@@ -233,7 +239,7 @@ class Script:
                 f"{decoder.parts.n_layers}: map it to as many"
             )
         self.trace.require(design.placement)
-        decoder.heads.require(design.placement)
+        decoder.heads.require_design(design)
         schedule = schedule_of(self.trace, prompt, design)
         decoder.start(input_ids, Design.of("vanilla"), max_new_tokens=schedule.max_new_tokens)
         return ScriptedDecoding(

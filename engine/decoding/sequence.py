@@ -18,7 +18,7 @@ from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.runtime.timer import Clock
 from adadecode.profiles.errors import InputError
-from adadecode.sim.core.scheduler import Check, Draft, Outcome, Run, Schedule, Work
+from adadecode.sim.core.scheduler import Check, Draft, Gate, Outcome, Run, Schedule, Score, Work
 
 Watch = Callable[[Work, Outcome], None]
 """Called with each piece of work and its outcome; the recorder takes its times with it."""
@@ -39,6 +39,30 @@ def head_logits(
         Logits in FP32, shape ``(V,)``; minus infinity outside the head's shortlist.
     """
     return heads.logits(parts, depth, parts.normed(hidden[:, -1:]))[0, -1]
+
+
+def gate_score(
+    parts: SegmentedModel, heads: ExitHeads, depth: int, hidden: torch.Tensor
+) -> float:
+    """Return the score of the gate before one exit head, after the last position.
+
+    It depends on what the model has computed, and on no token that is drawn of it: so a head is
+    asked or not whatever it would say (docs/decisions/0018). The device is read once.
+
+    Args:
+        parts: The model.
+        heads: Its exit heads, with gates.
+        depth: Depth of the head, in layers.
+        hidden: Hidden states at that depth, shape ``(1, n, d)``.
+    """
+    gates = heads.require_gates()
+    (score,) = parts.read(
+        lambda hidden: gates.score(depth, parts.normed(hidden))[0],
+        hidden[:, -1:],
+        heads,
+        f"the gate at depth {depth}",
+    )
+    return float(score)
 
 
 def greedy_draft(
@@ -123,6 +147,9 @@ class Decoding:
         if isinstance(work, Run):
             self._run(work)
             return None
+        if isinstance(work, Gate):
+            hidden = self.waiting[self.bounds.index(work.depth)][-1]
+            return Score(gate_score(self.parts, self.heads, work.depth, hidden))
         if isinstance(work, Check):
             hidden = self.waiting[self.bounds.index(work.depth)][-1]
             if self.selector.packed:

@@ -35,6 +35,7 @@ from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.runtime import fingerprints
 from adadecode.profiles.errors import HeadsError, InputError
 from adadecode.profiles.token_ranking import TokenRanking
+from adadecode.sim.core.design import Design
 from adadecode.sim.core.head_form import FULL, HeadForm
 
 _HUB_OPTIONS = ("revision", "force_download", "token")
@@ -301,6 +302,12 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
     def require(self, depths: Sequence[int]) -> None:
         """Raise HeadsError where a depth has no head."""
         require_depths(depths, self.depths)
+
+    def require_design(self, design: Design) -> None:
+        """Raise HeadsError where a design asks a head or a gate that is not there."""
+        self.require(design.placement)
+        if design.gates:
+            self.require_gates()
 
     def require_gates(self) -> Gates:
         """Return the gates. Raise HeadsError where there are none."""

@@ -8,7 +8,7 @@ from adadecode.engine.profiling.counterfactual import Text
 from adadecode.engine.profiling.piece_store import Row
 from adadecode.engine.profiling.timed_runs import Watch, columns
 from adadecode.sim.core.design import Design
-from adadecode.sim.core.scheduler import Draft, Outcome, Verdict, Verify, Work
+from adadecode.sim.core.scheduler import Draft, Outcome, Score, Verdict, Verify, Work
 
 Branch = tuple[int, tuple[int, ...]]
 """The output number of the first wrong draft, and the drafts from there on."""
@@ -56,7 +56,10 @@ def watch_draws(design: Design, prompt: int, draws: list[Row]) -> Watch:
 
     def watch(work: Work, outcome: Outcome) -> None:
         same = {**columns(design), "prompt": prompt, "index": len(draws)}
-        if isinstance(outcome, Draft):
+        if isinstance(outcome, Score):
+            nothing = {"token": 0, "accepted": 0}
+            draws.append({**same, "kind": "gate", "confidence": outcome.value, **nothing})
+        elif isinstance(outcome, Draft):
             draws.append({**same, "kind": "check", **outcome._asdict(), "accepted": 0})
         elif isinstance(outcome, Verdict):
             unsure = {"confidence": float("nan")}

@@ -7,6 +7,7 @@ draws it with the same seed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.sampling import Sampling, make_token_selector, read_draft
-from adadecode.engine.decoding.sequence import head_logits
+from adadecode.engine.decoding.sequence import gate_score, head_logits
 from adadecode.sim.core.scheduler import Verify
 
 Row = dict[str, Any]
@@ -60,21 +61,23 @@ class Counterfactual:
             A row for each head and for the last layer, and the logits (V,) of the last layer. Of a
             row, token is the most likely one, confidence its probability, and acceptance
             sum(min(p, q)) of the last layer's and the head's probabilities: of those that are
-            sampled from, or of the plain softmax where decoding is greedy.
+            sampled from, or of the plain softmax where decoding is greedy. Gate is the score of the
+            head's gate; NaN where it has none, and of the last layer.
         """
         parts = self.parts
         hidden = parts.embed(torch.tensor([[token]], device=parts.device), position)
-        outputs: list[tuple[int, torch.Tensor]] = []
+        outputs: list[tuple[int, torch.Tensor, float]] = []
         reached = 0
         for depth in self.heads.depths:
             hidden = parts.run(reached, depth, hidden, position)
             reached = depth
-            outputs.append((depth, head_logits(parts, self.heads, depth, hidden)))
+            score = self._gate(depth, hidden)
+            outputs.append((depth, head_logits(parts, self.heads, depth, hidden), score))
         final = parts.logits(parts.run(reached, parts.n_layers, hidden, position))[0, -1]
-        outputs.append((parts.n_layers, final))
+        outputs.append((parts.n_layers, final, math.nan))
         probabilities = self._probabilities(final)
         rows = []
-        for depth, logits in outputs:
+        for depth, logits, score in outputs:
             draft, own = read_draft(logits), self._probabilities(logits)
             confidence = draft.confidence if self.sampling is None else float(own.amax())
             acceptance = float(torch.minimum(own, probabilities).sum())
@@ -84,9 +87,15 @@ class Counterfactual:
                     "token": draft.token,
                     "confidence": confidence,
                     "acceptance": min(1.0, acceptance),
+                    "gate": score,
                 }
             )
         return rows, final
+
+    def _gate(self, depth: int, hidden: torch.Tensor) -> float:
+        if self.heads.gates is None:
+            return math.nan
+        return gate_score(self.parts, self.heads, depth, hidden)
 
     def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         return logits.softmax(0) if self.sampling is None else self.sampling.probabilities(logits)
@@ -208,6 +217,7 @@ class Counterfactual:
                 "depth": row["depth"],
                 "token": row["token"],
                 "confidence": row["confidence"],
+                "gate": row["gate"],
             }
         for token, confidence in sorted(nexts.items()):
             if token not in self.decoder.eos:

@@ -25,6 +25,7 @@ from adadecode.sim.core.scheduler import (
     WORK_NAMES,
     Check,
     Draft,
+    Gate,
     Outcome,
     Run,
     Schedule,
@@ -67,10 +68,10 @@ def latency_row(
     """Return a row of the table latency.
 
     Args:
-        kind: What was timed: embed, layer, head, verify, prefill or host.
+        kind: What was timed: embed, layer, head, gate, verify, prefill or host.
         seconds: How long it took.
         repeat: The number of the visit.
-        layer: The layer, or the depth of the head; -1 for other kinds.
+        layer: The layer, or the depth of the head or gate; -1 for other kinds.
         n_tokens: The size of the batch.
         context: How many positions the last token of the batch sees.
         reuse: The depth of the walk.
@@ -89,8 +90,8 @@ def latency_row(
 class Walks:
     """Walks from the embedding down to a depth, in the place of a schedule.
 
-    Below depth L, the head there is checked after each walk, as for a token that stays on. At L,
-    the batch is verified.
+    Below depth L, the head there is checked after each walk, as for a token that stays on, and
+    before it the gate is asked where there is one. At L, the batch is verified.
 
     Args:
         depth: Where each walk ends.
@@ -99,6 +100,7 @@ class Walks:
         context: How many positions the last token sees.
         checked: Whether there is a head at this depth.
         laps: How many walks there are over the same positions.
+        gated: Whether the gate before that head is asked too.
     """
 
     def __init__(
@@ -110,9 +112,11 @@ class Walks:
         *,
         checked: bool,
         laps: int,
+        gated: bool = False,
     ) -> None:
         self.boundaries = (0, depth) if depth == n_layers else (0, depth, n_layers)
-        self.tokens, self.stop, self.checked, self.laps = list(tokens), context, checked, laps
+        self.tokens, self.stop, self.laps = list(tokens), context, laps
+        self.checked, self.gated = checked, gated
 
     def steps(self) -> Generator[Work, Outcome, None]:
         """Yield the work of all laps."""
@@ -122,6 +126,8 @@ class Walks:
             if len(self.boundaries) == 2:
                 yield Verify(start, self.stop, tuple(self.tokens[1:]))
             elif self.checked:
+                if self.gated:
+                    yield Gate(depth, self.stop - 1)
                 yield Check(depth, self.stop - 1)
 
 
@@ -208,7 +214,10 @@ def walk(
     parts = decoder.parts
     n_tokens, full = len(tokens), depth == parts.n_layers
     checked = not full and depth in decoder.heads.transforms
-    walks = Walks(depth, parts.n_layers, tokens, context, checked=checked, laps=laps + 1)
+    gated = checked and n_tokens == 1 and decoder.heads.gates is not None
+    walks = Walks(
+        depth, parts.n_layers, tokens, context, checked=checked, laps=laps + 1, gated=gated
+    )
     decoding = Walking(parts, decoder.heads, walks, make_token_selector(sampling))
     clock = Clock(*parts.devices)
     decoding.clock = clock
@@ -221,7 +230,7 @@ def walk(
     intervals = clock.intervals()
     each = len(intervals) // (
         laps + 1
-    )  # embedding, layers, what follows the last layer, and head or last layer
+    )  # embedding, layers, what follows the last layer, gate, and head or last layer
     for lap in range(1, laps + 1):
         embedding, *layers = intervals[lap * each : (lap + 1) * each]
         for layer, s in enumerate(layers[:depth]):
@@ -233,6 +242,8 @@ def walk(
             yield latency_row("verify", layers[-1], repeat, n_tokens=n_tokens)
         elif checked and n_tokens == 1:
             yield latency_row("head", layers[-1], repeat, layer=depth, reuse=depth)
+            if gated:
+                yield latency_row("gate", layers[-2], repeat, layer=depth, reuse=depth)
 
 
 def host_seconds(

@@ -51,6 +51,7 @@ def describe_recording(
             "name": plan.settings["heads"] or DEMO_HEADS,
             "depths": list(decoder.heads.depths),
             "metrics": decoder.heads.metrics,
+            **({} if decoder.heads.gates is None else {"gates": True}),
         },
         "hardware": {
             "before": started,

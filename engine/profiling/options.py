@@ -70,6 +70,13 @@ class RecordingOptions:
         notation=THRESHOLDS,
         panel=DESIGNS,
     )
+    gates: tuple[float, ...] = option(
+        "Gate thresholds to run with every gamma, separated by commas; 0 asks each head without "
+        "its gate.",
+        default=(0.0,),
+        notation=THRESHOLDS,
+        panel=DESIGNS,
+    )
     placements: tuple[tuple[int, ...], ...] | None = option(
         "Head placements to run, separated by semicolons, like 4;8;4,8.",
         shown="three, from a quarter of the depth",
@@ -151,7 +158,7 @@ class RecordingOptions:
             raise InputError(
                 f"wanted --branch-floor as a probability in (0, 1], got {self.branch_floor}"
             )
-        check_designs(self.gammas, self.cap, self.fixed_drafts)
+        check_designs(self.gammas, self.cap, self.fixed_drafts, self.gates)
         if self.max_tokens is not None and self.max_tokens < self.cap + 1:
             raise InputError(
                 f"a cap of {self.cap} drafts makes batches of up to {self.cap + 1} tokens, "
@@ -200,7 +207,9 @@ class RecordingOptions:
         )
 
 
-def check_designs(gammas: tuple[float, ...], cap: int, fixed_drafts: int) -> None:
+def check_designs(
+    gammas: tuple[float, ...], cap: int, fixed_drafts: int, gates: tuple[float, ...] = (0.0,)
+) -> None:
     """Check that thresholds, the cap and the fixed number of drafts make designs of some model.
 
     Raises:
@@ -208,8 +217,12 @@ def check_designs(gammas: tuple[float, ...], cap: int, fixed_drafts: int) -> Non
     """
     if not gammas:
         raise InputError("wanted at least one confidence threshold as --gammas, got none")
+    if not gates:
+        raise InputError("wanted at least one gate threshold as --gates, got none: 0 asks no gate")
     for gamma in gammas:
         Design.of(Policy.ADADECODE, gamma=gamma, placement=(1,), cap=cap)
+    for gate in gates:
+        Design.of(Policy.ADADECODE, gamma=0.0, placement=(1,), cap=cap, gate=gate)
     if fixed_drafts:
         Design.of(Policy.FIXED, placement=(1,), cap=min(cap, fixed_drafts))
 

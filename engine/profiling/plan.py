@@ -145,6 +145,7 @@ def make_plan(
         decoder,
         placements=options.placements,
         gammas=options.gammas,
+        gates=options.gates,
         cap=options.cap,
         fixed_drafts=options.fixed_drafts,
     )
@@ -291,8 +292,9 @@ def make_designs(
     gammas: Sequence[float],
     cap: int,
     fixed_drafts: int,
+    gates: Sequence[float] = (0.0,),
 ) -> tuple[Design, ...]:
-    """Return vanilla, adadecode at every placement and gamma, and fixed at every single head.
+    """Return vanilla, adadecode at every placement, gamma and gate, and fixed at every single head.
 
     Args:
         decoder: The model with its heads.
@@ -301,24 +303,27 @@ def make_designs(
         gammas: Confidence thresholds.
         cap: Most drafts in a round.
         fixed_drafts: Drafts in a round of the policy fixed; 0 leaves it out.
+        gates: Thresholds of the gates; 0 asks each head without its gate.
 
     Raises:
         DesignError: A placement is impossible in this model.
-        HeadsError: A placement has a depth without a head.
+        HeadsError: A placement has a depth without a head, or the heads have no gates to ask.
     """
     n_layers = decoder.parts.n_layers
     designs = [Design.of(Policy.VANILLA)]
     for placement in placements or _quarters(decoder.heads.depths, n_layers):
         decoder.heads.require(placement)
         designs += [
-            Design.of(Policy.ADADECODE, gamma=gamma, placement=placement, cap=cap)
+            Design.of(Policy.ADADECODE, gamma=gamma, placement=placement, cap=cap, gate=gate)
             for gamma in gammas
+            for gate in gates
         ]
         if len(placement) == 1 and fixed_drafts:
             drafts = min(cap, fixed_drafts)
             designs.append(Design.of(Policy.FIXED, placement=placement, cap=drafts))
     for design in designs:
         design.boundaries(n_layers)
+        decoder.heads.require_design(design)
     return tuple(dict.fromkeys(designs))
 
 

@@ -196,7 +196,8 @@ def load_scripted(request: RecordingRequest, notice: Notice = silent) -> LoadedS
         trained = ExitHeads.load(MODEL, model)
         trained.require(script.depths)
         transforms = {depth: trained.transforms[depth] for depth in script.depths}
-        heads = ExitHeads(model, transforms)
+        gates = trained.require_gates().at(script.depths) if script.has_gates else None
+        heads = ExitHeads(model, transforms, gates=gates)
         return LoadedScript(model=model, heads=heads, script=script, shape=None)
     shape = sized_shape(source.shape, source.layers)
     dtype = checked_dtype(source.dtype)
@@ -213,5 +214,5 @@ def load_scripted(request: RecordingRequest, notice: Notice = silent) -> LoadedS
     n_parameters = shape.total_parameters
     notice(f"making {shape.name} of random weights ({n_parameters / 1e9:.3g} B parameters)")
     model = random_model(shape, dtype, device, options.seed)
-    heads = random_heads(model, script.depths, options.seed)
+    heads = random_heads(model, script.depths, options.seed, gates=script.has_gates)
     return LoadedScript(model=model, heads=heads, script=script, shape=shape)

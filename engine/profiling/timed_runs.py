@@ -28,6 +28,7 @@ def columns(design: Design) -> Row:
         "gammas": list(design.gammas),
         "cap": design.cap,
         "verify": design.verify,
+        "gates": list(design.gates),
     }
 
 
@@ -43,6 +44,7 @@ def round_columns(number: int, done: Round) -> Row:
         "segments": list(segments),
         "batches": list(batches),
         "checks": list(done.checks),
+        "gates_asked": list(done.gates),
     }
 
 
