@@ -41,9 +41,7 @@ def head_logits(
     return heads.logits(parts, depth, parts.normed(hidden[:, -1:]))[0, -1]
 
 
-def gate_score(
-    parts: SegmentedModel, heads: ExitHeads, depth: int, hidden: torch.Tensor
-) -> float:
+def gate_score(parts: SegmentedModel, heads: ExitHeads, depth: int, hidden: torch.Tensor) -> float:
     """Return the score of the gate before one exit head, after the last position.
 
     It depends on what the model has computed, and on no token that is drawn of it: so a head is
