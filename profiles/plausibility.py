@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from adadecode.profiles.catalog.model_shape import ModelShape
-from adadecode.profiles.catalog.recorded import recorded_shape
+from adadecode.profiles.catalog.models import recorded_shape
 from adadecode.profiles.errors import InputError, ProfileError
 from adadecode.profiles.machine_limits import MachineLimits, machine_limits
 
@@ -230,7 +230,7 @@ def _check_order(latency: pd.DataFrame, where: str, todo: str) -> None:
 
 def _check_runs(frames: Mapping[str, pd.DataFrame], where: str, todo: str) -> None:
     """Refuse runs that take no time, years, or the power of a town."""
-    for name in ("runs", "baselines", "works"):
+    for name in ("runs", "baselines", "works", "head_forms"):
         table = frames.get(name)
         if table is None or table.empty:
             continue

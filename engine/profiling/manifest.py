@@ -10,10 +10,12 @@ from typing import Any
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.loading import quantization
 from adadecode.engine.loading.device_map import describe_devices
+from adadecode.engine.model.measured_shape import measure_shape
 from adadecode.engine.profiling.plan import RecordingPlan
 from adadecode.engine.profiling.stopped_texts import LIMITATION
 from adadecode.engine.runtime.distributed import processes
 from adadecode.engine.runtime.environment import describe_machine, describe_software
+from adadecode.profiles.catalog.models import measured_record
 from adadecode.profiles.manifest import DEMO_HEADS, DEMO_MODEL
 from adadecode.profiles.prompt_digest import prompt_digest
 from adadecode.profiles.schema import SCHEMA, SCHEMA_VERSION
@@ -79,25 +81,41 @@ def describe_recording(
 
 def _describe_model(decoder: AdaDecoder, plan: RecordingPlan) -> dict[str, Any]:
     parts, model = decoder.parts, decoder.parts.model
+    name = plan.settings["model"] or DEMO_MODEL
     config = json.dumps(model.config.to_diff_dict(), default=str)
     return {
-        "name": plan.settings["model"] or DEMO_MODEL,
+        "name": name,
         "revision": getattr(model.config, "_commit_hash", None),
         "class": type(model).__name__,
         "n_layers": parts.n_layers,
         "hidden_size": parts.hidden_size,
         "n_parameters": model.num_parameters(),
         "config": json.loads(config, parse_constant=str),
+        "measured": _measured(decoder, name),
     }
+
+
+def _measured(decoder: AdaDecoder, name: str) -> dict[str, Any] | None:
+    """Return the measured shape of a model; None where measuring it fails, and nothing is lost."""
+    try:
+        return measured_record(measure_shape(decoder.parts, name))
+    except Exception:  # noqa: BLE001 -- whatever it is, a recording is not lost for it
+        return None
 
 
 def _describe_prompts(plan: RecordingPlan) -> dict[str, Any]:
     texts = "\n".join(prompt.text for prompt in plan.prompts)
-    return {
+    about: dict[str, Any] = {
         "sha256": prompt_digest(texts),
         "count": len(plan.prompts),
         "domains": sorted({prompt.domain for prompt in plan.prompts}),
     }
+    templates = sorted({prompt.template for prompt in plan.prompts if prompt.template is not None})
+    if templates:
+        about |= {"chat": True, "template_sha256": templates[0]}
+    if system := plan.settings.get("system"):
+        about["system_sha256"] = prompt_digest(system)
+    return about
 
 
 def limitations(decoder: AdaDecoder, plan: RecordingPlan, *, has_energy: bool) -> list[str]:

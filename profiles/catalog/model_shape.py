@@ -319,6 +319,14 @@ class ModelShape:
             + lm_head
         )
 
+    def same_work(self, other: ModelShape) -> bool:
+        """Return whether two shapes move the same bytes, however they say it."""
+        sizes = ("n_layers", "hidden_size", "lm_head_parameters", "total_parameters")
+        return all(getattr(self, one) == getattr(other, one) for one in sizes) and all(
+            mine.same_work(theirs)
+            for mine, theirs in zip(self.each_layer, other.each_layer, strict=True)
+        )
+
     def record(self) -> dict[str, Any]:
         """Return the shape as JSON holds it, a value for each field.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from contextlib import suppress
+from dataclasses import MISSING, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,17 @@ from adadecode.profiles.catalog.model_shape import ModelShape, default_head_dim
 from adadecode.profiles.catalog.toml_tables import file_and_name, pick, read_tables
 from adadecode.profiles.errors import ShapeError, similar
 from adadecode.profiles.input_file import is_folder, is_there, read_json
+from adadecode.profiles.manifest import check_manifest, read_manifest, section
+from adadecode.profiles.schema import MANIFEST
 
 __all__ = [
     "CATALOGUE",
     "ModelShape",
     "find_model",
     "known_model",
+    "measured_record",
     "read_shapes",
+    "recorded_shape",
     "shape_from_config",
     "shape_from_record",
     "shapes",
@@ -50,9 +55,9 @@ def find_model(wanted: str | Path | Mapping[str, Any]) -> ModelShape:
 
     Args:
         wanted: A name of the catalogue (a hub name such as ``meta-llama/Llama-2-7b-hf`` is
-            recognised); a ``config.json`` or the folder it lies in; ``FILE.toml`` or
-            ``FILE.toml:NAME`` in the form of models.toml; or the dict of a config, as the manifest
-            of a profile holds it.
+            recognised); a ``config.json`` or the folder it lies in; the folder of a profile;
+            ``FILE.toml`` or ``FILE.toml:NAME`` in the form of models.toml; or the dict of a config,
+            as the manifest of a profile holds it.
 
     Raises:
         ShapeError: If the name is unknown, or a config lacks what is needed.
@@ -63,6 +68,10 @@ def find_model(wanted: str | Path | Mapping[str, Any]) -> ModelShape:
     if filed := file_and_name(text):
         path, name = filed
         return pick(read_shapes(path), path, name, "model", ShapeError)
+    if is_folder(text) and is_there(Path(text) / MANIFEST):
+        manifest = read_manifest(Path(text))
+        check_manifest(manifest, text)
+        return replace(recorded_shape(manifest), name=str(manifest["model"]["name"]))
     path = Path(text) / "config.json" if is_folder(text) else Path(text)
     if path.suffix == ".json":
         return shape_from_config(_read_config(path), str(path))
@@ -91,6 +100,46 @@ def known_model(name: str) -> ModelShape:
             "for another one give the path of its config.json"
         )
     return known[short]
+
+
+def recorded_shape(manifest: Mapping[str, Any]) -> ModelShape:
+    """Return the shape of the model that a profile was recorded with.
+
+    It is the one that the manifest holds as a whole; or that of the config, where its family is
+    known here and the engine measured the same; or what the engine measured; or, in recordings
+    without either, that of the model's name.
+
+    Args:
+        manifest: The manifest.
+
+    Raises:
+        ShapeError: If it tells none.
+    """
+    about = section(manifest, "model")
+    if about.get("shape"):
+        return shape_from_record(about["shape"])
+    measured, config = section(about, "measured"), section(about, "config")
+    name = str(about.get("name"))
+    if not measured:
+        # Never a file: a name that a manifest holds is no request to open one.
+        return shape_from_config(config) if config else known_model(name)
+    found = shape_from_record({**measured, "name": name, "source": "measured by the engine"})
+    with suppress(ShapeError):
+        known = shape_from_config(config)
+        if known.same_work(found):
+            return known
+    return found
+
+
+def measured_record(shape: ModelShape) -> dict[str, Any]:
+    """Return a measured shape as a manifest holds it: without its name, and with no defaults."""
+    kept = shape.record()
+    return {
+        one.name: kept[one.name]
+        for one in fields(ModelShape)
+        if one.name in kept.keys() - {"name", "source"}
+        and (one.default is MISSING or kept[one.name] != one.default)
+    }
 
 
 def shape_from_record(record: Mapping[str, Any]) -> ModelShape:

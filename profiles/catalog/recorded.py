@@ -1,4 +1,4 @@
-"""Find what a manifest says it was recorded on in the catalogues: its device and its model."""
+"""Find the device that a manifest says it was recorded on in the catalogue."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from adadecode.profiles.catalog.devices import Device, catalogue
-from adadecode.profiles.catalog.model_shape import ModelShape
-from adadecode.profiles.catalog.models import known_model, shape_from_config, shape_from_record
 from adadecode.profiles.manifest import section
 
 
@@ -22,17 +20,3 @@ def recorded_device(manifest: Mapping[str, Any]) -> Device | None:
     name, known = device_name(manifest), catalogue()
     by_title = {device.title.lower(): device for device in known.values()}
     return known.get(name) or by_title.get(name.lower())
-
-
-def recorded_shape(manifest: Mapping[str, Any]) -> ModelShape:
-    """Return the shape that a manifest holds, or that its config or the name of its model gives.
-
-    Raises:
-        ShapeError: If it tells none.
-    """
-    about = section(manifest, "model")
-    if about.get("shape"):
-        return shape_from_record(about["shape"])
-    config = section(about, "config")
-    # Never a file: a name that a manifest holds is no request to open one.
-    return shape_from_config(config) if config else known_model(str(about.get("name")))

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
+from adadecode.profiles.catalog.layer_shape import LayerShape
 from adadecode.profiles.catalog.model_shape import SIZES
 from adadecode.sim.hardware.memory import WEIGHT_BYTES
 
@@ -153,6 +155,15 @@ KEPT: dict[str, Any] = {
             ),
             "qk_norm": among("head", "full", "none"),
         },
+        "measured": {
+            **dict.fromkeys(
+                (*SIZES, "tied_embeddings", "max_positions", "lm_head_width", "n_parameters"),
+                is_number,
+            ),
+            "layers": dict.fromkeys(
+                ("layers", *(one.name for one in fields(LayerShape))), is_number
+            ),
+        },
     },
     "heads": {
         "depths": is_number,
@@ -184,13 +195,13 @@ KEPT: dict[str, Any] = {
         ),
         "source": among("adadecode-sim synthesize", "Vidur operator profile"),
     },
-    "prompts": {"count": is_number},
+    "prompts": dict.fromkeys(("count", "chat"), is_number),
     "settings": {
         **dict.fromkeys(
             (
                 *("demo", "limit", "threads", "cap", "fixed_drafts", "max_tokens", "repeats"),
                 *("max_new_tokens", "samples", "branch_floor", "seed", "trust_remote_code"),
-                *("n_prompts", "temperature", "top_k", "top_p", "sample_seed", "shortlist"),
+                *("n_prompts", "chat", "temperature", "top_k", "top_p", "sample_seed", "shortlist"),
                 *("layers", "followed"),
             ),
             is_number,

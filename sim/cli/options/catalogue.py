@@ -48,7 +48,7 @@ def model(_option: str, name: str) -> str:
 
 
 DEVICE_NAMES = "a name that `adadecode-sim devices` lists, or FILE.toml"
-MODEL_NAMES = "a name that `adadecode-sim models` lists, or the path of a config.json"
+MODEL_NAMES = "a name that `adadecode-sim models` lists, the path of a config.json, or a profile"
 
 ToDevice = Annotated[
     str | None,
