@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from adadecode.profiles.catalog.model_shape import ModelShape
-from adadecode.profiles.catalog.models import recorded_shape
+from adadecode.profiles.catalog.recorded import recorded_shape
 from adadecode.profiles.errors import InputError, ProfileError
 from adadecode.profiles.machine_limits import MachineLimits, machine_limits
 

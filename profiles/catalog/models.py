@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,6 @@ from adadecode.profiles.catalog.model_shape import ModelShape, default_head_dim
 from adadecode.profiles.catalog.toml_tables import file_and_name, pick, read_tables
 from adadecode.profiles.errors import ShapeError, similar
 from adadecode.profiles.input_file import is_folder, is_there, read_json
-from adadecode.profiles.manifest import check_manifest, read_manifest, section
-from adadecode.profiles.schema import MANIFEST
 
 __all__ = [
     "CATALOGUE",
@@ -27,7 +24,6 @@ __all__ = [
     "known_model",
     "measured_record",
     "read_shapes",
-    "recorded_shape",
     "shape_from_config",
     "shape_from_record",
     "shapes",
@@ -68,10 +64,11 @@ def find_model(wanted: str | Path | Mapping[str, Any]) -> ModelShape:
     if filed := file_and_name(text):
         path, name = filed
         return pick(read_shapes(path), path, name, "model", ShapeError)
-    if is_folder(text) and is_there(Path(text) / MANIFEST):
-        manifest = read_manifest(Path(text))
-        check_manifest(manifest, text)
-        return replace(recorded_shape(manifest), name=str(manifest["model"]["name"]))
+    if is_folder(text) and is_there(Path(text) / "manifest.json"):
+        # Only here: manifests need libraries that take long to load.
+        from adadecode.profiles.catalog.recorded import shape_of_profile
+
+        return shape_of_profile(Path(text))
     path = Path(text) / "config.json" if is_folder(text) else Path(text)
     if path.suffix == ".json":
         return shape_from_config(_read_config(path), str(path))
@@ -100,35 +97,6 @@ def known_model(name: str) -> ModelShape:
             "for another one give the path of its config.json"
         )
     return known[short]
-
-
-def recorded_shape(manifest: Mapping[str, Any]) -> ModelShape:
-    """Return the shape of the model that a profile was recorded with.
-
-    It is the one that the manifest holds as a whole; or that of the config, where its family is
-    known here and the engine measured the same; or what the engine measured; or, in recordings
-    without either, that of the model's name.
-
-    Args:
-        manifest: The manifest.
-
-    Raises:
-        ShapeError: If it tells none.
-    """
-    about = section(manifest, "model")
-    if about.get("shape"):
-        return shape_from_record(about["shape"])
-    measured, config = section(about, "measured"), section(about, "config")
-    name = str(about.get("name"))
-    if not measured:
-        # Never a file: a name that a manifest holds is no request to open one.
-        return shape_from_config(config) if config else known_model(name)
-    found = shape_from_record({**measured, "name": name, "source": "measured by the engine"})
-    with suppress(ShapeError):
-        known = shape_from_config(config)
-        if known.same_work(found):
-            return known
-    return found
 
 
 def measured_record(shape: ModelShape) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from adadecode.profiles.catalog.devices import Device, find_device
 from adadecode.profiles.catalog.model_shape import ModelShape
-from adadecode.profiles.catalog.models import find_model, recorded_shape
-from adadecode.profiles.catalog.recorded import device_name, recorded_device
+from adadecode.profiles.catalog.models import find_model
+from adadecode.profiles.catalog.recorded import device_name, recorded_device, recorded_shape
 from adadecode.profiles.errors import DeviceError, InputError, ShapeError
 from adadecode.profiles.manifest import section
 from adadecode.profiles.store import Profile

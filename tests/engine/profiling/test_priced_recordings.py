@@ -15,7 +15,7 @@ from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling.plan import RecordingPlan
 from adadecode.engine.profiling.recorder import record_plan
-from adadecode.profiles.catalog.models import recorded_shape
+from adadecode.profiles.catalog.recorded import recorded_shape
 from adadecode.profiles.store import Profile
 from adadecode.sim.core.design import Design
 from tests.support.every_model import LAYERS, small_model
