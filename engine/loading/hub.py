@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -46,7 +46,9 @@ _told: set[str] = set()
 """Models of which a warning said that their cached copy is taken."""
 
 
-def from_here(name_or_path: str | Path, cache: str | Path | None = None) -> bool:
+def from_here(
+    name_or_path: str | Path, cache: str | Path | None = None, files: Sequence[str] = ()
+) -> bool:
     """Return whether a model is to be loaded from this machine alone, without asking the hub.
 
     It is where the name is a folder, or the hub is not to be asked (``HF_HUB_OFFLINE``) or does not
@@ -55,6 +57,7 @@ def from_here(name_or_path: str | Path, cache: str | Path | None = None) -> bool
     Args:
         name_or_path: A name on the hub, or a folder.
         cache: The folder of cached copies; the libraries' own by default.
+        files: Files of which a cached copy has one, besides `DESCRIPTIONS`.
 
     Raises:
         InputError: It is neither a folder nor a name, or is not here and the hub does not answer.
@@ -64,7 +67,10 @@ def from_here(name_or_path: str | Path, cache: str | Path | None = None) -> bool
         return True
     _check_name(name)
     kept = constants.HF_HUB_CACHE if cache is None else cache
-    cached = any(isinstance(try_to_load_from_cache(name, file, kept), str) for file in DESCRIPTIONS)
+    cached = any(
+        isinstance(try_to_load_from_cache(name, file, kept), str)
+        for file in (*DESCRIPTIONS, *files)
+    )
     where = f"no folder {name} is here, and no copy of it in the cache {kept}"
     if is_offline_mode():
         if not cached:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 from transformers.initialization import no_init_weights
 
-from adadecode.engine.loading.hub import from_here
+from adadecode.engine.loading.model_config import read_config
 from adadecode.engine.loading.quantization import format_of
 from adadecode.engine.runtime.distributed import processes
 from adadecode.engine.runtime.free_memory import free_bytes
@@ -211,9 +211,7 @@ def check_checkpoint(
     spread_gpus = torch.cuda.device_count() if spread and device.type == "cuda" else 1
     shares = spread_gpus if spread else processes() if device.type == "cuda" else 1
     try:
-        config = AutoConfig.from_pretrained(
-            name, trust_remote_code=trust_remote_code, local_files_only=from_here(name)
-        )
+        config = read_config(name, trust_remote_code=trust_remote_code)
         sizes = _model_sizes(config, trust_remote_code=trust_remote_code)
     except Exception:  # noqa: BLE001 -- whatever is wrong, loading will say it
         return

@@ -13,7 +13,6 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PretrainedConfig,
@@ -21,9 +20,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from adadecode.engine.loading import gguf_model
 from adadecode.engine.loading.device_map import check_device_map, loading_options
 from adadecode.engine.loading.hub import from_here, hub_reason, quiet_hub
 from adadecode.engine.loading.memory_check import NO_HEADS, HeadsToLoad, check_checkpoint
+from adadecode.engine.loading.model_config import gguf_header, read_config
+from adadecode.engine.loading.model_files import ModelFiles, find_files
 from adadecode.engine.loading.quantization import packed_matrices, weight_config
 from adadecode.engine.runtime.environment import out_of_gpu_memory, out_of_memory, torch_device
 from adadecode.profiles.errors import InputError
@@ -74,7 +76,7 @@ def load_model(
     by its own tp_plan.
 
     Args:
-        name_or_path: Name on the hub, or a folder.
+        name_or_path: What it is called, see `adadecode.engine.loading.model_files`.
         dtype: A name of `DTYPES`, or ``auto``: the checkpoint's own on a GPU, float32 on a CPU.
         device: auto, cpu, cuda or cuda:N.
         trust_remote_code: As of ``from_pretrained``.
@@ -133,7 +135,7 @@ def _from_pretrained(
     Raises:
         InputError: It cannot be loaded.
     """
-    options = {**options, "local_files_only": _found(name_or_path)}
+    files, here = _found(name_or_path)
     try:
         with (
             quiet_hub.needed(),
@@ -141,11 +143,23 @@ def _from_pretrained(
                 "use a device with more memory (--device), a 16-bit --dtype, or --weights int8"
             ),
         ):
+            header = gguf_header(files)
+            if header is not None:
+                _refuse_packing(name_or_path, options)
+                options = {**options, **gguf_model.loading_options(header)}
             model, found = AutoModelForCausalLM.from_pretrained(
-                name_or_path, dtype=dtype, output_loading_info=True, **options
+                files.place if header is None else header.path.parent,
+                dtype=dtype,
+                output_loading_info=True,
+                local_files_only=here,
+                **options,
             )
+            if header is not None:
+                gguf_model.settle(model, header)
             if device is not None:
                 model.to(device)
+    except InputError:
+        raise
     except (*_FAULTS, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"the model {name_or_path} cannot be loaded: {_why(error, name_or_path)}"
@@ -153,19 +167,33 @@ def _from_pretrained(
     return model, sorted(found["missing_keys"])
 
 
+def _refuse_packing(name_or_path: str | Path, options: dict[str, Any]) -> None:
+    """Raise InputError where the weights of a GGUF file are to be packed once more."""
+    if "quantization_config" in options:
+        raise InputError(
+            f"{name_or_path} is a GGUF file, whose weights are unpacked and cannot be packed "
+            "again: leave --weights out, or give its safetensors"
+        )
+
+
 def load_tokenizer(
     name_or_path: str | Path, *, trust_remote_code: bool = False
 ) -> PreTrainedTokenizerBase:
     """Load the tokenizer alone. Raises InputError where there is none."""
-    here = _found(name_or_path)
+    files, here = _found(name_or_path)
     try:
         with quiet_hub.needed():
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-                name_or_path, trust_remote_code=trust_remote_code, local_files_only=here
-            )
+            if header := gguf_header(files):
+                tokenizer = gguf_model.load_tokenizer(header)
+            else:
+                tokenizer = AutoTokenizer.from_pretrained(
+                    files.place, trust_remote_code=trust_remote_code, local_files_only=here
+                )
         tokenizer(TRIED)
+    except InputError:
+        raise
     except _FAULTS as error:
-        folder = Path(name_or_path)
+        folder = Path(files.place)
         lacking = folder.is_dir() and not (folder / "tokenizer.json").exists()
         why = "it holds no tokenizer.json" if lacking else _why(error, name_or_path)
         raise InputError(f"no tokenizer for {name_or_path}: {why}") from error
@@ -174,12 +202,12 @@ def load_tokenizer(
 
 def load_config(name_or_path: str | Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
     """Load the configuration alone. Raises InputError where there is none."""
-    here = _found(name_or_path)
+    _found(name_or_path)
     try:
         with quiet_hub.needed():
-            return AutoConfig.from_pretrained(
-                name_or_path, trust_remote_code=trust_remote_code, local_files_only=here
-            )
+            return read_config(name_or_path, trust_remote_code=trust_remote_code)
+    except InputError:
+        raise
     except _FAULTS as error:
         raise InputError(
             f"the configuration of {name_or_path} cannot be read: {_why(error, name_or_path)}"
@@ -231,15 +259,17 @@ def enough_memory(advice: str | Callable[[], str]) -> Iterator[None]:
         ) from error
 
 
-def _found(name_or_path: str | Path) -> bool:
-    """Return whether a model is to be loaded from this machine alone, its folder checked.
+def _found(name_or_path: str | Path) -> tuple[ModelFiles, bool]:
+    """Return a model's files, and whether they are on this machine; its folder is checked.
 
     Raises:
         InputError: There is no such model, or a file that describes it holds no object of JSON.
     """
-    here = from_here(name_or_path)
+    files = find_files(name_or_path)
+    named = () if files.gguf is None else (files.gguf,)
+    here = from_here(files.place, files=named)
     for file in _DESCRIPTIONS:
-        path = Path(name_or_path) / file
+        path = Path(files.place) / file
         if not path.exists():
             continue
         text = read_text(path)
@@ -249,7 +279,7 @@ def _found(name_or_path: str | Path) -> bool:
             described = None
         if not isinstance(described, dict):
             raise InputError(f"wanted an object of JSON in {path}, got none: copy the file again")
-    return here
+    return files, here
 
 
 def _why(error: Exception, name_or_path: str | Path) -> str:
