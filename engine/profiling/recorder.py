@@ -66,6 +66,9 @@ order in which pieces are put together."""
 TIMED = ("latency", "works")
 """The kinds of pieces in which layers are timed."""
 
+_DIGESTS = ("sha256", "system_sha256")
+"""Digests of what is private about prompts: of all together, and of the system message."""
+
 Tables = dict[str, Sequence[Row]]
 """Rows by the name of their table."""
 
@@ -434,14 +437,16 @@ def _salted(manifest: dict[str, Any], prompts: pa.Table) -> pa.Table:
     It is done at the end, so that a resumed recording needs no salt to find its prompts again.
     """
     salt = new_salt()
-    about, settings = manifest["prompts"], manifest["settings"]
-    manifest["prompts"] = {**about, "sha256": with_salt(about["sha256"], salt), "salt": salt}
+    about, settings = manifest["prompts"], dict(manifest["settings"])
+    digests = {key: with_salt(about[key], salt) for key in _DIGESTS if key in about}
+    manifest["prompts"] = {**about, **digests, "salt": salt}
     if digest := settings.get("prompts_digest"):
-        salted = with_salt(digest, salt)[: len(digest)]
-        manifest["settings"] = {**settings, "prompts_digest": salted}
+        settings["prompts_digest"] = with_salt(digest, salt)[: len(digest)]
+    settings.pop("system", None)  # part of the prompts, of which a recording keeps digests alone
+    manifest["settings"] = settings
     place = prompts.schema.get_field_index("sha256")
-    digests = [with_salt(one, salt) for one in prompts["sha256"].to_pylist()]
-    return prompts.set_column(place, prompts.schema.field(place), pa.array(digests))
+    column = [with_salt(one, salt) for one in prompts["sha256"].to_pylist()]
+    return prompts.set_column(place, prompts.schema.field(place), pa.array(column))
 
 
 def record_plan(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from adadecode.engine.loading.prompt_source import PromptSource
 from adadecode.engine.profiling.model_source import ModelSource
 from adadecode.engine.profiling.options import RecordingOptions
 from adadecode.engine.runtime.choices import GraphMode
@@ -110,10 +111,13 @@ class RecordingRequest:
                 "--scripted names the decisions, not the model that computes: "
                 "name a shape with --shape, or the bundled model with --demo"
             )
-        for name in ("heads", "prompts"):
-            if settings[name] is not None:
+        flags |= described(ModelSource)
+        for name in ("heads", *described(PromptSource)):
+            if settings[name]:
+                whose = "heads" if name == "heads" else "prompts"
                 raise InputError(
-                    f"with --scripted, {name} are those of the recording: leave --{name} out"
+                    f"with --scripted, {whose} are those of the recording: leave "
+                    f"{flags[name].flag} out"
                 )
         if self.options.stop:
             raise InputError(

@@ -123,12 +123,14 @@ def _number_format(manifest: Mapping[str, Any]) -> str:
 
 
 def _prompts(profile: Profile) -> str:
-    """Return how many prompts there are, of which domains, and the digest of their file."""
+    """Return how many prompts there are, of which domains, how they were made, and their digest."""
     prompts = section(profile.manifest, "prompts")
     domains = [str(domain) for domain in prompts.get("domains") or () if domain is not None]
+    template = prompts.get("template_sha256")
     count = formatting.plural(int(prompts.get("count", len(profile.prompts))), "prompt")
     kinds = f" of {formatting.listed(domains, 12)}" if domains else ", without domains"
-    return f"{count}{kinds}; SHA-256 {prompts.get('sha256') or UNRECORDED}"
+    by = f" by the chat template {str(template)[:12]}" if template else ""
+    return f"{count}{kinds}{by}; SHA-256 {prompts.get('sha256') or UNRECORDED}"
 
 
 def _head_form(profile: Profile, form: HeadForm) -> str:
