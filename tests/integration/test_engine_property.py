@@ -22,7 +22,7 @@ prompts = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=20)
 
 @st.composite
 def designs(draw: st.DrawFn) -> dict[str, object]:
-    """Options of ``generate``: heads at some depths, each with a gamma of its own."""
+    """Options of ``generate``: heads at some depths, each with a gamma and a gate of its own."""
     placement = tuple(sorted(draw(st.sets(st.integers(1, N_LAYERS - 1), min_size=1))))
     gammas = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0.0, 1.0))
     policy = draw(
@@ -38,6 +38,7 @@ def designs(draw: st.DrawFn) -> dict[str, object]:
         "placement": placement,
         "gamma": gamma,
         "cap": draw(st.integers(1, 7)),
+        "gate": draw(st.tuples(*[gammas] * len(placement))),
     }
 
 
@@ -62,7 +63,8 @@ def generate(
     """A run with random heads; taking the model apart is done once."""
     model, parts = llama()
     decoder = AdaDecoder.__new__(AdaDecoder)
-    decoder.parts, decoder.heads, decoder.eos = parts, random_heads(model, scale=scale), frozenset()
+    heads = random_heads(model, scale=scale, gates=True)
+    decoder.parts, decoder.heads, decoder.eos = parts, heads, frozenset()
     return decoder.generate(torch.tensor([prompt]), budget, eos_token_id=eos, **design)  # type: ignore[arg-type]
 
 

@@ -18,6 +18,7 @@ import torch
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.sampling import Sampler, Sampling
 from adadecode.engine.heads.exit_heads import ExitHeads
+from adadecode.engine.heads.gates import Gates
 from adadecode.sim.core.design import Design
 from tests.support.models import random_heads
 from tests.support.quick import quick_or_slow
@@ -30,6 +31,7 @@ from tests.support.sampled_model import (
     JudgedByAnUnsureHead,
     JudgedByTheFirst,
     Known,
+    by_the_draft,
     highest,
     near_heads,
     of_the_draft,
@@ -55,8 +57,12 @@ DESIGNS = [
     Design.of("fixed", placement=(2,), cap=2),
     Design.of("fixed", placement=(4,), cap=5),
 ]
+GATED = [
+    Design.of(gamma=0.5, placement=(2, 4), gate=0.5),
+    Design.of(gamma=(0.3, 0.0), placement=(1, 3), gate=(0.45, 0.0), cap=2),
+]
 ENDS = {"no end": frozenset[int](), "two ends": frozenset({2, 4})}
-CASES = list(product(SETTINGS, DESIGNS, ENDS))
+CASES = list(product(SETTINGS, DESIGNS + GATED, ENDS))
 THRESHOLD = 1e-4 / len(CASES)
 """Chosen before: one false alarm in 10,000 runs of all the cases together (Bonferroni)."""
 EXACT = 1e-12
@@ -66,6 +72,7 @@ EXACT = 1e-12
 def known(setting: str, heads: str = "own") -> Known:
     model = small_model()
     made = ExitHeads.identity(model, range(1, 6)) if heads == "own" else random_heads(model)
+    made = made.gated(model, Gates.random(made.depths, model.config.hidden_size))
     return Known.of(model, made, Sampling(**SETTINGS[setting]))
 
 
@@ -74,7 +81,7 @@ def distance(one: Counter[tuple[int, ...]], other: dict[tuple[int, ...], float])
     return sum(abs(one[text] - other.get(text, 0.0)) for text in one.keys() | other.keys()) / 2
 
 
-QUICK_CASES = list(product(("as it is", "all three"), (DESIGNS[1], DESIGNS[5]), ENDS))
+QUICK_CASES = list(product(("as it is", "all three"), (DESIGNS[1], DESIGNS[5], GATED[0]), ENDS))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +110,7 @@ def test_the_joint_distribution_is_vanillas_to_the_last_digit(
 ) -> None:
     """All outcomes, enumerated, of the model's own heads and of ones that know nothing."""
     table, eos = known(setting, heads), ENDS[ends]
-    for design in DESIGNS:
+    for design in DESIGNS + GATED:
         found = Decodes(table, design, eos).exactly()
         assert distance(found, table.joint(eos)) < EXACT, design.label
 
@@ -117,6 +124,24 @@ def test_an_exit_gated_on_the_drawn_token_is_caught(setting: str) -> None:
     broken = Decodes(table, DESIGNS[1], frozenset(), confidence=of_the_draft)
     assert p_value(broken.count(DRAWS, seed=0), table.joint(frozenset())) < THRESHOLD
     assert distance(broken.exactly(), table.joint(frozenset())) > 0.01
+
+
+@pytest.mark.parametrize("setting", ["as it is", "all three"])
+def test_a_gate_that_looks_at_the_drawn_token_is_caught(setting: str) -> None:
+    """A gate scores the hidden state alone: asked of the draft, it would bend the text."""
+    table = known(setting)
+    broken = Decodes(table, DESIGNS[1], frozenset(), confidence=by_the_draft)
+    assert p_value(broken.count(DRAWS, seed=0), table.joint(frozenset())) < THRESHOLD
+    assert distance(broken.exactly(), table.joint(frozenset())) > 0.01
+
+
+def test_the_gated_designs_ask_some_heads_and_not_others() -> None:
+    """So that the distributions above show something."""
+    for design in GATED:
+        for depth in design.placement:
+            scores = known("as it is").scores[depth]
+            if design.gate(depth):
+                assert 0.1 < float((scores > design.gate(depth)).float().mean()) < 0.9
 
 
 @pytest.mark.parametrize("setting", ["as it is", "all three"])
@@ -181,12 +206,14 @@ def test_a_sampler_draws_as_vanilla_and_one_with_a_mistake_is_caught(
 RUNS = 500
 QUICK_RUNS = 150
 ADADECODE = Design.of(gamma=(0.6, 0.4), placement=(1, 2))
+ASKING = Design.of(gamma=(0.4, 0.4), placement=(1, 2), gate=(0.4, 0.5))
 FIXED = Design.of("fixed", placement=(2,), cap=2)
 WARM, NUCLEUS = Sampling(temperature=1.5), Sampling(temperature=1.5, top_p=0.9)
 REAL = {
     "adadecode": (ADADECODE, WARM, "no end"),
     "adadecode, top-p": (ADADECODE, NUCLEUS, "no end"),
     "adadecode, ends": (ADADECODE, WARM, "two ends"),
+    "adadecode, gates": (ASKING, WARM, "no end"),
     "fixed": (FIXED, WARM, "no end"),
     "fixed, top-p": (FIXED, NUCLEUS, "two ends"),
 }
@@ -196,7 +223,8 @@ REAL = {
 def flat() -> AdaDecoder:
     """Its texts go many ways, and drafts of its two heads are accepted about as often as not."""
     model = small_model(seed=1, num_hidden_layers=3)
-    return AdaDecoder(model, near_heads(model, (1, 2)))
+    heads = near_heads(model, (1, 2))
+    return AdaDecoder(model, heads.gated(model, Gates.random((1, 2), model.config.hidden_size)))
 
 
 def decoded(
@@ -229,7 +257,9 @@ def known_flat(sampling: Sampling) -> Known:
     return Known.of(flat().parts.model, flat().heads, sampling)
 
 
-@pytest.mark.parametrize("case", [quick_or_slow(case, quick=("adadecode, ends",)) for case in REAL])
+@pytest.mark.parametrize(
+    "case", [quick_or_slow(case, quick=("adadecode, ends", "adadecode, gates")) for case in REAL]
+)
 def test_real_tensors_draw_what_the_sampler_draws(case: str) -> None:
     """Seed by seed, from the model's known logits; so a mistake of the engine shows at once."""
     design, sampling, ends = REAL[case]

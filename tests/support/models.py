@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrained
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from adadecode.engine.heads.exit_heads import ExitHeads
+from adadecode.engine.heads.gates import Gates
 from tests.support.quick import quick_or_slow
 
 N_LAYERS = 6
@@ -219,10 +220,12 @@ def random_heads(
     *,
     scale: float = 3.0,
     seed: int = 0,
+    gates: bool = False,
 ) -> ExitHeads:
     """Return heads with random matrices, which know nothing; nearly every draft is wrong.
 
-    The larger ``scale``, the surer of themselves they are.
+    The larger ``scale``, the surer of themselves they are. ``gates`` adds random gates, whose
+    scores lie on both sides of 0.5.
     """
     generator = torch.Generator().manual_seed(seed)
     width = model.config.hidden_size
@@ -233,4 +236,5 @@ def random_heads(
             * (scale / width**0.5)
             for d in depths
         },
+        gates=Gates.random(list(depths), width, seed) if gates else None,
     )

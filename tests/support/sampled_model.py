@@ -20,7 +20,18 @@ from adadecode.engine.decoding.sampling import Sampler, Sampling, draw, rejectio
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.sim.core.design import Design
-from adadecode.sim.core.scheduler import Check, Draft, Outcome, Run, Schedule, Verdict, Verify, Work
+from adadecode.sim.core.scheduler import (
+    Check,
+    Draft,
+    Gate,
+    Outcome,
+    Run,
+    Schedule,
+    Score,
+    Verdict,
+    Verify,
+    Work,
+)
 from tests.support.hash_model import drive
 from tests.support.models import tiny_model
 
@@ -56,7 +67,7 @@ class Known:
     """What the last layer and each head say after every text of up to DRAWN tokens behind FIRST.
 
     final, heads: probabilities [text, V], transformed. logits: [text, V] by depth, in FP32 as the
-    engine has them; the last layer's at n_layers.
+    engine has them; the last layer's at n_layers. scores: of each gate [text] by depth.
     """
 
     sampling: Sampling
@@ -64,6 +75,7 @@ class Known:
     final: torch.Tensor
     heads: dict[int, torch.Tensor]
     logits: dict[int, torch.Tensor]
+    scores: dict[int, torch.Tensor]
     n_layers: int
 
     @classmethod
@@ -71,18 +83,17 @@ class Known:
         """From whole forward passes of the model itself, FP64."""
         parts = SegmentedModel(model)
         texts = [text for n in range(DRAWN + 1) for text in product(range(SMALL), repeat=n)]
-        collected = defaultdict(list)
+        collected, scored = defaultdict(list), defaultdict(list)
         with torch.inference_mode():
             for n in range(DRAWN + 1):
                 ids = torch.tensor([(*PROMPT, FIRST, *text) for text in texts if len(text) == n])
                 out = model(ids, output_hidden_states=True, use_cache=False)
                 collected[parts.n_layers].append(out.logits[:, -1])
                 for depth in heads.depths:
-                    collected[depth].append(
-                        heads.logits(parts, depth, parts.normed(out.hidden_states[depth][:, -1:]))[
-                            :, -1
-                        ]
-                    )
+                    normed = parts.normed(out.hidden_states[depth][:, -1:])
+                    collected[depth].append(heads.logits(parts, depth, normed)[:, -1])
+                    if heads.gates is not None:
+                        scored[depth].append(heads.gates.score(depth, normed)[:, -1])
             logits = {depth: torch.cat(rows) for depth, rows in collected.items()}
             likely = {depth: sampling.probabilities(rows) for depth, rows in logits.items()}
         return cls(
@@ -91,6 +102,7 @@ class Known:
             final=likely.pop(parts.n_layers),
             heads=likely,
             logits={depth: rows.float() for depth, rows in logits.items()},
+            scores={depth: torch.cat(rows) for depth, rows in scored.items()},
             n_layers=parts.n_layers,
         )
 
@@ -117,6 +129,11 @@ Confidence = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 def highest(probabilities: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """As the engine does: decided before the draw."""
     return probabilities.amax(-1)
+
+
+def by_the_draft(probabilities: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """A known mistake: a gate that lets some drawn tokens through and others not."""
+    return (tokens % 2 == 0).double()
 
 
 def of_the_draft(probabilities: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -218,7 +235,10 @@ class Decodes:
                 found[tuple(schedule.tokens[1:])] += weight  # type: ignore[assignment]
                 continue
             parts: Counter[Outcome] = Counter()
-            if isinstance(work, Check):
+            if isinstance(work, Gate):
+                place = self._place(text, work.position)
+                parts[Score(float(self.known.scores[work.depth][place]))] = weight  # type: ignore[assignment]
+            elif isinstance(work, Check):
                 place, threshold = (
                     self._place(text, work.position),
                     self.design.threshold(work.depth),
@@ -244,7 +264,7 @@ class Decodes:
 
     def _drive(
         self, script: tuple[Outcome, ...]
-    ) -> tuple[Schedule, Check | Verify | None, list[int], dict[int, int]]:
+    ) -> tuple[Schedule, Gate | Check | Verify | None, list[int], dict[int, int]]:
         """Drive a schedule with these outcomes.
 
         Return the schedule, what it wants next, the tokens by place, and by position the head that
@@ -324,6 +344,8 @@ def _sampled(known: Known, design: Design, eos: frozenset[int], sampler: Sampler
             if work.segment == 0:
                 text[work.stop - 2 - len(PROMPT) :] = [schedule.newest]
             return None
+        if isinstance(work, Gate):
+            return Score(float(known.scores[work.depth][place(work.position)]))
         if isinstance(work, Check):
             return sampler.draft(known.logits[work.depth][place(work.position)], work.position)
         return sampler.verdict(
