@@ -4,6 +4,7 @@
 `AdaDecoder`              decodes with early exits, and without loss
 `ExitHeads`               the exit heads of a model
 `load_demo`               the bundled demo model, with heads and prompts
+`chat_prompts`            makes prompts of conversations, by the model's chat template
 `train_heads`             trains exit heads on a model's own outputs
 `record`                  records a profile, from which `adadecode.sim` predicts
 `TrainingOptions`         how heads are trained
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from adadecode.engine.decoding.decoder import AdaDecoder, Generation
     from adadecode.engine.demo import Demo, load_demo
     from adadecode.engine.heads.exit_heads import ExitHeads
+    from adadecode.engine.loading.chat_template import chat_prompts
     from adadecode.engine.loading.prompts import Prompt
     from adadecode.engine.profiling.options import RecordingOptions
     from adadecode.engine.profiling.recording import record
@@ -40,6 +42,7 @@ else:
             "Prompt": "adadecode.engine.loading.prompts",
             "RecordingOptions": "adadecode.engine.profiling.options",
             "TrainingOptions": "adadecode.engine.training.options",
+            "chat_prompts": "adadecode.engine.loading.chat_template",
             "load_demo": "adadecode.engine.demo",
             "record": "adadecode.engine.profiling.recording",
             "train_heads": "adadecode.engine.training.pipeline",
@@ -54,6 +57,7 @@ __all__ = [
     "Prompt",
     "RecordingOptions",
     "TrainingOptions",
+    "chat_prompts",
     "load_demo",
     "record",
     "train_heads",

@@ -51,7 +51,7 @@ def check_input_ids(input_ids: torch.Tensor, parts: SegmentedModel) -> None:
         raise InputError(
             f"wanted the input ids as a tensor of integers (1, n), got {_kind(input_ids)}: "
             + (
-                'take its "input_ids"'
+                "give its entries by name, as generate(**inputs)"
                 if hasattr(input_ids, "keys")
                 else "make one with torch.tensor([ids])"
             )

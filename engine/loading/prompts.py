@@ -79,7 +79,13 @@ def as_prompts(texts: Sequence[str | Prompt]) -> list[Prompt]:
             f"wanted prompts as a list of texts, got a {type(texts).__name__}: give a list, also "
             "of one"
         )
-    return [text if isinstance(text, Prompt) else Prompt(text=text) for text in texts]
+    found = list(texts)
+    if any(isinstance(one, (list, tuple, Mapping)) for one in found):
+        raise PromptError(
+            "wanted prompts as texts, got messages: make prompts of conversations with "
+            "chat_prompts(tokenizer, chats)"
+        )
+    return [one if isinstance(one, Prompt) else Prompt(text=one) for one in found]
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> torch.Tensor:

@@ -31,7 +31,7 @@ def decoder() -> AdaDecoder:
     [
         ([1, 2, 3], "wanted the input ids as a tensor of integers .*, got a list: make one with"),
         ("a text", "got a str: make one with torch.tensor"),
-        ({"input_ids": PROMPT}, 'got a dict: take its "input_ids"'),
+        ({"input_ids": PROMPT}, r"got a dict: give its entries by name, as generate\(\*\*inputs\)"),
         (torch.ones((1, 3)), "got a tensor of torch.float32"),
         (torch.ones((1, 3), dtype=torch.bool), "got a tensor of torch.bool"),
         (PROMPT[0], r"\(1, n\) with n >= 1, got \(5,\): decode one prompt at a time"),

@@ -51,7 +51,8 @@ def test_a_length_that_is_none_is_refused_from_python_too(length: Any) -> None:
         (None, "wanted prompts as a list of texts, got a NoneType"),
         ({"prompt": "a"}, "wanted prompts as a list of texts, got a dict"),
         (["a", 7], "wanted the text of a prompt as a str, got 7"),
-        ([["a"]], "wanted the text of a prompt as a str, got"),
+        ([["a"]], r"got messages: make prompts of conversations with chat_prompts\(tokenizer"),
+        ([{"messages": []}], "got messages: make prompts of conversations with chat_prompts"),
     ],
 )
 def test_what_are_no_prompts_is_refused(texts: Any, message: str) -> None:
