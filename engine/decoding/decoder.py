@@ -31,6 +31,7 @@ from adadecode.engine.decoding.stop_strings import (
     check_tokenizer,
     checked_stop_strings,
 )
+from adadecode.engine.decoding.tokenizer_output import without_padding
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.canonical import check_numerics, take_apart
 from adadecode.engine.model.cuda_graphs import take_apart_static
@@ -157,6 +158,8 @@ class AdaDecoder:
         stop_strings: StopTexts = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
         gate: float | Sequence[float] = 0.0,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
     ) -> Generation:
         """Decode one sequence and return it whole.
 
@@ -172,6 +175,11 @@ class AdaDecoder:
                 decoder.generate(ids, 64, eos_token_id=[2, 13])  # at either of two tokens
                 decoder.generate(ids, 64, eos_token_id=())  # always 64 tokens
                 decoder.generate(ids, 64, stop_strings="User:", tokenizer=tokenizer)
+
+                inputs = tokenizer.apply_chat_template(
+                    chat, add_generation_prompt=True, return_tensors="pt"
+                )
+                decoder.generate(**inputs, max_new_tokens=64)
 
         Args:
             input_ids: Token ids of the prompt, shape ``(1, n)``, n >= 1, on any device.
@@ -202,9 +210,13 @@ class AdaDecoder:
             gate: The score, in [0, 1], that the gate before a head must exceed for the head to be
                 asked: one for all heads, or one for each head of the placement. 0 asks the heads
                 without their gates, 1 asks none.
+            attention_mask: The tokenizer's, shape ``(1, n)``: 0 for padding, which is cut off at
+                the left and refused elsewhere.
+            token_type_ids: The tokenizer's, all 0: they are taken, and say nothing.
 
         Raises:
             InputError: ``input_ids`` or ``eos_token_id`` are no token ids of this model,
+                ``attention_mask`` or ``token_type_ids`` tell of padding behind text or of segments,
                 ``stop_strings`` are no strings or lack the tokenizer, or the text takes more memory
                 than is free or more positions than the model has.
             DesignError: ``max_new_tokens``, ``gamma``, ``placement``, ``cap``, ``policy``,
@@ -221,9 +233,10 @@ class AdaDecoder:
         if eos_token_id is None:
             self._warn_of_missing_end(tokenizer)
         self.warn_of_settings(sampled=sampling is not None, given=_given(top_k=top_k, top_p=top_p))
+        text = self._text(input_ids, attention_mask, token_type_ids)
         with self.parts.turns:
             decoding = self.start(
-                input_ids,
+                text,
                 design,
                 max_new_tokens=max_new_tokens,
                 eos_token_id=eos_token_id,
@@ -254,6 +267,8 @@ class AdaDecoder:
         stop_strings: StopTexts = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
         gate: float | Sequence[float] = 0.0,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
     ) -> Iterator[int]:
         """Decode one sequence and yield each new token as soon as it is committed.
 
@@ -289,6 +304,8 @@ class AdaDecoder:
             stop_strings: See `generate`; the token that completes one is yielded too.
             tokenizer: See `generate`.
             gate: See `generate`.
+            attention_mask: See `generate`.
+            token_type_ids: See `generate`.
 
         Raises:
             InputError: See `generate`; where the text does not fit into memory, with its first
@@ -301,13 +318,13 @@ class AdaDecoder:
             gamma=gamma, placement=placement, cap=cap, policy=policy, verify=verify, gate=gate
         )
         sampling = Sampling.of(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-        check_input_ids(input_ids, self.parts)
+        text = self._text(input_ids, attention_mask, token_type_ids)
         stop = self._stop_criteria(stop_strings, tokenizer)
         if eos_token_id is None:
             self._warn_of_missing_end(tokenizer)
         self.warn_of_settings(sampled=sampling is not None, given=_given(top_k=top_k, top_p=top_p))
         return self._stream(
-            input_ids,
+            text,
             design,
             max_new_tokens=checked_new_tokens(max_new_tokens),
             eos=checked_end_tokens(eos_token_id, lambda: self.eos, self.parts),
@@ -462,6 +479,16 @@ class AdaDecoder:
             stops=None if stop is None else stop.after(input_ids[0].tolist()),
         )
         return Decoding(parts, self.heads, schedule, selector)
+
+    def _text(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        token_type_ids: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Return the token ids of a prompt (1, n), checked and without padding."""
+        check_input_ids(input_ids, self.parts)
+        return without_padding(input_ids, attention_mask, token_type_ids, self.parts.model)
 
     def _stop_criteria(
         self, stop_strings: StopTexts, tokenizer: PreTrainedTokenizerBase | None
