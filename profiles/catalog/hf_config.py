@@ -10,28 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from adadecode.profiles.catalog.model_shape import (
-    ModelShape,
-    checked_flag,
-    checked_size,
-    default_head_dim,
-)
+from adadecode.profiles.catalog.config_values import ConfigValues
+from adadecode.profiles.catalog.layer_kinds import SLIDING, attention_kinds
+from adadecode.profiles.catalog.layered_config import FAMILIES, WITHOUT_SHAPE, layered_shape
+from adadecode.profiles.catalog.model_shape import ModelShape, default_head_dim
+from adadecode.profiles.catalog.packing import packing_of
 from adadecode.profiles.errors import ShapeError, nearest
-
-# Keys that configs use for each of our sizes.
-_SPELLINGS = {
-    "n_layers": ("num_hidden_layers", "n_layer"),
-    "hidden_size": ("hidden_size", "n_embd"),
-    "intermediate_size": ("intermediate_size",),
-    "expert_size": ("moe_intermediate_size",),
-    "n_heads": ("num_attention_heads", "n_head"),
-    "n_kv_heads": ("num_key_value_heads", "num_kv_heads", "num_query_groups"),
-    "head_dim": ("head_dim", "kv_channels"),
-    "vocab_size": ("vocab_size",),
-    "max_positions": ("max_position_embeddings", "n_positions"),
-    "n_experts": ("num_local_experts", "num_experts"),
-    "experts_per_token": ("num_experts_per_tok",),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +131,7 @@ _FAMILIES = {
     ),
 }
 
-MODEL_TYPES = frozenset(_FAMILIES)
+MODEL_TYPES = frozenset(_FAMILIES) | frozenset(FAMILIES)
 """The model types whose layers are known."""
 
 
@@ -162,14 +146,15 @@ def shape_from_config(config: Mapping[str, Any], name: str | None = None) -> Mod
         ShapeError: If the layers of its model_type are not known here, a size is missing, the
             layout is unusual, or a value has the wrong type.
     """
-    inner = config.get("text_config")
+    outer, inner = config, config.get("text_config")
     if inner is not None:
         if not isinstance(inner, Mapping):
             raise ShapeError(
                 f"{name or 'this config'}: text_config is {inner!r}: "
                 "wanted the object of a config.json"
             )
-        config = inner
+        apart = ("tie_word_embeddings", "quantization_config")
+        config = {key: outer[key] for key in apart if key in outer} | dict(inner)
     kind = config.get("model_type")
     label = str(name or config.get("_name_or_path") or (f"{kind} model" if kind else "the model"))
     todo = "describe the model in a TOML file in the form of profiles/catalog/models.toml"
@@ -177,34 +162,57 @@ def shape_from_config(config: Mapping[str, Any], name: str | None = None) -> Mod
         raise ShapeError(
             f"{label}: its config has no model_type, so its layers are unknown: {todo}"
         )
-    if not isinstance(kind, str) or kind not in _FAMILIES:
+    if isinstance(kind, str) and kind in WITHOUT_SHAPE:
+        raise ShapeError(f"{label}: a {kind} has no shape here, as {WITHOUT_SHAPE[kind]}: {todo}")
+    if not isinstance(kind, str) or kind not in MODEL_TYPES:
         raise ShapeError(
             f"{label}: model_type {kind!r} is none whose layers are known here, "
-            f"{nearest(str(kind), _FAMILIES)}: {todo}"
+            f"{nearest(str(kind), MODEL_TYPES)}: {todo}"
         )
-    family = _FAMILIES[kind]
-    return _Reader(label, {**family.defaults, **config}, kind, family).shape()
+    mixed = kind not in _FAMILIES or (kind == "qwen3_moe" and _has_dense_layers(config))
+    if mixed:
+        shape = layered_shape(label, config, kind, within=inner is not None)
+    else:
+        family = _FAMILIES[kind]
+        shape = _Reader(label, {**family.defaults, **config}, kind, family).shape()
+    packed = packing_of(label, config)
+    return replace(shape, packed=packed.format, packed_experts=packed.experts_alone)
 
 
-class _Reader:
-    """Reads the shape from one config, with the defaults of its family filled in.
+def _has_dense_layers(config: Mapping[str, Any]) -> bool:
+    """Return whether some layers of a mixture have no experts."""
+    return config.get("mlp_only_layers") not in (None, []) or config.get(
+        "decoder_sparse_step"
+    ) not in (None, 1)
 
-    A key set to null stays null: ``"sliding_window": null`` says that there is no window.
-    """
+
+class _Reader(ConfigValues):
+    """Reads the shape from one config, with the defaults of its family filled in."""
 
     def __init__(self, name: str, config: Mapping[str, Any], kind: str, family: _Family) -> None:
-        self.name, self.config, self.kind, self.family = name, config, kind, family
+        super().__init__(name, config)
+        self.kind, self.family = kind, family
 
     def shape(self) -> ModelShape:
         """Return the model's shape, read from its configuration."""
         self._refuse_the_unusual()
-        hidden_size, n_heads = self._size("hidden_size"), self._size("n_heads")
+        shape = self._alike()
+        kinds = attention_kinds(self, self.kind, shape.n_layers)
+        if kinds is None or len(set(kinds)) < 2 or shape.sliding_window is not None:
+            return shape
+        window = self.whole("sliding_window")
+        each = (window if kind == SLIDING else None for kind in kinds)
+        return replace(shape, layers=tuple(replace(shape.alike, window=one) for one in each))
+
+    def _alike(self) -> ModelShape:
+        """Return the shape of a model whose layers are alike, windows aside."""
+        hidden_size, n_heads = self.size("hidden_size"), self.size("n_heads")
         head_dim, n_experts, experts_per_token = (
-            self._found(what) for what in ("head_dim", "n_experts", "experts_per_token")
+            self.found(what) for what in ("head_dim", "n_experts", "experts_per_token")
         )
         return ModelShape(
             name=self.name,
-            n_layers=self._size("n_layers"),
+            n_layers=self.size("n_layers"),
             hidden_size=hidden_size,
             intermediate_size=self._intermediate_size(hidden_size),
             n_heads=n_heads,
@@ -212,8 +220,8 @@ class _Reader:
             head_dim=default_head_dim(self.name, hidden_size, n_heads)
             if head_dim is None
             else head_dim,
-            vocab_size=self._size("vocab_size"),
-            tied_embeddings=self._flag("tie_word_embeddings", default=False),
+            vocab_size=self.size("vocab_size"),
+            tied_embeddings=self.flag("tie_word_embeddings", default=False),
             n_experts=1 if n_experts is None else n_experts,
             experts_per_token=1 if experts_per_token is None else experts_per_token,
             gated_mlp=self.family.gated_mlp,
@@ -225,66 +233,41 @@ class _Reader:
             qk_norm=self.family.qk_norm,
             learned_positions=self.family.learned_positions,
             sliding_window=self._sliding_window(),
-            max_positions=self._found("max_positions"),
+            max_positions=self.found("max_positions"),
             source=f"config of {self.name}",
         )
 
-    def _whole(self, key: str) -> int | None:
-        """Return the whole number under this key; None where there is none."""
-        value = self.config.get(key)
-        return None if value is None else checked_size(self.name, key, value)
-
-    def _flag(self, key: str, *, default: bool) -> bool:
-        """Return the boolean under this key; null is no."""
-        value = self.config.get(key, default)
-        return value is not None and checked_flag(self.name, key, value)
-
-    def _found(self, what: str) -> int | None:
-        """Return the size under any of its keys; None where the config has none."""
-        return next(
-            (size for key in _SPELLINGS[what] if (size := self._whole(key)) is not None), None
-        )
-
-    def _size(self, what: str) -> int:
-        size = self._found(what)
-        if size is None:
-            raise ShapeError(
-                f"{self.name}: the config has no {' or '.join(_SPELLINGS[what])}: "
-                "add it, as no size is guessed"
-            )
-        return size
-
     def _has(self, *, bias: bool | str) -> bool:
-        return self._flag(bias, default=False) if isinstance(bias, str) else bias
+        return self.flag(bias, default=False) if isinstance(bias, str) else bias
 
     def _intermediate_size(self, hidden_size: int) -> int:
         if self.kind == "qwen":  # which counts both halves of its gated MLP
-            return self._size("intermediate_size") // 2
+            return self.size("intermediate_size") // 2
         if self.kind == "qwen3_moe":
-            return self._size("expert_size")
+            return self.size("expert_size")
         if self.kind in ("gpt2", "gpt_bigcode", "falcon"):
             # Their MLP is four times as wide unless a key of their own says something else.
-            own = self._whole("ffn_hidden_size" if self.kind == "falcon" else "n_inner")
+            own = self.whole("ffn_hidden_size" if self.kind == "falcon" else "n_inner")
             return 4 * hidden_size if own is None else own
-        return self._size("intermediate_size")
+        return self.size("intermediate_size")
 
     def _n_kv_heads(self, n_heads: int) -> int:
         # The newer layout of falcon, which may share keys in groups.
-        grouped = self._flag("new_decoder_architecture", default=False)
+        grouped = self.flag("new_decoder_architecture", default=False)
         if self.kind in ("falcon", "gpt_bigcode") and not grouped:
-            return 1 if self._flag("multi_query", default=True) else n_heads
+            return 1 if self.flag("multi_query", default=True) else n_heads
         if self.kind in ("gpt2", "gpt_neox"):  # which have no such key
             return n_heads
-        given = self._found("n_kv_heads")
+        given = self.found("n_kv_heads")
         return n_heads if given is None else given
 
     def _norms_per_layer(self) -> int:
         if self.kind != "falcon":
             return self.family.norms_per_layer
-        if self._flag("new_decoder_architecture", default=False):
-            given = self._whole("num_ln_in_parallel_attn")
+        if self.flag("new_decoder_architecture", default=False):
+            given = self.whole("num_ln_in_parallel_attn")
             return 2 if given is None else given
-        return 1 if self._flag("parallel_attn", default=True) else 2
+        return 1 if self.flag("parallel_attn", default=True) else 2
 
     def _sliding_window(self) -> int | None:
         """Return the window if it binds every layer."""
@@ -296,17 +279,15 @@ class _Reader:
                 f"{self.name}: layer_types is {kinds!r}: wanted a list with a text for every layer"
             )
         everywhere = set(kinds) == {"sliding_attention"} if kinds else self.family.slides
-        return self._whole("sliding_window") if everywhere else None
+        return self.whole("sliding_window") if everywhere else None
 
     def _refuse_the_unusual(self) -> None:
-        if self._whole("decoder_sparse_step") not in (None, 1) or self.config.get(
-            "mlp_only_layers"
-        ):
+        if self.whole("decoder_sparse_step") not in (None, 1) or self.config.get("mlp_only_layers"):
             raise ShapeError(
                 f"{self.name}: some layers are a mixture of experts and some are not: "
                 "wanted all layers alike"
             )
-        if self.kind == "qwen" and not self._flag("no_bias", default=True):
+        if self.kind == "qwen" and not self.flag("no_bias", default=True):
             raise ShapeError(
                 f"{self.name}: a qwen with no_bias = false is not known here: wanted no_bias = true"
             )

@@ -12,6 +12,7 @@ from dataclasses import fields
 from typing import Any
 
 from adadecode.profiles.catalog.layer_shape import LayerShape
+from adadecode.profiles.catalog.layered_config import READ
 from adadecode.profiles.catalog.model_shape import SIZES
 from adadecode.sim.hardware.memory import WEIGHT_BYTES
 
@@ -104,7 +105,21 @@ _ROPE = {
 _CONFIG: dict[str, Any] = {
     **dict.fromkeys(("dtype", "torch_dtype"), _DTYPE),
     **dict.fromkeys(("hidden_act", "hidden_activation"), matching("[a-z0-9_]{1,30}")),
-    "layer_types": matching("[a-z]{1,20}_attention|mamba|conv"),
+    **dict.fromkeys(
+        ("layer_types", "layers_block_type"),
+        matching("[a-z]{1,20}_attention|attention|mamba|conv|hybrid|moe|mlp"),
+    ),
+    "mlp_layer_types": among("dense", "sparse"),
+    "hybrid_override_pattern": matching("[M*E-]{1,1000}"),
+    **dict.fromkeys(
+        ("attn_type_list", "attn_layer_indices", "full_attn_idxs", "moe_layers"), is_number
+    ),
+    "linear_attn_config": dict.fromkeys(
+        ("full_attn_layers", "kda_layers", "head_dim", "num_heads", "short_conv_kernel_size"),
+        is_number,
+    ),
+    "attn_config": {"kv_n_heads": is_number},
+    "ffn_config": dict.fromkeys(("ffn_hidden_size", "moe_num_experts", "moe_top_k"), is_number),
     "rope_parameters": _ROPE,
     "rope_scaling": _ROPE,
     "quantization_config": {
@@ -113,6 +128,7 @@ _CONFIG: dict[str, Any] = {
     },
     **dict.fromkeys(
         (
+            *READ,
             *("attention_bias", "attention_dropout", "bias", "decoder_sparse_step", "expert_size"),
             *("experts_per_token", "ffn_hidden_size", "head_dim", "hidden_size", "use_bias"),
             *("initializer_range", "intermediate_size", "kv_channels", "max_position_embeddings"),
@@ -143,6 +159,7 @@ KEPT: dict[str, Any] = {
         "revision": matching("[0-9a-f]{7,64}"),
         **dict.fromkeys(("n_layers", "hidden_size", "n_parameters"), is_number),
         "config": _CONFIG,
+        "origin": {"format": among("gguf"), "packed_as": matching("[a-z0-9_]{2,12}")},
         "shape": {
             **dict.fromkeys(SIZES, is_number),
             **dict.fromkeys(

@@ -342,9 +342,8 @@ def test_no_size_of_zero_becomes_a_default_and_null_does() -> None:
         ),
         ({"hidden_size": 64}, "its config has no model_type, so its layers are unknown"),
         (
-            LLAMA
-            | {"model_type": "qwen3_moe", "moe_intermediate_size": 32, "mlp_only_layers": [0]},
-            "wanted all layers alike",
+            LLAMA | {"model_type": "qwen3_moe", "moe_intermediate_size": 32, "mlp_only_layers": 0},
+            "mlp_only_layers is 0: wanted a list of whole numbers",
         ),
         (LLAMA | {"decoder_sparse_step": 2}, "wanted all layers alike"),
         (LLAMA | {"decoder_sparse_step": 0}, "decoder_sparse_step is 0: wanted a whole number"),

@@ -1,0 +1,95 @@
+"""The format that a checkpoint packs its matrices in, from the ``quantization_config`` of a config.
+
+The names are those of `adadecode.sim.hardware.memory.WEIGHT_BYTES` where it has one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from adadecode.profiles.errors import ShapeError
+
+_GROUPED = {32: "int4-g32", 64: "int4-g64"}
+"""Names of four bits in groups of other sizes than 128."""
+
+_LISTS = ("modules_to_not_convert", "ignore", "ignored_layers", "exclude_modules")
+"""Keys that name what is not packed."""
+
+
+class Packing(NamedTuple):
+    """How a checkpoint is packed.
+
+    Attributes:
+        format: Name of the format; None where nothing is packed.
+        experts_alone: Whether attention is left as it was, so that only experts are packed.
+    """
+
+    format: str | None = None
+    experts_alone: bool = False
+
+
+def packing_of(name: str, config: Mapping[str, Any]) -> Packing:
+    """Return how the weights of a config are packed.
+
+    Args:
+        name: Name of the model, for messages.
+        config: The config.
+
+    Raises:
+        ShapeError: If it is said in no way that is known.
+    """
+    about = config.get("quantization_config") or config.get("compression_config")
+    if about is None:
+        return Packing()
+    if not isinstance(about, Mapping):
+        raise ShapeError(
+            f"{name}: quantization_config is {about!r:.99}: wanted the object of a config.json"
+        )
+    kept = [about.get(key) for key in _LISTS]
+    alone = any("attn" in json.dumps(one, default=str) for one in kept if one)
+    return Packing(_format(about), alone)
+
+
+def _format(about: Mapping[str, Any]) -> str:
+    """Return the name of a format."""
+    method = str(about.get("quant_method") or about.get("quant_algo") or "unknown").lower()
+    for key, name in (("load_in_4bit", "int4"), ("load_in_8bit", "int8")):
+        if about.get(key) is True:
+            return name
+    if method == "compressed-tensors":
+        return _of_group(_first_weights(about))
+    bits = about.get("bits", about.get("w_bit"))
+    if method in ("gptq", "awq", "auto-round") or isinstance(bits, int):
+        return _of_integers(bits, about.get("group_size", about.get("q_group_size")))
+    words = json.dumps([method, about.get("quant_algo"), about.get("quant_type")], default=str)
+    words = words.lower().replace("float8", "fp8")
+    known = ("nvfp4", "mxfp4", "fp8", "int8", "int4")
+    return next((one for one in known if one in words), method)
+
+
+def _first_weights(about: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what ``compressed-tensors`` says of the weights of its first group."""
+    groups = about.get("config_groups")
+    for group in groups.values() if isinstance(groups, Mapping) else ():
+        if isinstance(group, Mapping) and isinstance(group.get("weights"), Mapping):
+            found: Mapping[str, Any] = group["weights"]
+            return found
+    return {}
+
+
+def _of_group(weights: Mapping[str, Any]) -> str:
+    """Return the format of a group of ``compressed-tensors``."""
+    bits, size = weights.get("num_bits"), weights.get("group_size")
+    if weights.get("type") == "float":
+        return "fp8" if bits == 8 else "nvfp4" if size == 16 else "mxfp4"
+    return _of_integers(bits, size)
+
+
+def _of_integers(bits: object, size: object) -> str:
+    """Return the format of whole numbers of some bits, in groups of some size."""
+    number = bits if isinstance(bits, int) and not isinstance(bits, bool) else 4
+    if number == 4 and isinstance(size, int) and size in _GROUPED:
+        return _GROUPED[size]
+    return f"int{number}"

@@ -1,0 +1,1 @@
+"""Make the parts of the catalogue that follow from ``transformers``."""
