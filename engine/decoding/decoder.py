@@ -488,7 +488,7 @@ class AdaDecoder:
     ) -> torch.Tensor:
         """Return the token ids of a prompt (1, n), checked and without padding."""
         check_input_ids(input_ids, self.parts)
-        return without_padding(input_ids, attention_mask, token_type_ids, self.parts.model)
+        return without_padding(input_ids, attention_mask, token_type_ids, self.parts)
 
     def _stop_criteria(
         self, stop_strings: StopTexts, tokenizer: PreTrainedTokenizerBase | None

@@ -9,9 +9,11 @@ and positions are counted from its first token: padding at the left is cut off, 
 from __future__ import annotations
 
 import torch
-from transformers import PreTrainedModel
 
+from adadecode.engine.model.end_tokens import own_end_tokens
+from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.profiles.errors import InputError
+from adadecode.sim.core.scalars import whole_number
 
 LONE = "decode one prompt at a time, without padding, or pad it at the left"
 """What to do about padding."""
@@ -21,7 +23,7 @@ def without_padding(
     input_ids: torch.Tensor,
     attention_mask: torch.Tensor | None,
     token_type_ids: torch.Tensor | None,
-    model: PreTrainedModel,
+    parts: SegmentedModel,
 ) -> torch.Tensor:
     """Return the token ids that are text.
 
@@ -30,7 +32,7 @@ def without_padding(
         attention_mask: 1 for text and 0 for padding, shape ``(1, n)``. Where it is None, the
             model's padding token is padding, as for ``generate``, unless it ends texts.
         token_type_ids: Segments of the text, of which a decoder knows one: all 0.
-        model: The model.
+        parts: The model.
 
     Returns:
         Token ids, shape ``(1, m)``, m <= n.
@@ -44,7 +46,7 @@ def without_padding(
     if attention_mask is not None:
         text, named = _checked_mask(attention_mask, input_ids), "attention_mask"
     else:
-        padding = _padding_token(model)
+        padding = _padding_token(input_ids, parts)
         if padding is None:
             return input_ids
         text, named = input_ids != padding, f"the padding token {padding}"
@@ -91,9 +93,12 @@ def _check_segments(token_type_ids: object) -> None:
         )
 
 
-def _padding_token(model: PreTrainedModel) -> int | None:
-    """Return the token that ``generate`` takes for padding; None where it takes none."""
-    settings = model.generation_config
-    padding, ends = settings.pad_token_id, settings.eos_token_id
-    known = ends if isinstance(ends, list) else [ends]
-    return None if padding is None or padding in known else int(padding)
+def _padding_token(input_ids: torch.Tensor, parts: SegmentedModel) -> int | None:
+    """Return the token in the input that ``generate`` takes for padding; None where there is none.
+
+    The end tokens of the model are asked for only where they matter: its settings may hold none.
+    """
+    padding = whole_number(parts.model.generation_config.pad_token_id)
+    if padding is None or not bool((input_ids == padding).any()):
+        return None
+    return None if padding in own_end_tokens(parts.model, parts.n_embeddings) else padding
