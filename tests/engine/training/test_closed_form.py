@@ -1,0 +1,113 @@
+"""The closed form: what is least in squares, found in one pass and kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from adadecode.engine.model.segmented_model import SegmentedModel
+from adadecode.engine.training.closed_form import (
+    Moments,
+    closed_form,
+    kept_closed_form,
+    logit_metric,
+    ridge_solution,
+)
+from adadecode.engine.training.hidden_state_store import Shard, States
+from adadecode.engine.training.kl_divergence import Vocabulary
+from adadecode.profiles.errors import InputError
+from tests.support.models import tiny_model
+
+WIDTH = 64
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Vocabulary:
+    return Vocabulary.of(SegmentedModel(tiny_model("llama", torch.float32)))
+
+
+def stored(folder: Path, states: torch.Tensor) -> States:
+    path = folder / "states.safetensors"
+    save_file({"states": states.half()}, path)
+    return States([Shard(path=path, rows=len(states), nbytes=states.numel() * 2)])
+
+
+def related(rows: int, noise: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return states (rows, 2, d), and the matrix that led from the first to the last but noise."""
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.eye(WIDTH) + 0.3 * torch.randn(WIDTH, WIDTH, generator=generator)
+    early = torch.randn(rows, WIDTH, generator=generator)
+    final = early @ matrix.T + noise * torch.randn(rows, WIDTH, generator=generator)
+    return torch.stack([early, final], 1), matrix
+
+
+def test_the_matrix_that_made_the_last_layer_is_found(
+    vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    """From states of 16 bits, with a little noise, to about the noise over the root of the rows."""
+    states, matrix = related(4000, 0.01)
+    (found,) = closed_form(stored(tmp_path, states), vocabulary)
+    assert float((found - matrix).abs().max()) < 2e-3
+
+
+def test_few_positions_keep_it_near_the_identity(vocabulary: Vocabulary, tmp_path: Path) -> None:
+    """Fewer than there are unknowns in a row: least squares alone would fit the noise."""
+    states, _ = related(40, 1.0)
+    states[:, 1] = states[:, 0] + (states[:, 1] - states[:, 0]) * 0.1
+    (found,) = closed_form(stored(tmp_path, states), vocabulary)
+    fresh, _ = related(2000, 0.0)
+    wanted = fresh[:, 0] + (fresh[:, 1] - fresh[:, 0]) * 0.1
+    miss = (fresh[:, 0] @ found.T - wanted).square().mean()
+    assert miss < 1.5 * (fresh[:, 0] - wanted).square().mean()
+
+
+def test_the_ridge_pulls_to_the_identity() -> None:
+    """As the formula says, and all the way where it is large."""
+    states, _ = related(200, 0.1)
+    x, y = states.double().unbind(1)
+    moments = Moments(xx=x.T @ x, xy=x.T @ y)
+    ridge = 0.5 * float(moments.xx.diagonal().mean())
+    eye = torch.eye(WIDTH, dtype=torch.float64)
+    plain = torch.linalg.lstsq(
+        torch.cat([x, ridge**0.5 * eye]), torch.cat([y, ridge**0.5 * eye])
+    ).solution.T
+    torch.testing.assert_close(ridge_solution(moments, 0.5), plain)
+    torch.testing.assert_close(ridge_solution(moments, 1e9), eye, rtol=0, atol=1e-6)
+
+
+def test_the_metric_is_the_square_error_of_logits(vocabulary: Vocabulary) -> None:
+    """Of logits less their mean over the vocabulary: a shift changes no distribution."""
+    step = torch.randn(WIDTH, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    logits = vocabulary.weight.double() @ step
+    wanted = (logits - logits.mean()).square().mean()
+    torch.testing.assert_close(step @ logit_metric(vocabulary) @ step, wanted)
+
+
+def test_it_is_kept_and_found_again(
+    vocabulary: Vocabulary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And made again where the file is of other training."""
+    states = stored(tmp_path, related(500, 0.1)[0])
+    calls: list[int] = []
+
+    def kept(run: str) -> torch.Tensor:
+        return kept_closed_form(tmp_path, {"run": run}, (3,), states, vocabulary, calls.append)[0]
+
+    first = kept("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "adadecode.engine.training.closed_form.closed_form", lambda *_: pytest.fail("again")
+        )
+        assert torch.equal(kept("a"), first)
+        with pytest.raises(pytest.fail.Exception, match="again"):
+            kept("b")
+    assert calls == [1, 1]
+
+
+def test_states_that_determine_nothing_are_refused(vocabulary: Vocabulary, tmp_path: Path) -> None:
+    """All zeros: the message names what to do."""
+    with pytest.raises(InputError, match="undetermined: train on more prompts, or with --start"):
+        closed_form(stored(tmp_path, torch.zeros(20, 2, WIDTH)), vocabulary)
