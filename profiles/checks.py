@@ -142,7 +142,7 @@ def check_prompts(frames: Mapping[str, pd.DataFrame], where: str) -> None:
             f"of {row['max_new_tokens']} tokens for prompt {row['prompt']} in the table prompts of "
             f"{where}: {AGAIN}"
         )
-    for name in sorted(frames.keys() - {"latency", "prompts"}):
+    for name in sorted(frames.keys() - {"latency", "head_forms", "prompts"}):
         strange = frames[name]["prompt"][~frames[name]["prompt"].isin(listed)]
         if len(strange):
             raise ProfileError(
@@ -159,6 +159,8 @@ def _rules(name: str, n_layers: int | None) -> list[_Rule]:
         return _text_rules(n_layers)[name]
     if name == "baselines":
         return _baseline_rules()
+    if name == "head_forms":
+        return _form_rules(n_layers)
     return [*_design_rules(n_layers), *_run_rules(n_layers)[name]]
 
 
@@ -252,6 +254,14 @@ def _baseline_rules() -> list[_Rule]:
         _duration("decode_s")._replace(rows=_ran),
         _duration("compile_s"),
         _energy("energy_j"),
+    ]
+
+
+def _form_rules(n_layers: int | None) -> list[_Rule]:
+    return [
+        _within("depth", *_head(n_layers)),
+        *(_within(column, *_COUNT) for column in ("reuse", "repeat")),
+        _seconds("seconds"),
     ]
 
 

@@ -367,6 +367,23 @@ _BASELINES = TableColumns(
     ),
 )
 
+_HEAD_FORMS = TableColumns(
+    "One row is one timed check of a head in a form that decoded nothing. The table may be "
+    "missing.",
+    (
+        Column("form", "text", "form of the head, like `int8`, `shortlist:8192` or `full`"),
+        Column("depth", "int32", "depth of the head", "layers"),
+        Column(
+            "reuse",
+            "int32",
+            "layers run since the last check, as in `latency`",
+            "layers",
+        ),
+        Column("repeat", "int32", "number of the visit, as in `latency`"),
+        Column("seconds", "float64", "measured time", "s"),
+    ),
+)
+
 COLUMNS = {
     "latency": _LATENCY,
     "prompts": _PROMPTS,
@@ -377,5 +394,6 @@ COLUMNS = {
     "works": _WORKS,
     "draws": _DRAWS,
     "baselines": _BASELINES,
+    "head_forms": _HEAD_FORMS,
 }
 """Every table by name."""

@@ -68,7 +68,7 @@ OPTIONAL_COLUMNS: dict[str, frozenset[str]] = {
 SAMPLED_TABLES = {"draws": ALL_TABLES["draws"]}
 """Tables that only a sampled profile has."""
 
-OPTIONAL_TABLES = {"baselines": ALL_TABLES["baselines"]}
+OPTIONAL_TABLES = {name: ALL_TABLES[name] for name in ("baselines", "head_forms")}
 """Tables that a profile may have. A missing one is read as an empty one."""
 
 TABLES = {

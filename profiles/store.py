@@ -70,6 +70,7 @@ class Profile:
         works: The pieces of work of instrumented runs.
         draws: The random outcomes of sampled runs; empty where decoding was greedy.
         baselines: Runs of baselines; empty where none were recorded.
+        head_forms: Timed checks of heads in other forms; empty where none were timed.
     """
 
     path: Path
@@ -86,6 +87,9 @@ class Profile:
     )
     baselines: pd.DataFrame = field(
         default_factory=lambda: _frame(OPTIONAL_TABLES["baselines"].empty_table())
+    )
+    head_forms: pd.DataFrame = field(
+        default_factory=lambda: _frame(OPTIONAL_TABLES["head_forms"].empty_table())
     )
 
     @property
@@ -121,6 +125,30 @@ class Profile:
             ProfileError: If the table of samples is empty, or holds absurd times.
         """
         return LatencyTable.from_samples(self.latency, self.n_layers)
+
+    def latencies_with_heads(self, form: str) -> LatencyTable:
+        """Return the latencies of the recording with heads of another form that was timed.
+
+        Args:
+            form: The form, as the table ``head_forms`` calls it.
+
+        Raises:
+            ProfileError: If it was not timed.
+        """
+        rows = self.head_forms[self.head_forms["form"] == form]
+        if rows.empty:
+            timed = ", ".join(sorted(set(self.head_forms["form"]))) or "none"
+            raise ProfileError(
+                f"{self.path} holds no times of heads {form} (others that were timed: {timed}): "
+                "record it with --head-forms"
+            )
+        heads = rows.rename(columns={"depth": "layer"}).drop(columns="form")
+        heads = heads.assign(kind="head", n_tokens=1, context=0)
+        others = self.latency[self.latency["kind"] != "head"]
+        known = [name for name in heads.columns if name in others.columns]
+        return LatencyTable.from_samples(
+            pd.concat([others[known], heads[known]], ignore_index=True), self.n_layers
+        )
 
     def runs_frame(self) -> pd.DataFrame:
         """Return a copy of the table ``runs`` with the name of the design in a first column.

@@ -14,6 +14,7 @@ from adadecode.engine.heads.token_frequency import CountedTokens, frequent_in
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.model.end_tokens import own_end_tokens
 from adadecode.engine.profiling.options import RecordingOptions
+from adadecode.sim.core.head_form import form_named
 
 TRAINED_ON = "the texts that the heads were trained on"
 """What the frequent tokens of heads were counted in where no other source is named."""
@@ -81,6 +82,30 @@ def _counted(
             f"where tokens were counted: {found.texts} texts were"
         )
     return found
+
+
+def other_forms(
+    heads: ExitHeads, model: PreTrainedModel, names: Sequence[str]
+) -> tuple[ExitHeads, ...]:
+    """Return the heads in other forms, each once, and none in the form that they have.
+
+    Args:
+        heads: The heads that decode.
+        model: The model that they belong to.
+        names: The forms, as `adadecode.sim.core.head_form.form_named` reads them.
+
+    Raises:
+        HeadsError: There is no such form, or no heads of this model can have it.
+    """
+    wanted = map(form_named, names)
+    shaped = [
+        heads.shaped(model, shortlist=form.shortlist, dtype=form.dtype)
+        for form in dict.fromkeys(wanted)
+        if form != heads.form
+    ]
+    # Where no product reads int8, such heads are wide ones again.
+    known = {each.form: each for each in shaped if each.form != heads.form}
+    return tuple(known.values())
 
 
 def describe_ranking(

@@ -15,6 +15,7 @@ import torch
 
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.sampling import make_token_selector
+from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.profiling.latency_walks import Row, host_seconds, latency_row, walk
 from adadecode.engine.profiling.plan import HOST_ROUNDS, Interleaving, RecordingPlan
 from adadecode.engine.runtime.timer import Clock
@@ -26,12 +27,15 @@ class LatencyVisit:
     A visit walks to every depth with every batch size once. In a fine plan the walks of one visit
     are spread over all contexts, and the next visit gives each walk the next context, so that any
     visits in a row, as many as there are contexts, sample each point once. In a coarse plan all
-    walks of a visit are at one context.
+    walks of a visit are at one context. Heads of other forms are checked after walks of their own.
 
     Args:
         decoder: The model with its heads.
         plan: What is recorded.
         number: The number of the visit, which its rows have in the column ``repeat``.
+
+    Attributes:
+        form_rows: Rows of the table head_forms, as far as they were taken.
     """
 
     def __init__(self, decoder: AdaDecoder, plan: RecordingPlan, number: int) -> None:
@@ -39,6 +43,7 @@ class LatencyVisit:
         text = itertools.cycle(itertools.chain.from_iterable(plan.encoded))
         self.text = list(itertools.islice(text, plan.longest))
         self.rows: list[Row] = []
+        self.form_rows: list[Row] = []
         self._left = self._tasks()
         self._filled = False
 
@@ -104,6 +109,7 @@ class LatencyVisit:
         tasks += [
             partial(self._walk, depth, n_tokens, context) for context, (depth, n_tokens) in walks
         ]
+        tasks += self._form_tasks()
         lengths = sorted(map(len, self.plan.encoded))
         prefills = sorted({lengths[0], lengths[len(lengths) // 2], lengths[-1]})
         tasks += [partial(self._prefill, n_tokens) for n_tokens in prefills]
@@ -112,6 +118,39 @@ class LatencyVisit:
         if self.plan.interleaving == Interleaving.FINE:
             order.shuffle(tasks)
         return tasks
+
+    def _form_tasks(self) -> list[Callable[[], Sequence[Row]]]:
+        """Return what takes the samples of heads of other forms, at each depth once."""
+        contexts = self.plan.contexts
+        return [
+            partial(self._check, form, depth, contexts[(self.number + index) % len(contexts)])
+            for form in self.plan.forms
+            for index, depth in enumerate(form.depths)
+        ]
+
+    def _check(self, form: ExitHeads, depth: int, context: int) -> Sequence[Row]:
+        """Check a head of another form after walks; they are in no row of the table latency."""
+        tokens, plan = self.text[context - 1 : context], self.plan
+        found = walk(
+            self.decoder,
+            depth,
+            tokens,
+            context,
+            plan.samples,
+            self.number,
+            plan.sampling,
+            heads=form,
+        )
+        self.form_rows += [
+            {
+                "form": form.form.label,
+                "depth": depth,
+                **{name: row[name] for name in ("reuse", "repeat", "seconds")},
+            }
+            for row in found
+            if row["kind"] == "head"
+        ]
+        return ()
 
     def _walk(self, depth: int, n_tokens: int, context: int) -> Sequence[Row]:
         stop = max(context, n_tokens)

@@ -8,7 +8,7 @@ walks of several depths are timed.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -36,11 +36,18 @@ from adadecode.sim.core.scheduler import (
 
 Row = dict[str, Any]
 
+Take = Callable[[Outcome], None]
+"""Called with the outcome of a piece of work."""
 
-def mark_works(decoding: Decoding) -> tuple[list[str], Clock]:
+
+def mark_works(decoding: Decoding, take: Take | None = None) -> tuple[list[str], Clock]:
     """Do all the work of a decoding, and mark a clock before it and after each piece.
 
     The session of the model's parts is opened here.
+
+    Args:
+        decoding: What is to be done.
+        take: Called with the outcome of each piece, within its time.
 
     Returns:
         The kind of each piece, and the clock.
@@ -49,7 +56,7 @@ def mark_works(decoding: Decoding) -> tuple[list[str], Clock]:
     done = []
     with decoding.parts.session():
         clock.mark()
-        for work in decoding.steps():
+        for work in decoding.steps(None if take is None else lambda _, outcome: take(outcome)):
             clock.mark()
             done.append(WORK_NAMES[type(work)])
     return done, clock
@@ -194,6 +201,8 @@ def walk(
     laps: int,
     repeat: int,
     sampling: Sampling | None = None,
+    *,
+    heads: ExitHeads | None = None,
 ) -> Iterator[Row]:
     """Time walks through the layers [0, depth) in the decode loop.
 
@@ -207,18 +216,19 @@ def walk(
         laps: How many walks are timed.
         repeat: The number of the visit.
         sampling: How heads and the last layer choose tokens; greedily where None.
+        heads: The heads that are checked; the decoder's own by default.
 
     Yields:
         Rows of the table latency.
     """
-    parts = decoder.parts
+    parts, heads = decoder.parts, decoder.heads if heads is None else heads
     n_tokens, full = len(tokens), depth == parts.n_layers
-    checked = not full and depth in decoder.heads.transforms
-    gated = checked and n_tokens == 1 and decoder.heads.gates is not None
+    checked = not full and depth in heads.transforms
+    gated = checked and n_tokens == 1 and heads.gates is not None
     walks = Walks(
         depth, parts.n_layers, tokens, context, checked=checked, laps=laps + 1, gated=gated
     )
-    decoding = Walking(parts, decoder.heads, walks, make_token_selector(sampling))
+    decoding = Walking(parts, heads, walks, make_token_selector(sampling))
     clock = Clock(*parts.devices)
     decoding.clock = clock
     clock.mark()

@@ -10,7 +10,7 @@ from adadecode.engine.runtime.notations import INTEGERS, PLACEMENTS, STRINGS, TH
 from adadecode.engine.runtime.option_fields import check_counts, option, settle_values
 from adadecode.profiles.errors import InputError
 from adadecode.sim.core.design import DEFAULT_CAP, Design, Policy
-from adadecode.sim.core.head_form import FULL, HeadForm
+from adadecode.sim.core.head_form import FULL, HeadForm, form_named
 
 if TYPE_CHECKING:
     from adadecode.engine.decoding.sampling import Sampling
@@ -62,6 +62,13 @@ class RecordingOptions:
     head_dtype: HeadDtype | None = option(
         "The format in which heads read their matrix and the LM head; 'own' is the model's.",
         shown="as the heads were saved",
+        panel=HEADS,
+    )
+    head_forms: tuple[str, ...] | None = option(
+        "Other forms of the heads whose checks are timed too, such as "
+        "full,int8,shortlist:8192,shortlist:8192+int8.",
+        shown="none",
+        notation=WORDS,
         panel=HEADS,
     )
     gammas: tuple[float, ...] = option(
@@ -167,6 +174,8 @@ class RecordingOptions:
         if not all(isinstance(one, str) and one for one in self.stop or ()):
             raise InputError(f"wanted --stop as strings, none of them empty, got {self.stop}")
         self.head_form(FULL)
+        for name in self.head_forms or ():
+            form_named(name)
         self.sampling()
         if self.baselines is not None:
             self._check_baselines()

@@ -15,10 +15,12 @@ from adadecode.engine.decoding.arguments import check_vocabulary
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.sampling import Sampling
 from adadecode.engine.decoding.scripted import Script
+from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.conversation import Conversation
 from adadecode.engine.loading.prompts import Prompt, encode
 from adadecode.engine.model.end_tokens import warn_of_missing_end
 from adadecode.engine.model.segmented_model import most_positions
+from adadecode.engine.profiling.head_forms import other_forms
 from adadecode.engine.profiling.model_source import ModelSource
 from adadecode.engine.profiling.options import RecordingOptions
 from adadecode.engine.profiling.request import RecordingRequest
@@ -69,6 +71,7 @@ class RecordingPlan:
             resumed recording must have the same.
         sampling: How texts are drawn, each prompt's with a seed of its own; None for greedy.
         interleaving: How latency visits and timed runs take turns.
+        forms: The heads in other forms, whose checks are timed and which decode nothing.
     """
 
     prompts: tuple[Prompt, ...]
@@ -85,6 +88,7 @@ class RecordingPlan:
     settings: dict[str, Any]
     sampling: Sampling | None = None
     interleaving: Interleaving = Interleaving.COARSE
+    forms: tuple[ExitHeads, ...] = ()
 
     def sampling_of(self, prompt: int) -> Sampling | None:
         """Return how the text of a prompt is drawn: the same in every run, so repeats agree."""
@@ -173,6 +177,7 @@ def make_plan(
         floor=options.branch_floor,
         seed=options.seed,
         sampling=options.sampling(),
+        forms=other_forms(decoder.heads, decoder.parts.model, options.head_forms or ()),
         settings={
             **RecordingRequest(source=source, options=options).to_settings(),
             **_fingerprints(decoder, prompts, encoded, script),

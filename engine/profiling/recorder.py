@@ -26,13 +26,8 @@ from adadecode.engine.decoding.hidden_states import Continuation
 from adadecode.engine.decoding.sequence import Decoding
 from adadecode.engine.evaluation.head_coverage import measure_coverage
 from adadecode.engine.profiling.baseline_runs import Contest
-from adadecode.engine.profiling.branch_trace import (
-    Branch,
-    recorded_text,
-    watch_branches,
-    watch_draws,
-)
-from adadecode.engine.profiling.counterfactual import Counterfactual, Text
+from adadecode.engine.profiling.branch_trace import draw_rows, recorded_text, wrong_exits
+from adadecode.engine.profiling.counterfactual import Counterfactual, Text, WrongExits
 from adadecode.engine.profiling.head_forms import describe_ranking
 from adadecode.engine.profiling.latency_visit import LatencyVisit
 from adadecode.engine.profiling.manifest import describe_recording
@@ -54,7 +49,7 @@ from adadecode.profiles.manifest import manifest_digest, tables_of
 from adadecode.profiles.prompt_digest import new_salt, prompt_digest, with_salt
 from adadecode.profiles.store import Profile, write_profile
 from adadecode.sim.core.design import Design
-from adadecode.sim.core.scheduler import Round
+from adadecode.sim.core.scheduler import Outcome, Round
 
 VISITS = 5
 """Each context is visited at least this often to time latencies."""
@@ -162,14 +157,19 @@ class Recorder:
             if runs in wanted:
                 made[runs] = self._runs(repeat, prompt, samples)
             if samples is not None:
-                made[latency] = {"latency": samples.finish()}
+                made[latency] = self._latency_tables(samples)
             return made
 
         return Step((runs, latency), make)
 
     def _latency_piece(self, visit: int, wanted: Collection[str]) -> dict[str, Tables]:
-        samples = LatencyVisit(self.decoder, self.plan, visit).finish()
-        return {name: {"latency": samples} for name in wanted}
+        tables = self._latency_tables(LatencyVisit(self.decoder, self.plan, visit))
+        return dict.fromkeys(wanted, tables)
+
+    def _latency_tables(self, samples: LatencyVisit) -> Tables:
+        """Take what is left of a visit, and return its tables."""
+        tables: Tables = {"latency": samples.finish()}
+        return tables | ({"head_forms": samples.form_rows} if self.plan.forms else {})
 
     def run(self, kinds: Collection[str] = PIECE_KINDS) -> Iterator[tuple[int, int]]:
         """Make the pieces that are not finished yet.
@@ -225,6 +225,8 @@ class Recorder:
         if self.contest is not None:
             tables["baselines"] = self.parts.table("baselines")
             manifest["baselines"] = self.contest.about()
+        if self.plan.forms:
+            tables["head_forms"] = self.parts.table("head_forms")
         heads = self.decoder.heads
         manifest["heads"] |= {"form": heads.describe(), "coverage": covered}
         if self.own_text:
@@ -365,34 +367,39 @@ class Recorder:
         return timed_run(start, self.decoder.parts.devices, self.meter, watch)
 
     def _works(self, prompt: int) -> Tables:
-        """Run every design once, timing each piece of work."""
+        """Run every design once, timing each piece of work, and keep what sampled ones draw."""
         runs: list[Row] = []
         works: list[Row] = []
+        draws: list[Row] = []
         ids = torch.tensor([self.plan.encoded[prompt]])
         for design in self.plan.designs:
             start = partial(self._start, ids, design, prompt)
-            row, pieces = instrumented_run(start, self.decoder.parts.devices)
+            outcomes: list[Outcome] = []
+            row, pieces = instrumented_run(start, self.decoder.parts.devices, outcomes.append)
+            if self.plan.sampling is not None:
+                draws += draw_rows(design, prompt, outcomes)
             same = {**columns(design), "prompt": prompt, "repeat": 0}
             runs.append({**same, "instrumented": True, **row})
             works += [
                 {**same, "index": index, "kind": kind, "seconds": seconds}
                 for index, (kind, seconds) in enumerate(pieces)
             ]
-        return {"runs": runs, "works": works}
+        tables: Tables = {"runs": runs, "works": works}
+        return tables if self.plan.sampling is None else tables | {"draws": draws}
 
     def _branches(self, prompt: int) -> Tables:
-        """Record the wrong branches that designs went down, and every likely one.
+        """Record the wrong branches that designs went down in the first runs, and every likely one.
 
         Sampled runs leave other texts, and their branches belong to those; what they drew is
-        recorded instead.
+        recorded instead, with their works.
         """
         trace = self.parts.rows(piece_name("trace", f"{prompt:04}"), "trace")
         text = self._text(prompt)
         longest = max(design.cap for design in self.plan.designs) - 1
-        visited: set[Branch] = set()
-        for design in self.plan.designs:
-            if design.placement and design.verify and self.plan.sampling is None:
-                self._decode(design, prompt, watch_branches(len(text.prompt), visited))
+        visited: set[WrongExits] = set()
+        if self.plan.sampling is None:
+            rounds = self.parts.rows(piece_name("runs", "000", f"{prompt:04}"), "rounds")
+            visited = wrong_exits(rounds, len(text.prompt))
         with self.decoder.parts.session():
             found = Counterfactual(self.decoder, self.plan.sampling_of(prompt)).branches(
                 text,
@@ -404,14 +411,7 @@ class Recorder:
             )
             rows = [{"prompt": prompt, **row} for row in found]
         rows.sort(key=lambda row: (row["output"], row["path"], row["depth"]))
-        if self.plan.sampling is None:
-            return {"branches": rows}
-        draws: list[Row] = []
-        for design in self.plan.designs:
-            own: list[Row] = []
-            self._decode(design, prompt, watch_draws(design, prompt, own))
-            draws += own
-        return {"branches": rows, "draws": draws}
+        return {"branches": rows}
 
     def _text(self, prompt: int) -> Text:
         """Return the recorded text of a prompt."""

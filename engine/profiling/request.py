@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from adadecode.engine.loading.prompt_source import PromptSource
@@ -13,6 +14,7 @@ from adadecode.engine.runtime.choices import GraphMode
 from adadecode.engine.runtime.given_options import GivenOptions
 from adadecode.engine.runtime.option_fields import described, from_settings, to_settings
 from adadecode.profiles.errors import InputError
+from adadecode.profiles.input_file import is_there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,16 @@ class RecordingRequest:
         self._check_scripted()
         self.source.check_named()
         check_execution(self)
+        self._check_counted_in()
         self._check_baselines()
+
+    def _check_counted_in(self) -> None:
+        source = self.source.shortlist_from
+        if source is not None and not is_there(Path(source)):
+            raise InputError(
+                f"no {source} to count tokens in: name a profile or a file of texts as "
+                "--shortlist-from"
+            )
 
     def _check_baselines(self) -> None:
         named, draft = self.options.baselines, self.source.draft_model

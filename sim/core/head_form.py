@@ -6,6 +6,7 @@ in int8.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,3 +77,25 @@ class HeadForm:
 
 FULL = HeadForm()
 """The paper's form: E*(T h) over the whole vocabulary, in the model's own format."""
+
+_NAMED = re.compile(rf"shortlist:(\d+)(?:[ +]({'|'.join(DTYPES)}))?|({'|'.join(DTYPES)})")
+
+
+def form_named(name: str) -> HeadForm:
+    """Return the form of a `HeadForm.label`, in which ``+`` may stand for the space.
+
+    Raises:
+        HeadsError: If the name is not that of a form.
+    """
+    if name == FULL.label:
+        return FULL
+    found = _NAMED.fullmatch(name)
+    if found is None:
+        raise HeadsError(
+            "wanted a form of heads like full, int8, shortlist:4096 or shortlist:4096+int8, got "
+            f"{name!r}"
+        )
+    size, dtype_of_shortlist, dtype = found.groups()
+    return HeadForm(
+        shortlist=None if size is None else int(size), dtype=dtype_of_shortlist or dtype
+    )

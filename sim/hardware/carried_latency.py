@@ -25,6 +25,7 @@ from adadecode.sim.hardware.latency_points import Points
 from adadecode.sim.hardware.precision import Precision, rate_notes
 from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.hardware.roofline import UNMEASURED, Carrier, Interval
+from adadecode.sim.hardware.timed_heads import TimedHeads
 
 REACH = 8
 """An efficiency is held up to this many times the largest batch or context that was measured.
@@ -50,6 +51,7 @@ def carried_latencies(
     max_tokens: int,
     depths: Sequence[int],
     form: HeadForm | None = None,
+    gates: bool = False,
 ) -> DeviceLatencies:
     """Carry a profile's latencies to ``target``.
 
@@ -65,6 +67,7 @@ def carried_latencies(
         max_tokens: Largest batch that will be needed.
         depths: Depths of the heads.
         form: Form of the heads; as timed by default.
+        gates: Whether the heads have gates.
 
     Raises:
         DeviceError: If a device is unknown or lacks the format.
@@ -76,8 +79,9 @@ def carried_latencies(
     here, shape, was = origin.require_device(), origin.require_shape(), origin.require_precision()
     check_range(shape, max_context, max_tokens, depths)
     now = was if dtype is None else Precision.of(dtype, was.activations)
-    timed = origin.timed_form
-    heads = timed if form is None else form
+    heads = origin.timed_form if form is None else form
+    heard = TimedHeads.of(profile, origin, heads)
+    timed = heard.form
     carrier = Carrier(
         source=here,
         target=target,
@@ -86,7 +90,7 @@ def carried_latencies(
         eager=origin.is_eager,
     )
     work = CarriedLatencies(
-        table=profile.latency_table,
+        table=heard.table,
         attends=origin.attends,
         carrier=carrier,
         cost=was.cost(shape, timed),
@@ -94,9 +98,15 @@ def carried_latencies(
         max_context=max_context,
         max_tokens=max_tokens,
         depths=tuple(depths),
+        gates=gates,
     )
     if here.name == target.name and now == was and heads == timed and work.is_complete:
-        return DeviceLatencies(device=target.name, basis="measured", tables={"middle": work.table})
+        return DeviceLatencies(
+            device=target.name,
+            basis="measured",
+            tables={"middle": work.table},
+            notes=heard.notes(origin),
+        )
     return work.latencies(
         how=f"carried from {here.name} ({was}) to {target.name} ({now})"
         + round_down_note(now)
@@ -117,6 +127,7 @@ class CarriedLatencies:
         max_context: Longest context that will be needed.
         max_tokens: Largest batch that will be needed.
         depths: Depths of the heads.
+        gates: Whether the heads have gates.
         notes: What was estimated or assumed so far.
     """
 
@@ -128,6 +139,7 @@ class CarriedLatencies:
     max_context: int
     max_tokens: int
     depths: tuple[int, ...]
+    gates: bool = False
     notes: list[str] = field(default_factory=list, init=False)
 
     def latencies(self, how: str) -> DeviceLatencies:
@@ -136,6 +148,7 @@ class CarriedLatencies:
         points = Points(n_layers=self.table.n_layers)
         self._layers(points)
         self._heads(points)
+        self._gates(points)
         for kind in ("verify", "embed"):
             self._by_tokens(points, kind)
         self._prefill(points)
@@ -161,6 +174,7 @@ class CarriedLatencies:
             self.attends
             and kinds >= {"layer", *CARRIED_KINDS}
             and set(self.depths) <= set(self._measured_heads)
+            and (not self.gates or set(self.depths) <= set(self.table.gate_depths))
         )
         return measured and contexts[-1] >= self.max_context and self._largest >= self.max_tokens
 
@@ -353,6 +367,21 @@ class CarriedLatencies:
             )
         if nowhere:
             self._note_estimate(f"heads at {_listed(nowhere)}")
+
+    def _gates(self, points: Points) -> None:
+        """Add the points of gates, the nearest measured one where none was."""
+        if not self.gates:
+            return
+        cost, target_cost, measured = self.cost.gate(), self.target_cost.gate(), self.table
+        for depth in self.depths:
+            if not measured.gate_depths:
+                points.add("gate", self._guess.of(target_cost), layer=depth)
+                continue
+            nearest = min(measured.gate_depths, key=lambda other: abs(other - depth))  # noqa: B023
+            carried = self.carrier.carry(measured.gate(nearest), cost, target_cost)
+            points.add("gate", carried, layer=depth)
+        if not measured.gate_depths:
+            self._note_estimate("gates")
 
     def _by_tokens(self, points: Points, kind: str) -> None:
         """Add the points of verification or embedding."""

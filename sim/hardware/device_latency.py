@@ -18,6 +18,7 @@ from adadecode.profiles.store import Profile
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.precision import Precision
 from adadecode.sim.hardware.provenance import Provenance
+from adadecode.sim.hardware.timed_heads import TimedHeads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +47,15 @@ class DeviceLatencies:
         return self.tables["middle"]
 
 
-def measured_latencies(profile: Profile, origin: Provenance | None = None) -> DeviceLatencies:
+def measured_latencies(
+    profile: Profile, origin: Provenance | None = None, form: HeadForm | None = None
+) -> DeviceLatencies:
     """Return the latencies of a recording, on the machine it was made on.
 
     Args:
         profile: The recording.
         origin: Its provenance, where the caller has it.
+        form: Form of the heads, which was timed; that of the heads that decoded by default.
 
     Raises:
         ProfileError: If the profile holds imported operator times, which price no design.
@@ -62,8 +66,13 @@ def measured_latencies(profile: Profile, origin: Provenance | None = None) -> De
             f"{profile.path} holds times of single operators, without attention, heads and "
             "verification: name a device to carry them to with --to"
         )
-    table = profile.latency_table
-    return DeviceLatencies(device=origin.machine, basis="measured", tables={"middle": table})
+    timed = TimedHeads.of(profile, origin, form or origin.timed_form)
+    return DeviceLatencies(
+        device=origin.machine,
+        basis="measured",
+        tables={"middle": timed.table},
+        notes=timed.notes(origin),
+    )
 
 
 def round_down_note(now: Precision) -> str:

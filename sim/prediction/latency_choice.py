@@ -19,6 +19,7 @@ from adadecode.sim.hardware.fit import check_fits
 from adadecode.sim.hardware.memory import Deployment
 from adadecode.sim.hardware.precision import Precision, ordinary
 from adadecode.sim.hardware.provenance import Provenance
+from adadecode.sim.hardware.timed_heads import timed_forms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +63,19 @@ class _Reach(TypedDict):
     max_tokens: int
     depths: Sequence[int]
     form: HeadForm
+    gates: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequiredWork:
-    """What has to be priced: the longest text and prompt, the largest batch, and the heads."""
+    """What has to be priced: the longest text and prompt, the largest batch, heads and gates."""
 
     context: int
     prompt: int
     n_tokens: int
     depths: tuple[int, ...]
     form: HeadForm
+    gates: bool = False
 
     @classmethod
     def of(cls, trace: Trace, cap: int, form: HeadForm) -> RequiredWork:
@@ -89,6 +92,7 @@ class RequiredWork:
             n_tokens=max(cap, 0) + 1,
             depths=trace.depths,
             form=form,
+            gates=trace.has_gates,
         )
 
     @property
@@ -99,6 +103,7 @@ class RequiredWork:
             "max_tokens": self.n_tokens,
             "depths": self.depths,
             "form": self.form,
+            "gates": self.gates,
         }
 
     def deployment(self, shape: ModelShape, dtype: str) -> Deployment:
@@ -129,13 +134,14 @@ def recorded_latencies(profile: Profile, origin: Provenance, target: Target) -> 
     as_recorded = (
         target.device is None
         and target.dtype is None
-        and target.work.form == origin.timed_form
+        and target.work.form in timed_forms(profile, origin)
         and origin.attends
     )
     if not as_recorded:
         return _carried(profile, origin, target)
     return ChosenLatencies(
-        latencies=measured_latencies(profile, origin), precision=origin.require_precision()
+        latencies=measured_latencies(profile, origin, target.work.form),
+        precision=origin.require_precision(),
     )
 
 

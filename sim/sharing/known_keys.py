@@ -225,6 +225,7 @@ KEPT: dict[str, Any] = {
         ),
         **dict.fromkeys(("gammas", "placements", "contexts", "walks"), NUMERALS),
         **dict.fromkeys(("dtype", "head_dtype"), matching("auto|(b?float|u?int)[0-9]{1,3}")),
+        "head_forms": matching("((full|int8|shortlist:[0-9]{1,9}|[ +]int8),?)*"),
         "device": matching("auto|cpu|cuda(:[0-9]+)?"),
         **dict.fromkeys(("graphs", "numerics", "interleaving"), matching("[a-z+]{1,20}")),
         "designs": _LABEL,

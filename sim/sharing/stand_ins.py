@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from adadecode.profiles.schema import OPTIONAL_TABLES
 from adadecode.profiles.store import Profile
 
 Place = tuple[int, int]
@@ -59,8 +60,9 @@ def without_tokens(profile: Profile) -> tuple[dict[str, pd.DataFrame], list[int]
     }
     if profile.sampled:
         tables["draws"] = _draws(profile.draws, made)
-    if len(profile.baselines):
-        tables["baselines"] = profile.baselines
+    for name in OPTIONAL_TABLES:
+        if len(getattr(profile, name)):
+            tables[name] = getattr(profile, name)
     return tables, sorted(made.ends.values())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ import pandas as pd
 
 from adadecode.profiles.errors import DeviceError
 from adadecode.sim.core.design import Design, Policy
-from adadecode.sim.core.head_form import HeadForm
-from adadecode.sim.sweep.head_forms import AnyEvaluator, FormedDesign, form_named, in_forms
+from adadecode.sim.core.head_form import HeadForm, form_named
+from adadecode.sim.sweep.head_forms import AnyEvaluator, FormedDesign, in_forms
 from adadecode.sim.sweep.objective import costs
 from adadecode.sim.sweep.plan import SweepPlan
 
@@ -57,6 +56,7 @@ def design_of(row: Mapping[str, Any] | pd.Series) -> Design:
         gammas=tuple(map(float, row["gammas"])),
         cap=int(row["cap"]),
         verify=bool(row["verify"]),
+        gates=tuple(map(float, row["gates"])) if "gates" in row else (),
     )
     forms = (form_named(str(row["form"])),) if "form" in row and design.placement else ()
     return next(in_forms(design, forms))
@@ -177,6 +177,6 @@ def _plain(row: pd.Series) -> dict[str, Any]:
         for name in row.index
         if isinstance(row[name], (float, np.floating))
     }
-    parts = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(design).items()}
+    parts = {k: list(v) if isinstance(v, tuple) else v for k, v in design.parts().items()}
     form = {"form": row["form"]} if "form" in row else {}
     return {"design": design.label, **parts, **form, **numbers}

@@ -13,8 +13,8 @@ from adadecode.profiles.catalog.model_shape import MOST_LAYERS
 from adadecode.profiles.errors import InputError, ProfileError
 from adadecode.profiles.manifest_fields import LARGEST, LONGEST
 from adadecode.sim.core.design import Policy
-from adadecode.sim.replay.price_list import TIME_PARTS
-from adadecode.sim.sweep.head_forms import form_named
+from adadecode.sim.core.head_form import form_named
+from adadecode.sim.replay.price_list import GATE_PARTS, TIME_PARTS
 from adadecode.sim.sweep.objective import OBJECTIVES
 from adadecode.sim.sweep.space import Space
 from adadecode.sim.sweep.table import NUMBERS
@@ -171,7 +171,7 @@ _SPEEDUPS = {"speedup_low": _optional(_ABOVE_0), "speedup_high": _optional(_ABOV
 _SOURCE = _object(path=_TEXT, name=_TEXT, digest=_TEXT)
 
 _SPACE = _object(
-    {"forms": _list(_TEXT)},
+    {"forms": _list(_TEXT), "gates": _list(_number(0, 1), least=1)},
     n_layers=_whole(1, MOST_LAYERS),
     depths=_list(_whole(1, MOST_LAYERS)),
     policies=_list(_among(*Policy), least=1),
@@ -192,10 +192,17 @@ _DESIGN = {
     **dict.fromkeys(NUMBERS, _optional(_number())),
 }
 
+_GATES = {"gates": _list(_number(0, 1))}
+"""What a design holds that asks gates."""
+
 _DETAILS = _object(
+    {"gates_asked": _COUNT},
     design=_TEXT,
     device=_TEXT,
-    seconds_per_token=_object(**dict.fromkeys(TIME_PARTS, _number(0))),
+    seconds_per_token=_object(
+        dict.fromkeys(GATE_PARTS, _number(0)),
+        **{part: _number(0) for part in TIME_PARTS if part not in GATE_PARTS},
+    ),
     vanilla_s=_ABOVE_0,
     tokens=_COUNT,
     rounds=_COUNT,
@@ -207,7 +214,7 @@ _DETAILS = _object(
 _CEILING = _object(design=_TEXT, speedup=_ABOVE_0)
 
 _BEST = _object(
-    {"form": _TEXT, "forms": _each(_object({"form": _TEXT}, **_DESIGN))},
+    {"form": _TEXT, "forms": _each(_object({"form": _TEXT, **_GATES}, **_DESIGN)), **_GATES},
     **_DESIGN,
     refined_from=_optional(_TEXT),
     unrefined_speedup=_ABOVE_0,

@@ -47,7 +47,7 @@ def device_scenario(
         InputError: As `adadecode.sim.prediction.scenario.find_scenario` does.
     """
     if device == RECORDED:
-        # Heads in another form are priced on a device that is known, so that it has to be named.
+        # Heads in another form are priced on a device that is known, unless they were timed too.
         target = None if options.form is None else options.source
         return make_scenario(sources, replace(options, device=target), heads_at=heads_at, cap=cap)
     options = replace(options, device=device)

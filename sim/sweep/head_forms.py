@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import pandas as pd
 
-from adadecode.profiles.errors import HeadsError
 from adadecode.sim.core.design import Design
-from adadecode.sim.core.head_form import DTYPES, FULL, HeadForm
+from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.prediction.evaluator import Evaluator, PricedDevice
 from adadecode.sim.replay.work_histogram import WorkHistogram
 
 NO_HEADS = "none"
 """In the place of a form, for a design without heads."""
-
-_FORM = re.compile(rf"shortlist:(\d+)(?:[ +]({'|'.join(DTYPES)}))?|({'|'.join(DTYPES)})")
 
 _WorkKey = tuple[int | None, tuple[int, ...]]
 """Shortlist and contexts: forms with the same ones do the same work, counted alike."""
@@ -50,26 +46,6 @@ def in_forms(design: Design, forms: Sequence[HeadForm]) -> Iterator[Design]:
         yield design
     else:
         yield from (FormedDesign(**_design_fields(design), form=form) for form in forms)
-
-
-def form_named(name: str) -> HeadForm:
-    """Return the form of a `HeadForm.label`, in which ``+`` may stand for the space.
-
-    Raises:
-        HeadsError: If the name is not that of a form.
-    """
-    if name == FULL.label:
-        return FULL
-    found = _FORM.fullmatch(name)
-    if found is None:
-        raise HeadsError(
-            "wanted a form of heads like full, int8, shortlist:4096 or shortlist:4096+int8, got "
-            f"{name!r}"
-        )
-    size, dtype_of_shortlist, dtype = found.groups()
-    return HeadForm(
-        shortlist=None if size is None else int(size), dtype=dtype_of_shortlist or dtype
-    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -16,8 +16,9 @@ import pandas as pd
 
 from adadecode.profiles.errors import InputError
 from adadecode.sim.core.design import Design, Policy
+from adadecode.sim.core.head_form import form_named
 from adadecode.sim.sweep.executor import Submit
-from adadecode.sim.sweep.head_forms import AnyEvaluator, form_named, in_forms
+from adadecode.sim.sweep.head_forms import AnyEvaluator, in_forms
 from adadecode.sim.sweep.objective import costs
 from adadecode.sim.sweep.space import Space, schedule
 from adadecode.sim.sweep.trial_journal import TrialJournal
@@ -47,7 +48,8 @@ class Search:
     """A search of a space.
 
     Thresholds are continuous, one per head, between the smallest and the largest gamma of the
-    space. One objective is searched by TPE, several by NSGA-II.
+    space; those of gates are taken from the space's, one per head. One objective is searched by
+    TPE, several by NSGA-II.
 
     Attributes:
         space: The designs.
@@ -173,7 +175,12 @@ def _bare_design(space: Space, trial: _Trial) -> Design:
         return Design.of(policy, placement=placement, cap=cap)
     low, high = min(space.gammas), max(space.gammas)
     gammas = tuple(trial.suggest_float(f"gamma_{head}", low, high) for head in range(heads))
-    return Design.of(policy, placement=placement, gamma=gammas, cap=cap)
+    gates: Sequence[float] = (0.0,) * heads
+    if space.has_gates:
+        gates = [
+            trial.suggest_categorical(f"gate_{head}", list(space.gates)) for head in range(heads)
+        ]
+    return Design.of(policy, placement=placement, gamma=gammas, cap=cap, gate=gates)
 
 
 def _placement(space: Space, trial: _Trial, heads: int) -> list[int]:
@@ -198,8 +205,8 @@ def refine(
     """Yield rows of designs with one threshold per head, around the best design.
 
     One threshold at a time is changed, to one of the space's gammas or what its schedules make of
-    them, as long as that helps. It ends at a design that no change of a single threshold betters;
-    another one may still be better.
+    them, or that of a gate to one of the space's, as long as that helps. It ends at a design that
+    no change of a single threshold betters; another one may still be better.
 
     Args:
         evaluate: Evaluates designs.
@@ -214,9 +221,8 @@ def refine(
     now, least, seen = best, float("inf"), {best}
     while True:
         changed = [
-            replace(now, gammas=(*now.gammas[:head], gamma, *now.gammas[head + 1 :]))
-            for head in range(len(now.placement))
-            for gamma in choices
+            *(replace(now, gammas=gammas) for gammas in _changes(now.gammas, choices)),
+            *(replace(now, gates=gates) for gates in _changes(_every_gate(now), space.gates)),
         ]
         fresh = [design for design in dict.fromkeys(changed) if design not in seen]
         if not fresh:
@@ -229,6 +235,18 @@ def refine(
         if not cost[1:].min() < least:
             return
         now, least = fresh[int(cost[1:].argmin())], float(cost[1:].min())
+
+
+def _every_gate(design: Design) -> tuple[float, ...]:
+    """Return the threshold of each gate; 0 where none is asked."""
+    return design.gates or (0.0,) * len(design.placement)
+
+
+def _changes(each: tuple[float, ...], choices: Sequence[float]) -> Iterator[tuple[float, ...]]:
+    """Yield thresholds of which one is changed, to each of the choices."""
+    for head in range(len(each)):
+        for choice in choices:
+            yield (*each[:head], choice, *each[head + 1 :])
 
 
 def threshold_choices(space: Space, placement: Sequence[int]) -> list[float]:

@@ -13,12 +13,11 @@ from adadecode.sim.cli.options import panels
 from adadecode.sim.cli.options.catalogue import DEVICE_NAMES, device
 from adadecode.sim.cli.options.checks import Check, TextCheck, at_least
 from adadecode.sim.core.design import DEFAULT_CAP, Policy
-from adadecode.sim.core.head_form import HeadForm
+from adadecode.sim.core.head_form import HeadForm, form_named
 from adadecode.sim.core.parsing import finite, integers, numbers, rising_integers
-from adadecode.sim.sweep.head_forms import form_named
 from adadecode.sim.sweep.objective import OBJECTIVES, checked_objectives
 from adadecode.sim.sweep.plan import EXHAUSTIVE_LIMIT, METHODS, RECORDED, TRIALS
-from adadecode.sim.sweep.space import GAMMAS, Space
+from adadecode.sim.sweep.space import GAMMAS, NO_GATES, Space
 
 
 def slopes(option: str, typed: str) -> tuple[float, ...]:
@@ -100,6 +99,17 @@ class SpaceOptions:
         ),
         TextCheck(slopes),
     ] = (0.0,)
+    gates: Annotated[
+        tuple[float, ...],
+        typer.Option(
+            "--gates",
+            metavar="GATES",
+            help="Thresholds to try for the gates before heads, each the same for all heads of a "
+            "design; 0 asks no gate. Above 0 they need a text whose heads have gates.",
+            rich_help_panel=panels.DESIGN,
+        ),
+        TextCheck(designs.gate_choices),
+    ] = NO_GATES
     max_heads: Annotated[
         int,
         typer.Option(
@@ -163,6 +173,7 @@ class SpaceOptions:
             caps=self.caps,
             max_heads=self.max_heads,
             forms=self.forms or (),
+            gates=self.gates,
         )
 
     def check_forms(self, single: HeadForm | None) -> None:

@@ -19,6 +19,7 @@ from adadecode.sim.cli.report import report_of
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.measurements.head_coverage import coverage_of
+from adadecode.sim.prediction.scenario import ScenarioOptions, find_scenario
 from adadecode.sim.prediction.shortlist_trace import in_form
 from adadecode.sim.report.export import csv_files, markdown
 from adadecode.sim.report.manifest_text import provenance
@@ -190,3 +191,22 @@ def test_a_recording_of_full_heads_carries_the_tokens_of_shortlists(
     final = full.trace[full.trace["depth"] == 6]["token"]
     outside = 1 - final.isin(ranking.shortlist(20)).mean()
     assert f"{outside:.1%} of the outputs are outside" in notes[0]
+
+
+def test_checks_of_other_forms_are_timed_beside_those_that_decode(folder: Path) -> None:
+    """Each at every depth, as often as the heads that decode, and priced as measured."""
+    forms = "full,int8,shortlist:20,shortlist:30+int8,shortlist:20"
+    record(folder, "forms", "--placements", "2", "--shortlist", "0", "--head-forms", forms)
+    profile = read_profile(folder / "forms")
+    timed = profile.head_forms.groupby(["form", "depth"]).size()
+    own = profile.latency[profile.latency["kind"] == "head"].groupby("layer").size()
+    assert {form for form, _ in timed.index} == {"int8", "shortlist:20", "shortlist:30 int8"}
+    assert set(timed) == set(own)
+    assert {depth for _, depth in timed.index} == set(own.index) == {2, 4}
+    for form in (HeadForm(dtype="int8"), HeadForm(shortlist=20)):
+        scenario = find_scenario(profile, ScenarioOptions(form=form))
+        assert scenario.latencies.basis == "measured"
+        rows = profile.head_forms[profile.head_forms["form"] == form.label]
+        seconds = rows[rows["depth"] == 4]["seconds"]
+        assert seconds.min() <= scenario.latencies.middle.head(4, 4) <= seconds.max()
+    assert validate(profile).holds

@@ -44,6 +44,7 @@ KEPT = {
     "stop": None,
     "shortlist": 0,
     "head_dtype": "own",
+    "head_forms": "full,int8,shortlist:8192+int8",
     "gammas": "0.5,0.75,1",
     "placements": "4;8;4,8",
     "cap": 5,

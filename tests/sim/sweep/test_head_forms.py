@@ -15,7 +15,7 @@ from adadecode.profiles import Profile
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.errors import DesignError, HeadsError
 from adadecode.sim.core.design import Design, Policy
-from adadecode.sim.core.head_form import FULL, HeadForm
+from adadecode.sim.core.head_form import FULL, HeadForm, form_named
 from adadecode.sim.hardware.cost_model import ModelCost
 from adadecode.sim.hardware.device_latency import measured_latencies
 from adadecode.sim.prediction.evaluator import Evaluator
@@ -31,7 +31,6 @@ from adadecode.sim.sweep.head_forms import (
     NO_HEADS,
     FormedDesign,
     FormedEvaluator,
-    form_named,
     in_forms,
     label_in,
 )

@@ -8,7 +8,7 @@ import pytest
 
 from adadecode.profiles.errors import ProfileError
 from adadecode.sim.core.design import Policy
-from adadecode.sim.sweep.head_forms import form_named
+from adadecode.sim.core.head_form import form_named
 from adadecode.sim.sweep.optuna_search import threshold_choices
 from adadecode.sim.sweep.planned_designs import PlannedDesigns
 from adadecode.sim.sweep.space import Space
