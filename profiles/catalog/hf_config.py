@@ -12,7 +12,13 @@ from typing import Any
 
 from adadecode.profiles.catalog.config_values import ConfigValues
 from adadecode.profiles.catalog.layer_kinds import SLIDING, attention_kinds
-from adadecode.profiles.catalog.layered_config import FAMILIES, WITHOUT_SHAPE, layered_shape
+from adadecode.profiles.catalog.layered_config import layered_shape
+from adadecode.profiles.catalog.layered_families import (
+    FAMILIES,
+    SAME_LAYERS,
+    UNCOUNTED,
+    WITHOUT_SHAPE,
+)
 from adadecode.profiles.catalog.model_shape import ModelShape, default_head_dim
 from adadecode.profiles.catalog.packing import packing_of
 from adadecode.profiles.errors import ShapeError, nearest
@@ -131,7 +137,7 @@ _FAMILIES = {
     ),
 }
 
-MODEL_TYPES = frozenset(_FAMILIES) | frozenset(FAMILIES)
+MODEL_TYPES = frozenset((*_FAMILIES, *FAMILIES, *SAME_LAYERS))
 """The model types whose layers are known."""
 
 
@@ -155,9 +161,30 @@ def shape_from_config(config: Mapping[str, Any], name: str | None = None) -> Mod
             )
         apart = ("tie_word_embeddings", "quantization_config")
         config = {key: outer[key] for key in apart if key in outer} | dict(inner)
-    kind = config.get("model_type")
+    kind = config.get("model_type", outer.get("model_type"))
     label = str(name or config.get("_name_or_path") or (f"{kind} model" if kind else "the model"))
     todo = "describe the model in a TOML file in the form of profiles/catalog/models.toml"
+    _check_known(label, kind, config, todo)
+    kind = SAME_LAYERS.get(kind, kind)
+    mixed = kind not in _FAMILIES or (kind == "qwen3_moe" and _has_dense_layers(config))
+    if mixed:
+        shape = layered_shape(label, config, kind, within=inner is not None)
+    else:
+        family = _FAMILIES[kind]
+        shape = _Reader(label, {**family.defaults, **config}, kind, family).shape()
+    packed = packing_of(label, config)
+    return replace(shape, packed=packed.format, packed_experts=packed.experts_alone)
+
+
+def _check_known(label: str, kind: object, config: Mapping[str, Any], todo: str) -> None:
+    """Raise ShapeError for layers that are not known here.
+
+    Args:
+        label: What the model is called.
+        kind: Its model_type.
+        config: Its config.
+        todo: What to do about it.
+    """
     if kind is None:
         raise ShapeError(
             f"{label}: its config has no model_type, so its layers are unknown: {todo}"
@@ -169,14 +196,9 @@ def shape_from_config(config: Mapping[str, Any], name: str | None = None) -> Mod
             f"{label}: model_type {kind!r} is none whose layers are known here, "
             f"{nearest(str(kind), MODEL_TYPES)}: {todo}"
         )
-    mixed = kind not in _FAMILIES or (kind == "qwen3_moe" and _has_dense_layers(config))
-    if mixed:
-        shape = layered_shape(label, config, kind, within=inner is not None)
-    else:
-        family = _FAMILIES[kind]
-        shape = _Reader(label, {**family.defaults, **config}, kind, family).shape()
-    packed = packing_of(label, config)
-    return replace(shape, packed=packed.format, packed_experts=packed.experts_alone)
+    if uncounted := [key for key in UNCOUNTED if config.get(key)]:
+        parts = ", ".join(uncounted)
+        raise ShapeError(f"{label}: its config has {parts}, which is not counted here: {todo}")
 
 
 def _has_dense_layers(config: Mapping[str, Any]) -> bool:

@@ -28,9 +28,14 @@ _SAME = {
 _PATTERNS = {"M": LINEAR, "*": FULL, "-": "mlp", "E": "moe"}
 """Letters of ``hybrid_override_pattern`` (Nemotron-H)."""
 
+_FLAGS = {"attn_type_list": (FULL, LINEAR), "hybrid_layer_pattern": (SLIDING, FULL)}
+"""Lists of ones and zeros, and what they stand for (MiniMax-01, MiMo-V2-Flash)."""
+
 _EVERY = {
     "gemma3_text": (("sliding_window_pattern", "_sliding_window_pattern"), 6),
     "gemma3n_text": ((), 5),
+    "gemma4_text": ((), 6),
+    "gemma4_unified_text": ((), 6),
     "gemma2": ((), 2),
     "cohere2": (("sliding_window_pattern",), 4),
     "olmo3": ((), 4),
@@ -122,8 +127,9 @@ def _listed(values: ConfigValues, n_layers: int) -> list[str] | None:
     pattern = values.config.get("hybrid_override_pattern")
     if isinstance(pattern, str):
         return [_PATTERNS.get(letter, "?") for letter in pattern]
-    if (flags := values.numbers("attn_type_list")) is not None:  # MiniMax-01
-        return [FULL if flag else LINEAR for flag in flags]
+    for key, (one, zero) in _FLAGS.items():
+        if (flags := values.numbers(key)) is not None:
+            return [one if flag else zero for flag in flags]
     for key, other in (("attn_layer_indices", LINEAR), ("full_attn_idxs", "conv")):
         if (places := values.numbers(key)) is not None:
             return [FULL if i in places else other for i in range(n_layers)]
@@ -164,6 +170,8 @@ def sparse_layers(values: ConfigValues, kind: str, n_layers: int) -> list[bool]:
     listed = values.texts("mlp_layer_types")
     if listed is not None and len(listed) >= n_layers:
         return [one != "dense" for one in listed[:n_layers]]
+    if isinstance(flags := values.config.get("moe_layer_freq"), list) and len(flags) >= n_layers:
+        return [bool(flag) for flag in flags[:n_layers]]
     if kind == "jamba":
         period = max(1, values.count("expert_layer_period"))
         offset = values.count("expert_layer_offset")

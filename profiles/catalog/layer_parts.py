@@ -135,6 +135,7 @@ def mixture(
     router_extra: int = 0,
     gated: bool = True,
     bias: bool = False,
+    latent: int | None = None,
 ) -> LayerShape:
     """Return a mixture of experts with its router, and with experts that every token uses.
 
@@ -148,10 +149,13 @@ def mixture(
         router_extra: Parameters of the router for each expert, besides its row.
         gated: Whether an expert has three matrices instead of two.
         bias: Whether experts have a bias.
+        latent: Width that routed experts work in, between two projections; None for the hidden one.
     """
-    one, always = (mlp(hidden, size, gated=gated, bias=bias) for size in (width, shared))
+    one = mlp(latent or hidden, width, gated=gated, bias=bias)
+    always = mlp(hidden, shared, gated=gated, bias=bias)
     return LayerShape(
         shared=experts * (hidden + router_extra)
+        + 2 * hidden * (latent or 0)
         + (always.shared if shared else 0)
         + shared_gate * hidden,
         n_experts=experts,

@@ -58,8 +58,8 @@ def _format(about: Mapping[str, Any]) -> str:
     for key, name in (("load_in_4bit", "int4"), ("load_in_8bit", "int8")):
         if about.get(key) is True:
             return name
-    if method == "compressed-tensors":
-        return _of_group(_first_weights(about))
+    if groups := _weights_by_group(about):
+        return " and ".join(dict.fromkeys(map(_of_group, groups)))
     bits = about.get("bits", about.get("w_bit"))
     if method in ("gptq", "awq", "auto-round") or isinstance(bits, int):
         return _of_integers(bits, about.get("group_size", about.get("q_group_size")))
@@ -69,18 +69,20 @@ def _format(about: Mapping[str, Any]) -> str:
     return next((one for one in known if one in words), method)
 
 
-def _first_weights(about: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what ``compressed-tensors`` says of the weights of its first group."""
+def _weights_by_group(about: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what is said of the weights of each group of matrices."""
     groups = about.get("config_groups")
-    for group in groups.values() if isinstance(groups, Mapping) else ():
-        if isinstance(group, Mapping) and isinstance(group.get("weights"), Mapping):
-            found: Mapping[str, Any] = group["weights"]
-            return found
-    return {}
+    if not isinstance(groups, Mapping):
+        return []
+    return [
+        group["weights"]
+        for group in groups.values()
+        if isinstance(group, Mapping) and isinstance(group.get("weights"), Mapping)
+    ]
 
 
 def _of_group(weights: Mapping[str, Any]) -> str:
-    """Return the format of a group of ``compressed-tensors``."""
+    """Return the format of one group of matrices (``compressed-tensors``, ModelOpt)."""
     bits, size = weights.get("num_bits"), weights.get("group_size")
     if weights.get("type") == "float":
         return "fp8" if bits == 8 else "nvfp4" if size == 16 else "mxfp4"

@@ -12,7 +12,8 @@ from typing import Any
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from adadecode.profiles.catalog import layered_config
-from adadecode.profiles.catalog.layered_config import FAMILIES, READ
+from adadecode.profiles.catalog.layered_config import READ
+from adadecode.profiles.catalog.layered_families import FAMILIES
 
 FILE = layered_config.DEFAULTS
 

@@ -234,6 +234,17 @@ PUBLISHED: dict[str, Published] = {
     "MiniCPM3-4B": Published(4.07, None, _sizes(
         "minicpm3", 62, 2560, 6400, 40, 40, 73448, q_lora_rank=768, kv_lora_rank=256,
         qk_nope_head_dim=64, qk_rope_head_dim=32, v_head_dim=64, tie_word_embeddings=True)),
+    "MiMo-V2-Flash": Published(309.0, 15.0, _sizes(
+        "mimo_v2_flash", 48, 4096, 16384, 64, 4, 152576, head_dim=192, v_head_dim=128,
+        sliding_window=128, n_routed_experts=256, num_experts_per_tok=8,
+        moe_intermediate_size=2048, moe_layer_freq=[0] + [1] * 47,
+        hybrid_layer_pattern=[int(i % 6 != 5 and i != 0) for i in range(48)], **_FP8)),
+    "gemma-4-26B-A4B": Published(25.2, 3.8, _sizes(
+        "gemma4_text", 30, 2816, 2112, 16, 8, 262144, head_dim=256, global_head_dim=512,
+        num_global_key_value_heads=2, attention_k_eq_v=True, enable_moe_block=True,
+        hidden_size_per_layer_input=0, moe_intermediate_size=704, num_experts=128,
+        top_k_experts=8, sliding_window=1024, num_kv_shared_layers=0,
+        layer_types=_every(6, 30, "sliding_attention"))),
     # -- hybrids, and states alone --------------------
     "Qwen3-Next-80B-A3B": Published(79.7, 3.9, _sizes(
         "qwen3_next", 48, 2048, 5120, 16, 2, 151936, head_dim=256, moe_intermediate_size=512,
@@ -253,6 +264,13 @@ PUBLISHED: dict[str, Published] = {
         mamba_head_dim=64, n_routed_experts=128, n_shared_experts=1, num_experts_per_tok=6,
         moe_intermediate_size=1856, moe_shared_expert_intermediate_size=3712,
         hybrid_override_pattern="MEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEMEM*EMEMEMEME")),
+    "Nemotron-3-Super-120B": Published(120.7, 12.7, _sizes(
+        "nemotron_h", 88, 4096, 2688, 32, 2, 131072, head_dim=128, mamba_num_heads=128,
+        mamba_head_dim=64, n_routed_experts=512, n_shared_experts=1, num_experts_per_tok=22,
+        moe_intermediate_size=2688, moe_latent_size=1024,
+        moe_shared_expert_intermediate_size=5376,
+        hybrid_override_pattern="MEMEMEM*EMEMEMEM*EMEMEMEM*EMEMEMEMEM*EMEMEMEMEM*"
+        "EMEMEMEMEM*EMEMEMEMEM*EMEMEMEM*EMEMEMEME")),
     "Bamba-9B": Published(9.78, None, _sizes(
         "bamba", 32, 4096, 14336, 32, 8, 128256, mamba_d_state=128,
         attn_layer_indices=[9, 18, 27])),

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from adadecode.profiles.catalog.layer_shape import LayerShape
-from adadecode.profiles.catalog.layered_config import FAMILIES, READ, WITHOUT_SHAPE, defaults
+from adadecode.profiles.catalog.layered_config import READ, defaults
+from adadecode.profiles.catalog.layered_families import (
+    FAMILIES,
+    SAME_LAYERS,
+    UNCOUNTED,
+    WITHOUT_SHAPE,
+)
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.catalog.models import shape_from_config, shape_from_record
 from adadecode.profiles.errors import ShapeError
@@ -27,6 +33,12 @@ AS_BUILT: dict[str, dict[str, Any]] = {
     },
 }
 """What ``transformers`` wants in the place of how these configs say it."""
+AS_BUILT["MiMo-V2-Flash"] = {
+    "layer_types": [
+        "full_attention" if i % 6 == 5 or i == 0 else "sliding_attention" for i in range(48)
+    ],
+    "mlp_layer_types": ["dense"] + ["sparse"] * 47,
+}
 UNBUILT = "DBRX"
 """What it cannot build from its config at all."""
 
@@ -208,6 +220,52 @@ def test_a_config_within_another_may_leave_out_what_is_usual() -> None:
 def test_a_shared_copy_keeps_all_keys_that_shapes_are_read_from() -> None:
     assert set(READ) <= KEPT["model"]["config"].keys()
     assert FAMILIES
+
+
+@pytest.mark.parametrize(("kind", "other"), SAME_LAYERS.items())
+def test_some_families_have_the_layers_of_another(kind: str, other: str) -> None:
+    config = {
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "moe_intermediate_size": 32,
+        "vocab_size": 97,
+    }
+    one, two = (shape_from_config(config | {"model_type": name}, "x") for name in (kind, other))
+    assert one == two
+
+
+@pytest.mark.parametrize("key", UNCOUNTED)
+def test_a_part_that_is_not_counted_is_refused_by_its_name(key: str) -> None:
+    """As Kimi K3 has them: better no shape than half of one."""
+    with pytest.raises(ShapeError, match=f"its config has {key}, which is not counted here"):
+        shape_from_config(PUBLISHED["Kimi-Linear-48B-A3B"].config | {key: 7})
+
+
+def test_a_pruned_llama_has_blocks_of_its_own() -> None:
+    """Puzzle: a block without attention, one with a narrow MLP, one with a matrix instead."""
+    blocks = [
+        {"attention": {"n_heads_in_group": 4}, "ffn": {"ffn_mult": 2.625}},
+        {"attention": {"no_op": True}, "ffn": {"ffn_mult": 5.25}},
+        {"attention": {"replace_with_linear": True}, "ffn": {"no_op": True}},
+    ]
+    config = {
+        "model_type": "nemotron-nas",
+        "hidden_size": 8192,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 64,
+        "vocab_size": 97,
+        "block_configs": blocks,
+    }
+    one, two, three = shape_from_config(config).each_layer
+    assert one.shared == 2 * 8192 * (8192 + 16 * 128) + 3 * 8192 * 14336
+    assert (one.cache, two.cache, three.cache) == (2 * 16 * 128, 0, 0)
+    assert (two.shared, three.shared) == (3 * 8192 * 28672, 8192**2)
+    assert [layer.norms // 8192 for layer in (one, two, three)] == [2, 1, 1]
+    with pytest.raises(ShapeError, match="block_configs is no list of 3 objects"):
+        shape_from_config(config | {"block_configs": blocks[:2]})
 
 
 @pytest.mark.parametrize(
