@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -209,6 +209,20 @@ class LatencyTable:
                 "train heads with gates and profile again"
             )
         return self._gates[depth]
+
+    def with_gates(self, seconds: Mapping[int, float]) -> LatencyTable:
+        """Return the table with what gates take at more depths, which was not measured.
+
+        Args:
+            seconds: Seconds of one question, by depth.
+        """
+        rows = [("gate", depth, 1, 0, 0, one, 0) for depth, one in seconds.items()]
+        added = pd.DataFrame(rows, columns=list(self.points.columns))
+        return replace(
+            self,
+            points=pd.concat([self.points, added], ignore_index=True),
+            _gates={**self._gates, **seconds},
+        )
 
     def verify(self, n_tokens: int) -> float:
         """Return the seconds of final norm, LM head and argmax over n_tokens rows."""

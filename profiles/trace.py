@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -269,17 +269,15 @@ class Trace:
         """
         return self._text(prompt).gate
 
-    def require(self, heads: Iterable[int]) -> None:
-        """Raise DesignError unless a head was trained at each of these depths."""
+    def require(self, heads: Iterable[int], *, gates: bool = False) -> None:
+        """Raise DesignError unless a head was trained at each of these depths, with a gate."""
         require_heads(heads, self.depths)
+        if gates:
+            self.require_gates()
 
     def require_gates(self) -> None:
         """Raise DesignError unless the heads have gates."""
-        if not self.has_gates:
-            raise DesignError(
-                "no gates in this recording, and a design that asks them: train heads with gates "
-                "(`adadecode-train`) and record again, or leave the gate threshold at 0"
-            )
+        require_gates(self)
 
     def mapped(self, depths: Mapping[int, int], n_layers: int) -> Trace:
         """Return the same text as a model of another depth might have it.
@@ -435,12 +433,26 @@ def require_heads(wanted: Iterable[int], trained: Sequence[int]) -> None:
             raise _untrained(depth, trained)
 
 
+def require_gates(source: _HasGates) -> None:
+    """Raise DesignError unless the heads of a recording have gates."""
+    if not source.has_gates:
+        raise DesignError(
+            "no gates in this recording, and a design that asks them: train heads with gates "
+            "(`adadecode-train`) and record again, or leave the gate threshold at 0"
+        )
+
+
 def _untrained(depth: int, trained: Sequence[int]) -> DesignError:
     known = ", ".join(map(str, trained)) or "none"
     return DesignError(
         f"no head at depth {depth} (trained: {known}): "
         "choose among these, or train one there and profile again"
     )
+
+
+class _HasGates(Protocol):
+    @property
+    def has_gates(self) -> bool: ...
 
 
 _Known = TypeVar("_Known")

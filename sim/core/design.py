@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, SupportsIndex, cast
 
@@ -219,6 +219,13 @@ class Design:
     def _is_tested(self, depth: int) -> bool:
         """Whether the head at this depth may ever be asked: no probability exceeds 1."""
         return not self.asks_confidence or max(self.threshold(depth), self.gate(depth)) < 1.0
+
+    def parts(self) -> dict[str, Any]:
+        """Return the parts by name, as JSON holds a design; gates only where it asks any."""
+        parts = asdict(self)
+        if not self.gates:
+            del parts["gates"]
+        return parts
 
     @property
     def label(self) -> str:

@@ -52,6 +52,10 @@ class Attending:
         """Return 0: a head does not attend."""
         return 0.0
 
+    def gate(self, depth: int) -> float:  # noqa: ARG002 - as in `Latencies`
+        """Return 0: a gate does not attend."""
+        return 0.0
+
     def verify(self, n_tokens: int) -> float:  # noqa: ARG002 - as in `Latencies`
         """Return 0: norm and LM head do not attend."""
         return 0.0

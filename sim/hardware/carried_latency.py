@@ -377,7 +377,7 @@ class CarriedLatencies:
             if not measured.gate_depths:
                 points.add("gate", self._guess.of(target_cost), layer=depth)
                 continue
-            nearest = min(measured.gate_depths, key=lambda other: abs(other - depth))  # noqa: B023
+            nearest = min(measured.gate_depths, key=lambda other: abs(other - depth))
             carried = self.carrier.carry(measured.gate(nearest), cost, target_cost)
             points.add("gate", carried, layer=depth)
         if not measured.gate_depths:

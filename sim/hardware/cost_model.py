@@ -11,11 +11,15 @@ from adadecode.profiles.catalog.layer_shape import LayerShape
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.sim.core.head_form import FULL, HeadForm
 
-KERNELS = {"layer": 9, "head": 4, "verify": 3, "embed": 1}
+KERNELS = {"layer": 9, "head": 4, "gate": 3, "verify": 3, "embed": 1}
 """Kernels of a piece of work on a GPU with the usual fusions.
 
 A layer has two norms, rotary embedding, four products, an activation and a sum.
+A gate has the final norm, a product with one row, and what makes a score of it.
 """
+
+GATE_BYTES = 4
+"""Bytes of one weight of a gate, which is kept in FP32."""
 
 
 SPREADING, RESIDUAL = 2, 1
@@ -156,6 +160,16 @@ class ModelCost:
             kernels=KERNELS["head"]
             + SPREADING * (form.shortlist is not None)
             + RESIDUAL * (form.dtype is not None),
+        )
+
+    def gate(self) -> Cost:
+        """Return the cost of one question to a gate: the final norm, and a row of weights."""
+        width = self.shape.hidden_size
+        return Cost(
+            weights=GATE_BYTES * (width + 1) + width * self._head_bytes,
+            activations=2 * width * self.activation_bytes,
+            flops=2.0 * (width + 1),
+            kernels=KERNELS["gate"],
         )
 
     def verify(self, n_tokens: int) -> Cost:

@@ -34,6 +34,7 @@ def datasheet_latencies(
     max_tokens: int,
     depths: Sequence[int],
     form: HeadForm = FULL,
+    gates: bool = False,
 ) -> DeviceLatencies:
     """Estimate a model's latencies on a device from its datasheet and public benchmarks alone.
 
@@ -45,6 +46,7 @@ def datasheet_latencies(
         max_tokens: Largest batch that will be needed.
         depths: Depths of the heads.
         form: Form of the heads.
+        gates: Whether the heads have gates.
 
     Raises:
         DeviceError: If the device lacks the format.
@@ -72,6 +74,8 @@ def datasheet_latencies(
                 )
     for depth in depths:
         points.add("head", guess.of(guess.cost.head()), layer=depth, reuse=shape.n_layers)
+        if gates:
+            points.add("gate", guess.of(guess.cost.gate()), layer=depth)
     for kind in ("verify", "embed", "prefill"):
         guess.add(points, kind, max_context if kind == "prefill" else max_tokens)
     points.add("host", Interval.exactly(0.0))

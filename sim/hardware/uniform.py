@@ -25,6 +25,7 @@ def uniform_latencies(
     *,
     head: float,
     verify: float | None = None,
+    gate: float = 0.0,
     max_tokens: int,
     max_context: int,
     layer: float = 1.0,
@@ -39,6 +40,7 @@ def uniform_latencies(
         head: One check of a head, in layers.
         verify: One verification, in layers; by default that of a head, which reads the same LM
             head.
+        gate: One question to a gate, in layers.
         max_tokens: Largest batch.
         max_context: Longest context.
         layer: Time of one layer: seconds, or 1.
@@ -46,7 +48,12 @@ def uniform_latencies(
     Raises:
         LatencyError: If a cost is below 0 or not finite.
     """
-    costs = {"layer": 1.0, "head": head, "verify": head if verify is None else verify}
+    costs = {
+        "layer": 1.0,
+        "head": head,
+        "gate": gate,
+        "verify": head if verify is None else verify,
+    }
     for what, cost in costs.items():
         if not 0 <= cost < math.inf:
             raise LatencyError(f"the cost of a {what} is 0 layers or more, got {cost:g}")
@@ -59,7 +66,9 @@ def uniform_latencies(
         for c in (1, max_context)
     ]
     rows += [
-        ("head", depth, 1, 0, n_layers, 0, layer * max(costs["head"], NOTHING)) for depth in depths
+        (kind, depth, 1, 0, n_layers, 0, layer * max(costs[kind], NOTHING))
+        for kind in ("head", "gate")
+        for depth in depths
     ]
     rows += [
         ("verify", -1, n, 0, 0, 0, layer * max(costs["verify"], NOTHING)) for n in (1, max_tokens)

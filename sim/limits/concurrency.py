@@ -94,6 +94,10 @@ class Together:
         """Price one check for every user."""
         return self.latency.head(depth, reuse) + max(0.0, self.verify(1) - self.latency.verify(1))
 
+    def gate(self, depth: int) -> float:
+        """Price one question to a gate for every user: a row each of a product that is all host."""
+        return self.latency.gate(depth)
+
     def verify(self, n_tokens: int) -> float:
         """Price the verification of n_tokens rows of every user."""
         return sum(map(self.latency.verify, self._passes(n_tokens)))

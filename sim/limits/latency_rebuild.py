@@ -29,6 +29,7 @@ class LatencyRebuilder:
         device: The device whose latencies they are.
         dtype: Number format of the weights; None for the recorded one.
         depths: Depths of the heads.
+        gates: Whether the heads have gates.
         max_context: The longest context that can be needed.
         window: Positions that layers see at most, as `ModelShape.sight` gives them; None for all,
             and where the shape is unknown.
@@ -39,6 +40,7 @@ class LatencyRebuilder:
     device: Device
     dtype: str | None
     depths: tuple[int, ...]
+    gates: bool
     max_context: int
     window: int | tuple[int, ...] | None
 
@@ -74,6 +76,7 @@ class LatencyRebuilder:
             device=device,
             dtype=dtype,
             depths=trace.depths,
+            gates=trace.has_gates,
             max_context=max(trace.n_prompt(p) + trace.max_new_tokens(p) for p in trace.prompts),
             window=window,
         )
@@ -98,6 +101,7 @@ class LatencyRebuilder:
                 dtype=self.dtype,
                 depths=self.depths,
                 form=options.form or FULL,
+                gates=self.gates,
                 max_context=self.max_context,
                 max_tokens=max_tokens,
             )
@@ -108,6 +112,7 @@ class LatencyRebuilder:
             dtype=self.dtype,
             depths=self.depths,
             form=options.form,
+            gates=self.gates,
             max_context=self.max_context,
             max_tokens=max_tokens,
         )

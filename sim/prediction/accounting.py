@@ -18,7 +18,7 @@ from adadecode.profiles.errors import ProfileError, ShapeError
 from adadecode.profiles.store import Profile
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
-from adadecode.sim.core.scheduler import Check, Run, Verify
+from adadecode.sim.core.scheduler import Check, Gate, Run, Verify, Work
 from adadecode.sim.hardware.cost_model import Cost, ModelCost
 from adadecode.sim.measurements.runs import timed_runs
 from adadecode.sim.replay.branch_model import BranchModel
@@ -85,6 +85,10 @@ class CostPrices:
         """Return the cost of one check of a head."""
         return self._of(self.cost.head())
 
+    def gate(self, depth: int) -> float:  # noqa: ARG002 - part of the protocol
+        """Return the cost of one question to a gate."""
+        return self._of(self.cost.gate())
+
     def verify(self, n_tokens: int) -> float:
         """Price the last norm, LM head and argmax over n_tokens rows."""
         return self._of(self.cost.verify(n_tokens))
@@ -116,6 +120,8 @@ class Split:
         heads_discarded: Checks on positions that were dropped.
         verify: Rows of the last norm and LM head, up to the one that gave the extra token.
         verify_discarded: Rows beyond it.
+        gates: Questions to gates on positions that stayed.
+        gates_discarded: Questions to gates on positions that were dropped.
     """
 
     useful: float = 0.0
@@ -124,6 +130,8 @@ class Split:
     heads_discarded: float = 0.0
     verify: float = 0.0
     verify_discarded: float = 0.0
+    gates: float = 0.0
+    gates_discarded: float = 0.0
 
     @property
     def total(self) -> float:
@@ -133,7 +141,13 @@ class Split:
     @property
     def wasted(self) -> float:
         """The sum of the parts that nothing came of."""
-        return self.discarded + self.heads_discarded + self.verify_discarded
+        asked = self.heads_discarded + self.gates_discarded
+        return self.discarded + asked + self.verify_discarded
+
+    def parts(self, *, gates: bool) -> dict[str, float]:
+        """Return the parts by name, those of gates where ``gates`` are asked."""
+        parts = asdict(self)
+        return parts if gates else {k: v for k, v in parts.items() if not k.startswith("gates")}
 
     def __add__(self, other: Split) -> Split:
         return Split(
@@ -172,7 +186,11 @@ class Accounting:
             "tokens": self.tokens,
             "modelled_share": self.modelled_share,
             **{
-                f"{name}_per_token": {**asdict(split), "total": split.total, "wasted": split.wasted}
+                f"{name}_per_token": {
+                    **split.parts(gates=bool(self.design.gates)),
+                    "total": split.total,
+                    "wasted": split.wasted,
+                }
                 for name, split in (("flops", self.flops), ("bytes", self.bytes))
             },
         }
@@ -253,10 +271,13 @@ def split_costs(
     return Split(**sums)
 
 
-_DISCARDED = {"useful": "discarded", "heads": "heads_discarded", "verify": "verify_discarded"}
+_DISCARDED = {
+    "useful": "discarded",
+    **{kind: f"{kind}_discarded" for kind in ("heads", "gates", "verify")},
+}
 
 
-def _fates(run: ReplayedRun) -> Iterator[tuple[str, Run | Check | Verify, float]]:
+def _fates(run: ReplayedRun) -> Iterator[tuple[str, Work, float]]:
     """Yield each piece of work in order, with its kind and the share of positions dropped.
 
     The kind is named as in `Split`. Of a round from position p with a drafts accepted, positions
@@ -269,8 +290,9 @@ def _fates(run: ReplayedRun) -> Iterator[tuple[str, Run | Check | Verify, float]
             done = next(rounds)
             kept = done.start + done.accepted + 1
         work = event.work
-        if isinstance(work, Check):
-            yield "heads", work, float(work.position >= kept)
+        if isinstance(work, Gate | Check):
+            kind = "gates" if isinstance(work, Gate) else "heads"
+            yield kind, work, float(work.position >= kept)
             continue
         yield (
             "useful" if isinstance(work, Run) else "verify",

@@ -49,6 +49,13 @@ class Withheld(BranchModel):
         super().recorded(prompt, output, path, depth)
         return None
 
+    def recorded_gate(
+        self, prompt: int, output: int, path: tuple[int, ...], depth: int
+    ) -> float | None:
+        """Return None, as if nothing was recorded."""
+        super().recorded_gate(prompt, output, path, depth)
+        return None
+
     def branch(self, prompt: int, output: int, path: tuple[int, ...]) -> Row:
         """Return a row of another prompt's branch, chosen as by any `BranchModel`."""
         return self._draw(self.others(prompt, len(path)), prompt, output, path)
@@ -135,21 +142,27 @@ def rejecting_cells(profile: Profile) -> tuple[Cell, ...]:
         rounds["verify"].astype(bool) & (rounds["exits"].map(len) > rounds["accepted"])
     ]
     columns: Iterable[list[Any]] = (
-        rejected[name].tolist() for name in ("policy", "placement", "gammas", "cap", "prompt")
+        rejected[name].tolist()
+        for name in ("policy", "placement", "gammas", "cap", "prompt", "gates")
     )
     found = dict.fromkeys(
-        (policy, tuple(heads), tuple(gammas), cap, prompt)
-        for policy, heads, gammas, cap, prompt in zip(*columns, strict=True)
+        (policy, tuple(heads), tuple(gammas), cap, prompt, tuple(gates))
+        for policy, heads, gammas, cap, prompt, gates in zip(*columns, strict=True)
     )
     kept = found if len(found) <= MOST_CELLS else sorted(found, key=_number)[:MOST_CELLS]
     return tuple(
-        (Design(policy=Policy(policy), placement=heads, gammas=gammas, cap=cap), prompt)
-        for policy, heads, gammas, cap, prompt in kept
+        (
+            Design(policy=Policy(policy), placement=heads, gammas=gammas, cap=cap, gates=gates),
+            prompt,
+        )
+        for policy, heads, gammas, cap, prompt, gates in kept
     )
 
 
 def _number(cell: tuple[Any, ...]) -> bytes:
-    """Return a hash to sample by."""
+    """Return a hash to sample by; without gates that of the parts that designs always had."""
+    if not cell[-1]:
+        cell = cell[:-1]
     return hashlib.blake2b(repr(cell).encode(), digest_size=8).digest()
 
 

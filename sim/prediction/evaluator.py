@@ -20,16 +20,16 @@ from adadecode.sim.hardware.fit import capacity
 from adadecode.sim.hardware.memory import Deployment, peak_memory
 from adadecode.sim.prediction.accounting import CostPrices, energy_bounds
 from adadecode.sim.replay.compiled import CompiledReplay
-from adadecode.sim.replay.price_list import TIME_PARTS, PriceList
+from adadecode.sim.replay.price_list import TIME_PARTS, PriceList, told_parts
 from adadecode.sim.replay.pricer import Latencies
-from adadecode.sim.replay.work_columns import CHECK, RUN
+from adadecode.sim.replay.work_columns import CHECK, GATE, RUN
 from adadecode.sim.replay.work_histogram import WorkHistogram
 
 COLUMNS = (
-    "design", "policy", "placement", "gammas", "cap", "verify", "device", "tpot_s", "tokens_per_s",
-    "speedup", "speedup_low", "speedup_high", "tpot_low", "tpot_high", "ttft_s", "early_rate",
-    "reject_rate", "tokens_per_round", "modelled_share", "flops_per_token", "bytes_per_token",
-    "memory_bytes", "energy_j_per_token", "fits", "speedup_first", "speedup_second",
+    "design", "policy", "placement", "gammas", "gates", "cap", "verify", "device", "tpot_s",
+    "tokens_per_s", "speedup", "speedup_low", "speedup_high", "tpot_low", "tpot_high", "ttft_s",
+    "early_rate", "reject_rate", "tokens_per_round", "modelled_share", "flops_per_token",
+    "bytes_per_token", "memory_bytes", "energy_j_per_token", "fits", "speedup_first", "speedup_second",
 )  # fmt: skip
 """Columns of `Evaluator.evaluate`.
 
@@ -363,11 +363,12 @@ class Evaluator:
         return {
             "design": design.label,
             "device": device,
-            "seconds_per_token": dict(zip(TIME_PARTS, price.tolist(), strict=True)),
+            "seconds_per_token": told_parts(price, design),
             "vanilla_s": one.vanilla["middle"],
             "tokens": int(tokens),
             "rounds": int(work.tally("rounds")[0]),
             "checks": int(work.total(CHECK)[0]),
+            **({"gates_asked": int(work.total(GATE)[0])} if design.gates else {}),
             "runs": int(work.total(RUN)[0]),
             "heads": [
                 {"depth": depth, "drafts": drafts, "accepted": accepted}
@@ -423,6 +424,7 @@ def _described(designs: Sequence[Design]) -> dict[str, list[Any]]:
         "policy": [str(design.policy) for design in designs],
         "placement": [design.placement for design in designs],
         "gammas": [design.gammas for design in designs],
+        "gates": [design.gates for design in designs],
         "cap": [design.cap for design in designs],
         "verify": [design.verify for design in designs],
     }

@@ -32,7 +32,7 @@ class Prediction:
         tpot_s: Time per output token: decoding time / (outputs - 1 of each prompt).
         tokens_per_s: 1 / ``tpot_s``.
         speedup: Vanilla's ``tpot_s`` on the same prompts / this one's.
-        early_rate: Drafts / positions tested by at least one head; 0 where none was tested.
+        early_rate: Drafts / positions at which a gate or head was asked; 0 where none was.
         reject_rate: Drafts discarded / drafts, as the paper counts them (everything from the first
             wrong one on); 0 without drafts.
         tokens_per_round: Tokens committed by a round, in the mean.
@@ -42,8 +42,9 @@ class Prediction:
         rounds: Number of rounds.
         drafts: Number of drafts.
         accepted: Number of drafts that held.
-        tested: Positions tested by at least one head.
+        tested: Positions at which at least one gate or head was asked.
         checks: Number of head checks.
+        gates_asked: Number of questions to gates.
         texts_differ: Prompts whose text is not vanilla's (unverified designs only).
     """
 
@@ -65,11 +66,18 @@ class Prediction:
     accepted: int
     tested: int
     checks: int
+    gates_asked: int
     texts_differ: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every field as JSON holds it, the design as its label and its parts."""
-        return {**asdict(self), "design": {"label": self.design.label, **asdict(self.design)}}
+        """Return every field as JSON holds it, the design as its label and its parts.
+
+        Gates are told of where the design asks any.
+        """
+        fields = {**asdict(self), "design": {"label": self.design.label, **self.design.parts()}}
+        if not self.design.gates:
+            del fields["gates_asked"]
+        return fields
 
 
 @dataclass(kw_only=True)
@@ -172,18 +180,20 @@ class Predictor:
             accepted=accepted,
             tested=tested,
             checks=sum(len(r.checks) for r in rounds),
+            gates_asked=sum(len(r.gates) for r in rounds),
             texts_differ=sum(run.left_text for run in runs),
         )
 
     def _tested(self, design: Design, rounds: Sequence[Round]) -> int:
-        """Count the positions that at least one head tested: the shallowest tests first.
+        """Count the positions at which a gate or head was asked: the shallowest is first.
 
         The oracle checks only the heads that leave; every position that could have left counts.
         """
         if design.policy is Policy.ORACLE:
             return sum(len(r.exits) + (len(r.exits) < design.cap) for r in rounds)
         shallowest = design.boundaries(self.trace.n_layers)[1]
-        return sum(r.checks.count(shallowest) for r in rounds)
+        gated = bool(design.gate(shallowest)) if shallowest < self.trace.n_layers else False
+        return sum((r.gates if gated else r.checks).count(shallowest) for r in rounds)
 
     def _vanilla_tpot(self, prompts: tuple[int, ...]) -> float:
         if prompts not in self._vanilla:

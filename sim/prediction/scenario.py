@@ -16,6 +16,7 @@ from adadecode.sim.core.head_form import FULL, HeadForm
 from adadecode.sim.core.parsing import scale_head_map
 from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.hardware.fit import check_fits
+from adadecode.sim.hardware.gate_latency import with_gates
 from adadecode.sim.hardware.memory import Deployment
 from adadecode.sim.hardware.precision import Precision
 from adadecode.sim.measurements.runs import Cell
@@ -156,6 +157,9 @@ def make_scenario(
     trace, assumed = in_form(sources.text, sources.text_origin, trace, options.form)
     form = options.form or sources.recorded_form
     chosen = _choose_latencies(sources, layers, options, RequiredWork.of(trace, cap, form))
+    if trace.has_gates:
+        latencies = with_gates(chosen.latencies, trace.depths)
+        chosen = replace(chosen, latencies=latencies)
     reasons = _reasons(sources, layers, heads_at)
     return Scenario(
         trace=trace,

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 from adadecode.profiles.hashing import dice, pick
 from adadecode.profiles.trace import HeadOutput, Trace
 
-Row = Mapping[int, HeadOutput]
-"""The outputs of all heads at one place, by depth; the last layer's at L, where it is known."""
+
+class Row(NamedTuple):
+    """What heads and gates say at one place, by depth.
+
+    Attributes:
+        heads: The outputs of the heads; the last layer's at L, where it is known.
+        gates: The scores of the gates; empty where heads have none.
+    """
+
+    heads: Mapping[int, HeadOutput]
+    gates: Mapping[int, float]
 
 
 class BranchModel:
@@ -31,8 +41,11 @@ class BranchModel:
         self.trace = trace
         self.n_layers = trace.n_layers
         self.by_steps: dict[int, list[tuple[int, Row]]] = {}
-        for (prompt, _, path), row in sorted(trace.branches().items()):
-            if all(depth in row for depth in trace.depths):
+        gates = trace.branch_gates()
+        for place, heads in sorted(trace.branches().items()):
+            prompt, _, path = place
+            if all(depth in heads for depth in trace.depths):
+                row = Row(heads, gates.get(place, {}))
                 self.by_steps.setdefault(len(path), []).append((prompt, row))
         self.any = [row for rows in self.by_steps.values() for row in rows]
 
@@ -45,6 +58,16 @@ class BranchModel:
             DesignError: If no head was trained at this depth.
         """
         return self.trace.branch(prompt, output, path, depth)
+
+    def recorded_gate(
+        self, prompt: int, output: int, path: tuple[int, ...], depth: int
+    ) -> float | None:
+        """Return the recorded score of a gate on a branch; None where it was not recorded.
+
+        Raises:
+            DesignError: If the heads have no gates.
+        """
+        return self.trace.branch_gate(prompt, output, path, depth)
 
     def branch(self, prompt: int, output: int, path: tuple[int, ...]) -> Row:
         """Draw a row for the branch that left a text at ``output`` with the drafts ``path``."""
@@ -64,10 +87,7 @@ class BranchModel:
         return self._committed(dice(prompt, output, steps))
 
     def _committed(self, number: int) -> Row:
-        where = self.outputs[pick(number, len(self.outputs))]
-        return {
-            depth: self.trace.head(*where, depth) for depth in (*self.trace.depths, self.n_layers)
-        }
+        return text_row(self.trace, *self.outputs[pick(number, len(self.outputs))])
 
     @cached_property
     def outputs(self) -> list[tuple[int, int]]:
@@ -86,3 +106,10 @@ class BranchModel:
             for prompt, output in heard
             if trace.final(prompt, output) not in trace.eos
         ] or heard
+
+
+def text_row(trace: Trace, prompt: int, output: int) -> Row:
+    """Return what heads and gates say before an output of the committed text."""
+    heads = {depth: trace.head(prompt, output, depth) for depth in (*trace.depths, trace.n_layers)}
+    depths = trace.depths if trace.has_gates else ()
+    return Row(heads, {depth: trace.gate(prompt, output, depth) for depth in depths})

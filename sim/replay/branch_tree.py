@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adadecode.profiles.trace import HeadOutput, Trace
-from adadecode.sim.replay.branch_model import BranchModel, Row
+from adadecode.profiles.trace import Trace
+from adadecode.sim.replay.branch_model import BranchModel, Row, text_row
 
 NOWHERE = -1
 """Stands for the node of a place without a record."""
@@ -32,11 +32,13 @@ class BranchTree:
     Attributes:
         confidence: Confidences at each node, ``[nodes, columns]``.
         token: Tokens at each node, likewise.
+        gate: Scores of gates at each node, likewise; NaN where there are none.
         recorded: Whether they were recorded, likewise.
         child: The node after a draft of each head, likewise.
         roots: The node after the first wrong draft, ``[columns, outputs of all prompts]``.
         pool_confidence: Rows to draw from, ``[pool, columns]``.
         pool_token: Their tokens, likewise.
+        pool_gate: Their scores of gates, likewise.
         pools: Where the rows for a number of drafts since the wrong one begin, and how many there
             are, ``[drafts, 2]``; row 0 is for any number beyond.
         committed: The same for rows of committed text, which stand in where a text is not verified.
@@ -44,11 +46,13 @@ class BranchTree:
 
     confidence: NDArray[np.float64]
     token: NDArray[np.int64]
+    gate: NDArray[np.float64]
     recorded: NDArray[np.bool_]
     child: NDArray[np.int64]
     roots: NDArray[np.int64]
     pool_confidence: NDArray[np.float64]
     pool_token: NDArray[np.int64]
+    pool_gate: NDArray[np.float64]
     pools: NDArray[np.int64]
     committed: tuple[int, int]
 
@@ -59,8 +63,8 @@ class BranchTree:
         depths = (*trace.depths, trace.n_layers)
         pools = model.by_steps
         rows = [row for steps in pools for _, row in pools[steps]]
-        text = [{depth: trace.head(*where, depth) for depth in depths} for where in model.outputs]
-        pool_confidence, pool_token, _ = _matrices([*rows, *text], depths)
+        text = [text_row(trace, *where) for where in model.outputs]
+        pool_confidence, pool_token, pool_gate, _ = _matrices([*rows, *text], depths)
         committed = (len(rows), len(text))
         anything = (0, len(rows)) if rows else committed
         bounds = np.tile(np.array(anything, dtype=np.int64), (max(pools, default=0) + 1, 1))
@@ -68,19 +72,23 @@ class BranchTree:
         for steps, drawn in pools.items():
             bounds[steps] = begin, len(drawn)
             begin += len(drawn)
-        known = trace.branches()
+        known, scores = trace.branches(), trace.branch_gates()
         places = _places(known)
         nodes = {place: node for node, place in enumerate(places)}
-        confidence, token, recorded = _matrices([known.get(place, {}) for place in places], depths)
+        confidence, token, gate, recorded = _matrices(
+            [Row(known.get(place, {}), scores.get(place, {})) for place in places], depths
+        )
         drafts = _drafted_tokens(model, places, token, recorded)
         return cls(
             confidence=confidence,
             token=token,
+            gate=gate,
             recorded=recorded,
             child=_children(places, nodes, drafts),
             roots=_roots(trace, nodes),
             pool_confidence=pool_confidence,
             pool_token=pool_token,
+            pool_gate=pool_gate,
             pools=bounds,
             committed=committed,
         )
@@ -97,18 +105,19 @@ def _places(known: Iterable[_Place]) -> list[_Place]:
 
 
 def _matrices(
-    rows: Sequence[Mapping[int, HeadOutput]], depths: Sequence[int]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Return confidence, token, and whether there was a record, each ``[rows, depths]``."""
-    confidence = np.full((len(rows), len(depths)), np.nan)
+    rows: Sequence[Row], depths: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Return confidence, token, score, and whether there was a record, each ``[rows, depths]``."""
+    confidence, gate = np.full((2, len(rows), len(depths)), np.nan)
     token = np.full((len(rows), len(depths)), -1, dtype=np.int64)
     there = np.zeros((len(rows), len(depths)), dtype=np.bool_)
-    for index, row in enumerate(rows):
+    for index, (heads, gates) in enumerate(rows):
         for column, depth in enumerate(depths):
-            if depth in row:
-                confidence[index, column], token[index, column] = row[depth]
+            if depth in heads:
+                confidence[index, column], token[index, column] = heads[depth]
+                gate[index, column] = gates.get(depth, np.nan)
                 there[index, column] = True
-    return confidence, token, there
+    return confidence, token, gate, there
 
 
 def _drafted_tokens(
@@ -121,7 +130,7 @@ def _drafted_tokens(
     depths = (*model.trace.depths, model.n_layers)
     drafts = token.copy()
     for node in np.flatnonzero(~recorded.all(axis=1)).tolist():
-        drawn: Row = model.branch(*places[node])
+        drawn = model.branch(*places[node]).heads
         for column, depth in enumerate(depths):
             if not recorded[node, column] and depth in drawn:
                 drafts[node, column] = drawn[depth][1]

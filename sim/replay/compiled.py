@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adadecode.profiles.errors import ProfileError
-from adadecode.profiles.trace import Trace, require_heads
+from adadecode.profiles.trace import Trace, require_gates, require_heads
 from adadecode.sim.core.design import Design, Policy
 from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.branch_tree import BranchTree
@@ -40,6 +40,8 @@ class CompiledReplay:
         eos: Tokens that end a text.
         confidence: As in `Trace.confidences`, ``[columns, outputs of all prompts]``.
         token: As in `Trace.tokens`, likewise.
+        gate: As in `Trace.gates`, likewise.
+        has_gates: Whether the heads have gates.
         ends: Whether the token ends a text, likewise.
         first: Where the outputs of each prompt begin, ``[prompts + 1]``.
         n_prompt: Tokens of each prompt.
@@ -55,6 +57,8 @@ class CompiledReplay:
     eos: NDArray[np.int64]
     confidence: NDArray[np.float64]
     token: NDArray[np.int32]
+    gate: NDArray[np.float64]
+    has_gates: bool
     ends: NDArray[np.bool_]
     first: NDArray[np.int64]
     n_prompt: NDArray[np.int64]
@@ -81,6 +85,8 @@ class CompiledReplay:
             eos=np.array(sorted(trace.eos), dtype=np.int64),
             confidence=np.concatenate([trace.confidences(prompt).T for prompt in prompts], axis=1),
             token=token,
+            gate=np.concatenate([trace.gates(prompt).T for prompt in prompts], axis=1),
+            has_gates=trace.has_gates,
             ends=np.isin(token, list(trace.eos)),
             first=np.cumsum([0, *lengths]),
             n_prompt=np.array([trace.n_prompt(prompt) for prompt in prompts], dtype=np.int64),
@@ -130,12 +136,14 @@ class CompiledReplay:
             contexts: Contexts between which work is counted apart.
 
         Raises:
-            DesignError: If a head was not trained.
+            DesignError: If a head was not trained, or has no gate where one is to be asked.
             ProfileError: If a prompt is not there.
         """
         from adadecode.sim.replay.kernel import count_designs  # numba takes a while to load
 
         arrays = _DesignArrays.of(designs, self.depths, self.n_layers)
+        if any(design.gates for design in designs):
+            require_gates(self)
         places = {prompt: place for place, prompt in enumerate(self.prompts)}
         try:
             chosen = np.array(
@@ -156,14 +164,18 @@ class CompiledReplay:
         texts = (
             self.confidence,
             self.token,
+            self.gate,
             self.ends,
             self.first,
             np.array(self.prompts),
             self.n_prompt,
             self.budgets,
         )
-        branches = (tree.confidence, tree.token, tree.recorded, tree.child, tree.roots)
-        pools = (tree.pool_confidence, tree.pool_token, tree.pools, tree.committed)
+        branches = (tree.confidence, tree.token, tree.gate, tree.recorded, tree.child, tree.roots)
+        pools = (
+            *(tree.pool_confidence, tree.pool_token, tree.pool_gate),
+            *(tree.pools, tree.committed),
+        )
         tallies = np.zeros((len(designs), len(TALLY)), dtype=np.int64)
         drafted = np.zeros((len(designs), 2, arrays.heads.shape[1]), dtype=np.int64)
         parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
@@ -195,11 +207,12 @@ class CompiledReplay:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _DesignArrays:
-    """Designs as arrays, a row each. Heads that split nothing (gamma 1) are left out."""
+    """Designs as arrays, a row each. Heads that split nothing (threshold 1) are left out."""
 
     heads: NDArray[np.int64]
     columns: NDArray[np.int64]
     thresholds: NDArray[np.float64]
+    gates: NDArray[np.float64]
     n_heads: NDArray[np.int64]
     caps: NDArray[np.int64]
     verifies: NDArray[np.bool_]
@@ -214,15 +227,17 @@ class _DesignArrays:
             require_heads(design.placement, depths)
         width = max(map(len, split), default=0)
         heads, columns = np.zeros((2, len(designs), width), dtype=np.int64)
-        thresholds = np.zeros((len(designs), width))
+        thresholds, gates = np.zeros((2, len(designs), width))
         for row, (design, inner) in enumerate(zip(designs, split, strict=True)):
             heads[row, : len(inner)] = inner
             columns[row, : len(inner)] = [column[depth] for depth in inner]
             thresholds[row, : len(inner)] = [design.threshold(depth) for depth in inner]
+            gates[row, : len(inner)] = [design.gate(depth) for depth in inner]
         return cls(
             heads=heads,
             columns=columns,
             thresholds=thresholds,
+            gates=gates,
             n_heads=np.array([len(inner) for inner in split], dtype=np.int64),
             caps=np.array([design.cap for design in designs], dtype=np.int64),
             verifies=np.array([design.verify for design in designs], dtype=np.bool_),
@@ -239,6 +254,7 @@ class _DesignArrays:
                 self.heads,
                 self.columns,
                 self.thresholds,
+                self.gates,
                 self.n_heads,
                 self.caps,
                 self.verifies,

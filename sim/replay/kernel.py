@@ -11,7 +11,7 @@ import numpy as np
 
 from adadecode.profiles.hashing import mix, pick
 from adadecode.sim.replay.jit import compiled
-from adadecode.sim.replay.work_columns import CHECK, RUN, SUMS, VERIFY
+from adadecode.sim.replay.work_columns import CHECK, GATE, RUN, SUMS, VERIFY
 
 _NEVER = 2**62
 
@@ -21,13 +21,13 @@ _mix, _pick = compiled(mix), compiled(pick)
 @compiled
 def count_designs(  # type: ignore[no-untyped-def]
     # of each design
-    heads, columns, thresholds, n_heads, caps, verifies, oracles,
+    heads, columns, thresholds, gate_thresholds, n_heads, caps, verifies, oracles,
     # of the texts
-    confidence, token, ends, first, numbers, n_prompt, budgets, chosen, eos, sampled, n_layers,
-    marks,
+    confidence, token, gate, ends, first, numbers, n_prompt, budgets, chosen, eos, sampled,
+    n_layers, marks,
     # off them
-    branch_confidence, branch_token, recorded, child, roots, pool_confidence, pool_token, pools,
-    committed,
+    branch_confidence, branch_token, branch_gate, recorded, child, roots,
+    pool_confidence, pool_token, pool_gate, pools, committed,
     # filled
     keys, sums, tallies, drafted,
 ):  # fmt: skip
@@ -54,28 +54,33 @@ def count_designs(  # type: ignore[no-untyped-def]
         n_intervals = len(marks) - 1
         checks = (h + 1) * (cap + 1) * n_layers * n_intervals  # where they begin, after the runs
         verified = checks + h * n_layers
-        table = np.zeros((verified + cap + 2, len(SUMS)), dtype=np.int64)
+        gates = verified + cap + 2
+        table = np.zeros((gates + h, len(SUMS)), dtype=np.int64)
         for which in chosen:
             low, high = first[which], first[which + 1]
             final = token[-1, low:high]
+            budget = budgets[which, int(verify)]
             take, right = _first_exits(
                 confidence[:, low:high],
                 token[:, low:high],
+                gate[:, low:high],
                 final,
                 ends[:, low:high],
                 columns[design, :h],
                 thresholds[design, :h],
+                gate_thresholds[design, :h],
                 verify,
                 sampled,
                 oracle,
             )
             _replay(
-                take, right, token[:, low:high], final, ends[-1, low:high], roots[:, low:high],
-                boundaries, columns[design, :h], thresholds[design, :h], cap, verify, oracle,
-                numbers[which], n_prompt[which], budgets[which, 1 if verify else 0], eos,
+                take, right, token[:, low:high], gate[:, low:high], final, ends[-1, low:high],
+                roots[:, low:high], boundaries, columns[design, :h], thresholds[design, :h],
+                gate_thresholds[design, :h], cap, verify, oracle,
+                numbers[which], n_prompt[which], budget, eos,
                 ends_judged, marks,
-                branch_confidence, branch_token, recorded, child, pool_confidence, pool_token,
-                pools, committed,
+                branch_confidence, branch_token, branch_gate, recorded, child,
+                pool_confidence, pool_token, pool_gate, pools, committed,
                 table, checks, tallies[design], drafted[design],
             )  # fmt: skip
         needed = np.count_nonzero(table[:, 0])
@@ -102,15 +107,20 @@ def count_designs(  # type: ignore[no-untyped-def]
             elif i < verified:
                 head, reuse = (i - checks) // n_layers, (i - checks) % n_layers + 1
                 keys[entries] = (design, CHECK, boundaries[head + 1], 0, 1, reuse, 0)
-            else:
+            elif i < gates:
                 keys[entries] = (design, VERIFY, 0, 0, i - verified, 0, 0)
+            else:
+                keys[entries] = (design, GATE, boundaries[i - gates + 1], 0, 1, 0, 0)
             sums[entries] = table[i]
             entries += 1
     return len(n_heads), entries
 
 
 @compiled
-def _first_exits(confidence, token, final, ends, columns, thresholds, verify, sampled, oracle):  # type: ignore[no-untyped-def]
+def _first_exits(  # type: ignore[no-untyped-def]
+    confidence, token, gate, final, ends, columns, thresholds, gate_thresholds,
+    verify, sampled, oracle,
+):  # fmt: skip
     """Return which head drafts before each output on the text, and whether it is right.
 
     A head is counted in the placement; where none drafts, their number stands. Both have the shape
@@ -135,8 +145,13 @@ def _first_exits(confidence, token, final, ends, columns, thresholds, verify, sa
             ends[columns[head]],
             thresholds[head],
         )
+        score, least = gate[columns[head]], gate_thresholds[head]
         for output in range(1, n_outputs):
-            drafts = sure[output] > threshold and (sampled or not (verify and end[output]))
+            drafts = (
+                sure[output] > threshold
+                and (least == 0.0 or score[output] > least)
+                and (sampled or not (verify and end[output]))
+            )
             take[output] = head if drafts else take[output]
             right[output] = draft[output] == final[output] if drafts else right[output]
     return take, right
@@ -144,11 +159,11 @@ def _first_exits(confidence, token, final, ends, columns, thresholds, verify, sa
 
 @compiled
 def _replay(  # type: ignore[no-untyped-def]
-    take, right, text_tokens, final, ends, roots,
-    boundaries, columns, thresholds, cap, verify, oracle,
+    take, right, text_tokens, text_gates, final, ends, roots,
+    boundaries, columns, thresholds, gate_thresholds, cap, verify, oracle,
     number, n_prompt, budget, eos, ends_judged, marks,
-    branch_confidence, branch_token, recorded, child, pool_confidence, pool_token, pools,
-    committed,
+    branch_confidence, branch_token, branch_gate, recorded, child,
+    pool_confidence, pool_token, pool_gate, pools, committed,
     table, checks, tally, drafted,
 ):  # fmt: skip
     """Add the work of one design on one text to the counts.
@@ -157,14 +172,15 @@ def _replay(  # type: ignore[no-untyped-def]
     """
     n_segments, n_layers, n_intervals = len(boundaries) - 1, boundaries[-1], len(marks) - 1
     n_heads, last = n_segments - 1, len(text_tokens) - 1
-    verified = len(table) - cap - 2  # where they begin, after the checks
+    gates = len(table) - n_heads  # where they begin, after the verifications
+    verified = gates - cap - 2  # where they begin, after the checks
     lengths = np.full(n_segments, n_prompt)
     began = np.full(n_segments, -n_layers)
     exits = np.empty(cap + 1, dtype=np.int64)
     counted = np.empty(
-        2 * (cap + 1) * n_segments + 1, dtype=np.int64
+        3 * (cap + 1) * n_segments + 1, dtype=np.int64
     )  # what the round did: where it is counted ...
-    contexts = np.empty(2 * (cap + 1) * n_segments + 1, dtype=np.int64)  # ... and at which context
+    contexts = np.empty(3 * (cap + 1) * n_segments + 1, dtype=np.int64)  # ... and at which context
     passes, interval = 0, 0
     tokens, rounds, tested = 1, 0, 0
     newest = final[0]
@@ -212,23 +228,40 @@ def _replay(  # type: ignore[no-untyped-def]
                     segment == n_heads or not may_draft or (oracle and segment < take[output])
                 ):  # the oracle never leaves the text
                     continue
+                if segment == 0 and not oracle:
+                    tested += 1
+                column = columns[segment]
+                if gate_thresholds[segment] > 0.0:
+                    where = gates + segment
+                    table[where, 0] += 1
+                    table[where, 4] += position >= keep
+                    counted[n_counted], contexts[n_counted] = where, 0
+                    n_counted += 1
+                    if not off:
+                        score = text_gates[column, output]
+                    elif node >= 0 and recorded[node, column]:
+                        score = branch_gate[node, column]
+                    else:
+                        modelled = True
+                        if drawn < 0:
+                            drawn = _drawn(verify, number, left, steps, state, pools, committed)
+                        score = pool_gate[drawn, column]
+                    if not score > gate_thresholds[segment]:
+                        continue
                 where = checks + segment * n_layers + reuse - 1
                 table[where, 0] += 1
                 table[where, 4] += position >= keep
                 counted[n_counted], contexts[n_counted] = where, 0
                 n_counted += 1
-                if segment == 0 and not oracle:
-                    tested += 1
                 if not off:
                     if segment == take[output]:
-                        draft = text_tokens[columns[segment], output]
+                        draft = text_tokens[column, output]
                         if ends_judged and _in(draft, eos):
                             may_draft = False
                             continue
                         exit_at = segment
                         break
                     continue
-                column = columns[segment]
                 if node >= 0 and recorded[node, column]:
                     sure, draft = branch_confidence[node, column], branch_token[node, column]
                 else:

@@ -15,8 +15,21 @@ from numpy.typing import NDArray
 from adadecode.profiles.errors import ProfileError
 from adadecode.profiles.trace import HeadOutput, Trace
 from adadecode.sim.core.design import Design, Policy
-from adadecode.sim.core.scheduler import Check, Draft, Outcome, Run, Schedule, Verdict, Work
+from adadecode.sim.core.scheduler import (
+    Check,
+    Draft,
+    Gate,
+    Outcome,
+    Run,
+    Schedule,
+    Score,
+    Verdict,
+    Verify,
+    Work,
+)
 from adadecode.sim.replay.branch_model import BranchModel, Row
+
+_NOT_DRAWN = (-1, Row({}, {}))
 
 
 def budget(trace: Trace, prompt: int, design: Design) -> int:
@@ -86,13 +99,14 @@ class TraceOutcomes:
         self._path: list[
             int
         ] = []  # tokens since the sequence left the recorded text, the wrong draft first
-        self._drawn: tuple[int, Row] = (-1, {})  # the row drawn for the token at this position
+        self._drawn: tuple[int, Row] = _NOT_DRAWN  # the row drawn for the token at this position
 
     def __call__(self, work: Work) -> Outcome:
         """Return the outcome of a piece of work.
 
         Raises:
-            DesignError: If no head was trained at the depth of a `Check`.
+            DesignError: If no head was trained at the depth of a `Check`, or a `Gate` is asked of
+                heads without gates.
         """
         if isinstance(work, Run):
             return None
@@ -106,6 +120,8 @@ class TraceOutcomes:
                 else self.trace.head(self.prompt, position - self._n_prompt + 1, depth)
             )
             return Draft(*output_of_head)
+        if isinstance(work, Gate):
+            return Score(self._score(*work))
         start, stop, drafts = work
         if self._verifies:
             return self._verdict(
@@ -129,22 +145,44 @@ class TraceOutcomes:
         if self._path or newest != self.trace.final(self.prompt, position - self._n_prompt):
             self._path.append(newest)
 
-    def _off_text(self, depth: int) -> HeadOutput:
-        path = self._path
-        left = self._position - self._n_prompt + 1 - len(path)  # output of the first wrong draft
+    def _score(self, depth: int, position: int) -> float:
+        """Return the score of a gate, on the text or off it."""
+        if position != self._position:
+            self._arrive(position)
+        if not self._path:
+            return self.trace.gate(self.prompt, position - self._n_prompt + 1, depth)
+        self.trace.require_gates()
         if self._verifies:
-            output_of_head = self.model.recorded(self.prompt, left, tuple(path), depth)
+            score = self.model.recorded_gate(self.prompt, self._left, tuple(self._path), depth)
+            if score is not None:
+                return score
+        return self._row().gates[depth]
+
+    def _off_text(self, depth: int) -> HeadOutput:
+        if self._verifies:
+            path = tuple(self._path)
+            output_of_head = self.model.recorded(self.prompt, self._left, path, depth)
             if output_of_head is not None:
                 return output_of_head
+        return self._row().heads[depth]
+
+    @property
+    def _left(self) -> int:
+        """The output of the first wrong draft."""
+        return self._position - self._n_prompt + 1 - len(self._path)
+
+    def _row(self) -> Row:
+        """Return the row that is drawn for this place, where nothing was recorded."""
         self.modelled = True
         if self._drawn[0] != self._position:
+            path = self._path
             row = (
-                self.model.branch(self.prompt, left, tuple(path))
+                self.model.branch(self.prompt, self._left, tuple(path))
                 if self._verifies
-                else self.model.committed(self.prompt, left, len(path))
+                else self.model.committed(self.prompt, self._left, len(path))
             )
             self._drawn = (self._position, row)
-        return self._drawn[1][depth]
+        return self._drawn[1]
 
     def _verdict(self, output: int, drafts: tuple[int, ...]) -> Verdict:
         """Return the last layer's verdict on drafts from ``output`` on.
@@ -158,8 +196,12 @@ class TraceOutcomes:
             accepted += 1
         self._path.clear()
         self._position = -1
-        self._drawn = (-1, {})
+        self._drawn = _NOT_DRAWN
         return Verdict(accepted, self.trace.final(self.prompt, output + accepted))
+
+
+_OUTCOMES: dict[type, type] = {Gate: Score, Check: Draft, Verify: Verdict}
+"""What each kind of work draws."""
 
 
 class RecordedOutcomes:
@@ -168,7 +210,7 @@ class RecordedOutcomes:
     Calling it raises `ProfileError` where the run drew something else than is needed.
     """
 
-    def __init__(self, outcomes: Sequence[Draft | Verdict]) -> None:
+    def __init__(self, outcomes: Sequence[Score | Draft | Verdict]) -> None:
         self._outcomes, self._given = outcomes, 0
 
     def __call__(self, work: Work) -> Outcome:
@@ -176,7 +218,7 @@ class RecordedOutcomes:
         if isinstance(work, Run):
             return None
         outcome = self._outcomes[self._given] if self._given < len(self._outcomes) else None
-        if not isinstance(outcome, Draft if isinstance(work, Check) else Verdict):
+        if not isinstance(outcome, _OUTCOMES[type(work)]):
             raise ProfileError(
                 f"wanted the outcome of {work} as draw {self._given} of a sampled run, "
                 f"got {outcome}: record it again"

@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from adadecode.sim.replay.jit import compiled
-from adadecode.sim.replay.work_columns import CHECK, RUN
+from adadecode.sim.replay.work_columns import CHECK, GATE, RUN
 
 
 @compiled
-def price_work(keys, sums, marks, layers, unknown, heads, verify, embed, host, prices):  # type: ignore[no-untyped-def]
+def price_work(keys, sums, marks, layers, unknown, heads, gates, verify, embed, host, prices):  # type: ignore[no-untyped-def]
     """Add the price of each piece of work to ``prices``, ``[designs, TIME_PARTS]``.
 
     The other arguments are as in `adadecode.sim.replay.price_list.PriceList`.
@@ -43,20 +43,25 @@ def price_work(keys, sums, marks, layers, unknown, heads, verify, embed, host, p
             )
             price[0] += _between(count, context, low, high, at_low, at_high, once) - lost
             price[1] += lost
-            price[7] += _between(
+            price[9] += _between(
                 modelled, modelled_context, low, high, at_low, at_high, once + host
             )
         elif kind == CHECK:
             once = heads[start, reuse]
             price[2] += (count - discarded) * once
             price[3] += discarded * once
-            price[7] += modelled * (once + host)
+            price[9] += modelled * (once + host)
+        elif kind == GATE:
+            once = gates[start]
+            price[7] += (count - discarded) * once
+            price[8] += discarded * once
+            price[9] += modelled * (once + host)
         else:
             once = verify[n_tokens]
             lost = once * discarded / n_tokens
             price[4] += count * once - lost
             price[5] += lost
-            price[7] += modelled * (once + host)
+            price[9] += modelled * (once + host)
         price[6] += count * host
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adadecode.profiles.errors import LatencyError
+from adadecode.sim.core.design import Design
 from adadecode.sim.replay.pricer import Latencies
-from adadecode.sim.replay.work_columns import CHECK, RUN
+from adadecode.sim.replay.work_columns import CHECK, GATE, RUN
 from adadecode.sim.replay.work_histogram import WorkHistogram
 
 TIME_PARTS = (
@@ -25,6 +26,8 @@ TIME_PARTS = (
     "verify",
     "verify_discarded",
     "host",
+    "gates",
+    "gates_discarded",
     "modelled",
 )
 """The parts of a price.
@@ -32,6 +35,15 @@ TIME_PARTS = (
 Work on tokens that stayed or were rolled back, by kind; host steps apart; and ``modelled``, which
 counts the work of modelled rounds once more.
 """
+
+GATE_PARTS = ("gates", "gates_discarded")
+"""Those that are told of designs which ask gates alone."""
+
+
+def told_parts(price: NDArray[np.float64], design: Design) -> dict[str, float]:
+    """Return the parts of a design's price by name, those of gates where it asks any."""
+    parts = dict(zip(TIME_PARTS, price.tolist(), strict=True))
+    return parts if design.gates else {k: v for k, v in parts.items() if k not in GATE_PARTS}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -58,6 +70,7 @@ class PriceList:
         init=False, repr=False
     )  # the same: how many of them were not measured
     _heads: NDArray[np.float64] = field(init=False, repr=False)  # [depth, reuse]
+    _gates: NDArray[np.float64] = field(init=False, repr=False)  # [depth]
     _verify: NDArray[np.float64] = field(init=False, repr=False)  # [n_tokens]
     _embed: NDArray[np.float64] = field(init=False, repr=False)  # [n_tokens]
 
@@ -84,6 +97,7 @@ class PriceList:
                 for depth in range(count)
             ]
         )
+        self._gates = np.array([_latency(latency.gate, depth) for depth in range(count)])
         self._verify = np.array(
             [_latency(latency.verify, n) if n else 0.0 for n in range(self.max_tokens + 1)]
         )
@@ -107,6 +121,7 @@ class PriceList:
             self._layers,
             self._unknown,
             self._heads,
+            self._gates,
             self._verify,
             self._embed,
         )
@@ -129,6 +144,8 @@ class PriceList:
                     self.latency.embed(n_tokens)
             elif kind == CHECK:
                 self.latency.head(start, reuse)
+            elif kind == GATE:
+                self.latency.gate(start)
             else:
                 self.latency.verify(n_tokens)
         raise LatencyError(

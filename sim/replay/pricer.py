@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Protocol
 
-from adadecode.sim.core.scheduler import Check, Run, Work
+from adadecode.sim.core.scheduler import Check, Gate, Run, Work
 
 
 class Latencies(Protocol):
@@ -29,6 +29,10 @@ class Latencies(Protocol):
 
     def head(self, depth: int, reuse: int) -> float:
         """Return the seconds of one check of the head at ``depth``."""
+        ...
+
+    def gate(self, depth: int) -> float:
+        """Return the seconds of one question to the gate before the head at ``depth``."""
         ...
 
     def verify(self, n_tokens: int) -> float:
@@ -52,8 +56,8 @@ class Pricer:
     """Prices work in the order a device does it.
 
     ``Run(s, i, j)`` costs its layers at j - i tokens and context j, and the embedding where s is 0.
-    ``Check`` costs its head, as warm as the layer below it. ``Verify`` costs the final norm, LM
-    head and argmax. Each costs one host step too.
+    ``Gate`` costs its gate, and ``Check`` its head, as warm as the layer below it. ``Verify`` costs
+    the final norm, LM head and argmax. Each costs one host step too.
 
     Args:
         latency: The latencies of the device. It raises `LatencyError` for work without one.
@@ -69,6 +73,7 @@ class Pricer:
             tuple[int, int, int, int], float
         ] = {}  # (segment, n_tokens, context, reuse)
         self._checks: dict[tuple[int, int], float] = {}  # (depth, reuse)
+        self._gates: dict[int, float] = {}  # depth
         self._verifies: dict[int, float] = {}  # n_tokens
         self.reset()
 
@@ -102,6 +107,12 @@ class Pricer:
                 seconds = self._checks[key_of_head] = (
                     self.latency.head(*key_of_head) + self.latency.host()
                 )
+            return seconds
+        if isinstance(work, Gate):
+            depth = work[0]
+            seconds = self._gates.get(depth)
+            if seconds is None:
+                seconds = self._gates[depth] = self.latency.gate(depth) + self.latency.host()
             return seconds
         n_tokens = work[1] - work[0]
         seconds = self._verifies.get(n_tokens)

@@ -19,10 +19,12 @@ from adadecode.sim.core.scheduler import (
     WORK_NAMES,
     Check,
     Draft,
+    Gate,
     Outcome,
     Round,
     Run,
     Schedule,
+    Score,
     Verdict,
     Verify,
     Work,
@@ -146,7 +148,7 @@ def sequence(
             if isinstance(work, Run) and work.segment == 0:
                 text[work.stop - 1] = schedule.newest
             positions = (
-                (work.position,) if isinstance(work, Check) else range(work.start, work.stop)
+                (work.position,) if isinstance(work, Gate | Check) else range(work.start, work.stop)
             )
             stats.events.append(
                 Event(began, seconds, work, tuple(text[p] for p in positions), outcome)
@@ -170,18 +172,22 @@ class Replay:
         model: Stands in for branches without a record; the trace's own by default.
 
     Raises:
-        DesignError: If a head was not trained.
+        DesignError: If a head was not trained, or has no gate where one is to be asked.
     """
 
     def __init__(
         self, trace: Trace, design: Design, price: Price, *, model: BranchModel | None = None
     ) -> None:
-        trace.require(design.placement)
+        trace.require(design.placement, gates=bool(design.gates))
         self.trace, self.design, self.price = trace, design, price
         self.model = model or BranchModel(trace)
 
     def run(
-        self, prompt: int, *, events: bool = False, drawn: Sequence[Draft | Verdict] | None = None
+        self,
+        prompt: int,
+        *,
+        events: bool = False,
+        drawn: Sequence[Score | Draft | Verdict] | None = None,
     ) -> ReplayedRun:
         """Decode one prompt alone on the device, from time 0.
 
@@ -286,7 +292,7 @@ def replay_measured(
     *,
     model: BranchModel | None = None,
     events: bool = False,
-    drawn: Sequence[Draft | Verdict] | None = None,
+    drawn: Sequence[Score | Draft | Verdict] | None = None,
 ) -> ReplayedRun:
     """Decode one prompt with the measured durations of an instrumented run.
 

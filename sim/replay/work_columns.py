@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-RUN, CHECK, VERIFY = 0, 1, 2
-"""Kinds of work: layers, a head, the last layer's verification."""
+RUN, CHECK, VERIFY, GATE = 0, 1, 2, 3
+"""Kinds of work: layers, a head, the last layer's verification, the gate before a head."""
 
 KEYS = ("design", "kind", "start", "stop", "n_tokens", "reuse", "interval")
 """Columns that distinguish one kind of work from another.
 
-A RUN is of layers start..stop-1, a CHECK of the head at depth start; elsewhere both are 0.
+A RUN is of layers start..stop-1, a CHECK or GATE of the head at depth start; elsewhere both are 0.
 ``interval`` is the interval between two marks that the context lies in.
 """
 

@@ -49,8 +49,9 @@ class WorkHistogram:
     def tally(self, name: str) -> NDArray[np.int64]:
         """Return one count over all prompts, ``[designs]``.
 
-        ``tokens`` are outputs, the prefill's included; ``tested`` are positions that at least one
-        head was tested at; ``differs`` are prompts whose unverified text is not the model's own.
+        ``tokens`` are outputs, the prefill's included; ``tested`` are positions at which at least
+        one gate or head was asked; ``differs`` are prompts whose unverified text is not the model's
+        own.
         """
         return self.tallies[:, TALLY.index(name)]
 

@@ -79,6 +79,8 @@ def sweep(
     ]
     first = by_form[0][0]
     chosen = chosen.bound(first.trace.depths, first.trace.n_layers)
+    if chosen.has_gates:
+        first.trace.require_gates()
     forms = tuple(scenarios[0].form for scenarios in by_form) if len(by_form) > 1 else ()
     chosen = replace(chosen, forms=forms)
     evaluator = make_evaluator(by_form, domain, cap, scenario_shape(first))

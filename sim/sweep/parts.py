@@ -53,7 +53,7 @@ class SweepParts:
         Raises:
             InputError: If it cannot be written.
         """
-        data = table_bytes(rows)
+        data = table_bytes(rows, gated=self.plan.space.has_gates)
         write_bytes(self.folder / f"{index:06d}-{self._digest(index, data)}{SUFFIX}", data)
 
     def find(self, index: int, designs: Sequence[Design]) -> pd.DataFrame | None:
@@ -76,7 +76,8 @@ class SweepParts:
         data = read_bytes(path)
         if path.name != f"{index:06d}-{self._digest(index, data)}{SUFFIX}":
             raise InputError(f"{path.name} is not as this sweep wrote it")
-        schema = schema_of(formed=bool(self.plan.space.forms), finished=False)
+        space = self.plan.space
+        schema = schema_of(formed=bool(space.forms), gated=space.has_gates, finished=False)
         rows = table_rows(data, schema, path, _TODO, len(designs) * len(self.devices))
         labels = [design.label for design in designs]
         check_devices(rows.drop_duplicates(["design", "device"]), labels, self.devices, path, _TODO)

@@ -42,13 +42,15 @@ class PlannedDesigns:
             slopes=tuple(dict.fromkeys(space.slopes)),
             caps=tuple(dict.fromkeys(space.caps)),
             forms=tuple(dict.fromkeys(space.forms)),
+            gates=tuple(dict.fromkeys(space.gates)),
         )
         self.depths, self.caps = frozenset(space.depths), frozenset(space.caps)
         self.forms = frozenset(space.forms)
+        self.gates = frozenset(space.gates)
         places = len(self.depths)
         if not searched and Policy.ADADECODE in self.space.policies:
             places = self._placements
-        work = places * len(self.space.gammas) * len(self.space.slopes)
+        work = places * len(self.space.gammas) * len(self.space.slopes) * len(self.gates)
         if work > MOST_ALIKE * count + FEW or (not searched and self._least > count):
             raise ProfileError(f"wanted the {space.size:,} designs of its plan, got {count:,}")
 
@@ -57,31 +59,42 @@ class PlannedDesigns:
         """Designs of the space, those that are alike once."""
         if Policy.ADADECODE not in self.space.policies:
             return self._least
-        return self._least + self._choices * sum(len(one) - 1 for one in self._schedules.values())
+        more = sum(len(one) - 1 for one in self._schedules.values())
+        return self._least + self._choices * len(self.gates) * more
 
     def holds(self, design: Design) -> bool:
         """Return whether a design is one of the space."""
         if not self._is_of_space(design):
             return False
         if design.policy is Policy.ADADECODE:
-            return design.gammas in self._schedules[design.placement]
+            alike = len(set(design.gates)) <= 1
+            return (
+                alike
+                and self._has_gates_of_space(design)
+                and design.gammas in self._schedules[design.placement]
+            )
         return not any(design.gammas)
 
     def may_be_searched(self, design: Design) -> bool:
         """Return whether a search of the space may have tried a design."""
         asks, gammas = design.policy is Policy.ADADECODE, self.space.gammas
         low, high = (min(gammas), max(gammas)) if asks else (0.0, 0.0)
-        return self._is_of_space(design) and all(low <= gamma <= high for gamma in design.gammas)
+        return (
+            self._is_of_space(design)
+            and all(low <= gamma <= high for gamma in design.gammas)
+            and (not asks or self._has_gates_of_space(design))
+        )
 
     def may_be_refined(self, design: Design) -> bool:
         """Return whether refinement may have made a design.
 
-        It takes one threshold for each head, from those of the space (see
+        It takes one threshold for each head and gate, from those of the space (see
         `adadecode.sim.sweep.optuna_search.threshold_choices`).
         """
         return (
             design.policy is Policy.ADADECODE
             and self._fits_heads(design)
+            and self._has_gates_of_space(design)
             and all(
                 any(gamma in self._thresholds[depth] for depth in design.placement)
                 for gamma in design.gammas
@@ -93,6 +106,10 @@ class PlannedDesigns:
         if design.policy is Policy.VANILLA:
             return design.policy in self.space.policies and design == Design(policy=Policy.VANILLA)
         return design.policy in self.space.policies and self._fits_heads(design)
+
+    def _has_gates_of_space(self, design: Design) -> bool:
+        """Return whether each gate of a design has a threshold of the space; 0 asks none."""
+        return self.gates.issuperset(design.gates or (0.0,))
 
     def _fits_heads(self, design: Design) -> bool:
         """Return whether the heads of a design, their form and its cap are the space's."""
@@ -119,7 +136,10 @@ class PlannedDesigns:
     @property
     def _least(self) -> int:
         """Designs of the space if all its schedules asked for the same thresholds."""
-        places = {Policy.FIXED: len(self.depths)}
+        places = {
+            Policy.FIXED: len(self.depths),
+            Policy.ADADECODE: self._placements * len(self.gates),
+        }
         return sum(
             1 if policy is Policy.VANILLA else places.get(policy, self._placements) * self._choices
             for policy in self.space.policies

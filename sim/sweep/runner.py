@@ -150,7 +150,7 @@ def _run(
         },
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    finish(out, described, rows)
+    finish(out, described, rows, gated=plan.space.has_gates)
 
 
 def _check_known(plan: SweepPlan, evaluator: AnyEvaluator) -> None:

@@ -21,6 +21,10 @@ Outputs of heads differ more between 0.9 and 1 than between 0.1 and 0.2.
 """
 
 
+NO_GATES = (0.0,)
+"""The thresholds of gates where none is asked."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Space:
     """Every combination of depths, thresholds, schedules, caps and policies.
@@ -37,6 +41,7 @@ class Space:
         gammas: Thresholds, each the same for all heads of a design.
         slopes: How much more confident shallow heads must be than deep ones, 0 for not at all; see
             `schedule`.
+        gates: Thresholds of gates, each the same for all heads of a design; 0 asks none.
         caps: Most drafts in a round.
         max_heads: Heads of the largest placement.
         forms: Forms of the heads, where there are several to choose from.
@@ -53,13 +58,14 @@ class Space:
     caps: tuple[int, ...] = (DEFAULT_CAP,)
     max_heads: int = 3
     forms: tuple[HeadForm, ...] = ()
+    gates: tuple[float, ...] = NO_GATES
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "policies", tuple(map(Policy.named, self.policies)))
         optional = set()
         if not self.is_bound or not set(self.policies) - {Policy.VANILLA}:
             optional.add("depths")
-        for name in ("depths", "policies", "gammas", "slopes", "caps"):
+        for name in ("depths", "policies", "gammas", "slopes", "gates", "caps"):
             if not getattr(self, name) and name not in optional:
                 raise DesignError(f"wanted one or more {name} to go through, got none")
         if self.max_heads < 1:
@@ -71,6 +77,8 @@ class Space:
         for gamma in self.gammas:
             for cap in self.caps:
                 Design.of(gamma=gamma, cap=cap)
+        for gate in self.gates:
+            Design.of(gate=gate)
 
     @classmethod
     def among(
@@ -85,6 +93,7 @@ class Space:
         caps: tuple[int, ...] = (DEFAULT_CAP,),
         max_heads: int = 3,
         forms: tuple[HeadForm, ...] = (),
+        gates: tuple[float, ...] = NO_GATES,
     ) -> Space:
         """Make a space of trained heads.
 
@@ -98,6 +107,7 @@ class Space:
             caps: See the class.
             max_heads: See the class.
             forms: See the class.
+            gates: See the class.
 
         Raises:
             DesignError: If a depth has no trained head.
@@ -113,7 +123,13 @@ class Space:
             caps=caps,
             max_heads=max_heads,
             forms=forms,
+            gates=gates,
         )
+
+    @property
+    def has_gates(self) -> bool:
+        """Whether some of its designs ask gates."""
+        return any(self.gates)
 
     @property
     def is_bound(self) -> bool:
@@ -155,7 +171,11 @@ class Space:
             Policy.VANILLA: 1,
             Policy.FIXED: len(self.depths) * len(self.caps),
             Policy.ORACLE: placements * len(self.caps),
-            Policy.ADADECODE: placements * len(self.caps) * len(self.gammas) * len(self.slopes),
+            Policy.ADADECODE: placements
+            * len(self.caps)
+            * len(self.gammas)
+            * len(self.slopes)
+            * len(self.gates),
         }
         forms = max(1, len(self.forms))
         return sum(
@@ -194,12 +214,17 @@ class Space:
         for slope in self.slopes:
             for gamma in self.gammas:
                 gammas = schedule(gamma, slope, placement, self.n_layers)
-                yield Design.of(Policy.ADADECODE, placement=placement, gamma=gammas, cap=cap)
+                for gate in self.gates:
+                    yield Design.of(
+                        Policy.ADADECODE, placement=placement, gamma=gammas, cap=cap, gate=gate
+                    )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the space as JSON holds it; without forms where there is no choice of them."""
+        """Return the space as JSON holds it; without forms and gates where there are none."""
         parts = {**asdict(self), "policies": list(map(str, self.policies)), "designs": self.size}
-        del parts["forms"]
+        del parts["forms"], parts["gates"]
+        if self.has_gates:
+            parts["gates"] = self.gates
         return {**parts, "forms": [form.label for form in self.forms]} if self.forms else parts
 
 

@@ -179,15 +179,16 @@ def remove_parts(out: Path) -> None:
         (out / PLAN).unlink(missing_ok=True)
 
 
-def finish(out: Path, about: Mapping[str, Any], rows: pd.DataFrame) -> None:
+def finish(out: Path, about: Mapping[str, Any], rows: pd.DataFrame, *, gated: bool = False) -> None:
     """Write the table and then ``sweep.json``, and remove what an unfinished sweep holds.
 
     Args:
         out: The directory.
         about: What ``sweep.json`` is to hold, besides the table's SHA-256 and its own seal.
         rows: The table.
+        gated: Whether some designs of its space ask gates.
     """
-    data = table_bytes(rows)
+    data = table_bytes(rows, gated=gated)
     document = sealed({**about, "sha256": sha256_hex(data)}, "a sweep", error=ProfileError)
     write_bytes(out / TABLE, data)
     write_json(out / ABOUT, document)
@@ -211,7 +212,7 @@ def read_sweep(path: str | Path) -> Sweep:
     if sha256_hex(data) != about["sha256"]:
         raise ProfileError(f"{folder / TABLE} is truncated or was changed: {AGAIN}")
     n_devices = len({one["device"] for one in about["devices"]})
-    schema = schema_of(formed=bool(space.forms), finished=True)
+    schema = schema_of(formed=bool(space.forms), gated=space.has_gates, finished=True)
     rows = table_rows(data, schema, folder / TABLE, AGAIN, about["designs"] * n_devices)
     check_finished(about, space, rows, folder, AGAIN)
     return Sweep(path=folder, about=about, designs=rows)

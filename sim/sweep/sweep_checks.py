@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from adadecode.profiles.columns import DESIGN
 from adadecode.profiles.errors import InputError, ProfileError
 from adadecode.sim.core.design import Design
 from adadecode.sim.sweep.best_design import best_rows, design_of, found_among, runnable
@@ -68,7 +69,7 @@ def designs_in(rows: pd.DataFrame, where: object, todo: str) -> dict[str, Design
     Raises:
         ProfileError: If a row holds no design, or one with another label than it claims.
     """
-    columns = ["policy", "placement", "gammas", "cap", "verify", *([FORM] if FORM in rows else [])]
+    columns = [*DESIGN, *([FORM] if FORM in rows else [])]
     found: dict[str, Design] = {}
     parts: dict[str, tuple[Any, ...]] = {}
     values = (rows[name].tolist() for name in columns)

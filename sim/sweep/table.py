@@ -15,12 +15,15 @@ from adadecode.sim.prediction.evaluator import COLUMNS
 FORM = "form"
 """The column that names the form of the heads, where there were several to choose from."""
 
+GATES = "gates"
+"""The column of the thresholds of gates, on disk only where some designs of the space ask any."""
+
 FRONT = "pareto"
 """The column that marks the designs on their device's front. A part does not have it yet."""
 
 _NUMBER = pa.float64()
 
-_LISTS = {"placement": pa.list_(pa.int32()), "gammas": pa.list_(_NUMBER)}
+_LISTS = {"placement": pa.list_(pa.int32()), "gammas": pa.list_(_NUMBER), GATES: pa.list_(_NUMBER)}
 
 _TEXTS = dict.fromkeys(("design", FORM, "policy", "device"), pa.string())
 
@@ -32,24 +35,26 @@ NUMBERS = tuple(name for name in COLUMNS if name not in _TYPES)
 """The columns of floating-point numbers; NaN where a number is not known."""
 
 
-def schema_of(*, formed: bool, finished: bool) -> pa.Schema:
+def schema_of(*, formed: bool, gated: bool, finished: bool) -> pa.Schema:
     """Return the columns of a table with their types.
 
     Args:
         formed: Whether there were several forms of heads to choose from.
+        gated: Whether some designs of the space ask gates.
         finished: Whether it is the table of a finished sweep, and not a part of one.
     """
     names = [
         *COLUMNS[:1],
         *([FORM] if formed else ()),
-        *COLUMNS[1:],
+        *(name for name in COLUMNS[1:] if gated or name != GATES),
         *([FRONT] if finished else ()),
     ]
     return pa.schema([(name, _TYPES.get(name, _NUMBER)) for name in names])
 
 
-def table_bytes(rows: pd.DataFrame) -> bytes:
-    """Return rows as the bytes of a Parquet file."""
+def table_bytes(rows: pd.DataFrame, *, gated: bool) -> bytes:
+    """Return rows as the bytes of a Parquet file; with the thresholds of gates where ``gated``."""
+    rows = rows if gated else rows.drop(columns=GATES)
     columns = {
         name: pa.array(rows[name].tolist(), _TYPES.get(name, _NUMBER)) for name in rows.columns
     }
@@ -61,6 +66,8 @@ def table_bytes(rows: pd.DataFrame) -> bytes:
 
 def table_rows(data: bytes, schema: pa.Schema, where: Path, todo: str, count: int) -> pd.DataFrame:
     """Return the rows in the bytes of a Parquet file; lists become tuples, to be compared.
+
+    Where the file has no thresholds of gates, none is asked.
 
     Args:
         data: The bytes.
@@ -80,6 +87,9 @@ def table_rows(data: bytes, schema: pa.Schema, where: Path, todo: str, count: in
                 f"wanted a value in every row of column {name} in {where}, got nulls: {todo}"
             )
     rows: pd.DataFrame = table.to_pandas(use_threads=False)
-    for name in _LISTS:
+    for name in _LISTS.keys() & set(schema.names):
         rows[name] = pd.Series(map(tuple, table[name].to_pylist()), dtype=object)
+    if GATES not in rows:
+        place = list(rows.columns).index("gammas") + 1
+        rows.insert(place, GATES, pd.Series([()] * len(rows), dtype=object))
     return rows

@@ -12,14 +12,13 @@ from typing import Any
 
 import pandas as pd
 
+from adadecode.profiles.columns import DESIGN
 from adadecode.profiles.design_label import design_label
 from adadecode.profiles.manifest import section
 from adadecode.profiles.store import Profile
 
 CHECKED = -1
 """The repeat of a baseline that was run to compare its text, and not to be timed."""
-
-_DESIGN = ["policy", "placement", "gammas", "cap", "verify"]
 
 _TODO = "record again, or copy the whole recording"
 
@@ -128,10 +127,10 @@ def _labelled(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table with the label of the design of each row."""
     known: dict[tuple[Any, ...], str] = {}
     labels = []
-    for row in zip(*(table[name].tolist() for name in _DESIGN), strict=True):
+    for row in zip(*(table[name].tolist() for name in DESIGN), strict=True):
         if row not in known:
-            policy, placement, gammas, cap, verify = row
-            known[row] = design_label(policy, placement, gammas, cap, verify=verify)
+            policy, placement, gammas, cap, verify, gates = row
+            known[row] = design_label(policy, placement, gammas, cap, verify=verify, gates=gates)
         labels.append(known[row])
     return table.assign(label=pd.Series(labels, index=table.index, dtype=object))
 

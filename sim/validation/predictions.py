@@ -56,14 +56,11 @@ class PredictedDesign(Prediction):
 
     def to_row(self) -> dict[str, Any]:
         """Return the row of `to_frame`; what is not known is NaN."""
-        parts = {name: getattr(self.design, name) for name in _DESIGN_COLUMNS}
+        parts = self.design.parts()
         figures = {**self.to_json(), "policy": str(self.design.policy)}
         del figures["design"]
         known = {name: math.nan if value is None else value for name, value in figures.items()}
         return {"design": self.design.label, **parts, **known}
-
-
-_DESIGN_COLUMNS = ("policy", "placement", "gammas", "cap", "verify")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,10 +21,11 @@ import pandas as pd
 from adadecode.profiles.errors import ProfileError
 from adadecode.profiles.store import Profile
 from adadecode.sim.core.design import Design, Policy
-from adadecode.sim.core.scheduler import Check, Draft, Round, Verdict, Verify
+from adadecode.sim.core.scheduler import Check, Draft, Gate, Round, Score, Verify
 from adadecode.sim.measurements.repeats import Seconds, halves_differ, ratios
 from adadecode.sim.measurements.runs import (
     Cell,
+    Drawn,
     draws_of,
     instrumented_runs,
     lengths_of,
@@ -102,7 +103,7 @@ class _Comparison:
         self,
         predictor: Predictor,
         latency: Latencies,
-        draws: Mapping[Cell, Sequence[Draft | Verdict]],
+        draws: Mapping[Cell, Sequence[Drawn]],
     ) -> None:
         self.predictor, self.trace = predictor, predictor.trace
         self.latency, self.draws = latency, draws
@@ -253,16 +254,16 @@ class _Comparison:
             prompt, events=events, drawn=self._drawn(cell)
         )
 
-    def _drawn(self, cell: Cell) -> Sequence[Draft | Verdict] | None:
+    def _drawn(self, cell: Cell) -> Sequence[Drawn] | None:
         return self.draws.get(cell, ()) if self.trace.sampled else None
 
     def _near_ties(self, cell: Cell, number: int) -> list[NearTie]:
-        """Return the heads of a replayed round that were as confident as gamma, to rounding."""
+        """Return the heads and gates of a replayed round at their threshold, to rounding."""
         design, prompt = cell
         ties = []
         for event in _round_events(self._replay(cell, events=True).events, number):
-            if isinstance(event.work, Check) and isinstance(event.outcome, Draft):
-                gamma, confidence = design.threshold(event.work.depth), event.outcome.confidence
+            if isinstance(event.work, Gate | Check):
+                gamma, confidence = _compared(design, event)
                 if abs(confidence - gamma) <= NEAR_GAMMA * gamma:
                     output = event.work.position - self.trace.n_prompt(prompt) + 1
                     ties.append(
@@ -275,6 +276,16 @@ class _Comparison:
                         )
                     )
         return ties
+
+
+def _compared(design: Design, event: Event) -> tuple[float, float]:
+    """Return the threshold that a head or gate was held against, and what it said."""
+    work, outcome = event.work, event.outcome
+    if isinstance(work, Gate) and isinstance(outcome, Score):
+        return design.gate(work.depth), outcome.value
+    assert isinstance(work, Check)
+    assert isinstance(outcome, Draft)
+    return design.threshold(work.depth), outcome.confidence
 
 
 def _first_difference(replayed: Sequence[Round], measured: Sequence[Round]) -> int:

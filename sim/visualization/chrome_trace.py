@@ -1,6 +1,7 @@
 """Timelines of runs as Chrome trace JSON, which Perfetto and chrome://tracing open.
 
-A process is a device, and a thread a segment of layers (then the heads, then verification). A slice
+A process is a device, and a thread a segment of layers (then heads with their gates, then
+verification). A slice
 is a piece of work, a flow a token on its way through the stack, and the counter the number of
 drafts that wait for verification.
 """
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from adadecode.sim.core.scheduler import Check, Draft, Run, Verdict, Verify
+from adadecode.sim.core.scheduler import Check, Draft, Gate, Run, Score, Verdict, Verify
 from adadecode.sim.replay.simulation import Event, ReplayedRun
 
 Record = dict[str, Any]
@@ -93,6 +94,11 @@ def _describe_work(event: Event, n_prompt: int, *, heads_tid: int) -> tuple[int,
                 "token": outcome.token,
             }
         return heads_tid, f"head {work.depth}", args
+    if isinstance(work, Gate):
+        args = {"output": work.position - n_prompt + 1}
+        if isinstance(outcome, Score):
+            args["score"] = outcome.value
+        return heads_tid, f"gate {work.depth}", args
     args = {}
     if isinstance(outcome, Verdict):
         args = {

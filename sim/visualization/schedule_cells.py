@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from adadecode.sim.core.scheduler import Check, Draft, Round, Run, Verdict
+from adadecode.sim.core.scheduler import Check, Draft, Gate, Round, Run, Score, Verdict
 from adadecode.sim.replay.simulation import Event, ReplayedRun
 
 FATES = {"last layer": "#4c6ea8", "accepted draft": "#2a9d74", "rejected draft": "#d1495b"}
@@ -15,6 +15,9 @@ FATES = {"last layer": "#4c6ea8", "accepted draft": "#2a9d74", "rejected draft":
 
 The colours are distinct to the colour-blind too.
 """
+
+OPEN = "open"
+"""What stands for the next token of a gate that let its head be asked."""
 
 COLUMNS = (
     "round",
@@ -47,11 +50,12 @@ def cells(
         words: The text of tokens, by their ids.
 
     Returns:
-        Columns: round, kind (run, check or verify), depth (computed when the work is done),
+        Columns: round, kind (run, gate, check or verify), depth (computed when the work is done),
         start_s, stop_s, output (of the token), slot (its place in the batch, from 0), fate (see
         `FATES`), label (its text if ``words`` has its id, else its output number), next_label (of
         a check that started the next token on its draft, and of a verify: the label of the next
-        token), confidence (of a check, else NaN).
+        token; of a gate that let its head be asked: `OPEN`), confidence (of a check, or the score
+        of a gate, else NaN).
     """
     rows: list[dict[str, Any]] = []
     number = 0
@@ -66,7 +70,7 @@ def cells(
             **_work_columns(event, follows, run, current, boundaries, words),
         }
         rows += [{**work_columns, **token} for token in _token_columns(event, current, run, words)]
-        number += not isinstance(event.work, Check | Run)  # a Verify ends the round
+        number += not isinstance(event.work, Gate | Check | Run)  # a Verify ends the round
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -83,6 +87,15 @@ def _work_columns(
     unsure = {"next_label": "", "confidence": float("nan")}
     if isinstance(work, Run):
         return {"kind": "run", "depth": boundaries[work.segment + 1], **unsure}
+    if isinstance(work, Gate):
+        assert isinstance(outcome, Score)
+        asks = follows is not None and isinstance(follows.work, Check)
+        return {
+            "kind": "gate",
+            "depth": work.depth,
+            "next_label": OPEN if asks else "",
+            "confidence": outcome.value,
+        }
     if isinstance(work, Check):
         assert isinstance(outcome, Draft)
         taken = follows is None or (isinstance(follows.work, Run) and follows.work.segment == 0)
@@ -108,7 +121,7 @@ def _token_columns(
 ) -> list[dict[str, Any]]:
     """Return output, slot, fate and label of each token of a piece of work."""
     work = event.work
-    first = work.position if isinstance(work, Check) else work.start
+    first = work.position if isinstance(work, Gate | Check) else work.start
     columns = []
     for slot, token in enumerate(event.tokens):
         position = first + slot

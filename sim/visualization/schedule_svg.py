@@ -18,6 +18,7 @@ from adadecode.sim.visualization.svg_canvas import (
     BAND,
     CHARACTER,
     FAINT,
+    GATE,
     HEAD_LANE,
     INK,
     LEFT,
@@ -56,10 +57,11 @@ def draw_schedule(cells: pd.DataFrame, boundaries: Sequence[int], *, title: str 
     _draw_rounds(canvas, cells)
     _draw_waits(canvas, cells)
     _draw_strips(canvas, cells)
+    _draw_gates(canvas, cells)
     _draw_checks(canvas, cells)
     _draw_verdicts(canvas, cells)
     _draw_axis(canvas, cells)
-    _draw_legend(canvas, title)
+    _draw_legend(canvas, title, gates=bool((cells["kind"] == "gate").any()))
     return canvas.svg(title or "schedule")
 
 
@@ -145,6 +147,24 @@ def _draw_strips(canvas: Canvas, cells: pd.DataFrame) -> None:
         )
         if label := shorten(row.label, width - 4):
             canvas.write(x + width / 2, y + height / 2 + 4, label, fill=PAPER, weight=600)
+
+
+def _draw_gates(canvas: Canvas, cells: pd.DataFrame) -> None:
+    """Draw each question to a gate in the lane of its head, filled if the head was asked."""
+    for row in _rows(cells[cells["kind"] == "gate"]):
+        verdict = "the head is asked" if row.next_label else "the head is not asked"
+        hover = f"gate {row.depth}: score {row.confidence:.2f}, {verdict}"
+        canvas.add(
+            "rect",
+            f"<title>{in_svg(hover)}</title>",
+            x=canvas.x(row.start_s) + 0.5,
+            y=canvas.heads[row.depth] + 3,
+            width=_check_width(canvas, row) - 1,
+            height=HEAD_LANE - 6,
+            rx=1.0,
+            stroke=GATE,
+            fill=GATE if row.next_label else PAPER,
+        )
 
 
 def _draw_checks(canvas: Canvas, cells: pd.DataFrame) -> None:
@@ -278,7 +298,7 @@ def _draw_axis(canvas: Canvas, cells: pd.DataFrame) -> None:
         canvas.write(x, y + 18, label, fill=SOFT)
 
 
-def _draw_legend(canvas: Canvas, title: str) -> None:
+def _draw_legend(canvas: Canvas, title: str, *, gates: bool) -> None:
     canvas.write(14, 26, title, anchor="start", size=15.0, weight=600)
     x = 14.0
     for label, fill in [
@@ -286,6 +306,7 @@ def _draw_legend(canvas: Canvas, title: str) -> None:
         ("verify", VERIFY),
         ("sure enough to exit", INK),
         ("not sure", PAPER),
+        *([("gate lets the head be asked", GATE)] if gates else []),
     ]:
         stroke = INK if fill in {INK, PAPER} else fill
         canvas.add("rect", x=x, y=37.0, width=11.0, height=11.0, rx=2.0, fill=fill, stroke=stroke)

@@ -12,8 +12,8 @@ import pandas as pd
 from adadecode.sim.core.shown_text import shown
 
 INK, SOFT, FAINT = "#1f2430", "#5d6675", "#a3abb8"
-BAND, PAPER, VERIFY = "#f4f5f8", "#ffffff", "#d9952b"
-"""Colours: of text, of the band behind a segment, of the page, of verification."""
+BAND, PAPER, VERIFY, GATE = "#f4f5f8", "#ffffff", "#d9952b", "#8a63b8"
+"""Colours: of text, of the band behind a segment, of the page, of verification, of gates."""
 
 STRIP = 18.0
 """Pixels: height of a token's strip."""

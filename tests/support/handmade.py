@@ -87,16 +87,8 @@ def one_text(
     budget = max_new_tokens or len(text) + 10 * ended
     prompt = (0, "hand", n_prompt, len(text), ended, text[0], "", budget)
     after_wrong_drafts = [
-        (
-            0,
-            output,
-            path,
-            depth,
-            token,
-            confidence,
-            _score(gates, branch_gates, output, path, depth),
-        )
-        for (output, path, depth), (confidence, token) in (branches or {}).items()
+        (0, *where, token, confidence, _score(gates, branch_gates, where))
+        for where, (confidence, token) in (branches or {}).items()
     ]
     return Trace.from_frames(
         pd.DataFrame([prompt], columns=TABLES["prompts"].names),

@@ -33,6 +33,9 @@ class ScaledLatency:
     def head(self, depth: int, reuse: int) -> float:
         return self.factors.get("heads", 1.0) * self.table.head(depth, reuse)
 
+    def gate(self, depth: int) -> float:
+        return self.factors.get("gates", 1.0) * self.table.gate(depth)
+
     def verify(self, n_tokens: int) -> float:
         return self.factors.get("verify", 1.0) * self.table.verify(n_tokens)
 

@@ -37,6 +37,23 @@ def thresholds(option: str, typed: str) -> tuple[float, ...]:
     return tuple(dict.fromkeys(gammas(option, typed)))
 
 
+def gates(option: str, typed: str) -> tuple[float, ...]:
+    """Return thresholds of gates, one or more. Raises DesignError, InputError."""
+    found = tuple(numbers(option, typed))
+    if not found:
+        raise DesignError(
+            f"wanted a number or a list of numbers as {option}, got {typed!r}: try {option} 0.3"
+        )
+    for gate in found:
+        Design.of(gate=gate)
+    return found
+
+
+def gate_choices(option: str, typed: str) -> tuple[float, ...]:
+    """Return thresholds of gates to try in turn, each once. Raises DesignError, InputError."""
+    return tuple(dict.fromkeys(gates(option, typed)))
+
+
 def depths(option: str, typed: str) -> tuple[int, ...]:
     """Return rising depths of heads; none of an empty text. Raises DesignError, InputError."""
     return Design.of(placement=integers(option, typed)).placement
@@ -94,6 +111,18 @@ class DesignOptions:
         ),
         TextCheck(gammas),
     ] = (0.75,)
+    gates: Annotated[
+        tuple[float, ...],
+        typer.Option(
+            "--gate",
+            metavar="GATES",
+            help="Score that the gate before a head must exceed for the head to be asked: one "
+            "number for all heads, or one per head like 0.4,0.2; 0 asks no gate. Used by the "
+            "policy adadecode alone.",
+            rich_help_panel=panels.DESIGN,
+        ),
+        TextCheck(gates),
+    ] = (0.0,)
     heads: HeadDepths = None
     cap: Cap = DEFAULT_CAP
 
@@ -115,6 +144,7 @@ class DesignOptions:
             placement=trained if self.heads is None else self.heads,
             cap=self.cap,
             verify=verify,
+            gate=self.gates[0] if len(self.gates) == 1 else self.gates,
         )
 
 

@@ -62,13 +62,13 @@ def test_a_withheld_branch_is_not_recorded() -> None:
 def test_a_withheld_prompts_branches_are_not_drawn_either() -> None:
     """Each prompt gets rows of the other, as long ones where there are any."""
     withheld = Withheld(two_prompts({**OWN, **OTHER}))
-    assert {withheld.branch(0, output, (7,))[1] for output in range(40)} == {(0.9, 9)}
-    assert {withheld.branch(0, output, (7, 7))[1] for output in range(40)} == {(0.2, 6)}
-    assert {withheld.branch(0, output, (7, 7, 7))[1] for output in range(40)} == {
+    assert {withheld.branch(0, output, (7,)).heads[1] for output in range(40)} == {(0.9, 9)}
+    assert {withheld.branch(0, output, (7, 7)).heads[1] for output in range(40)} == {(0.2, 6)}
+    assert {withheld.branch(0, output, (7, 7, 7)).heads[1] for output in range(40)} == {
         (0.9, 9),
         (0.2, 6),
     }
-    assert {withheld.branch(1, output, (7, 7))[1] for output in range(40)} == {(0.1, 8)}
+    assert {withheld.branch(1, output, (7, 7)).heads[1] for output in range(40)} == {(0.1, 8)}
 
 
 def test_withholding_a_branch_costs_a_draft_more() -> None:

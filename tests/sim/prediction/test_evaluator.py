@@ -39,13 +39,17 @@ DESIGNS = (
     Design.of("oracle", placement=(2, 4, 6)),
     Design.of(gamma=0.6, placement=(3,), verify=False),
     Design.of(gamma=1.0, placement=(4,)),
+    Design.of(gamma=0.5, placement=(2, 5), gate=(0.0, 0.4)),
 )
 
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
     return synthetic_profile(
-        tmp_path_factory.mktemp("evaluate") / "p", depths=tuple(range(1, 8)), prompts=6
+        tmp_path_factory.mktemp("evaluate") / "p",
+        depths=tuple(range(1, 8)),
+        prompts=6,
+        gates=True,
     )
 
 
@@ -112,11 +116,12 @@ def test_what_was_discarded_is_told_as_in_the_accounts(
     counted = evaluator(profile, predictor, costs=[cost])
     flops = counted.devices[0].flops
     assert flops is not None
-    for design in (DESIGNS[1], DESIGNS[2], DESIGNS[3]):
+    for design in (*DESIGNS[1:4], DESIGNS[-1]):
         work = counted.count([design])
-        useful, discarded, heads, heads_lost, verify, verify_lost, host, _ = flops.price(work)[
-            0
-        ] / (work.tally("tokens")[0] - 6)
+        price = flops.price(work)[0] / (work.tally("tokens")[0] - 6)
+        useful, discarded, heads, heads_lost, verify, verify_lost, host, gates, gates_lost, _ = (
+            price.tolist()
+        )
         wanted = accounting(predictor.trace, design, cost, model=predictor.model).flops
         assert (useful, discarded, host) == (
             pytest.approx(wanted.useful, rel=1e-9),
@@ -130,6 +135,10 @@ def test_what_was_discarded_is_told_as_in_the_accounts(
         assert (verify, verify_lost) == (
             pytest.approx(wanted.verify, rel=1e-9),
             pytest.approx(wanted.verify_discarded, rel=1e-9),
+        )
+        assert (gates, gates_lost) == (
+            pytest.approx(wanted.gates, rel=1e-9),
+            pytest.approx(wanted.gates_discarded, rel=1e-9),
         )
 
 

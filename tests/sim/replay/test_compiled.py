@@ -14,14 +14,14 @@ from adadecode.profiles.errors import DesignError, LatencyError, ProfileError
 from adadecode.profiles.manifest import tables_of
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design, Policy
-from adadecode.sim.core.scheduler import Check, Run, Work
+from adadecode.sim.core.scheduler import Check, Gate, Run, Work
 from adadecode.sim.prediction.predictor import Predictor
 from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.replay.price_list import TIME_PARTS, PriceList
 from adadecode.sim.replay.pricer import Pricer
 from adadecode.sim.replay.simulation import Replay, ReplayedRun
-from adadecode.sim.replay.work_columns import CHECK, RUN, VERIFY
+from adadecode.sim.replay.work_columns import CHECK, GATE, RUN, VERIFY
 from adadecode.sim.replay.work_histogram import WorkHistogram
 from tests.support.property_tests import examples
 from tests.support.synthetic_profile import EOS, synthetic_profile
@@ -45,6 +45,8 @@ class Diary(Pricer):
             self.kept.append((RUN, *layers, work.stop - work.start, self._reuse, work.stop))
         elif isinstance(work, Check):
             self.kept.append((CHECK, work.depth, 0, 1, self._reuse, 0))
+        elif isinstance(work, Gate):
+            self.kept.append((GATE, work.depth, 0, 1, 0, 0))
         else:
             self.kept.append((VERIFY, 0, 0, work.stop - work.start, 0, 0))
         return seconds
@@ -65,6 +67,8 @@ def discarded(run: ReplayedRun, boundaries: tuple[int, ...]) -> Counter[int]:
             lost[RUN] += max(0, work.stop - max(work.start, keep))
         elif isinstance(work, Check):
             lost[CHECK] += work.position >= keep
+        elif isinstance(work, Gate):
+            lost[GATE] += work.position >= keep
         else:
             lost[VERIFY] += work.stop - work.start - now.accepted - 1
             now = next(rounds, None)
@@ -87,6 +91,7 @@ def profile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         n_layers=L,
         depths=DEPTHS,
         branches=branches,
+        gates=True,
         max_tokens=9,
         sampling=sampling,
     )
@@ -148,6 +153,14 @@ def any_design(draw: st.DrawFn) -> Design:
         placement=placement,
         cap=draw(st.integers(1, 7)),
         verify=draw(st.booleans()),
+        gate=draw(
+            st.lists(
+                st.sampled_from([0.0, 0.2, 0.4, 0.6, 0.9, 1.0]),
+                min_size=max(1, len(placement)),
+                max_size=max(1, len(placement)),
+            )
+            | st.just(0.0)
+        ),
     )
 
 
@@ -199,7 +212,11 @@ def test_every_piece_of_work_is_the_simulators(both: Both, design: Design) -> No
             work.drafted[0, 0].sum(),
             work.drafted[0, 1].sum(),
         )
-        tested = sum(r.checks.count(heads[0]) for r in run.rounds if heads)
+        tested = sum(
+            (r.gates if design.gate(heads[0]) else r.checks).count(heads[0])
+            for r in run.rounds
+            if heads
+        )
         if design.policy is Policy.ORACLE:
             tested = sum(len(r.exits) + (len(r.exits) < design.cap) for r in run.rounds)
         assert tally["tested"] == tested
@@ -208,8 +225,8 @@ def test_every_piece_of_work_is_the_simulators(both: Both, design: Design) -> No
             lost = discarded(run, boundaries)
             assert [
                 work.sum("discarded")[work.key("kind") == kind].sum()
-                for kind in (RUN, CHECK, VERIFY)
-            ] == [lost[kind] for kind in (RUN, CHECK, VERIFY)]
+                for kind in (RUN, CHECK, VERIFY, GATE)
+            ] == [lost[kind] for kind in (RUN, CHECK, VERIFY, GATE)]
 
 
 @examples(150)
@@ -235,8 +252,8 @@ def test_the_price_is_the_simulators(both: Both, designs: list[Design]) -> None:
 def test_designs_counted_together_are_counted_as_alone(both: Both) -> None:
     """Whatever they share the arrays with, and however often these have to grow."""
     designs = [
-        Design.of(gamma=g, placement=p, cap=c)
-        for g in (0.2, 0.5)
+        Design.of(gamma=g, placement=p, cap=c, gate=gate)
+        for g, gate in ((0.2, 0.0), (0.5, 0.4))
         for p in ((2,), (1, 3, 5), (2, 4, 6, 7))
         for c in (1, 5)
     ]
@@ -261,6 +278,16 @@ def test_a_head_that_was_not_trained_is_refused(tmp_path: Path) -> None:
     untrained = next(d for d in range(1, profile.n_layers) if d not in profile.depths)
     with pytest.raises(DesignError, match=rf"no head at depth {untrained} \(trained: "):
         CompiledReplay.of(trace, BranchModel(trace)).count([Design.of(placement=(untrained,))])
+
+
+def test_gates_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    """The simulator refuses them in the same words."""
+    trace = Trace.from_profile(synthetic_profile(tmp_path / "p"))
+    design = Design.of(placement=trace.depths, gate=0.3)
+    with pytest.raises(DesignError, match=r"no gates in this recording.*train heads with gates"):
+        CompiledReplay.of(trace).count([design])
+    with pytest.raises(DesignError, match=r"no gates in this recording.*train heads with gates"):
+        Replay(trace, design, lambda _: 0.0)
 
 
 def test_work_that_was_not_measured_is_refused(tmp_path: Path) -> None:

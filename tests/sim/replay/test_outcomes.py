@@ -91,7 +91,7 @@ def test_a_branch_recorded_in_part_is_not_drawn() -> None:
             branches={(3, (9,), 1): (0.3, 50), (4, (9,), 1): (0.2, 60), (4, (9,), 2): (0.2, 61)},
         )
     )
-    assert {model.branch(0, output, (7,))[1] for output in range(1, 60)} == {(0.2, 60)}
+    assert {model.branch(0, output, (7,)).heads[1] for output in range(1, 60)} == {(0.2, 60)}
 
 
 def test_without_any_branch_the_committed_text_is_drawn_from() -> None:
@@ -114,7 +114,7 @@ def test_a_draw_depends_on_the_place_alone() -> None:
         for model in (BranchModel(trace), BranchModel(trace))
     ]
     assert rows[0] == rows[1]
-    assert len({row[1] for row in rows[0]}) > 5
+    assert len({row.heads[1] for row in rows[0]}) > 5
 
 
 def test_one_branch_answers_for_all_its_depths() -> None:
@@ -123,7 +123,7 @@ def test_one_branch_answers_for_all_its_depths() -> None:
         TEXT, branches={(3, (n,), depth): (n / 100, n) for n in range(20) for depth in (1, 2)}
     )
     row = BranchModel(trace).branch(0, 1, (7,))
-    assert row[1] == row[2]
+    assert row.heads[1] == row.heads[2]
 
 
 def test_the_next_round_is_on_the_text_again() -> None:
@@ -193,7 +193,7 @@ def test_an_unverified_wrong_draft_at_the_very_end_is_noticed() -> None:
 def test_a_draw_never_ends_an_unverified_text() -> None:
     """The end of the recorded text is not drawn for the middle of another."""
     trace = one_text([10, 11, 0], eos=frozenset({0}))
-    assert {BranchModel(trace).committed(0, output, 1)[3][1] for output in range(50)} == {11}
+    assert {BranchModel(trace).committed(0, output, 1).heads[3][1] for output in range(50)} == {11}
 
 
 def test_the_budget_of_a_text_cut_off_is_its_length() -> None:

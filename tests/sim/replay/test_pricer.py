@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adadecode.sim.core.scheduler import Check, Run, Verify, Work
+from adadecode.sim.core.scheduler import Check, Gate, Run, Verify, Work
 from adadecode.sim.replay.pricer import Pricer
 from tests.support.property_tests import examples
 
@@ -30,6 +30,9 @@ class Formula:
 
     def head(self, depth: int, reuse: int) -> float:
         return 3e-4 + 1e-5 * depth + 1e-6 * reuse
+
+    def gate(self, depth: int) -> float:
+        return 2e-6 + 1e-7 * depth
 
     def verify(self, n_tokens: int) -> float:
         return 2e-4 + 1e-5 * n_tokens
@@ -71,14 +74,16 @@ class DirectSum:
                 return seconds + table.host()
             case Check(depth, _):
                 return table.head(depth, self.reuse[depth - 1]) + table.host()
+            case Gate(depth, _):
+                return table.gate(depth) + table.host()
             case Verify(start, stop, _):
                 return table.verify(stop - start) + table.host()
 
 
 @st.composite
 def walks(draw: st.DrawFn) -> tuple[list[int], list[Work]]:
-    """Boundaries, and work such as a schedule hands out: any segments in order of depth, a check
-    right after the segment below it.
+    """Boundaries, and work such as a schedule hands out: any segments in order of depth, a gate and
+    a check right after the segment below it.
     """
     n_layers = draw(st.integers(1, 10))
     inner = (
@@ -91,6 +96,8 @@ def walks(draw: st.DrawFn) -> tuple[list[int], list[Work]]:
         for segment in range(reached):
             waiting = 1 if segment == 0 else draw(st.integers(1, 4))
             works.append(Run(segment, position + 1 - waiting, position + 1))
+            if segment < len(boundaries) - 2 and draw(st.booleans()):
+                works.append(Gate(boundaries[segment + 1], position))
             if segment < len(boundaries) - 2 and draw(st.booleans()):
                 works.append(Check(boundaries[segment + 1], position))
         if reached == len(boundaries) - 1:
