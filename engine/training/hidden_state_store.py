@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -25,8 +26,10 @@ SHARD_BYTES = 128 << 20
 WINDOW_BYTES = 1 << 30
 """Bytes of hidden states in memory at once; rows are shuffled within such a window."""
 
-STATES = "states"
-"""The name of the tensor in a file."""
+STATES, LIKELY = "states", "likely"
+"""The names of the tensors in a file: hidden states, and the last layer's likely tokens."""
+N_LIKELY = 16
+"""How many of the last layer's most likely tokens are kept of each position."""
 
 
 def write_states(
@@ -43,7 +46,7 @@ def write_states(
     """Write the normed hidden states of every position that predicts an output token.
 
     They are kept in shards ``name-00000.safetensors`` and so on, of shape (rows, D + 1, d): the D
-    depths, then the last layer.
+    depths, then the last layer. Beside them are the most likely tokens of the last layer.
 
     Args:
         parts: The model.
@@ -65,6 +68,7 @@ def write_states(
         rows = sum(len(text.output) for text in group)
         wanted = _Wanted(
             shape=(rows, len(depths) + 1, parts.hidden_size),
+            likely=min(N_LIKELY, parts.n_embeddings),
             dtype=dtype,
             about={"run": run, "texts": texts_digest(group)},
         )
@@ -74,6 +78,7 @@ def write_states(
     advance(sum(shard.rows for shard in shards) - sum(wanted.shape[0] for _, wanted, _ in missing))
     for path, wanted, group in missing:
         found = torch.empty(wanted.shape, dtype=dtype)
+        likely = torch.empty((len(found), wanted.likely), dtype=torch.int32)
         done = 0
         for text in group:
             stop = done + len(text.output)
@@ -83,10 +88,19 @@ def write_states(
                     f"a hidden state of this model is not a finite number in {dtype}: "
                     "run the model with --dtype bfloat16 (or float32)"
                 )
+            likely[done:stop] = _likely(parts, found[done:stop, -1], wanted.likely)
             advance(stop - done)
             done = stop
-        write_tensors(path, {STATES: found}, wanted.about)
+        write_tensors(path, {STATES: found, LIKELY: likely}, wanted.about)
     return States(shards)
+
+
+@torch.inference_mode()
+def _likely(parts: SegmentedModel, final: torch.Tensor, count: int) -> torch.Tensor:
+    """Return the most likely tokens (n, count) after normed states of the last layer (n, d)."""
+    with parts.session():
+        logits = parts.unembed(final.to(parts.device, parts.dtype)[None])[0]
+    return logits.topk(count, -1).indices.cpu()
 
 
 def texts_digest(texts: Sequence[Continuation]) -> str:
@@ -114,8 +128,17 @@ class _Wanted:
     """What a file of hidden states must hold, and belong to."""
 
     shape: tuple[int, ...]
+    likely: int
     dtype: torch.dtype
     about: dict[str, str]
+
+    @property
+    def layouts(self) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+        """The dtype and the shape of every tensor."""
+        return {
+            STATES: (self.dtype, self.shape),
+            LIKELY: (torch.int32, (self.shape[0], self.likely)),
+        }
 
 
 def _holds(path: Path, wanted: _Wanted) -> bool:
@@ -123,11 +146,12 @@ def _holds(path: Path, wanted: _Wanted) -> bool:
     if not path.exists():
         return False
     try:
-        found = read_tensors(path, "it is written again", numbers=math.prod(wanted.shape))
+        numbers = sum(math.prod(shape) for _, shape in wanted.layouts.values())
+        found = read_tensors(path, "it is written again", numbers=numbers)
     except InputError:
         return False
     return (
-        found.layouts() == {STATES: (wanted.dtype, wanted.shape)}
+        found.layouts() == wanted.layouts
         and found.about == wanted.about
         and found.claimed == found.digest()
         and bool(found.tensors[STATES].isfinite().all())
@@ -163,7 +187,7 @@ class States:
                 held = 0
             self._windows[-1].append(shard)
             held += shard.nbytes
-        self._only: torch.Tensor | None = None
+        self._only: Batch | None = None
 
     def steps(self, size: int) -> int:
         """Return how many batches of at most ``size`` rows one pass has."""
@@ -178,35 +202,55 @@ class States:
             size: Most rows in a batch.
             generator: Shuffles the rows; they keep their order where None.
         """
+        return (batch.states for batch in self.with_likely(size, generator))
+
+    def with_likely(self, size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
+        """Yield the same batches as `batches`, each with the likely tokens of the last layer."""
         windows = (
             range(len(self._windows))
             if generator is None
             else torch.randperm(len(self._windows), generator=generator).tolist()
         )
         for window in windows:
-            rows = self._load(window)
+            states, likely = self._load(window)
             order = (
-                torch.arange(len(rows))
+                torch.arange(len(states))
                 if generator is None
-                else torch.randperm(len(rows), generator=generator)
+                else torch.randperm(len(states), generator=generator)
             )
-            for chosen in order.tensor_split(-(-len(rows) // size)):
-                yield rows[chosen]
+            for chosen in order.tensor_split(-(-len(states) // size)):
+                yield Batch(states[chosen], likely[chosen])
 
-    def _load(self, window: int) -> torch.Tensor:
-        """Return the rows (n, D + 1, d) of a window; one that is the only one stays in memory."""
+    def _load(self, window: int) -> Batch:
+        """Return the rows of a window; one that is the only one stays in memory."""
         if self._only is not None:
             return self._only
-        rows = torch.cat([_rows(shard) for shard in self._windows[window]])
+        found = [_rows(shard) for shard in self._windows[window]]
+        rows = Batch(torch.cat([one.states for one in found]), torch.cat([o.likely for o in found]))
         if len(self._windows) == 1:
             self._only = rows
         return rows
 
 
-def _rows(shard: Shard) -> torch.Tensor:
+class Batch(NamedTuple):
+    """Some positions.
+
+    Attributes:
+        states: Normed hidden states (n, D + 1, d) of the depths and of the last layer.
+        likely: The most likely tokens (n, k) of the last layer, the likeliest first.
+    """
+
+    states: torch.Tensor
+    likely: torch.Tensor
+
+
+def _rows(shard: Shard) -> Batch:
     """Return the rows of a file. Raise InputError where it changed since it was checked."""
     todo = "run the same command again, which computes it again"
-    rows = read_tensors(shard.path, todo, numbers=shard.nbytes // 2).tensors.get(STATES)
-    if rows is None or rows.ndim != 3 or len(rows) != shard.rows:
+    found = read_tensors(shard.path, todo, numbers=shard.nbytes // 2).tensors
+    states, likely = found.get(STATES), found.get(LIKELY)
+    if states is None or likely is None or not states.ndim == likely.ndim + 1 == 3:
+        raise InputError(f"{shard.path} no longer holds hidden states: {todo}")
+    if not len(states) == len(likely) == shard.rows:
         raise InputError(f"{shard.path} no longer holds {shard.rows} rows of hidden states: {todo}")
-    return rows
+    return Batch(states, likely)

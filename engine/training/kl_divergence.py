@@ -2,10 +2,14 @@
 
 There are two passes over chunks of it, the first for the log-sum-exp; with one chunk, one pass.
 Either way the loss and its gradient are those of the plain formula, as a test shows.
+
+Training takes the KL over a sample of a large vocabulary instead (`Vocabulary.sampled`): all tokens
+that the last layer holds likely, and some of the others, which stand for all the others.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -29,12 +33,14 @@ class Vocabulary:
         bias: The bias (V,), None where there is none.
         finish: What the model does to each logit.
         chunk: Vocabulary entries at a time.
+        shift: What is added to each logit (V,) at the end; None for nothing.
     """
 
     weight: torch.Tensor
     bias: torch.Tensor | None
     finish: Callable[[torch.Tensor], torch.Tensor]
     chunk: int = CHUNK
+    shift: torch.Tensor | None = None
 
     @classmethod
     def of(cls, parts: SegmentedModel, chunk: int = CHUNK) -> Vocabulary:
@@ -70,6 +76,32 @@ class Vocabulary:
             )
         return found
 
+    def sampled(self, likely: torch.Tensor, others: int, generator: torch.Generator) -> Vocabulary:
+        """Return these tokens and some of the others, each of which stands for several.
+
+        A sum of exp(logit) over the sample is one over the whole vocabulary in the mean.
+
+        Args:
+            likely: Ids of tokens that are in it for sure, in any order, also repeated.
+            others: How many of the others are in it at most.
+            generator: Draws them.
+        """
+        chosen = torch.zeros(len(self.weight), dtype=torch.bool)
+        chosen[likely.flatten().long()] = True
+        rest = (~chosen).nonzero()[:, 0]
+        drawn = rest[torch.randperm(len(rest), generator=generator)[:others]]
+        tokens = torch.cat([chosen.nonzero()[:, 0], drawn]).to(self.weight.device)
+        shift = torch.zeros(len(tokens), device=self.weight.device)
+        if len(drawn):
+            shift[-len(drawn) :] = math.log(len(rest) / len(drawn))
+        return Vocabulary(
+            weight=self.weight[tokens],
+            bias=None if self.bias is None else self.bias[tokens],
+            finish=self.finish,
+            chunk=len(tokens),
+            shift=shift,
+        )
+
     @property
     def parts(self) -> list[slice]:
         """Return the chunks, in order."""
@@ -87,7 +119,8 @@ class Vocabulary:
         raw = self.finish(
             F.linear(normed, self.weight[part], None if self.bias is None else self.bias[part])
         )
-        return raw if raw.dtype == torch.float64 else raw.float()
+        logits = raw if raw.dtype == torch.float64 else raw.float()
+        return logits if self.shift is None else logits + self.shift[part]
 
 
 class Teacher:

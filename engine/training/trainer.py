@@ -27,6 +27,12 @@ WARMUP = 0.05
 """The share of the steps in which the learning rate rises. It then falls to zero along a cosine."""
 
 
+WHOLE = 8192
+"""The loss is taken over the whole of a vocabulary of at most so many tokens."""
+OTHERS = 2048
+"""Of a larger one, so many tokens that are not likely are drawn for each batch."""
+
+
 class Trainer:
     """One matrix T = start + offset (d, d) per depth.
 
@@ -92,23 +98,39 @@ class Trainer:
             losses = [
                 torch.zeros((), dtype=self.dtype, device=offset.device) for offset in self.offsets
             ]
-            for step, batch in enumerate(states.batches(self.batch_tokens, order), epoch * steps):
+            drawn = torch.Generator().manual_seed(order.initial_seed() ^ 1 << 40)
+            batches = states.with_likely(self.batch_tokens, order)
+            for step, batch in enumerate(batches, epoch * steps):
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.lr * schedule(step, self.epochs * steps)
-                self._step(batch, losses)
+                self._step(batch.states, self._vocabulary_of(batch.likely, drawn), losses)
                 advance(1)
             self._check(epoch, losses)
             self._keep(checkpoint, epoch + 1)
 
-    def _step(self, batch: torch.Tensor, losses: list[torch.Tensor]) -> None:
+    def _vocabulary_of(self, likely: torch.Tensor, drawn: torch.Generator) -> Vocabulary:
+        """Return the tokens over which a batch's loss is taken: all of a small vocabulary.
+
+        Args:
+            likely: The likely tokens (n, k) of the batch's positions.
+            drawn: Draws some of the others.
+        """
+        if len(self.vocabulary.weight) <= WHOLE:
+            return self.vocabulary
+        return self.vocabulary.sampled(likely, OTHERS, drawn)
+
+    def _step(
+        self, batch: torch.Tensor, vocabulary: Vocabulary, losses: list[torch.Tensor]
+    ) -> None:
         """Take one step with every depth, and add each depth's loss to its sum.
 
         Args:
             batch: Hidden states (n, D + 1, d).
+            vocabulary: The tokens over which the loss is taken.
             losses: A sum for each depth.
         """
-        batch = batch.to(self.vocabulary.weight.device)
-        teacher = Teacher(self.vocabulary, batch[:, -1])
+        batch = batch.to(vocabulary.weight.device)
+        teacher = Teacher(vocabulary, batch[:, -1])
         for index, offset in enumerate(self.offsets):
             normed = batch[:, index].to(self.dtype)
             loss = divergence(teacher, normed @ (self.starts[index] + offset).T).mean()

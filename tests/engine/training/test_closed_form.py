@@ -31,7 +31,8 @@ def vocabulary() -> Vocabulary:
 
 def stored(folder: Path, states: torch.Tensor) -> States:
     path = folder / "states.safetensors"
-    save_file({"states": states.half()}, path)
+    likely = torch.zeros(len(states), 1, dtype=torch.int32)
+    save_file({"states": states.half(), "likely": likely}, path)
     return States([Shard(path=path, rows=len(states), nbytes=states.numel() * 2)])
 
 

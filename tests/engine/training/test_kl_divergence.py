@@ -57,3 +57,35 @@ def test_an_lm_head_narrower_than_the_layers_is_refused() -> None:
     """A head is a square matrix on hidden states that the LM head must be able to read."""
     with pytest.raises(UnsupportedModel, match="LM head is 32 wide, its layers 64"):
         Vocabulary.of(SegmentedModel(tiny_model("opt", word_embed_proj_dim=32)))
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma2", "phi"])
+def test_a_sample_of_everything_is_the_whole_vocabulary(architecture: str) -> None:
+    """Whatever is likely: KL and its gradient are those of all tokens."""
+    vocabulary = Vocabulary.of(SegmentedModel(tiny_model(architecture)))
+    generator = torch.Generator().manual_seed(0)
+    final, student = torch.randn(2, 7, 64, generator=generator, dtype=torch.float64)
+    whole, sampled = (student.clone().requires_grad_() for _ in range(2))
+    likely = torch.randint(97, (7, 3), generator=generator)
+    drawn = vocabulary.sampled(likely, 97, generator)
+    kl = divergence(Teacher(vocabulary, final), whole)
+    torch.testing.assert_close(divergence(Teacher(drawn, final), sampled), kl)
+    kl.sum().backward()
+    divergence(Teacher(drawn, final), sampled).sum().backward()
+    torch.testing.assert_close(sampled.grad, whole.grad)
+
+
+def test_a_sample_stands_for_the_whole_in_the_mean() -> None:
+    """Each token that was drawn counts for as many as were left out."""
+    vocabulary = Vocabulary.of(SegmentedModel(tiny_model("llama", torch.float32)))
+    generator = torch.Generator().manual_seed(0)
+    final = 3 * torch.randn(5, 64, generator=generator)
+    logits = final @ vocabulary.weight.T
+    likely = logits.topk(8, -1).indices
+    means = torch.stack(
+        [
+            drawn.logits(final, drawn.parts[0]).exp().sum(-1)
+            for drawn in (vocabulary.sampled(likely, 10, generator) for _ in range(2000))
+        ]
+    ).mean(0)
+    torch.testing.assert_close(means, logits.exp().sum(-1), rtol=0.01, atol=0)
