@@ -139,6 +139,12 @@ def _read_config(path: Path) -> Mapping[str, Any]:
         raise ShapeError(
             f"{path} holds {type(config).__name__}, wanted the object of a config.json"
         )
+    # ModelOpt of NVIDIA says in a file of its own how weights are packed.
+    beside = path.with_name("hf_quant_config.json")
+    if config.get("quantization_config") is None and is_there(beside):
+        packed = read_json(beside, error=ShapeError)
+        about = packed.get("quantization") if isinstance(packed, dict) else None
+        return {**config, "quantization_config": about}
     return config
 
 

@@ -190,7 +190,8 @@ def datasheet_choice(
     if target.source is not None:
         raise DeviceError("nothing was measured, so nothing is carried: leave --from out")
     device = find_device(target.device)
-    weights = target.dtype or (ordinary(device) if recorded is None else recorded.weights)
+    usual = shape.packed or ordinary(device)
+    weights = target.dtype or (usual if recorded is None else recorded.weights)
     precision = Precision.of(weights, ordinary(device))
     deployment = target.work.deployment(shape, precision.weights)
     check_fits(deployment, device)

@@ -201,7 +201,7 @@ def _find_work(
         dtype, activations, other_model = options.dtype, recorded.activations, False
     else:
         shape = find_model(options.model)
-        dtype, activations = options.dtype or "bf16", "bf16"
+        dtype, activations = options.dtype or shape.packed or "bf16", "bf16"
         parameters = about.get("n_parameters") or shape.total_parameters
         other_model = abs(shape.total_parameters / parameters - 1) > SAME_PARAMETERS
     trace = _place_heads(Trace.from_profile(profile), shape, options, heads_at)

@@ -55,14 +55,16 @@ class DeploymentOptions:
         TextCheck(depths),
     ] = ()
     dtype: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--dtype",
             metavar="DTYPE",
-            help=f"Number format of the layers' matrices: {', '.join(WEIGHT_BYTES)}.",
+            help=f"Number format of the layers' matrices: {', '.join(WEIGHT_BYTES)}. By default "
+            "that of the checkpoint, or bf16 where it is not packed.",
+            show_default=False,
             rich_help_panel=panels.RUN,
         ),
-    ] = "bf16"
+    ] = None
     context: Annotated[
         int,
         typer.Option(
@@ -154,7 +156,7 @@ class DeploymentOptions:
         """
         return Deployment(
             shape=shape,
-            dtype=self.dtype,
+            dtype=self.dtype or shape.packed or "bf16",
             heads=self.heads,
             context=self.context,
             prompt=self.prompt,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,10 +19,11 @@ from adadecode.profiles.catalog.layered_families import (
     WITHOUT_SHAPE,
 )
 from adadecode.profiles.catalog.model_shape import ModelShape
-from adadecode.profiles.catalog.models import shape_from_config, shape_from_record
+from adadecode.profiles.catalog.models import find_model, shape_from_config, shape_from_record
 from adadecode.profiles.errors import ShapeError
 from adadecode.sim.sharing.known_keys import KEPT
 from tests.support.published_configs import PUBLISHED
+from tests.support.quick import quick_or_slow
 
 AS_BUILT: dict[str, dict[str, Any]] = {
     "EXAONE-4.0-32B": {"sliding_window_pattern": 4},
@@ -39,6 +41,10 @@ AS_BUILT["MiMo-V2-Flash"] = {
     ],
     "mlp_layer_types": ["dense"] + ["sparse"] * 47,
 }
+QUICK = (
+    *("DeepSeek-V3", "gemma-3n-E2B", "gpt-oss-20b", "Jamba-1.5-Mini", "Kimi-Linear-48B-A3B"),
+    *("Llama-4-Maverick", "MiniMax-Text-01", "Nemotron-3-Super-120B", "Qwen3-Next-80B-A3B"),
+)
 UNBUILT = "DBRX"
 """What it cannot build from its config at all."""
 
@@ -76,7 +82,9 @@ def test_a_published_config_comes_to_its_published_parameters(name: str) -> None
 
 # Importing some models, transformers still scripts functions as PyTorch no longer likes it.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("name", [name for name in PUBLISHED if name != UNBUILT])
+@pytest.mark.parametrize(
+    "name", [quick_or_slow(one, quick=QUICK, id=one) for one in PUBLISHED if one != UNBUILT]
+)
 def test_every_layer_of_a_published_config_is_as_transformers_builds_it(name: str) -> None:
     total, layers = built_layers(PUBLISHED[name].config | AS_BUILT.get(name, {}))
     shape = shape_of(name)
@@ -173,6 +181,14 @@ def test_the_format_of_a_checkpoint_is_read(name: str, packed: str | None, alone
 def test_quantization_configs_name_a_format(about: dict[str, Any], packed: str) -> None:
     config = PUBLISHED["Qwen3-0.6B"].config
     assert shape_from_config(config | {"quantization_config": about}).packed == packed
+
+
+def test_a_format_that_a_file_beside_the_config_names_is_read(tmp_path: Path) -> None:
+    """ModelOpt writes it there."""
+    (tmp_path / "config.json").write_text(json.dumps(PUBLISHED["Qwen3-0.6B"].config))
+    about = {"quantization": {"quant_algo": "NVFP4", "exclude_modules": ["lm_head"]}}
+    (tmp_path / "hf_quant_config.json").write_text(json.dumps(about))
+    assert find_model(tmp_path).packed == "nvfp4"
 
 
 def test_a_shape_comes_back_from_its_record() -> None:
