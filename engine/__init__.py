@@ -4,6 +4,7 @@
 `AdaDecoder`              decodes with early exits, and without loss
 `ExitHeads`               the exit heads of a model
 `load_demo`               the bundled demo model, with heads and prompts
+`load_smollm2`            SmolLM2-135M-Instruct once it is fetched, with heads and prompts
 `chat_prompts`            makes prompts of conversations, by the model's chat template
 `train_heads`             trains exit heads on a model's own outputs
 `record`                  records a profile, from which `adadecode.sim` predicts
@@ -23,7 +24,7 @@ from adadecode.profiles.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from adadecode.engine.decoding.decoder import AdaDecoder, Generation
-    from adadecode.engine.demo import Demo, load_demo
+    from adadecode.engine.demo import Demo, load_demo, load_smollm2
     from adadecode.engine.heads.exit_heads import ExitHeads
     from adadecode.engine.loading.chat_template import chat_prompts
     from adadecode.engine.loading.prompts import Prompt
@@ -44,6 +45,7 @@ else:
             "TrainingOptions": "adadecode.engine.training.options",
             "chat_prompts": "adadecode.engine.loading.chat_template",
             "load_demo": "adadecode.engine.demo",
+            "load_smollm2": "adadecode.engine.demo",
             "record": "adadecode.engine.profiling.recording",
             "train_heads": "adadecode.engine.training.pipeline",
         },
@@ -59,6 +61,7 @@ __all__ = [
     "TrainingOptions",
     "chat_prompts",
     "load_demo",
+    "load_smollm2",
     "record",
     "train_heads",
 ]

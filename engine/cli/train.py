@@ -14,7 +14,7 @@ import typer
 from adadecode.engine.cli.derived_options import takes_options
 from adadecode.engine.cli.output_options import HeadsDirectory
 from adadecode.engine.loading.prompt_source import PromptSource
-from adadecode.engine.runtime.choices import Dtype
+from adadecode.engine.runtime.choices import MODELS, Dtype
 from adadecode.engine.runtime.option_fields import option, settle_values
 from adadecode.engine.training.options import TrainingOptions
 from adadecode.profiles.errors import InputError
@@ -48,7 +48,7 @@ class TrainedModel:
     demo: bool = option(
         "Use the bundled demo model, instead of --model.", default=False, panel=MODEL
     )
-    model: str | None = option("A causal LM: a folder, or a name on the hub.", panel=MODEL)
+    model: str | None = option(MODELS, panel=MODEL)
     device: str = option("auto, cpu, cuda or cuda:N.", default="auto", panel=MODEL)
     dtype: Dtype = option(
         "The format of weights and activations; 'auto' is the checkpoint's own on a GPU and "

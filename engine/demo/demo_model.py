@@ -1,4 +1,4 @@
-"""Load the bundled demo model with its tokenizer, heads and prompts."""
+"""Load a model for which heads and prompts come with this program."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 
-from adadecode.engine.demo import MODEL, PROMPTS
+from adadecode.engine.demo import DEMO, SMOLLM2, Bundle
 from adadecode.engine.heads.exit_heads import ExitHeads
-from adadecode.engine.loading.model_loader import DTYPES
-from adadecode.engine.loading.prompt_file import read_texts
+from adadecode.engine.loading.chat_template import settle_prompts
+from adadecode.engine.loading.model_loader import DTYPES, load_model
+from adadecode.engine.loading.prompt_source import PromptSource
 from adadecode.engine.loading.prompts import Prompt
-from adadecode.engine.runtime.environment import torch_device
 from adadecode.profiles.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """The demo model with all that belongs to it.
+    """A model with all that belongs to it.
 
     Attributes:
         model: The model, in evaluation mode.
         tokenizer: Its tokenizer.
-        heads: Its exit heads, one at every depth.
-        examples: Held-out prompts of four domains, each with the number of new tokens up to which
-            its text does not loop.
+        heads: Its exit heads; those of the demo model stand at every depth.
+        examples: Held-out prompts of four domains; those of the demo model with the number of new
+            tokens up to which its text does not loop.
     """
 
     model: PreTrainedModel
@@ -76,15 +76,42 @@ def load_demo(dtype: str | torch.dtype = torch.float32, device: str | torch.devi
     Raises:
         InputError: The dtype or the device is unknown.
     """
-    wanted = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if wanted not in DTYPES.values():
+    return _load(DEMO, dtype, device)
+
+
+def load_smollm2(
+    dtype: str | torch.dtype = torch.float32, device: str | torch.device = "cpu"
+) -> Demo:
+    """Load SmolLM2-135M-Instruct, a chat model that others trained, with heads at six depths.
+
+    Its examples are prompts of four kinds, put as its chat template has them.
+
+    Args:
+        dtype: See `load_demo`.
+        device: See `load_demo`.
+
+    Raises:
+        InputError: The dtype or the device is unknown, or the model was not fetched; the message
+            says what to run.
+    """
+    return _load(SMOLLM2, dtype, device)
+
+
+def _load(what: Bundle, dtype: str | torch.dtype, device: str | torch.device) -> Demo:
+    """Load a model with all that comes with this program for it."""
+    wanted = {name: one for name, one in DTYPES.items() if dtype in (name, one)}
+    if not wanted:
         raise InputError(f"unknown dtype {dtype!r}: known are {', '.join(DTYPES)}")
-    place = torch_device(str(device))
-    model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=wanted, local_files_only=True)
-    model = model.to(place).eval()
+    model, tokenizer = load_model(what.model, next(iter(wanted)), str(device))
+    source = PromptSource(prompts=str(what.prompts))
+    found = source.read(what.prompts, _silent).prompts
     return Demo(
         model=model,
-        tokenizer=AutoTokenizer.from_pretrained(MODEL, local_files_only=True),
-        heads=ExitHeads.load(MODEL, model),
-        examples=read_texts(PROMPTS),
+        tokenizer=tokenizer,
+        heads=ExitHeads.load(what.heads, model),
+        examples=settle_prompts(found, tokenizer, source, _silent, model=what.called),
     )
+
+
+def _silent(_: str) -> None:
+    """Print nothing."""

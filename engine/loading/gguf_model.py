@@ -95,9 +95,13 @@ def settle(model: PreTrainedModel, header: GgufHeader) -> dict[str, Any]:
     """
     taken = sum(weight.numel() for weight in model.parameters())
     if header.numbers != taken:
+        known = ("token_embd", "output", "blk")  # what transformers has names for
+        odd = [one.name for one in header.tensors if one.name.partition(".")[0] not in known]
+        holds = ", ".join(one for one in odd if not one.startswith("output")) or "other tensors"
         raise InputError(
-            f"{header.path} holds {header.numbers:,} numbers, of which transformers' model of the "
-            f"architecture {header.architecture!r} takes {taken:,}: give its safetensors instead"
+            f"{header.path} holds {holds}, which transformers' model of the architecture "
+            f"{header.architecture!r} does not take ({taken:,} of {header.numbers:,} numbers): "
+            "give its safetensors instead"
         )
     for holder in (model.config, model):
         for name in ("quantization_config", "hf_quantizer", "is_quantized", "quantization_method"):

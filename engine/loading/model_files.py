@@ -12,7 +12,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adadecode.engine.loading import smollm2
@@ -35,11 +36,13 @@ class ModelFiles:
         place: A folder, or a name on the hub.
         gguf: The GGUF file of it that holds the weights; None where other files do.
         adapter: The folder of a PEFT adapter to apply; None where there is none.
+        origin: What its plain files were made of (`adadecode.engine.loading.model_origin`).
     """
 
     place: str
     gguf: str | None = None
     adapter: str | None = None
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_files(name_or_path: str | Path) -> ModelFiles:
@@ -50,7 +53,8 @@ def find_files(name_or_path: str | Path) -> ModelFiles:
     """
     name = str(name_or_path)
     if name == smollm2.NAME:
-        return ModelFiles(place=str(smollm2.unpacked_folder()))
+        folder = smollm2.unpacked_folder()
+        return ModelFiles(place=str(folder), origin=smollm2.origin(folder))
     left, between, right = name.partition(BETWEEN)
     if between and right.endswith(SUFFIX):
         return _named_gguf(left, right)
@@ -80,7 +84,7 @@ def _adapted(base: str, adapter: str) -> ModelFiles:
     under = find_files(base)
     if under.adapter is not None:
         raise InputError(f"{base} is an adapter itself: name the model that it was trained for")
-    return ModelFiles(place=under.place, gguf=under.gguf, adapter=adapter)
+    return replace(under, adapter=adapter)
 
 
 def _in_folder(folder: Path) -> ModelFiles:

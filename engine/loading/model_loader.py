@@ -21,12 +21,15 @@ from transformers import (
 )
 
 from adadecode.engine.loading import gguf_model
+from adadecode.engine.loading.adapter import check_adapter, merge_adapter
 from adadecode.engine.loading.device_map import check_device_map, loading_options
 from adadecode.engine.loading.hub import from_here, hub_reason, quiet_hub
 from adadecode.engine.loading.memory_check import NO_HEADS, HeadsToLoad, check_checkpoint
 from adadecode.engine.loading.model_config import gguf_header, read_config
 from adadecode.engine.loading.model_files import ModelFiles, find_files
+from adadecode.engine.loading.model_origin import remember
 from adadecode.engine.loading.quantization import packed_matrices, weight_config
+from adadecode.engine.loading.weight_files import check_weights
 from adadecode.engine.runtime.environment import out_of_gpu_memory, out_of_memory, torch_device
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.input_file import read_text
@@ -144,6 +147,10 @@ def _from_pretrained(
             ),
         ):
             header = gguf_header(files)
+            if files.adapter is not None:
+                check_adapter(files.adapter)
+            if header is None and here:
+                check_weights(Path(files.place))
             if header is not None:
                 _refuse_packing(name_or_path, options)
                 options = {**options, **gguf_model.loading_options(header)}
@@ -154,8 +161,11 @@ def _from_pretrained(
                 local_files_only=here,
                 **options,
             )
+            remember(model, files.origin)
             if header is not None:
-                gguf_model.settle(model, header)
+                remember(model, gguf_model.settle(model, header))
+            if files.adapter is not None:
+                remember(model, merge_adapter(model, files.adapter))
             if device is not None:
                 model.to(device)
     except InputError:
@@ -183,7 +193,10 @@ def load_tokenizer(
     files, here = _found(name_or_path)
     try:
         with quiet_hub.needed():
-            if header := gguf_header(files):
+            own = None if files.adapter is None else Path(files.adapter)
+            if own is not None and (own / "tokenizer.json").exists():
+                tokenizer = AutoTokenizer.from_pretrained(own, local_files_only=True)
+            elif header := gguf_header(files):
                 tokenizer = gguf_model.load_tokenizer(header)
             else:
                 tokenizer = AutoTokenizer.from_pretrained(

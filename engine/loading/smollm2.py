@@ -9,7 +9,6 @@ refused.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from functools import cache, partial
 from itertools import count
 from pathlib import Path
 
+from adadecode.engine.runtime.cache_folder import cache_folder
 from adadecode.profiles.atomic_write import json_bytes
 from adadecode.profiles.digest import check_seal, sealed
 from adadecode.profiles.errors import InputError
@@ -57,18 +57,6 @@ _MADE, _AGAIN = (FileExistsError, FileNotFoundError), 10
 Notice = Callable[[str], None]
 
 
-def cache_folder() -> Path:
-    """Return where fetched models are kept.
-
-    It is ``ADADECODE_CACHE``, or else ``adadecode`` in the user's folder of caches.
-    """
-    own = os.environ.get("ADADECODE_CACHE")
-    if own:
-        return Path(own).expanduser()
-    caches = os.environ.get("XDG_CACHE_HOME")
-    return (Path(caches) if caches else Path.home() / ".cache") / "adadecode"
-
-
 def gguf_file() -> Path:
     """Return the fetched GGUF file.
 
@@ -97,6 +85,12 @@ def unpacked_folder(notice: Notice | None = None) -> Path:
         _unpack(source, folder, notice or _silent)
     _check_once(folder)
     return folder
+
+
+def origin(folder: Path) -> dict[str, str]:
+    """Return what an unpacked folder says of the file that it was made of."""
+    document = read_json(folder / SEAL)
+    return {key: str(document[key]) for key in ("format", "file", "packed_as") if key in document}
 
 
 def fetch(notice: Notice) -> Path:

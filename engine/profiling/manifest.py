@@ -10,6 +10,7 @@ from typing import Any
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.loading import quantization
 from adadecode.engine.loading.device_map import describe_devices
+from adadecode.engine.loading.model_origin import limitations_of, origin_of
 from adadecode.engine.model.measured_shape import measure_shape
 from adadecode.engine.profiling.plan import RecordingPlan
 from adadecode.engine.profiling.stopped_texts import LIMITATION
@@ -50,7 +51,7 @@ def describe_recording(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": _describe_model(decoder, plan),
         "heads": {
-            "name": plan.settings["heads"] or DEMO_HEADS,
+            "name": plan.settings["heads"] or plan.settings["model"] or DEMO_HEADS,
             "depths": list(decoder.heads.depths),
             "metrics": decoder.heads.metrics,
             **({} if decoder.heads.gates is None else {"gates": True}),
@@ -91,6 +92,7 @@ def _describe_model(decoder: AdaDecoder, plan: RecordingPlan) -> dict[str, Any]:
         "hidden_size": parts.hidden_size,
         "n_parameters": model.num_parameters(),
         "config": json.loads(config, parse_constant=str),
+        **({"origin": origin} if (origin := origin_of(model)) else {}),
         "measured": _measured(decoder, name),
     }
 
@@ -138,7 +140,7 @@ def limitations(decoder: AdaDecoder, plan: RecordingPlan, *, has_energy: bool) -
             "and costs as much"
         )
     _, packing = quantization.describe_packing(parts.model)
-    found += packing
+    found += [*packing, *limitations_of(parts.model)]
     if has_energy:
         found.append(
             "energy is read from a counter that NVML moves on in steps, "

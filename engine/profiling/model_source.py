@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from adadecode.engine.demo import bundle
 from adadecode.engine.loading.prompt_source import PromptSource
-from adadecode.engine.runtime.choices import Dtype, PackedWeights
+from adadecode.engine.runtime.choices import MODELS, Dtype, PackedWeights
 from adadecode.engine.runtime.notations import HEAD_MAP
 from adadecode.engine.runtime.option_fields import check_counts, option
 from adadecode.profiles.errors import InputError
@@ -27,7 +28,7 @@ class ModelSource(PromptSource):
     demo: bool = option(
         "Use the bundled demo model, its heads and its prompts.", default=False, panel=MODEL
     )
-    model: str | None = option("A causal LM: a folder, or a name on the hub.", panel=MODEL)
+    model: str | None = option(MODELS, panel=MODEL)
     heads: str | None = option(
         "The model's exit heads: a folder that adadecode-train wrote, or identity:4,8 to use the "
         "model's own LM head at those depths.",
@@ -77,7 +78,7 @@ class ModelSource(PromptSource):
     )
     threads: int = option("CPU threads of the model.", default=1, panel=PLACE)
     draft_model: str | None = option(
-        "The second model of the baseline 'draft': a folder, or a name on the hub.",
+        "The second model of the baseline 'draft', named as --model is.",
         panel="Baselines",
     )
 
@@ -97,7 +98,7 @@ class ModelSource(PromptSource):
                 "name a model with --model (and its --heads and --prompts), "
                 "or use the bundled one with --demo"
             )
-        if not self.model:
+        if not self.model or bundle(self.model):
             return
         if not self.heads:
             raise InputError(

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from adadecode.engine.baselines.factory import DraftModel, load_draft
 from adadecode.engine.decoding.scripted import Script
-from adadecode.engine.demo import MODEL, PROMPTS
+from adadecode.engine.demo import DEMO, MODEL, bundle
 from adadecode.engine.heads.exit_heads import ExitHeads, check_depths, require_depths
 from adadecode.engine.heads.heads_description import read_description
 from adadecode.engine.heads.random_heads import random_heads
@@ -79,15 +79,17 @@ def load_named(request: RecordingRequest, notice: Notice = silent) -> LoadedMode
         HeadsError: The heads are not this model's.
     """
     source, options = request.source, request.options
-    device, name = torch_device(source.device), str(source.model or MODEL)
-    found = source.read(PROMPTS, notice).prompts
+    device = torch_device(source.device)
+    with_it = bundle(source.model) or DEMO  # else heads and prompts are named
+    name, exits = str(source.model or MODEL), str(source.heads or with_it.heads)
+    found = source.read(with_it.prompts, notice).prompts
     chosen = choose_prompts(found, options.domains, options.limit)
     notice("loading the model")
     tokenizer = load_tokenizer(name, trust_remote_code=source.trust_remote_code)
-    called = source.model or "the demo model"
+    called = source.model or with_it.called
     prompts = settle_prompts(chosen, tokenizer, source, notice, model=called)
     check_named_depths(
-        str(source.heads or MODEL),
+        exits,
         options.placements,
         layers_of(name, trust_remote_code=source.trust_remote_code),
     )
@@ -101,10 +103,10 @@ def load_named(request: RecordingRequest, notice: Notice = silent) -> LoadedMode
         weights=source.weights,
         device_map=source.device_map,
         positions=room_for(options.graphs, reached),
-        exits=exits_of(str(source.heads or MODEL), options),
+        exits=exits_of(exits, options),
         tokenizer=tokenizer,
     )
-    heads = read_heads(source.heads or str(MODEL), model)
+    heads = read_heads(exits, model)
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,

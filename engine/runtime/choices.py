@@ -8,6 +8,14 @@ ALL_TOKENS = (0, -1)
 """As ``top_k``, keeps all tokens: 0 in ``transformers``, both in vLLM."""
 
 
+MODELS = (
+    "A causal LM: a folder, a GGUF file, a PEFT adapter's folder, a name on the hub, or smollm2 "
+    "(run `make smollm2` once). FOLDER::FILE.gguf names one file of several, MODEL::ADAPTER the "
+    "model of an adapter."
+)
+"""What can be named as a model (see `adadecode.engine.loading.model_files`)."""
+
+
 class GraphMode(StrEnum):
     """How layers are run (see `adadecode.engine.model.cuda_graphs`)."""
 

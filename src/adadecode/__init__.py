@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         RecordingOptions,
         TrainingOptions,
         load_demo,
+        load_smollm2,
         record,
         train_heads,
     )
@@ -52,6 +53,7 @@ else:
             "Space": "adadecode.sim",
             "TrainingOptions": "adadecode.engine",
             "load_demo": "adadecode.engine",
+            "load_smollm2": "adadecode.engine",
             "predict": "adadecode.sim",
             "read_profile": "adadecode.profiles",
             "read_sweep": "adadecode.sim",
@@ -84,6 +86,7 @@ __all__ = [
     "Space",
     "TrainingOptions",
     "load_demo",
+    "load_smollm2",
     "predict",
     "read_profile",
     "read_sweep",
