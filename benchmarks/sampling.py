@@ -27,7 +27,7 @@ from adadecode.engine import AdaDecoder, load_demo
 from adadecode.engine.decoding.sampling import Sampling
 from adadecode.engine.loading.prompts import Prompt, encode
 from adadecode.engine.profiling.counterfactual import Counterfactual
-from adadecode.profiles.schema import TABLES
+from adadecode.profiles.schema import REQUIRED_COLUMNS, TABLES
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Draft, Round, Verdict, Work
@@ -118,8 +118,8 @@ def sampled_trace(
         n_tokens,
     )
     return Trace.from_frames(
-        pd.DataFrame([prompt], columns=TABLES["prompts"].names),
-        pd.DataFrame([{"prompt": number, **row} for row in rows], columns=TABLES["trace"].names),
+        pd.DataFrame([prompt], columns=list(REQUIRED_COLUMNS["prompts"])),
+        pd.DataFrame([{"prompt": number, **row} for row in rows]),
         pd.DataFrame([], columns=TABLES["branches"].names),
         n_layers=decoder.parts.n_layers,
         depths=decoder.heads.depths,

@@ -65,6 +65,12 @@ OPTIONAL_COLUMNS: dict[str, frozenset[str]] = {
 }
 """By table, columns that a file may lack; see `Column.optional`."""
 
+REQUIRED_COLUMNS: dict[str, tuple[str, ...]] = {
+    name: tuple(column.name for column in table.columns if not column.optional)
+    for name, table in COLUMNS.items()
+}
+"""By table, columns that every file has, in order."""
+
 SAMPLED_TABLES = {"draws": ALL_TABLES["draws"]}
 """Tables that only a sampled profile has."""
 

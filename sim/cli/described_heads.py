@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from typing import Any
 
@@ -61,6 +61,15 @@ def describe_heads(options: HeadOptions, *, seed: int, by_domain: bool) -> Descr
         SyntheticError: If the options contradict each other, or no heads can be like that.
         ProfileError: If the profile to be like cannot be read, or holds no text.
     """
+    heads = _described(options, seed=seed, by_domain=by_domain)
+    if options.gate_quality is None:
+        return heads
+    quality = options.gate_quality
+    models = {domain: model.with_gates(quality) for domain, model in heads.models.items()}
+    return replace(heads, models=models)
+
+
+def _described(options: HeadOptions, *, seed: int, by_domain: bool) -> DescribedHeads:
     if options.like is not None:
         return _fit_recorded(options, read_profile(options.like), seed=seed, by_domain=by_domain)
     assert options.layers is not None

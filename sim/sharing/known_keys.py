@@ -64,7 +64,8 @@ _VERSION = matching(
 )
 
 _LABEL = matching(
-    r"(vanilla|adadecode|fixed|oracle)( [0-9/]+)?( gamma [0-9./e-]+)?( cap [0-9]+)?( unverified)?"
+    r"(vanilla|adadecode|fixed|oracle)( [0-9/]+)?( gamma [0-9./e-]+)?( gate [0-9./e-]+)?"
+    r"( cap [0-9]+)?( unverified)?"
 )
 
 _HOST = {
@@ -148,7 +149,12 @@ _CONFIG: dict[str, Any] = {
 }
 _CONFIG["text_config"] = dict(_CONFIG)
 
-_FORM = {"shortlist": is_number, "dtype": _DTYPE, "product": matching("[a-z0-9_.]{1,30}")}
+_FORM = {
+    "prompt": is_number,
+    "shortlist": is_number,
+    "dtype": _DTYPE,
+    "product": matching("[a-z0-9_.]{1,30}"),
+}
 
 KEPT: dict[str, Any] = {
     "created": matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
@@ -159,7 +165,10 @@ KEPT: dict[str, Any] = {
         "revision": matching("[0-9a-f]{7,64}"),
         **dict.fromkeys(("n_layers", "hidden_size", "n_parameters"), is_number),
         "config": _CONFIG,
-        "origin": {"format": among("gguf"), "packed_as": matching("[a-z0-9_]{2,12}")},
+        "origin": {
+            "format": among("gguf", "safetensors"),
+            "packed_as": matching("[a-z0-9_]{2,12}"),
+        },
         "shape": {
             **dict.fromkeys(SIZES, is_number),
             **dict.fromkeys(
@@ -184,6 +193,7 @@ KEPT: dict[str, Any] = {
     },
     "heads": {
         "depths": is_number,
+        "gates": is_number,
         "metrics": dict.fromkeys(
             ("depth", "kl_identity", "agreement_identity", "kl", "agreement", "positions"),
             is_number,
@@ -219,13 +229,14 @@ KEPT: dict[str, Any] = {
                 *("demo", "limit", "threads", "cap", "fixed_drafts", "max_tokens", "repeats"),
                 *("max_new_tokens", "samples", "branch_floor", "seed", "trust_remote_code"),
                 *("n_prompts", "chat", "temperature", "top_k", "top_p", "sample_seed", "shortlist"),
+                "shortlist_prompt",
                 *("layers", "followed"),
             ),
             is_number,
         ),
-        **dict.fromkeys(("gammas", "placements", "contexts", "walks"), NUMERALS),
+        **dict.fromkeys(("gammas", "gates", "placements", "contexts", "walks"), NUMERALS),
         **dict.fromkeys(("dtype", "head_dtype"), matching("auto|(b?float|u?int)[0-9]{1,3}")),
-        "head_forms": matching("((full|int8|shortlist:[0-9]{1,9}|[ +]int8),?)*"),
+        "head_forms": matching("((full|int8|shortlist:[0-9]{1,9}|[ +](prompt|int8)),?)*"),
         "device": matching("auto|cpu|cuda(:[0-9]+)?"),
         **dict.fromkeys(("graphs", "numerics", "interleaving"), matching("[a-z+]{1,20}")),
         "designs": _LABEL,
@@ -241,7 +252,7 @@ KEPT: dict[str, Any] = {
     "scripted": {
         **dict.fromkeys(("n_layers", "synthetic"), is_number),
         "map": {re.compile("[0-9]{1,4}"): is_number},
-        "form": {"shortlist": is_number, "dtype": _DTYPE},
+        "form": {"shortlist": is_number, "dtype": _DTYPE, "prompt": is_number},
     },
     "synthetic": is_number,
 }

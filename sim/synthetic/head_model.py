@@ -187,6 +187,8 @@ class HeadModel:
         right: By depth, the confidence where it is.
         wrong: By depth, the confidence where it is not.
         last: The last layer's own confidence.
+        gates: By depth, the quality of the head's gate (`adadecode.sim.synthetic.gate_model`);
+            empty where heads have none.
         along_text: Correlation of the scores of one output and the next; below 1.
         agreement_across: Correlation of the ease of two heads a quarter of the stack apart; it is a
             power of the distance. With 1, and agreement that rises, a token is right from its
@@ -208,6 +210,7 @@ class HeadModel:
     agreement_across: float = 0.9
     confidence_across: float = 0.98
     ease: float = 0.7
+    gates: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check_depths(self.n_layers, self.depths)
@@ -218,6 +221,7 @@ class HeadModel:
                     f"{list(self.depths)}, got {len(values)}"
                 )
         check_shares(self.agreement)
+        self._check_gates()
         for name in CORRELATIONS:
             if not 0 <= (value := getattr(self, name)) <= 1 or (
                 name == "along_text" and value == 1
@@ -226,6 +230,18 @@ class HeadModel:
                 raise SyntheticError(
                     f"{name} is a correlation in 0..1{bound}, got {value:g}: try 0.15 or 0.7"
                 )
+
+    def _check_gates(self) -> None:
+        if self.gates and len(self.gates) != len(self.depths):
+            raise SyntheticError(
+                f"wanted the quality of {len(self.depths)} gates, one for each of the depths "
+                f"{list(self.depths)}, got {len(self.gates)}"
+            )
+        if wrong := [one for one in self.gates if not 0.5 <= one <= 1]:
+            raise SyntheticError(
+                f"the quality of a gate is a share in 0.5..1, got {wrong[0]:g}: 0.9 was measured, "
+                "1 knows every good exit, 0.5 knows nothing"
+            )
 
     @classmethod
     def of(
@@ -292,14 +308,26 @@ class HeadModel:
         require_heads(depths, self.depths)
         kept = [place for place, depth in enumerate(self.depths) if depth in depths]
         values: dict[str, Any] = {
-            name: tuple(getattr(self, name)[place] for place in kept)
-            for name in ("depths", "agreement", "right", "wrong")
+            name: tuple(by_depth[place] for place in kept)
+            for name in ("depths", "agreement", "right", "wrong", "gates")
+            if (by_depth := getattr(self, name))
         }
         return replace(self, **values)
 
+    def with_gates(self, quality: Sequence[float]) -> HeadModel:
+        """Return the model with gates of these qualities, one for all heads or one for each.
+
+        Raises:
+            SyntheticError: If they are out of range, or of another number.
+        """
+        return replace(self, gates=tuple(quality) * (len(self.depths) if len(quality) == 1 else 1))
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the model as JSON holds it; Betas as [a, b]."""
-        return asdict(self)
+        """Return the model as JSON holds it; Betas as [a, b]; gates only where there are any."""
+        parts = asdict(self)
+        if not self.gates:
+            del parts["gates"]
+        return parts
 
     def outputs(self, ease: _Array, sureness: _Array) -> tuple[NDArray[np.bool_], _Array]:
         """Return which heads are right, and how confident they are.

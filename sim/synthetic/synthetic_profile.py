@@ -84,7 +84,11 @@ def _manifest(
             "n_parameters": None,
             "config": {},
         },
-        "heads": {"name": "synthetic", "depths": list(first.depths)},
+        "heads": {
+            "name": "synthetic",
+            "depths": list(first.depths),
+            **({"gates": True} if first.gates else {}),
+        },
         "hardware": {"device": "none"},
         "software": {"source": "adadecode-sim synthesize"},
         "dtype": "none",

@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 
 from adadecode.profiles.trace import Trace
 from adadecode.sim.synthetic.free_parameters import STEP, least
+from adadecode.sim.synthetic.gate_model import good_exits, quality_of
 from adadecode.sim.synthetic.head_model import (
     CORRELATIONS,
     Beta,
@@ -65,6 +66,12 @@ def fit_trace(trace: Trace, prompts: Sequence[int] | None = None, *, seed: int =
         "wrong": tuple(pair[1] for pair in pairs),
         "last": _beta(confidence[:, -1]),
     }
+    if trace.has_gates:
+        score = np.concatenate([trace.gates(prompt)[1:] for prompt in chosen])
+        good = good_exits(right, confidence)
+        margins["gates"] = tuple(
+            max(0.5, quality_of(score[:, k], good[:, k])) for k in range(len(trace.depths))
+        )
     follows = np.ones(len(token), dtype=np.bool_)
     follows[np.cumsum(lengths)[:-1][lengths[1:] > 0]] = False
     follows[0] = False

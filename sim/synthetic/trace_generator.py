@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from adadecode.profiles.schema import TABLES
+from adadecode.profiles.schema import REQUIRED_COLUMNS
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import DEFAULT_CAP
+from adadecode.sim.synthetic.gate_model import good_exits
+from adadecode.sim.synthetic.gate_model import scores as gate_scores
 from adadecode.sim.synthetic.head_model import HeadModel, SyntheticError
 
 VOCABULARY = 32_000
@@ -88,6 +90,8 @@ def draw(
                 followed,
                 cap - 1,
             )
+            if model.gates:
+                _add_gates(drawn, model, np.random.default_rng([seed, place, 1]))
             followed = max(0, followed - sum(prompts[k].n_output - 1 for k in numbers))
             for name, frame in drawn.items():
                 parts[name].append(frame)
@@ -131,6 +135,8 @@ def _check(
     ):
         if number < least:
             raise SyntheticError(f"{what} is a whole number, {least} or more, got {number}")
+    if len({bool(model.gates) for model in models.values()}) > 1:
+        raise SyntheticError("wanted gates in all domains or none: give each a quality")
     if not models or len({(model.n_layers, model.depths) for model in models.values()}) > 1:
         raise SyntheticError(
             "wanted models of heads at the same depths, one or more: give each domain the same "
@@ -208,10 +214,38 @@ def _draw(
         drafts[astray],
     )
     return {
-        "prompts": pd.DataFrame(about, columns=TABLES["prompts"].names),
-        "trace": pd.DataFrame(trace, columns=TABLES["trace"].names),
+        "prompts": pd.DataFrame(about, columns=list(REQUIRED_COLUMNS["prompts"])),
+        "trace": pd.DataFrame(trace),
         "branches": branches,
     }
+
+
+def _add_gates(
+    tables: dict[str, pd.DataFrame], model: HeadModel, random: np.random.Generator
+) -> None:
+    """Add the scores of gates to the trace and the branches of one domain.
+
+    Off the text no output is right or wrong, and a gate there sees how sure the head is.
+    """
+    width = len(model.depths) + 1
+    share = np.full(width, np.nan)
+    for name in ("trace", "branches"):
+        frame = tables[name]
+        confidence = frame["confidence"].to_numpy().reshape(-1, width)
+        right = np.ones_like(confidence, dtype=np.bool_)
+        if name == "trace":
+            right = frame["agrees"].to_numpy().reshape(-1, width)
+        good = good_exits(right, confidence)
+        if name == "trace":
+            share = good.mean(axis=0)
+        score = np.full(confidence.shape, np.nan)
+        score[:, :-1] = gate_scores(
+            good[:, :-1],
+            share[:-1],
+            np.array(model.gates),
+            random.standard_normal(score[:, :-1].shape),
+        )
+        tables[name] = frame.assign(gate=score.ravel())
 
 
 def _branches(
@@ -254,9 +288,9 @@ def _branches(
             "token": np.repeat(drafts[:, step - 1], width),
             "confidence": confidence.ravel(),
         }
-        parts.append(pd.DataFrame(columns, columns=TABLES["branches"].names))
+        parts.append(pd.DataFrame(columns))
     return (
         pd.concat(parts, ignore_index=True)
         if parts
-        else TABLES["branches"].empty_table().to_pandas()
+        else pd.DataFrame(columns=list(REQUIRED_COLUMNS["branches"]))
     )

@@ -24,6 +24,7 @@ from adadecode.engine.profiling.recorder import record_plan
 from adadecode.profiles import TABLES, ProfileError, read_profile, write_profile
 from adadecode.profiles.hashing import dice
 from adadecode.profiles.manifest import tables_of
+from adadecode.profiles.schema import REQUIRED_COLUMNS
 from adadecode.profiles.store import Profile
 from adadecode.profiles.trace import OTHER, Trace
 from adadecode.sim.core.design import Design
@@ -344,7 +345,7 @@ def texts() -> Texts:
                     pass
             rounds[design, prompt] = decoding.schedule.rounds
     return Texts(
-        pd.DataFrame(prompts, columns=TABLES["prompts"].names),
+        pd.DataFrame(prompts, columns=list(REQUIRED_COLUMNS["prompts"])),
         pd.DataFrame(rows, columns=required("trace")),
         rounds,
     )

@@ -12,6 +12,7 @@ import pandas as pd
 from adadecode.profiles import TABLES, LatencyTable, Profile, read_profile
 from adadecode.profiles.columns import DESIGN
 from adadecode.profiles.design_label import design_label
+from adadecode.profiles.schema import REQUIRED_COLUMNS
 from adadecode.profiles.trace import HeadOutput, Trace
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import WORK_NAMES, Round
@@ -91,7 +92,7 @@ def one_text(
         for where, (confidence, token) in (branches or {}).items()
     ]
     return Trace.from_frames(
-        pd.DataFrame([prompt], columns=TABLES["prompts"].names),
+        pd.DataFrame([prompt], columns=list(REQUIRED_COLUMNS["prompts"])),
         pd.DataFrame(rows, columns=TABLES["trace"].names),
         pd.DataFrame(after_wrong_drafts, columns=TABLES["branches"].names),
         n_layers=n_layers,

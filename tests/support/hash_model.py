@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pandas as pd
 from hypothesis import strategies as st
 
-from adadecode.profiles.schema import TABLES
+from adadecode.profiles.schema import REQUIRED_COLUMNS, TABLES
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import RUNNABLE, Design, Policy
 from adadecode.sim.core.scheduler import (
@@ -216,7 +216,7 @@ def decode_and_record(
     trace = Trace.from_frames(
         pd.DataFrame(
             [(0, "toy", N_PROMPT, len(text), text[-1] in eos, FIRST, "", budget)],
-            columns=TABLES["prompts"].names,
+            columns=list(REQUIRED_COLUMNS["prompts"]),
         ),
         pd.DataFrame(trace_rows, columns=TABLES["trace"].names),
         pd.DataFrame(branch_rows, columns=TABLES["branches"].names),
