@@ -27,7 +27,7 @@ from adadecode.engine.loading.prompts import encode
 from adadecode.engine.profiling.counterfactual import Counterfactual
 from adadecode.engine.profiling.latency_walks import walk
 from adadecode.engine.runtime.timer import Clock
-from adadecode.profiles.schema import TABLES
+from adadecode.profiles.schema import REQUIRED_COLUMNS, TABLES
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Round
@@ -146,7 +146,7 @@ def full_trace(decoder: AdaDecoder, texts: list[Continuation]) -> Trace:
             }
             prompts.append(prompt)
     return Trace.from_frames(
-        pd.DataFrame(prompts, columns=TABLES["prompts"].names),
+        pd.DataFrame(prompts, columns=list(REQUIRED_COLUMNS["prompts"])),
         pd.DataFrame(rows, columns=TABLES["trace"].names),
         pd.DataFrame([], columns=TABLES["branches"].names),
         n_layers=decoder.parts.n_layers,
@@ -209,7 +209,6 @@ def measure_domain(
     demo: Demo,
     full: AdaDecoder,
     decoders: Mapping[str, AdaDecoder],
-    frequent: Sequence[int],
     texts: list[Continuation],
     repeats: int,
 ) -> dict[str, dict[str, Any]]:
@@ -220,7 +219,6 @@ def measure_domain(
         demo: The demo model.
         full: With full heads.
         decoders: By form.
-        frequent: Tokens by frequency, of which a shortlist holds the first.
         texts: Of the domain.
         repeats: Of the timed runs.
 
@@ -253,7 +251,7 @@ def measure_domain(
             "measured": count_rounds([done for run in runs for done in run.rounds])
         }
         if decoder.heads.tokens is not None:
-            shortlists = dict.fromkeys(trace.prompts, frequent[: len(decoder.heads.tokens)])
+            shortlists = dict.fromkeys(trace.prompts, decoder.heads.tokens)
             replays = replay(trace.shortlisted(shortlists), latency, DESIGN)
             row["predicted_from_full"] = count_rounds(
                 [done for replayed in replays for done in replayed.rounds]
@@ -306,7 +304,7 @@ def main(arguments: list[str] | None = None) -> None:
         "check_microseconds": time_checks(decoders, options.visits),
         "product_microseconds": time_products(full.parts.device, PRODUCT_REPEATS),
         "domains": {
-            domain: measure_domain(domain, demo, full, decoders, frequent, texts, options.repeats)
+            domain: measure_domain(domain, demo, full, decoders, texts, options.repeats)
             for domain, texts in continue_prompts(full, demo, 0, options.prompts).items()
         },
     }

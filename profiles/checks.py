@@ -206,6 +206,7 @@ def _text_rules(n_layers: int | None) -> dict[str, list[_Rule]]:
         "prompts": [
             *(_within(column, *_TOKENS) for column in ("n_prompt", "n_output", "max_new_tokens")),
             _within("first_token", *_TOKEN),
+            _within("in_prompt", *_TOKEN),
         ],
         "trace": [*heads, _within("acceptance", "a probability", 0, 1 + ROUNDING)],
         "branches": heads,

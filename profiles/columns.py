@@ -150,6 +150,13 @@ _PROMPTS = TableColumns(
         Column(
             "max_new_tokens", "int32", "most tokens to generate, the first one included", "tokens"
         ),
+        Column(
+            "in_prompt",
+            "list[int32]",
+            "tokens of the text, and of what heads said on it, that the prompt holds too",
+            "token id",
+            optional=True,
+        ),
     ),
 )
 

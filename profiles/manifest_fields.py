@@ -157,6 +157,7 @@ def _form(path: str) -> tuple[Field, ...]:
         _whole(f"{path}.shortlist", 1, 2**31 - 1),
         _text(f"{path}.dtype"),
         _text(f"{path}.product"),
+        Field(f"{path}.prompt", "true or false", lambda value: isinstance(value, bool)),
         _list(f"{path}.tokens", "token ids", _is_token),
     )
 

@@ -478,7 +478,8 @@ class AdaDecoder:
             sampled=sampling is not None,
             stops=None if stop is None else stop.after(input_ids[0].tolist()),
         )
-        return Decoding(parts, self.heads, schedule, selector)
+        heads = self.heads.for_text(input_ids[0].tolist())
+        return Decoding(parts, heads, schedule, selector)
 
     def _text(
         self,

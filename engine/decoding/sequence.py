@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 from weakref import ref
 
 import torch
@@ -54,13 +56,26 @@ def gate_score(parts: SegmentedModel, heads: ExitHeads, depth: int, hidden: torc
         hidden: Hidden states at that depth, shape ``(1, n, d)``.
     """
     gates = heads.require_gates()
-    (score,) = parts.read(
+    (score,) = _read_of_heads(
+        parts,
+        heads,
         lambda hidden: gates.score(depth, parts.normed(hidden))[0],
         hidden[:, -1:],
-        heads,
         f"the gate at depth {depth}",
     )
     return float(score)
+
+
+def _read_of_heads(
+    parts: SegmentedModel,
+    heads: ExitHeads,
+    work: Callable[[torch.Tensor], torch.Tensor],
+    hidden: torch.Tensor,
+    name: str,
+) -> list[Any]:
+    """Return numbers as `SegmentedModel.read` does; no graphs are kept of heads of one text."""
+    read = partial(SegmentedModel.read, parts) if heads.of_text else parts.read
+    return read(work, hidden, heads, name)
 
 
 def greedy_draft(
@@ -74,7 +89,7 @@ def greedy_draft(
     def work(hidden: torch.Tensor) -> torch.Tensor:
         return packed_draft(head_logits(parts, heads, depth, hidden))[None]
 
-    (pair,) = parts.read(work, hidden[:, -1:], heads, f"the draft at depth {depth}")
+    (pair,) = _read_of_heads(parts, heads, work, hidden[:, -1:], f"the draft at depth {depth}")
     return unpacked_draft(pair)
 
 

@@ -67,11 +67,12 @@ def measure_coverage(
         return None
     with torch.inference_mode():
         parts.allocate(max(text.prompt.shape[1] + len(text.output) for text in texts))
-    held = None if heads.tokens is None else torch.tensor(heads.tokens)
     outside = 0
     counts = torch.zeros((3, len(heads.depths)), dtype=torch.long)
     for text in texts:
         output = torch.tensor(text.output[1:])
+        formed_heads = heads.for_text(text.prompt[0].tolist())
+        held = formed_heads.held()
         outside += 0 if held is None else int((~torch.isin(output, held)).sum())
         states = states_of(parts, text, heads.depths)[1:]
         for start in range(0, len(output), _ROWS):
@@ -81,7 +82,7 @@ def measure_coverage(
                 with torch.inference_mode():
                     tops = [
                         form.logits(parts, depth, normed)[0].argmax(-1).cpu()
-                        for form in (full, heads)
+                        for form in (full, formed_heads)
                     ]
                 counts[:, place] += torch.stack(
                     [(top == part).sum() for top in tops] + [(tops[0] == tops[1]).sum()]

@@ -14,6 +14,8 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -112,16 +114,19 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             None if form.shortlist is None else _shortlist(self.ranked(model), form.shortlist)
         )
         self.form = HeadForm(
-            shortlist=None if self.tokens is None else len(self.tokens), dtype=form.dtype
+            shortlist=None if self.tokens is None else len(self.tokens),
+            dtype=form.dtype,
+            prompt=form.prompt,
         )
         self._rows: HeadRows | None = None
+        self._of_text = False
         self._take_form(head)
 
     def _take_form(self, head: nn.Module) -> None:
         """Gather and quantise what the form needs."""
         if self.form.dtype is not None:
             try:
-                rows = HeadRows(head, self.tokens, int8=True)
+                rows = HeadRows(head, self.tokens, int8=True, extends=self.form.prompt)
                 matrices = {
                     depth: _quantised_rest(matrix, head.weight.device)  # type: ignore[arg-type]
                     for depth, matrix in self.transforms.items()
@@ -132,12 +137,12 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
                     f"no int8 heads on this device ({error}): they stay in the model's own format",
                     stacklevel=4,
                 )
-                self.form = HeadForm(shortlist=self.form.shortlist)
+                self.form = replace(self.form, dtype=None)
             else:
                 self._rows = rows
                 self._matrices |= matrices
         if self.tokens is not None and self._rows is None:
-            self._rows = HeadRows(head, self.tokens, int8=False)
+            self._rows = HeadRows(head, self.tokens, int8=False, extends=self.form.prompt)
 
     def shaped(
         self,
@@ -145,6 +150,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         *,
         shortlist: int | None = None,
         dtype: str | None = None,
+        prompt: bool = False,
         frequent: Sequence[int] | None = None,
     ) -> ExitHeads:
         """Return the same heads in another form.
@@ -153,12 +159,13 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             model: The model that the heads belong to.
             shortlist: How many tokens the heads give logits of (default: all).
             dtype: ``int8``, or None for the model's own format.
+            prompt: Whether the tokens of a text's prompt are on its shortlist too.
             frequent: Token ids, the most frequent first; as before by default.
 
         Raises:
             HeadsError: The form does not go with the model.
         """
-        form = HeadForm(shortlist=shortlist, dtype=dtype)
+        form = HeadForm(shortlist=shortlist, dtype=dtype, prompt=prompt)
         known = self.frequent if frequent is None else frequent
         return ExitHeads(
             model, self.transforms, self.metrics, form=form, frequent=known, gates=self.gates
@@ -184,6 +191,30 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         )
         heads.coverage = self.coverage
         return heads
+
+    def for_text(self, prompt: Iterable[int]) -> ExitHeads:
+        """Return the heads as they are for a text with this prompt.
+
+        They are these very heads unless the form adds the tokens of the prompt to the shortlist.
+
+        Args:
+            prompt: Token ids.
+        """
+        if not self.form.prompt or self._rows is None:
+            return self
+        heads = copy(self)
+        heads._rows = self._rows.beside(prompt)
+        heads._of_text = True
+        return heads
+
+    def held(self) -> torch.Tensor | None:
+        """Return the ids of the tokens that the heads give logits of; None for all."""
+        return None if self._rows is None or self._rows.tokens is None else self._rows.tokens.cpu()
+
+    @property
+    def of_text(self) -> bool:
+        """Whether these are the heads of a single text, of which no graphs are kept."""
+        return self._of_text
 
     def ranked(self, model: PreTrainedModel) -> TokenRanking:
         """Return all tokens in the order in which shortlists take them.

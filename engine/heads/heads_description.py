@@ -37,7 +37,7 @@ WEIGHTS_DIGEST = "sha256"
 
 AGAIN = "copy or train them again"
 
-_FORM = {"shortlist", "dtype"}
+_FORM = {"shortlist", "dtype", "prompt"}
 _SHAPE = ("hidden_size", "n_layers", "vocab_size")
 _COUNTS = {"depth", "positions"}
 _SHARES = ("full", "formed", "same")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 
 import torch
 from torch import nn
@@ -21,15 +22,29 @@ class HeadRows:
         head: The LM head.
         tokens: Rising ids of the rows; None for all of them.
         int8: Whether the rows are quantised.
+        extends: Whether rows may be added (`beside`).
 
     Raises:
         HeadsError: The LM head is no plain matrix.
         LookupError: No int8 product of the device works.
     """
 
-    def __init__(self, head: nn.Module, tokens: Sequence[int] | None, *, int8: bool) -> None:
+    def __init__(
+        self, head: nn.Module, tokens: Sequence[int] | None, *, int8: bool, extends: bool = False
+    ) -> None:
         weight, bias = _plain(head)
         self.vocabulary = len(weight)
+        self._source = (weight, bias) if extends else None
+        self._take(weight, bias, tokens, int8=int8)
+
+    def _take(
+        self,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        tokens: Sequence[int] | None,
+        *,
+        int8: bool,
+    ) -> None:
         self.tokens = (
             None if tokens is None else torch.tensor(tokens, dtype=torch.long, device=weight.device)
         )
@@ -37,6 +52,17 @@ class HeadRows:
             weight, bias = weight[self.tokens], None if bias is None else bias[self.tokens]
         self.bias = bias
         self.matrix: Int8Matrix | torch.Tensor = Int8Matrix(weight) if int8 else weight
+
+    def beside(self, tokens: Iterable[int]) -> HeadRows:
+        """Return these rows, which extend, with those of more tokens."""
+        assert self._source is not None
+        assert self.tokens is not None
+        held = self.tokens.tolist()
+        more = sorted(set(tokens) - set(held))
+        rows = copy(self)
+        if more:
+            rows._take(*self._source, [*held, *more], int8=isinstance(self.matrix, Int8Matrix))
+        return rows
 
     def logits(
         self, given: torch.Tensor, finish: Callable[[torch.Tensor], torch.Tensor]

@@ -118,6 +118,7 @@ class Counterfactual:
         Returns:
             The text, and rows of the table trace that lack the prompt's number.
         """
+        self.heads = self.decoder.heads.for_text(prompt)
         token = self.prefill(prompt)
         outputs, rows = [token], []
         while len(outputs) < max_new_tokens and token not in self.decoder.eos:
@@ -159,6 +160,7 @@ class Counterfactual:
         Yields:
             Rows of the table branches that lack the prompt's number.
         """
+        self.heads = self.decoder.heads.for_text(text.prompt)
         self.prefill(text.prompt + text.outputs)
         wrong: dict[int, dict[int, float]] = {}
         for row in trace:

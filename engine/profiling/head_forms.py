@@ -14,6 +14,7 @@ from adadecode.engine.heads.token_frequency import CountedTokens, frequent_in
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.model.end_tokens import own_end_tokens
 from adadecode.engine.profiling.options import RecordingOptions
+from adadecode.profiles.errors import HeadsError
 from adadecode.sim.core.head_form import form_named
 
 TRAINED_ON = "the texts that the heads were trained on"
@@ -45,17 +46,28 @@ def form_heads(
     Raises:
         HeadsError: No heads of this model can have this form.
     """
-    named = options.shortlist is not None or options.head_dtype is not None
+    named = {options.shortlist, options.head_dtype, options.shortlist_prompt} != {None}
     if not named and shortlist_from is None:
         return heads
     form = options.head_form(heads.form)
+    if options.shortlist_prompt and form.shortlist is None:
+        raise HeadsError(
+            "--shortlist-prompt adds the tokens of a prompt to a shortlist: say how many tokens it "
+            "has with --shortlist"
+        )
     frequent: Sequence[int] | None = None
     if tokenizer is None:
         frequent = ()
     elif shortlist_from is not None:
         found = _counted(shortlist_from, model, tokenizer, prompts, notice)
         frequent = found.frequent if found.texts else ()
-    formed = heads.shaped(model, shortlist=form.shortlist, dtype=form.dtype, frequent=frequent)
+    formed = heads.shaped(
+        model,
+        shortlist=form.shortlist,
+        dtype=form.dtype,
+        prompt=form.prompt,
+        frequent=frequent,
+    )
     if named:
         notice(f"heads: {formed.form.label}")
     n_counted, size = len(formed.ranked(model).counted), formed.form.shortlist
@@ -99,7 +111,7 @@ def other_forms(
     """
     wanted = map(form_named, names)
     shaped = [
-        heads.shaped(model, shortlist=form.shortlist, dtype=form.dtype)
+        heads.shaped(model, shortlist=form.shortlist, dtype=form.dtype, prompt=form.prompt)
         for form in dict.fromkeys(wanted)
         if form != heads.form
     ]

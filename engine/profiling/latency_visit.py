@@ -42,6 +42,9 @@ class LatencyVisit:
         self.decoder, self.plan, self.number = decoder, plan, number
         text = itertools.cycle(itertools.chain.from_iterable(plan.encoded))
         self.text = list(itertools.islice(text, plan.longest))
+        typical = sorted(plan.encoded, key=lambda tokens: len(set(tokens)))[len(plan.encoded) // 2]
+        self.heads = decoder.heads.for_text(typical)
+        self.forms = [form.for_text(typical) for form in plan.forms]
         self.rows: list[Row] = []
         self.form_rows: list[Row] = []
         self._left = self._tasks()
@@ -124,7 +127,7 @@ class LatencyVisit:
         contexts = self.plan.contexts
         return [
             partial(self._check, form, depth, contexts[(self.number + index) % len(contexts)])
-            for form in self.plan.forms
+            for form in self.forms
             for index, depth in enumerate(form.depths)
         ]
 
@@ -163,6 +166,7 @@ class LatencyVisit:
                 self.plan.samples,
                 self.number,
                 self.plan.sampling,
+                heads=self.heads,
             )
         )
 

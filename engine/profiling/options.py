@@ -59,6 +59,11 @@ class RecordingOptions:
         shown="as the heads were saved",
         panel=HEADS,
     )
+    shortlist_prompt: bool | None = option(
+        "The tokens of each text's prompt are on its shortlist too.",
+        shown="as the heads were saved",
+        panel=HEADS,
+    )
     head_dtype: HeadDtype | None = option(
         "The format in which heads read their matrix and the LM head; 'own' is the model's.",
         shown="as the heads were saved",
@@ -210,8 +215,11 @@ class RecordingOptions:
             own: The form that the heads were saved in, kept where an option is None.
         """
         dtype = own.dtype if self.head_dtype is None else str(self.head_dtype)
+        shortlist = own.shortlist if self.shortlist is None else self.shortlist or None
+        prompt = own.prompt if self.shortlist_prompt is None else self.shortlist_prompt
         return HeadForm(
-            shortlist=own.shortlist if self.shortlist is None else self.shortlist or None,
+            shortlist=shortlist,
+            prompt=prompt and shortlist is not None,
             dtype=None if dtype == HeadDtype.OWN else dtype,
         )
 

@@ -278,6 +278,7 @@ class Recorder:
             "first_token": text.outputs[0],
             "sha256": prompt_digest(planned.text),
             "max_new_tokens": self.plan.budget(prompt),
+            "in_prompt": sorted({*text.outputs, *(row["token"] for row in rows)} & {*text.prompt}),
         }
         return {"prompts": [about], "trace": [{"prompt": prompt, **row} for row in rows]}
 

@@ -25,6 +25,7 @@ class HeadForm:
         shortlist: Number of tokens that the heads give logits for; None for the whole vocabulary.
         dtype: Format of all that a head reads, T and rows of the LM head, where it is not the
             model's own.
+        prompt: Whether the tokens of a text's prompt are on its shortlist too.
 
     Raises:
         HeadsError: If a part makes no sense.
@@ -32,8 +33,13 @@ class HeadForm:
 
     shortlist: int | None = None
     dtype: str | None = None
+    prompt: bool = False
 
     def __post_init__(self) -> None:
+        if self.prompt and self.shortlist is None:
+            raise HeadsError(
+                "the tokens of a prompt are added to a shortlist: say how many tokens it has"
+            )
         if self.shortlist is not None and (
             isinstance(self.shortlist, bool)
             or not isinstance(self.shortlist, int)
@@ -48,6 +54,11 @@ class HeadForm:
                 f"no heads in {self.dtype!r}: "
                 f"wanted {', '.join(DTYPES)}, or none for the model's own format"
             )
+
+    @property
+    def tokens(self) -> tuple[int | None, bool]:
+        """Which tokens there are logits of: heads of the same say the same, in any format."""
+        return self.shortlist, self.prompt
 
     def check_shape(self, shape: ModelShape) -> None:
         """Raise ShapeError for a shortlist that leaves out no token of this model."""
@@ -64,21 +75,23 @@ class HeadForm:
 
     @property
     def label(self) -> str:
-        """A short name: ``full``, ``shortlist:4096``, ``int8`` or ``shortlist:4096 int8``."""
-        words = ([] if self.shortlist is None else [f"shortlist:{self.shortlist}"]) + (
-            [] if self.dtype is None else [self.dtype]
-        )
-        return " ".join(words) or "full"
+        """A short name: ``full``, ``int8``, ``shortlist:4096``, ``shortlist:4096 prompt int8``."""
+        shortlist = None if self.shortlist is None else f"shortlist:{self.shortlist}"
+        words = (shortlist, "prompt" if self.prompt else None, self.dtype)
+        return " ".join(word for word in words if word) or "full"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form as the manifest and ``--json`` hold it."""
-        return {"shortlist": self.shortlist, "dtype": self.dtype}
+        prompt = {"prompt": True} if self.prompt else {}
+        return {"shortlist": self.shortlist, "dtype": self.dtype, **prompt}
 
 
 FULL = HeadForm()
 """The paper's form: E*(T h) over the whole vocabulary, in the model's own format."""
 
-_NAMED = re.compile(rf"shortlist:(\d+)(?:[ +]({'|'.join(DTYPES)}))?|({'|'.join(DTYPES)})")
+_NAMED = re.compile(
+    rf"shortlist:(\d+)([ +]prompt)?(?:[ +]({'|'.join(DTYPES)}))?|({'|'.join(DTYPES)})"
+)
 
 
 def form_named(name: str) -> HeadForm:
@@ -95,7 +108,9 @@ def form_named(name: str) -> HeadForm:
             "wanted a form of heads like full, int8, shortlist:4096 or shortlist:4096+int8, got "
             f"{name!r}"
         )
-    size, dtype_of_shortlist, dtype = found.groups()
+    size, prompt, dtype_of_shortlist, dtype = found.groups()
     return HeadForm(
-        shortlist=None if size is None else int(size), dtype=dtype_of_shortlist or dtype
+        shortlist=None if size is None else int(size),
+        dtype=dtype_of_shortlist or dtype,
+        prompt=prompt is not None,
     )

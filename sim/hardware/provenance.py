@@ -193,7 +193,9 @@ def _precision(profile: Profile) -> Precision:
 def _form(about: Mapping[str, Any]) -> HeadForm:
     """Return the form of some heads; full where the manifest holds none."""
     form = section(about, "form")
-    return HeadForm(shortlist=form.get("shortlist"), dtype=form.get("dtype"))
+    return HeadForm(
+        shortlist=form.get("shortlist"), dtype=form.get("dtype"), prompt=bool(form.get("prompt"))
+    )
 
 
 def _script(about: Mapping[str, Any] | None, spoke: HeadForm, timed: HeadForm) -> str | None:

@@ -44,7 +44,11 @@ class TimedHeads:
         """
         timed = timed_forms(profile, origin)
         alike = [form for form in timed if form.dtype == wanted.dtype]
-        form = min(alike, key=lambda form: _distance(form, wanted), default=timed[0])
+        form = min(
+            alike,
+            key=lambda form: (_distance(form, wanted), form.prompt != wanted.prompt),
+            default=timed[0],
+        )
         if form == origin.timed_form:
             return cls(form=form, table=profile.latency_table)
         return cls(form=form, table=profile.latencies_with_heads(form.label))

@@ -35,7 +35,13 @@ class Shortlisted:
     sizes: tuple[int, int]
 
 
-def shortlisted(trace: Trace, size: int, ranking: TokenRanking | None = None) -> Shortlisted:
+def shortlisted(
+    trace: Trace,
+    size: int,
+    ranking: TokenRanking | None = None,
+    *,
+    beside: Mapping[int, Sequence[int]] | None = None,
+) -> Shortlisted:
     """Give the heads of a trace a shortlist.
 
     A head that would draft another token drafts a wrong one instead, and is never sure of it.
@@ -46,6 +52,7 @@ def shortlisted(trace: Trace, size: int, ranking: TokenRanking | None = None) ->
         ranking: The order in which the engine takes tokens. Without one, as in older recordings,
             each prompt has the most frequent tokens of all *other* prompts' outputs, after those
             that end a text.
+        beside: More tokens that the shortlist of a prompt holds, by prompt.
 
     Raises:
         ProfileError: If there is no ranking, and there are no other prompts.
@@ -56,6 +63,8 @@ def shortlisted(trace: Trace, size: int, ranking: TokenRanking | None = None) ->
     else:
         lists = dict.fromkeys(trace.prompts, ranking.shortlist(size))
     sizes = [len(held) for held in lists.values()]
+    for prompt, tokens in (beside or {}).items():
+        lists[prompt] = tuple(dict.fromkeys((*lists[prompt], *tokens)))
     return Shortlisted(
         trace=trace.shortlisted(lists),
         outside=_outside(trace, lists),
@@ -114,7 +123,7 @@ def in_form(
     recorded = origin.trace_form
     if form is None or form == recorded:
         return trace, []
-    if recorded.shortlist not in (None, form.shortlist):
+    if recorded.shortlist is not None and recorded.tokens != form.tokens:
         raise HeadsError(
             f"{text.path} was recorded with heads {recorded.label}, and what heads {form.label} "
             "would have said there nobody knows: record it with --shortlist 0 (full heads), and "
@@ -126,7 +135,7 @@ def in_form(
             f"heads {form.label}: what they say is taken to be what was recorded of heads "
             f"{recorded.label}, in another format"
         )
-    if form.shortlist is None or form.shortlist == recorded.shortlist:
+    if form.shortlist is None or form.tokens == recorded.tokens:
         return trace, notes
     if origin.is_synthetic or (text.manifest.get("scripted") or {}).get("synthetic"):
         notes.append(
@@ -140,8 +149,24 @@ def in_form(
             "whoever recorded it what a shortlist would give, or leave --shortlist out"
         )
     ranking = TokenRanking.from_manifest(text.manifest["heads"])
-    found = shortlisted(trace, form.shortlist, ranking)
+    beside = _in_prompts(text) if form.prompt else None
+    found = shortlisted(trace, form.shortlist, ranking, beside=beside)
     return found.trace, [*notes, _approximation_note(found, form, form.shortlist, ranking)]
+
+
+def _in_prompts(text: Profile) -> dict[int, Sequence[int]]:
+    """Return the tokens that heads or the text said and that the prompt holds, by prompt.
+
+    Raises:
+        HeadsError: If the recording does not tell.
+    """
+    about = text.prompts
+    if not any(map(len, about["in_prompt"])):
+        raise HeadsError(
+            f"{text.path} does not tell which tokens its prompts hold: record it again, or leave "
+            "the prompt out of --shortlist and --head-forms"
+        )
+    return dict(zip(about["prompt"].tolist(), about["in_prompt"].tolist(), strict=True))
 
 
 def _approximation_note(
@@ -155,6 +180,7 @@ def _approximation_note(
         if ranking is None
         else f"tokens {ranking.words}, which are those that the engine takes"
     )
+    which += ", and the tokens of each prompt" if form.prompt else ""
     return (
         f"heads {form.label}: {which}; "
         f"{found.outside:.1%} of the outputs are outside. Approximated: a head that would say one "

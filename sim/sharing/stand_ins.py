@@ -68,7 +68,10 @@ def without_tokens(profile: Profile) -> tuple[dict[str, pd.DataFrame], list[int]
 
 def _prompts(table: pd.DataFrame, made: StandIns) -> pd.DataFrame:
     pairs = zip(table["prompt"].tolist(), table["first_token"].tolist(), strict=True)
-    return table.assign(first_token=[made.at((prompt, 0), token) for prompt, token in pairs])
+    nothing = pd.Series([()] * len(table), index=table.index, dtype=object)
+    return table.assign(
+        first_token=[made.at((prompt, 0), token) for prompt, token in pairs], in_prompt=nothing
+    )
 
 
 def _trace(table: pd.DataFrame, made: StandIns) -> pd.DataFrame:

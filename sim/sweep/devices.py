@@ -92,13 +92,14 @@ def make_evaluator(
     """
     if len(by_form) == 1:
         return evaluator_of(by_form[0], domain, cap, shape)
-    replays: dict[int | None, CompiledReplay] = {}  # heads with the same shortlist say the same
+    # Heads with the same shortlist say the same.
+    replays: dict[tuple[int | None, bool], CompiledReplay] = {}
     evaluators: dict[HeadForm, Evaluator] = {}
     for scenarios in by_form:
         form = scenarios[0].form
-        if form.shortlist not in replays:
-            replays[form.shortlist] = CompiledReplay.of(scenarios[0].trace)
-        evaluators[form] = evaluator_of(scenarios, domain, cap, shape, replays[form.shortlist])
+        if form.tokens not in replays:
+            replays[form.tokens] = CompiledReplay.of(scenarios[0].trace)
+        evaluators[form] = evaluator_of(scenarios, domain, cap, shape, replays[form.tokens])
     return FormedEvaluator(evaluators=evaluators)
 
 

@@ -16,7 +16,7 @@ from adadecode.sim.replay.work_histogram import WorkHistogram
 NO_HEADS = "none"
 """In the place of a form, for a design without heads."""
 
-_WorkKey = tuple[int | None, tuple[int, ...]]
+_WorkKey = tuple[tuple[int | None, bool], tuple[int, ...]]
 """Shortlist and contexts: forms with the same ones do the same work, counted alike."""
 
 
@@ -105,7 +105,7 @@ class FormedEvaluator:
         return design.form if isinstance(design, FormedDesign) else next(iter(self.evaluators))
 
     def _work_key(self, form: HeadForm) -> _WorkKey:
-        return form.shortlist, self.evaluators[form].contexts
+        return form.tokens, self.evaluators[form].contexts
 
     def _count(
         self, bare: Sequence[Design], places: Mapping[HeadForm, Sequence[int]]

@@ -79,7 +79,7 @@ def synthetic_profile(
             repeats,
             noise,
         ),
-        "prompts": pd.DataFrame([prompt for prompt, _ in texts], columns=TABLES["prompts"].names),
+        "prompts": pd.DataFrame([prompt for prompt, _ in texts], columns=required("prompts")),
         "trace": trace,
         "branches": _branches(random, trace, (*depths, n_layers)) if branches else None,
         "runs": runs,

@@ -29,6 +29,14 @@ class HeadFormOptions:
     """The format of the heads, where it is not the recorded one."""
 
     shortlist: Shortlist = None
+    shortlist_prompt: Annotated[
+        bool,
+        typer.Option(
+            "--shortlist-prompt",
+            help="The tokens of each prompt are on its shortlist too.",
+            rich_help_panel=panels.FORM,
+        ),
+    ] = False
     head_dtype: Annotated[
         str | None,
         typer.Option(
@@ -42,10 +50,15 @@ class HeadFormOptions:
     ] = None
 
     def __post_init__(self) -> None:
-        HeadForm(shortlist=self.shortlist, dtype=self.head_dtype)
+        self._named()
 
     def form(self) -> HeadForm | None:
         """Return the format; None, for the recorded one, where no option names any."""
         if self.shortlist is None and self.head_dtype is None:
             return None
-        return HeadForm(shortlist=self.shortlist, dtype=self.head_dtype)
+        return self._named()
+
+    def _named(self) -> HeadForm:
+        return HeadForm(
+            shortlist=self.shortlist, dtype=self.head_dtype, prompt=self.shortlist_prompt
+        )

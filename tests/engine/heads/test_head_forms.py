@@ -37,7 +37,7 @@ from adadecode.profiles.errors import HeadsError, InputError
 from adadecode.profiles.token_ranking import TokenRanking
 from adadecode.profiles.trace import Trace
 from adadecode.sim.cli.tables.heads import coverage_table
-from adadecode.sim.core.head_form import FULL, HeadForm
+from adadecode.sim.core.head_form import FULL, HeadForm, form_named
 from adadecode.sim.core.scheduler import Draft, Outcome, Work
 from tests.support.heads_files import as_format
 from tests.support.models import (
@@ -582,10 +582,9 @@ def test_tokens_that_nobody_counted_are_told(decoder: AdaDecoder, tmp_path: Path
 
 def test_tokens_are_counted_for_full_heads_too(decoder: AdaDecoder, tmp_path: Path) -> None:
     """So that a sweep can try shortlists of what was recorded of them."""
-    RecordingRequest.from_settings({"demo": True, "shortlist_from": "x"}).with_graphs(
-        GraphMode.EAGER
-    ).check()
     (tmp_path / "texts.txt").write_text("aab\nac\n")
+    settings = {"demo": True, "shortlist_from": str(tmp_path / "texts.txt")}
+    RecordingRequest.from_settings(settings).with_graphs(GraphMode.EAGER).check()
     heads = form_heads(
         decoder.heads,
         decoder.parts.model,
@@ -619,3 +618,60 @@ def test_heads_of_which_one_cannot_be_quantised_all_stay_wide(
     normed = torch.randn(1, 2, WIDTH)
     for depth in heads.depths:
         assert torch.equal(heads.apply(depth, normed), decoder.heads.apply(depth, normed))
+
+
+# -- the tokens of a prompt --------------------
+
+
+@pytest.mark.parametrize("dtype", [None, "int8"])
+def test_a_text_adds_the_tokens_of_its_prompt(decoder: AdaDecoder, dtype: str | None) -> None:
+    """Its heads say of all of them what full heads say; others are those of the shortlist alone."""
+    heads = of_form(decoder, shortlist=20, prompt=True, dtype=dtype)
+    prompt = [90, 91, heads.tokens[0], 91]
+    own, normed = heads.for_text(prompt), torch.randn(1, 2, WIDTH)
+    held = [*heads.tokens, *sorted({90, 91} - {*heads.tokens})]
+    full = head_logits(decoder, decoder.heads.shaped(decoder.parts.model, dtype=dtype), normed)
+    said = head_logits(decoder, own, normed)
+    assert torch.allclose(said[..., held], full[..., held], rtol=1e-4, atol=1e-4)
+    assert (said.isfinite().sum(-1) == len(held)).all()
+    assert (head_logits(decoder, heads, normed).isfinite().sum(-1) == 20).all()
+    assert heads.for_text([]).held().tolist() == list(heads.tokens)
+    assert decoder.heads.for_text(prompt) is decoder.heads
+
+
+def test_texts_that_are_decoded_in_turn_keep_their_own_tokens(decoder: AdaDecoder) -> None:
+    """No text changes, and each drafts tokens of the shortlist and of its prompt alone."""
+    model = decoder.parts.model
+    served = AdaDecoder(model, of_form(decoder, shortlist=3, prompt=True))
+    prompts = [random_prompt(6, seed) for seed in range(2)]
+    options: dict[str, Any] = {"gamma": 0.0, "placement": (3,), "cap": 3}
+    streams = [served.stream(ids, 12, **options) for ids in prompts]
+    texts = list(zip(*zip(*streams, strict=True), strict=True))
+    assert [list(text) for text in texts] == [greedy_text(model, ids, 12) for ids in prompts]
+    design = served.design(policy="adadecode", **options)
+    for ids in prompts:
+        said: set[int] = set()
+
+        def watch(_: Work, outcome: Outcome, said: set[int] = said) -> None:
+            said |= {outcome.token} if isinstance(outcome, Draft) else set()
+
+        text = served.start(ids, design, max_new_tokens=12)
+        with served.parts.session():
+            for _ in text.steps(watch):
+                pass
+        held = {*served.heads.tokens, *ids[0].tolist()}
+        assert said
+        assert said <= held == {*text.heads.held().tolist()}
+
+
+def test_a_prompt_is_added_to_a_shortlist_alone(decoder: AdaDecoder) -> None:
+    assert HeadForm(shortlist=8, prompt=True).label == "shortlist:8 prompt"
+    assert form_named("shortlist:8+prompt+int8") == HeadForm(shortlist=8, dtype="int8", prompt=True)
+    with pytest.raises(HeadsError, match="say how many tokens it has"):
+        decoder.heads.shaped(decoder.parts.model, prompt=True)
+
+
+def test_heads_are_saved_with_the_prompts_tokens(decoder: AdaDecoder, tmp_path: Path) -> None:
+    heads = of_form(decoder, shortlist=20, prompt=True)
+    heads.save(tmp_path / "h")
+    assert ExitHeads.load(tmp_path / "h", decoder.parts.model).form == heads.form

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -210,3 +211,33 @@ def test_checks_of_other_forms_are_timed_beside_those_that_decode(folder: Path) 
         seconds = rows[rows["depth"] == 4]["seconds"]
         assert seconds.min() <= scenario.latencies.middle.head(4, 4) <= seconds.max()
     assert validate(profile).holds
+
+
+def test_a_prediction_knows_which_tokens_a_prompt_holds(folder: Path) -> None:
+    """From full heads, as heads are told that have the form: the same text, and the same outside.
+
+    A head whose token is held says that token in both.
+    """
+    options = ("--placements", "2", "--shortlist-from", folder / "texts.txt", "--limit", "2")
+    record(folder, "whole", *options, "--shortlist", "0")
+    record(folder, "told", *options, "--shortlist", "8", "--shortlist-prompt")
+    whole, told = (read_profile(folder / name) for name in ("whole", "told"))
+    form = HeadForm(shortlist=8, prompt=True)
+    assert Provenance.of(told).timed_form == form
+    trace, notes = in_form(whole, Provenance.of(whole), Trace.from_profile(whole), form)
+    real, full = Trace.from_profile(told), Trace.from_profile(whole)
+    outside = told.manifest["heads"]["coverage"]["outside"]
+    assert f"{outside:.1%} of the outputs are outside" in notes[0]
+    assert "and the tokens of each prompt" in notes[0]
+    for prompt in trace.prompts:
+        held = {
+            *told.manifest["heads"]["form"]["tokens"],
+            *range(10 + 10 * prompt, 12 + 10 * prompt),
+        }
+        assert (trace.tokens(prompt)[:, -1] == real.tokens(prompt)[:, -1]).all()
+        inside = np.isin(full.tokens(prompt)[1:, :-1], list(held))
+        assert (trace.tokens(prompt)[1:, :-1] == real.tokens(prompt)[1:, :-1])[inside].all()
+        assert (
+            trace.confidences(prompt)[1:, :-1] <= real.confidences(prompt)[1:, :-1] + 1e-6
+        ).all()
+    assert validate(told).holds

@@ -43,6 +43,7 @@ KEPT = {
     "max_new_tokens": 64,
     "stop": None,
     "shortlist": 0,
+    "shortlist_prompt": None,
     "head_dtype": "own",
     "head_forms": "full,int8,shortlist:8192+int8",
     "gammas": "0.5,0.75,1",
