@@ -20,9 +20,6 @@ from torch.nn import functional as F
 
 from adadecode.profiles.errors import HeadsError
 
-CONFIDENCE = 0.8
-"""How confident of its token a head must be, by default, for its gate to have been right."""
-
 LARGEST_WEIGHT = 1e6
 """The largest number of a gate. Normed states are near 1, and a score saturates at 40."""
 
@@ -36,7 +33,7 @@ class Gates:
     Attributes:
         weights: By depth the weight w, shape ``(d,)`` in FP32.
         biases: By depth the bias b.
-        confidence: How confident of its token a head had to be in training.
+        confidence: How confident of its token a head had to be in training; 0 without any.
         metrics: What training measured on held-out texts, a row a depth.
 
     Args:
@@ -54,7 +51,7 @@ class Gates:
         weights: Mapping[int, torch.Tensor],
         biases: Mapping[int, float],
         *,
-        confidence: float = CONFIDENCE,
+        confidence: float = 0.0,
         metrics: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         if weights.keys() != biases.keys() or not weights:

@@ -5,7 +5,8 @@ right. So each is fitted to what the trained head does on stored hidden states: 
 confidence exceeds a bound *and* its token is the last layer's. The heads are asked in the form that
 they are saved in. What is reported was measured on held-out texts.
 
-Tried on SmolLM2 beside the hidden state itself, and left out: see docs/decisions/0046.
+What else a gate might look at was tried and left out (docs/decisions/0046): the size of the state,
+and how confident and right the head was of the output before.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 
 from adadecode.engine.heads.exit_heads import ExitHeads
-from adadecode.engine.heads.gates import CONFIDENCE, Gates
+from adadecode.engine.heads.gates import Gates
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.training.continuation_store import Advance
 from adadecode.engine.training.hidden_state_store import States
@@ -41,7 +42,7 @@ def train_gates(
     trained_on: States,
     measured_on: States,
     *,
-    confidence: float = CONFIDENCE,
+    confidence: float,
     advance: Advance,
 ) -> Gates:
     """Return gates for all heads, with what was measured on held-out texts.

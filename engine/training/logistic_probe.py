@@ -1,8 +1,9 @@
-"""Logistic regression on hidden states: one weight a coordinate, found by Newton's method in FP64.
+"""Logistic regression on hidden states: one weight a coordinate, found by Newton's method.
 
 What is minimised is the mean log loss plus a ridge on the weights of *standardised* coordinates,
 since hidden states have a few that are far larger than the rest. How strong the ridge is, is chosen
-on the last rows, which are of other texts than most of the others; then all rows are fitted.
+on the last rows, which are of other texts than most of the others; then all rows are fitted. Losses
+and gradients are in FP64, the curvature, which takes most of the time, in FP32.
 """
 
 from __future__ import annotations
@@ -60,12 +61,11 @@ def fit_probe(states: torch.Tensor, good: torch.Tensor, ridges: Sequence[float] 
     """
     kept = len(states) - len(states) // LEFT_OUT
     target = good.double()
-    ridge = ridges[0]
-    if len(ridges) > 1 and len(set(good[:kept].tolist())) == 2 and kept < len(states):
-        path = _path(states[:kept], target[:kept], ridges)
-        losses = [_loss(probe, states[kept:], target[kept:]) for probe in path]
-        ridge = ridges[min(range(len(ridges)), key=losses.__getitem__)]
-    return _path(states, target, [one for one in ridges if one >= ridge])[-1]
+    if len(ridges) == 1 or kept == len(states) or len(set(good[:kept].tolist())) == 1:
+        return _path(states, target, ridges[:1])[0]
+    path = _path(states[:kept], target[:kept], ridges)
+    best = min(path, key=lambda probe: _loss(probe, states[kept:], target[kept:]))
+    return _path(states, target, [best.ridge], best)[0]
 
 
 def _loss(probe: Probe, states: torch.Tensor, target: torch.Tensor) -> float:
@@ -73,8 +73,13 @@ def _loss(probe: Probe, states: torch.Tensor, target: torch.Tensor) -> float:
     return float(torch.nn.functional.binary_cross_entropy_with_logits(logits, target))
 
 
-def _path(states: torch.Tensor, target: torch.Tensor, ridges: Sequence[float]) -> list[Probe]:
-    """Return the probe of each ridge."""
+def _path(
+    states: torch.Tensor,
+    target: torch.Tensor,
+    ridges: Sequence[float],
+    start: Probe | None = None,
+) -> list[Probe]:
+    """Return the probe of each ridge, found from where the one before it ended."""
     share = (float(target.sum()) + 0.5) / (len(target) + 1)
     prior = math.log(share / (1 - share))
     wide = states.double()
@@ -87,6 +92,8 @@ def _path(states: torch.Tensor, target: torch.Tensor, ridges: Sequence[float]) -
     x = torch.cat([(wide - mean) / spread, torch.ones_like(wide[:, :1])], 1)
     found = torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)
     found[-1] = prior
+    if start is not None:
+        found[:-1], found[-1] = start.weight * spread, start.bias + float(start.weight @ mean)
     probes = []
     for ridge in ridges:
         found = _newton(x, target, found, ridge)
@@ -102,6 +109,7 @@ def _newton(
     """Return the minimum for one ridge, from a start ``(d + 1,)``; steps that overshoot are cut."""
     held = torch.full_like(found, ridge)
     held[-1] = 0.0
+    rough = x.float()
 
     def cost(at: torch.Tensor) -> float:
         logits = x @ at
@@ -112,8 +120,8 @@ def _newton(
     for _ in range(STEPS):
         score = torch.sigmoid((x @ found).clamp(-MOST_SURE, MOST_SURE))
         gradient = x.T @ (score - target) / len(x) + held * found
-        weighted = x * (score * (1 - score) / len(x)).sqrt()[:, None]
-        curvature = weighted.T @ weighted
+        weighted = rough * (score * (1 - score) / len(x)).sqrt().float()[:, None]
+        curvature = (weighted.T @ weighted).double()  # a step may be rough, where it ends is not
         curvature.diagonal().add_(held + 1e-12)
         step = torch.linalg.solve(curvature, gradient)
         share = 1.0

@@ -24,6 +24,9 @@ LR_TIMES_WIDTH = 0.5
 So a step moves T by about as much, relative to its norm, in every model.
 """
 
+GATE_CONFIDENCE = 0.8
+"""How sure a head must be, by default, for its gate to have to let it through."""
+
 
 class HeadStart(StrEnum):
     """Where the matrices of heads start."""
@@ -92,6 +95,16 @@ class TrainingOptions:
         "The folder of an earlier run, whose continuations by the same model are used again.",
         panel=TRAINING,
     )
+    gate_confidence: float = option(
+        "Each head gets a gate, which learns where the head is sure of its token by more than this "
+        "and right; 1 trains no gates.",
+        default=GATE_CONFIDENCE,
+        panel=TRAINING,
+    )
+    gates_only: str | None = option(
+        "The folder of trained heads: gates are trained beside them, and nothing else.",
+        panel=TRAINING,
+    )
     keep_cache: bool = option("Keep the hidden states when done.", default=False, panel=TRAINING)
 
     def __post_init__(self) -> None:
@@ -111,11 +124,35 @@ class TrainingOptions:
                 "wanted --held-out between 0 and 1, the share of prompts kept for measuring, "
                 f"got {self.held_out}"
             )
+        if not 0 <= self.gate_confidence <= 1:
+            raise InputError(
+                "wanted --gate-confidence as a probability in [0, 1], where 1 trains no gates, "
+                f"got {self.gate_confidence}"
+            )
+        self._check_gates_only()
         if self.seed < 0:
             raise InputError(f"wanted a --seed of 0 or more, got {self.seed}")
         if isinstance(self.depths, str) and self.depths != ALL:
             raise InputError(f"wanted --depths such as 4,8,12, or all, got {self.depths!r}")
         self.form()
+
+    def _check_gates_only(self) -> None:
+        if self.gates_only is None:
+            return
+        if self.gate_confidence == 1:
+            raise InputError(
+                "--gates-only trains gates and --gate-confidence 1 none: leave one of them out"
+            )
+        own = {
+            "--depths": self.depths,
+            "--shortlist": self.shortlist,
+            "--head-dtype": self.head_dtype,
+        }
+        if given := [name for name, value in own.items() if value is not None]:
+            raise InputError(
+                f"--gates-only leaves the heads in {self.gates_only} as they are, with their "
+                f"depths and form: leave {' and '.join(given)} out"
+            )
 
     def form(self) -> HeadForm:
         """Return the form in which the heads are saved."""
@@ -166,6 +203,7 @@ class TrainingOptions:
             "lr": self.peak_lr(width),
             "seed": self.seed,
             "held_out": self.held_out,
+            "gate_confidence": self.gate_confidence,
             **({} if form.is_full else {"form": form.to_dict()}),
         }
 

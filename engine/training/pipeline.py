@@ -3,7 +3,7 @@
 The data are the model's own greedy outputs (paper, section 2.2). There are five stages: greedy
 continuations, hidden states, the start (`closed_form`), epochs (all depths in one pass over the
 data, each on its own), and measuring on held-out prompts. Each goes on from what an interrupted run
-left in ``OUT``. What else is made from the same hidden states is made at the end, by `_Run.after`.
+left in ``OUT``. Gates are fitted to the same hidden states at the end.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from adadecode.engine.runtime import fingerprints
 from adadecode.engine.training.checkpoint import Checkpoint
 from adadecode.engine.training.closed_form import kept_closed_form
 from adadecode.engine.training.continuation_store import Advance, ContinuationStore
+from adadecode.engine.training.gates import train_gates
 from adadecode.engine.training.hidden_state_store import States, texts_digest, write_states
 from adadecode.engine.training.kl_divergence import Vocabulary
 from adadecode.engine.training.options import DEFAULTS, HeadStart, TrainingOptions
@@ -68,7 +69,8 @@ def train_heads(
         out: The folder of the heads: missing, empty, or this run's.
         options: Which heads are trained and how. The form that they are saved in does not change
             their training. A shortlist is counted on the continuations trained on, and what the
-            form loses is measured on the others.
+            form loses is measured on the others. With ``gates_only`` the heads are those of that
+            folder, and only gates are trained.
         progress: Called with a stage, how many of its steps are done, and how many there are.
 
     Returns:
@@ -77,13 +79,15 @@ def train_heads(
     Raises:
         InputError: ``out`` holds something else or cannot be written into, the prompts cannot be
             used, memory or disk space runs out, or training diverges.
-        HeadsError: A depth lies outside the model, or no heads of it can have the form.
+        HeadsError: A depth lies outside the model, no heads of it can have the form, or there are
+            no heads of this model where ``gates_only`` says.
         UnsupportedModel: The model cannot be run layer by layer, or has no plain LM head.
     """
     with holding(out) as folder:
+        given = None if options.gates_only is None else ExitHeads.load(options.gates_only, model)
         decoder = AdaDecoder(model)
         parts, vocabulary = decoder.parts, Vocabulary.of(decoder.parts)
-        depths = options.depths_in(parts.n_layers)
+        depths = options.depths_in(parts.n_layers) if given is None else given.depths
         check_shortlist(options, len(vocabulary.weight))
         encoded = _encode_all(tokenizer, as_prompts(prompts), model, options.max_new_tokens)
         written_by: dict[str, Any] = {
@@ -96,6 +100,7 @@ def train_heads(
             **written_by,
             "prompts": fingerprints.of_json([ids.tolist() for ids in encoded]),
             **options.to_settings(parts.n_layers, parts.hidden_size),
+            **({} if given is None else {"depths": list(depths), "heads": given.sha256()}),
         }
         cache = folder / CACHE
         if not claim_folder(folder, settings):
@@ -117,7 +122,7 @@ def train_heads(
                     progress or _silent,
                     name=run_id(settings),
                 )
-                heads = run.heads(encoded)
+                heads = run.heads(encoded, given)
             heads.save(folder)
             write_state(folder, settings, finished=True)
         if not options.keep_cache:
@@ -180,13 +185,14 @@ class _Run:
         self.cache, self.store = cache, store
         self.options, self.progress, self.name = options, progress, name
 
-    def heads(self, encoded: Sequence[torch.Tensor]) -> ExitHeads:
+    def heads(self, encoded: Sequence[torch.Tensor], given: ExitHeads | None = None) -> ExitHeads:
         """Return the trained heads with their metrics.
 
         Args:
             encoded: The prompts, each (1, n).
+            given: Heads that are trained already, which get gates and nothing else.
         """
-        options, model = self.options, self.decoder.parts.model
+        options = self.options
         trained, held_out = _split(len(encoded), options.held_out, options.seed)
         texts = self._continuations(encoded)
         seen = [texts[index] for index in trained]
@@ -202,6 +208,17 @@ class _Run:
             seen_tokens=_tokens(seen),
             unseen_tokens=_tokens(unseen),
         )
+        heads = self._trained(material, seen, unseen) if given is None else given
+        return self._gated(heads, material)
+
+    def _trained(
+        self,
+        material: TrainingMaterial,
+        seen: Sequence[Continuation],
+        unseen: Sequence[Continuation],
+    ) -> ExitHeads:
+        """Return heads trained on the material of these texts, those seen and those held out."""
+        options, model = self.options, self.decoder.parts.model
         transforms, metrics = self._train(material, texts_digest(seen))
         heads = ExitHeads(
             model,
@@ -213,7 +230,6 @@ class _Run:
         if not heads.form.is_full:
             found = measure_coverage(self.decoder.parts, model, heads, unseen)
             heads.coverage = None if found is None else found.to_dict()
-        self._beside(heads, material)
         return heads
 
     def _continuations(self, encoded: Sequence[torch.Tensor]) -> list[Continuation]:
@@ -288,13 +304,25 @@ class _Run:
             self.cache, about, self.depths, seen, self.vocabulary, self._stage("closed form", 1)
         )
 
-    def _beside(self, heads: ExitHeads, material: TrainingMaterial) -> None:
-        """Train what stands beside the heads, from the same hidden states, once they are trained.
+    def _gated(self, heads: ExitHeads, material: TrainingMaterial) -> ExitHeads:
+        """Return the trained heads with gates, fitted to the same hidden states.
 
         Args:
             heads: The trained heads in their form.
             material: What they were trained on, and what was held out.
         """
+        if self.options.gate_confidence == 1:
+            return heads
+        parts = self.decoder.parts
+        gates = train_gates(
+            parts,
+            heads,
+            material.seen,
+            material.unseen,
+            confidence=self.options.gate_confidence,
+            advance=self._stage("gates", len(heads.depths)),
+        )
+        return heads.gated(parts.model, gates)
 
     def _stage(self, name: str, count: int) -> Advance:
         """Return a function that counts the steps of a stage as they are done."""

@@ -13,7 +13,7 @@ import adadecode.engine.training.hidden_state_store
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.training.batched_generation import BatchedGeneration
-from adadecode.engine.training.options import TrainingOptions, default_depths
+from adadecode.engine.training.options import GATE_CONFIDENCE, TrainingOptions, default_depths
 from adadecode.engine.training.pipeline import train_heads
 from adadecode.engine.training.trainer import Trainer
 from adadecode.profiles.errors import HeadsError, InputError
@@ -227,3 +227,78 @@ def test_a_tokenizer_of_another_model_is_refused(tokenizer: Any, tmp_path: Path)
         InputError, match="this model knows 50: the tokenizer belongs to another model"
     ):
         train(tiny_model("llama", torch.float32, vocab_size=50), tokenizer, PROMPTS, tmp_path)
+
+
+# ---- gates ----
+
+
+def test_heads_are_trained_with_gates_unless_they_are_not_wanted(
+    model: PreTrainedModel, tokenizer: Any, trained: ExitHeads, tmp_path: Path
+) -> None:
+    """The matrices are the same, bit for bit, with gates and without."""
+    assert trained.gates is not None
+    assert trained.gates.confidence == GATE_CONFIDENCE
+    assert [row["depth"] for row in trained.gates.metrics] == list(DEPTHS)
+    bare = train(model, tokenizer, PROMPTS, tmp_path / "bare", gate_confidence=1.0)
+    assert bare.gates is None
+    assert bare.sha256() == trained.gated(model, None).sha256()
+
+
+def test_gates_alone_are_trained_beside_finished_heads(
+    model: PreTrainedModel, tokenizer: Any, trained: ExitHeads, tmp_path: Path
+) -> None:
+    """On the same texts they are those of a whole run, and nothing else of the heads changes."""
+    trained.gated(model, None).save(tmp_path / "bare")
+    options = TrainingOptions(gates_only=str(tmp_path / "bare"), max_new_tokens=16)
+    stages: list[str] = []
+    found = train_heads(
+        model,
+        tokenizer,
+        PROMPTS,
+        out=tmp_path / "gated",
+        options=options,
+        progress=lambda stage, done, count: stages.append(stage),
+    )
+    assert found.sha256() == trained.sha256()
+    assert found.metrics == trained.metrics
+    assert found.frequent == trained.frequent
+    assert "training" not in stages
+    assert stages[-1] == "gates"
+
+
+def test_gates_alone_can_look_for_surer_heads(
+    model: PreTrainedModel, tokenizer: Any, trained: ExitHeads, tmp_path: Path
+) -> None:
+    trained.save(tmp_path / "heads")
+    options = TrainingOptions(
+        gates_only=str(tmp_path / "heads"), gate_confidence=0.02, max_new_tokens=16
+    )
+    found = train_heads(model, tokenizer, PROMPTS, out=tmp_path / "gated", options=options)
+    assert found.gates is not None
+    assert found.gates.confidence == 0.02
+    assert found.gates.metrics[0]["good"] > trained.gates.metrics[0]["good"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gate_confidence": 1.2}, "wanted --gate-confidence as a probability"),
+        ({"gates_only": "heads", "gate_confidence": 1.0}, "leave one of them out"),
+        ({"gates_only": "heads", "depths": (2,)}, "leave --depths out"),
+        ({"gates_only": "heads", "shortlist": 8}, "leave --shortlist out"),
+    ],
+)
+def test_options_of_gates_that_make_no_sense_are_refused(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        TrainingOptions(**options)
+
+
+def test_gates_of_heads_that_are_not_there_are_refused(
+    model: PreTrainedModel, tokenizer: Any, tmp_path: Path
+) -> None:
+    options = TrainingOptions(gates_only=str(tmp_path / "nowhere"))
+    with pytest.raises(HeadsError, match="no heads in"):
+        train_heads(model, tokenizer, PROMPTS, out=tmp_path / "out", options=options)
+    assert not list((tmp_path / "out").glob("*.json*"))
