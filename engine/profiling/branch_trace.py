@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from adadecode.engine.profiling.counterfactual import Text
+from adadecode.engine.profiling.counterfactual import Text, WrongExits
 from adadecode.engine.profiling.piece_store import Row
-from adadecode.engine.profiling.timed_runs import Watch, columns
+from adadecode.engine.profiling.timed_runs import columns
 from adadecode.sim.core.design import Design
-from adadecode.sim.core.scheduler import Draft, Outcome, Score, Verdict, Verify, Work
-
-Branch = tuple[int, tuple[int, ...]]
-"""The output number of the first wrong draft, and the drafts from there on."""
+from adadecode.sim.core.scheduler import Draft, Outcome, Score, Verdict
 
 
 def recorded_text(prompt: Sequence[int], about: Row, trace: Sequence[Row], n_layers: int) -> Text:
@@ -28,33 +25,33 @@ def recorded_text(prompt: Sequence[int], about: Row, trace: Sequence[Row], n_lay
     return Text(prompt=tuple(prompt), outputs=outputs, ended=about["ended"])
 
 
-def watch_branches(n_prompt: int, visited: set[Branch]) -> Watch:
-    """Return a watcher of a run that adds the wrong branches it goes down to ``visited``.
+def wrong_exits(rounds: Iterable[Row], n_prompt: int) -> set[WrongExits]:
+    """Return where designs went wrong in the runs of a prompt, and how they went on.
+
+    Which tokens they drafted there need not be kept, nor the runs be made again: a draft is what
+    the head at its depth says, and that is in the trace and on the branch itself.
 
     Args:
+        rounds: Rows of the table rounds.
         n_prompt: The number of tokens of the prompt.
-        visited: Where branches are added.
     """
-
-    def watch(work: Work, outcome: Outcome) -> None:
-        if isinstance(work, Verify) and isinstance(outcome, Verdict):
-            wrong = work.drafts[outcome.accepted :]
-            if wrong:
-                visited.add((work.start - n_prompt + 1 + outcome.accepted, wrong))
-
-    return watch
+    return {
+        (row["start"] - n_prompt + 1 + row["accepted"], tuple(row["exits"][row["accepted"] :]))
+        for row in rounds
+        if row["verify"] and row["accepted"] < len(row["exits"])
+    }
 
 
-def watch_draws(design: Design, prompt: int, draws: list[Row]) -> Watch:
-    """Return a watcher of a sampled run that adds rows of the table draws to ``draws``.
+def draw_rows(design: Design, prompt: int, outcomes: Iterable[Outcome]) -> list[Row]:
+    """Return the rows of the table draws of a sampled run.
 
     Args:
-        design: The design that runs.
+        design: The design that ran.
         prompt: The number of the prompt.
-        draws: Where rows are added.
+        outcomes: Those of its pieces of work, in order.
     """
-
-    def watch(work: Work, outcome: Outcome) -> None:
+    draws: list[Row] = []
+    for outcome in outcomes:
         same = {**columns(design), "prompt": prompt, "index": len(draws)}
         if isinstance(outcome, Score):
             nothing = {"token": 0, "accepted": 0}
@@ -64,5 +61,4 @@ def watch_draws(design: Design, prompt: int, draws: list[Row]) -> Watch:
         elif isinstance(outcome, Verdict):
             unsure = {"confidence": float("nan")}
             draws.append({**same, "kind": "verify", **unsure, **outcome._asdict()})
-
-    return watch
+    return draws

@@ -8,7 +8,7 @@ draws it with the same seed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,12 @@ from adadecode.engine.decoding.sequence import gate_score, head_logits
 from adadecode.sim.core.scheduler import Verify
 
 Row = dict[str, Any]
+
+Depths = tuple[int, ...]
+"""Depths at which drafts were taken, one after the other."""
+
+WrongExits = tuple[int, Depths]
+"""The output of a first wrong draft, and the depths of it and of the drafts after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +142,7 @@ class Counterfactual:
         self,
         text: Text,
         trace: list[Row],
-        visited: set[tuple[int, tuple[int, ...]]],
+        visited: Iterable[WrongExits],
         *,
         floor: float,
         longest: int,
@@ -144,15 +150,14 @@ class Counterfactual:
     ) -> Iterator[Row]:
         """Yield what every head gives after wrong drafts.
 
-        Every visited branch is followed, and every likely one: where the product of its drafts'
-        confidences, each the highest of any head, is at least ``floor``. The text is gone through
-        backwards, so that a branch overwrites only slots that later ones no longer need.
+        Every branch that a design went down is followed, and every likely one: where the product of
+        its drafts' confidences, each the highest of any head, is at least ``floor``. The text is
+        gone through backwards, so that a branch overwrites only slots that no later one needs.
 
         Args:
             text: The committed text.
             trace: The rows that `trace` returned for it.
-            visited: Branches that designs went down, each the output of the first wrong draft and
-                the drafts from there on.
+            visited: Where designs went wrong, and the depths at which they drafted from there on.
             floor: The least probability of a likely branch.
             longest: Most drafts on a branch after which heads are still recorded.
             room: How many positions there are.
@@ -167,15 +172,13 @@ class Counterfactual:
             if not row["agrees"] and row["token"] not in self.decoder.eos:
                 drafts = wrong.setdefault(row["output"], {})
                 drafts[row["token"]] = max(drafts.get(row["token"], 0.0), row["confidence"])
-        # A run that flipped a token may have called a draft wrong that the text holds.
-        visited = {
-            (output, path)
-            for output, path in visited
-            if output < len(text.outputs) and path[0] != text.outputs[output]
-        }
-        for output, path in visited:
-            wrong.setdefault(output, {}).setdefault(path[0], 0.0)
-        needed = {(output, path[:n]) for output, path in visited for n in range(1, len(path) + 1)}
+        said = {(row["output"], row["depth"]): row["token"] for row in trace if not row["agrees"]}
+        followed: dict[tuple[int, int], set[Depths]] = {}
+        for output, (first, *depths) in visited:
+            # A run that flipped a token may have called a draft wrong that the text holds.
+            token = said.get((output, first))
+            if token is not None and token not in self.decoder.eos:
+                followed.setdefault((output, token), set()).add(tuple(depths))
         for output in sorted(wrong, reverse=True):
             position = len(text.prompt) + output
             for token, confidence in sorted(wrong[output].items()):
@@ -184,7 +187,7 @@ class Counterfactual:
                     (token,),
                     position,
                     confidence,
-                    needed,
+                    followed.get((output, token), set()),
                     floor=floor,
                     longest=longest,
                     room=room,
@@ -196,18 +199,25 @@ class Counterfactual:
         path: tuple[int, ...],
         position: int,
         likely: float,
-        needed: set[tuple[int, tuple[int, ...]]],
+        followed: set[Depths],
         *,
         floor: float,
         longest: int,
         room: int,
     ) -> Iterator[Row]:
-        """Yield the rows of one node of the tree of wrong drafts, and of those after it."""
-        if (
-            (likely < floor and (output, path) not in needed)
-            or len(path) > longest
-            or position >= room
-        ):
+        """Yield the rows of one node of the tree of wrong drafts, and of those after it.
+
+        Args:
+            output: The output of the first wrong draft.
+            path: The drafts from there to this node.
+            position: Where the last of them stands.
+            likely: The product of their confidences.
+            followed: The depths at which designs that came here drafted on; empty where none came.
+            floor: See `branches`.
+            longest: See `branches`.
+            room: See `branches`.
+        """
+        if (likely < floor and not followed) or len(path) > longest or position >= room:
             return
         rows = self.step(path[-1], position)[0][:-1]
         nexts: dict[int, float] = {}
@@ -221,6 +231,7 @@ class Counterfactual:
                 "confidence": row["confidence"],
                 "gate": row["gate"],
             }
+        drafted = {row["depth"]: row["token"] for row in rows}
         for token, confidence in sorted(nexts.items()):
             if token not in self.decoder.eos:
                 yield from self._grow(
@@ -228,7 +239,7 @@ class Counterfactual:
                     (*path, token),
                     position + 1,
                     likely * confidence,
-                    needed,
+                    {rest[1:] for rest in followed if rest and drafted[rest[0]] == token},
                     floor=floor,
                     longest=longest,
                     room=room,

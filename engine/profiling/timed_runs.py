@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from adadecode.engine.decoding.sequence import Decoding
-from adadecode.engine.profiling.latency_walks import mark_works
+from adadecode.engine.profiling.latency_walks import Take, mark_works
 from adadecode.engine.profiling.piece_store import Row
 from adadecode.engine.runtime.environment import EnergyMeter
 from adadecode.engine.runtime.timer import synchronized_now
@@ -81,9 +81,14 @@ def timed_run(
 
 
 def instrumented_run(
-    start: Start, devices: tuple[torch.device, ...]
+    start: Start, devices: tuple[torch.device, ...], take: Take | None = None
 ) -> tuple[Row, list[tuple[str, float]]]:
     """Decode once, timing each piece of work.
+
+    Args:
+        start: Prefills the prompt.
+        devices: Devices to wait for before the clock is read.
+        take: Called with the outcome of each piece, within its time.
 
     Returns:
         The columns that `timed_run` gives, without energy, and the kind and seconds of each piece.
@@ -91,7 +96,7 @@ def instrumented_run(
     begun = synchronized_now(*devices)
     decoding = start()
     prefilled = synchronized_now(*devices)
-    kinds, clock = mark_works(decoding)
+    kinds, clock = mark_works(decoding, take)
     ended = synchronized_now(*devices)
     row = {
         "n_tokens": len(decoding.schedule.tokens),
