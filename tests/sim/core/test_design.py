@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adadecode.profiles.errors import DesignError
-from adadecode.sim.core.design import Design
+from adadecode.sim.core.design import Design, Policy
 
 
 @pytest.mark.parametrize("gamma", [1.5, -0.1, float("nan"), [0.5, 0.5], [], [2.0]])
@@ -79,3 +79,53 @@ def test_numbers_are_not_rounded_nor_guessed(given: dict[str, Any], what: str) -
     """Each is named, with what was wanted."""
     with pytest.raises(DesignError, match=what):
         Design.of(**given)
+
+
+# ---- gates ----
+
+
+def test_gates_that_are_not_asked_are_none() -> None:
+    """Thresholds of 0 for all heads, or nothing: the same design, with the same name."""
+    plain = Design.of(placement=(2, 4))
+    for gate in (0, 0.0, [0.0, 0.0], np.zeros(2)):
+        assert Design.of(placement=(2, 4), gate=gate) == plain
+    assert (plain.gates, plain.label) == ((), "adadecode 2/4 gamma 0.75")
+    assert "gates" not in plain.parts()
+
+
+def test_a_gate_is_named_as_a_gamma_is() -> None:
+    assert Design.of(placement=(2, 4), gate=0.3).label == "adadecode 2/4 gamma 0.75 gate 0.3"
+    mixed = Design.of(placement=(2, 4), gate=(0.3, 0), cap=3)
+    assert mixed.label == "adadecode 2/4 gamma 0.75 gate 0.3/0 cap 3"
+    assert (mixed.gate(2), mixed.gate(4), mixed.parts()["gates"]) == (0.3, 0.0, (0.3, 0.0))
+
+
+def test_a_threshold_of_1_splits_nothing() -> None:
+    assert Design.of(placement=(2, 4), gate=(1, 0.5)).boundaries(6) == (0, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("gate", "what"),
+    [
+        (1.5, r"gate threshold is a probability in \[0, 1\], got 1.5"),
+        (float("nan"), "got nan"),
+        ((0.1, 0.2, 0.3), r"one gate threshold per head \(2 at \[2, 4\]\), got 3"),
+        ((0.0, 0.0, 0.0), r"one gate threshold per head \(2 at \[2, 4\]\), got 3"),
+        ("0.3", "a gate threshold is a number or a list of numbers, got '0.3': give 0.3"),
+        ([None], "a gate threshold is a number, got None"),
+    ],
+)
+def test_gates_that_make_no_sense_are_refused(gate: Any, what: str) -> None:
+    """Also by policies that ignore them."""
+    with pytest.raises(DesignError, match=what):
+        Design.of(placement=(2, 4), gate=gate)
+    with pytest.raises(DesignError, match="gate"):
+        Design.of("oracle", placement=(2, 4), gate=gate)
+
+
+def test_only_adadecode_asks_gates() -> None:
+    """Other policies forget what was given; a design that claims otherwise is refused."""
+    assert Design.of("oracle", placement=(2,), gate=0.3) == Design.of("oracle", placement=(2,))
+    assert Design.of("vanilla", gate=(0.3, 0.4)) == Design.of("vanilla")
+    with pytest.raises(DesignError, match="only the policy adadecode asks gates"):
+        Design(policy=Policy.ORACLE, placement=(2,), gammas=(0.0,), gates=(0.3,))

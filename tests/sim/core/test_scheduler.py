@@ -15,10 +15,12 @@ from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import (
     Check,
     Draft,
+    Gate,
     Outcome,
     Round,
     Run,
     Schedule,
+    Score,
     Verdict,
     Verify,
     Work,
@@ -28,14 +30,18 @@ from tests.support.property_tests import examples
 
 
 def scripted(
-    heads: dict[tuple[int, int], tuple[float, int]], final: dict[int, int]
+    heads: dict[tuple[int, int], tuple[float, int]],
+    final: dict[int, int],
+    gates: dict[tuple[int, int], float] | None = None,
 ) -> Callable[[Work], Outcome]:
-    """Heads answer from (depth, position), unsure where not listed; the last layer's token after
-    each position is in ``final``.
+    """Heads answer from (depth, position), unsure where not listed, and so do gates; the last
+    layer's token after each position is in ``final``.
     """
 
     def answer(work: Work) -> Outcome:
         match work:
+            case Gate(depth, position):
+                return Score((gates or {}).get((depth, position), 0.0))
             case Check(depth, position):
                 return Draft(*heads.get((depth, position), (0.0, -1)))
             case Verify(start, _, drafts):
@@ -50,9 +56,16 @@ def scripted(
 
 
 def adadecode(
-    placement: tuple[int, ...], gamma: float = 0.5, *, cap: int = 5, verify: bool = True
+    placement: tuple[int, ...],
+    gamma: float = 0.5,
+    *,
+    cap: int = 5,
+    verify: bool = True,
+    gate: float | tuple[float, ...] = 0.0,
 ) -> Design:
-    return Design.of("adadecode", gamma=gamma, placement=placement, cap=cap, verify=verify)
+    return Design.of(
+        "adadecode", gamma=gamma, placement=placement, cap=cap, verify=verify, gate=gate
+    )
 
 
 def schedule_of(
@@ -281,6 +294,66 @@ def test_gamma_one_is_vanilla() -> None:
     )
 
 
+def test_a_gate_decides_whether_its_head_is_asked() -> None:
+    """L = 3, heads at 1 and 2: at t1 the gate at 1 is shut and the one at 2 open; at t2 the gate at
+    1 opens to a head that is unsure, and the one at 2 stays shut.
+    """
+    schedule = schedule_of(adadecode((1, 2), gate=(0.3, 0.2)), max_new_tokens=4)
+    handed = drive(
+        schedule,
+        scripted(
+            {(2, 4): (0.9, 101), (2, 5): (0.9, 102)},
+            {4: 101, 5: 102, 6: 103},
+            {(1, 4): 0.3, (2, 4): 0.21, (1, 5): 0.31, (2, 5): 0.2},
+        ),
+    )
+    assert handed[:10] == [
+        Run(0, 4, 5),
+        Gate(1, 4),
+        Run(1, 4, 5),
+        Gate(2, 4),
+        Check(2, 4),
+        Run(0, 5, 6),
+        Gate(1, 5),
+        Check(1, 5),
+        Run(1, 5, 6),
+        Gate(2, 5),
+    ]
+    assert schedule.rounds[0] == Round(
+        start=4,
+        exits=(2,),
+        accepted=1,
+        committed=2,
+        work=((0, 1), (1, 1), (0, 1), (1, 1), (2, 2)),
+        checks=(2, 1),
+        gates=(1, 2, 1, 2),
+    )
+    assert schedule.tokens == [FIRST, 101, 102, 103]
+
+
+def test_a_gate_at_1_is_its_head_left_out() -> None:
+    """No score exceeds 1, so that head splits nothing: the work is that of the other head alone."""
+    script = scripted(
+        {(d, p): (0.9, 97 + p) for d in (1, 2) for p in range(4, 9)},
+        {p: 97 + p for p in range(4, 9)},
+        {(d, p): 1.0 for d in (1, 2) for p in range(4, 9)},
+    )
+    gated, alone = (
+        schedule_of(adadecode((1, 2), gate=(1.0, 0.0)), max_new_tokens=6),
+        schedule_of(adadecode((2,)), max_new_tokens=6),
+    )
+    assert drive(gated, script) == drive(alone, script)
+    assert gated.rounds == alone.rounds
+
+
+def test_no_gate_is_asked_where_nothing_could_be_drafted() -> None:
+    """At the cap, and where the budget leaves one token to the last layer."""
+    script = scripted({(1, 4): (0.9, 101)}, {4: 101, 5: 102}, {(1, 4): 0.9, (1, 5): 0.9})
+    schedule = schedule_of(adadecode((1,), cap=1, gate=0.5), max_new_tokens=3)
+    handed = drive(schedule, script)
+    assert [work for work in handed if isinstance(work, Gate)] == [Gate(1, 4)]
+
+
 def test_fixed_drafts_cap_tokens_however_unsure() -> None:
     """LayerSkip-style: cap drafts from the one exit, then one pass over all of them."""
     schedule = schedule_of(Design.of("fixed", placement=(1,), cap=2), max_new_tokens=4)
@@ -408,8 +481,44 @@ def test_a_round_reports_what_was_handed_out(
     assert [d for r in schedule.rounds for d in r.checks] == [
         w.depth for w in handed if isinstance(w, Check)
     ]
+    assert [d for r in schedule.rounds for d in r.gates] == [
+        w.depth for w in handed if isinstance(w, Gate)
+    ]
     assert 1 + sum(r.committed for r in schedule.rounds) == len(schedule.tokens)
     assert all(len(r.exits) <= design.cap for r in schedule.rounds)
+
+
+@examples(60)
+@given(designs(), st.integers(0, 10**6), st.integers(2, 40))
+def test_a_head_with_a_gate_is_asked_just_where_its_gate_opens(
+    case: tuple[Design, int], seed: int, budget: int
+) -> None:
+    """A check follows each open gate, nothing of that depth a shut one, and no gate stands before a
+    head whose threshold is 0.
+    """
+    design, n_layers = case
+    schedule = schedule_of(design, n_layers=n_layers, max_new_tokens=budget)
+    model, opened = ToyModel(seed, schedule), []
+
+    def watch(work: Work) -> Outcome:
+        outcome = model(work)
+        if isinstance(work, Gate):
+            assert isinstance(outcome, Score)
+            assert design.gate(work.depth) > 0
+            opened.append(outcome.value > design.gate(work.depth))
+        return outcome
+
+    handed = drive(schedule, watch)
+    follows = {at: handed[at + 1] for at, work in enumerate(handed) if isinstance(work, Gate)}
+    assert [
+        handed[at] == Gate(*work) if isinstance(work, Check) else False
+        for at, work in follows.items()
+    ] == opened
+    gated = [at for at, work in enumerate(handed) if isinstance(work, Check)]
+    assert all(
+        isinstance(handed[at - 1], Gate) == bool(design.gate(handed[at].depth))  # type: ignore[union-attr]
+        for at in gated
+    )
 
 
 # ---- a text that stops ----
