@@ -15,7 +15,7 @@ from adadecode.engine.loading.prompt_source import PANEL as PROMPTS
 from adadecode.engine.loading.prompt_source import PromptSource
 from adadecode.engine.profiling.model_source import ModelSource
 from adadecode.engine.profiling.options import check_designs
-from adadecode.engine.runtime.choices import Dtype, GraphMode, Numerics, PackedWeights
+from adadecode.engine.runtime.choices import MODELS, Dtype, GraphMode, Numerics, PackedWeights
 from adadecode.engine.runtime.notations import INTEGERS, PLACEMENTS, THRESHOLDS, WORDS
 from adadecode.engine.runtime.option_fields import check_counts, option
 from adadecode.profiles.atomic_write import write_json
@@ -44,7 +44,7 @@ class FlipOptions(PromptSource):
     demo: bool = option(
         "Use the bundled demo model, its heads and its prompts.", default=False, panel=MODEL
     )
-    model: str | None = option("A causal LM: a folder, or a name on the hub.", panel=MODEL)
+    model: str | None = option(MODELS, panel=MODEL)
     heads: str | None = option(
         "The model's exit heads: a folder that adadecode-train wrote, or identity:4,8 to use the "
         "model's own LM head at those depths.",
@@ -166,8 +166,7 @@ def _flip_report(
 ) -> dict[str, Any]:
     """Load the model and compare its texts."""
     from adadecode.engine.decoding.decoder import AdaDecoder
-    from adadecode.engine.demo import MODEL as DEMO_MODEL
-    from adadecode.engine.demo import PROMPTS as DEMO_PROMPTS
+    from adadecode.engine.demo import DEMO, bundle
     from adadecode.engine.evaluation.token_flips import check_batches, flip_report
     from adadecode.engine.loading.chat_template import settle_prompts
     from adadecode.engine.loading.model_loader import (
@@ -186,16 +185,16 @@ def _flip_report(
     check_running(options.numerics, options.graphs, options.device)
     find_dtype(options.dtype, torch_device(options.device))
     set_threads(options.threads)
-    found = options.read(DEMO_PROMPTS, notice).prompts
-    chosen = choose_prompts(found, options.domains, options.limit)
-    name, heads = str(DEMO_MODEL if options.demo else options.model), options.heads
+    with_it = bundle(options.model) or DEMO  # else heads and prompts are named
+    available = options.read(with_it.prompts, notice).prompts
+    chosen = choose_prompts(available, options.domains, options.limit)
+    name, heads = options.model or with_it.model, options.heads or str(with_it.heads)
     trusted = options.trust_remote_code
     n_layers = layers_of(name, trust_remote_code=trusted)
-    check_named_depths(heads or str(DEMO_MODEL), options.placements, n_layers)
+    check_named_depths(heads, options.placements, n_layers)
     tokenizer = load_tokenizer(name, trust_remote_code=trusted)
-    prompts = settle_prompts(
-        chosen, tokenizer, options, notice, model=source.model or "the demo model"
-    )
+    called = options.model or with_it.called
+    prompts = settle_prompts(chosen, tokenizer, options, notice, model=called)
     model, _ = load_model(
         name,
         options.dtype,
@@ -206,7 +205,7 @@ def _flip_report(
     )
     decoder = AdaDecoder(
         model,
-        read_heads(heads or str(DEMO_MODEL), model),
+        read_heads(heads, model),
         numerics=str(options.numerics),
         graphs=str(options.graphs),
     )

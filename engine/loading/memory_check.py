@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from transformers.initialization import no_init_weights
 
 from adadecode.engine.loading.model_config import read_config
-from adadecode.engine.loading.quantization import format_of
+from adadecode.engine.loading.quantization import format_of, unpacked_on
 from adadecode.engine.runtime.distributed import processes
 from adadecode.engine.runtime.free_memory import free_bytes
 from adadecode.profiles.errors import InputError
@@ -216,6 +216,8 @@ def check_checkpoint(
     except Exception:  # noqa: BLE001 -- whatever is wrong, loading will say it
         return
     packed = weights or format_of(config)
+    if weights is None and unpacked_on(packed, device):
+        packed = None
     if packed is not None and packed not in WEIGHT_BYTES:
         return  # how many bytes these take, nobody here knows
     checkpoint = Checkpoint(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from pickle import UnpicklingError  # the error alone: torch loads weights, and nothing else
 from typing import Any
@@ -23,12 +23,20 @@ from transformers import (
 from adadecode.engine.loading import gguf_model
 from adadecode.engine.loading.adapter import check_adapter, merge_adapter
 from adadecode.engine.loading.device_map import check_device_map, loading_options
+from adadecode.engine.loading.gguf_header import GgufHeader
 from adadecode.engine.loading.hub import from_here, hub_reason, quiet_hub
 from adadecode.engine.loading.memory_check import NO_HEADS, HeadsToLoad, check_checkpoint
 from adadecode.engine.loading.model_config import gguf_header, read_config
 from adadecode.engine.loading.model_files import ModelFiles, find_files
 from adadecode.engine.loading.model_origin import remember
-from adadecode.engine.loading.quantization import packed_matrices, weight_config
+from adadecode.engine.loading.quantization import (
+    check_format,
+    method_of,
+    packed_as,
+    packed_matrices,
+    refuse_leftovers,
+    weight_config,
+)
 from adadecode.engine.loading.weight_files import check_weights
 from adadecode.engine.runtime.environment import out_of_gpu_memory, out_of_memory, torch_device
 from adadecode.profiles.errors import InputError
@@ -139,51 +147,98 @@ def _from_pretrained(
         InputError: It cannot be loaded.
     """
     files, here = _found(name_or_path)
-    try:
-        with (
-            quiet_hub.needed(),
-            enough_memory(
-                "use a device with more memory (--device), a 16-bit --dtype, or --weights int8"
-            ),
-        ):
-            header = gguf_header(files)
-            if files.adapter is not None:
-                check_adapter(files.adapter)
-            if header is None and here:
-                check_weights(Path(files.place))
-            if header is not None:
-                _refuse_packing(name_or_path, options)
-                options = {**options, **gguf_model.loading_options(header)}
-            model, found = AutoModelForCausalLM.from_pretrained(
-                files.place if header is None else header.path.parent,
-                dtype=dtype,
-                output_loading_info=True,
-                local_files_only=here,
-                **options,
+    with (
+        _explained(name_or_path),
+        quiet_hub.needed(),
+        enough_memory(
+            "use a device with more memory (--device), a 16-bit --dtype, or --weights int8"
+        ),
+    ):
+        header, packed = _checked(files, name_or_path, options)
+        more = {} if header is None else gguf_model.loading_options(header)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            files.place if header is None else header.path.parent,
+            dtype=dtype,
+            output_loading_info=True,
+            local_files_only=here,
+            **options,
+            **more,
+        )
+        refuse_leftovers(found["unexpected_keys"], name_or_path)
+        _settle(model, files, header, packed)
+        if device is not None:
+            model.to(device)
+    return model, sorted(found["missing_keys"])
+
+
+def _checked(
+    files: ModelFiles, name_or_path: str | Path, options: Mapping[str, Any]
+) -> tuple[GgufHeader | None, str | None]:
+    """Return the head of a model's GGUF file, or how its other files are packed.
+
+    They are in order then, as far as can be seen.
+
+    Raises:
+        InputError: They are not. Other errors are those of libraries.
+    """
+    if files.adapter is not None:
+        check_adapter(files.adapter)
+    if header := gguf_header(files):
+        if "quantization_config" in options:
+            raise InputError(
+                f"{name_or_path} is a GGUF file, whose weights are unpacked and cannot be packed "
+                "again: leave --weights out, or give its safetensors"
             )
-            remember(model, files.origin)
-            if header is not None:
-                remember(model, gguf_model.settle(model, header))
-            if files.adapter is not None:
-                remember(model, merge_adapter(model, files.adapter))
-            if device is not None:
-                model.to(device)
+        return header, None
+    config = read_config(files.place, trust_remote_code=options["trust_remote_code"])
+    packed = check_format(config, name_or_path)
+    check_weights(Path(files.place), scaled=packed == "fp8")
+    return None, packed
+
+
+def _settle(
+    model: PreTrainedModel, files: ModelFiles, header: GgufHeader | None, packed: str | None
+) -> None:
+    """Make a loaded model a plain one, and remember what it was made of.
+
+    Args:
+        model: The model.
+        files: Its files.
+        header: The head of its GGUF file.
+        packed: How its other files are packed.
+
+    Raises:
+        InputError: Its file holds what it does not take, or its adapter cannot be merged.
+    """
+    remember(model, files.origin)
+    if header is not None:
+        remember(model, gguf_model.settle(model, header))
+    elif packed is not None and packed_as(model) is None:
+        remember(model, {"format": "safetensors", "packed_as": packed})
+    if files.adapter is not None:
+        remember(model, merge_adapter(model, files.adapter))
+
+
+@contextmanager
+def _explained(name_or_path: str | Path) -> Iterator[None]:
+    """Say in a sentence why a model cannot be loaded. Raises InputError."""
+    try:
+        yield
     except InputError:
         raise
     except (*_FAULTS, RuntimeError, SafetensorError) as error:
         raise InputError(
-            f"the model {name_or_path} cannot be loaded: {_why(error, name_or_path)}"
+            f"the model {name_or_path}{_packing(name_or_path)} cannot be loaded: "
+            f"{_why(error, name_or_path)}"
         ) from error
-    return model, sorted(found["missing_keys"])
 
 
-def _refuse_packing(name_or_path: str | Path, options: dict[str, Any]) -> None:
-    """Raise InputError where the weights of a GGUF file are to be packed once more."""
-    if "quantization_config" in options:
-        raise InputError(
-            f"{name_or_path} is a GGUF file, whose weights are unpacked and cannot be packed "
-            "again: leave --weights out, or give its safetensors"
-        )
+def _packing(name_or_path: str | Path) -> str:
+    """Return how a model that cannot be loaded is packed, for a message."""
+    with suppress(*_FAULTS, InputError):
+        method = method_of(read_config(name_or_path))
+        return f", packed as {method}," if method else ""
+    return ""
 
 
 def load_tokenizer(

@@ -7,6 +7,7 @@ loaded model are.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -115,6 +116,74 @@ def format_of(config: Any) -> str | None:
     return next(
         (name for name in ("int8", "int4", "fp8", "float8") if name in kind), method
     ).replace("float8", "fp8")
+
+
+def check_format(config: Any, name: object) -> str | None:
+    """Return what a config says that weights are packed as (`format_of`); None where they are not.
+
+    Args:
+        config: The config of a model that is to be loaded.
+        name: Its name, for the message.
+
+    Raises:
+        InputError: `transformers` does not know it, and would take packed numbers for weights.
+    """
+    packed = format_of(config)
+    if packed is None:
+        return None
+    from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as KNOWN
+
+    method = method_of(config)
+    if method is None or not any(one in (method, *_twins(method)) for one in KNOWN):
+        raise InputError(
+            f"the config of {name} says that weights are packed as {method}, which transformers "
+            f"does not unpack: give it unpacked, or packed as one of {', '.join(sorted(KNOWN))}"
+        )
+    return packed
+
+
+def refuse_leftovers(unexpected: Iterable[str], name: object) -> None:
+    """Refuse a checkpoint with tensors that unpack others, and that its model did not take.
+
+    Args:
+        unexpected: The names of its tensors that the model did not take.
+        name: Its name, for the message.
+
+    Raises:
+        InputError: There is one.
+    """
+    if odd := [one for one in sorted(unexpected) if one.endswith(_UNPACKING)]:
+        raise InputError(
+            f"the checkpoint {name} holds {odd[0]} and {len(odd) - 1} more tensors that unpack "
+            "others, but its config does not say how: copy its config.json again"
+        )
+
+
+_UNPACKING = (
+    *("scale", "scale_inv", "scales", "scale_2", "qzeros", "qweight", "g_idx", "absmax"),
+    *("zero_point", "weight_packed", "weight_shape", "quant_map"),
+)
+"""Ends of the names of tensors that belong to packed weights."""
+
+
+def unpacked_on(packed: str | None, device: torch.device) -> bool:
+    """Return whether weights of a format are unpacked when they are loaded onto a device."""
+    return packed in ("fp8", "mxfp4", "mxfp8") and device.type == "cpu"
+
+
+def method_of(config: Any) -> str | None:
+    """Return by which method a config says that weights are packed; None where it names none."""
+    own = getattr(config, "quantization_config", None)
+    if own is None:
+        return None
+    about: dict[str, Any] = own if isinstance(own, dict) else own.to_dict()
+    method = about.get("quant_method")
+    return None if method is None else str(getattr(method, "value", method))
+
+
+def _twins(method: str) -> tuple[str, ...]:
+    """Return what `transformers` lists a method as that it knows in two widths."""
+    return tuple(f"{method}_{bits}bit" for bits in (4, 8))
 
 
 def packed_as(model: PreTrainedModel) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 from adadecode.profiles.errors import InputError
@@ -11,17 +12,24 @@ from adadecode.profiles.input_file import is_there, parse_json, read_json
 INDEX = "model.safetensors.index.json"
 WHOLE = "model.safetensors"
 
+_SCALES = ("_scale_inv", "_scale")
+
 _LONGEST_HEAD = 2**27
 """Bytes of the longest head that is read."""
 
 
-def check_weights(folder: Path) -> None:
+def check_weights(folder: Path, *, scaled: bool = False) -> None:
     """Refuse a folder in which a file of weights is missing or ends too early.
 
-    A folder without safetensors passes: loading will say what is wrong.
+    A folder without safetensors passes, as does a name on the hub: loading will say what is wrong.
+
+    Args:
+        folder: The folder.
+        scaled: Whether every tensor of 8-bit floats must have its scales.
 
     Raises:
-        InputError: The index is none, a file that it names is missing, or one is cut short.
+        InputError: The index is none, a file that it names is missing, or one is cut short; or
+            scales are missing.
     """
     names = _named(folder)
     missing = [name for name in names if not is_there(folder / name)]
@@ -31,8 +39,11 @@ def check_weights(folder: Path) -> None:
             f"{folder} lacks {len(missing)} of the {len(names)} files of weights that its {INDEX} "
             f"names ({shown}): copy them"
         )
+    dtypes: dict[str, str] = {}
     for name in names:
-        check_whole(folder / name)
+        dtypes |= check_whole(folder / name)
+    if scaled:
+        _check_scales(dtypes, folder)
 
 
 def _named(folder: Path) -> list[str]:
@@ -52,8 +63,25 @@ def _named(folder: Path) -> list[str]:
     return sorted(set(places.values()))
 
 
-def check_whole(path: Path) -> None:
+def _check_scales(dtypes: Mapping[str, str], folder: Path) -> None:
+    """Refuse 8-bit floats without scales, which would be taken for weights as they are."""
+    bare = [
+        name
+        for name, dtype in dtypes.items()
+        if dtype.startswith("F8_E4M3") and not any(f"{name}{end}" in dtypes for end in _SCALES)
+    ]
+    if bare:
+        raise InputError(
+            f"the weights {bare[0]} and {len(bare) - 1} more of {folder} are 8-bit floats without "
+            "their scales: copy the checkpoint again"
+        )
+
+
+def check_whole(path: Path) -> dict[str, str]:
     """Refuse a file of tensors that is shorter or longer than its head says.
+
+    Returns:
+        The dtypes of its tensors, as the file has them.
 
     Raises:
         InputError: It is, or its head cannot be read.
@@ -74,3 +102,4 @@ def check_whole(path: Path) -> None:
         raise InputError(f"{path} is damaged: copy it again") from None
     if wanted != size:
         raise InputError(f"{path} has {size:,} bytes, wanted {wanted:,}: copy it again")
+    return {name: str(one.get("dtype")) for name, one in head.items() if name != "__metadata__"}

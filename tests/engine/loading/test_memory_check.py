@@ -168,7 +168,7 @@ def test_packed_checkpoints_are_counted_as_they_are(
         CPU,
     )
     check_checkpoint(
-        claimed(tmp_path / "b", quantization_config={"quant_method": "mxfp4"}),
+        claimed(tmp_path / "b", quantization_config={"quant_method": "hqq"}),
         torch.bfloat16,
         None,
         CPU,
