@@ -32,6 +32,7 @@ from adadecode.engine.heads.int8 import Int8Matrix
 from adadecode.engine.heads.lm_head_rows import HeadRows
 from adadecode.engine.heads.model_samples import body_samples, lm_head_samples
 from adadecode.engine.loading.hub import from_here, hub_reason, quiet_hub
+from adadecode.engine.model import few_rows
 from adadecode.engine.model.end_tokens import own_end_tokens
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.runtime import fingerprints
@@ -272,7 +273,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         return (
             normed + matrix(normed).to(normed.dtype)
             if isinstance(matrix, Int8Matrix)
-            else normed.to(matrix.device) @ matrix.T
+            else few_rows.linear(normed.to(matrix.device), matrix)
         )
 
     def logits(self, parts: SegmentedModel, depth: int, normed: torch.Tensor) -> torch.Tensor:

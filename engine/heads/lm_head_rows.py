@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from adadecode.engine.heads.int8 import Int8Matrix
+from adadecode.engine.model import few_rows
 from adadecode.engine.runtime.distributed import whole
 from adadecode.profiles.errors import HeadsError
 
@@ -77,7 +78,7 @@ class HeadRows:
             raw = self.matrix(given)
             raw = raw if self.bias is None else raw + self.bias.float()
         else:
-            raw = F.linear(given, self.matrix, self.bias)
+            raw = few_rows.linear(given, self.matrix, self.bias)
         logits = finish(raw).float()
         if self.tokens is None:
             return logits

@@ -149,6 +149,8 @@ class CanonicalModel(SegmentedModel):
             the same.
     """
 
+    reads_once = False  # one shape has one product
+
     def _refuse_by_config(self) -> None:
         super()._refuse_by_config()
         if getattr(self.config, "num_experts_per_tok", None):

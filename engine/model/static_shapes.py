@@ -22,7 +22,6 @@ from transformers import PreTrainedModel
 from adadecode.engine.model.attention import KeyValues, attend_packed
 from adadecode.engine.model.padding import SIZES, SPARE, bucket_of, padded
 from adadecode.engine.model.segmented_model import Follow, Room, SegmentedModel
-from adadecode.engine.model.shadow import uncompiled
 from adadecode.engine.model.static_pass import LayerArguments, StaticPass
 from adadecode.engine.runtime.timer import Clock
 
@@ -185,7 +184,7 @@ class StaticModel(SegmentedModel):
     ) -> torch.Tensor:
         """Run one layer as the model has it."""
         with self.attending(partial(attend_static, self.kv, step), 1):
-            out = uncompiled(self.layers[index])(hidden, *args, **kwargs)
+            out = self.served_layer(index)(hidden, *args, **kwargs)
         return out[0] if isinstance(out, tuple) else out
 
 

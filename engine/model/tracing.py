@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.func import functionalize
 
+from adadecode.engine.model.few_rows import is_ours
+from adadecode.engine.model.few_rows_operator import few_rows_of, teach_inductor
 from adadecode.engine.model.padding import SIZES
 
 Compiled = Callable[[list[Any]], Sequence[torch.Tensor]]
@@ -143,14 +145,16 @@ def _decompositions(device: torch.device) -> dict[Any, Any]:
 
 
 def _mm(rows: torch.Tensor, matrix: torch.Tensor) -> Any:
-    """Multiply up to eight rows by sums over each row of the weight.
+    """Multiply up to eight rows by our own product, or by sums over each row of the weight.
 
-    Inductor vectorises and fuses them, so that the weight is read once for all rows. Other products
-    stay as they are.
+    Inductor vectorises and fuses the sums, so that the weight is read once for all rows. Other
+    products stay as they are.
     """
     if rows.shape[0] > SIZES[-1] or matrix.stride(0) != 1 or matrix.shape[0] == 1:
         return NotImplemented
     weight, exact = matrix.t(), torch.float32 if rows.dtype in _HALF else rows.dtype
+    if rows.dtype == weight.dtype and weight.is_contiguous() and is_ours(weight):
+        return few_rows_of(rows, weight)
     given = rows.to(exact).contiguous()
     # this makes it a buffer: else the norm before it is computed anew for each row of the weight
     given = given.as_strided(given.shape, given.stride())
@@ -180,6 +184,7 @@ def compile_trace(graph: Any, examples: Sequence[Any]) -> Compiled:
     from torch._inductor.compile_fx import compile_fx_inner
     from torch._subclasses.fake_tensor import unset_fake_temporarily
 
+    teach_inductor()
     mode = next(example.fake_mode for example in examples)
     with (
         torch.inference_mode(mode=False),
