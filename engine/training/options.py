@@ -197,14 +197,20 @@ class TrainingOptions:
         return {
             "depths": list(self.depths_in(n_layers)),
             "max_new_tokens": self.max_new_tokens,
-            "start": str(self.start),
-            "epochs": self.epochs,
-            "batch_tokens": self.batch_tokens,
-            "lr": self.peak_lr(width),
+            **({} if self.gates_only is not None else self._of_matrices(width)),
             "seed": self.seed,
             "held_out": self.held_out,
             "gate_confidence": self.gate_confidence,
             **({} if form.is_full else {"form": form.to_dict()}),
+        }
+
+    def _of_matrices(self, width: int) -> dict[str, Any]:
+        """Return the settings of how matrices are trained."""
+        return {
+            "start": str(self.start),
+            "epochs": self.epochs,
+            "batch_tokens": self.batch_tokens,
+            "lr": self.peak_lr(width),
         }
 
 

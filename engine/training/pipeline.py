@@ -31,8 +31,14 @@ from adadecode.engine.runtime import fingerprints
 from adadecode.engine.training.checkpoint import Checkpoint
 from adadecode.engine.training.closed_form import kept_closed_form
 from adadecode.engine.training.continuation_store import Advance, ContinuationStore
+from adadecode.engine.training.estimate import Forecast, TrainingPlan, forecast
 from adadecode.engine.training.gates import train_gates
-from adadecode.engine.training.hidden_state_store import States, texts_digest, write_states
+from adadecode.engine.training.hidden_state_store import (
+    N_LIKELY,
+    States,
+    texts_digest,
+    write_states,
+)
 from adadecode.engine.training.kl_divergence import Vocabulary
 from adadecode.engine.training.options import DEFAULTS, HeadStart, TrainingOptions
 from adadecode.engine.training.run_folder import check_folder, claim_folder, run_id, write_state
@@ -57,6 +63,7 @@ def train_heads(
     out: str | Path,
     options: TrainingOptions = DEFAULTS,
     progress: Progress | None = None,
+    announce: Callable[[Forecast], None] | None = None,
 ) -> ExitHeads:
     """Train exit heads of a model, measure them, and save them.
 
@@ -72,6 +79,8 @@ def train_heads(
             form loses is measured on the others. With ``gates_only`` the heads are those of that
             folder, and only gates are trained.
         progress: Called with a stage, how many of its steps are done, and how many there are.
+        announce: Called before the first stage with the time and the disk that all will need at
+            most; a short probe finds out.
 
     Returns:
         The heads as they were saved, with what was measured on held-out prompts.
@@ -84,7 +93,7 @@ def train_heads(
         UnsupportedModel: The model cannot be run layer by layer, or has no plain LM head.
     """
     with holding(out) as folder:
-        given = None if options.gates_only is None else ExitHeads.load(options.gates_only, model)
+        given = _given_heads(options.gates_only, model)
         decoder = AdaDecoder(model)
         parts, vocabulary = decoder.parts, Vocabulary.of(decoder.parts)
         depths = options.depths_in(parts.n_layers) if given is None else given.depths
@@ -122,6 +131,8 @@ def train_heads(
                     progress or _silent,
                     name=run_id(settings),
                 )
+                if announce is not None and (found := run.forecast(encoded)):
+                    announce(found)
                 heads = run.heads(encoded, given)
             heads.save(folder)
             write_state(folder, settings, finished=True)
@@ -129,6 +140,11 @@ def train_heads(
             with refusing(cache):
                 remove_folder(cache)
         return ExitHeads.load(folder, model)
+
+
+def _given_heads(folder: str | None, model: PreTrainedModel) -> ExitHeads | None:
+    """Return the trained heads in a folder, without gates they may have; None without a folder."""
+    return None if folder is None else ExitHeads.load(folder, model).gated(model, None)
 
 
 @contextmanager
@@ -154,16 +170,12 @@ class TrainingMaterial:
         depths: D depths of heads.
         seen: Normed hidden states (n, D + 1, d) of the texts trained on, the last layer's last.
         unseen: Those of the texts held out.
-        seen_tokens: The token (n,) that the model gave after each position of ``seen``.
-        unseen_tokens: That of each position of ``unseen``.
     """
 
     vocabulary: Vocabulary
     depths: tuple[int, ...]
     seen: States
     unseen: States
-    seen_tokens: torch.Tensor
-    unseen_tokens: torch.Tensor
 
 
 class _Run:
@@ -185,6 +197,18 @@ class _Run:
         self.cache, self.store = cache, store
         self.options, self.progress, self.name = options, progress, name
 
+    def forecast(self, encoded: Sequence[torch.Tensor]) -> Forecast | None:
+        """Return what the run will need; None where all texts are there, and little is left."""
+        missing = self.store.missing(encoded)
+        if not missing:
+            return None
+        plan = TrainingPlan(
+            prompts=tuple(ids.shape[1] for ids in encoded),
+            depths=len(self.depths),
+            options=self.options,
+        )
+        return forecast(self.decoder, plan, missing, self._dtype.itemsize)
+
     def heads(self, encoded: Sequence[torch.Tensor], given: ExitHeads | None = None) -> ExitHeads:
         """Return the trained heads with their metrics.
 
@@ -205,8 +229,6 @@ class _Run:
             depths=self.depths,
             seen=self._states(seen, "train", advance),
             unseen=self._states(unseen, "held-out", advance),
-            seen_tokens=_tokens(seen),
-            unseen_tokens=_tokens(unseen),
         )
         heads = self._trained(material, seen, unseen) if given is None else given
         return self._gated(heads, material)
@@ -253,7 +275,8 @@ class _Run:
     @property
     def _row_bytes(self) -> int:
         """The bytes of the hidden states of a position."""
-        return (len(self.depths) + 1) * self.decoder.parts.hidden_size * self._dtype.itemsize
+        states = (len(self.depths) + 1) * self.decoder.parts.hidden_size * self._dtype.itemsize
+        return states + N_LIKELY * torch.int32.itemsize
 
     def _states(self, texts: Sequence[Continuation], name: str, advance: Advance) -> States:
         """Return the hidden states of these texts, kept under this name."""
@@ -334,11 +357,6 @@ class _Run:
             self.progress(name, done, count)
 
         return advance
-
-
-def _tokens(texts: Sequence[Continuation]) -> torch.Tensor:
-    """Return the tokens (n,) of all outputs, in the order of their hidden states."""
-    return torch.tensor([token for text in texts for token in text.output])
 
 
 def _silent(_stage: str, _done: int, _count: int) -> None:

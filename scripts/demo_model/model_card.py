@@ -57,6 +57,7 @@ def write_card(facts: Mapping[str, Any], path: Path) -> None:
         _model(facts),
         _prompt_sets(facts),
         _heads(facts["heads"]),
+        *([_gates(facts["gates"])] if "gates" in facts else []),
         _domains(facts),
     ]
     write_text(path, "\n".join(sections))
@@ -121,6 +122,21 @@ def _heads(metrics: Sequence[Mapping[str, Any]]) -> str:
         "Held-out KL(p_final || p_head) in nats and top-1 agreement with the last layer, on a\n"
         "tenth of the head-training prompts held out, before (T = I) and after training.\n\n"
         + _table(["depth", "KL, T = I", "KL", "agreement, T = I", "agreement"], rows)
+    )
+
+
+def _gates(gates: Mapping[str, Any]) -> str:
+    keys = ("good", "auc", "found_20", "found_30", "found_50")
+    rows = [[str(row["depth"]), *(f"{row[key]:.3f}" for key in keys)] for row in gates["by_depth"]]
+    headings = ["depth", "good positions", "AUC", "found at 20 %", "30 %", "50 %"]
+    return (
+        "## The gates\n\n"
+        "Before each head stands a gate, 257 numbers that say whether asking the head is worth\n"
+        f"it. A position is good where the head is surer than {gates['confidence']} of its token,\n"
+        "and right. AUC: how often a good position scores higher than another. Found: the share\n"
+        "of the good ones among the 20, 30 and 50 % of the positions with the highest scores, at\n"
+        "most these shares over that of the good ones. On the same held-out prompts; made with\n"
+        "`python -m scripts.demo_model.train_gates --work DIR`.\n\n" + _table(headings, rows)
     )
 
 
