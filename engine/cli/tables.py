@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from adadecode.engine.heads.exit_heads import ExitHeads
+from adadecode.engine.heads.gates import Gates
 from adadecode.engine.profiling.summary import summarize
+from adadecode.engine.training.gates import ASKED
 from adadecode.profiles.store import Profile
 from adadecode.sim.cli.plain_console import PlainTable
 from adadecode.sim.cli.tables.heads import coverage_table, coverage_tables
@@ -208,6 +210,22 @@ def metrics_table(heads: ExitHeads) -> Table:
     return table
 
 
+def gates_table(gates: Gates) -> Table:
+    """Return a table of how well gates tell positions apart, a row for each depth."""
+    table = Table(
+        title=f"gates before the heads: surer than {gates.confidence:g}, and right",
+        caption="found: the share of the good positions among those with the highest scores",
+    )
+    for column in ("depth", "good", "AUC", *(f"found at {share:.0%}" for share in ASKED)):
+        table.add_column(column, justify="right")
+    for row in gates.metrics:
+        found = [row.get(f"found_{share * 100:.0f}") for share in ASKED]
+        known = "-" if "auc" not in row else f"{row['auc']:.3f}"
+        shares = ["-" if one is None else f"{one:.0%}" for one in found]
+        table.add_row(str(row["depth"]), f"{row['good']:.1%}", known, *shares)
+    return table
+
+
 def print_heads(console: Console, heads: ExitHeads, out: Path) -> None:
     """Print what training measured, what the heads' form loses, and where the heads are.
 
@@ -219,5 +237,7 @@ def print_heads(console: Console, heads: ExitHeads, out: Path) -> None:
     console.print(metrics_table(heads))
     if heads.coverage is not None:
         console.print(coverage_table(heads.coverage, heads.form))
+    if heads.gates is not None and heads.gates.metrics:
+        console.print(gates_table(heads.gates))
     depths = ", ".join(map(str, heads.depths))
     console.print(shown(f"heads at depths {depths} in {out}"), highlight=False, soft_wrap=True)
