@@ -13,6 +13,7 @@ def together(*parts: LayerShape, norms: int = 0) -> LayerShape:
     """Return the layer that has these parts; one of them at most has experts, one a window."""
     counted = (
         *("shared", "experts_per_token", "n_experts", "expert_parameters", "cache", "reads"),
+        "expanded",
         *("products", "state", "attention_width", "mlp_width"),
     )
     return LayerShape(
@@ -110,6 +111,7 @@ def latent_attention(
         shared=queries + keys + heads * value * hidden + bias * hidden + extra,
         cache=rank + rotary,
         reads=rank + rotary,
+        expanded=heads * (plain + rotary + value),
         products=heads * (2 * rank + rotary),
         attention_width=2 * made,
     )

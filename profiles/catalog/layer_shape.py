@@ -28,6 +28,8 @@ class LayerShape:
         cache: Numbers of keys and values that the layer keeps of a position; 0 where it keeps none.
         reads: Numbers of keys and values that a token reads of a position. It is more than
             ``cache`` where a layer attends to the keys and values of another one.
+        expanded: Numbers of a position that an engine keeps which unfolds latent keys and values,
+            as ``transformers`` does; 0 where they are not latent.
         products: Multiplications of a token with one position: heads times the widths of a key and
             of a value.
         window: Positions that it sees, or None for all.
@@ -46,6 +48,7 @@ class LayerShape:
     expert_parameters: int = 0
     cache: int = 0
     reads: int = 0
+    expanded: int = 0
     products: int = 0
     window: int | None = None
     state: int = 0

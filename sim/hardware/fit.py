@@ -119,6 +119,13 @@ class Fit:
                 f"keys and values are counted up to the window of {windows}: "
                 "an engine that keeps all takes more"
             )
+        folded = [layer for layer in shape.kinds if layer.expanded]
+        if folded:
+            times = max(layer.expanded / layer.cache for layer in folded)
+            notes.append(
+                "keys and values are counted as the latent that they are made of: an engine that "
+                f"unfolds them, as transformers and this one do, takes {times:.3g} times as much"
+            )
         if WEIGHT_BYTES[run.dtype] < run.activation_bytes:
             notes.append(
                 f"only the experts are {run.dtype}: all else keeps 16 bits"

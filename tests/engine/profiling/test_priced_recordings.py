@@ -15,6 +15,7 @@ from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling.plan import RecordingPlan
 from adadecode.engine.profiling.recorder import record_plan
+from adadecode.profiles import plausibility
 from adadecode.profiles.catalog.recorded import recorded_shape
 from adadecode.profiles.store import Profile
 from adadecode.sim.core.design import Design
@@ -61,8 +62,13 @@ def weights_of(model: torch.nn.Module) -> int:
 
 @pytest.mark.parametrize("name", [quick_or_slow(name, quick=QUICK, id=name) for name in SERVED])
 def test_a_recording_of_a_served_architecture_is_priced(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # To verify 97 tokens takes no time, and to embed by a model's own forward pass does.
+    monkeypatch.setattr(plausibility, "SWAPPED_OF_FEW", 1000.0)
     profile = record(name, tmp_path)
     shape = recorded_shape(profile.manifest)
     assert shape.total_parameters == weights_of(small_model(name))
@@ -77,7 +83,8 @@ def test_a_recording_of_a_served_architecture_is_priced(
     assert run("sweep", profile.path, *MADE_ON, "--devices", f"{TO},l4", *space, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert all(device in json.dumps(found) for device in (TO, "l4"))
-    answer = run_json(capsys, "memory", profile.path, "--device", TO, "--dtype", "fp32", "--json")
+    short = ("--context", "64", "--dtype", "fp32")
+    answer = run_json(capsys, "memory", profile.path, "--device", TO, *short, "--json")
     assert answer["model"] == name
     assert answer["answers"][0]["bytes"]["weights"] == 4 * shape.total_parameters
 
