@@ -11,8 +11,9 @@ import torch
 
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.sampling import Sampler, Sampling, read_draft
-from adadecode.engine.decoding.sequence import greedy_draft, head_logits
+from adadecode.engine.decoding.sequence import gate_score, greedy_draft, head_logits
 from adadecode.engine.heads.exit_heads import ExitHeads
+from adadecode.engine.heads.gates import Gates
 from adadecode.engine.model.cuda_graphs import CapturedModel
 from adadecode.engine.model.graph_capture import capture
 from adadecode.engine.model.segmented_model import SegmentedModel
@@ -20,7 +21,7 @@ from adadecode.engine.model.static_shapes import StaticModel
 from adadecode.engine.profiling.latency_walks import host_seconds, walk
 from adadecode.engine.runtime.timer import Clock
 from adadecode.sim.core.design import Design
-from adadecode.sim.core.scheduler import Check, Run, Verify
+from adadecode.sim.core.scheduler import Check, Gate, Run, Verify
 from tests.support.cuda_stand_in import PIECE, Device, stand_in
 from tests.support.models import N_LAYERS, greedy_text, random_prompt, tiny_model
 
@@ -208,6 +209,35 @@ def test_a_check_and_a_verification_are_one_graph_and_one_wait_each(device: Devi
     with parts.session():
         works = list(decoding.steps())
     assert device.waits == sum(isinstance(work, (Check, Verify)) for work in works)
+
+
+def test_a_gate_is_one_graph_and_one_wait_and_scores_as_it_does_eagerly(device: Device) -> None:
+    """Prepared before: a run captures nothing."""
+    decoder, parts = captured_decoder()
+    decoder.heads = decoder.heads.gated(
+        parts.model, Gates.random(decoder.heads.depths, parts.hidden_size)
+    )
+    prompt, design = random_prompt(13), Design.of(gamma=0.0, placement=(2, 4), gate=0.5)
+    text = greedy_text(parts.model, prompt, 14)
+    with torch.inference_mode():
+        parts.allocate(27)
+        parts.logits(torch.zeros((1, 1, parts.hidden_size), dtype=parts.dtype))  # of the prompt
+    decoder.prepare([design], 27)
+    captures = len(device.graphs)
+    decoding = decoder.start(prompt, design, max_new_tokens=14, eos_token_id=())
+    device.waits = 0
+    with parts.session():
+        works = list(decoding.steps())
+    assert decoding.schedule.tokens == text
+    assert len(device.graphs) == captures
+    assert held(parts)["the gate at depth 2"] == held(parts)["the gate at depth 4"] == 1
+    assert sum(isinstance(work, Gate) for work in works) > 0
+    assert device.waits == sum(isinstance(work, (Gate, Check, Verify)) for work in works)
+    plain = AdaDecoder(parts.model, decoder.heads)
+    hidden = torch.randn((1, 2, parts.hidden_size), dtype=parts.dtype)
+    with parts.session():
+        score = gate_score(parts, decoder.heads, 2, hidden)
+    assert score == gate_score(plain.parts, decoder.heads, 2, hidden)
 
 
 @pytest.mark.parametrize("form", [{}, {"shortlist": 20}, {"shortlist": 20, "dtype": "int8"}])
