@@ -21,7 +21,7 @@ from adadecode.profiles.catalog.device_checks import (
     check_figure,
     checked_text,
 )
-from adadecode.profiles.catalog.toml_tables import file_and_name, pick, read_tables
+from adadecode.profiles.catalog.toml_tables import entries, file_and_name, pick, read_tables
 from adadecode.profiles.errors import DeviceError, similar
 
 __all__ = [
@@ -177,7 +177,7 @@ def read_devices(path: Path) -> dict[str, Device]:
         raise DeviceError(f"sources is {sources!r} in {path}: wanted a table of texts")
     if not tables:
         raise DeviceError(f"no device in {path}: wanted one or more tables {_FORM}")
-    return {name: _device(name, table, sources) for name, table in tables.items()}
+    return entries(path, tables, lambda name, table: _device(name, table, sources))
 
 
 def _device(name: str, entry: object, sources: Mapping[str, str]) -> Device:

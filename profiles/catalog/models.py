@@ -13,7 +13,7 @@ from typing import Any
 from adadecode.profiles.catalog.hf_config import shape_from_config
 from adadecode.profiles.catalog.layer_shape import layers_of_record
 from adadecode.profiles.catalog.model_shape import ModelShape, default_head_dim
-from adadecode.profiles.catalog.toml_tables import file_and_name, pick, read_tables
+from adadecode.profiles.catalog.toml_tables import entries, file_and_name, pick, read_tables
 from adadecode.profiles.errors import ShapeError, similar
 from adadecode.profiles.input_file import is_folder, is_there, read_json
 
@@ -164,7 +164,7 @@ def read_shapes(path: Path) -> dict[str, ModelShape]:
             f"no model in {path}: "
             "wanted one or more tables in the form of profiles/catalog/models.toml"
         )
-    return {name: _shape(name, table) for name, table in tables.items()}
+    return entries(path, tables, _shape)
 
 
 def _shape(name: str, table: object) -> ModelShape:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +39,25 @@ def read_tables(path: Path, missing: str, error: type[InputError]) -> dict[str, 
     if not is_there(path):
         raise error(f"no file {path}: {missing}")
     return read_toml(path, error=error)
+
+
+def entries(
+    path: Path, tables: Mapping[str, Any], make: Callable[[str, Any], _Entry]
+) -> dict[str, _Entry]:
+    """Return what the tables of a file describe, by name.
+
+    Args:
+        path: The file, for messages.
+        tables: Its tables by name.
+        make: Makes an entry of a name and a table.
+
+    Raises:
+        InputError: As ``make`` raises it, and with the file.
+    """
+    try:
+        return {name: make(name, table) for name, table in tables.items()}
+    except InputError as error:
+        raise type(error)(f"in {path}: {error}") from error
 
 
 def pick(

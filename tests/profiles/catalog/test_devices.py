@@ -350,6 +350,13 @@ def test_both_errors_are_part_of_the_package() -> None:
     assert (profiles.DeviceError, profiles.ShapeError) == (DeviceError, ShapeError)
 
 
+def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(TEMPLATE.replace("memory_gib = 24", "memory_gib = -24"))
+    with pytest.raises(DeviceError, match=r"^in .*mine\.toml: my-gpu"):
+        find_device(file)
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"no file .*gone.toml: give the name of a device"):
         find_device(tmp_path / "gone.toml")
