@@ -6,9 +6,12 @@ What a shortlist would have said, and what a form costs where.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from adadecode.profiles import LatencyTable, Profile
@@ -158,6 +161,47 @@ def test_a_shortlist_of_everything_changes_only_what_no_other_prompt_said(trace:
 def test_one_prompt_has_no_others() -> None:
     with pytest.raises(ProfileError, match="there is one alone: profile more prompts"):
         shortlisted(one_text([5, 6, 7]), 2)
+
+
+def with_ranking(path: Path, counted: list[int], **settings: Any) -> Profile:
+    """A recording that carries the order in which the engine takes tokens."""
+    ranking = {"source": "texts.txt", "vocabulary": 32000, "counted": counted}
+    heads = {"name": "h", "depths": [2, 4, 6], "metrics": [], "ranking": ranking}
+    return synthetic_profile(path, manifest={**about(), "heads": heads}, **settings)
+
+
+def test_a_recording_that_carries_the_order_is_predicted_with_the_engines_tokens(
+    tmp_path: Path,
+) -> None:
+    """The same for every prompt, also for a single one; what the texts say counts for nothing."""
+    recorded = with_ranking(tmp_path / "p", [EOS, 9, 30], prompts=1)
+    full = Trace.from_profile(recorded)
+    held = {EOS, 9, 30, *[token for token in range(9) if token != EOS][:5]}
+    got, (note,) = in_form(recorded, Provenance.of(recorded), full, SHORT)
+    assert "tokens as counted in texts.txt, then by id" in note
+    final = full.tokens(0)[1:, -1]
+    assert f"{1 - np.isin(final, list(held)).mean():.1%} of the outputs are outside" in note
+    inside = np.isin(full.tokens(0)[1:, :-1], list(held))
+    assert (got.confidences(0)[1:, :-1][~inside] == 0).all()
+    assert (got.confidences(0)[1:, :-1] == full.confidences(0)[1:, :-1])[inside].all()
+
+
+def test_the_tokens_of_a_prompt_are_added_to_its_shortlist_alone(tmp_path: Path) -> None:
+    recorded = with_ranking(tmp_path / "p", [EOS, 9, 30])
+    full, form = Trace.from_profile(recorded), HeadForm(shortlist=8, prompt=True)
+    with pytest.raises(HeadsError, match="does not tell which tokens its prompts hold"):
+        in_form(recorded, Provenance.of(recorded), full, form)
+    said = sorted({*full.tokens(1)[1:, -1].tolist()})
+    beside = pd.Series([(), tuple(said), ()], index=recorded.prompts.index, dtype=object)
+    told = replace(recorded, prompts=recorded.prompts.assign(in_prompt=beside))
+    plain, _ = in_form(told, Provenance.of(told), full, SHORT)
+    got, (note,) = in_form(told, Provenance.of(told), full, form)
+    assert "and the tokens of each prompt" in note
+    for prompt in (0, 2):
+        assert (got.tokens(prompt) == plain.tokens(prompt)).all()
+    inside = np.isin(full.tokens(1)[1:, :-1], said)
+    assert (got.tokens(1)[1:, :-1] == full.tokens(1)[1:, :-1])[inside].all()
+    assert not (plain.tokens(1)[1:, :-1] == full.tokens(1)[1:, :-1])[inside].all()
 
 
 def test_a_shortlist_takes_fewer_drafts_and_no_other_text(trace: Trace) -> None:

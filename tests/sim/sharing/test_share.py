@@ -146,6 +146,25 @@ def test_a_shortlist_of_stand_ins_is_refused(copy: Profile) -> None:
         find_scenario(None, options, trace=copy, heads_at={2: 8, 4: 16, 6: 24}, cap=5)
 
 
+def test_a_copy_tells_no_tokens_of_prompts_and_no_order_of_tokens(
+    profile: Profile, tmp_path: Path
+) -> None:
+    """Times of other forms of heads stay."""
+    tokens = pd.Series([(5, 7)] * len(profile.prompts), index=profile.prompts.index, dtype=object)
+    rows = [{"form": "int8", "depth": profile.depths[0], "reuse": 2, "repeat": 0, "seconds": 1e-3}]
+    ranking = {"source": "mine.txt", "vocabulary": 32000, "counted": [5, 7]}
+    told = replace(
+        profile,
+        prompts=profile.prompts.assign(in_prompt=tokens),
+        head_forms=pd.DataFrame(rows),
+        manifest={**profile.manifest, "heads": {**profile.manifest["heads"], "ranking": ranking}},
+    )
+    copy = share(told, tmp_path / "copy")
+    assert not copy.prompts["in_prompt"].map(len).any()
+    assert "ranking" not in copy.manifest["heads"]
+    assert copy.head_forms["seconds"].tolist() == [1e-3]
+
+
 def test_domains_may_keep_their_names(profile: Profile, tmp_path: Path) -> None:
     kept = share(profile, tmp_path / "kept", keep_domains=True)
     assert kept.prompts["domain"].tolist() == profile.prompts["domain"].tolist()
