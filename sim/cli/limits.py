@@ -79,6 +79,7 @@ def limits_dict(limits: Limits) -> dict[str, Any]:
         "batch": _batch(limits),
         "bandwidth": _bandwidth(limits.bandwidths),
         "worst": asdict(limits.worst),
+        **({} if limits.ideal_gates is None else {"ideal_gates": limits.ideal_gates}),
         "sensitivity": _sensitivity(limits),
         "notes": list(scenario.notes),
     }

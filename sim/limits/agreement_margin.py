@@ -150,7 +150,8 @@ def aware_margin(
         for depth, gamma in zip(design.placement, design.gammas, strict=True)
         if depth in heads
     ]
-    alone = Design.of(design.policy, placement=heads, gamma=gammas, cap=design.cap)
+    gates = [design.gate(depth) for depth in heads]
+    alone = Design.of(design.policy, placement=heads, gamma=gammas, cap=design.cap, gate=gates)
     return model.agreement, needed_agreement(
         model,
         latency,

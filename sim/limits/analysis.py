@@ -22,7 +22,12 @@ from adadecode.sim.limits.break_even import BreakEven, break_evens
 from adadecode.sim.limits.concurrency import USERS, Load, largest_batch, loads
 from adadecode.sim.limits.latency_rebuild import LatencyRebuilder
 from adadecode.sim.limits.neighbours import neighbours
-from adadecode.sim.limits.perturbation import used_depths, with_silent_heads, with_wrong_heads
+from adadecode.sim.limits.perturbation import (
+    used_depths,
+    with_ideal_gates,
+    with_silent_heads,
+    with_wrong_heads,
+)
 from adadecode.sim.limits.sensitivity import ASSUMPTIONS, Perturbation, perturb
 from adadecode.sim.limits.time_breakdown import Bill, Billing
 from adadecode.sim.prediction.scenario import Scenario
@@ -130,6 +135,8 @@ class Limits:
         batches: The speedup for several users.
         bandwidths: The speedup at other bandwidths; or why that is unknown.
         worst: How bad it may get.
+        ideal_gates: The speedup if its gates let a head be asked only where it would draft
+            rightly, and always there; None for a design that asks no gate.
         change: How far each assumption was changed, as a share.
         perturbations: What that does to the design and its neighbours.
     """
@@ -145,6 +152,7 @@ class Limits:
     batches: Batches
     bandwidths: Bandwidths | str
     worst: Worst
+    ideal_gates: float | None
     change: float
     perturbations: tuple[Perturbation, ...]
 
@@ -223,6 +231,7 @@ def find_limits(
         batches=_batches(billing, scenario, design, rebuilder, attending.window),
         bandwidths=_bandwidths(billing, design, rebuilder),
         worst=_worst(billing, design),
+        ideal_gates=_ideal_gates(billing, design),
         change=change,
         perturbations=tuple(perturb(billing, designs, change, attending=attending, cap=design.cap)),
     )
@@ -240,7 +249,7 @@ def check_limited(design: Design, scenario: Scenario) -> None:
         )
     if not design.placement:
         raise DesignError("wanted one head or more, got none: name their depths with --heads")
-    scenario.trace.require(design.placement)
+    scenario.trace.require(design.placement, gates=bool(design.gates))
     if not used_depths(design, scenario.trace.n_layers):
         raise DesignError(
             f"{design.label} asks no head, for nothing is surer than 1, and is as fast as vanilla: "
@@ -355,6 +364,14 @@ def _bandwidths(
     except InputError as error:
         return str(error)
     return Bandwidths(speedups=curve, break_evens=tuple(crossings))
+
+
+def _ideal_gates(billing: Billing, design: Design) -> float | None:
+    """Return the speedup with gates that know; None for a design that asks none."""
+    if not design.gates:
+        return None
+    ideal = with_ideal_gates(billing.replay, design)
+    return float(billing.bill([design], replay=ideal).speedups()[0])
 
 
 def _worst(billing: Billing, design: Design) -> Worst:

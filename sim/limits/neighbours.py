@@ -5,7 +5,7 @@ They are one step of the threshold away, or have one head less or one more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 from adadecode.sim.core.design import Design, Policy
@@ -16,9 +16,9 @@ def neighbours(design: Design, depths: Sequence[int]) -> tuple[Design, ...]:
     """Return a design and its neighbours, each once, the design itself first.
 
     Thresholds step through `adadecode.sim.sweep.space.GAMMAS`, all heads together; a head that is
-    added has the threshold of the nearest one. The neighbours of fixed, which has one head and no
-    threshold, are the next heads on either side; those of the oracle, which has no threshold, are
-    other placements alone.
+    added has the thresholds of the nearest one, for its gate too. The neighbours of fixed, which
+    has one head and no threshold, are the next heads on either side; those of the oracle, which has
+    no threshold, are other placements alone.
 
     Args:
         design: The design.
@@ -47,7 +47,13 @@ def _with_heads(design: Design, gammas: dict[int, float]) -> Design:
         placement=placement,
         gamma=[gammas[depth] for depth in placement],
         cap=design.cap,
+        gate=[design.gate(_nearest(depth, design.placement)) for depth in placement],
     )
+
+
+def _nearest(depth: int, depths: Iterable[int]) -> int:
+    """Return the depth that is nearest to another one, the shallower of two."""
+    return min(depths, key=lambda other: (abs(other - depth), other))
 
 
 def _placements(design: Design, depths: Sequence[int]) -> Iterator[dict[int, float]]:
@@ -60,8 +66,7 @@ def _placements(design: Design, depths: Sequence[int]) -> Iterator[dict[int, flo
             for left_out in here
         )
     for depth in sorted(set(depths) - set(here)):
-        nearest = min(here, key=lambda other: (abs(other - depth), other))
-        yield {**here, depth: here[nearest]}
+        yield {**here, depth: here[_nearest(depth, here)]}
 
 
 def _adjacent(depth: int, depths: Sequence[int]) -> list[int]:

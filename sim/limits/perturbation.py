@@ -59,8 +59,27 @@ def with_wrong_heads(
 
 
 def with_silent_heads(replay: CompiledReplay) -> CompiledReplay:
-    """Return the same texts with heads that have no confidence: each is checked, none drafts."""
-    return replace(replay, confidence=np.zeros_like(replay.confidence))
+    """Return the same texts with heads that have no confidence: each is checked, none drafts.
+
+    Gates let every one of them be asked.
+    """
+    open_gates = np.ones_like(replay.gate)
+    return replace(replay, confidence=np.zeros_like(replay.confidence), gate=open_gates)
+
+
+def with_ideal_gates(replay: CompiledReplay, design: Design) -> CompiledReplay:
+    """Return the same texts with gates that know: 1 where a head would draft rightly, else 0.
+
+    A head is then asked at good exits alone, so that no draft is ever rejected. No gate can do
+    better with these heads and gammas.
+    """
+    right = replay.token == replay.token[-1]
+    gate = np.zeros_like(replay.gate)
+    for column, depth in enumerate(replay.depths):
+        if depth in design.placement:
+            sure = replay.confidence[column] > design.threshold(depth)
+            gate[column] = right[column] & sure & ~replay.ends[column]
+    return replace(replay, gate=gate, has_gates=True)
 
 
 def agreement(replay: CompiledReplay, prompts: Sequence[int]) -> _Array:

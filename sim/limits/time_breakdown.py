@@ -25,6 +25,7 @@ WORK_KINDS = {
     "heads": "head checks",
     "verify": "verification",
     "host": "host",
+    "gates": "gates",
 }
 """Kinds of work, and what people read.
 
@@ -149,6 +150,7 @@ class Billing:
             rest["heads"] + rest["heads_discarded"],
             rest["verify"] + rest["verify_discarded"],
             one["host"] + several["host"] + rest["host"],
+            rest["gates"] + rest["gates_discarded"],
         )
         tokens = work.tally("tokens") - len(work.prefills)
         return Bill(work=work, seconds=np.stack(by_kind, axis=1) / tokens[:, None])

@@ -21,6 +21,7 @@ from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Check, Gate, Run, Verify, Work
 from adadecode.sim.hardware.cost_model import Cost, ModelCost
 from adadecode.sim.measurements.runs import timed_runs
+from adadecode.sim.prediction.gate_use import GateUse, gate_use
 from adadecode.sim.replay.branch_model import BranchModel
 from adadecode.sim.replay.pricer import Pricer
 from adadecode.sim.replay.simulation import ReplayedRun, replay
@@ -169,6 +170,7 @@ class Accounting:
         flops: FLOPs per committed token.
         bytes: Bytes per committed token.
         modelled_share: Share of the FLOPs in rounds that rest on branches that were not recorded.
+        gates: What its gates did; None for a design that asks none.
     """
 
     design: Design
@@ -177,6 +179,7 @@ class Accounting:
     flops: Split
     bytes: Split
     modelled_share: float
+    gates: GateUse | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the account as JSON holds it, per committed token."""
@@ -193,6 +196,7 @@ class Accounting:
                 }
                 for name, split in (("flops", self.flops), ("bytes", self.bytes))
             },
+            **({} if self.gates is None else {"gates": self.gates.to_dict()}),
         }
 
 
@@ -245,6 +249,7 @@ def accounting(
         bytes=moved,
         modelled_share=sum(run.modelled_seconds for run in runs)
         / sum(run.seconds for run in runs),  # "seconds" are FLOPs here
+        gates=gate_use(trace, design, runs) if design.gates else None,
     )
 
 

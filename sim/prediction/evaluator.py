@@ -29,7 +29,8 @@ COLUMNS = (
     "design", "policy", "placement", "gammas", "gates", "cap", "verify", "device", "tpot_s",
     "tokens_per_s", "speedup", "speedup_low", "speedup_high", "tpot_low", "tpot_high", "ttft_s",
     "early_rate", "reject_rate", "tokens_per_round", "modelled_share", "flops_per_token",
-    "bytes_per_token", "memory_bytes", "energy_j_per_token", "fits", "speedup_first", "speedup_second",
+    "bytes_per_token", "memory_bytes", "energy_j_per_token", "fits", "speedup_first",
+    "speedup_second",
 )  # fmt: skip
 """Columns of `Evaluator.evaluate`.
 

@@ -95,7 +95,7 @@ def describe_design(design: Mapping[str, Any]) -> str:
     """Describe a design in words: ``heads 3/7 at gamma 0.8``.
 
     Args:
-        design: Its policy, placement, gammas and cap by these names.
+        design: Its policy, placement, gammas and cap by these names, and gates where it asks any.
     """
     policy, cap = str(design["policy"]), int(design["cap"])
     placement, thresholds = tuple(design["placement"]), tuple(design["gammas"])
@@ -103,7 +103,9 @@ def describe_design(design: Mapping[str, Any]) -> str:
         return "vanilla"
     limit = f", at most {plural(cap, 'draft')} a round" if cap != DEFAULT_CAP else ""
     if policy == Policy.ADADECODE:
-        return f"{heads(placement)} at gamma {gammas(thresholds)}{limit}"
+        gates = tuple(design.get("gates") or ())
+        asked = f" behind gates at {gammas(gates)}" if any(gates) else ""
+        return f"{heads(placement)} at gamma {gammas(thresholds)}{asked}{limit}"
     if policy == Policy.FIXED:
         return f"{plural(cap, 'fixed draft')} a round from head {placement[0]}"
     if policy == Policy.ORACLE:

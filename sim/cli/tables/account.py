@@ -16,6 +16,8 @@ _PARTS = {
     "discarded": "layers, positions dropped",
     "heads": "heads, positions that stayed",
     "heads_discarded": "heads, positions dropped",
+    "gates": "gates, positions that stayed",
+    "gates_discarded": "gates, positions dropped",
     "verify": "verification, rows of use",
     "verify_discarded": "verification, rows dropped",
     "total": "all",
@@ -30,6 +32,8 @@ def account_table(account: TokenAccount) -> Group:
     flops, moved = Scale.of(ours.flops.total, "FLOP"), Scale.of(ours.bytes.total, "B")
     body = table("per output token", flops.unit, "share", moved.unit, "share")
     for part, label in _PARTS.items():
+        if part.startswith("gates") and not ours.design.gates:
+            continue
         body.add_row(
             label,
             *_cells(ours.flops, part, flops),
@@ -62,6 +66,13 @@ def _captions(account: TokenAccount) -> Iterator[str]:
     share = account.design.modelled_share
     if share:
         yield f"{share:.1%} of the FLOPs rest on modelled branches"
+    gates = account.design.gates
+    if gates is not None:
+        recall = "" if gates.recall is None else f" ({gates.recall:.0%} were found)"
+        yield (
+            f"{gates.asked:,} questions to gates saved {gates.saved:,} checks and missed "
+            f"{gates.missed:,} good exits{recall}"
+        )
     if account.energy is not None:
         yield _energy(account.energy)
 

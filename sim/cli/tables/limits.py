@@ -16,7 +16,7 @@ from adadecode.sim.core.shown_text import shown
 from adadecode.sim.limits.analysis import Fitted, Limits
 from adadecode.sim.limits.break_even import BreakEven
 from adadecode.sim.limits.time_breakdown import WORK_KINDS
-from adadecode.sim.replay.work_columns import CHECK
+from adadecode.sim.replay.work_columns import CHECK, GATE
 
 
 def limits_tables(limits: Limits) -> Iterator[RenderableType]:
@@ -59,7 +59,7 @@ def _costs(limits: Limits) -> Iterator[RenderableType]:
     if any(cost.low is not None for cost in limits.costs):
         captions.append("interval: that factor from end to end of the device's latencies")
     yield titled("how expensive may each kind of work become?", body, captions)
-    yield from notes(_head_check(limits))
+    yield from notes([*_head_check(limits), *_gates(limits)])
 
 
 def _pays_at(cost: BreakEven) -> str:
@@ -83,6 +83,21 @@ def _head_check(limits: Limits) -> Iterator[str]:
         most = f", and may take {largest * 1e3:.3f} ms, or {largest / layer:.2f}"
     now = f"{check * 1e3:.3f} ms, or {check / layer:.2f} layers of one token"
     yield f"a head check takes {now}{most}"
+
+
+def _gates(limits: Limits) -> Iterator[str]:
+    """Yield what a question to a gate takes, and what gates that know would give."""
+    gates = next((cost for cost in limits.costs if cost.kind == "gates"), None)
+    asked = int(limits.bill.work.total(GATE)[1])
+    if gates is None or not asked or limits.ideal_gates is None:
+        return
+    tokens = int(limits.bill.work.tally("tokens")[1]) - limits.prompts
+    gate = gates.seconds * tokens / asked
+    most = "" if gates.factor is None else f", and may take {gates.factor * gate * 1e3:.4f} ms"
+    yield (
+        f"a question to a gate takes {gate * 1e3:.4f} ms{most}; gates that ask a head only where "
+        f"it drafts rightly, and always there, would give {times(limits.ideal_gates, 3)}"
+    )
 
 
 def _acceptance(limits: Limits) -> Iterator[RenderableType]:

@@ -55,6 +55,9 @@ def _rows(prediction: PredictedDesign) -> Iterator[tuple[str, str, str]]:
     yield "tokens per round", f"{prediction.tokens_per_round:.2f}", ""
     yield "early predicted, of tested positions", percent(prediction.early_rate, 1), ""
     yield "discarded, of drafts", percent(prediction.reject_rate, 1), ""
+    if prediction.design.gates:
+        yield "questions to gates", f"{prediction.gates_asked:,}", ""
+        yield "head checks", f"{prediction.checks:,}", ""
     yield "time resting on modelled branches", percent(prediction.modelled_share, 1), ""
     error = prediction.modelled_error
     yield "error to expect from these", "not measured" if error is None else percent(error, 2), ""

@@ -17,6 +17,7 @@ from adadecode.sim.report.plotting import (
     plain_numbers,
 )
 from adadecode.sim.report.profile import head_tables
+from adadecode.sim.report.profile.gate_items import gate_items
 from adadecode.sim.report.profile.profile_data import ProfileData
 from adadecode.sim.report.profile.run_tables import ALL, WHOLE
 from adadecode.sim.report.profile.speed_section import domain_choice
@@ -49,6 +50,7 @@ def heads_section(data: ProfileData) -> Section | None:
             _calibration_item(bins, _by_rise(agreement, trace.depths), list(data.texts)),
             _agreement_table(agreement),
             _calibration_table(bins),
+            *gate_items(data),
         ),
     )
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PIECE_NAMES = {
     "layer": "one layer",
     "head": "head check",
+    "gate": "gate",
     "verify": "verification",
     "embed": "embedding",
     "host": "host",

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from adadecode.sim.core.scheduler import Check, Run
+from adadecode.sim.core.scheduler import Check, Gate, Run
 from adadecode.sim.replay.pricer import Latencies
 from adadecode.sim.replay.simulation import ReplayedRun
 
 TIME_SHARES = ("layers_useful", "layers_discarded", "heads", "verify", "host")
 """The parts of the time of a token, in the order in which they are drawn."""
 
-PIECES = ("layer", "head", "verify", "embed", "host")
+PIECES = ("layer", "head", "gate", "verify", "embed", "host")
 """The kinds of work, in the order in which they are drawn."""
 
 
@@ -59,7 +59,7 @@ def time_split(runs: Iterable[ReplayedRun], latency: Latencies) -> dict[str, flo
     """Split the seconds of an output token after the first by `TIME_SHARES`.
 
     The time of a batch is shared evenly by its tokens; ``layers_discarded`` is that of drafts which
-    verification rejects later. Embedding counts with the layers.
+    verification rejects later. Embedding counts with the layers, gates with the heads.
 
     Args:
         runs: Replayed runs with their events.
@@ -73,7 +73,7 @@ def time_split(runs: Iterable[ReplayedRun], latency: Latencies) -> dict[str, flo
         for event in run.events:
             seconds = event.seconds - host
             split["host"] += host
-            if isinstance(event.work, Check):
+            if isinstance(event.work, Check | Gate):
                 split["heads"] += seconds
             elif isinstance(event.work, Run) and current is not None:
                 kept = _kept_share(event.work, current.start + current.accepted)

@@ -36,9 +36,10 @@ def speedups(profile: Profile, texts: dict[str, tuple[int, ...]]) -> pd.DataFram
     A domain has a row for each design that was run on every one of its prompts.
 
     Returns:
-        Columns: design, policy, placement, gammas, cap, verify, domain, prompts, repeats, tpot_s
-        (median over repeats), speedup (median over repeats of vanilla's seconds per token divided
-        by the design's, of the same repeat), low and high (its smallest and largest repeat).
+        Columns: design, policy, placement, gammas, gates, cap, verify, domain, prompts, repeats,
+        tpot_s (median over repeats), speedup (median over repeats of vanilla's seconds per token
+        divided by the design's, of the same repeat), low and high (its smallest and largest
+        repeat).
         Speedups are NaN if vanilla was not run.
     """
     runs = TimedRuns.of(profile)
@@ -56,7 +57,7 @@ def speedups(profile: Profile, texts: dict[str, tuple[int, ...]]) -> pd.DataFram
         for domain, prompts in texts.items()
         for one in runs.speeds(prompts)
     ]
-    names = ["design", "policy", "placement", "gammas", "cap", "verify"]
+    names = ["design", "policy", "placement", "gammas", "gates", "cap", "verify"]
     return pd.DataFrame(
         rows, columns=[*names, "domain", "prompts", "repeats", "tpot_s", "speedup", "low", "high"]
     )
@@ -75,6 +76,7 @@ def design_columns(design: Design) -> dict[str, Any]:
         "policy": str(design.policy),
         "placement": design.placement,
         "gammas": design.gammas,
+        "gates": design.gates,
         "cap": design.cap,
         "verify": design.verify,
     }

@@ -9,6 +9,7 @@ import pandas as pd
 
 from adadecode.sim.core.design import Policy
 from adadecode.sim.core.number_format import percent
+from adadecode.sim.replay.price_list import GATE_PARTS
 from adadecode.sim.report import formatting
 from adadecode.sim.report.document import Drawing, Figure, Section, Table
 from adadecode.sim.report.profile.latency_tables import TIME_SHARES
@@ -94,7 +95,9 @@ def _time_split(details: Details) -> dict[str, Any]:
         "design": str(details["design"]),
         "layers_useful": seconds["layers"],
         "layers_discarded": seconds["layers_discarded"],
-        "heads": seconds["heads"] + seconds["heads_discarded"],
+        "heads": seconds["heads"]
+        + seconds["heads_discarded"]
+        + sum(seconds.get(part, 0.0) for part in GATE_PARTS),
         "verify": seconds["verify"] + seconds["verify_discarded"],
         "host": seconds["host"],
     }

@@ -62,7 +62,8 @@ def test_the_factor_is_what_it_is_by_hand(
 
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    return Predictor.of(synthetic_profile(tmp_path_factory.mktemp("break_even") / "p", prompts=4))
+    path = tmp_path_factory.mktemp("break_even") / "p"
+    return Predictor.of(synthetic_profile(path, prompts=4, gates=True))
 
 
 @given(
@@ -75,7 +76,7 @@ def test_at_the_factor_the_simulator_predicts_no_speedup(
     predictor: Predictor, placement: set[int], gamma: float, kind: str
 ) -> None:
     """And below or above it, as it says, one."""
-    design = Design.of(gamma=gamma, placement=sorted(placement))
+    design = Design.of(gamma=gamma, placement=sorted(placement), gate=0.4)
     replay = CompiledReplay.of(predictor.trace, predictor.model)
     bill = Billing.of(replay, replay.prompts, predictor.latency, 6).bill([design])
     found = next(one for one in break_evens(bill) if one.kind == kind)

@@ -26,12 +26,13 @@ from adadecode.sim.replay.compiled import CompiledReplay
 from tests.support.scaled_latency import ScaledLatency
 from tests.support.synthetic_profile import synthetic_profile
 
-DESIGNS = (Design.of(gamma=0.5, placement=(2, 4)), Design.of(gamma=0.9, placement=(6,)))
+DESIGNS = (Design.of(gamma=0.5, placement=(2, 4), gate=0.3), Design.of(gamma=0.9, placement=(6,)))
 
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
-    return synthetic_profile(tmp_path_factory.mktemp("sensitivity") / "p", prompts=4, noise=0.0)
+    path = tmp_path_factory.mktemp("sensitivity") / "p"
+    return synthetic_profile(path, prompts=4, noise=0.0, gates=True)
 
 
 @pytest.fixture(scope="module")
