@@ -71,11 +71,23 @@ class TrainedModel:
             raise InputError("wanted a model: either --model NAME or --demo")
 
 
+Estimate = Annotated[
+    str | None,
+    typer.Option(
+        "--estimate",
+        metavar="DEVICE",
+        help="Print how long each stage takes at least on this device of the catalogue, by bytes "
+        "and FLOPs alone, and train nothing. The model may be a name of the catalogue.",
+    ),
+]
+
+
 @app.command(cls=InterruptibleCommand)
 @takes_options
 def train(
     *,
     out: HeadsDirectory,
+    estimate: Estimate = None,
     _version: Annotated[bool, version_option("adadecode-train")] = False,
     named: TrainedModel,
     source: PromptSource,
@@ -87,10 +99,16 @@ def train(
     """
     if not source.prompts:
         raise InputError("wanted prompts to train on: --prompts FILE, JSON or text with one a line")
+    if estimate is not None:
+        notice = partial(_say, PlainConsole(stderr=True))
+        prompts = source.read(source.prompts, notice).prompts
+        print_estimate(estimate, named, prompts, options)
+        return
     command = shlex.join(["adadecode-train", *sys.argv[1:]])
     kept = f"what was finished is kept, and the same command goes on where it stopped: {command}"
     with on_interrupt(kept), lock_folder(out):  # before torch is loaded, which takes processors
         from adadecode.engine.cli.tables import print_heads
+        from adadecode.engine.cli.training_estimate import in_words
         from adadecode.engine.training.pipeline import holding, train_heads
 
         console = PlainConsole(stderr=True)
@@ -100,8 +118,30 @@ def train(
         with holding(out), showing_stages(console) as show:
             texts = _settled(found, named, source, notice)
             model, tokenizer = _load(named)
-            heads = train_heads(model, tokenizer, texts, out=out, options=options, progress=show)
+            heads = train_heads(
+                model,
+                tokenizer,
+                texts,
+                out=out,
+                options=options,
+                progress=show,
+                announce=lambda found: notice(in_words(found)),
+            )
     print_heads(PlainConsole(), heads, out)
+
+
+def print_estimate(
+    device: str,
+    named: TrainedModel,
+    prompts: Sequence[Prompt | Conversation],
+    options: TrainingOptions,
+) -> None:
+    """Print how long training takes on a device of the catalogue."""
+    from adadecode.engine.cli.training_estimate import catalogue_table
+    from adadecode.engine.demo import MODEL as DEMO_MODEL
+
+    name = str(DEMO_MODEL if named.demo else named.model)
+    PlainConsole().print(catalogue_table(name, device, named.dtype, prompts, options))
 
 
 def _say(console: PlainConsole, sentence: str) -> None:

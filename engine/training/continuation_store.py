@@ -90,6 +90,12 @@ class ContinuationStore:
             for name, prompt in zip(names, prompts, strict=True)
         ]
 
+    def missing(self, prompts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Return the prompts (1, n) that have no continuation yet, by rising length."""
+        there = {one.get("prompt") for one in (*self.known, *self.lines.documents)}
+        rest = [prompt for prompt in prompts if prompt_digest(prompt) not in there]
+        return sorted(rest, key=lambda prompt: prompt.shape[1])
+
     def _kept(self, names: set[str], n_tokens: int) -> dict[str, list[int]]:
         """Return the outputs that are known already, and let the file hold them and no others."""
         kept = {

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 
 import torch
 
+from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.model.measured_shape import measure_shape
 from adadecode.engine.training.batched_generation import BatchedGeneration
 from adadecode.engine.training.closed_form import RIDGES
 from adadecode.engine.training.hidden_state_store import N_LIKELY
 from adadecode.engine.training.options import TrainingOptions
 from adadecode.engine.training.trainer import OTHERS, WHOLE
 from adadecode.profiles.catalog.devices import Device
+from adadecode.profiles.errors import ShapeError
 from adadecode.sim.hardware.cost_model import Cost, ModelCost
 from adadecode.sim.hardware.roofline import Interval
 from adadecode.sim.hardware.roofline import estimate as estimated_seconds
@@ -66,6 +69,21 @@ class TrainingPlan:
         """
         row = (self.depths + 1) * width * number_bytes + 4 * N_LIKELY
         return self.positions * row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What a training run will need at most.
+
+    Attributes:
+        positions: Tokens of all continuations.
+        seconds: The seconds of each stage, by its name.
+        disk: Bytes of hidden states.
+    """
+
+    positions: int
+    seconds: dict[str, float]
+    disk: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +187,32 @@ def on_device(
             )
         found[stage] = total
     return found
+
+
+def forecast(
+    decoder: AdaDecoder, plan: TrainingPlan, missing: Sequence[torch.Tensor], number_bytes: int
+) -> Forecast | None:
+    """Return what a run will need on this machine; None for a model whose shape is impossible.
+
+    Args:
+        decoder: The model.
+        plan: The size of the run.
+        missing: The prompts (1, n) that are still to be continued, by rising length, one or more.
+        number_bytes: Bytes of a number as hidden states are kept.
+    """
+    parts = decoder.parts
+    try:
+        shape = measure_shape(parts, parts.name)
+    except ShapeError:
+        return None
+    cost = ModelCost(shape=shape, weight_bytes=parts.dtype.itemsize)
+    count = min(plan.options.batch_prompts, len(missing))
+    first = (len(missing) - count) // 2
+    made = BatchedGeneration(parts.model, decoder.eos)
+    seconds = on_this_machine(cost, plan, made, missing[first : first + count])
+    seconds[CONTINUATIONS] *= len(missing) / len(plan.prompts)
+    disk = plan.disk(parts.hidden_size, number_bytes)
+    return Forecast(positions=plan.positions, seconds=seconds, disk=disk)
 
 
 @torch.inference_mode()

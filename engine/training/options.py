@@ -75,7 +75,7 @@ class TrainingOptions:
     )
     epochs: int = option(
         "Passes over the positions after the start; 0 for the start alone.",
-        default=8,
+        default=4,
         panel=TRAINING,
     )
     lr: float | None = option(

@@ -254,3 +254,42 @@ def test_depths_are_read_from_a_list_or_all() -> None:
     assert depths("", 16) == (4, 8, 12)
     with pytest.raises(InputError, match="got '4;8'"):
         depths("4;8", 16)
+
+
+def test_it_says_before_it_begins_how_long_it_takes(run: Run) -> None:
+    """And how much disk it needs; not again where the texts are there."""
+    code, _, err = run("--keep-cache")
+    assert code == 0
+    assert "at most 32 tokens take about" in err
+    assert err.index("at most 32 tokens") < err.index("greedy continuations: 4 of 4 (100%)")
+    assert "GB of disk" in err
+
+
+def test_an_estimate_trains_nothing(run: Run, tmp_path: Path) -> None:
+    """It needs neither the weights of the model nor the device."""
+    code, out, _ = run(model="llama-3.1-8b", estimate="h100-sxm", depths="8,16")
+    assert code == 0
+    assert "greedy continuations" in out
+    assert "at least" in out
+    assert not (tmp_path / "out").exists()
+    code, _, err = run(model="llama-3.1-8b", estimate="h9000")
+    assert (code, "h9000" in err) == (2, True)
+
+
+def test_texts_of_an_earlier_run_are_used_again(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With other depths and epochs, in another folder."""
+    assert run()[0] == 0
+    monkeypatch.setattr(
+        BatchedGeneration, "continued", lambda *_: pytest.fail("a text was made again")
+    )
+    code, out, err = run(out=tmp_path / "other", reuse=tmp_path / "out", depths="2,4", epochs=2)
+    assert code == 0, err
+    assert "heads at depths 2, 4" in out
+
+
+def test_a_folder_without_continuations_is_no_earlier_run(run: Run, tmp_path: Path) -> None:
+    code, _, err = run(reuse=tmp_path)
+    assert code == 2
+    assert "holds no continuations.jsonl: name another" in err

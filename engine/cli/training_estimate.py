@@ -1,0 +1,94 @@
+"""How long training will take, as the command says it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from adadecode.engine.loading.conversation import Conversation
+from adadecode.engine.loading.prompts import Prompt
+from adadecode.engine.runtime.choices import Dtype
+from adadecode.engine.training.estimate import Forecast, TrainingPlan, on_device
+from adadecode.engine.training.options import TrainingOptions
+from adadecode.profiles.catalog.devices import find_device
+from adadecode.profiles.catalog.models import find_model
+from adadecode.profiles.errors import InputError
+from adadecode.sim.cli.plain_console import PlainTable
+from adadecode.sim.cli.progress import duration
+from adadecode.sim.core.shown_text import shown
+from adadecode.sim.hardware.cost_model import ModelCost
+from adadecode.sim.hardware.precision import TORCH
+
+CHARACTERS = 4
+"""Characters in a token of a prompt, about: no tokenizer is loaded for an estimate."""
+
+
+def in_words(found: Forecast) -> str:
+    """Return what a run will need, in a sentence or two."""
+    stages = ", ".join(f"{name} {duration(found.seconds[name])}" for name in found.seconds)
+    return (
+        f"at most {found.positions:,} tokens take about {duration(sum(found.seconds.values()))} "
+        f"on this machine, as a short probe went: {stages}. "
+        f"Hidden states take {found.disk / 1e9:.2g} GB of disk at most"
+    )
+
+
+def catalogue_table(
+    model: str,
+    device: str,
+    dtype: Dtype,
+    prompts: Sequence[Prompt | Conversation],
+    options: TrainingOptions,
+) -> Table:
+    """Return how long each stage takes at least on a device of the catalogue.
+
+    Args:
+        model: A name of the catalogue, a config, or a folder.
+        device: A name of the catalogue.
+        dtype: The format of the weights; BF16 for ``auto``.
+        prompts: What is continued.
+        options: How heads are trained.
+
+    Raises:
+        DeviceError: The device is unknown, or lacks the dtype.
+        ShapeError: The model is unknown.
+        InputError: There is no peak for this dtype.
+    """
+    wide = "bfloat16" if dtype == Dtype.AUTO else str(dtype)
+    if wide not in TORCH:
+        raise InputError(f"no device of the catalogue has a peak in {wide}: leave --dtype out")
+    shape, found = find_model(model), find_device(device)
+    plan = TrainingPlan(
+        prompts=tuple(_tokens(prompt) for prompt in prompts),
+        depths=len(options.depths_in(shape.n_layers)),
+        options=options,
+    )
+    number_bytes = 4 if wide == "float32" else 2
+    cost = ModelCost(shape=shape, weight_bytes=number_bytes, cache_bytes=number_bytes)
+    table = PlainTable(
+        title=shown(f"{shape.name} on {found.title}, {TORCH[wide]}: an estimate, nothing was run"),
+        caption=(
+            f"at most {plan.positions:,} tokens, {plan.disk(shape.hidden_size, 2) / 1e9:.2g} GB of "
+            "disk; by bytes and FLOPs: what the host needs to start each kernel comes on top"
+        ),
+        box=box.SIMPLE,
+    )
+    table.add_column("stage")
+    for heading in ("seconds, at least", "from", "to"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for stage, seconds in on_device(cost, plan, found, TORCH[wide]).items():
+        row = (seconds.middle, seconds.low, seconds.high)
+        table.add_row(stage, *(f"{value:.3g}" for value in row))
+    return table
+
+
+def _tokens(prompt: Prompt | Conversation) -> int:
+    """Return about how many tokens a prompt has, one or more."""
+    texts = (
+        [prompt.text]
+        if isinstance(prompt, Prompt)
+        else [str(message.get("content", "")) for message in prompt.messages]
+    )
+    return max(1, sum(map(len, texts)) // CHARACTERS)
