@@ -182,10 +182,18 @@ def main() -> None:
         "repetition": repetition,
         "by_depth": measure_depths(decoder, tokenizer, prompts),
         "heads": decoder.heads.metrics,
+        **gate_facts(decoder.heads),
     }
     write_json(MODEL / "facts.json", facts)
     write_card(facts, MODEL / "README.md")
     console.print(f"the demo model is in {MODEL}")
+
+
+def gate_facts(heads: ExitHeads) -> dict[str, Any]:
+    """Return what the card says of the gates; nothing where the heads have none."""
+    if heads.gates is None:
+        return {}
+    return {"gates": {"confidence": heads.gates.confidence, "by_depth": heads.gates.metrics}}
 
 
 def continue_text(decoder: AdaDecoder, tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -18,7 +18,7 @@ from adadecode.engine.demo import MODEL, load_demo
 from adadecode.engine.training.options import TrainingOptions
 from adadecode.engine.training.pipeline import train_heads
 from adadecode.profiles.atomic_write import write_json
-from scripts.demo_model.build import ARITHMETIC, CODE, head_prompts
+from scripts.demo_model.build import ARITHMETIC, CODE, gate_facts, head_prompts
 from scripts.demo_model.model_card import write_card
 from scripts.demo_model.prompt_sets import NEW_TOKENS
 
@@ -39,12 +39,11 @@ def main() -> None:
         options=TrainingOptions(gates_only=str(MODEL), max_new_tokens=NEW_TOKENS),
         progress=lambda stage, done, count: console.print(f"{stage} {done}/{count}"),
     )
-    assert heads.gates is not None
     if heads.gated(demo.model, None).sha256() != demo.heads.gated(demo.model, None).sha256():
         raise SystemExit("error: the heads have changed, and only gates were to be added")
     heads.save(MODEL)
     facts = json.loads((MODEL / "facts.json").read_text(encoding="utf-8"))
-    facts["gates"] = {"confidence": heads.gates.confidence, "by_depth": heads.gates.metrics}
+    facts |= gate_facts(heads)
     write_json(MODEL / "facts.json", facts)
     write_card(facts, MODEL / "README.md")
     console.print(f"the gates are in {MODEL}")
