@@ -48,7 +48,13 @@ def sized_shape(name: str, layers: int | None = None) -> ModelShape:
             f"{shape.name} has {shape.n_layers} layers: wanted --layers as 2..{shape.n_layers}, "
             f"got {layers}"
         )
-    return replace(shape, name=f"{shape.name} cut to {layers} layers", n_layers=layers)
+    return replace(
+        shape,
+        name=f"{shape.name} cut to {layers} layers",
+        n_layers=layers,
+        layers=shape.layers[:layers],
+        n_parameters=None,
+    )
 
 
 def config_of(shape: ModelShape) -> PretrainedConfig:

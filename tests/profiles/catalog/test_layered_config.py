@@ -19,9 +19,14 @@ from adadecode.profiles.catalog.layered_families import (
     WITHOUT_SHAPE,
 )
 from adadecode.profiles.catalog.model_shape import ModelShape
-from adadecode.profiles.catalog.models import find_model, shape_from_config, shape_from_record
+from adadecode.profiles.catalog.models import (
+    find_model,
+    measured_record,
+    shape_from_config,
+    shape_from_record,
+)
 from adadecode.profiles.errors import ShapeError
-from adadecode.sim.sharing.known_keys import KEPT
+from adadecode.sim.sharing.known_keys import KEPT, known_part
 from tests.support.published_configs import PUBLISHED
 from tests.support.quick import quick_or_slow
 
@@ -307,3 +312,9 @@ def test_a_record_of_layers_that_makes_no_sense_is_refused(layers: object) -> No
     record = shape_of("Qwen3-32B").record()
     with pytest.raises(ShapeError, match="recorded shape"):
         shape_from_record({**record, "layers": layers})
+
+
+def test_a_shared_copy_keeps_a_measured_shape_whole() -> None:
+    record = json.loads(json.dumps(measured_record(shape_of("gemma-3-27b"))))
+    assert not {"name", "source"} & record.keys()
+    assert known_part(record, KEPT["model"]["measured"]) == record
