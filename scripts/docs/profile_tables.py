@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adadecode.profiles.columns import COLUMNS, TableColumns
+from adadecode.profiles.columns import COLUMNS, Column, TableColumns
 from adadecode.profiles.schema import OPTIONAL_TABLES, SAMPLED_TABLES
 
 
@@ -27,8 +27,13 @@ def table_section(name: str, table: TableColumns) -> str:
             "| column | type | unit | meaning |",
             "| --- | --- | --- | --- |",
             *(
-                f"| `{column.name}` | {column.type} | {column.unit} | {column.meaning} |"
+                f"| `{column.name}` | {column.type} | {column.unit} | {_meaning(column)} |"
                 for column in table.columns
             ),
         ]
     )
+
+
+def _meaning(column: Column) -> str:
+    """Return what a column means, and whether a file may lack it."""
+    return f"{column.meaning} (left out where it holds nothing)" * column.optional or column.meaning

@@ -10,6 +10,7 @@ from adadecode.profiles import Profile, Trace
 from adadecode.profiles.errors import DesignError
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Gate
+from adadecode.sim.hardware.gate_latency import EMBEDDINGS
 from adadecode.sim.prediction.gate_use import gate_use
 from adadecode.sim.prediction.scenario import ScenarioOptions, find_scenario
 from adadecode.sim.prediction.token_account import token_account
@@ -112,8 +113,10 @@ def test_gates_that_were_not_timed_are_estimated_and_said_so(
     timed = recorded_profile(tmp_path / "timed", prompts=4)
     scenario = find_scenario(timed, trace=profile)
     table = scenario.latencies.middle
-    assert table.gate(4) == pytest.approx(3 * table.embed(1))
-    assert [note for note in scenario.notes if note.startswith("gates: not measured, taken for 3")]
+    assert table.gate(4) == pytest.approx(EMBEDDINGS * table.embed(1))
+    assert [
+        note for note in scenario.notes if note.startswith("gates: not measured, each is taken")
+    ]
     sheet = find_scenario(None, ScenarioOptions(device="h100-sxm"), trace=profile)
     gate = sheet.latencies.middle.gate(4)
     assert 0 < gate < 0.2 * sheet.latencies.middle.head(4, 8)
