@@ -47,6 +47,7 @@ KEPT = {
     "head_dtype": "own",
     "head_forms": "full,int8,shortlist:8192+int8",
     "gammas": "0.5,0.75,1",
+    "gates": "0,0.3",
     "placements": "4;8;4,8",
     "cap": 5,
     "fixed_drafts": 0,
