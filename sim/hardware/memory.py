@@ -146,7 +146,7 @@ def peak_memory(run: Deployment) -> Memory:
 
     * ``weights``: every expert of a mixture, a shared embedding once, each layer by its own sizes.
     * ``heads``: for each head its own matrix T of (hidden_size, hidden_size); final norm and LM
-      head are the model's.
+      head are the model's. A gate before it, of hidden_size + 1 numbers, is not counted.
     * ``cache``: keys and values of every position, or of as many as a window and one batch reach,
       by layer; and what layers hold of a state.
     * ``activations``: the larger of filling one prompt and decoding, see `activation_peak`.

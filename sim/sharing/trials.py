@@ -16,7 +16,7 @@ from adadecode.sim.core.number_format import percent
 from adadecode.sim.measurements.runs import timed_runs
 from adadecode.sim.prediction.scenario import ScenarioOptions
 from adadecode.sim.sweep.design_sweep import sweep
-from adadecode.sim.sweep.space import Space
+from adadecode.sim.sweep.space import NO_GATES, Space
 from adadecode.sim.synthetic.trace_fitting import fit_trace
 from adadecode.sim.validation.predictions import predict
 from adadecode.sim.validation.tiers import validate
@@ -147,7 +147,8 @@ def _carried(profile: Profile) -> Figures:
 
 def _swept(profile: Profile) -> Figures:
     cap = max((design.cap for design in _designs(profile)), default=DEFAULT_CAP)
-    space = Space(max_heads=2, gammas=(0.3, 0.6, 0.9), caps=(cap,))
+    gates = (0.0, 0.3) if profile.has_gates else NO_GATES
+    space = Space(max_heads=2, gammas=(0.3, 0.6, 0.9), caps=(cap,), gates=gates)
     return _of_rows(sweep(profile, space, threads=1).designs)
 
 
