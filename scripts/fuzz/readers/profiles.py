@@ -45,7 +45,8 @@ def _part(name: str, table: pa.Table) -> pa.Table:
         return _thinned(table)
     table = table.filter(pc.is_in(table["prompt"], pa.array(PROMPTS, pa.int32())))
     if "policy" in table.column_names:
-        kept = [_label(row) in DESIGNS for row in table.select(_LABELLED).to_pylist()]
+        columns = [name for name in _LABELLED if name in table.column_names]
+        kept = [_label(row) in DESIGNS for row in table.select(columns).to_pylist()]
         table = table.filter(pa.array(kept, pa.bool_()))
     if "repeat" in table.column_names:
         table = table.filter(pc.less(table["repeat"], REPEATS))
@@ -63,7 +64,7 @@ def _thinned(table: pa.Table) -> pa.Table:
     return table.filter(pa.array(kept, pa.bool_()))
 
 
-_LABELLED = ["policy", "placement", "gammas"]
+_LABELLED = ["policy", "placement", "gammas", "gates"]
 
 
 def _label(row: dict[str, Any]) -> str:
@@ -71,7 +72,8 @@ def _label(row: dict[str, Any]) -> str:
         return "vanilla"
     depths = "/".join(map(str, row["placement"]))
     gamma = f" gamma {row['gammas'][0]:g}" if row["gammas"] else ""
-    return f"{row['policy']} {depths}{gamma}"
+    gate = f" gate {row['gates'][0]:g}" if row.get("gates") else ""
+    return f"{row['policy']} {depths}{gamma}{gate}"
 
 
 def _renumbered(table: pa.Table) -> pa.Table:
