@@ -13,6 +13,7 @@ from adadecode.engine.profiling.piece_store import PieceStore
 from adadecode.engine.profiling.plan import make_plan
 from adadecode.engine.profiling.recorder import Recorder
 from adadecode.engine.profiling.request import RecordingRequest
+from adadecode.profiles.manifest import has_gates
 from adadecode.profiles.store import Profile, write_profile
 from adadecode.sim.core.design import Design
 
@@ -39,7 +40,8 @@ def measure_designs(
         SystemExit: If the profile was recorded with other prompts, weights or heads.
     """
     demo = load_demo()
-    decoder = AdaDecoder(demo.model, demo.heads)
+    heads = demo.heads if has_gates(profile.manifest) else demo.heads.gated(demo.model, None)
+    decoder = AdaDecoder(demo.model, heads)
     request = RecordingRequest.from_settings({**profile.manifest["settings"], "repeats": repeats})
     plan = make_plan(
         decoder,
