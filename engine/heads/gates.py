@@ -6,8 +6,8 @@ probability that the head, asked here, is confident and right. Where the score d
 design's threshold, the head is not asked. That loses a draft at most: no gate changes a text.
 
 The dot product and the sigmoid are in FP32, whatever the model computes in. The norm is computed
-again by the check that follows, which then does the same with a gate before it and without one:
-the norm is some five small operations, a per cent or two of a check.
+again by the check that follows, which then does the same with a gate before it and without one: a
+few small operations.
 """
 
 from __future__ import annotations
