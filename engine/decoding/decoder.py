@@ -17,6 +17,7 @@ from adadecode.engine.decoding.arguments import (
     checked_new_tokens,
 )
 from adadecode.engine.decoding.generation_settings import bending, in_words
+from adadecode.engine.decoding.prefilled_prompt import PrefilledPrompt
 from adadecode.engine.decoding.sampling import Sampling, make_token_selector
 from adadecode.engine.decoding.sequence import (
     Decoding,
@@ -436,6 +437,7 @@ class AdaDecoder:
         eos_token_id: EndTokens = None,
         sampling: Sampling | None = None,
         stop: StopCriteria | None = None,
+        prefilled: PrefilledPrompt | None = None,
     ) -> Decoding:
         """Run the prompt through all layers, take the first token, and return the decoding.
 
@@ -446,6 +448,7 @@ class AdaDecoder:
             eos_token_id: The tokens that end the text; the model's own by default.
             sampling: How to sample; greedy by default.
             stop: Stop strings that end the text; none by default.
+            prefilled: This prompt, run by `prefill` and kept: it is restored in place of being run.
 
         Returns:
             The decoding, of which the first token is committed.
@@ -466,8 +469,11 @@ class AdaDecoder:
             parts.allocate(positions)
         self._warn_of_length(positions)
         with parts.session():
-            hidden = parts.run(0, parts.n_layers, parts.embed(input_ids.to(parts.device), 0), 0)
-            first = selector.first(parts.logits(hidden[:, -1:])[0, -1])
+            if prefilled is None:
+                prefilled = self._prefilled(input_ids)
+            else:
+                prefilled.restore(parts)
+            first = selector.first(prefilled.logits)
         schedule = Schedule(
             design=design,
             n_layers=parts.n_layers,
@@ -480,6 +486,24 @@ class AdaDecoder:
         )
         heads = self.heads.for_text(input_ids[0].tolist())
         return Decoding(parts, heads, schedule, selector)
+
+    def prefill(self, input_ids: torch.Tensor, max_new_tokens: int) -> PrefilledPrompt:
+        """Run a prompt, from which several texts can go on; keep it by its `keep`.
+
+        Args:
+            input_ids: Token ids of the prompt, shape ``(1, n)``.
+            max_new_tokens: The most tokens that a text will add.
+        """
+        with torch.inference_mode():
+            self.parts.allocate(input_ids.shape[1] + max_new_tokens - 1)
+        with self.parts.session():
+            return self._prefilled(input_ids)
+
+    def _prefilled(self, input_ids: torch.Tensor) -> PrefilledPrompt:
+        parts = self.parts
+        hidden = parts.run(0, parts.n_layers, parts.embed(input_ids.to(parts.device), 0), 0)
+        logits = parts.logits(hidden[:, -1:])[0, -1]
+        return PrefilledPrompt(n_tokens=input_ids.shape[1], logits=logits)
 
     def _text(
         self,

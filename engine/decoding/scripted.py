@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 
 from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.decoding.prefilled_prompt import PrefilledPrompt
 from adadecode.engine.decoding.sampling import TokenSelector
 from adadecode.engine.decoding.sequence import Decoding
 from adadecode.engine.heads.exit_heads import ExitHeads
@@ -212,7 +213,12 @@ class Script:
         ]
 
     def start(
-        self, decoder: AdaDecoder, input_ids: torch.Tensor, design: Design, prompt: int
+        self,
+        decoder: AdaDecoder,
+        input_ids: torch.Tensor,
+        design: Design,
+        prompt: int,
+        prefilled: PrefilledPrompt | None = None,
     ) -> ScriptedDecoding:
         """Run a prompt, and stand where the recording of it stands after its own prompt.
 
@@ -221,6 +227,7 @@ class Script:
             input_ids: Token ids, shape ``(1, n)``, as many as the recorded prompt has.
             design: How to decode.
             prompt: Number of the prompt in this script.
+            prefilled: The prompt, run and kept before; see `AdaDecoder.start`.
 
         Raises:
             InputError: The prompt has another length than the recorded one.
@@ -241,7 +248,12 @@ class Script:
         self.trace.require(design.placement)
         decoder.heads.require_design(design)
         schedule = schedule_of(self.trace, prompt, design)
-        decoder.start(input_ids, Design.of("vanilla"), max_new_tokens=schedule.max_new_tokens)
+        decoder.start(
+            input_ids,
+            Design.of("vanilla"),
+            max_new_tokens=schedule.max_new_tokens,
+            prefilled=prefilled,
+        )
         return ScriptedDecoding(
             decoder.parts,
             decoder.heads,

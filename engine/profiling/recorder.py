@@ -33,11 +33,13 @@ from adadecode.engine.profiling.latency_visit import LatencyVisit
 from adadecode.engine.profiling.manifest import describe_recording
 from adadecode.engine.profiling.piece_store import PieceStore, Row
 from adadecode.engine.profiling.plan import Interleaving, RecordingPlan
+from adadecode.engine.profiling.time_estimate import Pace, estimate_sentence, estimated_seconds
 from adadecode.engine.profiling.timed_runs import (
-    Watch,
+    Prefill,
     columns,
     instrumented_run,
     round_columns,
+    timed_prefill,
     timed_run,
 )
 from adadecode.engine.runtime.distributed import decide_together
@@ -57,6 +59,9 @@ VISITS = 5
 PIECE_KINDS = ("trace", "runs", "latency", "works", "branches", "baselines")
 """The kinds of pieces. The place of its kind here begins a piece's name, so that names sort in the
 order in which pieces are put together."""
+
+MEASURED = ("runs", "latency", "works", "baselines")
+"""The kinds of pieces that a recording makes itself also where it follows a script."""
 
 TIMED = ("latency", "works")
 """The kinds of pieces in which layers are timed."""
@@ -95,6 +100,7 @@ class Recorder:
         parts: Where finished pieces are kept.
         baselines: Other ways to decode that run in turn with the designs, plain ``generate``
             first; often none.
+        notice: Called with how long it will take, which is measured for it; never where None.
     """
 
     own_text = True
@@ -106,8 +112,11 @@ class Recorder:
         plan: RecordingPlan,
         parts: PieceStore,
         baselines: Sequence[Baseline] = (),
+        *,
+        notice: Callable[[str], None] | None = None,
     ) -> None:
         self.decoder, self.plan, self.parts = decoder, plan, parts
+        self.notice = notice
         self.device = decoder.parts.device
         self.meter = EnergyMeter(self.device)
         self.conditions = Conditions(parts.pieces, self.meter, parts.recording)
@@ -197,6 +206,7 @@ class Recorder:
         self.conditions.begin()
         missing = [[name for name in step.names if not self.parts.has(name)] for step in todo]
         done = count - sum(map(len, missing))
+        self._announce([name for names in missing for name in names])
         if done:
             yield done, count
         for step, wanted in zip(todo, missing, strict=True):
@@ -230,7 +240,7 @@ class Recorder:
         heads = self.decoder.heads
         manifest["heads"] |= {"form": heads.describe(), "coverage": covered}
         if self.own_text:
-            named = self.plan.settings["shortlist_from"]
+            named = self.plan.settings.get("shortlist_from")
             manifest["heads"]["ranking"] = describe_ranking(heads, self.decoder.parts.model, named)
         manifest["conditions"] = self.conditions.columns()
         manifest["timing"] = ", ".join(self.conditions.timings()) or manifest["timing"]
@@ -304,10 +314,10 @@ class Recorder:
         runs: dict[Design, Row] = {}
         rounds: dict[Design, list[Row]] = {}
         baselines: list[Row] = []
-        share = self._share(samples, len(order))
+        share, prefill = self._share(samples, len(order)), self._prefill(prompt)
         for contender in order:
             if isinstance(contender, Design):
-                done, row = self._decode(contender, prompt)
+                done, row = self._decode(contender, prompt, prefill)
                 same = {**columns(contender), "prompt": prompt}
                 runs[contender] = {**same, "repeat": repeat, "instrumented": False, **row}
                 rounds[contender] = [
@@ -344,39 +354,77 @@ class Recorder:
                 "replayed; use deterministic kernels, or record with --repeats 1"
             )
 
-    def _start(self, ids: torch.Tensor, design: Design, prompt: int) -> Decoding:
-        """Prefill a prompt.
+    def _announce(self, pieces: Sequence[str]) -> None:
+        """Say how long the pieces that are left will take."""
+        if self.notice is None or not pieces:
+            return
+        baselines = 0 if self.contest is None else len(self.contest.baselines)
+        named = [name.split("-") for name in pieces]
+        seconds = estimated_seconds(
+            self.plan,
+            Pace.measure(self.decoder, self.plan),
+            [(kind, int(last)) for _, kind, *_, last in named if self.own_text or kind in MEASURED],
+            shares_prefill=self._shares_prefill,
+            baselines=baselines,
+        )
+        if sentence := estimate_sentence(seconds):
+            self.notice(sentence)
+
+    @property
+    def _shares_prefill(self) -> bool:
+        """Whether a prompt is run once for all runs that follow.
+
+        It is not on an accelerator: there a prompt takes as long as a few tokens, and memory for a
+        second copy of its keys and values is scarce.
+        """
+        return self.device.type == "cpu"
+
+    def _prefill(self, prompt: int) -> Prefill | None:
+        """Run a prompt once for all runs that follow; None where each of them runs it."""
+        if not self._shares_prefill:
+            return None
+        ids = torch.tensor([self.plan.encoded[prompt]])
+        return timed_prefill(self.decoder, ids, self.plan.budget(prompt), self.meter)
+
+    def _start(
+        self, ids: torch.Tensor, design: Design, prompt: int, prefill: Prefill | None = None
+    ) -> Decoding:
+        """Prefill a prompt, or restore it.
 
         Args:
             ids: Its token ids, shape (1, n).
             design: The design that will decode.
             prompt: The number of the prompt.
+            prefill: The prompt as it was run before.
         """
         return self.decoder.start(
             ids,
             design,
             max_new_tokens=self.plan.budget(prompt),
             sampling=self.plan.sampling_of(prompt),
+            prefilled=None if prefill is None else prefill.prompt,
         )
 
     def _decode(
-        self, design: Design, prompt: int, watch: Watch | None = None
+        self, design: Design, prompt: int, prefill: Prefill | None = None
     ) -> tuple[list[Round], Row]:
         """Time one run: return its rounds, and its own columns of the table runs."""
         ids = torch.tensor([self.plan.encoded[prompt]])
-        start = partial(self._start, ids, design, prompt)
-        return timed_run(start, self.decoder.parts.devices, self.meter, watch)
+        start = partial(self._start, ids, design, prompt, prefill)
+        return timed_run(start, self.decoder.parts.devices, self.meter, prefill)
 
     def _works(self, prompt: int) -> Tables:
         """Run every design once, timing each piece of work, and keep what sampled ones draw."""
         runs: list[Row] = []
         works: list[Row] = []
         draws: list[Row] = []
-        ids = torch.tensor([self.plan.encoded[prompt]])
+        ids, prefill = torch.tensor([self.plan.encoded[prompt]]), self._prefill(prompt)
         for design in self.plan.designs:
-            start = partial(self._start, ids, design, prompt)
+            start = partial(self._start, ids, design, prompt, prefill)
             outcomes: list[Outcome] = []
-            row, pieces = instrumented_run(start, self.decoder.parts.devices, outcomes.append)
+            row, pieces = instrumented_run(
+                start, self.decoder.parts.devices, outcomes.append, prefill
+            )
             if self.plan.sampling is not None:
                 draws += draw_rows(design, prompt, outcomes)
             same = {**columns(design), "prompt": prompt, "repeat": 0}

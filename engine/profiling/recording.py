@@ -111,7 +111,8 @@ def record(
         store = _store(folder, plan, resume=resume, notice=notice)
         notice(_announcement(plan, baselines, folder))
         with enough_memory(_advice(source, options)):
-            return record_all(Recorder(decoder, plan, store, baselines), progress)
+            told = None if notice is silent else notice
+            return record_all(Recorder(decoder, plan, store, baselines, notice=told), progress)
 
 
 def record_scripted(
@@ -150,7 +151,10 @@ def record_scripted(
         baselines = _baselines(options, decoder, plan, scripted=True)
         store = _store(folder, plan, resume=resume, notice=notice)
         notice(_announcement(plan, baselines, folder))
-        recorder = ScriptedRecorder(decoder, plan, store, script, loaded.shape, baselines)
+        told = None if notice is silent else notice
+        recorder = ScriptedRecorder(
+            decoder, plan, store, script, loaded.shape, baselines, notice=told
+        )
         with enough_memory(_advice(source, options)):
             return record_all(recorder, progress)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from adadecode.engine.decoding.sequence import Decoding
 from adadecode.engine.profiling.piece_store import PieceStore, Row
 from adadecode.engine.profiling.plan import RecordingPlan
 from adadecode.engine.profiling.recorder import Recorder
+from adadecode.engine.profiling.timed_runs import Prefill
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.sim.core.design import Design
 
@@ -30,6 +31,7 @@ class ScriptedRecorder(Recorder):
         script: The decisions that the runs follow.
         shape: The shape of a model with random weights; None for a real model.
         baselines: See `Recorder`.
+        notice: See `Recorder`.
     """
 
     own_text = False
@@ -42,12 +44,17 @@ class ScriptedRecorder(Recorder):
         script: Script,
         shape: ModelShape | None = None,
         baselines: Sequence[Baseline] = (),
+        *,
+        notice: Callable[[str], None] | None = None,
     ) -> None:
-        super().__init__(decoder, plan, parts, baselines)
+        super().__init__(decoder, plan, parts, baselines, notice=notice)
         self.script, self.shape = script, shape
 
-    def _start(self, ids: torch.Tensor, design: Design, prompt: int) -> Decoding:
-        return self.script.start(self.decoder, ids, design, prompt)
+    def _start(
+        self, ids: torch.Tensor, design: Design, prompt: int, prefill: Prefill | None = None
+    ) -> Decoding:
+        kept = None if prefill is None else prefill.prompt
+        return self.script.start(self.decoder, ids, design, prompt, kept)
 
     def _trace(self, prompt: int) -> dict[str, Sequence[Row]]:
         return {name: self.script.rows(name, prompt) for name in ("prompts", "trace")}
