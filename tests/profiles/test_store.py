@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from adadecode.profiles import (
@@ -28,6 +29,7 @@ from adadecode.profiles import (
     write_table,
 )
 from adadecode.profiles.profile_folder import check_unused, writing_profile
+from adadecode.profiles.schema import REQUIRED_COLUMNS
 from adadecode.sim.core.design import Design
 from tests.support.failing_disk import Fault, failing_disk, in_child, steps_of
 from tests.support.held_folder import held_elsewhere
@@ -107,7 +109,8 @@ def test_a_table_is_coerced_without_loss(tmp_path: Path) -> None:
     )
     entry = write_table(tmp_path, "prompts", prompts)
     assert entry["rows"] == 1
-    assert read_table(tmp_path, "prompts").schema.equals(TABLES["prompts"])
+    wanted = [TABLES["prompts"].field(name) for name in REQUIRED_COLUMNS["prompts"]]
+    assert read_table(tmp_path, "prompts").schema.equals(pa.schema(wanted))
     assert read_table(tmp_path, "prompts").to_pylist()[0]["n_prompt"] == 3
 
 
