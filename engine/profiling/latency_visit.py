@@ -14,6 +14,7 @@ from functools import partial
 import torch
 
 from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.decoding.prefilled_prompt import PrefilledPrompt
 from adadecode.engine.decoding.sampling import make_token_selector
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.profiling.latency_walks import Row, host_seconds, latency_row, walk
@@ -33,13 +34,22 @@ class LatencyVisit:
         decoder: The model with its heads.
         plan: What is recorded.
         number: The number of the visit, which its rows have in the column ``repeat``.
+        kept: Where the text is kept that fills the buffers, so that it is run once for all visits
+            that are given the same; None to run it for this one.
 
     Attributes:
         form_rows: Rows of the table head_forms, as far as they were taken.
     """
 
-    def __init__(self, decoder: AdaDecoder, plan: RecordingPlan, number: int) -> None:
+    def __init__(
+        self,
+        decoder: AdaDecoder,
+        plan: RecordingPlan,
+        number: int,
+        kept: list[PrefilledPrompt] | None = None,
+    ) -> None:
         self.decoder, self.plan, self.number = decoder, plan, number
+        self.kept = kept
         text = itertools.cycle(itertools.chain.from_iterable(plan.encoded))
         self.text = list(itertools.islice(text, plan.longest))
         typical = sorted(plan.encoded, key=lambda tokens: len(set(tokens)))[len(plan.encoded) // 2]
@@ -86,9 +96,16 @@ class LatencyVisit:
     def _fill(self) -> None:
         """Run the whole text up to the largest context, so that keys and values are real ones."""
         parts = self.decoder.parts
-        ids = self._filler(max(context for context, _ in self._walks_at_contexts()))
-        parts.run(0, parts.n_layers, parts.embed(ids, 0), 0)
+        length = max(context for context, _ in self._walks_at_contexts())
         self._filled = True
+        if self.kept and self.kept[0].n_tokens >= length:
+            self.kept[0].restore(parts, length)
+            return
+        hidden = parts.run(0, parts.n_layers, parts.embed(self._filler(length), 0), 0)
+        if self.kept is not None:
+            filled = PrefilledPrompt(n_tokens=length, logits=parts.logits(hidden[:, -1:])[0, -1])
+            filled.keep(parts)
+            self.kept[:] = [filled]
 
     def _walks_at_contexts(self) -> list[tuple[int, tuple[int, int]]]:
         """Return the context of each walk with the walk's depth and batch size."""

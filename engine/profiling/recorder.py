@@ -23,6 +23,7 @@ import torch
 from adadecode.engine.baselines.baseline import Baseline
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.decoding.hidden_states import Continuation
+from adadecode.engine.decoding.prefilled_prompt import PrefilledPrompt
 from adadecode.engine.decoding.sequence import Decoding
 from adadecode.engine.evaluation.head_coverage import measure_coverage
 from adadecode.engine.profiling.baseline_runs import Contest
@@ -127,6 +128,7 @@ class Recorder:
             else None
         )
         self._warm = False
+        self._text_of_visits: list[PrefilledPrompt] = []
 
     def steps(self) -> list[Step]:
         """Return everything there is to do, in order.
@@ -161,7 +163,7 @@ class Recorder:
         latency = piece_name("latency", f"{visit:06}")
 
         def make(wanted: Collection[str]) -> dict[str, Tables]:
-            samples = LatencyVisit(self.decoder, self.plan, visit) if latency in wanted else None
+            samples = self._visit(visit) if latency in wanted else None
             made: dict[str, Tables] = {}
             if runs in wanted:
                 made[runs] = self._runs(repeat, prompt, samples)
@@ -172,8 +174,12 @@ class Recorder:
         return Step((runs, latency), make)
 
     def _latency_piece(self, visit: int, wanted: Collection[str]) -> dict[str, Tables]:
-        tables = self._latency_tables(LatencyVisit(self.decoder, self.plan, visit))
-        return dict.fromkeys(wanted, tables)
+        return dict.fromkeys(wanted, self._latency_tables(self._visit(visit)))
+
+    def _visit(self, number: int) -> LatencyVisit:
+        """Return a visit to the latency table; on a CPU the text is run once for all of them."""
+        kept = self._text_of_visits if self._shares_prefill else None
+        return LatencyVisit(self.decoder, self.plan, number, kept)
 
     def _latency_tables(self, samples: LatencyVisit) -> Tables:
         """Take what is left of a visit, and return its tables."""

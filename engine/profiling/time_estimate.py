@@ -106,14 +106,15 @@ def estimated_seconds(
         plan: What is recorded.
         pace: How fast the model is.
         pieces: What is left to do: the kind of each piece, and its prompt.
-        shares_prefill: Whether the runs of a piece share one prefill.
+        shares_prefill: Whether the runs of a piece share one prefill, and all visits one text.
         baselines: How many baselines are run.
     """
     seconds = dict.fromkeys(NAMES, 0.0)
     for kind, prompt in pieces:
         prefill = pace.prefill * len(plan.encoded[prompt % len(plan.encoded)])
         if kind == "latency":
-            seconds[kind] += pace.sample * pace.samples + pace.prefill * plan.contexts[-1]
+            filled = 0 if shares_prefill else plan.contexts[-1]
+            seconds[kind] += pace.sample * pace.samples + pace.prefill * filled
             continue
         text = pace.token * plan.budget(prompt)
         if kind in {"trace", "branches"}:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.decoding.prefilled_prompt import PrefilledPrompt
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling import latency_visit
@@ -159,3 +160,24 @@ def test_samples_can_be_taken_in_any_shares(decoder: AdaDecoder) -> None:
         [{name: row[name] for name in POINT} for row in one.finish()] for one in (whole, shared)
     ]
     assert points[0] == points[1]
+
+
+def test_the_text_of_visits_is_run_once(
+    decoder: AdaDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Visits that share it find the same keys and values in the buffers, whatever came between."""
+    parts = decoder.parts
+    with torch.inference_mode():
+        parts.allocate(PLAN.longest)
+    kept: list[PrefilledPrompt] = []
+    found = []
+    for number in range(2):
+        visit = LatencyVisit(decoder, PLAN, number, kept)
+        with parts.session():
+            parts.run(0, parts.n_layers, parts.embed(torch.full((1, 8), 7), 0), 0)
+            if number:
+                monkeypatch.setattr(parts, "run", lambda *_: pytest.fail("it was run again"))
+            visit._fill()
+        length = kept[0].n_tokens
+        found.append([keys[:, :, :length].clone() for keys in parts.kv.keys if keys is not None])
+    assert all(map(torch.equal, *found))

@@ -43,7 +43,8 @@ PACE = Pace(prefill=1.0, token=10.0, step=100.0, sample=1000.0, samples=5)
         ([("runs", 0)], {}, {"runs": 2 + 2 * 80}),
         ([("runs", 0)], {"shares_prefill": False}, {"runs": 2 * (2 + 80)}),
         ([("works", 1)], {}, {"works": 3 + 2 * 40}),
-        ([("latency", 7)], {}, {"latency": 5000 + 12}),
+        ([("latency", 7)], {}, {"latency": 5000}),
+        ([("latency", 7)], {"shares_prefill": False}, {"latency": 5000 + 12}),
         (
             [("runs", 0), ("baselines", 0)],
             {"baselines": 3},
