@@ -232,7 +232,12 @@ _RUNS = TableColumns(
             "slower and are never used as run times",
         ),
         Column("n_tokens", "int32", "tokens generated, the first one included", "tokens"),
-        Column("prefill_s", "float64", "time to the first token", "s"),
+        Column(
+            "prefill_s",
+            "float64",
+            "time to the first token; on a CPU one prefill serves all runs of a prompt and repeat",
+            "s",
+        ),
         Column("decode_s", "float64", "time for all tokens after the first", "s"),
         Column(
             "energy_j",
