@@ -25,6 +25,7 @@ from benchmarks import (
     sweep,
     synthetic,
     threads,
+    training,
     transfer,
     vanilla,
 )
@@ -46,6 +47,7 @@ BENCHMARKS = {
     "transfer": transfer,
     "sampling": sampling,
     "costs": costs,
+    "training": training,
     "flips": flips,
     "long_texts": long_texts,
     "architectures": architectures,

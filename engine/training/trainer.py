@@ -103,12 +103,12 @@ class Trainer:
             for step, batch in enumerate(batches, epoch * steps):
                 for group in self.optimizer.param_groups:
                     group["lr"] = self.lr * schedule(step, self.epochs * steps)
-                self._step(batch.states, self._vocabulary_of(batch.likely, drawn), losses)
+                self.step(batch.states, self.vocabulary_of(batch.likely, drawn), losses)
                 advance(1)
             self._check(epoch, losses)
             self._keep(checkpoint, epoch + 1)
 
-    def _vocabulary_of(self, likely: torch.Tensor, drawn: torch.Generator) -> Vocabulary:
+    def vocabulary_of(self, likely: torch.Tensor, drawn: torch.Generator) -> Vocabulary:
         """Return the tokens over which a batch's loss is taken: all of a small vocabulary.
 
         Args:
@@ -119,9 +119,7 @@ class Trainer:
             return self.vocabulary
         return self.vocabulary.sampled(likely, OTHERS, drawn)
 
-    def _step(
-        self, batch: torch.Tensor, vocabulary: Vocabulary, losses: list[torch.Tensor]
-    ) -> None:
+    def step(self, batch: torch.Tensor, vocabulary: Vocabulary, losses: list[torch.Tensor]) -> None:
         """Take one step with every depth, and add each depth's loss to its sum.
 
         Args:

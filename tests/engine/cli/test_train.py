@@ -216,6 +216,10 @@ def _without(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
 
+def _torn(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"torn")
+
+
 def _without_a_matrix(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     tensors.pop("lm_head.weight")
@@ -228,7 +232,7 @@ def _without_a_matrix(folder: Path) -> None:
         (_without("tokenizer.json"), "no tokenizer for"),
         (_without("config.json"), "cannot be loaded"),
         (_without("model.safetensors"), "cannot be loaded"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"torn"), "cannot be loaded"),
+        (_torn, "is damaged: copy it again"),
         (_without_a_matrix, "lacks weights that its model has (lm_head.weight)"),
     ],
 )

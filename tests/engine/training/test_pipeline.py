@@ -88,7 +88,7 @@ STAGES = [
     (BatchedGeneration, "continued", 1),
     (adadecode.engine.training.hidden_state_store, "states_of", 4),
     (adadecode.engine.training.hidden_state_store, "write_tensors", 1),
-    (Trainer, "_step", 9),
+    (Trainer, "step", 9),
     (Trainer, "measure", 0),
 ]
 
@@ -124,7 +124,7 @@ def test_what_is_done_is_not_done_again(
     monkeypatch.undo()
     interrupt(monkeypatch, BatchedGeneration, "continued", 0)
     interrupt(monkeypatch, adadecode.engine.training.hidden_state_store, "states_of", 0)
-    interrupt(monkeypatch, Trainer, "_step", 1)  # 3 prompts x 16 tokens are one batch
+    interrupt(monkeypatch, Trainer, "step", 1)  # 3 prompts x 16 tokens are one batch
     assert train(model, tokenizer, PROMPTS[:4], tmp_path, epochs=2).depths == DEPTHS
 
 
