@@ -309,9 +309,15 @@ def read_draft(logits: torch.Tensor) -> Draft:
     return unpacked_draft(packed_draft(logits).tolist())
 
 
-def packed_draft(logits: torch.Tensor) -> torch.Tensor:
-    """Return what `read_draft` returns, as an FP64 tensor ``(2,)``, without reading the device."""
-    token = logits.argmax()
+def packed_draft(logits: torch.Tensor, tokens: torch.Tensor | None = None) -> torch.Tensor:
+    """Return what `read_draft` returns, as an FP64 tensor ``(2,)``, without reading the device.
+
+    Args:
+        logits: Shape ``(n,)``.
+        tokens: The rising id of each logit's token, shape ``(n,)``; None where logits are of all.
+    """
+    highest = logits.argmax()
+    token = highest if tokens is None else tokens[highest]
     confidence = torch.exp(logits.amax() - logits.logsumexp(0))
     return torch.stack((token.double(), confidence.double()))
 

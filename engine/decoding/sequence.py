@@ -87,7 +87,8 @@ def greedy_draft(
     """
 
     def work(hidden: torch.Tensor) -> torch.Tensor:
-        return packed_draft(head_logits(parts, heads, depth, hidden))[None]
+        logits = heads.own_logits(parts, depth, parts.normed(hidden))[0, -1]
+        return packed_draft(logits, heads.listed)[None]
 
     (pair,) = _read_of_heads(parts, heads, work, hidden[:, -1:], f"the draft at depth {depth}")
     return unpacked_draft(pair)

@@ -287,10 +287,26 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         Returns:
             Logits in FP32, shape ``(1, n, V)``; minus infinity for tokens outside the shortlist.
         """
+        own = self.own_logits(parts, depth, normed)
+        return own if self._rows is None else self._rows.among_all(own)
+
+    def own_logits(self, parts: SegmentedModel, depth: int, normed: torch.Tensor) -> torch.Tensor:
+        """Return the logits of one head for the tokens that it has, which `listed` names.
+
+        The arguments are those of `logits`.
+
+        Returns:
+            Logits in FP32, shape ``(1, n, S)``: S tokens of a shortlist, or all V.
+        """
         given = self.apply(depth, normed)
         return (
             parts.unembed(given) if self._rows is None else self._rows.logits(given, parts.finish)
         )
+
+    @property
+    def listed(self) -> torch.Tensor | None:
+        """The rising token ids of `own_logits`, ``(S,)``; None where they are of all tokens."""
+        return None if self._rows is None else self._rows.tokens
 
     @property
     def product(self) -> str | None:

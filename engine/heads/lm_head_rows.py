@@ -62,13 +62,15 @@ class HeadRows:
         more = sorted(set(tokens) - set(held))
         rows = copy(self)
         if more:
-            rows._take(*self._source, [*held, *more], int8=isinstance(self.matrix, Int8Matrix))
+            rows._take(
+                *self._source, sorted([*held, *more]), int8=isinstance(self.matrix, Int8Matrix)
+            )
         return rows
 
     def logits(
         self, given: torch.Tensor, finish: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
-        """Return logits ``(..., V)`` in FP32; minus infinity outside the shortlist.
+        """Return the logits of these rows ``(..., n)`` in FP32.
 
         Args:
             given: What the LM head is given, shape ``(..., d)``.
@@ -79,7 +81,10 @@ class HeadRows:
             raw = raw if self.bias is None else raw + self.bias.float()
         else:
             raw = few_rows.linear(given, self.matrix, self.bias)
-        logits = finish(raw).float()
+        return finish(raw).float()
+
+    def among_all(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return logits ``(..., V)`` of all tokens; minus infinity for those without a row."""
         if self.tokens is None:
             return logits
         return logits.new_full((*logits.shape[:-1], self.vocabulary), -math.inf).index_copy_(
