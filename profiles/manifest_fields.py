@@ -182,6 +182,7 @@ FIELDS = (
     _object("model.config"),
     _object("model.shape"),
     _object("model.measured"),
+    _object("model.origin"),
     _object("heads", required=True),
     _text("heads.name"),
     Field("heads.gates", "true or false", lambda value: isinstance(value, bool)),

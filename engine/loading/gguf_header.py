@@ -166,9 +166,9 @@ class _Cursor:
         if kind != _LIST:
             return self.number(self._form(kind))
         inner, count = self.number("I"), self.count()
-        if inner in (_TEXT, _LIST):
+        if inner == _TEXT:
             for _ in range(count):
-                self.value(inner)
+                self.text()
             return count
         form = f"{count}{self._form(inner)}"
         return list(struct.unpack(f"<{form}", self.bytes(struct.calcsize(f"<{form}"))))

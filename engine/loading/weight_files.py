@@ -86,6 +86,8 @@ def check_whole(path: Path) -> dict[str, str]:
     Raises:
         InputError: It is, or its head cannot be read.
     """
+    if not path.is_file():  # opening a pipe that nobody writes to would never return
+        raise InputError(f"wanted a regular file, got something else in {path}: copy it again")
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

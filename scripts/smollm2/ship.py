@@ -32,9 +32,9 @@ weights. Here are exit heads for it, and prompts to try them on.
   layers.{gates}
 - **Training**: `adadecode-train` on the model's own greedy continuations of {prompts} conversations
   of four kinds ({kinds}) that this project wrote
-  (`scripts/smollm2/prompts.py`), at most {max_new_tokens} tokens each. T starts from the closed form
-  and is trained by KL(p_final || p_head) for {epochs} epochs. Nothing of the model was trained for
-  early exits.
+  (`scripts/smollm2/prompts.py`), at most {max_new_tokens} tokens each. T starts from the closed
+  form and is trained by KL(p_final || p_head) for {epochs} epochs. Nothing of the model was trained
+  for early exits.
 - **Prompts**: 16 of the same kinds, written apart: no text, story or task of them is in the
   training set. The forms in which a summary is asked for are alike.
 - **Licence**: Apache-2.0, as the model.

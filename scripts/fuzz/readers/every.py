@@ -6,7 +6,7 @@ from scripts.fuzz.reader import Reader
 from scripts.fuzz.readers.arguments import ARGUMENTS
 from scripts.fuzz.readers.catalogues import CONFIGS, DEVICES, MODELS
 from scripts.fuzz.readers.heads import HEADS
-from scripts.fuzz.readers.loading import DEVICE_MAP, MODEL, PROMPTS
+from scripts.fuzz.readers.loading import CHECKPOINTS, DEVICE_MAP, MODEL, PROMPTS
 from scripts.fuzz.readers.profiles import PROFILE, REPORTED
 from scripts.fuzz.readers.recording import RECORDING
 from scripts.fuzz.readers.sweeps import FINISHED, UNFINISHED
@@ -17,6 +17,6 @@ READERS: dict[str, Reader] = {
     reader.name: reader
     for reader in (
         *(PROFILE, REPORTED, FINISHED, UNFINISHED, DEVICES, MODELS, CONFIGS, VIDUR, ARGUMENTS),
-        *(HEADS, TRAINING, RECORDING, PROMPTS, DEVICE_MAP, MODEL),
+        *(HEADS, TRAINING, RECORDING, PROMPTS, DEVICE_MAP, CHECKPOINTS, MODEL),
     )
 }

@@ -58,13 +58,14 @@ def test_deeper_heads_agree_with_the_last_layer_more_often(smollm2: Demo) -> Non
     assert all(row["kl"] < row["kl_identity"] / 4 for row in smollm2.heads.metrics or ())
 
 
+@pytest.mark.slow
 @needs_smollm2
 def test_it_is_recorded_by_its_name_alone(tmp_path: Path) -> None:
     deepest = str(json.loads((SMOLLM2.heads / "heads.json").read_text())["depths"][-1])
     options = [
         *("--model", "smollm2", "--out", str(tmp_path / "p"), "--limit", "1", "--domains", "chat"),
         *("--max-new-tokens", "3", "--placements", deepest, "--gammas", "0.5", "--repeats", "1"),
-        *("--cap", "1", "--fixed-drafts", "0", "--contexts", "40", "--walks", deepest),
+        *("--cap", "1", "--fixed-drafts", "0", "--contexts", "40,60", "--walks", deepest),
     ]
     done = CliRunner().invoke(profile, options)
     assert done.exit_code == 0, done.output

@@ -25,6 +25,7 @@ from adadecode.engine.loading import hub
 from adadecode.engine.loading.hub import from_here, quiet_hub
 from adadecode.engine.loading.model_loader import load_config, load_model, load_tokenizer
 from adadecode.profiles.errors import HeadsError, InputError
+from tests.support.gguf_files import llama_model, write_gguf
 from tests.support.models import tiny_model
 from tests.support.saved_model import saved_model
 
@@ -283,3 +284,19 @@ def test_two_threads_that_load_leave_the_log_as_it_was() -> None:
     assert logger.level == logging.CRITICAL
     second.__exit__(None, None, None)
     assert logger.level == level
+
+
+def test_a_gguf_file_of_a_name_on_the_hub_is_read_from_its_cached_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repository of GGUF files has no config by which its copy would be known."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("adadecode.engine.loading.hub.is_offline_mode", lambda: True)
+    kept = tmp_path / "files"
+    kept.mkdir()
+    write_gguf(kept / "tiny.gguf", llama_model())
+    cached_copy(tmp_path / "cache", kept)
+    model, _ = load_model("owner/name::tiny.gguf", "float32", "cpu")
+    assert model.config.num_hidden_layers == 6
+    with pytest.raises(InputError, match=r"no folder owner/name is here, and no copy of it in the"):
+        load_model("owner/name::other.gguf", "float32", "cpu")

@@ -45,6 +45,12 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
         manifest["model"] |= {
             "name": PRIVATE,
             "config": {"_name_or_path": PRIVATE, "vocab_size": 50},
+            "origin": {
+                "format": "gguf",
+                "packed_as": "q4_1",
+                "file": f"{PRIVATE}.gguf",
+                "adapter": PRIVATE,
+            },
         }
         manifest["heads"] |= {"name": f"{PRIVATE}/heads"}
         host = {"cpu": "AMD EPYC", "os": f"Linux-6.1-{PRIVATE}", "python": "3.11", "cores": 2}
@@ -83,6 +89,11 @@ def test_the_copy_holds_no_name_path_or_digest(profile: Profile, copy: Profile) 
     assert set(copy.prompts["domain"]) == {"domain 1", "domain 2"}
     for name in ("trace", "branches", "prompts", "runs", "rounds", "works"):
         assert PRIVATE not in getattr(copy, name).to_csv()
+
+
+def test_the_copy_says_what_weights_were_unpacked_from(copy: Profile) -> None:
+    """By their format alone: a file's name and an adapter's stay at home."""
+    assert copy.manifest["model"]["origin"] == {"format": "gguf", "packed_as": "q4_1"}
 
 
 def test_no_token_is_known_again(profile: Profile, copy: Profile) -> None:
