@@ -17,6 +17,7 @@ from rich.table import Table
 
 from adadecode.engine import ExitHeads
 from adadecode.engine.decoding.hidden_states import Continuation, states_of
+from adadecode.engine.demo import SMOLLM2
 from adadecode.engine.loading.model_loader import load_model
 from adadecode.engine.model.end_tokens import own_end_tokens
 from adadecode.engine.model.segmented_model import SegmentedModel
@@ -113,10 +114,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Print and keep what the heads know."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--heads", required=True, help="a folder of heads")
+    parser.add_argument(
+        "--heads", default=str(SMOLLM2.heads), help="a folder of heads [those that come with it]"
+    )
     parser.add_argument("--prompts", type=int, default=16, help="of each data set [%(default)s]")
     parser.add_argument("--tokens", type=int, default=128, help="of each answer [%(default)s]")
-    parser.add_argument("--out", default="agreement", help="the result's name [%(default)s]")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     model, tokenizer = load_model(options.model, "float32", "cpu")
@@ -133,7 +135,7 @@ def main(arguments: list[str] | None = None) -> None:
             results[name] = measure_heads(parts, heads, texts)
         Console().print(agreement_table(name, results[name]))
     write_result(
-        options.out,
+        "agreement",
         {
             "model": options.model,
             "prompts": options.prompts,

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adadecode.engine import AdaDecoder, ExitHeads
+from adadecode.engine.demo import SMOLLM2
 from adadecode.engine.evaluation.bitwise import fingerprint
 from adadecode.engine.loading.model_loader import load_model
 from adadecode.profiles.input_file import is_there, read_json
@@ -195,7 +196,9 @@ def main(arguments: list[str] | None = None) -> None:
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--heads", required=True, help="a folder of heads")
+    parser.add_argument(
+        "--heads", default=str(SMOLLM2.heads), help="a folder of heads [those that come with it]"
+    )
     parser.add_argument("--prompts", type=int, default=100, help="of all sets [%(default)s]")
     parser.add_argument("--tokens", type=int, default=128, help="new tokens [%(default)s]")
     parser.add_argument("--processes", type=int, default=2)

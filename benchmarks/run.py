@@ -8,17 +8,20 @@ from adadecode.profiles.output_path import check_output_directory
 from adadecode.sim.cli.errors import exiting_on_error
 from benchmarks import (
     ablation,
+    agreement,
     architectures,
     baselines,
     best,
     costs,
     flips,
     head_forms,
+    head_gain,
     interleaving,
     long_texts,
     lossless,
     off_design,
     paper,
+    pretrained_lossless,
     replay,
     sampling,
     speed,
@@ -42,6 +45,7 @@ BENCHMARKS = {
     "best": best,
     "ablation": ablation,
     "head_forms": head_forms,
+    "head_gain": head_gain,
     "paper": paper,
     "synthetic": synthetic,
     "transfer": transfer,
@@ -51,7 +55,9 @@ BENCHMARKS = {
     "flips": flips,
     "long_texts": long_texts,
     "architectures": architectures,
+    "agreement": agreement,
     "lossless": lossless,
+    "pretrained_lossless": pretrained_lossless,
     "threads": threads,
 }
 """In the order in which they run. What does not depend on time comes last."""

@@ -23,7 +23,11 @@ RECORDING = ROOT / "profiles" / "recorded" / "demo-cpu"
 TEMPLATES = Path(__file__).with_name("templates")
 PAGES = ROOT / "docs" / "results"
 README = ROOT / "README.md"
-LATER = {"interleaving.md": "interleaving.json", "damaged-files.md": "fuzz.json"}
+LATER = {
+    "interleaving.md": "interleaving.json",
+    "damaged-files.md": "fuzz.json",
+    "pretrained.md": "agreement.json",
+}
 """Pages that are there only once their results file has been measured."""
 TABLE = re.compile(r"(?<=<!-- results: begin -->\n).*?(?=<!-- results: end -->)", re.DOTALL)
 

@@ -79,7 +79,7 @@ BAD_OPTIONS = [
     Refused("train", f"{TRAIN} --depths 0,4", "1..15, got [0, 4]"),
     Refused("train", f"{TRAIN} --depths 16", "1..15, got [16]"),
     Refused("train", f"{TRAIN} --depths six", "--depths such as 4,8,12"),
-    Refused("train", f"{TRAIN} --epochs 0", "--epochs of at least 1, got 0"),
+    Refused("train", f"{TRAIN} --epochs -1", "--epochs of 0 or more, got -1"),
     Refused("train", f"{TRAIN} --batch-tokens 0", "--batch-tokens of at least 1, got 0"),
     Refused("train", f"{TRAIN} --seed -1", "a --seed of 0 or more, got -1"),
     Refused("train", f"{TRAIN} --shortlist 0", "a shortlist holds at least 1 token, got 0"),
