@@ -103,12 +103,8 @@ def test_plain_prompts_are_written_by_it_where_they_are_asked_as_chats() -> None
     plain = Prompt(text="abc", domain="d", max_new_tokens=3)
     found, said = settled([plain], tokenizer())
     assert found == [plain]
-    assert said == [
-        (
-            "the prompts are continued as plain texts; m has a chat template: --chat puts them to it "
-            "as questions"
-        )
-    ]
+    (sentence,) = said
+    assert sentence.startswith("the prompts are continued as plain texts; m has a chat template")
     found, said = settled([plain], tokenizer(), chat=True)
     assert [one.text for one in found] == ["abc\n"]
     assert (found[0].domain, found[0].max_new_tokens, said) == ("d", 3, [])
