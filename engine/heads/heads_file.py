@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import PreTrainedModel
@@ -35,15 +35,25 @@ from adadecode.profiles.sealed_folder import member, sealing
 from adadecode.sim.core.head_form import HeadForm
 
 WEIGHTS = "heads.safetensors"
-LARGEST = 1000
-"""The largest number of a matrix: it takes normed states to normed states, and is near I."""
-WHY = {
-    LARGEST: "as a head is near the identity",
-    LARGEST_WEIGHT: "as a score saturates long before",
-}
-"""Why numbers are not larger, for a message."""
 FREQUENT = "frequent"
 """The name of the tensor of frequent tokens."""
+
+
+class Bound(NamedTuple):
+    """The largest number that a tensor may hold.
+
+    Attributes:
+        largest: The number, with either sign.
+        why: Why none is larger, for a message.
+    """
+
+    largest: float
+    why: str
+
+
+OF_MATRICES = Bound(1000, "as a head is near the identity")
+"""A matrix takes normed states to normed states."""
+OF_GATES = Bound(LARGEST_WEIGHT, "as a score saturates long before")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,16 +102,16 @@ def write_heads(
         for depth, matrix in tensors.items()
         if matrix is not None
     }
-    _check_numbers(matrices, "the heads to save", "train them again with a lower learning rate")
+    check_numbers(
+        matrices, OF_MATRICES, "the heads to save", "train them again with a lower learning rate"
+    )
     if frequent:
         matrices[FREQUENT] = torch.tensor(frequent, dtype=torch.int32)
     said: dict[str, Any] = {}
     if gates is not None:
         matrices |= gates.tensors()
         said[GATES] = {"confidence": gates.confidence, "metrics": gates.metrics}
-        _check_numbers(
-            gates.tensors(), "the gates to save", "train them again", largest=LARGEST_WEIGHT
-        )
+        check_numbers(gates.tensors(), OF_GATES, "the gates to save", "train them again")
     description = sealed_description(
         {
             "depths": list(tensors),
@@ -135,7 +145,7 @@ def read_heads(folder: Path, model: PreTrainedModel) -> HeadsContent:
     frequent = tensors.pop(FREQUENT, torch.zeros(0, dtype=torch.int32))
     gates = _gates(folder, description, tensors, width)
     _check_layout(folder, description, tensors, frequent)
-    _check_numbers(tensors, f"the heads in {folder}", AGAIN)
+    check_numbers(tensors, OF_MATRICES, f"the heads in {folder}", AGAIN)
     return HeadsContent(
         transforms={
             depth: None if depth in description.identity else tensors[_name(depth)].float()
@@ -195,7 +205,7 @@ def _gates(
                 f"the heads in {folder} are damaged: wanted {name} as {shape} in 32 bits, got "
                 f"{found[name].dtype} {tuple(found[name].shape)}; {AGAIN}"
             )
-    _check_numbers(found, f"the heads in {folder}", AGAIN, largest=LARGEST_WEIGHT)
+    check_numbers(found, OF_GATES, f"the heads in {folder}", AGAIN)
     return Gates(
         dict(zip(depths, found[GATE_WEIGHTS], strict=True)),
         dict(zip(depths, found[GATE_BIASES].tolist(), strict=True)),
@@ -236,9 +246,15 @@ def _check_layout(
         )
 
 
-def _check_numbers(
-    tensors: Mapping[str, torch.Tensor], what: str, todo: str, *, largest: float = LARGEST
-) -> None:
+def check_numbers(tensors: Mapping[str, torch.Tensor], bound: Bound, what: str, todo: str) -> None:
+    """Raise HeadsError unless all numbers are finite and within their bound.
+
+    Args:
+        tensors: The numbers, by name.
+        bound: The largest that there may be.
+        what: What holds them, for the message.
+        todo: What to do, for the message.
+    """
     for name, matrix in tensors.items():
         if not matrix.numel():
             continue  # its shape is refused where it becomes a head
@@ -247,10 +263,10 @@ def _check_numbers(
             raise HeadsError(
                 f"{what} are damaged: {name} holds numbers that are not finite; {todo}"
             )
-        if found > largest:
+        if found > bound.largest:
             raise HeadsError(
                 f"{what} are damaged: {name} holds {found:.6g}, wanted numbers of at most "
-                f"{largest:g}, {WHY[largest]}; {todo}"
+                f"{bound.largest:g}, {bound.why}; {todo}"
             )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from adadecode.engine.heads.heads_file import LARGEST
+from adadecode.engine.heads.heads_file import OF_MATRICES
 from adadecode.engine.runtime.tensor_file import read_tensors, write_tensors
 from adadecode.profiles.errors import InputError
 
@@ -64,7 +64,7 @@ class Checkpoint:
         for name, tensor in found.tensors.items():
             low, high = (0.0, math.inf) if name.endswith("_sq") else (-math.inf, math.inf)
             if name.endswith(".offset"):
-                low, high = -LARGEST, LARGEST
+                low, high = -OF_MATRICES.largest, OF_MATRICES.largest
             if not (tensor.isfinite() & (tensor >= low) & (tensor <= high)).all():
                 raise self.damaged(f"{name} holds numbers that no training gives")
         return (int(epochs) if epochs.isdecimal() and len(epochs) < 10 else 0), found.tensors

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from adadecode.engine.demo import MODEL
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.heads.heads_description import CONFIG
-from adadecode.engine.heads.heads_file import WEIGHTS
+from adadecode.engine.heads.heads_file import OF_GATES, OF_MATRICES, WEIGHTS, Bound, check_numbers
 from adadecode.profiles.errors import HeadsError, InputError
 from tests.support.failing_disk import Fault, failing_disk, states_of, steps_of
 from tests.support.heads_files import as_format, edit_description, replace_tensors, same_matrices
@@ -306,6 +306,15 @@ def test_sealed_tensors_that_are_no_heads_are_refused_in_a_sentence(
     replace_tensors(folder, change)
     with pytest.raises(HeadsError, match=message):
         ExitHeads.load(folder, model)
+
+
+@pytest.mark.parametrize("bound", [OF_MATRICES, OF_GATES, Bound(1000, "as somebody says")])
+def test_a_number_beyond_its_bound_is_refused_for_the_reason_of_that_bound(bound: Bound) -> None:
+    """Also where another bound is the same number."""
+    within = {"some": torch.tensor([-bound.largest, 0.0])}
+    check_numbers(within, bound, "the heads", "train them again")
+    with pytest.raises(HeadsError, match=f"{bound.why}; "):
+        check_numbers({"some": 2 * within["some"]}, bound, "the heads", "train them again")
 
 
 def test_a_newer_format_is_named_before_its_seal_is_looked_at(
