@@ -13,6 +13,7 @@ from benchmarks import (
     baselines,
     best,
     costs,
+    few_rows,
     flips,
     head_forms,
     head_gain,
@@ -37,6 +38,7 @@ from benchmarks.harness import RESULTS
 BENCHMARKS = {
     "speed": speed,
     "vanilla": vanilla,
+    "few_rows": few_rows,
     "baselines": baselines,
     "replay": replay,
     "interleaving": interleaving,

@@ -11,6 +11,7 @@ from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.loading import quantization
 from adadecode.engine.loading.device_map import describe_devices
 from adadecode.engine.loading.model_origin import limitations_of, origin_of
+from adadecode.engine.model import few_rows
 from adadecode.engine.model.measured_shape import measure_shape
 from adadecode.engine.profiling.plan import RecordingPlan
 from adadecode.engine.profiling.stopped_texts import LIMITATION
@@ -66,6 +67,7 @@ def describe_recording(
         **packed,
         "numerics": decoder.numerics,
         "attention": "adadecode over preallocated buffers (scaled_dot_product_attention)",
+        **_products(),
         "graphs": decoder.graphs,
         "graphs_bytes": parts.graphs_bytes,
         "timing": parts.timing,
@@ -95,6 +97,12 @@ def _describe_model(decoder: AdaDecoder, plan: RecordingPlan) -> dict[str, Any]:
         **({"origin": origin} if (origin := origin_of(model)) else {}),
         "measured": _measured(decoder, name),
     }
+
+
+def _products() -> dict[str, Any]:
+    """Return what multiplied few rows, where that was chosen."""
+    ways = few_rows.describe_ways()
+    return {"products": ways} if ways else {}
 
 
 def _measured(decoder: AdaDecoder, name: str) -> dict[str, Any] | None:

@@ -19,13 +19,16 @@ from scripts.docs.interleaving import compare_orders, spread_of
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-RECORDING = ROOT / "profiles" / "recorded" / "demo-cpu"
+RECORDED = ROOT / "profiles" / "recorded"
+RECORDING = RECORDED / "demo-cpu"
+PRETRAINED = RECORDED / "smollm2-cpu"
 TEMPLATES = Path(__file__).with_name("templates")
 PAGES = ROOT / "docs" / "results"
 README = ROOT / "README.md"
 LATER = {
     "interleaving.md": "interleaving.json",
     "damaged-files.md": "fuzz.json",
+    "few-rows.md": "few_rows.json",
     "pretrained.md": "agreement.json",
 }
 """Pages that are there only once their results file has been measured."""
@@ -93,17 +96,18 @@ def render(template: str, **more: object) -> str:
 
 @functools.cache
 def results() -> dict[str, Any]:
-    """Return the content of every results file by its stem, and the validation of the recording."""
+    """Return the content of every results file by its stem, and the validation of the recordings."""
     files = {path.stem: json.loads(path.read_text("utf-8")) for path in RESULTS.glob("*.json")}
-    return {**files, "recording": recording()}
+    found = {"recording": recording(RECORDING), "pretrained": recording(PRETRAINED)}
+    return {**files, **found}
 
 
-def recording() -> dict[str, Any]:
-    """Return the validation of the committed recording, with its machine and date."""
+def recording(folder: Path) -> dict[str, Any]:
+    """Return the validation of a committed recording, with its machine and date."""
     from adadecode.profiles.store import read_profile
     from adadecode.sim.validation.tiers import validate
 
-    profile = read_profile(RECORDING)
+    profile = read_profile(folder)
     manifest = profile.manifest
     timed = profile.runs[~profile.runs["instrumented"]]
     return {
@@ -112,9 +116,10 @@ def recording() -> dict[str, Any]:
         "software": manifest["software"],
         "when": manifest["created"],
         "prompts": len(profile.prompts),
+        "designs": len(manifest["settings"]["designs"]),
         "repeats": int(timed["repeat"].nunique()),
         "run_seconds": float((timed["prefill_s"] + timed["decode_s"]).sum()),
-        "bytes": sum(path.stat().st_size for path in RECORDING.iterdir()),
+        "bytes": sum(path.stat().st_size for path in folder.iterdir()),
     }
 
 
