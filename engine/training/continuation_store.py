@@ -8,7 +8,7 @@ and a line that is torn, changed, or of another model does not count, and is mad
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,8 @@ class ContinuationStore:
     ) -> list[Continuation]:
         """Return greedy continuations of prompts, and keep each as a line.
 
-        Prompts of like length are continued together. Which ones does not depend on what is kept,
-        so a run that was stopped goes on to the same texts.
+        Prompts of like length that have no continuation yet are continued together. A run that was
+        stopped between two batches goes on to the same texts: batches are made in order.
 
         Args:
             decoder: The model.
@@ -75,16 +75,15 @@ class ContinuationStore:
         outputs = self._kept(set(names), decoder.parts.n_embeddings)
         advance(len(outputs))
         made = BatchedGeneration(decoder.parts.model, decoder.eos)
-        for group in _groups(prompts, batch):
-            missing = [number for number in group if names[number] not in outputs]
-            if not missing:
-                continue
-            chosen = [prompts[number] for number in group]
-            found = dict(zip(group, _continued(decoder, made, chosen, max_new_tokens), strict=True))
-            for number in missing:
-                outputs[names[number]] = found[number]
-                self.lines.add({"prompt": names[number], "output": found[number]})
-            advance(len(missing))
+        rest = [prompt for name, prompt in zip(names, prompts, strict=True) if name not in outputs]
+        for group in _groups(rest, batch):
+            for prompt, output in zip(
+                group, _continued(decoder, made, group, max_new_tokens), strict=True
+            ):
+                name = prompt_digest(prompt)
+                outputs[name] = output
+                self.lines.add({"prompt": name, "output": output})
+            advance(len(group))
         return [
             Continuation(prompt=prompt, output=outputs[name])
             for name, prompt in zip(names, prompts, strict=True)
@@ -93,8 +92,7 @@ class ContinuationStore:
     def missing(self, prompts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Return the prompts (1, n) that have no continuation yet, by rising length."""
         there = {one.get("prompt") for one in (*self.known, *self.lines.documents)}
-        rest = [prompt for prompt in prompts if prompt_digest(prompt) not in there]
-        return sorted(rest, key=lambda prompt: prompt.shape[1])
+        return _by_length(prompt for prompt in prompts if prompt_digest(prompt) not in there)
 
     def _kept(self, names: set[str], n_tokens: int) -> dict[str, list[int]]:
         """Return the outputs that are known already, and let the file hold them and no others."""
@@ -112,9 +110,14 @@ def prompt_digest(prompt: torch.Tensor) -> str:
     return sha256_hex(canonical_json(prompt[0].tolist(), "the tokens of a prompt"))
 
 
-def _groups(prompts: Sequence[torch.Tensor], size: int) -> list[list[int]]:
-    """Return the numbers of the prompts in groups of at most ``size``, by rising length."""
-    order = sorted(range(len(prompts)), key=lambda number: (prompts[number].shape[1], number))
+def _by_length(prompts: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """Return prompts (1, n) by rising length, those of one length in their order."""
+    return sorted(prompts, key=lambda prompt: prompt.shape[1])
+
+
+def _groups(prompts: Iterable[torch.Tensor], size: int) -> list[list[torch.Tensor]]:
+    """Return prompts in groups of at most ``size``, by rising length."""
+    order = _by_length(prompts)
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 

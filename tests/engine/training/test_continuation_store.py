@@ -98,6 +98,25 @@ def test_an_earlier_runs_continuations_count(
     assert calls == [3, 3, 1]
 
 
+def test_only_what_is_missing_is_continued_whatever_its_length(
+    llama: AdaDecoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New prompts spread over the lengths make one batch, and not one with each group of all."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    after.mkdir()
+    kept(llama, before, prompts=[prompts()[number] for number in (1, 2, 4, 5)])
+    given: list[list[int]] = []
+    whole = BatchedGeneration.continued
+    monkeypatch.setattr(
+        BatchedGeneration,
+        "continued",
+        lambda self, some, n: given.append([one.shape[1] for one in some]) or whole(self, some, n),
+    )
+    assert kept(llama, after, earlier=before) == [alone(llama, prompt) for prompt in prompts()]
+    assert given == [[1, 7, 13]]
+
+
 def test_a_model_that_reads_padding_is_continued_one_by_one(
     llama: AdaDecoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
