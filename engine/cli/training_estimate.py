@@ -31,7 +31,7 @@ def in_words(found: Forecast) -> str:
     return (
         f"at most {found.positions:,} tokens take about {duration(sum(found.seconds.values()))} "
         f"on this machine, as a short probe went: {stages}. "
-        f"Hidden states take {found.disk / 1e9:.2g} GB of disk at most"
+        f"Hidden states take {found.disk / 1e9:.2g} GB of disk at most{_closed_form(found.memory)}"
     )
 
 
@@ -71,7 +71,7 @@ def catalogue_table(
         title=shown(f"{shape.name} on {found.title}, {TORCH[wide]}: an estimate, nothing was run"),
         caption=(
             f"at most {plan.positions:,} tokens, {plan.disk(shape.hidden_size, 2) / 1e9:.2g} GB of "
-            "disk; by bytes and FLOPs: what the host needs to start each kernel comes on top"
+            f"disk{_closed_form(plan.memory(shape.hidden_size))}; by bytes and FLOPs: what the host needs to start each kernel comes on top"
         ),
         box=box.SIMPLE,
     )
@@ -82,6 +82,11 @@ def catalogue_table(
         row = (seconds.middle, seconds.low, seconds.high)
         table.add_row(stage, *(f"{value:.3g}" for value in row))
     return table
+
+
+def _closed_form(memory: int) -> str:
+    """Return the bytes of memory that the closed form takes, as the end of a clause."""
+    return f", and the closed form {memory / 1e9:.2g} GB of memory" if memory else ""
 
 
 def _tokens(prompt: Prompt | Conversation) -> int:

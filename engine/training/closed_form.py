@@ -30,6 +30,10 @@ LEFT_OUT = 8
 """One batch in so many is left out of the sums, for the choice of the ridge."""
 RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
 """Ridges to choose from, as shares of the mean square of a coordinate."""
+SUMS_BYTES = 2**30
+"""The sums of as many depths are added up in one pass as take this much, and of one at least."""
+SOLVING = 9
+"""Matrices of d x d in FP64 that a solve takes beside the sums, with the metric of the logits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,12 @@ class Moments:
 
     xx: torch.Tensor
     xy: torch.Tensor
+
+    @classmethod
+    def none(cls, width: int, device: torch.device) -> Moments:
+        """Return the sums over no positions."""
+        xx, xy = torch.zeros(2, width, width, dtype=torch.float64, device=device)
+        return cls(xx=xx, xy=xy)
 
     def __add__(self, other: Moments) -> Moments:
         return Moments(xx=self.xx + other.xx, xy=self.xy + other.xy)
@@ -107,12 +117,44 @@ def closed_form(states: States, vocabulary: Vocabulary) -> list[torch.Tensor]:
         InputError: The states leave T undetermined.
     """
     metric = logit_metric(vocabulary)
-    summed, left_out = _moments(states, vocabulary.weight.device)
-    found = []
-    for kept, rest in zip(summed, left_out, strict=True):
-        ridge = min(RIDGES, key=lambda share: _miss(ridge_solution(kept, share), rest, metric))
-        found.append(ridge_solution(kept + rest, ridge).to(torch.float32))
+    found: list[torch.Tensor] = []
+    depths = next(iter(states.batches(ROWS))).shape[1] - 1
+    for chosen in _groups(depths, len(metric)):
+        sums = _moments(states, chosen, vocabulary.weight.device)
+        while sums:  # what is solved makes room
+            found.append(_solution(*sums.pop(0), metric))
     return found
+
+
+def closed_form_bytes(width: int, depths: int) -> int:
+    """Return the bytes that finding the closed form takes at most.
+
+    Args:
+        width: The width d of the model.
+        depths: How many depths have a head.
+    """
+    together = len(_groups(depths, width)[0])
+    square = width**2
+    batch = 4 * ROWS * (together + 1) * width
+    return 8 * square * (4 * together + SOLVING) + 4 * square * depths + batch
+
+
+def _groups(depths: int, width: int) -> list[range]:
+    """Return the numbers of the depths whose sums are added up in one pass over the positions."""
+    size = max(1, SUMS_BYTES // (4 * 8 * width**2))
+    return [range(start, min(start + size, depths)) for start in range(0, depths, size)]
+
+
+def _solution(kept: Moments, rest: Moments, metric: torch.Tensor) -> torch.Tensor:
+    """Return T (d, d) in FP32, with the ridge that is best on what was left out.
+
+    Args:
+        kept: The sums of most batches.
+        rest: Those of the batches that were left out.
+        metric: See `logit_metric`.
+    """
+    ridge = min(RIDGES, key=lambda share: _miss(ridge_solution(kept, share), rest, metric))
+    return ridge_solution(kept + rest, ridge).to(torch.float32)
 
 
 def ridge_solution(moments: Moments, share: float) -> torch.Tensor:
@@ -158,17 +200,20 @@ def _miss(matrix: torch.Tensor, rest: Moments, metric: torch.Tensor) -> float:
     return float((weighted * (matrix @ rest.xx)).sum() - 2 * (weighted * rest.xy.T).sum())
 
 
-def _moments(states: States, device: torch.device) -> tuple[Sequence[Moments], Sequence[Moments]]:
-    """Return the sums of each depth, over most batches and over those left out."""
+def _moments(states: States, chosen: range, device: torch.device) -> list[tuple[Moments, Moments]]:
+    """Return for each of these depths the sums over most batches, and over those left out.
+
+    Few positions make no batch that is left out; then both are the same.
+    """
     sums: tuple[list[Moments], list[Moments]] = ([], [])
     size = min(ROWS, max(1, states.rows // LEFT_OUT))
     for number, batch in enumerate(states.batches(size)):
-        rows = batch.to(device).float()
+        final = batch[:, -1].to(device).float()
         into = sums[number % LEFT_OUT == LEFT_OUT - 1]
-        final = rows[:, -1]
-        found = [
-            Moments(xx=(x.T @ x).double(), xy=(x.T @ final).double())
-            for x in rows[:, :-1].unbind(1)
-        ]
-        into[:] = [one + new for one, new in zip(into, found, strict=True)] if into else found
-    return (sums[0], sums[1] or sums[0])
+        if not into:
+            into += [Moments.none(final.shape[1], device) for _ in chosen]
+        rows = batch[:, chosen.start : chosen.stop].to(device).float()
+        for one, x in zip(into, rows.unbind(1), strict=True):
+            one.xx.add_(x.T @ x)
+            one.xy.add_(x.T @ final)
+    return list(zip(sums[0], sums[1] or sums[0], strict=True))

@@ -7,6 +7,7 @@ run.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ import torch
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.model.measured_shape import measure_shape
 from adadecode.engine.training.batched_generation import BatchedGeneration
-from adadecode.engine.training.closed_form import RIDGES
+from adadecode.engine.training.closed_form import RIDGES, closed_form_bytes
 from adadecode.engine.training.hidden_state_store import N_LIKELY
-from adadecode.engine.training.options import TrainingOptions
+from adadecode.engine.training.options import HeadStart, TrainingOptions
 from adadecode.engine.training.trainer import OTHERS, WHOLE
 from adadecode.profiles.catalog.devices import Device
 from adadecode.profiles.errors import ShapeError
@@ -70,6 +71,15 @@ class TrainingPlan:
         row = (self.depths + 1) * width * number_bytes + 4 * N_LIKELY
         return self.positions * row
 
+    def memory(self, width: int) -> int:
+        """Return the bytes that the closed form takes at most while it is found.
+
+        Args:
+            width: The width d of the model.
+        """
+        closed = self.options.start == HeadStart.CLOSED_FORM
+        return closed_form_bytes(width, self.depths) if closed else 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
@@ -79,11 +89,14 @@ class Forecast:
         positions: Tokens of all continuations.
         seconds: The seconds of each stage, by its name.
         disk: Bytes of hidden states.
+        memory: Bytes that finding the closed form takes beside the model, on the device of the LM
+            head; 0 where heads start from the identity.
     """
 
     positions: int
     seconds: dict[str, float]
     disk: int
+    memory: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,15 +222,29 @@ def forecast(
     count = min(plan.options.batch_prompts, len(missing))
     first = (len(missing) - count) // 2
     made = BatchedGeneration(parts.model, decoder.eos)
-    seconds = on_this_machine(cost, plan, made, missing[first : first + count])
-    seconds[CONTINUATIONS] *= len(missing) / len(plan.prompts)
-    disk = plan.disk(parts.hidden_size, number_bytes)
-    return Forecast(positions=plan.positions, seconds=seconds, disk=disk)
+    seconds = on_this_machine(
+        cost,
+        plan,
+        made,
+        missing[first : first + count],
+        batches=math.ceil(len(missing) / count),
+    )
+    return Forecast(
+        positions=plan.positions,
+        seconds=seconds,
+        disk=plan.disk(parts.hidden_size, number_bytes),
+        memory=plan.memory(parts.hidden_size),
+    )
 
 
 @torch.inference_mode()
 def on_this_machine(
-    cost: ModelCost, plan: TrainingPlan, made: BatchedGeneration, prompts: Sequence[torch.Tensor]
+    cost: ModelCost,
+    plan: TrainingPlan,
+    made: BatchedGeneration,
+    prompts: Sequence[torch.Tensor],
+    *,
+    batches: int,
 ) -> dict[str, float]:
     """Return the seconds of each stage on this machine, from how long a first batch takes.
 
@@ -227,7 +254,8 @@ def on_this_machine(
         cost: What each piece of work of the model costs.
         plan: The size of the run.
         made: Continues prompts in batches.
-        prompts: Some prompts (1, n), in the middle by length.
+        prompts: Some prompts (1, n), in the middle by length: as many as are continued at once.
+        batches: How many such batches are still to be continued.
     """
     begun = time.perf_counter()
     made.continued(prompts, 1)
@@ -241,7 +269,6 @@ def on_this_machine(
         stage: flop_seconds * sum(work.times * work.cost.flops for work in works)
         for stage, works in stages(cost, plan).items()
     }
-    batches = len(plan.prompts) / len(prompts)
     found[CONTINUATIONS] = batches * (read + plan.options.max_new_tokens * step)
     return found
 

@@ -266,7 +266,7 @@ def test_it_says_before_it_begins_how_long_it_takes(run: Run) -> None:
     assert code == 0
     assert "at most 32 tokens take about" in err
     assert err.index("at most 32 tokens") < err.index("greedy continuations: 4 of 4 (100%)")
-    assert "GB of disk" in err
+    assert "GB of disk at most, and the closed form" in err
 
 
 def test_an_estimate_trains_nothing(run: Run, tmp_path: Path) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from adadecode.engine.model.segmented_model import SegmentedModel
+from adadecode.engine.training import closed_form as closed_form_module
 from adadecode.engine.training.closed_form import (
     Moments,
     closed_form,
+    closed_form_bytes,
     kept_closed_form,
     logit_metric,
     ridge_solution,
@@ -106,6 +109,35 @@ def test_it_is_kept_and_found_again(
         with pytest.raises(pytest.fail.Exception, match="again"):
             kept("b")
     assert calls == [1, 1]
+
+
+def test_depths_of_wide_models_are_solved_in_turn(
+    vocabulary: Vocabulary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sums of as many as fit stand in memory, and the matrices are the same, bit by bit."""
+    generator = torch.Generator().manual_seed(1)
+    states = stored(tmp_path, torch.randn(600, 6, WIDTH, generator=generator))
+    passes: list[int] = []
+    moments = closed_form_module._moments
+
+    def counted(states: States, chosen: range, device: torch.device) -> Any:
+        passes.append(len(chosen))
+        return moments(states, chosen, device)
+
+    monkeypatch.setattr(closed_form_module, "_moments", counted)
+    together = closed_form(states, vocabulary)
+    needed = closed_form_bytes(WIDTH, 5)
+    monkeypatch.setattr(closed_form_module, "SUMS_BYTES", 2 * 4 * 8 * WIDTH**2)
+    in_turn = closed_form(states, vocabulary)
+    assert passes == [5, 2, 2, 1]
+    assert all(map(torch.equal, together, in_turn))
+    assert closed_form_bytes(WIDTH, 5) < needed
+
+
+def test_the_sums_of_a_wide_model_take_little_more_for_more_depths() -> None:
+    """Of 8,192 numbers, 79 heads: those of all depths at once would take 170 GB."""
+    assert closed_form_bytes(8192, 79) - closed_form_bytes(8192, 1) == 78 * 4 * 8192**2
+    assert closed_form_bytes(8192, 1) > 8 * 8192**2 * 5  # the sums of a depth, and the metric
 
 
 def test_states_that_determine_nothing_are_refused(vocabulary: Vocabulary, tmp_path: Path) -> None:

@@ -7,14 +7,18 @@ from typing import Any
 import pytest
 import torch
 
+from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.training import estimate
 from adadecode.engine.training.batched_generation import BatchedGeneration
 from adadecode.engine.training.estimate import (
     CONTINUATIONS,
     EPOCHS,
     MEASURING,
+    PROBED,
     START,
     STATES,
     TrainingPlan,
+    forecast,
     on_device,
     on_this_machine,
     sampled_tokens,
@@ -97,11 +101,34 @@ def test_a_probe_of_this_machine_scales_with_the_work() -> None:
     made = BatchedGeneration(tiny_model("llama", torch.float32), frozenset())
     prompts = [torch.randint(3, 97, (1, 50)) for _ in range(4)]
     cost = ModelCost(shape=find_model("smollm2-135m"))
-    found = on_this_machine(cost, plan(epochs=8), made, prompts)
+    found = on_this_machine(cost, plan(epochs=8), made, prompts, batches=16)
     assert found.keys() == stages(cost, plan()).keys()
     assert all(seconds > 0 for seconds in found.values())
     counted = {stage: flops_of(cost, stage) for stage in (STATES, EPOCHS)}
     assert found[EPOCHS] / found[STATES] == pytest.approx(counted[EPOCHS] / counted[STATES])
+
+
+@pytest.mark.parametrize(("missing", "batches"), [(1, 1), (4, 1), (5, 2), (8, 2)])
+def test_continuations_take_the_batches_of_what_is_missing(
+    missing: int, batches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 64 prompts, 4 at once; each batch a second to read, and two for each token."""
+    decoder = AdaDecoder(tiny_model("llama", torch.float32))
+    clock = iter([0.0, 1.0, 1.0, 1.0 + 1.0 + 2.0 * PROBED])
+    monkeypatch.setattr(estimate.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(BatchedGeneration, "continued", lambda *_: [])
+    rest = [torch.ones((1, 50), dtype=torch.long)] * missing
+    found = forecast(decoder, plan(batch_prompts=4), rest, 2)
+    assert found is not None
+    assert found.seconds[CONTINUATIONS] == pytest.approx(batches * (1 + 2 * 100))
+
+
+def test_the_memory_of_the_closed_form_is_told() -> None:
+    """Of 4,096 numbers: the sums of a depth, and what a solve takes beside; none is the start."""
+    matrix = 8 * 4096**2
+    assert plan(depths=1).memory(4096) > (4 + 9) * matrix
+    assert plan(depths=31).memory(4096) < plan(depths=1).memory(4096) + 31 * matrix
+    assert plan(start="identity").memory(4096) == 0
 
 
 def flops_of(cost: ModelCost, stage: str) -> float:
