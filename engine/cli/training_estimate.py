@@ -71,7 +71,8 @@ def catalogue_table(
         title=shown(f"{shape.name} on {found.title}, {TORCH[wide]}: an estimate, nothing was run"),
         caption=(
             f"at most {plan.positions:,} tokens, {plan.disk(shape.hidden_size, 2) / 1e9:.2g} GB of "
-            f"disk{_closed_form(plan.memory(shape.hidden_size))}; by bytes and FLOPs: what the host needs to start each kernel comes on top"
+            f"disk{_closed_form(plan.memory(shape.hidden_size))}; by bytes and FLOPs: what the "
+            "host needs to start each kernel comes on top"
         ),
         box=box.SIMPLE,
     )

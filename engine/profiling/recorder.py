@@ -364,11 +364,14 @@ class Recorder:
         """Say how long the pieces that are left will take."""
         if self.notice is None or not pieces:
             return
+        pace = Pace.measure(self.decoder, self.plan)
+        if pace is None:
+            return
         baselines = 0 if self.contest is None else len(self.contest.baselines)
         named = [name.split("-") for name in pieces]
         seconds = estimated_seconds(
             self.plan,
-            Pace.measure(self.decoder, self.plan),
+            pace,
             [(kind, int(last)) for _, kind, *_, last in named if self.own_text or kind in MEASURED],
             shares_prefill=self._shares_prefill,
             baselines=baselines,

@@ -13,6 +13,7 @@ from adadecode.engine.profiling.counterfactual import Counterfactual
 from adadecode.engine.profiling.latency_visit import LatencyVisit
 from adadecode.engine.profiling.plan import RecordingPlan
 from adadecode.engine.runtime.timer import synchronized_now
+from adadecode.profiles.errors import InputError
 from adadecode.sim.core.design import Design
 
 TOKENS = 6
@@ -57,21 +58,34 @@ class Pace:
     samples: int
 
     @classmethod
-    def measure(cls, decoder: AdaDecoder, plan: RecordingPlan) -> Pace:
-        """Measure it on a prompt of middling length; there must be room for the plan's longest."""
-        parts = decoder.parts
-        ids = sorted(plan.encoded, key=len)[len(plan.encoded) // 2]
+    def measure(cls, decoder: AdaDecoder, plan: RecordingPlan) -> Pace | None:
+        """Measure it within the plan's own texts; None where that fails.
+
+        There must be room for the plan's longest text, and no more is taken. Whatever goes wrong
+        here ends no recording: what also goes wrong there is said there.
+        """
+        try:
+            return cls._measured(decoder, plan)
+        except (InputError, RuntimeError):
+            return None
+
+    @classmethod
+    def _measured(cls, decoder: AdaDecoder, plan: RecordingPlan) -> Pace:
+        parts, number = decoder.parts, _typical(plan)
+        ids = plan.encoded[number]
+        tokens = min(TOKENS, plan.budget(number) - 1)  # the first comes with the prompt
+        steps = min(STEPS, tokens)
         vanilla, now = Design.of("vanilla"), lambda: synchronized_now(*parts.devices)
         begun = now()
         run = decoder.start(
-            torch.tensor([ids]), vanilla, max_new_tokens=TOKENS + 1, eos_token_id=()
+            torch.tensor([ids]), vanilla, max_new_tokens=tokens + 1, eos_token_id=()
         )
         prefilled = now()
         run.run_to_end()
         decoded = now()
         with parts.session():
             counterfactual = Counterfactual(decoder)
-            for at in range(STEPS):
+            for at in range(steps):
                 counterfactual.step(ids[0], len(ids) + at)
         stepped = now()
         visit = LatencyVisit(decoder, plan, 0)
@@ -82,11 +96,18 @@ class Pace:
         taken = max(1, min(SAMPLES, count - 1))
         return cls(
             prefill=(prefilled - begun) / len(ids),
-            token=(decoded - prefilled) / TOKENS,
-            step=(stepped - decoded) / STEPS,
+            token=(decoded - prefilled) / max(1, tokens),
+            step=(stepped - decoded) / max(1, steps),
             sample=(now() - filled) / taken,
             samples=count,
         )
+
+
+def _typical(plan: RecordingPlan) -> int:
+    """Return the number of the prompt of middling length of those that take the most tokens."""
+    most = max(map(plan.budget, range(len(plan.encoded))))
+    fit = [number for number in range(len(plan.encoded)) if plan.budget(number) == most]
+    return sorted(fit, key=lambda number: len(plan.encoded[number]))[len(fit) // 2]
 
 
 def estimated_seconds(

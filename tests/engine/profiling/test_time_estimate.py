@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.heads.exit_heads import ExitHeads
@@ -15,6 +17,7 @@ from adadecode.engine.profiling.piece_store import PieceStore
 from adadecode.engine.profiling.plan import RecordingPlan
 from adadecode.engine.profiling.recorder import Recorder
 from adadecode.engine.profiling.time_estimate import Pace, estimate_sentence, estimated_seconds
+from adadecode.profiles.errors import InputError
 from adadecode.sim.core.design import Design
 from tests.support.models import tiny_model
 
@@ -87,3 +90,50 @@ def test_it_is_said_before_the_first_piece_and_for_what_is_left(
     assert len(said) == 2
     list(recorder(resume=True).run())
     assert len(said) == 2
+
+
+@pytest.mark.parametrize("budgets", [(4, 4), (1, 1), (1, 3)])
+def test_it_takes_no_more_positions_than_the_recording(
+    budgets: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model has exactly as many: more are refused, and the room that was made is enough."""
+    model = tiny_model("gpt2", max_position_embeddings=16)
+    decoder = AdaDecoder(model, ExitHeads.identity(model, (2,)))
+    first, second = (Prompt(text="a", max_new_tokens=count) for count in budgets)
+    plan = replace(
+        PLAN,
+        prompts=(first, second),
+        encoded=(tuple(range(5, 5 + 12)), (7, 8)),
+        contexts=(3, 16),
+        max_tokens=1,
+        max_new_tokens=4,
+    )
+    with torch.inference_mode():
+        decoder.parts.allocate(plan.longest)
+    wanted: list[int] = []
+    allocate = decoder.parts.allocate
+    monkeypatch.setattr(decoder.parts, "allocate", lambda n: wanted.append(n) or allocate(n))
+    pace = Pace.measure(decoder, plan)
+    assert pace is not None
+    assert (pace.token > 0) == (max(budgets) > 1)
+    assert 0 < max(wanted) <= plan.longest
+
+
+@pytest.mark.parametrize("problem", [InputError("no room"), RuntimeError("out of memory")])
+def test_an_estimate_that_fails_ends_no_recording(
+    problem: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is left out, and all else is as it is."""
+
+    def failing(*_: Any) -> None:
+        raise problem
+
+    model = tiny_model("llama")
+    decoder = AdaDecoder(model, ExitHeads.identity(model, (2,)))
+    monkeypatch.setattr(time_estimate, "Counterfactual", failing)
+    monkeypatch.setattr(time_estimate, "MENTIONED_S", 0.0)
+    said: list[str] = []
+    store = PieceStore.open(tmp_path / "p", PLAN.settings, resume=False)
+    done, count = next(Recorder(decoder, PLAN, store, notice=said.append).run())
+    assert 0 < done < count
+    assert said == []
