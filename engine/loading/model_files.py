@@ -81,10 +81,31 @@ def _adapted(base: str, adapter: str) -> ModelFiles:
             f"no adapter in {adapter}: wanted a folder with {ADAPTER} after {BETWEEN}, or a file "
             f"that ends in {SUFFIX}"
         )
-    under = find_files(base)
-    if under.adapter is not None:
+    if _is_adapter(base):
+        if _is_same(base, adapter) and _holds_model(Path(adapter)):
+            raise InputError(
+                f"{adapter} holds an adapter and the model that it was trained for: move {ADAPTER} "
+                f"and the adapter's weights into a folder of their own, and name both, as "
+                f"{base}{BETWEEN}FOLDER"
+            )
         raise InputError(f"{base} is an adapter itself: name the model that it was trained for")
-    return replace(under, adapter=adapter)
+    return replace(find_files(base), adapter=adapter)
+
+
+def _is_adapter(name: str) -> bool:
+    """Whether a name is that of an adapter, or of a model with one."""
+    _, between, right = name.partition(BETWEEN)
+    if between:
+        return not right.endswith(SUFFIX)
+    return bool(name) and is_folder(name) and is_there(Path(name) / ADAPTER)
+
+
+def _is_same(base: str, adapter: str) -> bool:
+    return Path(base).resolve() == Path(adapter).resolve()
+
+
+def _holds_model(folder: Path) -> bool:
+    return is_there(folder / "config.json")
 
 
 def _in_folder(folder: Path) -> ModelFiles:
