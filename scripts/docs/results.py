@@ -96,7 +96,7 @@ def render(template: str, **more: object) -> str:
 
 @functools.cache
 def results() -> dict[str, Any]:
-    """Return the content of every results file by its stem, and the validation of the recordings."""
+    """Return every results file by its stem, and the validation of the committed recordings."""
     files = {path.stem: json.loads(path.read_text("utf-8")) for path in RESULTS.glob("*.json")}
     found = {"recording": recording(RECORDING), "pretrained": recording(PRETRAINED)}
     return {**files, **found}
