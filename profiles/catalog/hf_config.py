@@ -172,7 +172,7 @@ def shape_from_config(config: Mapping[str, Any], name: str | None = None) -> Mod
     else:
         family = _FAMILIES[kind]
         shape = _Reader(label, {**family.defaults, **config}, kind, family).shape()
-    packed = packing_of(label, config)
+    packed = packing_of(label, config, shape.each_layer)
     return replace(shape, packed=packed.format, packed_experts=packed.experts_alone)
 
 

@@ -1,21 +1,21 @@
 """The format that a checkpoint packs its matrices in, from the ``quantization_config`` of a config.
 
-The names are those of `adadecode.sim.hardware.memory.WEIGHT_BYTES` where it has one.
+The names are those of `adadecode.sim.hardware.memory.WEIGHT_BYTES` where it has one. Nothing is
+guessed: what has no name there is said in words, and refused where its bytes are asked for.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from adadecode.profiles.catalog.layer_shape import LayerShape
+from adadecode.profiles.catalog.left_out import leaves_attention_out
 from adadecode.profiles.errors import ShapeError
 
 _GROUPED = {32: "int4-g32", 64: "int4-g64"}
 """Names of four bits in groups of other sizes than 128."""
-
-_LISTS = ("modules_to_not_convert", "ignore", "ignored_layers", "exclude_modules")
-"""Keys that name what is not packed."""
 
 
 class Packing(NamedTuple):
@@ -30,12 +30,13 @@ class Packing(NamedTuple):
     experts_alone: bool = False
 
 
-def packing_of(name: str, config: Mapping[str, Any]) -> Packing:
+def packing_of(name: str, config: Mapping[str, Any], layers: Sequence[LayerShape]) -> Packing:
     """Return how the weights of a config are packed.
 
     Args:
         name: Name of the model, for messages.
         config: The config.
+        layers: The layers that it describes.
 
     Raises:
         ShapeError: If it is said in no way that is known.
@@ -47,8 +48,7 @@ def packing_of(name: str, config: Mapping[str, Any]) -> Packing:
         raise ShapeError(
             f"{name}: quantization_config is {about!r:.99}: wanted the object of a config.json"
         )
-    kept = [about.get(key) for key in _LISTS]
-    alone = any("attn" in json.dumps(one, default=str) for one in kept if one)
+    alone = any(layer.experts for layer in layers) and leaves_attention_out(about, layers)
     return Packing(_format(about), alone)
 
 
@@ -85,13 +85,20 @@ def _of_group(weights: Mapping[str, Any]) -> str:
     """Return the format of one group of matrices (``compressed-tensors``, ModelOpt)."""
     bits, size = weights.get("num_bits"), weights.get("group_size")
     if weights.get("type") == "float":
-        return "fp8" if bits == 8 else "nvfp4" if size == 16 else "mxfp4"
+        known = {"8": "fp8", "4, 16": "nvfp4", "4, 32": "mxfp4"}
+        own = f"{bits}, {size}" if bits == 4 else str(bits)
+        return known.get(own, f"floats of {_some(bits)} bits")
     return _of_integers(bits, size)
 
 
 def _of_integers(bits: object, size: object) -> str:
     """Return the format of whole numbers of some bits, in groups of some size."""
-    number = bits if isinstance(bits, int) and not isinstance(bits, bool) else 4
-    if number == 4 and isinstance(size, int) and size in _GROUPED:
+    if not isinstance(bits, int) or isinstance(bits, bool):
+        return f"integers of {_some(bits)} bits"
+    if bits == 4 and isinstance(size, int) and size in _GROUPED:
         return _GROUPED[size]
-    return f"int{number}"
+    return f"int{bits}"
+
+
+def _some(bits: object) -> str:
+    return "an unknown number of" if bits is None else f"{bits!r:.20}"

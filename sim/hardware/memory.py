@@ -184,6 +184,20 @@ def peak_memory(run: Deployment) -> Memory:
     )
 
 
+def packed_dtype(shape: ModelShape) -> str | None:
+    """Return the format that a checkpoint packs its matrices in; None where it packs none.
+
+    Raises:
+        DeviceError: If it is none of ``WEIGHT_BYTES``, or its config does not tell.
+    """
+    if shape.packed is not None and shape.packed not in WEIGHT_BYTES:
+        raise DeviceError(
+            f"the quantization_config of {shape.name} packs weights as {shape.packed}, which is "
+            f"not counted here: name the nearest with --dtype, one of {', '.join(WEIGHT_BYTES)}"
+        )
+    return shape.packed
+
+
 def packs_experts_alone(shape: ModelShape, dtype: str) -> bool:
     """Return whether a checkpoint packs its experts in this format, and nothing else."""
     return shape.packed_experts and dtype == shape.packed

@@ -16,7 +16,7 @@ from adadecode.sim.hardware.carried_latency import carried_latencies
 from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
 from adadecode.sim.hardware.device_latency import DeviceLatencies, measured_latencies
 from adadecode.sim.hardware.fit import check_fits
-from adadecode.sim.hardware.memory import Deployment
+from adadecode.sim.hardware.memory import Deployment, packed_dtype
 from adadecode.sim.hardware.precision import Precision, ordinary
 from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.hardware.timed_heads import timed_forms
@@ -190,8 +190,9 @@ def datasheet_choice(
     if target.source is not None:
         raise DeviceError("nothing was measured, so nothing is carried: leave --from out")
     device = find_device(target.device)
-    usual = shape.packed or ordinary(device)
-    weights = target.dtype or (usual if recorded is None else recorded.weights)
+    weights = target.dtype or (
+        packed_dtype(shape) or ordinary(device) if recorded is None else recorded.weights
+    )
     precision = Precision.of(weights, ordinary(device))
     deployment = target.work.deployment(shape, precision.weights)
     check_fits(deployment, device)

@@ -17,7 +17,7 @@ from adadecode.sim.core.parsing import scale_head_map
 from adadecode.sim.hardware.cost_model import ModelCost
 from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.hardware.fit import check_fits
-from adadecode.sim.hardware.memory import Deployment
+from adadecode.sim.hardware.memory import Deployment, packed_dtype
 from adadecode.sim.hardware.precision import Precision
 from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.prediction.accounting import (
@@ -201,7 +201,7 @@ def _find_work(
         dtype, activations, other_model = options.dtype, recorded.activations, False
     else:
         shape = find_model(options.model)
-        dtype, activations = options.dtype or shape.packed or "bf16", "bf16"
+        dtype, activations = options.dtype or packed_dtype(shape) or "bf16", "bf16"
         parameters = about.get("n_parameters") or shape.total_parameters
         other_model = abs(shape.total_parameters / parameters - 1) > SAME_PARAMETERS
     trace = _place_heads(Trace.from_profile(profile), shape, options, heads_at)

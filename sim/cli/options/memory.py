@@ -15,7 +15,14 @@ from adadecode.sim.cli.options.design import depths
 from adadecode.sim.cli.options.form import Shortlist
 from adadecode.sim.core.design import DEFAULT_CAP
 from adadecode.sim.core.head_form import DTYPES, HeadForm
-from adadecode.sim.hardware.memory import GIB, RESERVE, STATE_BYTES, WEIGHT_BYTES, Deployment
+from adadecode.sim.hardware.memory import (
+    GIB,
+    RESERVE,
+    STATE_BYTES,
+    WEIGHT_BYTES,
+    Deployment,
+    packed_dtype,
+)
 
 Model = Annotated[
     str,
@@ -156,7 +163,7 @@ class DeploymentOptions:
         """
         return Deployment(
             shape=shape,
-            dtype=self.dtype or shape.packed or "bf16",
+            dtype=self.dtype or packed_dtype(shape) or "bf16",
             heads=self.heads,
             context=self.context,
             prompt=self.prompt,
