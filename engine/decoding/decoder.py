@@ -484,11 +484,12 @@ class AdaDecoder:
             sampled=sampling is not None,
             stops=None if stop is None else stop.after(input_ids[0].tolist()),
         )
-        heads = self.heads.for_text(input_ids[0].tolist())
-        return Decoding(parts, heads, schedule, selector)
+        return Decoding(parts, prefilled.heads or self.heads, schedule, selector)
 
     def prefill(self, input_ids: torch.Tensor, max_new_tokens: int) -> PrefilledPrompt:
         """Run a prompt, from which several texts can go on; keep it by its `keep`.
+
+        The heads of its texts are made once too: of a shortlist, rows of the prompt's tokens.
 
         Args:
             input_ids: Token ids of the prompt, shape ``(1, n)``.
@@ -503,7 +504,8 @@ class AdaDecoder:
         parts = self.parts
         hidden = parts.run(0, parts.n_layers, parts.embed(input_ids.to(parts.device), 0), 0)
         logits = parts.logits(hidden[:, -1:])[0, -1]
-        return PrefilledPrompt(n_tokens=input_ids.shape[1], logits=logits)
+        heads = self.heads.for_text(input_ids[0].tolist())
+        return PrefilledPrompt(n_tokens=input_ids.shape[1], logits=logits, heads=heads)
 
     def _text(
         self,

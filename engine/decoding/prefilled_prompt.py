@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model.segmented_model import SegmentedModel
 
 Kept = dict[int, tuple[torch.Tensor, torch.Tensor]]
@@ -22,10 +23,12 @@ class PrefilledPrompt:
     Attributes:
         n_tokens: Tokens of the prompt.
         logits: The last layer's after the prompt, shape ``(V,)``.
+        heads: The heads as they are for texts with this prompt; None where no text goes on.
     """
 
     n_tokens: int
     logits: torch.Tensor
+    heads: ExitHeads | None = None
     _kept: Kept = field(default_factory=dict)
 
     def keep(self, parts: SegmentedModel) -> None:

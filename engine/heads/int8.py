@@ -82,6 +82,11 @@ and later; no measurement of it is known to us.
 class Int8Matrix:
     """A matrix ``(n, d)`` in int8.
 
+    Args:
+        weight: The matrix.
+        product: The name of what multiplies it, as another matrix of the same width found out;
+            None to find out.
+
     Attributes:
         product: The name of what multiplies it.
 
@@ -89,10 +94,14 @@ class Int8Matrix:
         LookupError: No product of the device works.
     """
 
-    def __init__(self, weight: torch.Tensor) -> None:
+    def __init__(self, weight: torch.Tensor, product: str | None = None) -> None:
         self.rows, self.width = weight.shape
         self._codes, self._scales = quantised(weight)
-        self.product, self._multiply = _working(self._codes[:_TRIED], self._scales[:_TRIED])
+        self.product, self._multiply = (
+            _working(self._codes[:_TRIED], self._scales[:_TRIED])
+            if product is None
+            else (product, PRODUCTS[weight.device.type][product])
+        )
 
     def __call__(self, states: torch.Tensor) -> torch.Tensor:
         """Return the product ``(..., n)`` in FP32 with states ``(..., d)``."""

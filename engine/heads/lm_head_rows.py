@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -36,34 +37,36 @@ class HeadRows:
         weight, bias = _plain(head)
         self.vocabulary = len(weight)
         self._source = (weight, bias) if extends else None
-        self._take(weight, bias, tokens, int8=int8)
-
-    def _take(
-        self,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        tokens: Sequence[int] | None,
-        *,
-        int8: bool,
-    ) -> None:
         self.tokens = (
             None if tokens is None else torch.tensor(tokens, dtype=torch.long, device=weight.device)
         )
+        self._held = frozenset(tokens or ())
         if self.tokens is not None:
             weight, bias = weight[self.tokens], None if bias is None else bias[self.tokens]
         self.bias = bias
         self.matrix: Int8Matrix | torch.Tensor = Int8Matrix(weight) if int8 else weight
+        self._more: _More | None = None
 
     def beside(self, tokens: Iterable[int]) -> HeadRows:
-        """Return these rows, which extend, with those of more tokens."""
+        """Return these rows, which extend, with those of more tokens.
+
+        The rows that are there are shared; only those that are new are gathered, and quantised.
+        """
         assert self._source is not None
         assert self.tokens is not None
-        held = self.tokens.tolist()
-        more = sorted(set(tokens) - set(held))
+        more = sorted(set(tokens) - self._held)
         rows = copy(self)
         if more:
-            rows._take(
-                *self._source, sorted([*held, *more]), int8=isinstance(self.matrix, Int8Matrix)
+            weight, bias = self._source
+            ids = torch.tensor(more, dtype=torch.long, device=weight.device)
+            new = weight[ids]
+            rows.tokens, order = torch.cat((self.tokens, ids)).sort()
+            rows._more = _More(
+                matrix=Int8Matrix(new, self.matrix.product)
+                if isinstance(self.matrix, Int8Matrix)
+                else new,
+                bias=None if bias is None else bias[ids],
+                order=order,
             )
         return rows
 
@@ -76,11 +79,10 @@ class HeadRows:
             given: What the LM head is given, shape ``(..., d)``.
             finish: What the model does to each logit.
         """
-        if isinstance(self.matrix, Int8Matrix):
-            raw = self.matrix(given)
-            raw = raw if self.bias is None else raw + self.bias.float()
-        else:
-            raw = few_rows.linear(given, self.matrix, self.bias)
+        raw, more = _product(given, self.matrix, self.bias), self._more
+        if more is not None:
+            both = torch.cat((raw, _product(given, more.matrix, more.bias)), -1)
+            raw = both.index_select(-1, more.order)
         return finish(raw).float()
 
     def among_all(self, logits: torch.Tensor) -> torch.Tensor:
@@ -90,6 +92,30 @@ class HeadRows:
         return logits.new_full((*logits.shape[:-1], self.vocabulary), -math.inf).index_copy_(
             -1, self.tokens, logits
         )
+
+
+class _More(NamedTuple):
+    """Rows beside others.
+
+    Attributes:
+        matrix: The rows.
+        bias: Their bias, where there is one.
+        order: The place of each logit among those of both, such that ids rise.
+    """
+
+    matrix: Int8Matrix | torch.Tensor
+    bias: torch.Tensor | None
+    order: torch.Tensor
+
+
+def _product(
+    given: torch.Tensor, matrix: Int8Matrix | torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """Return what rows ``(n, d)`` make of states ``(..., d)``, with their bias."""
+    if isinstance(matrix, Int8Matrix):
+        raw = matrix(given)
+        return raw if bias is None else raw + bias.float()
+    return few_rows.linear(given, matrix, bias)
 
 
 def _plain(head: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -30,13 +30,16 @@ from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling.head_forms import describe_ranking, form_heads
 from adadecode.engine.profiling.options import RecordingOptions
 from adadecode.engine.profiling.request import RecordingRequest
+from adadecode.engine.profiling.timed_runs import timed_prefill, timed_run
 from adadecode.engine.runtime.choices import GraphMode, HeadDtype
+from adadecode.engine.runtime.environment import EnergyMeter
 from adadecode.engine.training.options import TrainingOptions
 from adadecode.engine.training.pipeline import train_heads
 from adadecode.profiles.errors import HeadsError, InputError
 from adadecode.profiles.token_ranking import TokenRanking
 from adadecode.profiles.trace import Trace
 from adadecode.sim.cli.tables.heads import coverage_table
+from adadecode.sim.core.design import Design
 from adadecode.sim.core.head_form import FULL, HeadForm, form_named
 from adadecode.sim.core.scheduler import Draft, Outcome, Work
 from tests.support.heads_files import as_format
@@ -637,6 +640,41 @@ def test_a_text_adds_the_tokens_of_its_prompt(decoder: AdaDecoder, dtype: str | 
     assert (head_logits(decoder, heads, normed).isfinite().sum(-1) == 20).all()
     assert heads.for_text([]).held().tolist() == list(heads.tokens)
     assert decoder.heads.for_text(prompt) is decoder.heads
+
+
+@pytest.mark.parametrize("dtype", [None, "int8"])
+def test_a_text_shares_the_rows_of_the_shortlist(decoder: AdaDecoder, dtype: str | None) -> None:
+    """Beside them it holds the rows of its prompt alone, and its tokens rise all the same."""
+    heads = of_form(decoder, shortlist=20, prompt=True, dtype=dtype)
+    new = sorted({*range(97)} - {*heads.tokens})[:5]
+    own = heads.for_text([*new, heads.tokens[3]])
+    assert own._rows.matrix is heads._rows.matrix
+    assert own.listed.tolist() == sorted([*heads.tokens, *new])
+    more = own._rows._more.matrix
+    assert (len(more) if dtype is None else more.rows) == len(new)
+    assert heads.for_text(heads.tokens).listed is heads.listed
+
+
+def test_the_heads_of_a_text_are_made_with_its_prefill(
+    decoder: AdaDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within the time of the prefill, and once for all runs that share one."""
+    served = AdaDecoder(decoder.parts.model, of_form(decoder, shortlist=3, prompt=True))
+    made: list[int] = []
+    for_text = ExitHeads.for_text
+    monkeypatch.setattr(
+        ExitHeads, "for_text", lambda self, ids: made.append(len(ids)) or for_text(self, ids)
+    )
+    ids, meter = random_prompt(6), EnergyMeter(decoder.parts.device)
+    design = Design.of("adadecode", gamma=0.0, placement=(3,), cap=3)
+    prefill = timed_prefill(served, ids, 8, meter)
+    assert made == [6]
+    start = partial(served.start, ids, design, max_new_tokens=8)
+    shared = partial(start, prefilled=prefill.prompt)
+    rounds = [timed_run(shared, served.parts.devices, meter, prefill)[0] for _ in range(2)]
+    assert made == [6]
+    assert timed_run(start, served.parts.devices, meter)[0] == rounds[0] == rounds[1]
+    assert made == [6, 6]
 
 
 def test_texts_that_are_decoded_in_turn_keep_their_own_tokens(decoder: AdaDecoder) -> None:
