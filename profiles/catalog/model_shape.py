@@ -259,21 +259,6 @@ class ModelShape:
         each = tuple((layer.window or MOST_SIZE) if layer.reads else 0 for layer in self.each_layer)
         return None if set(each) == {MOST_SIZE} else each[0] if len(set(each)) == 1 else each
 
-    def experts_touched(self, n_tokens: int) -> float:
-        """Return the expected number of a layer's experts that some tokens use together.
-
-        See `LayerShape.touched`.
-        """
-        return self.alike.touched(n_tokens)
-
-    def active_layer_parameters(self, n_tokens: int) -> float:
-        """Return the parameters of one layer that a batch reads, expected over its experts.
-
-        Without a mixture these are all of ``layer_parameters``.
-        """
-        layer = self.alike
-        return layer.shared + layer.norms + layer.touched(n_tokens) * layer.expert_parameters
-
     @property
     def active_parameters(self) -> int:
         """Parameters that one token multiplies with or is normed by: layers, norm and LM head."""
