@@ -171,6 +171,15 @@ def check_shares(agreement: Sequence[float]) -> None:
             )
 
 
+def check_qualities(gates: Sequence[float]) -> None:
+    """Check that these are qualities of gates. Raises SyntheticError where one is out of range."""
+    if wrong := [one for one in gates if not 0.5 <= one <= 1]:
+        raise SyntheticError(
+            f"the quality of a gate is a share in 0.5..1, got {wrong[0]:g}: 0.9 was measured, "
+            "1 knows every good exit, 0.5 knows nothing"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class HeadModel:
     """The distribution of the outputs of a model's heads.
@@ -237,11 +246,7 @@ class HeadModel:
                 f"wanted the quality of {len(self.depths)} gates, one for each of the depths "
                 f"{list(self.depths)}, got {len(self.gates)}"
             )
-        if wrong := [one for one in self.gates if not 0.5 <= one <= 1]:
-            raise SyntheticError(
-                f"the quality of a gate is a share in 0.5..1, got {wrong[0]:g}: 0.9 was measured, "
-                "1 knows every good exit, 0.5 knows nothing"
-            )
+        check_qualities(self.gates)
 
     @classmethod
     def of(

@@ -15,7 +15,13 @@ from adadecode.sim.cli.options.design import Cap
 from adadecode.sim.core.design import DEFAULT_CAP
 from adadecode.sim.core.parsing import integers, numbers
 from adadecode.sim.synthetic.gate_model import MEASURED
-from adadecode.sim.synthetic.head_model import CORRELATIONS, Beta, SyntheticError, check_shares
+from adadecode.sim.synthetic.head_model import (
+    CORRELATIONS,
+    Beta,
+    SyntheticError,
+    check_qualities,
+    check_shares,
+)
 from adadecode.sim.synthetic.rate_fitting import Target
 
 CONCENTRATION = 3.0
@@ -35,6 +41,13 @@ def agreements(option: str, typed: str) -> tuple[float, ...]:
     """Return shares in [0, 1], separated by commas. Raises InputError, SyntheticError."""
     found = tuple(numbers(option, typed))
     check_shares(found)
+    return found
+
+
+def qualities(option: str, typed: str) -> tuple[float, ...]:
+    """Return qualities of gates, separated by commas. Raises InputError, SyntheticError."""
+    found = tuple(numbers(option, typed))
+    check_qualities(found)
     return found
 
 
@@ -195,7 +208,7 @@ class HeadOptions:
             show_default=False,
             rich_help_panel=panels.HEADS,
         ),
-        TextCheck(agreements),
+        TextCheck(qualities),
     ] = None
     cap: Cap = DEFAULT_CAP
     along_text: Annotated[

@@ -422,6 +422,14 @@ def test_what_a_fit_proves_comes_before_the_answer(capsys: pytest.CaptureFixture
             "an agreement is a share in 0..1, got 50",
         ),
         (
+            ["--layers", "8", "--depths", "2", "--agreement", "0.5", "--gate-quality", "2"],
+            "the quality of a gate is a share in 0.5..1, got 2",
+        ),
+        (
+            ["--layers", "8", "--depths", "2", "--agreement", "0.5", "--gate-quality", "0.4"],
+            "the quality of a gate is a share in 0.5..1, got 0.4",
+        ),
+        (
             ["--layers", "8", "--depths", "2", "--agreement", "0.5", "--confidence", "1"],
             "a mean confidence lies between 0 and 1, got 1",
         ),
