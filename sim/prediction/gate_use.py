@@ -8,8 +8,8 @@ from typing import Any
 
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
-from adadecode.sim.core.scheduler import Gate, Score, Verify
-from adadecode.sim.replay.simulation import ReplayedRun
+from adadecode.sim.core.scheduler import Gate, Run, Score, Verify
+from adadecode.sim.replay.simulation import Event, ReplayedRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,9 @@ class GateUse:
 def gate_use(trace: Trace, design: Design, runs: Iterable[ReplayedRun]) -> GateUse:
     """Count what gates did in some runs.
 
-    A later head may still take the token that a gate kept an earlier one from.
+    A later head may still take the token that a gate kept an earlier one from. An end that is
+    verified greedily is never drafted, so that no head exits there. A run without verification is
+    on the text up to its first wrong draft.
 
     Args:
         trace: The text.
@@ -52,6 +54,7 @@ def gate_use(trace: Trace, design: Design, runs: Iterable[ReplayedRun]) -> GateU
     asked = saved = missed = found = 0
     for run in runs:
         rounds = iter(run.rounds)
+        on_text = True
         kept = 0  # positions below it are on the text; 0: the next round has not begun
         for event in run.events:
             if not kept:
@@ -61,11 +64,21 @@ def gate_use(trace: Trace, design: Design, runs: Iterable[ReplayedRun]) -> GateU
                 depth, position = event.work
                 shut = event.outcome.value <= design.gate(depth)
                 asked, saved = asked + 1, saved + shut
-                good = position < kept and _is_good(trace, design, run, depth, position)
+                good = on_text and position < kept and _is_good(trace, design, run, depth, position)
                 missed, found = missed + (good and shut), found + (good and not shut)
+            if isinstance(event.work, Run) and not design.verify:
+                on_text = on_text and _is_of_text(trace, run, event)
             if isinstance(event.work, Verify):
                 kept = 0
     return GateUse(asked=asked, saved=saved, missed=missed, found=found)
+
+
+def _is_of_text(trace: Trace, run: ReplayedRun, event: Event) -> bool:
+    """Whether the tokens that a piece of work computed are those of the text."""
+    assert isinstance(event.work, Run)
+    length = trace.n_output(run.prompt)
+    outputs = enumerate(event.tokens, event.work.start - run.n_prompt)
+    return all(at < length and token == trace.final(run.prompt, at) for at, token in outputs)
 
 
 def _is_good(trace: Trace, design: Design, run: ReplayedRun, depth: int, position: int) -> bool:
@@ -74,4 +87,6 @@ def _is_good(trace: Trace, design: Design, run: ReplayedRun, depth: int, positio
     if output >= trace.n_output(run.prompt):
         return False
     confidence, token = trace.head(run.prompt, output, depth)
+    if design.verify and not trace.sampled and token in trace.eos:
+        return False
     return token == trace.final(run.prompt, output) and confidence > design.threshold(depth)

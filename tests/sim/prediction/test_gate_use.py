@@ -21,6 +21,7 @@ from tests.support.recordings import on_a100
 from tests.support.sim_command import run, run_json
 
 TEXT = [10, 11, 12, 13, 14, 15]
+END = 2
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,36 @@ def test_counts_by_hand() -> None:
     )
     gates = [event.seconds for event in runs[0].events if isinstance(event.work, Gate)]
     assert gates == [0.03125 + 0.0625] * 4
+
+
+def test_an_end_that_is_verified_is_no_good_exit() -> None:
+    """A head that rightly ends the text drafts nothing there, so that no exit was found or missed.
+
+    Unverified it does, and so it does in `with_ideal_gates`.
+    """
+    heads = {(1, 1): (0.9, 11), (2, 1): (0.9, END), (3, 1): (0.1, 13)}
+    for score, asked in ((0.8, "found"), (0.2, "missed")):
+        trace = one_text(
+            [10, 11, END], heads, gates={(1, 1): 0.8, (2, 1): score}, eos=frozenset({END})
+        )
+        counted = {}
+        for verify in (True, False):
+            design = Design.of(gamma=0.5, placement=(1,), gate=0.5, verify=verify)
+            runs = replay(trace, ConstantLatency(), design, events=True)
+            counted[verify] = gate_use(trace, design, runs)
+        assert (counted[True].found, counted[True].missed, counted[True].recall) == (1, 0, 1.0)
+        assert getattr(counted[False], asked) == (2 if asked == "found" else 1)
+
+
+def test_nothing_is_good_once_a_run_without_verification_has_left_the_text() -> None:
+    heads = {(1, 1): (0.9, 7), (2, 1): (0.9, 12), (3, 1): (0.9, 13), (4, 1): (0.9, 14)}
+    trace = one_text(TEXT, heads, gates=dict.fromkeys(heads, 0.8))
+    design = Design.of(gamma=0.5, placement=(1,), gate=0.5, verify=False)
+    runs = replay(trace, ConstantLatency(), design, events=True)
+    assert runs[0].left_text
+    use = gate_use(trace, design, runs)
+    assert use.asked > 1
+    assert (use.found, use.missed, use.recall) == (0, 0, None)
 
 
 def test_a_gate_off_the_text_draws_the_same_row_as_its_head() -> None:
