@@ -21,6 +21,7 @@ from adadecode.sim.hardware.device_latency import (
     head_form_note,
     round_down_note,
 )
+from adadecode.sim.hardware.gate_latency import gate_note, gate_seconds
 from adadecode.sim.hardware.latency_points import Points
 from adadecode.sim.hardware.precision import Precision, rate_notes
 from adadecode.sim.hardware.provenance import Provenance
@@ -369,19 +370,20 @@ class CarriedLatencies:
             self._note_estimate(f"heads at {_listed(nowhere)}")
 
     def _gates(self, points: Points) -> None:
-        """Add the points of gates, the nearest measured one where none was."""
+        """Add the points of gates, as `gate_seconds` prices those that were not timed."""
         if not self.gates:
             return
-        cost, target_cost, measured = self.cost.gate(), self.target_cost.gate(), self.table
-        for depth in self.depths:
-            if not measured.gate_depths:
+        cost, target_cost = self.cost.gate(), self.target_cost.gate()
+        if not self.table.gate_depths and 1 not in self._rows("embed"):
+            for depth in self.depths:
                 points.add("gate", self._guess.of(target_cost), layer=depth)
-                continue
-            nearest = min(measured.gate_depths, key=lambda other: abs(other - depth))
-            carried = self.carrier.carry(measured.gate(nearest), cost, target_cost)
-            points.add("gate", carried, layer=depth)
-        if not measured.gate_depths:
             self._note_estimate("gates")
+            return
+        for depth in self.depths:
+            carried = self.carrier.carry(gate_seconds(self.table, depth), cost, target_cost)
+            points.add("gate", carried, layer=depth)
+        if note := gate_note(self.table, self.depths):
+            self.notes.append(note)
 
     def _by_tokens(self, points: Points, kind: str) -> None:
         """Add the points of verification or embedding."""

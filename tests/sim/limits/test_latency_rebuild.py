@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from adadecode.profiles import Profile
 from adadecode.profiles.catalog.devices import find_device
 from adadecode.profiles.errors import DeviceError, LatencyError
 from adadecode.sim.hardware.device_latency import DeviceLatencies
+from adadecode.sim.hardware.gate_latency import EMBEDDINGS
 from adadecode.sim.limits.bandwidth import with_bandwidth
 from adadecode.sim.limits.latency_rebuild import LatencyRebuilder
 from adadecode.sim.prediction.scenario import Scenario, ScenarioOptions, find_scenario
@@ -53,6 +55,27 @@ def test_the_same_device_has_the_same_latencies(profile: Profile, given: dict[st
     """Carried, with other weights, or measured there."""
     rebuilder, scenario = made(profile, **given)
     assert seconds(rebuilder.latencies(rebuilder.device, 6)).equals(seconds(scenario.latencies))
+
+
+@pytest.mark.parametrize("timed", [(), (4,), (2, 4)])
+@pytest.mark.parametrize("given", [{}, {"device": "a100-80gb-sxm"}, {"device": "h100-sxm"}])
+def test_a_gate_that_was_not_timed_has_one_price(
+    timed: tuple[int, ...], given: dict[str, str], tmp_path: Path
+) -> None:
+    """The nearest that was timed, or else some embeddings; predicted and made again alike."""
+    text = on_a100(tmp_path / "text", gates=True)
+    rows = text.latency
+    kept = rows[(rows["kind"] != "gate") | rows["layer"].isin(timed)]
+    rebuilder, scenario = made(replace(text, latency=kept), **given)
+    here, again = scenario.latencies, rebuilder.latencies(rebuilder.device, 6)
+    for depth in text.depths:
+        assert again.middle.gate(depth) == here.middle.gate(depth)
+    measured = text.latency_table
+    nearest = EMBEDDINGS * measured.embed(1) if not timed else measured.gate(timed[-1])
+    if given.get("device") != "h100-sxm":
+        assert here.middle.gate(6) == pytest.approx(nearest)
+    (note,) = (one for one in here.notes if one.startswith("gates: not measured"))
+    assert note in again.notes
 
 
 @pytest.mark.parametrize(("model", "depths"), [(None, None), ("llama-3.1-8b", MAP)])
