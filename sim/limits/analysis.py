@@ -25,6 +25,7 @@ from adadecode.sim.limits.neighbours import neighbours
 from adadecode.sim.limits.perturbation import (
     used_depths,
     with_ideal_gates,
+    with_open_gates,
     with_silent_heads,
     with_wrong_heads,
 )
@@ -102,7 +103,8 @@ class Worst:
     """How bad it may get, as seconds per token over vanilla's.
 
     Attributes:
-        discarded: With heads as confident as recorded, and every draft wrong.
+        discarded: With heads as confident as recorded, all let through by their gates, and every
+            draft wrong.
         in_vain: With every head checked, and none ever confident; None where the policy needs no
             confidence.
         prompt: The recorded prompt with the lowest speedup.
@@ -384,7 +386,7 @@ def _worst(billing: Billing, design: Design) -> Worst:
     }
     prompt = min(each, key=lambda one: each[one])
     return Worst(
-        discarded=ratio(with_wrong_heads(billing.replay, wrong=1.0)),
+        discarded=ratio(with_open_gates(with_wrong_heads(billing.replay, wrong=1.0))),
         in_vain=ratio(with_silent_heads(billing.replay)) if design.asks_confidence else None,
         prompt=prompt,
         domain=billing.replay.domains[billing.replay.prompts.index(prompt)],

@@ -63,8 +63,14 @@ def with_silent_heads(replay: CompiledReplay) -> CompiledReplay:
 
     Gates let every one of them be asked.
     """
-    open_gates = np.ones_like(replay.gate)
-    return replace(replay, confidence=np.zeros_like(replay.confidence), gate=open_gates)
+    return with_open_gates(replace(replay, confidence=np.zeros_like(replay.confidence)))
+
+
+def with_open_gates(replay: CompiledReplay) -> CompiledReplay:
+    """Return the same texts with gates that let every head be asked, off the text too."""
+    scores = {name: np.ones_like(getattr(replay.tree, name)) for name in ("gate", "pool_gate")}
+    tree = replace(replay.tree, **scores)
+    return replace(replay, gate=np.ones_like(replay.gate), tree=tree)
 
 
 def with_ideal_gates(replay: CompiledReplay, design: Design) -> CompiledReplay:

@@ -39,6 +39,18 @@ def test_gates_have_a_break_even_of_their_own(profile: Profile) -> None:
     assert "gates" in {row["assumption"] for row in told["sensitivity"]["rows"]}
 
 
+def test_no_gate_damps_the_worst_cases(profile: Profile) -> None:
+    """Gates that let every head be asked, and what they take on top of the same heads without."""
+    scenario = find_scenario(profile)
+    gated, plain = (
+        find_limits(scenario, design, scenario.trace.prompts).worst for design in (GATED, PLAIN)
+    )
+    assert gated.discarded > plain.discarded
+    assert gated.in_vain is not None
+    assert plain.in_vain is not None
+    assert gated.in_vain > plain.in_vain
+
+
 def test_a_design_without_gates_has_the_limits_it_had(profile: Profile) -> None:
     scenario = find_scenario(profile)
     told = limits_dict(find_limits(scenario, PLAIN, scenario.trace.prompts))
