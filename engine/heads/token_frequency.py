@@ -57,7 +57,7 @@ def frequent_in(
         tokenizer: Encodes the texts of a file.
         without: Prompts that a shortlist will be tried on. What was recorded of them, or is them,
             is not counted: a shortlist that was counted on the texts it is tried on looks better
-            than it is.
+            than it is. Of a chat that is also what was asked, without the template.
         ends: Tokens that end a text of the model.
 
     Raises:
@@ -68,7 +68,7 @@ def frequent_in(
     if Path(source).is_dir():
         return _in_profile(_with_text(source), without, ends)
     texts = read_texts(source)
-    tried = {prompt.text for prompt in without}
+    tried = {text for prompt in without for text in (prompt.text, prompt.asked)}
     counted = [text for text in texts if text.text not in tried]
     end = tokenizer.eos_token_id
     return CountedTokens(

@@ -104,6 +104,7 @@ class ChatTemplate:
             domain=conversation.domain,
             max_new_tokens=conversation.max_new_tokens,
             template=self.digest,
+            asked=conversation.said,
         )
 
 

@@ -55,6 +55,11 @@ class Conversation:
         count = checked_length(self.max_new_tokens, f"max_new_tokens in {self.place}")
         object.__setattr__(self, "max_new_tokens", count)
 
+    @property
+    def said(self) -> str:
+        """What was said, a line a message; those without text, as calls of tools, are left out."""
+        return "\n".join(filter(None, (one.get("content") for one in self.messages)))
+
     def with_system(self, text: str | None) -> Conversation:
         """Return it under a system message; as it is where it has its own, or for None."""
         if text is None or self.messages[0]["role"] == SYSTEM:

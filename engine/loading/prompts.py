@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from adadecode.profiles.errors import PromptError
@@ -31,6 +31,8 @@ class Prompt:
         max_new_tokens: How many tokens to add at most; None for the recording's own number.
         template: The SHA-256 of the chat template that wrote the text, which then has its special
             tokens already; None for a plain text, to which the tokenizer adds its own.
+        asked: What was said in the chat that a template wrote, as `read_texts` gives it; None for a
+            plain text. It tells which text this is, and changes no token.
 
     Raises:
         PromptError: The text or the domain is no text, or the number is none from 1 on.
@@ -40,6 +42,7 @@ class Prompt:
     domain: str = DOMAIN
     max_new_tokens: int | None = None
     template: str | None = None
+    asked: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("text", "domain"):

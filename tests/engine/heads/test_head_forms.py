@@ -26,6 +26,8 @@ from adadecode.engine.heads import int8
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.heads.int8 import Int8Matrix
 from adadecode.engine.heads.token_frequency import by_frequency, frequent_in
+from adadecode.engine.loading.chat_template import settle_prompts
+from adadecode.engine.loading.prompt_source import PromptSource
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling.head_forms import describe_ranking, form_heads
 from adadecode.engine.profiling.options import RecordingOptions
@@ -438,6 +440,40 @@ def test_the_texts_that_a_shortlist_is_tried_on_are_not_counted(tmp_path: Path) 
     found = frequent_in(str(tmp_path / "p"), None, [Prompt(text="2"), Prompt(text="no such text")])
     assert found.frequent == by_frequency(others, outputs.eos)
     assert (found.texts, found.left_out) == (len(others), 1)
+
+
+@pytest.mark.parametrize(("chat", "system"), [(False, None), (True, None), (True, "Be brief.")])
+def test_chats_that_a_shortlist_is_tried_on_are_not_counted(
+    chat: bool, system: str | None, tmp_path: Path
+) -> None:
+    """A template writes more than was asked: of the same file nothing is counted."""
+    lines = (
+        [{"prompt": "aab"}, {"prompt": "ac"}]
+        if chat
+        else [
+            {"messages": [{"role": "user", "content": "aab"}]},
+            {
+                "messages": [
+                    {"role": "user", "content": "a"},
+                    {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+                    {"role": "tool", "content": "c"},
+                ]
+            },
+        ]
+    )
+    path = tmp_path / "asked.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    tokenizer = letter_tokenizer()
+    tokenizer.chat_template = (
+        "{% for one in messages %}{{ one.role }}: {{ one.content }}{% endfor %}"
+    )
+    source = PromptSource(prompts=str(path), chat=chat, system=system)
+    found = source.read(path, lambda _: None).prompts
+    tried = settle_prompts(found, tokenizer, source, lambda _: None, model="m")
+    assert all(prompt.template for prompt in tried)
+    counted = frequent_in(str(path), tokenizer, tried)
+    assert (counted.texts, counted.left_out) == (0, 2)
+    assert frequent_in(str(path), tokenizer, tried[:1]).left_out == 1
 
 
 # -- what they lose --------------------
