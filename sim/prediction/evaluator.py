@@ -20,7 +20,7 @@ from adadecode.sim.hardware.fit import capacity
 from adadecode.sim.hardware.memory import Deployment, peak_memory
 from adadecode.sim.prediction.accounting import CostPrices, energy_bounds
 from adadecode.sim.replay.compiled import CompiledReplay
-from adadecode.sim.replay.price_list import TIME_PARTS, PriceList, told_parts
+from adadecode.sim.replay.price_list import TIME_PARTS, PriceList, told_parts, total_of
 from adadecode.sim.replay.pricer import Latencies
 from adadecode.sim.replay.work_columns import CHECK, GATE, RUN
 from adadecode.sim.replay.work_histogram import WorkHistogram
@@ -41,7 +41,7 @@ first; NaN where unknown. ``fits`` is whether the memory suffices, as far as it 
 
 _DRAWS = 2000
 
-_SECONDS = len(TIME_PARTS) - 1  # the parts that the time adds up from come first
+_MODELLED = TIME_PARTS.index("modelled")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -311,7 +311,7 @@ class Evaluator:
             "tpot_low": fast,
             "tpot_high": slow,
             "ttft_s": one.prices["middle"].prefill(work),
-            "modelled_share": middle[:, _SECONDS] / middle[:, :_SECONDS].sum(axis=1),
+            "modelled_share": middle[:, _MODELLED] / total_of(middle),
             "energy_j_per_token": self._joules(one, tpot, costs),
         }
 
@@ -391,10 +391,7 @@ class Evaluator:
         one = self._device(device)
         together = [Design(policy=Policy.VANILLA), design]
         seconds = np.array(
-            [
-                one.prices["middle"].price(self.count(together, [p]))[:, :_SECONDS].sum(axis=1)
-                for p in self.prompts
-            ]
+            [total_of(one.prices["middle"].price(self.count(together, [p]))) for p in self.prompts]
         )
         draws = np.random.default_rng(0).integers(len(seconds), size=(_DRAWS, len(seconds)))
         sums = seconds[draws].sum(axis=1)
@@ -414,7 +411,7 @@ def _tpot(price: NDArray[np.float64], work: WorkHistogram) -> NDArray[np.float64
     """Return the price per output token after the first, shape ``(designs,)``."""
     tokens = _tokens(work)
     per_token: NDArray[np.float64] = np.divide(
-        price[:, :_SECONDS].sum(axis=1), tokens, where=tokens > 0, out=np.full(len(tokens), np.nan)
+        total_of(price), tokens, where=tokens > 0, out=np.full(len(tokens), np.nan)
     )
     return per_token
 

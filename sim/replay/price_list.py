@@ -40,6 +40,16 @@ GATE_PARTS = ("gates", "gates_discarded")
 """Those that are told of designs which ask gates alone."""
 
 
+def total_of(prices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sums of all parts, ``[designs]``, of prices as `PriceList.price` gives them.
+
+    Gates are added last, so that designs without gates keep their sums to the last digit.
+    """
+    first, end = TIME_PARTS.index(GATE_PARTS[0]), len(TIME_PARTS) - 1
+    total: NDArray[np.float64] = prices[:, :first].sum(axis=1) + prices[:, first:end].sum(axis=1)
+    return total
+
+
 def told_parts(price: NDArray[np.float64], design: Design) -> dict[str, float]:
     """Return the parts of a design's price by name, those of gates where it asks any."""
     parts = dict(zip(TIME_PARTS, price.tolist(), strict=True))

@@ -105,6 +105,24 @@ def test_flops_bytes_and_memory_are_the_accounts(profile: Profile, predictor: Pr
         assert row["memory_bytes"] == wanted_bytes
 
 
+def test_gates_that_nobody_asks_leave_times_to_the_last_digit(
+    profile: Profile, predictor: Predictor
+) -> None:
+    """The seven other parts are summed as they were before there were gates."""
+    counted = evaluator(profile, predictor)
+    designs = [
+        Design.of(gamma=gamma / 20, placement=placement)
+        for gamma in range(1, 20)
+        for placement in ((2, 5), (3,), (1, 4, 7), (4, 6))
+    ]
+    first, second = counted.halves(designs)
+    work = first + second
+    prices = counted.devices[0].prices["middle"].price(work)
+    tokens = work.tally("tokens") - len(work.prefills)
+    told = counted.evaluate(designs)["tpot_s"].to_numpy()
+    assert (told == prices[:, :7].copy().sum(axis=1) / tokens).all()
+
+
 def test_what_was_discarded_is_told_as_in_the_accounts(
     profile: Profile, predictor: Predictor
 ) -> None:
