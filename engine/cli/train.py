@@ -13,6 +13,7 @@ import typer
 
 from adadecode.engine.cli.derived_options import takes_options
 from adadecode.engine.cli.output_options import HeadsDirectory
+from adadecode.engine.demo import DEMO
 from adadecode.engine.loading.prompt_source import PromptSource
 from adadecode.engine.runtime.choices import MODELS, Dtype
 from adadecode.engine.runtime.option_fields import option, settle_values
@@ -69,6 +70,16 @@ class TrainedModel:
             )
         if not (self.demo or self.model):
             raise InputError("wanted a model: either --model NAME or --demo")
+
+    @property
+    def name(self) -> str:
+        """What the model is loaded by."""
+        return self.model or DEMO.model
+
+    @property
+    def called(self) -> str:
+        """What people call the model."""
+        return self.model or DEMO.called
 
 
 Estimate = Annotated[
@@ -138,10 +149,8 @@ def print_estimate(
 ) -> None:
     """Print how long training takes on a device of the catalogue."""
     from adadecode.engine.cli.training_estimate import catalogue_table
-    from adadecode.engine.demo import MODEL as DEMO_MODEL
 
-    name = str(DEMO_MODEL if named.demo else named.model)
-    PlainConsole().print(catalogue_table(name, device, named.dtype, prompts, options))
+    PlainConsole().print(catalogue_table(named.name, device, named.dtype, prompts, options))
 
 
 def _say(console: PlainConsole, sentence: str) -> None:
@@ -155,15 +164,11 @@ def _settled(
     notice: Callable[[str], None],
 ) -> list[Prompt]:
     """Return the prompts as texts, before the model itself is loaded."""
-    from adadecode.engine.demo import MODEL as DEMO_MODEL
     from adadecode.engine.loading.chat_template import settle_prompts
     from adadecode.engine.loading.model_loader import load_tokenizer
 
-    tokenizer = load_tokenizer(
-        str(named.model or DEMO_MODEL), trust_remote_code=named.trust_remote_code
-    )
-    called = named.model or "the demo model"
-    return settle_prompts(found, tokenizer, source, notice, model=called)
+    tokenizer = load_tokenizer(named.name, trust_remote_code=named.trust_remote_code)
+    return settle_prompts(found, tokenizer, source, notice, model=named.called)
 
 
 def check_depths(named: TrainedModel, options: TrainingOptions) -> None:
@@ -174,29 +179,21 @@ def check_depths(named: TrainedModel, options: TrainingOptions) -> None:
     Raises:
         HeadsError: A depth lies outside the model.
     """
-    from adadecode.engine.demo import MODEL as DEMO_MODEL
     from adadecode.engine.loading.model_loader import layers_of
 
-    name = str(DEMO_MODEL if named.demo else named.model)
-    n_layers = layers_of(name, trust_remote_code=named.trust_remote_code)
+    n_layers = layers_of(named.name, trust_remote_code=named.trust_remote_code)
     if n_layers is not None:
         options.depths_in(n_layers)
 
 
 def _load(named: TrainedModel) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load the model and its tokenizer."""
-    from adadecode.engine.demo import load_demo
     from adadecode.engine.loading.model_loader import load_model
-    from adadecode.engine.runtime.environment import torch_device
 
-    if not named.demo:
-        return load_model(
-            str(named.model),
-            named.dtype,
-            named.device,
-            trust_remote_code=named.trust_remote_code,
-        )
-    device = torch_device(named.device)
-    dtype = Dtype.FLOAT32 if named.dtype == Dtype.AUTO else named.dtype
-    demo = load_demo(str(dtype), str(device))
-    return demo.model, demo.tokenizer
+    wide = named.demo and named.dtype == Dtype.AUTO
+    return load_model(
+        named.name,
+        Dtype.FLOAT32 if wide else named.dtype,
+        named.device,
+        trust_remote_code=named.trust_remote_code,
+    )

@@ -18,6 +18,8 @@ from transformers import PreTrainedModel
 from adadecode.engine.cli import train
 from adadecode.engine.cli.entry_points import train_main
 from adadecode.engine.cli.errors import plain_errors
+from adadecode.engine.cli.train import TrainedModel
+from adadecode.engine.demo import DEMO
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.runtime.option_fields import from_settings
 from adadecode.engine.training.batched_generation import BatchedGeneration
@@ -267,6 +269,13 @@ def test_it_says_before_it_begins_how_long_it_takes(run: Run) -> None:
     assert "at most 32 tokens take about" in err
     assert err.index("at most 32 tokens") < err.index("greedy continuations: 4 of 4 (100%)")
     assert "GB of disk at most, and the closed form" in err
+
+
+def test_a_model_has_the_name_that_it_is_loaded_by_and_called() -> None:
+    """That of the demo model is said in one place."""
+    assert TrainedModel(model="smollm2").name == TrainedModel(model="smollm2").called == "smollm2"
+    demo = TrainedModel(demo=True)
+    assert (demo.name, demo.called) == (DEMO.model, DEMO.called)
 
 
 def test_an_estimate_trains_nothing(run: Run, tmp_path: Path) -> None:
