@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import adadecode.sim
 from adadecode.profiles import Profile, read_profile
 from adadecode.profiles.catalog.recorded import recorded_shape
+from adadecode.profiles.columns import COLUMNS
 from adadecode.profiles.errors import HeadsError, InputError
 from adadecode.sim.cli import share as command
 from adadecode.sim.core.head_form import HeadForm
@@ -25,7 +27,7 @@ from adadecode.sim.sharing.stand_ins import StandIns, without_tokens
 from adadecode.sim.sharing.trials import Trial, _compared, try_copy
 from adadecode.sim.validation.tiers import validate
 from tests.support.handmade import recorded_profile
-from tests.support.paths import DEMO_PROFILE
+from tests.support.paths import DEMO_PROFILE, ROOT
 from tests.support.sim_command import run, run_json
 from tests.support.tampering import edit_manifest
 
@@ -164,16 +166,36 @@ def test_a_copy_tells_no_tokens_of_prompts_and_no_order_of_tokens(
     tokens = pd.Series([(5, 7)] * len(profile.prompts), index=profile.prompts.index, dtype=object)
     rows = [{"form": "int8", "depth": profile.depths[0], "reuse": 2, "repeat": 0, "seconds": 1e-3}]
     ranking = {"source": "mine.txt", "vocabulary": 32000, "counted": [5, 7]}
+    lists = {"ranking": ranking, "form": {"shortlist": 2, "tokens": [5, 7]}}
     told = replace(
         profile,
         prompts=profile.prompts.assign(in_prompt=tokens),
         head_forms=pd.DataFrame(rows),
-        manifest={**profile.manifest, "heads": {**profile.manifest["heads"], "ranking": ranking}},
+        manifest={**profile.manifest, "heads": {**profile.manifest["heads"], **lists}},
     )
     copy = share(told, tmp_path / "copy")
     assert not copy.prompts["in_prompt"].map(len).any()
     assert "ranking" not in copy.manifest["heads"]
+    assert copy.manifest["heads"]["form"] == {"shortlist": 2}
+    assert "mine.txt" not in json.dumps(copy.manifest)
     assert copy.head_forms["seconds"].tolist() == [1e-3]
+
+
+def test_the_guide_names_all_that_holds_tokens() -> None:
+    """Every column of token ids, by itself or by its table, and both lists of the manifest."""
+    guide = (ROOT / "docs" / "guides" / "sharing.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in guide.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall("`([a-z0-9_.]+)`", row)}
+    held = {
+        (table, column.name)
+        for table, about in COLUMNS.items()
+        for column in about.columns
+        if column.unit.startswith("token id")
+    }
+    assert ("prompts", "in_prompt") in held
+    told = named - {"prompts"}  # of which each column is named by itself
+    assert not [one for one in held if not told & {one[0], ".".join(one)}]
+    assert {"heads.ranking", "heads.form.tokens"} <= named
 
 
 def test_domains_may_keep_their_names(profile: Profile, tmp_path: Path) -> None:
