@@ -94,7 +94,14 @@ def put_right(tokenizer: Any, header: GgufHeader) -> None:
 
 def _find_split(header: GgufHeader) -> _Split:
     """Return how the texts of a file are split. Raises InputError where it is not known."""
-    name = str(header.settings.get("tokenizer.ggml.pre"))
+    name = header.settings.get("tokenizer.ggml.pre")
+    if name is None:
+        raise InputError(
+            f"{header.path} does not say how its tokenizer splits texts (tokenizer.ggml.pre), as "
+            "files of before May 2024: put the model's tokenizer.json beside the file, or convert "
+            "it again"
+        )
+    name = str(name)
     if name not in SPLITS:
         raise InputError(
             f"the tokenizer of {header.path} splits texts by the rule {name!r}, which is not known "

@@ -121,6 +121,12 @@ def test_every_token_that_ends_a_text_ends_it(tmp_path: Path) -> None:
     assert model.generation_config.eos_token_id == [2, 7]
 
 
+def test_a_file_that_does_not_say_how_texts_are_split_is_refused(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "m.gguf", llama_model(), pre=None)
+    with pytest.raises(InputError, match=r"does not say how its tokenizer splits texts \(tokenize"):
+        load_tokenizer(tmp_path / "m.gguf")
+
+
 def test_a_tokenizer_beside_the_file_is_taken(tmp_path: Path) -> None:
     """It is the remedy where the file's own splits texts by an unknown rule."""
     write_gguf(tmp_path / "m.gguf", llama_model(), pre="my-own")
