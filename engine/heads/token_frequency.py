@@ -47,7 +47,12 @@ def by_frequency(texts: Iterable[Iterable[int]], ends: Iterable[int]) -> tuple[i
 
 
 def frequent_in(
-    source: str, tokenizer: Any, without: Sequence[Prompt] = (), *, ends: Iterable[int] = ()
+    source: str,
+    tokenizer: Any,
+    without: Sequence[Prompt] = (),
+    *,
+    ends: Iterable[int] = (),
+    field: str | None = None,
 ) -> CountedTokens:
     """Return tokens by frequency in a profile's outputs or in a file of texts.
 
@@ -59,6 +64,7 @@ def frequent_in(
             is not counted: a shortlist that was counted on the texts it is tried on looks better
             than it is. Of a chat that is also what was asked, without the template.
         ends: Tokens that end a text of the model.
+        field: A field of a JSON file that may hold the texts besides those that are known.
 
     Raises:
         ProfileError: The profile cannot be read.
@@ -67,7 +73,7 @@ def frequent_in(
     """
     if Path(source).is_dir():
         return _in_profile(_with_text(source), without, ends)
-    texts = read_texts(source)
+    texts = read_texts(source, field=field)
     tried = {text for prompt in without for text in (prompt.text, prompt.asked)}
     counted = [text for text in texts if text.text not in tried]
     end = tokenizer.eos_token_id

@@ -89,7 +89,9 @@ def _json_entries(content: str, path: Path, *, named: bool) -> Entries | None:
         named: Whether its name says that it is JSON.
     """
     lines = [
-        (number, line.strip()) for number, line in enumerate(content.split("\n"), 1) if line.strip()
+        (number, line.strip())
+        for number, line in enumerate(_LINE_END.split(content), 1)
+        if line.strip()
     ]
     first_number, first = lines[0]
     if first.startswith("["):
@@ -139,7 +141,7 @@ def _array(content: str, where: str, path: Path) -> list[Entry]:
     for value in values:
         between = _BETWEEN.match(content, at)
         at = between.end() if between else at
-        line, counted = line + content.count("\n", counted, at), at
+        line, counted = line + len(_LINE_END.findall(content, counted, at)), at
         entry = {"prompt": value} if isinstance(value, str) else value
         found.append(Entry(entry, f"{path}, line {line}"))
         _, at = decoder.raw_decode(content, at)

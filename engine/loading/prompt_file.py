@@ -37,12 +37,12 @@ FIELDS = ("prompt", "text", "messages", "turns", "conversations")
 """Where prompts are looked for, the first that is there."""
 
 LEFT = {
-    "turns": "turns after a first are left out: they ask about its answer",
-    "answers": "answers at the end are left out",
-    "openings": "answers at the beginning are left out",
-    "empty": "conversations in which nobody asks are left out",
+    "turns": ("turn", "after a first, as it asks about its answer"),
+    "answers": ("answer", "at the end"),
+    "openings": ("answer", "at the beginning"),
+    "empty": ("conversation", "in which nobody asks"),
 }
-"""What may be left of a file, for people."""
+"""What may be left of a file, for people: what it is, and which."""
 
 
 class PromptFile(NamedTuple):
@@ -74,19 +74,29 @@ def read_prompts(
         PromptError: The file cannot be read, or an entry is wrong; the message names its line.
     """
     path = Path(path)
+    entries = _entries(path, split)
+    if field is not None and not entries.is_json:
+        raise PromptError(
+            f"--prompt-field {field} names a field of JSON, and {path} holds text: leave it out"
+        )
+    return _prompts(path, entries, FIELDS if field is None else (field,))
+
+
+def _entries(path: Path, split: PromptSplit | None) -> Entries:
+    """Return what a file holds. Raises PromptError where it cannot be read."""
     if not is_there(path):
         raise PromptError(
             f"no prompt file {path}: name a JSON file, or a text file with one prompt a line"
         )
-    entries = entries_of(read_text(path, error=PromptError), path, split)
-    if not entries.is_json:
-        if field is not None:
-            raise PromptError(
-                f"--prompt-field {field} names a field of JSON, and {path} holds text: leave it out"
-            )
-        prompts: list[Prompt | Conversation] = [Prompt(text=one.value) for one in entries.found]
-        return PromptFile(prompts, _said(path, entries.kind, len(prompts)))
-    return _Reader(path, field).read(entries)
+    return entries_of(read_text(path, error=PromptError), path, split)
+
+
+def _prompts(path: Path, entries: Entries, fields: tuple[str, ...]) -> PromptFile:
+    """Return the prompts among what a file holds, those of JSON by the first field there is."""
+    if entries.is_json:
+        return _Reader(path, fields).read(entries)
+    prompts: list[Prompt | Conversation] = [Prompt(text=one.value) for one in entries.found]
+    return PromptFile(prompts, _said(path, entries.kind, len(prompts)))
 
 
 def _said(path: Path, what: str, count: int) -> str:
@@ -98,22 +108,29 @@ class _Reader:
 
     Args:
         path: The file.
-        field: The field that holds the prompts; recognised where None.
+        fields: Fields that may hold the prompts, the first that is there.
     """
 
-    def __init__(self, path: Path, field: str | None) -> None:
-        self.path, self.field = path, field
+    def __init__(self, path: Path, fields: tuple[str, ...]) -> None:
+        self.path, self.fields = path, fields
         self.left: Counter[str] = Counter()
         self.first: tuple[str, str] | None = None
 
     def read(self, entries: Entries) -> PromptFile:
+        from adadecode.sim.report.formatting import plural
+
         found = [one for entry in entries.found if (one := self._prompt(entry)) is not None]
         if not found:
             raise PromptError(f"no prompts in {self.path}: in no conversation does anybody ask")
         form = self.first[0] if self.first is not None else ""
         sentences = [
             _said(self.path, f"{entries.kind} with {form}", len(found)),
-            *(f"{count:,} {LEFT[what]}" for what, count in self.left.items() if count),
+            *(
+                f"left out: {plural(count, noun)} {which}"
+                for what, count in self.left.items()
+                if count
+                for noun, which in [LEFT[what]]
+            ),
         ]
         return PromptFile(found, "; ".join(sentences))
 
@@ -153,13 +170,11 @@ class _Reader:
 
     def _field(self, value: Any, place: str) -> str:
         """Return the name of the field that holds the prompt."""
-        names = FIELDS if self.field is None else (self.field,)
+        names = self.fields
         if isinstance(value, Mapping):
             if name := next((name for name in names if name in value), None):
                 return name
-            texts = [key for key, one in value.items() if isinstance(one, str | list)]
-            got = f"one with {', '.join(map(repr, value)) or 'nothing'}"
-            todo = f": name the field with --prompt-field {texts[0]}" if texts else ""
+            got, todo = f"one with {', '.join(map(repr, value)) or 'nothing'}", _remedy(value)
         else:
             got, todo = json.dumps(value)[:40], ""
         wanted = ", ".join(f'"{name}"' for name in names[:-1])
@@ -181,6 +196,21 @@ class _Reader:
                 f"wanted one form of prompts, got {self.first[0]} in {self.first[1]} and {same} in "
                 f"{place}: write a file for each"
             )
+
+
+def _remedy(value: Mapping[str, Any]) -> str:
+    """Return what to do where no field of an entry is known, for the end of a message."""
+    for name, one in value.items():
+        if _kind(one, name) in _FORMS and not _holds_entries(one):
+            return f": name the field with --prompt-field {name}"
+    if nested := next((name for name, one in value.items() if _holds_entries(one)), None):
+        return f': write what "{nested}" holds as the file, an array or an object a line'
+    return ""
+
+
+def _holds_entries(value: Any) -> bool:
+    """Whether a value holds objects that are no messages, each of which may be a prompt."""
+    return _kind(value, "") == "messages" and "role" not in value[0]
 
 
 _FORMS = {
@@ -228,15 +258,20 @@ def _filled(value: Any, name: str, place: str) -> str:
     return value
 
 
-def read_texts(path: str | Path) -> list[Prompt]:
+def read_texts(path: str | Path, *, field: str | None = None) -> list[Prompt]:
     """Return the texts of a prompt file; of a conversation what was said, a line a message.
+
+    Args:
+        path: The file.
+        field: A field that may hold them besides those that are known.
 
     Raises:
         PromptError: See `read_prompts`.
     """
-    return [
-        Prompt(text="\n".join(str(message["content"]) for message in one.messages))
-        if isinstance(one, Conversation)
-        else one
-        for one in read_prompts(path).prompts
+    path = Path(path)
+    fields = FIELDS if field is None else (field, *FIELDS)
+    found = [
+        Prompt(text=one.said) if isinstance(one, Conversation) else one
+        for one in _prompts(path, _entries(path, None), fields).prompts
     ]
+    return [one for one in found if one.text]

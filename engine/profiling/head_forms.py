@@ -29,6 +29,7 @@ def form_heads(
     *,
     options: RecordingOptions,
     shortlist_from: str | None = None,
+    field: str | None = None,
     notice: Callable[[str], None],
 ) -> ExitHeads:
     """Return the heads in the form that the options name; as they are where those name none.
@@ -41,6 +42,7 @@ def form_heads(
         options: ``shortlist`` and ``head_dtype`` name the form; a shortlist of 0 is none.
         shortlist_from: A profile or a file of texts in which tokens are counted; the heads' own
             training texts where None.
+        field: A field of a JSON file that may hold these texts besides those that are known.
         notice: Called with sentences for the user.
 
     Raises:
@@ -59,7 +61,7 @@ def form_heads(
     if tokenizer is None:
         frequent = ()
     elif shortlist_from is not None:
-        found = _counted(shortlist_from, model, tokenizer, prompts, notice)
+        found = _counted(shortlist_from, model, tokenizer, prompts, field, notice)
         frequent = found.frequent if found.texts else ()
     formed = heads.shaped(
         model,
@@ -84,10 +86,11 @@ def _counted(
     model: PreTrainedModel,
     tokenizer: Any,
     prompts: Sequence[Prompt],
+    field: str | None,
     notice: Callable[[str], None],
 ) -> CountedTokens:
     ends = own_end_tokens(model, len(model.get_output_embeddings().weight))
-    found = frequent_in(source, tokenizer, prompts, ends=ends)
+    found = frequent_in(source, tokenizer, prompts, ends=ends, field=field)
     if found.left_out:
         notice(
             f"{found.left_out} of the texts in {source} are recorded here, and were left out "

@@ -101,6 +101,7 @@ def record(
             chosen,
             options=options,
             shortlist_from=source.shortlist_from,
+            field=source.prompt_field,
             notice=notice,
         )
         check_shared_heads(decoder.heads)

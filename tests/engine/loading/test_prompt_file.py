@@ -146,6 +146,19 @@ def test_an_array_is_read_as_lines_are(tmp_path: Path, name: str, indent: int | 
     assert found.recognised.endswith('holds a JSON array with texts as "prompt", 2 in all')
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_lines_of_json_end_as_lines_of_text_do(tmp_path: Path, end: str) -> None:
+    """Also those of an array, which are counted for messages."""
+    entries = ['{"prompt": "a"}', '{"prompt": "b"}']
+    assert read_prompts(written(tmp_path, end.join(entries))).prompts == [
+        Prompt(text="a"),
+        Prompt(text="b"),
+    ]
+    array = end.join(["[", '{"prompt": "a"},', "", '{"prompt": 7}', "]"])
+    with pytest.raises(PromptError, match=r'as "prompt" in .*p\.json, line 4, got 7'):
+        read_prompts(written(tmp_path, array, "p.json"))
+
+
 def test_an_array_of_texts_holds_prompts(tmp_path: Path) -> None:
     assert read_prompts(written(tmp_path, '["a", "b\\n"]', "p.json")).prompts == [
         Prompt(text="a"),
@@ -180,6 +193,19 @@ def test_any_field_may_hold_the_prompts(tmp_path: Path) -> None:
         read_prompts(path)
     with pytest.raises(PromptError, match=r'wanted an object with "text" in .*line 1'):
         read_prompts(path, field="text")
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_entries_within_an_object_are_no_field(tmp_path: Path, indent: int | None) -> None:
+    """To name it would not help."""
+    path = written(tmp_path, json.dumps({"n": 1, "data": [{"prompt": "a"}]}, indent=indent))
+    with pytest.raises(PromptError, match=r'one with .*: write what "data" holds as the file'):
+        read_prompts(path)
+    path = lines(tmp_path, {"choices": [{"label": "A"}], "question": "a?"})
+    with pytest.raises(PromptError, match="name the field with --prompt-field question"):
+        read_prompts(path)
+    with pytest.raises(PromptError, match="name the field with --prompt-field chat"):
+        read_prompts(lines(tmp_path, {"chat": [USER]}))
 
 
 def test_a_field_of_text_is_refused(tmp_path: Path) -> None:
@@ -221,9 +247,8 @@ def test_what_is_left_out_of_conversations_is_said(tmp_path: Path) -> None:
         Conversation(messages=({"role": "system", "content": "s"}, USER)),
     ]
     assert found.recognised.endswith(
-        'JSON lines with ShareGPT\'s turns as "conversations", 1 in all; 2 conversations in which '
-        "nobody asks are left out; 1 answers at the beginning are left out; 1 answers at the end "
-        "are left out"
+        'JSON lines with ShareGPT\'s turns as "conversations", 1 in all; left out: 2 conversations '
+        "in which nobody asks; left out: 1 answer at the beginning; left out: 1 answer at the end"
     )
 
 
@@ -250,7 +275,7 @@ def test_the_first_turn_is_the_prompt(tmp_path: Path) -> None:
         Prompt(text="d", domain="own"),
         Prompt(text="e"),
     ]
-    assert "2 turns after a first are left out" in found.recognised
+    assert "left out: 2 turns after a first, as it asks" in found.recognised
 
 
 @pytest.mark.parametrize(
@@ -288,6 +313,27 @@ def test_the_texts_of_a_conversation_are_what_was_said(tmp_path: Path) -> None:
     """Where tokens are counted, no template is needed."""
     path = lines(tmp_path, {"messages": [USER, ANSWER, USER]})
     assert read_texts(path) == [Prompt(text="a?\nb.\na?")]
+
+
+@pytest.mark.parametrize("content", [{}, {"content": None}, {"content": ""}])
+def test_a_call_of_a_tool_says_nothing(tmp_path: Path, content: dict[str, Any]) -> None:
+    """It has no content, or none to count tokens in."""
+    called = {"role": "assistant", "tool_calls": [{"id": "1"}], **content}
+    path = lines(
+        tmp_path,
+        {"messages": [USER, called, {"role": "tool", "content": "7"}]},
+        {"messages": [{"role": "user", "content": ""}]},
+    )
+    assert read_texts(path) == [Prompt(text="a?\n7")]
+
+
+def test_texts_may_stand_in_a_field_that_is_named(tmp_path: Path) -> None:
+    """Or in one that is known: the name is one for prompts first of all."""
+    path = lines(tmp_path, {"question": "a?", "text": "b"})
+    assert read_texts(path, field="question") == [Prompt(text="a?")]
+    assert read_texts(path, field="other") == [Prompt(text="b")]
+    path = written(tmp_path, "one\n", "p.txt")
+    assert read_texts(path, field="question") == [Prompt(text="one")]
 
 
 # ---- plain text ----
@@ -332,7 +378,7 @@ def test_a_table_is_refused(tmp_path: Path, name: str) -> None:
     [
         ("gsm8k", "question", 1000, 'JSON lines with texts as "question", 1,000 in all'),
         ("humaneval", None, 130, 'JSON lines with texts as "prompt", 130 in all'),
-        ("spec_bench", None, 360, "60 turns after a first are left out"),
+        ("spec_bench", None, 360, "left out: 60 turns after a first"),
     ],
 )
 def test_data_sets_are_read_as_they_come(

@@ -172,6 +172,19 @@ def test_what_is_recorded_is_not_counted(recorded: Profile, folder: Path) -> Non
     assert sorted(ranking["counted"]) == sorted({2, *other})
 
 
+def test_a_named_field_holds_the_texts_that_are_counted_too(folder: Path) -> None:
+    """Prompts and texts may be of one data set, which calls them as it likes."""
+    for name, words in (("asked", "w10 w11"), ("counted", "w30 w31 w32")):
+        (folder / f"{name}.jsonl").write_text(json.dumps({"question": words}) + "\n")
+    record(
+        folder,
+        *("named", "--placements", "2", "--prompts", folder / "asked.jsonl"),
+        *("--prompt-field", "question", "--shortlist-from", folder / "counted.jsonl"),
+    )
+    ranking = read_profile(folder / "named").manifest["heads"]["ranking"]
+    assert sorted(ranking["counted"]) == [2, 30, 31, 32]
+
+
 def test_a_recording_of_full_heads_carries_the_tokens_of_shortlists(
     recorded: Profile, folder: Path
 ) -> None:
