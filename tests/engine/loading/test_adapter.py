@@ -204,12 +204,15 @@ def tied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("dtype", "alpha"), [("float32", 8), ("bfloat16", 8), ("bfloat16", 1)])
 @pytest.mark.parametrize("part", ["lm_head", "embed_tokens"])
 def test_one_of_two_parts_that_share_a_matrix_is_not_merged_into_both(
-    tied: Path, tmp_path: Path, part: str, dtype: str
+    tied: Path, tmp_path: Path, part: str, dtype: str, alpha: int
 ) -> None:
-    config = peft.LoraConfig(r=4, target_modules=["q_proj", part], task_type="CAUSAL_LM")
+    """Whatever is rounded: also where the other one changes by no more than that."""
+    config = peft.LoraConfig(
+        r=4, lora_alpha=alpha, target_modules=["q_proj", part], task_type="CAUSAL_LM"
+    )
     save_adapter(tied, tmp_path / "a", config)
     with pytest.raises(InputError, match=r"\(LORA\) cannot be merged .*: wanted the same (LM|emb)"):
         load_model(tmp_path / "a", dtype, "cpu")
@@ -233,9 +236,11 @@ def test_what_leaves_a_shared_matrix_alone_is_merged(
         assert torch.allclose(model(IDS).logits, wanted, atol=1e-6)
 
 
-def test_an_lm_head_of_its_own_is_merged(base: Path, tmp_path: Path) -> None:
-    config = peft.LoraConfig(r=4, target_modules=["lm_head"], task_type="CAUSAL_LM")
+@pytest.mark.parametrize("part", ["lm_head", "embed_tokens"])
+def test_an_lm_head_of_its_own_is_merged(base: Path, tmp_path: Path, part: str) -> None:
+    config = peft.LoraConfig(r=4, target_modules=[part], task_type="CAUSAL_LM")
     wanted = save_adapter(base, tmp_path / "a", config)
+    load_model(tmp_path / "a", "bfloat16", "cpu")
     model, _ = load_model(tmp_path / "a", "float64", "cpu")
     with torch.no_grad():
         assert torch.allclose(model(IDS).logits, wanted, atol=1e-6)
