@@ -6,6 +6,7 @@ Rows of one batch are compared with one row, and a check with the time in which 
 from __future__ import annotations
 
 import argparse
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -21,7 +22,7 @@ from adadecode.engine import AdaDecoder, ExitHeads, load_demo, load_smollm2
 from adadecode.engine.model import few_rows
 from adadecode.engine.profiling.latency_walks import walk
 from adadecode.engine.runtime.timer import Clock
-from benchmarks.harness import describe_ratio, make_table, ratio, write_result
+from benchmarks.harness import RESULTS, describe_ratio, make_table, ratio, write_result
 
 MODES = ("eager", "compile")
 DTYPES = ("float32", "bfloat16")
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--dtypes", default=",".join(DTYPES))
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--visits", type=int, default=5)
+    parser.add_argument("--add", action="store_true", help="keep what was measured of others")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     results = [
@@ -52,8 +54,19 @@ def main(arguments: list[str] | None = None) -> None:
         for dtype in options.dtypes.split(",")
         for graphs in options.modes.split(",")
     ]
+    if options.add:
+        results = _added(json.loads((RESULTS / "few_rows.json").read_text("utf-8")), results)
     write_result("few_rows", {"visits": options.visits, "laps": LAPS, "results": results})
     Console(width=150).print(table_of(results))
+
+
+def _added(before: Mapping[str, Any], results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return earlier results but for those that were measured again, and these."""
+    again = {(one["model"], one["dtype"], one["graphs"]) for one in results}
+    kept = [
+        one for one in before["results"] if (one["model"], one["dtype"], one["graphs"]) not in again
+    ]
+    return sorted([*kept, *results], key=lambda one: (one["model"], one["graphs"], one["dtype"]))
 
 
 def compare(name: str, dtype: str, graphs: str, visits: int) -> dict[str, Any]:
