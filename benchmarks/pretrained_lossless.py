@@ -1,4 +1,4 @@
-"""Are SmolLM2's texts on real questions the model's own, under every design?
+"""Hold SmolLM2's texts on real questions against the model's own, under every design.
 
 Answers to prompts of three public data sets. In FP32, eager and compiled, each text is compared
 with greedy ``generate``; a difference counts as explained where the two best logits lie within 1e-4
