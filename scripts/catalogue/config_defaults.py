@@ -11,6 +11,7 @@ from typing import Any
 
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from adadecode.profiles.atomic_write import write_text
 from adadecode.profiles.catalog import layered_config
 from adadecode.profiles.catalog.layered_config import READ
 from adadecode.profiles.catalog.layered_families import FAMILIES
@@ -35,7 +36,7 @@ def config_defaults() -> dict[str, dict[str, Any]]:
 def write() -> None:
     """Write the file."""
     text = json.dumps(config_defaults(), indent=1)
-    FILE.write_text(f"{text}\n", encoding="utf-8")
+    write_text(FILE, f"{text}\n")
 
 
 if __name__ == "__main__":
