@@ -317,7 +317,7 @@ def packed_draft(logits: torch.Tensor, tokens: torch.Tensor | None = None) -> to
         tokens: The rising id of each logit's token, shape ``(n,)``; None where logits are of all.
     """
     highest = logits.argmax()
-    token = highest if tokens is None else tokens[highest]
+    token = highest if tokens is None else tokens.take(highest)
     confidence = torch.exp(logits.amax() - logits.logsumexp(0))
     return torch.stack((token.double(), confidence.double()))
 

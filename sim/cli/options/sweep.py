@@ -156,7 +156,7 @@ class SpaceOptions:
             "--head-forms",
             metavar="FORMS",
             help="Formats of the heads to choose from, like "
-            "full,int8,shortlist:4096,shortlist:4096+int8. By default as recorded.",
+            "full, int8, shortlist:4096 or shortlist:4096+int8. By default as recorded.",
             show_default=False,
             rich_help_panel=panels.FORM,
         ),
