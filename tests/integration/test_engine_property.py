@@ -65,7 +65,9 @@ def generate(
     decoder = AdaDecoder.__new__(AdaDecoder)
     heads = random_heads(model, scale=scale, gates=True)
     decoder.parts, decoder.heads, decoder.eos = parts, heads, frozenset()
-    return decoder.generate(torch.tensor([prompt]), budget, eos_token_id=eos, **design)  # type: ignore[arg-type]
+    ids = torch.tensor([prompt])
+    mask = torch.ones_like(ids)  # token 0, which pads, is text here
+    return decoder.generate(ids, budget, eos_token_id=eos, attention_mask=mask, **design)  # type: ignore[arg-type]
 
 
 @examples(40)
