@@ -162,7 +162,10 @@ def stop(*_: Any, **__: Any) -> None:
 
 STOPPED = {
     "profile": ("adadecode.engine.profiling.setup.load_model", "nothing was recorded yet"),
-    "train": ("adadecode.engine.loading.model_loader.load_model", "the same command goes on where it stopped"),
+    "train": (
+        "adadecode.engine.loading.model_loader.load_model",
+        "the same command goes on where it stopped",
+    ),
     "flips": ("adadecode.engine.loading.model_loader.load_model", "run the same command again"),
     "device": ("adadecode.engine.runtime.device_benchmark.measure", "run the same command again"),
 }
