@@ -35,7 +35,10 @@ CONTEXT, LAPS = 64, 5
 READ_BYTES = 2**27
 
 Seconds = dict[tuple[str, str, int], list[float]]
-"""By way, kind of work and rows: a median a visit. Checks have the tokens of the head for rows."""
+"""Medians of the visits, by way, kind of work and number of rows.
+
+For a check, the number is that of the head's tokens.
+"""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -191,8 +194,8 @@ def table_of(results: Sequence[Mapping[str, Any]]) -> Table:
                 cells = (describe_ratio(over[str(rows)]) for rows in (2, 4, 6, 8))
                 table.add_row(model, way, kind, one, *cells)
             for tokens, check in result[way]["checks"].items():
-                said = f"{describe_ratio(check['over_reading'])} of its reading time"
-                table.add_row(model, way, f"check of {tokens}", f"{check['ms']:.2f}", said)
+                reading = f"{describe_ratio(check['over_reading'])} of its reading time"
+                table.add_row(model, way, f"check of {tokens}", f"{check['ms']:.2f}", reading)
     return table
 
 

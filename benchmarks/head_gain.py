@@ -1,4 +1,4 @@
-"""What AdaDecode gains over vanilla, with and without shortlists and gates, measured and predicted.
+"""Measure and predict what AdaDecode gains over vanilla, with and without shortlists and gates.
 
 SmolLM2 on the paper's own kinds of text, or the demo model on its own, in FP32 on one thread, eager
 and compiled. In each mode a few prompts of every set are recorded; a sweep of that recording finds

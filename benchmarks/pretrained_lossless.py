@@ -39,7 +39,7 @@ PARTS = ("eager", "compile", "canonical")
 COLUMNS = dict.fromkeys(("eager", "compile"), OUTCOMES) | {
     "canonical": ("runs", "tokens", "positions", "differing")
 }
-"""By part, what is counted of a design."""
+"""The counts that each part keeps of a design."""
 
 
 def designs_of(depths: Sequence[int], *, gates: bool) -> dict[str, tuple[Design, int | None]]:

@@ -23,7 +23,7 @@ SETS = {
     "HumanEval": ("humaneval.jsonl", "prompt", None),
     "summaries": ("spec_bench.jsonl", "turns", "summarization"),
 }
-"""By the name of a set: its file, the field with the prompt, and the category that is taken."""
+"""The file of each set, the field that holds the prompt, and the only category to take."""
 
 _DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data" / "prompts"
 
@@ -58,14 +58,14 @@ def chats(name: str, tokenizer: PreTrainedTokenizerBase, count: int, skip: int =
     """
     file, field, category = SETS[name]
     entries = read_prompts(prompt_folder() / file, field=field).prompts
-    asked = [
+    questions = [
         one.text
         for one in entries
         if isinstance(one, Prompt) and (category is None or one.domain == category)
     ][skip : skip + count]
-    if len(asked) < count:
+    if len(questions) < count:
         raise SystemExit(f"wanted {count} prompts of {name} after the first {skip}: it has fewer")
-    messages = [[{"role": "user", "content": text}] for text in asked]
+    messages = [[{"role": "user", "content": text}] for text in questions]
     return [replace(prompt, domain=name) for prompt in chat_prompts(tokenizer, messages)]
 
 
