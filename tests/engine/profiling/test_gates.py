@@ -19,7 +19,6 @@ from adadecode.engine.decoding.scripted import Script
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.heads.gates import Gates
 from adadecode.engine.heads.random_heads import random_heads
-from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling.latency_walks import Walks, walk
 from adadecode.engine.profiling.options import RecordingOptions
 from adadecode.engine.profiling.piece_store import PieceStore
@@ -34,6 +33,7 @@ from adadecode.sim.validation.tiers import validate
 from tests.support.few_visits import few_visits  # noqa: F401  # an autouse fixture
 from tests.support.models import tiny_model
 from tests.support.same_recordings import assert_same_but_timings
+from tests.support.small_plan import small_plan
 
 DEPTHS = (2, 3, 4)
 DESIGNS = (
@@ -53,20 +53,7 @@ def decoder() -> AdaDecoder:
 
 @pytest.fixture(scope="module")
 def plan() -> RecordingPlan:
-    return RecordingPlan(
-        prompts=(Prompt(text="a", domain="x"), Prompt(text="b", domain="y")),
-        encoded=((5, 6, 7), (8, 9, 10, 11, 3)),
-        designs=DESIGNS,
-        contexts=(4, 21),
-        walks=(4, 6),
-        max_tokens=6,
-        max_new_tokens=16,
-        repeats=2,
-        samples=1,
-        floor=0.9,
-        seed=0,
-        settings={"model": "tiny", "heads": "identity", "shortlist_from": None},
-    )
+    return small_plan(DESIGNS, shortlist_from=None)
 
 
 @pytest.fixture(scope="module")

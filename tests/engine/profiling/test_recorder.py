@@ -23,7 +23,6 @@ from typer.testing import CliRunner
 from adadecode.engine.cli.profile import app
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.heads.exit_heads import ExitHeads
-from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling.piece_store import PieceStore
 from adadecode.engine.profiling.plan import RecordingPlan
 from adadecode.engine.profiling.recorder import Recorder, record_plan
@@ -36,6 +35,7 @@ from adadecode.sim.validation.tiers import validate
 from tests.support.few_visits import few_visits  # noqa: F401  # an autouse fixture
 from tests.support.models import tiny_model
 from tests.support.same_recordings import assert_same_but_timings
+from tests.support.small_plan import small_plan
 
 DESIGNS = (
     Design.of("vanilla"),
@@ -53,20 +53,7 @@ def decoder() -> AdaDecoder:
 
 @pytest.fixture(scope="module")
 def plan() -> RecordingPlan:
-    return RecordingPlan(
-        prompts=(Prompt(text="a", domain="x"), Prompt(text="b", domain="y")),
-        encoded=((5, 6, 7), (8, 9, 10, 11, 3)),
-        designs=DESIGNS,
-        contexts=(4, 21),
-        walks=(4, 6),
-        max_tokens=6,
-        max_new_tokens=16,
-        repeats=2,
-        samples=1,
-        floor=0.9,
-        seed=0,
-        settings={"model": "tiny", "heads": "identity"},
-    )
+    return small_plan(DESIGNS)
 
 
 @pytest.fixture(scope="module")
