@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
@@ -17,9 +18,11 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from transformers import PreTrainedModel
 
 from adadecode.engine import AdaDecoder, ExitHeads, load_demo
 from adadecode.engine.loading.prompts import Prompt, encode
+from adadecode.sim.core.scheduler import Round
 from benchmarks.harness import write_result
 from tests.support.models import (
     ARCHITECTURES,
@@ -89,18 +92,35 @@ def compare(
         eos: Tokens that end a text.
     """
     generation = decoder.generate(ids, n_tokens, eos_token_id=eos, **design)
+    return outcome(decoder.parts.model, ids, text, generation.tokens, generation.rounds)
+
+
+def outcome(
+    model: PreTrainedModel,
+    ids: torch.Tensor,
+    text: list[int],
+    tokens: list[int],
+    rounds: Sequence[Round],
+) -> Counter[str]:
+    """Count one run, its drafts and how its text compares with the model's own.
+
+    Args:
+        model: The model.
+        ids: Of the prompt, shape (1, n).
+        text: The model's own greedy text.
+        tokens: What was decoded in its place.
+        rounds: In which.
+    """
     counts = Counter(
         runs=1,
-        drafts=sum(len(done.exits) for done in generation.rounds),
-        rejected=sum(len(done.exits) - done.accepted for done in generation.rounds),
+        drafts=sum(len(done.exits) for done in rounds),
+        rejected=sum(len(done.exits) - done.accepted for done in rounds),
     )
-    if generation.tokens == text:
+    if tokens == text:
         return counts + Counter(equal=1)
-    pairs = enumerate(zip(generation.tokens, text, strict=False))
+    pairs = enumerate(zip(tokens, text, strict=False))
     position = next((index for index, (token, own) in pairs if token != own), None)
-    is_near_tie = (
-        position is not None and gap_at(decoder.parts.model, ids, text, position) < NEAR_TIE
-    )
+    is_near_tie = position is not None and gap_at(model, ids, text, position) < NEAR_TIE
     return counts + Counter({"explained" if is_near_tie else "unexplained": 1})
 
 

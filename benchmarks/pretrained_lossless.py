@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adadecode.engine import AdaDecoder, ExitHeads
+from adadecode.engine.decoding.prefilled_prompt import PrefilledPrompt
 from adadecode.engine.demo import SMOLLM2
 from adadecode.engine.evaluation.bitwise import fingerprint
 from adadecode.engine.loading.model_loader import load_model
@@ -27,7 +28,7 @@ from adadecode.profiles.input_file import is_there, read_json
 from adadecode.sim.core.design import Design
 from benchmarks.harness import RESULTS, make_table, write_result
 from benchmarks.lossless import COLUMNS as OUTCOMES
-from benchmarks.lossless import compare
+from benchmarks.lossless import outcome
 from benchmarks.real_prompts import SETS, encoded
 from tests.support.models import greedy_text
 
@@ -84,7 +85,7 @@ def check_greedy(
         graphs: ``eager`` or ``compile``.
 
     Returns:
-        By design, how its runs ended (`benchmarks.lossless.compare`).
+        By design, how its runs ended (`benchmarks.lossless.outcome`).
     """
     torch.set_num_threads(1)
     model, tokenizer = load_model(model_name, "float32", "cpu")
@@ -98,16 +99,23 @@ def check_greedy(
     found: dict[str, Counter[str]] = {label: Counter() for label in designs}
     for ids in encoded(name, tokenizer, len(rows), rows.start):
         text = greedy_text(model, ids, tokens, eos=eos or None)
+        prompts = {form: kept_prompt(one, ids, tokens) for form, one in decoders.items()}
         for label, (design, form) in designs.items():
-            options = {
-                "policy": design.policy,
-                "placement": design.placement,
-                "gamma": design.gammas or 0.75,
-                "gate": design.gates or 0.0,
-                "cap": design.cap,
-            }
-            found[label] += compare(decoders[form], ids, text, tokens, options, eos)
+            decoding = decoders[form].start(
+                ids, design, max_new_tokens=tokens, eos_token_id=eos, prefilled=prompts[form]
+            )
+            decoding.run_to_end()
+            schedule = decoding.schedule
+            found[label] += outcome(model, ids, text, list(schedule.tokens), schedule.rounds)
     return found
+
+
+def kept_prompt(decoder: AdaDecoder, ids: torch.Tensor, tokens: int) -> PrefilledPrompt:
+    """Run a prompt once, for texts of several designs to go on from."""
+    prefilled = decoder.prefill(ids, tokens)
+    with torch.inference_mode():
+        prefilled.keep(decoder.parts)
+    return prefilled
 
 
 def check_canonical(
@@ -131,8 +139,9 @@ def check_canonical(
     for ids in encoded(name, tokenizer, len(rows), rows.start):
         prompt = ids[0].tolist()
         own = fingerprint(decoder, prompt, vanilla, tokens)
+        prefilled = kept_prompt(decoder, ids, tokens)
         for label in chosen:
-            text = fingerprint(decoder, prompt, designs[label][0], tokens)
+            text = fingerprint(decoder, prompt, designs[label][0], tokens, prefilled)
             found[label] += Counter(
                 runs=1,
                 tokens=len(text.tokens),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.decoding.prefilled_prompt import PrefilledPrompt
 from adadecode.engine.decoding.sampling import Greedy
 from adadecode.engine.model.attention import KeyValues
 from adadecode.sim.core.design import Design
@@ -61,7 +62,11 @@ class _Listening(Greedy):
 
 
 def fingerprint(
-    decoder: AdaDecoder, prompt: Sequence[int], design: Design, max_new_tokens: int
+    decoder: AdaDecoder,
+    prompt: Sequence[int],
+    design: Design,
+    max_new_tokens: int,
+    prefilled: PrefilledPrompt | None = None,
 ) -> Fingerprint:
     """Decode greedily and return the text's fingerprint. It raises what `AdaDecoder.start` raises.
 
@@ -70,8 +75,11 @@ def fingerprint(
         prompt: Token ids. The prompt's own positions are in ``states`` too.
         design: How to decode.
         max_new_tokens: The most tokens to add.
+        prefilled: This prompt, run and kept, for designs that go on from it.
     """
-    decoding = decoder.start(torch.tensor([list(prompt)]), design, max_new_tokens=max_new_tokens)
+    decoding = decoder.start(
+        torch.tensor([list(prompt)]), design, max_new_tokens=max_new_tokens, prefilled=prefilled
+    )
     decoding.selector = heard = _Listening()
     with decoder.parts.session():
         for _ in decoding.steps():

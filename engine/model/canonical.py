@@ -21,7 +21,6 @@ from transformers import PreTrainedModel
 
 from adadecode.engine.model.attention import KeyValues, attend_packed
 from adadecode.engine.model.segmented_model import SegmentedModel
-from adadecode.engine.model.shadow import uncompiled
 from adadecode.engine.runtime.timer import Clock
 from adadecode.profiles.errors import InputError
 from adadecode.sim.core.design import DEFAULT_CAP
@@ -149,8 +148,6 @@ class CanonicalModel(SegmentedModel):
             the same.
     """
 
-    reads_once = False  # one shape has one product
-
     def _refuse_by_config(self) -> None:
         super()._refuse_by_config()
         if getattr(self.config, "num_experts_per_tok", None):
@@ -222,7 +219,7 @@ class CanonicalModel(SegmentedModel):
                 self.kv.at(now.start, now.stop)
                 args, kwargs = calls[at][index]
                 with self.attending(partial(attend_in_rows, self.kv, now), 1):
-                    out = uncompiled(self.layers[index])(states[at], *args, **kwargs)
+                    out = self.served_layer(index)(states[at], *args, **kwargs)
                 states[at] = out[0] if isinstance(out, tuple) else out
             if clock is not None:
                 clock.mark()

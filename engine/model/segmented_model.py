@@ -63,9 +63,6 @@ class SegmentedModel(ModelAnatomy):
         UnsupportedModel: The model cannot be taken apart exactly; the message names it.
     """
 
-    reads_once = True
-    """Whether products of few rows on a CPU may be those of `adadecode.engine.model.few_rows`."""
-
     def __init__(self, model: PreTrainedModel) -> None:
         self._calls: list[Call] = []
         self._served: dict[int, Served] = {}
@@ -459,7 +456,7 @@ class SegmentedModel(ModelAnatomy):
 
     def _served_part(self, number: int, own: nn.Module) -> nn.Module:
         """Return a part of the model as it is called, kept under a number."""
-        if not self.reads_once or self.device.type != "cpu":
+        if self.device.type != "cpu":
             return uncompiled(own)
         found = self._served.get(number)
         if found is None:
