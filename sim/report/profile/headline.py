@@ -23,15 +23,16 @@ def verdict(data: ProfileData) -> Verdict | None:
 def headline(data: ProfileData) -> tuple[str, str]:
     """Return the headline, and the sentences below it."""
     machine = manifest_text.machine(data.profile.manifest)
+    place = f"With scripted decisions, on {machine}" if data.provenance.script else f"On {machine}"
     best = data.best()
-    if best is None or best["policy"] == Policy.VANILLA:
-        return _without_runs(data, machine)
+    if best is None:
+        return _without_runs(data, place)
     design = formatting.describe_design(best)
     gain = formatting.gain(best["speedup"], best["low"], best["high"])
     verb = "give" if formatting.is_plural(best) else "gives"
-    answer = f"On {machine}, {design} {verb} {gain}."
-    if data.provenance.script:
-        answer = f"With scripted decisions, on{answer[2:]}"
+    answer = f"{place}, {design} {verb} {gain}."
+    if best["speedup"] <= 1:
+        answer = f"{place}, no measured design is faster than vanilla: {design} {verb} {gain}."
     return answer, " ".join([_measured_sentence(data, best), *_text_sentences(data)])
 
 
@@ -69,8 +70,13 @@ def _text_sentences(data: ProfileData) -> list[str]:
     ]
 
 
-def _without_runs(data: ProfileData, machine: str) -> tuple[str, str]:
-    """Return the headline of a profile in which no design was run against vanilla."""
+def _without_runs(data: ProfileData, place: str) -> tuple[str, str]:
+    """Return the headline of a profile in which no design was run against vanilla.
+
+    Args:
+        data: The profile.
+        place: The machine, as the headline begins with it.
+    """
     layer = (
         f"one layer takes {formatting.milliseconds(data.layer_s)} for one token"
         if data.layer_s
@@ -78,14 +84,14 @@ def _without_runs(data: ProfileData, machine: str) -> tuple[str, str]:
     )
     if data.predictor is None:
         return (
-            f"On {machine}, {layer}.",
+            f"{place}, {layer}.",
             (
                 "This profile holds latencies alone: no text, no heads, no runs. Carry them to "
                 "other devices with `adadecode-sim transfer`."
             ),
         )
     return (
-        f"On {machine}, no design was run against vanilla; {layer}.",
+        f"{place}, no design was run against vanilla; {layer}.",
         (
             "What designs would give is a prediction: run `adadecode-sim predict` or "
             "`adadecode-sim sweep` on this profile."
@@ -113,7 +119,7 @@ def facts(data: ProfileData) -> list[Fact]:
 
 def _speed_facts(data: ProfileData) -> list[Fact]:
     best, numbers = data.best(), []
-    if best is not None and best["policy"] != Policy.VANILLA:
+    if best is not None:
         interval = formatting.span(best["low"], best["high"])
         numbers.append(
             Fact(

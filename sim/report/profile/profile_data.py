@@ -87,9 +87,14 @@ class ProfileData:
         return pd.DataFrame(rows, columns=["design", "domain", "predicted"])
 
     def best(self, domain: str = ALL) -> dict[str, Any] | None:
-        """Return the verified design that was measured to be fastest on a domain; None if none."""
+        """Return the design that was measured to be fastest on a domain; None if none was run.
+
+        Vanilla and designs without verification are no candidates. The best may be slower than
+        vanilla.
+        """
         speeds = self.speeds
-        rows = speeds[(speeds["domain"] == domain) & speeds["verify"] & speeds["speedup"].notna()]
+        drafting = speeds["verify"] & (speeds["policy"] != Policy.VANILLA)
+        rows = speeds[(speeds["domain"] == domain) & drafting & speeds["speedup"].notna()]
         return None if rows.empty else run_tables.fastest(rows)
 
     @cached_property
