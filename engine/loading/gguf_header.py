@@ -16,6 +16,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adadecode.profiles.errors import InputError
 
 MAGIC = b"GGUF"
@@ -41,6 +44,8 @@ _NUMBERS = {
     12: "d",
 }
 _TEXT, _LIST = 8, 9
+_FLOATS = 0
+"""The number of the format of single-precision numbers."""
 _PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 
 
@@ -84,6 +89,38 @@ class GgufHeader:
     def numbers(self) -> int:
         """How many numbers its tensors have together."""
         return sum(prod(tensor.shape) for tensor in self.tensors)
+
+    @property
+    def data_begins(self) -> int:
+        """Where the data of the tensors begins, in bytes.
+
+        Raises:
+            InputError: The alignment is none.
+        """
+        align = self.settings.get("general.alignment", ALIGNMENT)
+        if not isinstance(align, int) or align < 1:
+            raise InputError(
+                f"{self.path} is damaged: its data is aligned to {align!r}: copy it again"
+            )
+        return int(-(-self.settings["head.bytes"] // align) * align)
+
+    def floats(self, name: str) -> NDArray[np.float32] | None:
+        """Return a tensor of one row in single precision; None where there is none of this name.
+
+        Raises:
+            InputError: It is of another form.
+        """
+        tensor = next((one for one in self.tensors if one.name == name), None)
+        if tensor is None:
+            return None
+        if tensor.kind != _FLOATS or len(tensor.shape) != 1:
+            raise InputError(
+                f"wanted the tensor {name} of {self.path} as one row in single precision: convert "
+                "the model again"
+            )
+        with self.path.open("rb") as file:
+            file.seek(self.data_begins + tensor.offset)
+            return np.frombuffer(file.read(4 * tensor.shape[0]), dtype="<f4")
 
     def formats(self) -> list[str]:
         """Return the names of the formats of its tensors, the one with most numbers first."""
@@ -215,10 +252,7 @@ def _check_whole(header: GgufHeader, size: int) -> None:
             "not read: put them together with llama-gguf-split --merge"
         )
     known = {int(kind): sizes for kind, sizes in _block_sizes().items()}
-    align = header.settings.get("general.alignment", ALIGNMENT)
-    if not isinstance(align, int) or align < 1:
-        raise InputError(f"{path} is damaged: its data is aligned to {align!r}: copy it again")
-    begin = -(-header.settings["head.bytes"] // align) * align
+    begin = header.data_begins
     for tensor in header.tensors:
         if tensor.kind not in known:
             raise InputError(

@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from adadecode.engine.loading.gguf_header import GgufHeader, read_header
+from adadecode.engine.loading.gguf_rope import FACTORS, scale_positions
 from adadecode.engine.loading.gguf_tokenizer import put_right
 from adadecode.profiles.errors import InputError
 
@@ -46,7 +47,11 @@ def checked_header(path: Path) -> GgufHeader:
 
 
 def load_config(header: GgufHeader) -> PretrainedConfig:
-    """Return the config that `transformers` makes of a GGUF file; read once in a process."""
+    """Return the config that a GGUF file says; read once in a process.
+
+    Raises:
+        InputError: It scales rotary positions in a way that has no name here.
+    """
     status = header.path.stat()
     return deepcopy(_config(header.path, status.st_mtime_ns, status.st_size))
 
@@ -56,6 +61,7 @@ def _config(path: Path, _changed: int, _size: int) -> PretrainedConfig:
     config: PretrainedConfig = AutoConfig.from_pretrained(
         path.parent, gguf_file=path.name, local_files_only=True
     )
+    scale_positions(config, read_header(path))
     return config
 
 
@@ -94,8 +100,10 @@ def settle(model: PreTrainedModel, header: GgufHeader) -> dict[str, Any]:
         InputError: The file holds more numbers than the model takes, or fewer.
     """
     taken = sum(weight.numel() for weight in model.parameters())
+    factors = header.floats(FACTORS)  # which the config says
+    taken += 0 if factors is None else factors.size
     if header.numbers != taken:
-        known = ("token_embd", "output", "blk")  # what transformers has names for
+        known = ("token_embd", "output", "blk", "rope_freqs")  # what is taken
         odd = [one.name for one in header.tensors if one.name.partition(".")[0] not in known]
         holds = ", ".join(one for one in odd if not one.startswith("output")) or "other tensors"
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,8 @@ def vocabulary(size: int = 300) -> tuple[list[str], list[str]]:
     return tokens, [" ".join(pair) for pair in merges]
 
 
-def llama_model(*, tied: bool = True, seed: int = 0) -> PreTrainedModel:
-    """Return a tiny Llama whose sizes are multiples of a block."""
+def llama_model(*, tied: bool = True, seed: int = 0, **config: Any) -> PreTrainedModel:
+    """Return a tiny Llama whose sizes are multiples of a block; ``config`` adds settings."""
     torch.manual_seed(seed)
     return tiny_model(
         "llama",
@@ -52,6 +53,7 @@ def llama_model(*, tied: bool = True, seed: int = 0) -> PreTrainedModel:
         tie_word_embeddings=tied,
         eos_token_id=2,
         bos_token_id=1,
+        **config,
     )
 
 
@@ -73,7 +75,7 @@ def write_gguf(
         architecture: What the file says that it is.
         pre: How its tokenizer splits texts; None leaves it out.
         quantised: Whether matrices are packed in blocks of 8 bits.
-        settings: Other unsigned numbers and flags by their key.
+        settings: Other numbers, flags and texts by their key.
         extra: Tensors that it holds besides.
 
     Returns:
@@ -88,12 +90,18 @@ def write_gguf(
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(10000.0)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     writer.add_rope_dimension_count(config.head_dim)
     writer.add_vocab_size(config.vocab_size)
     _add_tokenizer(writer, pre)
     for key, value in (settings or {}).items():
-        (writer.add_bool if isinstance(value, bool) else writer.add_uint32)(key, value)
+        adds = {
+            bool: writer.add_bool,
+            int: writer.add_uint32,
+            float: writer.add_float32,
+            str: writer.add_string,
+        }
+        adds[type(value)](key, value)
     for name, weight in model.state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
@@ -113,6 +121,22 @@ def write_gguf(
     writer.write_tensors_to_file()
     writer.close()
     return wanted
+
+
+def llama3_factors(width: int, base: float, factor: float) -> np.ndarray:
+    """Return the factors of rotary frequencies as llama.cpp's converter works them out.
+
+    Args:
+        width: Of a head.
+        base: Of the frequencies.
+        factor: By which the slowest are divided, in a model that was trained on 8,192 positions.
+    """
+    factors = []
+    for frequency in 1.0 / base ** (torch.arange(0, width, 2, dtype=torch.float32) / width):
+        turns = 8192 / (2 * math.pi / frequency.item())
+        smooth = min(max((turns - 1.0) / (4.0 - 1.0), 0.0), 1.0)
+        factors.append(1 / ((1 - smooth) / factor + smooth))
+    return np.array(factors, dtype=np.float32)
 
 
 def _add_tokenizer(writer: gguf.GGUFWriter, pre: str | None) -> None:

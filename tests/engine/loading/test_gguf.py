@@ -185,10 +185,10 @@ def test_an_architecture_that_cannot_be_read_is_refused_by_its_name(tmp_path: Pa
 
 
 def test_tensors_that_the_model_would_leave_out_are_refused(tmp_path: Path) -> None:
-    """They would change its text: the factors of rotary positions, for one."""
-    extra = {"rope_freqs.weight": np.ones(8, dtype=np.float32)}
+    """They would change its text: the factors of long positions, for one."""
+    extra = {"rope_factors_long.weight": np.full(8, 2, dtype=np.float32)}
     write_gguf(tmp_path / "m.gguf", llama_model(), extra=extra)
-    with pytest.raises(InputError, match=r"holds rope_freqs\.weight, which transformers' model"):
+    with pytest.raises(InputError, match=r"holds rope_factors_long\.weight, which transformers'"):
         load_model(tmp_path / "m.gguf", "float32", "cpu")
 
 
