@@ -4,13 +4,15 @@ Answers to prompts of three public data sets. In FP32, eager and compiled, each 
 with greedy ``generate``; a difference counts as explained where the two best logits lie within 1e-4
 of each other, relative to the larger. In BF16 with canonical numerics every text is compared with
 vanilla's bit by bit: tokens, the logits that they were chosen from, and all keys and values.
+
+It takes hours. Each piece is kept as soon as it is done, and the next run goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import Any
@@ -36,6 +38,9 @@ RESULT = "pretrained_lossless"
 SHORTLIST = 8192
 PARTS = ("eager", "compile", "canonical")
 """FP32 eager and compiled against ``generate``, and BF16 canonical against vanilla."""
+
+Kept = dict[str, dict[str, dict[str, dict[str, int]]]]
+"""Counts by part, piece and design."""
 
 COLUMNS = dict.fromkeys(("eager", "compile"), OUTCOMES) | {
     "canonical": ("runs", "tokens", "positions", "differing")
@@ -151,39 +156,90 @@ def check_canonical(
     return found
 
 
-def shares_of(prompts: int, size: int) -> Iterator[tuple[str, range]]:
-    """Yield the prompts of all sets in pieces of ``size``: the name of a set, and which of it."""
+def shares_of(prompts: int, size: int) -> list[tuple[str, range]]:
+    """Return the prompts of all sets in pieces of ``size``, the sets in turn.
+
+    Each is the name of a set, and which of its prompts.
+    """
     each = [len(range(start, prompts, len(SETS))) for start in range(len(SETS))]
-    for name, count in zip(SETS, each, strict=True):
-        for start in range(0, count, size):
-            yield name, range(start, min(start + size, count))
+    return [
+        (name, range(start, min(start + size, count)))
+        for start in range(0, max(each), size)
+        for name, count in zip(SETS, each, strict=True)
+        if start < count
+    ]
 
 
-def run_part(part: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Return what one part found, by data set and design."""
-    jobs = list(shares_of(options.prompts, options.share))
+def run_part(part: str, options: argparse.Namespace, kept: Kept) -> None:
+    """Compare one part's texts, piece by piece, and keep each piece as soon as it is done.
+
+    Args:
+        part: Of `PARTS`.
+        options: Of the command.
+        kept: Its pieces so far, which are left as they are.
+    """
+    pieces = kept.setdefault(part, {})
+    jobs = [
+        (name, rows)
+        for name, rows in shares_of(options.prompts, options.share)
+        if label_of(name, rows) not in pieces
+    ]
     common = (options.model, options.heads)
-    found: dict[str, dict[str, Counter[str]]] = {name: {} for name in SETS}
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
         work = {
             (
                 pool.submit(check_canonical, *common, name, rows, options.tokens)
                 if part == "canonical"
                 else pool.submit(check_greedy, *common, name, rows, options.tokens, part)
-            ): name
+            ): label_of(name, rows)
             for name, rows in jobs
         }
         for done, job in enumerate(as_completed(work), 1):
-            for label, counts in job.result().items():
-                known = found[work[job]]
-                known[label] = known.get(label, Counter()) + counts
-            Console().print(f"{part}: {done} of {len(jobs)} pieces done")
+            pieces[work[job]] = {label: dict(counts) for label, counts in job.result().items()}
+            keep(options, kept)
+            Console().print(f"{part}: {done} of {len(jobs)} pieces done, {work[job]}")
+
+
+def label_of(name: str, rows: range) -> str:
+    """Return the label of a piece."""
+    return f"{name} {rows.start}-{rows.stop}"
+
+
+def kept_before(options: argparse.Namespace) -> Kept:
+    """Return the pieces of an earlier run with the same model, tokens and size of pieces."""
+    known = RESULTS / f"{RESULT}.json"
+    if options.again or not is_there(known):
+        return {}
+    found = read_json(known)
+    same = all(found.get(name) == getattr(options, name) for name in ("model", "tokens", "share"))
+    return dict(found["pieces"]) if same else {}
+
+
+def keep(options: argparse.Namespace, kept: Kept) -> None:
+    """Write all pieces, and their sums."""
+    asked = {name: getattr(options, name) for name in ("model", "tokens", "share")}
+    parts = {part: summed(part, pieces) for part, pieces in kept.items() if pieces}
+    write_result(RESULT, {**asked, "parts": parts, "pieces": kept})
+
+
+def summed(part: str, pieces: Mapping[str, Mapping[str, Mapping[str, int]]]) -> dict[str, Any]:
+    """Return the sums of a part's pieces: how many prompts, and the counts by set and design."""
+    found: dict[str, dict[str, Counter[str]]] = {name: {} for name in SETS}
+    for piece, designs in pieces.items():
+        known = found[piece.rpartition(" ")[0]]
+        for label, counts in designs.items():
+            known.setdefault(label, Counter()).update(counts)
     return {
-        name: [
-            {"design": label, **{column: counts[column] for column in COLUMNS[part]}}
-            for label, counts in designs.items()
-        ]
-        for name, designs in found.items()
+        "prompts": sum(
+            max(one["runs"] for one in known.values()) for known in found.values() if known
+        ),
+        "sets": {
+            name: [
+                {"design": label, **{column: counts[column] for column in COLUMNS[part]}}
+                for label, counts in designs.items()
+            ]
+            for name, designs in found.items()
+        },
     }
 
 
@@ -211,19 +267,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--prompts", type=int, default=100, help="of all sets [%(default)s]")
     parser.add_argument("--tokens", type=int, default=128, help="new tokens [%(default)s]")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--share", type=int, default=9, help="prompts a process [%(default)s]")
+    parser.add_argument("--share", type=int, default=6, help="prompts a piece [%(default)s]")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--again", action="store_true", help="forget the pieces that are done")
     options = parser.parse_args(arguments)
-    known = RESULTS / f"{RESULT}.json"
-    kept = read_json(known)["parts"] if is_there(known) else {}
-    wrong = 0
+    kept, wrong = kept_before(options), 0
     for part in options.parts:
-        found = run_part(part, options)
-        Console().print(part_table(part, found))
-        rows = [row for designs in found.values() for row in designs]
+        run_part(part, options, kept)
+        sets = summed(part, kept[part])["sets"]
+        Console().print(part_table(part, sets))
+        rows = [row for designs in sets.values() for row in designs]
         wrong += sum(row.get("unexplained", 0) + row.get("differing", 0) for row in rows)
-        kept[part] = {"prompts": options.prompts, "tokens": options.tokens, "sets": found}
-        write_result(RESULT, {"model": options.model, "parts": kept})
     if wrong:
         raise SystemExit(f"{wrong} texts or places are not the model's own: see the tables")
 

@@ -11,40 +11,38 @@ gamma means less than it does of a full head.
 
 from __future__ import annotations
 
-import operator
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, SupportsIndex
 
 import torch
-from huggingface_hub import ModelHubMixin, snapshot_download
-from torch import nn
+from huggingface_hub import ModelHubMixin
 from transformers import PreTrainedModel
 
+from adadecode.engine.heads.arguments import (
+    check_model,
+    checked_folder,
+    checked_shortlist,
+    checked_tokens,
+    checked_transforms,
+    require_depths,
+    whole_depth,
+)
+from adadecode.engine.heads.formed_heads import FormedHeads
 from adadecode.engine.heads.gates import Gates
-from adadecode.engine.heads.heads_description import CONFIG
-from adadecode.engine.heads.heads_file import WEIGHTS, read_heads, write_heads
-from adadecode.engine.heads.int8 import Int8Matrix
-from adadecode.engine.heads.lm_head_rows import HeadRows
+from adadecode.engine.heads.heads_file import read_heads, write_heads
+from adadecode.engine.heads.hub_heads import hub_folder
 from adadecode.engine.heads.model_samples import body_samples, lm_head_samples
-from adadecode.engine.loading.hub import from_here, hub_reason, quiet_hub
-from adadecode.engine.model import few_rows
 from adadecode.engine.model.end_tokens import own_end_tokens
-from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.runtime import fingerprints
-from adadecode.profiles.errors import HeadsError, InputError
+from adadecode.profiles.errors import HeadsError
 from adadecode.profiles.token_ranking import TokenRanking
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.head_form import FULL, HeadForm
 
-_HUB_OPTIONS = ("revision", "force_download", "token")
 
-
-class ExitHeads(ModelHubMixin, library_name="adadecode"):
+class ExitHeads(FormedHeads, ModelHubMixin, library_name="adadecode"):
     """The exit heads of one model, by depth.
 
     Load trained ones with `load`, make untrained ones with `identity`, share them with
@@ -85,19 +83,15 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         frequent: Sequence[int] = (),
         gates: Gates | None = None,
     ) -> None:
-        _check_model(model)
+        check_model(model)
         config = model.config.get_text_config()
-        head = model.get_output_embeddings()
-        self.transforms = _checked_transforms(
-            transforms, config.num_hidden_layers, head.weight.shape[1]
-        )
+        weight = model.get_output_embeddings().weight
+        width = weight.shape[1]
+        matrices = checked_transforms(transforms, config.num_hidden_layers, width)
+        self.gates = None if gates is None else gates.beside(weight.device, tuple(matrices), width)
+        self.frequent = checked_tokens(frequent, len(weight))
         self.metrics = metrics or []
         self.coverage: dict[str, Any] | None = None
-        self.gates = (
-            None
-            if gates is None
-            else gates.beside(head.weight.device, self.depths, head.weight.shape[1])
-        )
         self.about = {
             "model_type": config.model_type,
             "n_layers": config.num_hidden_layers,
@@ -105,45 +99,9 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             "vocab_size": config.vocab_size,
         }
         self.signature, self.body = lm_head_samples(model), body_samples(model)
-        self._matrices: dict[int, torch.Tensor | Int8Matrix | None] = {
-            d: None if m is None else m.to(head.weight.device, next(model.parameters()).dtype)
-            for d, m in self.transforms.items()
-        }
-        vocabulary = len(head.weight)
-        self.frequent = _checked_tokens(frequent, vocabulary)
-        self.tokens = (
-            None if form.shortlist is None else _shortlist(self.ranked(model), form.shortlist)
-        )
-        self.form = HeadForm(
-            shortlist=None if self.tokens is None else len(self.tokens),
-            dtype=form.dtype,
-            prompt=form.prompt,
-        )
-        self._rows: HeadRows | None = None
-        self._of_text = False
-        self._take_form(head)
-
-    def _take_form(self, head: nn.Module) -> None:
-        """Gather and quantise what the form needs."""
-        if self.form.dtype is not None:
-            try:
-                rows = HeadRows(head, self.tokens, int8=True, extends=self.form.prompt)
-                matrices = {
-                    depth: _quantised_rest(matrix, head.weight.device)  # type: ignore[arg-type]
-                    for depth, matrix in self.transforms.items()
-                    if matrix is not None
-                }
-            except LookupError as error:
-                warnings.warn(
-                    f"no int8 heads on this device ({error}): they stay in the model's own format",
-                    stacklevel=4,
-                )
-                self.form = replace(self.form, dtype=None)
-            else:
-                self._rows = rows
-                self._matrices |= matrices
-        if self.tokens is not None and self._rows is None:
-            self._rows = HeadRows(head, self.tokens, int8=False, extends=self.form.prompt)
+        size = form.shortlist
+        tokens = None if size is None else checked_shortlist(self.ranked(model), size)
+        super().__init__(model, matrices, form, tokens)
 
     def shaped(
         self,
@@ -193,30 +151,6 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         heads.coverage = self.coverage
         return heads
 
-    def for_text(self, prompt: Iterable[int]) -> ExitHeads:
-        """Return the heads as they are for a text with this prompt.
-
-        They are these very heads unless the form adds the tokens of the prompt to the shortlist.
-
-        Args:
-            prompt: Token ids.
-        """
-        if not self.form.prompt or self._rows is None:
-            return self
-        heads = copy(self)
-        heads._rows = self._rows.beside(prompt)
-        heads._of_text = True
-        return heads
-
-    def held(self) -> torch.Tensor | None:
-        """Return the ids of the tokens that the heads give logits of; None for all."""
-        return None if self._rows is None or self._rows.tokens is None else self._rows.tokens.cpu()
-
-    @property
-    def of_text(self) -> bool:
-        """Whether these are the heads of a single text, of which no graphs are kept."""
-        return self._of_text
-
     def ranked(self, model: PreTrainedModel) -> TokenRanking:
         """Return all tokens in the order in which shortlists take them.
 
@@ -226,11 +160,6 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         ends = sorted(own_end_tokens(model, vocabulary))
         counted = (*ends, *(token for token in self.frequent if token not in ends))
         return TokenRanking(counted=counted, vocabulary=vocabulary)
-
-    @property
-    def depths(self) -> tuple[int, ...]:
-        """The depths that have a head, shallowest first."""
-        return tuple(self.transforms)
 
     @classmethod
     def identity(cls, model: PreTrainedModel, depths: Iterable[SupportsIndex]) -> ExitHeads:
@@ -255,75 +184,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             raise HeadsError(
                 f"wanted the depths of heads as a list of whole numbers, got {depths!r}: give [8]"
             )
-        return cls(model, {_depth(depth): None for depth in depths})
-
-    def apply(self, depth: int, normed: torch.Tensor) -> torch.Tensor:
-        """Return T norm(h), which the LM head is then given.
-
-        Args:
-            depth: Depth of the head.
-            normed: Hidden states after the final norm, shape ``(..., d)``.
-
-        Returns:
-            A tensor of the same shape.
-        """
-        matrix = self._matrices[depth]
-        if matrix is None:
-            return normed
-        return (
-            normed + matrix(normed).to(normed.dtype)
-            if isinstance(matrix, Int8Matrix)
-            else few_rows.linear(normed.to(matrix.device), matrix)
-        )
-
-    def logits(self, parts: SegmentedModel, depth: int, normed: torch.Tensor) -> torch.Tensor:
-        """Return the logits of one head.
-
-        Args:
-            parts: The model.
-            depth: Depth of the head.
-            normed: Hidden states after the final norm, shape ``(1, n, d)``.
-
-        Returns:
-            Logits in FP32, shape ``(1, n, V)``; minus infinity for tokens outside the shortlist.
-        """
-        own = self.own_logits(parts, depth, normed)
-        return own if self._rows is None else self._rows.among_all(own)
-
-    def own_logits(self, parts: SegmentedModel, depth: int, normed: torch.Tensor) -> torch.Tensor:
-        """Return the logits of one head for the tokens that it has, which `listed` names.
-
-        The arguments are those of `logits`.
-
-        Returns:
-            Logits in FP32, shape ``(1, n, S)``: S tokens of a shortlist, or all V.
-        """
-        given = self.apply(depth, normed)
-        return (
-            parts.unembed(given) if self._rows is None else self._rows.logits(given, parts.finish)
-        )
-
-    @property
-    def listed(self) -> torch.Tensor | None:
-        """The rising token ids of `own_logits`, ``(S,)``; None where they are of all tokens."""
-        return None if self._rows is None else self._rows.tokens
-
-    @property
-    def product(self) -> str | None:
-        """What multiplies int8: a name of `adadecode.engine.heads.int8.PRODUCTS`, or None."""
-        return (
-            self._rows.matrix.product
-            if self._rows is not None and isinstance(self._rows.matrix, Int8Matrix)
-            else None
-        )
-
-    def describe(self) -> dict[str, Any]:
-        """Return the form as a manifest holds it."""
-        return {
-            **self.form.to_dict(),
-            "product": self.product,
-            "tokens": None if self.tokens is None else list(self.tokens),
-        }
+        return cls(model, {whole_depth(depth): None for depth in depths})
 
     def sha256(self) -> str:
         """Return a digest over every number of the matrices and the gates, and over the form."""
@@ -389,7 +250,7 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             "coverage": self.coverage,
             **({"body": self.body} if self.body else {}),
         }
-        write_heads(_folder(path), self.transforms, self.frequent, about, self.gates)
+        write_heads(checked_folder(path), self.transforms, self.frequent, about, self.gates)
 
     @classmethod
     def load(cls, path: str | PathLike[str], model: PreTrainedModel) -> ExitHeads:
@@ -417,8 +278,8 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
             HeadsError: There are no heads in the folder, or they are damaged, edited, newer than
                 this program, or another model's.
         """
-        _check_model(model)
-        folder = _folder(path)
+        check_model(model)
+        folder = checked_folder(path)
         content = read_heads(folder, model)
         heads = cls(
             model,
@@ -456,148 +317,15 @@ class ExitHeads(ModelHubMixin, library_name="adadecode"):
         Raises:
             HeadsError: As `load` does, or there are no such heads, or the hub does not answer.
         """
-        _check_model(model)
+        check_model(model)
         assert model is not None
         name = str(pretrained_model_name_or_path)
         if Path(name).is_dir():
             return cls.load(name, model)
-        known = {key: options[key] for key in _HUB_OPTIONS if key in options}
-        try:
-            here = local_files_only or from_here(name, cache=cache_dir)
-        except InputError as error:
-            raise HeadsError(str(error)) from error
-        try:
-            with quiet_hub.needed():
-                folder = snapshot_download(
-                    name,
-                    allow_patterns=[WEIGHTS, CONFIG],
-                    cache_dir=cache_dir,
-                    local_files_only=here,
-                    **known,
-                )
-        except (OSError, ValueError) as error:
-            why = hub_reason(error, name) or type(error).__name__
-            raise HeadsError(
-                f"no heads {name!r}, neither a folder here nor to be had from the hub: {why}"
-            ) from error
+        folder = hub_folder(name, cache_dir=cache_dir, local_files_only=local_files_only, **options)
         return cls.load(folder, model)
-
-
-def require_depths(wanted: Iterable[int], depths: Iterable[int]) -> None:
-    """Raise HeadsError where a wanted depth is none of those at which there are heads."""
-    there = list(depths)
-    if missing := [depth for depth in wanted if depth not in there]:
-        raise HeadsError(
-            f"no head at depth {', '.join(map(str, missing))}: heads exist at {there}; train one "
-            "with adadecode-train"
-        )
-
-
-def check_depths(depths: Iterable[int], n_layers: int) -> None:
-    """Raise HeadsError where a depth is not one between the layers of a model."""
-    if odd := [depth for depth in depths if not 1 <= depth < n_layers]:
-        raise HeadsError(
-            f"a head lies at a depth 1..{n_layers - 1} of this model, got {odd[0]}: choose one of "
-            "these"
-        )
-
-
-def _check_model(model: PreTrainedModel | None) -> None:
-    """Raise HeadsError for what is no model with an LM head."""
-    if not isinstance(model, nn.Module) or not hasattr(model, "get_output_embeddings"):
-        raise HeadsError(
-            "wanted model as the causal LM of transformers that the heads belong to, got a "
-            f"{type(model).__name__}: load it first"
-        )
-    if model.get_output_embeddings() is None:  # type: ignore[operator]
-        raise HeadsError(
-            f"wanted a model with an LM head, got a {type(model).__name__}, which has none: load "
-            "it with AutoModelForCausalLM"
-        )
-
-
-def _folder(path: str | PathLike[str]) -> Path:
-    """Return a folder as a path."""
-    if not isinstance(path, (str, PathLike)):
-        raise HeadsError(
-            f"wanted the folder of heads as a path, got a {type(path).__name__}: give its name"
-        )
-    return Path(path)
 
 
 def _wide(matrix: torch.Tensor) -> torch.Tensor:
     """Return a matrix in 32 bits or more, where those of 16 bits hold the same numbers."""
     return matrix.to(torch.promote_types(matrix.dtype, torch.float32))
-
-
-def _depth(depth: SupportsIndex) -> int:
-    """Return a depth as an int."""
-    try:
-        if not isinstance(depth, bool):
-            return operator.index(depth)
-    except TypeError:
-        pass
-    raise HeadsError(f"wanted the depth of a head as a whole number, got {depth!r}: give an int")
-
-
-def _checked_transforms(
-    transforms: Mapping[int, torch.Tensor | None], n_layers: int, width: int
-) -> dict[int, torch.Tensor | None]:
-    """Return the matrices by depth, shallowest first.
-
-    Args:
-        transforms: By depth the matrix T; None for the identity.
-        n_layers: Layers of the model.
-        width: The width d of what its LM head takes.
-
-    Raises:
-        HeadsError: A depth or a matrix does not go with the model.
-    """
-    if not isinstance(transforms, Mapping):
-        raise HeadsError(
-            "wanted the matrices of heads by depth, {depth: matrix or None}, got a "
-            f"{type(transforms).__name__}: give a dict"
-        )
-    matrices = {_depth(depth): matrix for depth, matrix in transforms.items()}
-    check_depths(matrices, n_layers)
-    for depth, matrix in matrices.items():
-        if matrix is not None and not isinstance(matrix, torch.Tensor):
-            raise HeadsError(
-                f"wanted the head at depth {depth} as a tensor or None, got a "
-                f"{type(matrix).__name__}: give a matrix ({width}, {width})"
-            )
-        if matrix is not None and tuple(matrix.shape) != (width, width):
-            raise HeadsError(
-                f"the head at depth {depth} is {tuple(matrix.shape)}, wanted ({width}, {width}): "
-                "it belongs to another model"
-            )
-    return dict(sorted(matrices.items()))
-
-
-def _checked_tokens(frequent: Sequence[int], vocabulary: int) -> tuple[int, ...]:
-    """Return token ids that are this model's, each once. Raises HeadsError for any others."""
-    try:
-        tokens = tuple(map(operator.index, frequent))
-    except TypeError:
-        tokens = (-1,)
-    if len(set(tokens)) < len(tokens) or any(not 0 <= token < vocabulary for token in tokens):
-        raise HeadsError(
-            f"frequent tokens are ids 0..{vocabulary - 1} of this model, each once: they were "
-            "counted with another tokenizer"
-        )
-    return tokens
-
-
-def _shortlist(ranked: TokenRanking, size: int) -> tuple[int, ...]:
-    """Return the most frequent tokens, by rising id. Raises HeadsError where those are all."""
-    if size >= ranked.vocabulary:
-        raise HeadsError(
-            f"a shortlist of {size} tokens leaves out none of the {ranked.vocabulary} of this "
-            "model: take fewer, or no shortlist"
-        )
-    return tuple(sorted(ranked.shortlist(size)))
-
-
-def _quantised_rest(matrix: torch.Tensor, device: torch.device) -> Int8Matrix:
-    """Return T - I in int8: T is nearly the identity, so that the rest is what is quantised."""
-    return Int8Matrix(matrix.to(device, torch.float32) - torch.eye(len(matrix), device=device))

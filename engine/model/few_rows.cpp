@@ -10,7 +10,7 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
-#ifdef __AVX512F__
+#ifdef __AVX2__
 #include <immintrin.h>
 #endif
 
@@ -68,6 +68,9 @@ struct Singles {  // x in float, w in float or bfloat16
   static Vector multiply_add(Vector sum, Vector a, Vector b) {
 #ifdef __AVX512F__
     return (Vector)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)sum);
+#elif defined(__FMA__)
+    // by name: a compiler may make a product and a sum of it where one sum follows another
+    return (Vector)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)sum);
 #else
     return sum + a * b;
 #endif

@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 from adadecode.engine.baselines.factory import DraftModel, load_draft
 from adadecode.engine.decoding.scripted import Script
 from adadecode.engine.demo import DEMO, MODEL, bundle
-from adadecode.engine.heads.exit_heads import ExitHeads, check_depths, require_depths
+from adadecode.engine.heads.arguments import check_depths, require_depths
+from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.heads.heads_description import read_description
 from adadecode.engine.heads.random_heads import random_heads
 from adadecode.engine.loading.chat_template import settle_prompts

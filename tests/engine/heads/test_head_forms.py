@@ -649,9 +649,10 @@ def test_heads_of_which_one_cannot_be_quantised_all_stay_wide(
             raise LookupError("too odd")
         return Int8Matrix(weight)
 
-    monkeypatch.setattr("adadecode.engine.heads.exit_heads.Int8Matrix", third_fails)
-    with pytest.warns(UserWarning, match=r"no int8 heads on this device \(too odd\)"):
+    monkeypatch.setattr("adadecode.engine.heads.formed_heads.Int8Matrix", third_fails)
+    with pytest.warns(UserWarning, match=r"no int8 heads on this device \(too odd\)") as warned:
         heads = of_form(decoder, dtype="int8")
+    assert [one.filename for one in warned] == [__file__]  # not where heads are formed
     monkeypatch.undo()
     assert heads.form == FULL
     normed = torch.randn(1, 2, WIDTH)
