@@ -69,7 +69,7 @@ struct Singles {  // x in float, w in float or bfloat16
 #ifdef __AVX512F__
     return (Vector)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)sum);
 #elif defined(__FMA__)
-    // by name: a compiler may make a product and a sum of it where one sum follows another
+    // named: of a sum that waits for itself compilers make a product and a sum, of other bits
     return (Vector)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)sum);
 #else
     return sum + a * b;
