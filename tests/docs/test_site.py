@@ -41,6 +41,7 @@ def test_the_site_builds_in_strict_mode_and_loads_nothing_from_elsewhere(tmp_pat
     median = speed["results"][0]["adadecode_over_vanilla"]["median"]
     assert f"{median:.2f} (" in texts["results/speed.html"]
     assert f"{median:.2f} (" in texts["index.html"]
-    for name in ("AdaDecoder", "ExitHeads"):
+    inherited = ("AdaDecoder.start", "ExitHeads.logits")
+    for name in ("AdaDecoder", "ExitHeads", *inherited):
         assert "adadecode.engine" in texts["reference/engine.html"]
         assert name in texts["reference/engine.html"]
