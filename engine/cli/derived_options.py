@@ -25,6 +25,7 @@ from typer.models import OptionInfo
 
 from adadecode.engine.runtime.given_options import GivenOptions
 from adadecode.engine.runtime.option_fields import OptionField, OptionSet, described, plain_type
+from adadecode.sim.cli.options.checks import FILLED
 from adadecode.sim.cli.options.grouping import OptionGroup, Parameter, takes_option_sets
 
 
@@ -70,4 +71,5 @@ def _parameter(owner: type[OptionSet], name: str, about: OptionField) -> Paramet
         show_default=False,
         rich_help_panel=about.panel,
     )
-    return Parameter(name, "", typed | None, info, (), None)
+    checks = (FILLED,) if about.notation is None else ()
+    return Parameter(name, "", typed | None, info, checks, None)

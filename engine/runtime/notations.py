@@ -30,11 +30,16 @@ def _placements(option: str, text: str) -> tuple[tuple[int, ...], ...]:
     return tuple(parsing.rising_integers(option, part) for part in text.split(";"))
 
 
-def _words(_option: str, text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(","))
+def _words(option: str, text: str) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in text.split(","))
+    if not all(words):
+        raise InputError(f"wanted {option} as one name or more, separated by commas, got {text!r}")
+    return words
 
 
 def _strings(option: str, text: str) -> tuple[str, ...]:
+    if not text:
+        raise InputError(f"wanted {option} as a text, or as JSON, got none: [] stands for no text")
     if not text.startswith(("[", '"')):
         if "\\" in text:
             raise InputError(
@@ -102,7 +107,7 @@ PLACEMENTS = Notation(parse=_placements, write=lambda value: ";".join(map(INTEGE
 WORDS = Notation(parse=_words, write=",".join)
 """Words between commas."""
 
-STRINGS = Notation(parse=_strings, write=json.dumps, blank=True)
+STRINGS = Notation(parse=_strings, write=json.dumps)
 """One text as it is, or several as a JSON list: ``["\\n\\n", "User:"]``."""
 
 HEAD_MAP = Notation(

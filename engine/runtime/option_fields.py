@@ -35,13 +35,11 @@ class Notation:
     Args:
         parse: Takes the option's name and the text, returns the value. Raises InputError.
         write: Takes the value, returns text that ``parse`` reads back as the same value.
-        blank: Whether white space alone is a value too, such as a line end to stop at.
         repeats: Whether the option may be given again: its value is a tuple, of all that is given.
     """
 
     parse: Callable[[str, str], Any]
     write: Callable[[Any], str]
-    blank: bool = False
     repeats: bool = False
 
 
@@ -141,24 +139,25 @@ def from_settings(owner: type[Options], settings: Mapping[str, Any]) -> Options:
     Raises:
         InputError: A value is not one of this option.
     """
-    return owner(**parsed_values(owner, settings))
+    given = {name: value for name, value in settings.items() if value not in ("", [])}
+    return owner(**parsed_values(owner, given))
 
 
 def parsed_values(owner: type[OptionSet], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that ``settings`` gives for fields of ``owner``, as their types want them.
 
+    What is None or an empty list was not given.
+
     Raises:
         InputError: A value is not one of this option.
     """
     values: dict[str, Any] = {}
-    defaults = {one.name: one.default for one in fields(owner)}
     for name, about in described(owner).items():
         value = settings.get(name)
-        if value is None or (value in ("", []) and defaults[name] is None):
+        if value is None or value == []:
             continue
         if about.notation is not None and isinstance(value, str):
-            is_value = value.strip() or about.notation.blank
-            value = about.notation.parse(about.flag, value) if is_value else ()
+            value = about.notation.parse(about.flag, value)
         elif about.notation is not None and about.notation.repeats and _are_texts(value):
             value = tuple(one for text in value for one in about.notation.parse(about.flag, text))
         elif about.notation is not None:

@@ -9,17 +9,17 @@ from adadecode.profiles.errors import DesignError, InputError
 
 
 def numbers(option: str, text: str) -> list[float]:
-    """Parse numbers separated by commas, in the order given.
+    """Parse one or more numbers separated by commas, in the order given.
 
     Args:
         option: Name of the option, for the message.
-        text: What the user typed; an empty text holds no number.
+        text: What the user typed.
 
     Raises:
-        InputError: If a part is not a number.
+        InputError: If a part is not a number, or there is none.
     """
     try:
-        return [float(part) for part in text.split(",")] if text.strip() else []
+        return [float(part) for part in text.split(",")]
     except ValueError:
         raise InputError(
             f"wanted {option} as numbers separated by commas, like 0.5,0.75, got {text!r}"
@@ -27,17 +27,17 @@ def numbers(option: str, text: str) -> list[float]:
 
 
 def integers(option: str, text: str) -> list[int]:
-    """Parse whole numbers separated by commas, in the order given.
+    """Parse one or more whole numbers separated by commas, in the order given.
 
     Args:
         option: Name of the option, for the message.
-        text: What the user typed; an empty text holds no number.
+        text: What the user typed.
 
     Raises:
-        InputError: If a part is not a whole number.
+        InputError: If a part is not a whole number, or there is none.
     """
     try:
-        return [int(part) for part in text.split(",")] if text.strip() else []
+        return [int(part) for part in text.split(",")]
     except ValueError:
         raise InputError(
             f"wanted {option} as whole numbers separated by commas, like 4,8, got {text!r}"
@@ -51,10 +51,6 @@ def rising_integers(option: str, text: str) -> tuple[int, ...]:
         InputError: If a part is not a whole number, if one is below 1, or if there is none.
     """
     found = integers(option, text)
-    if not found:
-        raise InputError(
-            f"wanted {option} as whole numbers separated by commas, like 4,8, got {text!r}"
-        )
     if min(found) < 1:
         raise InputError(f"wanted {option} as numbers from 1 on, got {text!r}")
     return tuple(sorted(found))

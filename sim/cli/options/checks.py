@@ -35,6 +35,17 @@ class TextCheck(Check):
     shown: str | None = None
 
 
+def _filled(option: str, value: object) -> object:
+    """Return a value that is no empty text. Raises InputError."""
+    if isinstance(value, str) and not value.strip():
+        raise InputError(f"wanted a text as {option}, got {value!r}: give one")
+    return value
+
+
+FILLED = Check(_filled)
+"""An empty text is refused: a variable of a shell may have been empty."""
+
+
 def at_least(low: int, high: int | None = None) -> Check:
     """Check that a whole number lies in a range, both ends included."""
 

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from adadecode.profiles.errors import DesignError
 from adadecode.sim.cli.options import panels
 from adadecode.sim.cli.options.checks import Check, TextCheck
 from adadecode.sim.core.design import DEFAULT_CAP, Design, Policy
@@ -23,10 +22,6 @@ def policy(_option: str, typed: str) -> Policy:
 def gammas(option: str, typed: str) -> tuple[float, ...]:
     """Return one threshold or more, each a probability. Raises DesignError, InputError."""
     found = tuple(numbers(option, typed))
-    if not found:
-        raise DesignError(
-            f"wanted a number or a list of numbers as {option}, got {typed!r}: try {option} 0.75"
-        )
     for gamma in found:
         Design.of(gamma=gamma)
     return found
@@ -40,10 +35,6 @@ def thresholds(option: str, typed: str) -> tuple[float, ...]:
 def gates(option: str, typed: str) -> tuple[float, ...]:
     """Return thresholds of gates, one or more. Raises DesignError, InputError."""
     found = tuple(numbers(option, typed))
-    if not found:
-        raise DesignError(
-            f"wanted a number or a list of numbers as {option}, got {typed!r}: try {option} 0.3"
-        )
     for gate in found:
         Design.of(gate=gate)
     return found
@@ -55,7 +46,7 @@ def gate_choices(option: str, typed: str) -> tuple[float, ...]:
 
 
 def depths(option: str, typed: str) -> tuple[int, ...]:
-    """Return rising depths of heads; none of an empty text. Raises DesignError, InputError."""
+    """Return rising depths of heads, one or more. Raises DesignError, InputError."""
     return Design.of(placement=integers(option, typed)).placement
 
 

@@ -26,7 +26,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from typer.models import ArgumentInfo, OptionInfo
 
-from adadecode.sim.cli.options.checks import Check, TextCheck
+from adadecode.sim.cli.options.checks import FILLED, Check, TextCheck
 
 Value = Any
 """A value of whatever type an option has."""
@@ -139,7 +139,7 @@ class Parameter:
 
     @classmethod
     def of(cls, field: str, annotation: Kind, default: Value, group: str = "") -> Parameter:
-        """Read a declaration.
+        """Read a declaration; text that nothing else checks must not be empty.
 
         Raises:
             TypeError: If the annotation holds no typer.Option and no typer.Argument.
@@ -149,7 +149,7 @@ class Parameter:
             raise TypeError(f"{field} is declared without typer.Option or typer.Argument")
         kind, *extras = get_args(annotation)
         (info,) = (one for one in extras if isinstance(one, (OptionInfo, ArgumentInfo)))
-        checks = tuple(one for one in extras if isinstance(one, Check))
+        checks = tuple(one for one in extras if isinstance(one, Check)) or (FILLED,)
         return cls(field, group, kind, info, checks, default)
 
     @property

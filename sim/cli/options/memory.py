@@ -51,7 +51,7 @@ class DeploymentOptions:
     """How the model is to be run."""
 
     heads: Annotated[
-        tuple[int, ...],
+        tuple[int, ...] | None,
         typer.Option(
             "--heads",
             metavar="DEPTHS",
@@ -60,7 +60,7 @@ class DeploymentOptions:
             rich_help_panel=panels.DESIGN,
         ),
         TextCheck(depths),
-    ] = ()
+    ] = None
     dtype: Annotated[
         str | None,
         typer.Option(
@@ -164,7 +164,7 @@ class DeploymentOptions:
         return Deployment(
             shape=shape,
             dtype=self.dtype or packed_dtype(shape) or "bf16",
-            heads=self.heads,
+            heads=self.heads or (),
             context=self.context,
             prompt=self.prompt,
             sequences=self.sequences,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adadecode.profiles.errors import DesignError, HeadsError, InputError
+from adadecode.profiles.errors import DesignError, HeadsError
 from adadecode.sim.cli.options import design as designs
 from adadecode.sim.cli.options import panels
 from adadecode.sim.cli.options.catalogue import DEVICE_NAMES, device
@@ -23,14 +23,12 @@ from adadecode.sim.sweep.space import GAMMAS, NO_GATES, Space
 def slopes(option: str, typed: str) -> tuple[float, ...]:
     """Return slopes to go through, each once. Raises InputError."""
     found = numbers(option, typed)
-    _require_some(option, typed, found)
     return tuple(dict.fromkeys(finite(option, slope, low=0) for slope in found))
 
 
 def caps(option: str, typed: str) -> tuple[int, ...]:
     """Return caps to go through, each once. Raises DesignError, InputError."""
     found = integers(option, typed)
-    _require_some(option, typed, found)
     return tuple(dict.fromkeys(designs.cap(option, cap) for cap in found))
 
 
@@ -66,11 +64,6 @@ def method(option: str, typed: str) -> str:
     if typed not in METHODS:
         raise DesignError(f"wanted {option} auto, exhaustive or optuna, got {typed!r}")
     return typed
-
-
-def _require_some(option: str, typed: str, found: list[float] | list[int]) -> None:
-    if not found:
-        raise InputError(f"wanted one number or more as {option}, got {typed!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

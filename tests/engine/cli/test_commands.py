@@ -156,6 +156,38 @@ def test_a_file_in_a_folder_that_is_missing_is_refused_before_work_begins(
     assert f"the directory {tmp_path / 'no'} does not exist" in err
 
 
+def options_of_text(command: str) -> list[str]:
+    """Return the options of a command that take words, names, lists or paths."""
+    app = importlib.import_module(f"adadecode.engine.cli.{command}").app
+    function = app.registered_commands[0].callback
+    numbers = {"int", "float", "bool", "int | None", "float | None", "bool | None"}
+    return [
+        one.option
+        for one in function.parameters
+        if getattr(one.kind, "__name__", str(one.kind)) not in numbers
+    ]
+
+
+@pytest.mark.usefixtures("unloaded")
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(command, option) for command in COMMANDS for option in options_of_text(command)],
+)
+def test_an_empty_text_is_refused_before_work_begins(
+    call: Command, tmp_path: Path, command: str, option: str
+) -> None:
+    """It is no list and no name, nor as if the option were left out."""
+    words = OUTPUTS[command].replace("PLACE", str(tmp_path / "x")).split()
+    if option in words:
+        at = words.index(option)
+        del words[at : at + 2]
+    code, out, err = call(command, *words, option, "")
+    assert (code, out) == (2, "")
+    assert option in err
+    assert len([line for line in err.splitlines() if line.startswith("error: ")]) == 1
+    assert not list(tmp_path.iterdir())
+
+
 def stop(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 

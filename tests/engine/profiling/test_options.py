@@ -90,8 +90,8 @@ def test_a_recording_does_not_go_on_in_other_numerics(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--heads", ""], "wanted the model's exit heads: --heads FOLDER"),
-        (["--prompts", ""], "wanted prompts to run"),
+        (["--heads", ""], "wanted a text as --heads, got '': give one"),
+        (["--prompts", " "], "wanted a text as --prompts, got ' ': give one"),
         (["--numerics", "exact"], "wanted --numerics as one of native, canonical, got 'exact'"),
         (["--graphs", "vulkan"], "wanted --graphs as one of auto, eager"),
         (["--numerics", "canonical", "--graphs", "static"], "runs eagerly, got --graphs static"),

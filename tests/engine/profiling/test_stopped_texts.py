@@ -168,6 +168,7 @@ def test_strings_are_a_text_or_json(text: str, strings: tuple[str, ...]) -> None
         ('[["a"]]', "wanted --stop as a text, or as JSON"),
         ("[" * 100_000, "wanted --stop as a text, or as JSON"),
         ('["a", ""]', "wanted --stop as strings, none of them empty"),
+        ("", r"wanted --stop as a text, or as JSON, got none: \[\] stands for no text"),
     ],
 )
 def test_what_are_no_strings_is_refused(text: str, message: str) -> None:

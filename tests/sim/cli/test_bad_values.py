@@ -50,6 +50,13 @@ def number_type(parameter: Parameter) -> type | None:
     return float if float in kinds else int if int in kinds and bool not in kinds else None
 
 
+def takes_text(parameter: Parameter) -> bool:
+    """Return whether a parameter gets what is typed as it is, a list among others."""
+    parsed = any(isinstance(check, TextCheck) for check in parameter.checks)
+    kinds = {parameter.kind, *get_args(parameter.kind)}
+    return parsed or str in kinds or list[str] in kinds
+
+
 def arguments(name: str, option: str, value: str, tmp_path: Path) -> list[str]:
     """Return the words of a command with this value of an option, the last of its kind."""
     words = [str(tmp_path / "out" / "o") if word == "OUT" else word for word in NEEDED[name]]
@@ -60,6 +67,7 @@ def arguments(name: str, option: str, value: str, tmp_path: Path) -> list[str]:
 
 
 OUTPUTS = [(name, one) for name, one in parameters() if is_output(one)]
+TEXTS = [(name, one) for name, one in parameters() if takes_text(one)]
 NUMBERS = [(name, one) for name, one in parameters() if number_type(one) is not None]
 
 
@@ -114,6 +122,27 @@ def test_a_number_that_makes_no_sense_is_refused(
         assert "Traceback" not in captured.err
         assert NOWHERE not in captured.err, (value, captured.err)
     assert not any((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter"), TEXTS, ids=[f"{name} {one.option}" for name, one in TEXTS]
+)
+def test_an_empty_text_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, parameter: Parameter
+) -> None:
+    """It is no list of heads, no name and no domain: a variable of a shell was empty."""
+    (tmp_path / "out").mkdir()
+    words = arguments(name, parameter.option, "", tmp_path)
+    if isinstance(parameter.info, ArgumentInfo):
+        words = ["" if word.startswith(NOWHERE) else word for word in words[:-2]]
+        words = ["" if word == "llama-2-7b" and name == "memory" else word for word in words]
+    assert run(*words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert "''" in captured.err or "empty" in captured.err
+    assert NOWHERE not in captured.err
 
 
 def test_defaults_pass_their_own_checks() -> None:

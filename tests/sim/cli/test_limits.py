@@ -267,7 +267,7 @@ def test_the_tables_fit_a_narrow_terminal(
     ("arguments", "message"),
     [
         (["--policy", "vanilla"], "vanilla is what others are compared with"),
-        (["--heads", ""], "wanted one head or more, got none"),
+        (["--heads", ""], "wanted --heads as whole numbers separated by commas"),
         (["--heads", "2,9"], "no head at depth 9 (trained: 1, 2, 3, 4, 5, 6, 7)"),
         (["--gamma", "1"], "asks no head"),
         (["--change", "0%"], "wanted --change between 0% and 100%, both left out, got '0%'"),

@@ -399,7 +399,7 @@ def test_what_a_fit_proves_comes_before_the_answer(capsys: pytest.CaptureFixture
         ),
         (
             ["--layers", "8", "--depths", "", "--agreement", "0.5"],
-            "wanted rising depths of heads within 1..7, got []",
+            "wanted --depths as whole numbers separated by commas, like 4,8, got ''",
         ),
         (
             ["--layers", "8", "--depths", "6,2", "--rates", "0.5:0.9:0.1"],
@@ -566,7 +566,7 @@ def test_a_directory_in_use_is_refused(timed: Profile, capsys: pytest.CaptureFix
         (["--head-cost", "0.5", "--heads", "3"], "no head at depth 3 (trained: 2, 4, 6)"),
         (
             ["--head-cost", "0.5", "--gammas", ""],
-            "wanted a number or a list of numbers as --gammas, got ''",
+            "wanted --gammas as numbers separated by commas, like 0.5,0.75, got ''",
         ),
         (["--head-cost", "0.5", "--gammas", "2"], "gamma is a probability in [0, 1], got 2"),
         (["--head-cost", "0.5", "--cap", "0"], "the cap is at least 1 draft a round, got 0"),

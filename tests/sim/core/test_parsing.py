@@ -5,6 +5,7 @@ instead.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 
@@ -20,10 +21,18 @@ from adadecode.sim.core.parsing import (
 )
 
 
-def test_lists_keep_their_order_and_may_be_empty() -> None:
+def test_lists_keep_their_order() -> None:
     assert numbers("--gamma", "0.5, 0.25") == [0.5, 0.25]
     assert integers("--heads", "7,3") == [7, 3]
-    assert numbers("--gamma", " ") == integers("--heads", "") == []
+
+
+@pytest.mark.parametrize("parse", [numbers, integers, rising_integers])
+@pytest.mark.parametrize("text", ["", " ", ",", "4,"])
+def test_lists_and_their_parts_are_not_empty(
+    parse: Callable[[str, str], object], text: str
+) -> None:
+    with pytest.raises(InputError, match=rf"numbers separated by commas, like .*, got '{text}'"):
+        parse("--gamma", text)
 
 
 def test_rising_integers_are_sorted() -> None:
