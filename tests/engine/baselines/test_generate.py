@@ -30,8 +30,9 @@ from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.profiling import baseline_runs
 from adadecode.engine.profiling.piece_store import PieceStore
+from adadecode.engine.profiling.pieces import piece_name
 from adadecode.engine.profiling.plan import RecordingPlan
-from adadecode.engine.profiling.recorder import Recorder, piece_name, record_plan
+from adadecode.engine.profiling.recorder import Recorder, record_plan
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.core.design import Design
