@@ -28,9 +28,10 @@ constexpr int LANES = 4, REGISTERS = 32;
 #endif
 
 constexpr int ROWS = 8;              // of x at once
+constexpr int MOST = REGISTERS < 32 ? 6 : ROWS;  // of x in one block
 constexpr long TILE = 168;           // rows of w that all rows of x meet before the next ones
 constexpr long CHUNK = 24576;        // bytes of 8 rows of x that stay in the first cache
-constexpr long AHEAD = 8192 ;        // bytes of w that are asked for ahead of their use
+constexpr long AHEAD = 8192;         // bytes of w that are asked for ahead of their use
 
 using Half = uint16_t;  // bfloat16
 typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -61,6 +62,13 @@ struct Singles {  // x in float, w in float or bfloat16
 #ifdef __AVX512F__
     return (Vector)_mm512_slli_epi32(
         _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)from)), 16);
+#elif defined(__AVX2__)
+    // both halves of a register get all that is loaded, so that one shuffle within them widens it
+    const __m256i places =
+        _mm256_setr_epi8(-1, -1, 0, 1, -1, -1, 2, 3, -1, -1, 4, 5, -1, -1, 6, 7, -1, -1, 8, 9, -1,
+                         -1, 10, 11, -1, -1, 12, 13, -1, -1, 14, 15);
+    return (Vector)_mm256_shuffle_epi8(
+        _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i*)from)), places);
 #else
     return (Vector)(__builtin_convertvector(*(const Halves*)from, Bits) << 16);
 #endif
@@ -128,27 +136,34 @@ inline void sums(const Vector* parts, float* to) {
 // ---- blocks of R rows of w and M rows of x, whose sums stay in registers ----
 
 constexpr int rows_at_once(int m) {
+  constexpr int OF_16[MOST] = {7, 4, 3, 3, 2, 2};  // one more, and registers are spilled
+  if (REGISTERS < 32) return OF_16[m - 1];
   int rows = (REGISTERS - 2) / (m + 1);
   return rows < 1 ? 1 : rows > 8 ? 8 : rows;
 }
 
-template <class By, int M, int R, class W, class X>
+// The M rows of x are some of ALL that lie as `lay_out` puts them. Every EVERYth line of w is
+// asked for, from the one of number FIRST.
+template <class By, int M, int ALL, int R, int FIRST, int EVERY, class W, class X>
 inline void block(const W* w, const X* x, long stride, long n, long ahead, float* to, bool more) {
   constexpr int WIDTH = By::WIDTH;
   constexpr int LINE = 64 / sizeof(W) > WIDTH ? 64 / sizeof(W) : WIDTH;
   Vector sum[R * M] = {};
   long k = 0;
-  for (; k + WIDTH <= n; k += WIDTH) {
-    typename By::Loaded ours[R];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) ours[r] = By::load(w + r * stride + k);
-    if (k % LINE == 0) {
+  for (; k + WIDTH <= n; k += WIDTH, x += ALL * WIDTH) {
+    if (k % (EVERY * LINE) == FIRST * LINE) {
 #pragma GCC unroll 8
       for (int r = 0; r < R; r++) __builtin_prefetch(w + (r + ahead) * stride + k, 0, 2);
     }
+    typename By::Loaded ours[R];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) {
+      ours[r] = By::load(w + r * stride + k);
+      if (M > 1) IN_REGISTER(ours[r]);
+    }
 #pragma GCC unroll 8
     for (int m = 0; m < M; m++) {
-      auto theirs = By::load(x + m * stride + k);
+      auto theirs = By::load(x + m * WIDTH);
       IN_REGISTER(theirs);
 #pragma GCC unroll 8
       for (int r = 0; r < R; r++)
@@ -156,11 +171,10 @@ inline void block(const W* w, const X* x, long stride, long n, long ahead, float
     }
   }
   if (k < n)
-    for (int m = 0; m < M; m++) {
-      auto theirs = load_some<By>(x + m * stride + k, n - k);
-      for (int r = 0; r < R; r++)
-        sum[m * R + r] =
-            By::multiply_add(sum[m * R + r], load_some<By>(w + r * stride + k, n - k), theirs);
+    for (int r = 0; r < R; r++) {
+      auto ours = load_some<By>(w + r * stride + k, n - k);
+      for (int m = 0; m < M; m++)
+        sum[m * R + r] = By::multiply_add(sum[m * R + r], ours, By::load(x + m * WIDTH));
     }
   float found[R * M];
   sums<R * M, LANES / 2>(sum, found);
@@ -171,19 +185,51 @@ inline void block(const W* w, const X* x, long stride, long n, long ahead, float
     }
 }
 
+// All M rows of x by R rows of w: in two blocks where the sums of one are too many, the second of
+// which finds w in the first cache. Each asks for half of what comes next, so that memory is busy
+// all the time.
+template <class By, int M, int R, class W, class X>
+inline void strip(const W* w, const X* x, long stride, long n, long ahead, float* to, bool more) {
+  if constexpr (M > MOST) {
+    constexpr int A = (M + 1) / 2;
+    block<By, A, M, R, 0, 2>(w, x, stride, n, ahead, to, more);
+    block<By, M - A, M, R, 1, 2>(w, x + A * By::WIDTH, stride, n, ahead, to + A * TILE, more);
+  } else {
+    block<By, M, M, R, 0, 1>(w, x, stride, n, ahead, to, more);
+  }
+}
+
+// Puts WIDTH numbers of each row side by side, then the next, zeros where the rows end: what a
+// block reads of x is one run of memory, and takes one address.
+template <class By, int M, class X>
+inline void lay_out(const X* x, long stride, long n, X* to) {
+  constexpr int WIDTH = By::WIDTH;
+  for (long k = 0; k < n; k += WIDTH)
+    for (int m = 0; m < M; m++, to += WIDTH) {
+      if (k + WIDTH <= n) {
+        std::memcpy(to, x + m * stride + k, WIDTH * sizeof(X));
+      } else {
+        std::memset(to, 0, WIDTH * sizeof(X));
+        std::memcpy(to, x + m * stride + k, (n - k) * sizeof(X));
+      }
+    }
+}
+
 template <class By, int M, class W, class X>
 void tile(const W* w, const X* x, const W* bias, W* y, long width, long of, long rows) {
-  constexpr int R = rows_at_once(M);
+  constexpr int R = rows_at_once(M > MOST ? (M + 1) / 2 : M);
   constexpr long WHOLE = CHUNK / ROWS / sizeof(X);
+  alignas(64) X near[M * WHOLE];
   float found[M * TILE];
   for (long k = 0; k < width; k += WHOLE) {
     long n = width - k < WHOLE ? width - k : WHOLE, o = 0;
     long ahead = AHEAD / (n * long(sizeof(W)));
     ahead = ahead < R ? R : ahead;
+    lay_out<By, M>(x + k, width, n, near);
     for (; o + R <= rows; o += R)
-      block<By, M, R>(w + o * width + k, x + k, width, n, ahead, found + o, k > 0);
+      strip<By, M, R>(w + o * width + k, near, width, n, ahead, found + o, k > 0);
     for (; o < rows; o++)
-      block<By, M, 1>(w + o * width + k, x + k, width, n, ahead, found + o, k > 0);
+      strip<By, M, 1>(w + o * width + k, near, width, n, ahead, found + o, k > 0);
   }
   for (int m = 0; m < M; m++)
     for (long o = 0; o < rows; o++)
