@@ -277,13 +277,17 @@ def test_texts_are_the_models_own_by_every_product(graphs: str) -> None:
         assert AdaDecoder(model).generate(prompt, 24).tokens == wanted
 
 
-def test_canonical_numerics_multiply_as_the_model_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(few_rows, "way_of", None)
+@pytest.mark.parametrize("parts", [SegmentedModel, CanonicalModel])
+def test_canonical_numerics_multiply_few_rows_as_others_do(
+    parts: type[SegmentedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = wide_model()
-    parts = CanonicalModel(model)
-    assert parts.served_layer(0) is model.model.layers[0]
+    layer = parts(model).served_layer(0)
+    assert type(layer.mlp.up_proj) is FewRowLinear
+    assert layer.mlp.up_proj.weight is model.model.layers[0].mlp.up_proj.weight
+    monkeypatch.setattr(few_rows, "way_of", None)
     with pytest.raises(UnsupportedModel, match="not callable"):
-        SegmentedModel(wide_model())
+        parts(wide_model())
 
 
 # -- checks --------------------
