@@ -282,7 +282,7 @@ def test_canonical_numerics_multiply_few_rows_as_others_do(
     parts: type[SegmentedModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = wide_model()
-    layer = parts(model).served_layer(0)
+    layer: Any = parts(model).served_layer(0)
     assert type(layer.mlp.up_proj) is FewRowLinear
     assert layer.mlp.up_proj.weight is model.model.layers[0].mlp.up_proj.weight
     monkeypatch.setattr(few_rows, "way_of", None)
