@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text as Line
 
 from adadecode.engine.cli.errors import plain_errors
@@ -36,6 +35,7 @@ from adadecode.profiles.schema import MANIFEST
 from adadecode.profiles.store import Profile
 from adadecode.sim.cli.plain_console import PlainConsole
 from adadecode.sim.cli.progress import showing_stages
+from adadecode.sim.cli.tables import layout
 from adadecode.sim.core.number_format import percent, times
 from adadecode.sim.core.scheduler import Round
 from adadecode.sim.core.shown_text import shown
@@ -105,10 +105,9 @@ def show_comparison(console: Console, profile: Profile, comparison: Validation) 
         profile: The recording.
         comparison: Its comparison with the simulator.
     """
-    table = Table(title="measured and predicted", box=box.SIMPLE, pad_edge=False)
+    table = layout.table("design", "ms/token", "predicted", "speedup", "predicted", "error")
+    table.title, table.box, table.pad_edge = "measured and predicted", box.SIMPLE, False
     table.collapse_padding = True
-    for heading in ("design", "ms/token", "predicted", "speedup", "predicted", "error"):
-        table.add_column(heading, justify="left" if heading == "design" else "right", no_wrap=True)
     for row in comparison.by_design().to_dict("records"):
         error = row["predicted_speedup"] / row["speedup"] - 1
         table.add_row(

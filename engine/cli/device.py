@@ -19,6 +19,7 @@ from adadecode.sim.cli.interruption import InterruptibleCommand
 from adadecode.sim.cli.plain_console import PlainConsole
 from adadecode.sim.cli.progress import showing_stages
 from adadecode.sim.cli.say import say
+from adadecode.sim.cli.tables import layout
 from adadecode.sim.cli.version import version_option
 
 if TYPE_CHECKING:
@@ -203,15 +204,10 @@ def _measure(options: BenchmarkOptions, console: Console) -> tuple[BenchmarkDevi
 
 def rates_table(place: BenchmarkDevice, benches: Sequence[Bench]) -> Table:
     """Return a table of what was measured, for a terminal."""
-    table = Table(
-        "benchmark",
-        "size",
-        "unit",
-        title=f"{place.title}: {len(benches[0].rates)} repeats in turn",
-        title_justify="left",
-    )
-    for column in ("median", "lowest", "highest", "spread"):
-        table.add_column(column, justify="right")
+    columns = ("benchmark", "size", "unit", "median", "lowest", "highest", "spread")
+    table = layout.table(*columns, texts=("size", "unit"))
+    table.title = f"{place.title}: {len(benches[0].rates)} repeats in turn"
+    table.title_justify = "left"
     for bench in benches:
         scale, prefix = (1e12, "T") if bench.median >= 1e12 else (1e9, "G")
         median, low, high = (

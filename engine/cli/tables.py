@@ -1,4 +1,4 @@
-"""Results of the engine's commands, for a terminal of 80 columns."""
+"""Results of the engine's commands, for a terminal of any width."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adadecode.engine.heads.gates import Gates
 from adadecode.engine.profiling.summary import summarize
 from adadecode.engine.training.gates import ASKED
 from adadecode.profiles.store import Profile
-from adadecode.sim.cli.plain_console import PlainTable
+from adadecode.sim.cli.tables import layout
 from adadecode.sim.cli.tables.heads import coverage_table, coverage_tables
 from adadecode.sim.core.number_format import percent, times
 from adadecode.sim.core.shown_text import shown
@@ -40,28 +40,20 @@ def flip_tables(report: dict[str, Any]) -> list[Table]:
     title = shown(
         f"{report['model']}, {report['dtype']}, {report['numerics']}: {report['prompts']} prompts"
     )
-    designs = PlainTable(
-        title=f"flips: {title}",
-        caption=(
-            "from: the first token that differs; widest gap in nats; "
-            f"beyond {report['tolerance_nats']:g}"
-        ),
-        box=box.SIMPLE,
+    columns = ("", "design", "same texts", "from", "flips", "widest", "beyond")
+    designs = layout.table(*columns, texts=("design",))
+    designs.title, designs.box = f"flips: {title}", box.SIMPLE
+    designs.caption = (
+        "from: the first token that differs; widest gap in nats; "
+        f"beyond {report['tolerance_nats']:g}"
     )
-    for heading in ("", "design", "same texts", "from", "flips", "widest", "beyond"):
-        designs.add_column(
-            heading, justify="left" if heading == "design" else "right", no_wrap=True
-        )
     rows = report["designs"] + [
         {"design": f"{row['rows']} rows a pass", **row} for row in report["batches"]
     ]
-    margins = PlainTable(
-        title="flips, by the nats that the model's token leads by",
-        caption="columns: the rows above; tokens: of row 1",
-        box=box.SIMPLE,
-    )
-    margins.add_column("nats", no_wrap=True)
-    margins.add_column("tokens", justify="right")
+    numbers = (str(number) for number in range(1, len(rows) + 1))
+    margins = layout.table("nats", "tokens", *numbers, names=True)
+    margins.title, margins.box = "flips, by the nats that the model's token leads by", box.SIMPLE
+    margins.caption = "columns: the rows above; tokens: of row 1"
     for number, row in enumerate(rows, 1):
         first, gaps = row.get("first_divergence"), row["gaps"]
         designs.add_row(
@@ -74,7 +66,6 @@ def flip_tables(report: dict[str, Any]) -> list[Table]:
             str(row["beyond"]),
             style="bold red" if row["beyond"] else None,
         )
-        margins.add_column(str(number), justify="right", no_wrap=True)
     for at, part in enumerate(rows[0]["by_margin"]):
         flips = [row["by_margin"][at]["flips"] for row in rows]
         name = f"{part['from']:g} .." + ("" if part["to"] is None else f" {part['to']:g}")
@@ -90,9 +81,8 @@ def summary_table(profile: Profile) -> Table:
     subtitle = "" if script is None else f"\n{shown(script)}"
     name, count = profile.manifest["model"]["name"], profile.manifest["prompts"]["count"]
     title = ", ".join([f"measured: {name}", f"{count} prompts", *_peculiarities(profile)])
-    table = PlainTable(title=shown(title) + subtitle)
-    for heading in ("design", "ms/tok", "tok/s", "speedup", "tok/round", "rejected"):
-        table.add_column(heading, justify="left" if heading == "design" else "right", no_wrap=True)
+    table = layout.table("design", "ms/tok", "tok/s", "speedup", "tok/round", "rejected")
+    table.title = shown(title) + subtitle
     for row in summarize(profile).to_dict("records"):
         table.add_row(
             row["design"],
@@ -159,14 +149,9 @@ def baseline_tables(profile: Profile) -> list[Table]:
         for row in found.to_dict("records")
         if row["error"]
     ]
-    table = PlainTable(
-        title="in turn with the designs: median (lowest .. highest) of the repeats",
-        caption="\n".join(failed) or None,
-    )
-    table.caption_justify = "left"
-    table.add_column("", overflow="fold")
-    for heading in ("ms/tok", "/ vanilla", "/ generate", "same text"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = layout.table("", "ms/tok", "/ vanilla", "/ generate", "same text")
+    table.title = "in turn with the designs: median (lowest .. highest) of the repeats"
+    table.caption, table.caption_justify = "\n".join(failed) or None, "left"
     for row in found.sort_values("over_vanilla", ascending=False, kind="stable").to_dict("records"):
         if not math.isnan(row["tpot_s"]):
             ratios = (_spread(row, over) for over in ("vanilla", "generate"))
@@ -194,30 +179,28 @@ def metrics_table(heads: ExitHeads) -> Table:
     """Return a table of what training measured, a row for each depth of which all is known."""
     rows = [row for row in heads.metrics if row.keys() >= MEASURED]
     positions = rows[0]["positions"] if rows else 0
-    table = Table(title=f"exit heads on {positions:,} positions of held-out prompts")
-    for column in ("depth", "KL, T = I", "KL, trained", "agreement, T = I", "agreement, trained"):
-        table.add_column(column, justify="right")
+    columns = ("depth", "KL, T = I", "KL, trained", "agreement, T = I", "agreement, trained")
+    table = layout.table(*columns)
+    table.title = f"exit heads on {positions:,} positions of held-out prompts"
+    table.columns[0].justify = "right"
     for row in rows:
-        note = (
-            ""
-            if row["kl"] <= row["kl_identity"]
-            else " (worse than T = I: more prompts, or fewer epochs)"
-        )
         agreement = f"{row['agreement_identity']:.1%}", f"{row['agreement']:.1%}"
         table.add_row(
-            str(row["depth"]), f"{row['kl_identity']:.4f}", f"{row['kl']:.4f}{note}", *agreement
+            str(row["depth"]), f"{row['kl_identity']:.4f}", f"{row['kl']:.4f}", *agreement
+        )
+    if worse := [str(row["depth"]) for row in rows if row["kl"] > row["kl_identity"]]:
+        table.caption = (
+            f"worse than T = I at depth {', '.join(worse)}: take more prompts, or fewer epochs"
         )
     return table
 
 
 def gates_table(gates: Gates) -> Table:
     """Return a table of how well gates tell positions apart, a row for each depth."""
-    table = Table(
-        title=f"gates before the heads: surer than {gates.confidence:g}, and right",
-        caption="found: the share of the good positions among those with the highest scores",
-    )
-    for column in ("depth", "good", "AUC", *(f"found at {share:.0%}" for share in ASKED)):
-        table.add_column(column, justify="right")
+    table = layout.table("depth", "good", "AUC", *(f"found at {share:.0%}" for share in ASKED))
+    table.title = f"gates before the heads: surer than {gates.confidence:g}, and right"
+    table.caption = "found: the share of the good positions among those with the highest scores"
+    table.columns[0].justify = "right"
     for row in gates.metrics:
         found = [row.get(f"found_{share * 100:.0f}") for share in ASKED]
         known = "-" if "auc" not in row else f"{row['auc']:.3f}"

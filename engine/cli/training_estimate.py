@@ -15,8 +15,8 @@ from adadecode.engine.training.options import TrainingOptions
 from adadecode.profiles.catalog.devices import find_device
 from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.errors import InputError
-from adadecode.sim.cli.plain_console import PlainTable
 from adadecode.sim.cli.progress import duration
+from adadecode.sim.cli.tables import layout
 from adadecode.sim.core.shown_text import shown
 from adadecode.sim.hardware.cost_model import ModelCost
 from adadecode.sim.hardware.precision import TORCH
@@ -67,18 +67,16 @@ def catalogue_table(
     )
     number_bytes = 4 if wide == "float32" else 2
     cost = ModelCost(shape=shape, weight_bytes=number_bytes, cache_bytes=number_bytes)
-    table = PlainTable(
-        title=shown(f"{shape.name} on {found.title}, {TORCH[wide]}: an estimate, nothing was run"),
-        caption=(
-            f"at most {plan.positions:,} tokens, {plan.disk(shape.hidden_size, 2) / 1e9:.2g} GB of "
-            f"disk{_closed_form(plan.memory(shape.hidden_size))}; by bytes and FLOPs: what the "
-            "host needs to start each kernel comes on top"
-        ),
-        box=box.SIMPLE,
+    table = layout.table("stage", "seconds, at least", "from", "to")
+    table.box = box.SIMPLE
+    table.title = shown(
+        f"{shape.name} on {found.title}, {TORCH[wide]}: an estimate, nothing was run"
     )
-    table.add_column("stage")
-    for heading in ("seconds, at least", "from", "to"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table.caption = (
+        f"at most {plan.positions:,} tokens, {plan.disk(shape.hidden_size, 2) / 1e9:.2g} GB of "
+        f"disk{_closed_form(plan.memory(shape.hidden_size))}; by bytes and FLOPs: what the "
+        "host needs to start each kernel comes on top"
+    )
     for stage, seconds in on_device(cost, plan, found, TORCH[wide]).items():
         row = (seconds.middle, seconds.low, seconds.high)
         table.add_row(stage, *(f"{value:.3g}" for value in row))
