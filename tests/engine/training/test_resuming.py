@@ -21,9 +21,10 @@ from adadecode.engine.training import hidden_state_store
 from adadecode.engine.training.batched_generation import BatchedGeneration
 from adadecode.engine.training.closed_form import START
 from adadecode.engine.training.options import TrainingOptions
-from adadecode.engine.training.pipeline import CACHE, CHECKPOINT, train_heads
+from adadecode.engine.training.pipeline import CACHE, train_heads
 from adadecode.engine.training.run_folder import CONTINUATIONS, STATE, write_state
 from adadecode.engine.training.trainer import Trainer
+from adadecode.engine.training.training_run import CHECKPOINT
 from adadecode.profiles.digest import sealed
 from adadecode.profiles.errors import InputError
 from tests.support.failing_disk import Fault, failing_disk, states_of, steps_of
