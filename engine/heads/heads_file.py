@@ -134,9 +134,10 @@ def read_heads(folder: Path, model: PreTrainedModel) -> HeadsContent:
     """
     places = (folder / CONFIG, member(folder, CONFIG, WEIGHTS))
     if missing := [place.name for place in places if not place.exists()]:
+        verb = "are" if len(missing) > 1 else "is"
         raise HeadsError(
             f"no heads in {folder}: wanted the files {WEIGHTS} and {CONFIG} that adadecode-train "
-            f"writes, {' and '.join(missing)} is missing"
+            f"writes, {' and '.join(missing)} {verb} missing"
         )
     description = read_description(folder)
     _check_owner(folder, description, model)

@@ -234,6 +234,11 @@ def test_damaged_files_are_refused(
         ExitHeads.load(folder, model)
 
 
+def test_a_folder_without_heads_names_both_files(tmp_path: Path, model: PreTrainedModel) -> None:
+    with pytest.raises(HeadsError, match=r"heads\.json and heads\.safetensors are missing"):
+        ExitHeads.load(tmp_path, model)
+
+
 @pytest.mark.parametrize("depth", [0, 6, -1])
 def test_a_head_lies_between_the_layers(model: PreTrainedModel, depth: int) -> None:
     """Before the first layer and after the last there is none."""
