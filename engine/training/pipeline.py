@@ -82,7 +82,7 @@ def train_heads(
         depths = options.depths_in(decoder.parts.n_layers) if given is None else given.depths
         check_shortlist(options, len(vocabulary.weight))
         encoded = encode_all(tokenizer, as_prompts(prompts), model, options.max_new_tokens)
-        writer = _writer(decoder)
+        writer = _writer(decoder, model)
         settings = {**writer, **_settings(decoder, encoded, options, given)}
         cache = folder / CACHE
         if not claim_folder(folder, settings):
@@ -120,13 +120,17 @@ def _given_heads(folder: str | None, model: PreTrainedModel) -> ExitHeads | None
     return None if folder is None else ExitHeads.load(folder, model).gated(model, None)
 
 
-def _writer(decoder: AdaDecoder) -> dict[str, Any]:
-    """Return what tells the model that writes the continuations from others."""
-    parts = decoder.parts
+def _writer(decoder: AdaDecoder, model: PreTrainedModel) -> dict[str, Any]:
+    """Return what tells the model that writes the continuations from others.
+
+    Args:
+        decoder: The model, taken apart.
+        model: The model as it was given.
+    """
     return {
-        "model": parts.name,
-        "weights": fingerprints.of_weights(parts.model),
-        "dtype": str(parts.dtype),
+        "model": decoder.parts.name,
+        "weights": fingerprints.of_weights(model),
+        "dtype": str(decoder.parts.dtype),
         "eos": sorted(decoder.eos),
     }
 
