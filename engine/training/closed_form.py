@@ -152,29 +152,40 @@ def _solution(kept: Moments, rest: Moments, metric: torch.Tensor) -> torch.Tenso
         kept: The sums of most batches.
         rest: Those of the batches that were left out.
         metric: See `logit_metric`.
+
+    Raises:
+        InputError: The states leave T undetermined, whatever the ridge.
     """
-    ridge = min(RIDGES, key=lambda share: _miss(ridge_solution(kept, share), rest, metric))
-    return ridge_solution(kept + rest, ridge).to(torch.float32)
+    misses = {
+        share: _miss(matrix, rest, metric)
+        for share in RIDGES
+        if (matrix := ridge_solution(kept, share)) is not None
+    }
+    for ridge in sorted(misses, key=lambda share: misses[share]):
+        found = ridge_solution(kept + rest, ridge)
+        if found is not None:
+            return found.to(torch.float32)
+    raise InputError(
+        "the hidden states leave the closed form undetermined: train on more prompts, or with "
+        "--start identity"
+    )
 
 
-def ridge_solution(moments: Moments, share: float) -> torch.Tensor:
+def ridge_solution(moments: Moments, share: float) -> torch.Tensor | None:
     """Return the T (d, d) that minimises |X T' - Y|^2 + ridge |T - I|^2, in FP64.
+
+    It is None where so small a ridge leaves T undetermined: where there are few positions, and sums
+    in FP32 are off by more than the ridge.
 
     Args:
         moments: The sums over the positions.
         share: The ridge, as a share of the mean of X'X's diagonal.
-
-    Raises:
-        InputError: The states leave T undetermined.
     """
     eye = torch.eye(len(moments.xx), dtype=torch.float64, device=moments.xx.device)
     held = moments.xx + share * moments.xx.diagonal().mean() * eye
     factor, failed = torch.linalg.cholesky_ex(held)
     if failed:
-        raise InputError(
-            "the hidden states leave the closed form undetermined: train on more prompts, or "
-            "with --start identity"
-        )
+        return None
     return eye + torch.cholesky_solve(moments.xy - moments.xx, factor).T
 
 
