@@ -5,16 +5,21 @@ with greedy ``generate``; a difference counts as explained where the two best lo
 of each other, relative to the larger. In BF16 with canonical numerics every text is compared with
 vanilla's bit by bit: tokens, the logits that they were chosen from, and all keys and values.
 
-It takes hours. Each piece is kept as soon as it is done, and the next run goes on from there.
+It takes hours. Each part has a result file, each piece is kept there as soon as it is done, and the
+next run goes on from there. The file says how many prompts are done, and of which versions of the
+sources their pieces are.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,13 +39,12 @@ from benchmarks.lossless import outcome
 from benchmarks.real_prompts import SETS, encoded
 from tests.support.models import greedy_text
 
-RESULT = "pretrained_lossless"
 SHORTLIST = 8192
 PARTS = ("eager", "compile", "canonical")
 """FP32 eager and compiled against ``generate``, and BF16 canonical against vanilla."""
 
-Kept = dict[str, dict[str, dict[str, dict[str, int]]]]
-"""Counts by part, piece and design."""
+Piece = dict[str, Any]
+"""The prompts of a piece: ``set``, ``designs`` (counts by design) and ``revision``."""
 
 COLUMNS = dict.fromkeys(("eager", "compile"), OUTCOMES) | {
     "canonical": ("runs", "tokens", "positions", "differing")
@@ -170,34 +174,52 @@ def shares_of(prompts: int, size: int) -> list[tuple[str, range]]:
     ]
 
 
-def run_part(part: str, options: argparse.Namespace, kept: Kept) -> None:
+def run_part(part: str, options: argparse.Namespace) -> dict[str, Any]:
     """Compare one part's texts, piece by piece, and keep each piece as soon as it is done.
 
     Args:
         part: Of `PARTS`.
         options: Of the command.
-        kept: Its pieces so far, which are left as they are.
+
+    Returns:
+        What is kept (`described`).
     """
-    pieces = kept.setdefault(part, {})
-    jobs = [
-        (name, rows)
-        for name, rows in shares_of(options.prompts, options.share)
-        if label_of(name, rows) not in pieces
-    ]
-    common = (options.model, options.heads)
+    asked = {
+        "model": options.model,
+        "heads": folder_digest(options.heads),
+        "tokens": options.tokens,
+        "prompts": options.prompts,
+        "share": options.share,
+    }
+    shares = {label_of(name, rows): (name, rows) for name, rows in shares_of(**of_shares(asked))}
+    pieces = {} if options.again else kept_pieces(part, asked)
+    missing = [label for label in shares if label not in pieces]
+    revision = source_revision()
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
-        work = {
-            (
-                pool.submit(check_canonical, *common, name, rows, options.tokens)
-                if part == "canonical"
-                else pool.submit(check_greedy, *common, name, rows, options.tokens, part)
-            ): label_of(name, rows)
-            for name, rows in jobs
-        }
+        work = {pool.submit(check, part, *shares[label], options): label for label in missing}
         for done, job in enumerate(as_completed(work), 1):
-            pieces[work[job]] = {label: dict(counts) for label, counts in job.result().items()}
-            keep(options, kept)
-            Console().print(f"{part}: {done} of {len(jobs)} pieces done, {work[job]}")
+            label = work[job]
+            pieces[label] = {
+                "set": shares[label][0],
+                "designs": {design: dict(counts) for design, counts in job.result().items()},
+                "revision": revision,
+            }
+            write_result(result_name(part), described(part, asked, pieces))
+            Console().print(f"{part}: {done} of {len(missing)} pieces done, {label}")
+    return described(part, asked, pieces)
+
+
+def check(
+    part: str, name: str, rows: range, options: argparse.Namespace
+) -> dict[str, Counter[str]]:
+    """Compare the texts of one piece."""
+    asked = (options.model, options.heads, name, rows, options.tokens)
+    return check_canonical(*asked) if part == "canonical" else check_greedy(*asked, part)
+
+
+def result_name(part: str) -> str:
+    """Return the name of a part's result."""
+    return f"pretrained_lossless_{part}"
 
 
 def label_of(name: str, rows: range) -> str:
@@ -205,42 +227,66 @@ def label_of(name: str, rows: range) -> str:
     return f"{name} {rows.start}-{rows.stop}"
 
 
-def kept_before(options: argparse.Namespace) -> Kept:
-    """Return the pieces of an earlier run with the same model, tokens and size of pieces."""
-    known = RESULTS / f"{RESULT}.json"
-    if options.again or not is_there(known):
+def of_shares(asked: Mapping[str, Any]) -> dict[str, int]:
+    """Return the arguments of `shares_of`."""
+    return {"prompts": asked["prompts"], "size": asked["share"]}
+
+
+def kept_pieces(part: str, asked: Mapping[str, Any]) -> dict[str, Piece]:
+    """Return the pieces of an earlier run that are pieces of this one."""
+    known = RESULTS / f"{result_name(part)}.json"
+    if not is_there(known):
         return {}
     found = read_json(known)
-    same = all(found.get(name) == getattr(options, name) for name in ("model", "tokens", "share"))
-    return dict(found["pieces"]) if same else {}
+    if any(found.get(name) != asked[name] for name in ("model", "heads", "tokens")):
+        return {}
+    labels = {label_of(name, rows) for name, rows in shares_of(**of_shares(asked))}
+    return {label: piece for label, piece in found["pieces"].items() if label in labels}
 
 
-def keep(options: argparse.Namespace, kept: Kept) -> None:
-    """Write all pieces, and their sums."""
-    asked = {name: getattr(options, name) for name in ("model", "tokens", "share")}
-    parts = {part: summed(part, pieces) for part, pieces in kept.items() if pieces}
-    write_result(RESULT, {**asked, "parts": parts, "pieces": kept})
+def described(part: str, asked: Mapping[str, Any], pieces: Mapping[str, Piece]) -> dict[str, Any]:
+    """Return what was asked, the pieces, and their sums.
 
-
-def summed(part: str, pieces: Mapping[str, Mapping[str, Mapping[str, int]]]) -> dict[str, Any]:
-    """Return the sums of a part's pieces: how many prompts, and the counts by set and design."""
-    found: dict[str, dict[str, Counter[str]]] = {name: {} for name in SETS}
-    for piece, designs in pieces.items():
-        known = found[piece.rpartition(" ")[0]]
-        for label, counts in designs.items():
-            known.setdefault(label, Counter()).update(counts)
+    ``done`` is the number of prompts compared so far, ``sets`` holds counts by set and design.
+    """
+    sets: dict[str, dict[str, Counter[str]]] = {name: {} for name in SETS}
+    for piece in pieces.values():
+        for design, counts in piece["designs"].items():
+            sets[piece["set"]].setdefault(design, Counter()).update(counts)
+    prompts = [max(one["runs"] for one in found.values()) for found in sets.values() if found]
     return {
-        "prompts": sum(
-            max(one["runs"] for one in known.values()) for known in found.values() if known
-        ),
+        **asked,
+        "done": sum(prompts),
+        "revisions": sorted({piece["revision"] for piece in pieces.values()}),
         "sets": {
             name: [
-                {"design": label, **{column: counts[column] for column in COLUMNS[part]}}
-                for label, counts in designs.items()
+                {"design": design, **{column: counts[column] for column in COLUMNS[part]}}
+                for design, counts in designs.items()
             ]
-            for name, designs in found.items()
+            for name, designs in sets.items()
         },
+        "pieces": dict(pieces),
     }
+
+
+def source_revision() -> str:
+    """Return the version of the sources, as git names it."""
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607 -- the user's git
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.strip() or "unknown"
+
+
+def folder_digest(folder: str) -> str:
+    """Return a digest of the files of a folder of heads."""
+    found = hashlib.sha256()
+    for path in sorted(Path(folder).iterdir()):
+        found.update(path.name.encode() + path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def part_table(part: str, sets: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
@@ -269,12 +315,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--share", type=int, default=6, help="prompts a piece [%(default)s]")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--again", action="store_true", help="forget the pieces that are done")
+    parser.add_argument("--again", action="store_true", help="begin these parts from nothing")
     options = parser.parse_args(arguments)
-    kept, wrong = kept_before(options), 0
+    wrong = 0
     for part in options.parts:
-        run_part(part, options, kept)
-        sets = summed(part, kept[part])["sets"]
+        sets = run_part(part, options)["sets"]
         Console().print(part_table(part, sets))
         rows = [row for designs in sets.values() for row in designs]
         wrong += sum(row.get("unexplained", 0) + row.get("differing", 0) for row in rows)
