@@ -20,6 +20,7 @@ import torch
 from transformers import PreTrainedModel
 
 from adadecode.engine.model.attention import KeyValues, attend_packed
+from adadecode.engine.model.few_row_layers import SteadyLinear
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.runtime.timer import Clock
 from adadecode.profiles.errors import InputError
@@ -147,6 +148,8 @@ class CanonicalModel(SegmentedModel):
         UnsupportedModel: As `SegmentedModel` does, and where a token's bits depend on its batch all
             the same.
     """
+
+    linear = SteadyLinear
 
     def _refuse_by_config(self) -> None:
         super()._refuse_by_config()

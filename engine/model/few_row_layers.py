@@ -31,15 +31,24 @@ class FewRowLinear(nn.Linear):
         return few_rows.linear(input, self.weight, self.bias)
 
 
+class SteadyLinear(FewRowLinear):
+    """A linear part that multiplies by `few_rows.steady_linear`, the same in every process."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 -- the name it overrides
+        """Return what the linear part itself does."""
+        return few_rows.steady_linear(input, self.weight, self.bias)
+
+
 class Served:
     """A module with its linear parts exchanged, made again when a part of it is another one.
 
     Args:
         module: The model's own.
+        linear: What its linear parts become.
     """
 
-    def __init__(self, module: nn.Module) -> None:
-        self._own = module
+    def __init__(self, module: nn.Module, linear: type[FewRowLinear] = FewRowLinear) -> None:
+        self._own, self._linear = module, linear
         self._parts: list[tuple[dict[str, nn.Module | None], tuple[nn.Module | None, ...]]] = []
         self._made = self._served(module)
 
@@ -48,13 +57,13 @@ class Served:
         if module is not self._own or not all(
             len(now) == len(then) and all(map(is_, now.values(), then)) for now, then in self._parts
         ):
-            self.__init__(module)  # type: ignore[misc]
+            self.__init__(module, self._linear)  # type: ignore[misc]
         return self._made
 
     def _served(self, module: nn.Module) -> nn.Module:
         module = original(module)
         if type(module) is nn.Linear:
-            return _few_rows(module) if few_rows.serves(module.weight) else module
+            return _as(self._linear, module) if few_rows.serves(module.weight) else module
         children = {
             name: child
             for name, child in module._modules.items()
@@ -71,8 +80,8 @@ class Served:
         return made
 
 
-def _few_rows(linear: nn.Linear) -> FewRowLinear:
+def _as(kind: type[FewRowLinear], linear: nn.Linear) -> FewRowLinear:
     """Return a linear part that is the given one in all but its class."""
-    made: FewRowLinear = object.__new__(FewRowLinear)
+    made: FewRowLinear = object.__new__(kind)
     made.__dict__ = linear.__dict__
     return made

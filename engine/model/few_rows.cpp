@@ -10,8 +10,10 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
-#ifdef __AVX2__
+#if defined(__AVX__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 namespace {
@@ -23,7 +25,12 @@ constexpr int LANES = 16, REGISTERS = 32;
 constexpr int LANES = 8, REGISTERS = 16;
 #define IN_REGISTER(v) asm("" : "+x"(v))
 #else
-constexpr int LANES = 4, REGISTERS = 32;
+constexpr int LANES = 4;
+#ifdef __aarch64__
+constexpr int REGISTERS = 32;
+#else
+constexpr int REGISTERS = 16;
+#endif
 #define IN_REGISTER(v)
 #endif
 
@@ -76,9 +83,11 @@ struct Singles {  // x in float, w in float or bfloat16
   static Vector multiply_add(Vector sum, Vector a, Vector b) {
 #ifdef __AVX512F__
     return (Vector)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)sum);
+// named: of a sum that waits for itself compilers make a product and a sum, of other bits
 #elif defined(__FMA__)
-    // named: of a sum that waits for itself compilers make a product and a sum, of other bits
     return (Vector)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)sum);
+#elif defined(__aarch64__)
+    return (Vector)vfmaq_f32((float32x4_t)sum, (float32x4_t)a, (float32x4_t)b);
 #else
     return sum + a * b;
 #endif

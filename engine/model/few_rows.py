@@ -44,6 +44,7 @@ _PREFERRED = 0.9  # a library's product must take less than this part of ours, o
 
 _lock = RLock()
 _ways: dict[tuple[torch.dtype, tuple[int, ...], int], Way] = {}
+_right: dict[tuple[torch.dtype, int], bool] = {}
 _library_alone = False
 
 
@@ -73,18 +74,39 @@ def linear(
     Returns:
         A tensor of shape ``(..., n)``.
     """
-    rows = given.numel() // max(1, given.shape[-1])
-    if (
-        not 1 <= rows <= MOST
-        or _library_alone
-        or not given.is_cpu
-        or given.dtype != weight.dtype
-        or torch.is_grad_enabled()
-        or type(given) is not torch.Tensor
-        or not serves(weight)
-    ):
+    if not _few(given, weight, bias):
         return F.linear(given, weight, bias)
+    rows = given.numel() // given.shape[-1]
     return PRODUCTS[way_of(weight)[rows]](given, weight, bias)
+
+
+def steady_linear(
+    given: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return what `linear` does, by a product that nothing timed chose.
+
+    It is ours wherever that is right, so that any two processes on a machine agree in every bit.
+    Arguments and result are those of `linear`.
+    """
+    if _few(given, weight, bias) and _steadily_ours(weight):
+        return _compiled(given, weight, bias)
+    return F.linear(given, weight, bias)
+
+
+def _few(given: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
+    """Return whether a product is one of few rows, which `PRODUCTS` can be asked for."""
+    width = given.shape[-1]
+    return (
+        0 < width == weight.shape[-1]
+        and 1 <= given.numel() // width <= MOST
+        and not _library_alone
+        and given.is_cpu
+        and given.dtype == weight.dtype
+        and not torch.is_grad_enabled()
+        and type(given) is torch.Tensor
+        and serves(weight)
+        and (bias is None or (bias.dtype == weight.dtype and bias.is_contiguous()))
+    )
 
 
 def way_of(weight: torch.Tensor) -> Way:
@@ -152,7 +174,7 @@ def _choose(weight: torch.Tensor) -> Way:
     """
     width = weight.shape[1]
     part = weight.detach()[: max(1, _TIMED_NUMBERS // width)]
-    rows = torch.linspace(-1, 1, MOST * width).to(weight.dtype).reshape(MOST, width)
+    rows = _rows_to_try(weight)
     names = ["library", "transposed"]
     if _is_right(part[:_TRIED], rows):
         names.append("compiled")
@@ -163,6 +185,22 @@ def _choose(weight: torch.Tensor) -> Way:
         if ours * _PREFERRED <= theirs:
             return ("compiled",) * (MOST + 1)
     return tuple(_of_a_library(seconds.get(count)) for count in range(MOST + 1))
+
+
+def _steadily_ours(weight: torch.Tensor) -> bool:
+    """Return whether our product is right for matrices of this format and width."""
+    key = weight.dtype, weight.shape[1]
+    found = _right.get(key)
+    if found is None:
+        with _lock, torch.inference_mode():
+            found = _right[key] = _is_right(weight.detach()[:_TRIED], _rows_to_try(weight))
+    return found
+
+
+def _rows_to_try(weight: torch.Tensor) -> torch.Tensor:
+    """Return rows ``(MOST, d)`` for a matrix ``(n, d)``."""
+    width = weight.shape[1]
+    return torch.linspace(-1, 1, MOST * width).to(weight.dtype).reshape(MOST, width)
 
 
 def _of_a_library(seconds: dict[str, float] | None) -> str:

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from adadecode.engine.model.anatomy import ModelAnatomy
 from adadecode.engine.model.attending import Attention, attending_by, without_cudnn
 from adadecode.engine.model.attention import KeyValues, attend
-from adadecode.engine.model.few_row_layers import Served
+from adadecode.engine.model.few_row_layers import FewRowLinear, Served
 from adadecode.engine.model.layer_arguments import cut_arguments, position_tensors
 from adadecode.engine.model.shadow import uncompiled
 from adadecode.engine.model.stand_in import Call
@@ -62,6 +62,9 @@ class SegmentedModel(ModelAnatomy):
     Raises:
         UnsupportedModel: The model cannot be taken apart exactly; the message names it.
     """
+
+    linear: type[FewRowLinear] = FewRowLinear
+    """What the linear parts of its layers are called as, where it is in CPU memory."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._calls: list[Call] = []
@@ -460,7 +463,7 @@ class SegmentedModel(ModelAnatomy):
             return uncompiled(own)
         found = self._served.get(number)
         if found is None:
-            found = self._served[number] = Served(own)
+            found = self._served[number] = Served(own, self.linear)
         return found.of(own)
 
     def unembed(self, normed: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import platform
+import subprocess
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +21,9 @@ from adadecode.engine.decoding.sequence import greedy_draft, head_logits
 from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.model import few_rows
 from adadecode.engine.model.canonical import CanonicalModel
-from adadecode.engine.model.few_row_layers import FewRowLinear, Served
+from adadecode.engine.model.few_row_layers import FewRowLinear, Served, SteadyLinear
 from adadecode.engine.model.segmented_model import SegmentedModel
+from adadecode.engine.runtime.native_library import FLAGS, _compiler
 from adadecode.profiles.errors import UnsupportedModel
 from tests.support.models import random_prompt, tiny_model
 
@@ -46,6 +49,7 @@ FORMATS = (torch.float32, torch.bfloat16)
 def _forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nobody measured yet, and nobody remembers what was measured here."""
     monkeypatch.setattr(few_rows, "_ways", {})
+    monkeypatch.setattr(few_rows, "_right", {})
     with torch.inference_mode():
         yield
 
@@ -182,6 +186,22 @@ def test_without_a_compiler_libraries_multiply(
         few_rows._library.cache_clear()
 
 
+PROCESSORS = ("x86-64", "sandybridge", "bdver2", "x86-64-v3", "x86-64-v4", "cooperlake")
+"""With SSE, AVX, AVX and FMA, AVX2, AVX-512, and AVX-512 with products in BF16."""
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of x86")
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_it_compiles_for_processors_of_every_kind(processor: str) -> None:
+    """Where it does not, libraries multiply, and nobody is told."""
+    flags = [flag for flag in FLAGS if flag not in ("-march=native", "-shared")]
+    subprocess.run(
+        [_compiler(), *flags, f"-march={processor}", "-fsyntax-only", str(few_rows.SOURCE)],
+        check=True,
+    )
+
+
 def test_what_is_trained_and_what_is_small_stay_with_the_library(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -277,17 +297,51 @@ def test_texts_are_the_models_own_by_every_product(graphs: str) -> None:
         assert AdaDecoder(model).generate(prompt, 24).tokens == wanted
 
 
-@pytest.mark.parametrize("parts", [SegmentedModel, CanonicalModel])
-def test_canonical_numerics_multiply_few_rows_as_others_do(
-    parts: type[SegmentedModel], monkeypatch: pytest.MonkeyPatch
+def test_canonical_numerics_multiply_by_what_no_stopwatch_chose(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Else two processes could multiply in two ways, and write two texts."""
     model = wide_model()
-    layer: Any = parts(model).served_layer(0)
+    layer: Any = SegmentedModel(model).served_layer(0)
     assert type(layer.mlp.up_proj) is FewRowLinear
-    assert layer.mlp.up_proj.weight is model.model.layers[0].mlp.up_proj.weight
     monkeypatch.setattr(few_rows, "way_of", None)
     with pytest.raises(UnsupportedModel, match="not callable"):
-        parts(wide_model())
+        SegmentedModel(wide_model())
+    layer = CanonicalModel(model).served_layer(0)
+    assert type(layer.mlp.up_proj) is SteadyLinear
+    assert layer.mlp.up_proj.weight is model.model.layers[0].mlp.up_proj.weight
+    weight = layer.mlp.up_proj.weight
+    rows = drawn(6, weight.shape[1])
+    ours = "library" if few_rows.why_not_compiled() is not None else "compiled"
+    with torch.inference_mode():
+        wanted = few_rows.PRODUCTS[ours](rows, weight, None)
+        assert torch.equal(few_rows.steady_linear(rows, weight), wanted)
+
+
+def test_a_wrong_product_is_not_taken_in_canonical_numerics_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(few_rows, "_is_right", lambda *_: False)
+    rows, weight = drawn(3, 128), drawn(200, 128)
+    assert torch.equal(few_rows.steady_linear(rows, weight), F.linear(rows, weight))
+
+
+@pytest.mark.parametrize("product", [few_rows.linear, few_rows.steady_linear])
+def test_what_a_library_refuses_is_refused(product: Any) -> None:
+    """Rows of another width, and a bias of another format, whatever multiplies."""
+    weight = drawn(256, 128)
+    for rows, bias in (
+        (drawn(2, 64), None),
+        (drawn(2, 128), torch.ones(256, dtype=torch.bfloat16)),
+    ):
+        with pytest.raises(RuntimeError):
+            product(rows, weight, bias)
+
+
+def test_a_bias_with_gaps_is_read_right() -> None:
+    weight, rows, wide = drawn(256, 128), drawn(2, 128), drawn(512)
+    found = few_rows.linear(rows, weight, wide[::2])
+    torch.testing.assert_close(found, rows @ weight.T + wide[::2])
 
 
 # -- checks --------------------
