@@ -50,8 +50,12 @@ def scale_positions(config: PretrainedConfig, header: GgufHeader) -> None:
         if found is None:
             raise _unknown(header, f"by factors ({FACTORS}) that are not those of Llama 3.1 or 3.2")
         config.rope_parameters = found
-    elif factor != 1 and (is_plain or not parameters.get("rope_type")):
-        if not is_plain or kind != "linear" or not 0 < factor < math.inf:
+    elif is_plain or not parameters.get("rope_type"):
+        if kind not in ("none", "linear"):
+            raise _unknown(header, f"({kind}, by {factor:g})")
+        if factor == 1:
+            return
+        if not is_plain or not 0 < factor < math.inf:
             raise _unknown(header, f"({kind}, by {factor:g})")
         config.rope_parameters = {**parameters, "rope_type": "linear", "factor": factor}
 

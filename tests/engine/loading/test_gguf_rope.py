@@ -125,7 +125,9 @@ def test_positions_that_are_not_divided_are_left(tmp_path: Path, said: dict[str,
     assert torch.equal(logits(read(tmp_path / "m.gguf")), logits(wanted))
 
 
-@pytest.mark.parametrize(("kind", "factor"), [("yarn", 4.0), ("linear", -2.0), ("linear", np.nan)])
+@pytest.mark.parametrize(
+    ("kind", "factor"), [("yarn", 4.0), ("yarn", 1.0), ("linear", -2.0), ("linear", np.nan)]
+)
 def test_other_scalings_are_refused_by_name(tmp_path: Path, kind: str, factor: float) -> None:
     said = {"llama.rope.scaling.type": kind, "llama.rope.scaling.factor": float(factor)}
     write_gguf(tmp_path / "m.gguf", llama_model(), settings=said)
