@@ -20,6 +20,9 @@ SPEAKERS = {
 }
 """Roles of ShareGPT's ``from``."""
 
+ROLES = (SYSTEM, "developer", USER, ASSISTANT, TOOL, "function")
+"""Roles of messages, as OpenAI's interface has them."""
+
 Message = Mapping[str, Any]
 """A ``role``, a ``content``, and whatever else the chat template reads."""
 
@@ -127,10 +130,10 @@ def _checked(value: Any, place: str) -> Message:
     """Return a message with its content as one text."""
     message: Message = value if isinstance(value, Mapping) else {}
     role = message.get("role")
-    if not isinstance(role, str) or not role.strip():
+    if not isinstance(role, str) or role not in ROLES:
         raise PromptError(
-            f'wanted messages with "role" and "content" in {place}, got {_short(value)}: mend it, '
-            "or leave the conversation out"
+            f'wanted messages with "role" and "content", the role one of {", ".join(ROLES)}, in '
+            f"{place}, got {_short(value)}: mend it, or leave the conversation out"
         )
     content = message.get("content")
     if content is None and message.get("tool_calls"):

@@ -28,13 +28,11 @@ from adadecode.engine.loading.conversation import (
     without_opening,
 )
 from adadecode.engine.loading.prompt_entries import Entries, Entry, entries_of
+from adadecode.engine.loading.prompt_field import FIELDS, FORMS, field_of, form_of
 from adadecode.engine.loading.prompts import DOMAIN, Prompt
 from adadecode.engine.runtime.choices import PromptSplit
 from adadecode.profiles.errors import PromptError
 from adadecode.profiles.input_file import is_there, read_text
-
-FIELDS = ("prompt", "text", "messages", "turns", "conversations")
-"""Where prompts are looked for, the first that is there."""
 
 LEFT = {
     "turns": ("turn", "after a first, as it asks about its answer"),
@@ -62,8 +60,9 @@ def read_prompts(
 ) -> PromptFile:
     """Return the prompts of a file, in order.
 
-    All prompts of a file have one form. An entry may also have "domain" and "max_new_tokens";
-    where it has turns, "category" is the domain too. Other fields are ignored.
+    All prompts of a file have one form, and an entry has one of the fields that are known, where
+    ``field`` does not choose one. An entry may also have "domain" and "max_new_tokens"; where it
+    has turns, "category" is the domain too. Other fields are ignored.
 
     Args:
         path: The file.
@@ -79,7 +78,7 @@ def read_prompts(
         raise PromptError(
             f"--prompt-field {field} names a field of JSON, and {path} holds text: leave it out"
         )
-    return _prompts(path, entries, FIELDS if field is None else (field,))
+    return _prompts(path, entries, field, FIELDS if field is None else ())
 
 
 def _entries(path: Path, split: PromptSplit | None) -> Entries:
@@ -91,10 +90,12 @@ def _entries(path: Path, split: PromptSplit | None) -> Entries:
     return entries_of(read_text(path, error=PromptError), path, split)
 
 
-def _prompts(path: Path, entries: Entries, fields: tuple[str, ...]) -> PromptFile:
-    """Return the prompts among what a file holds, those of JSON by the first field there is."""
+def _prompts(
+    path: Path, entries: Entries, named: str | None, known: tuple[str, ...]
+) -> PromptFile:
+    """Return the prompts among what a file holds, those of JSON by a field (see `field_of`)."""
     if entries.is_json:
-        return _Reader(path, fields).read(entries)
+        return _Reader(path, entries, named, known).read()
     prompts: list[Prompt | Conversation] = [Prompt(text=one.value) for one in entries.found]
     return PromptFile(prompts, _said(path, entries.kind, len(prompts)))
 
@@ -108,23 +109,30 @@ class _Reader:
 
     Args:
         path: The file.
-        fields: Fields that may hold the prompts, the first that is there.
+        entries: What it holds.
+        named: The field that the user named.
+        known: Other fields that may hold the prompts.
     """
 
-    def __init__(self, path: Path, fields: tuple[str, ...]) -> None:
-        self.path, self.fields = path, fields
+    def __init__(
+        self, path: Path, entries: Entries, named: str | None, known: tuple[str, ...]
+    ) -> None:
+        self.path, self.entries, self.named, self.known = path, entries, named, known
         self.left: Counter[str] = Counter()
-        self.first: tuple[str, str] | None = None
+        self.first: tuple[str, str, str] | None = None
+        self.names: dict[str, None] = {}
 
-    def read(self, entries: Entries) -> PromptFile:
+    def read(self) -> PromptFile:
         from adadecode.sim.report.formatting import plural
 
+        entries = self.entries
         found = [one for entry in entries.found if (one := self._prompt(entry)) is not None]
         if not found:
             raise PromptError(f"no prompts in {self.path}: in no conversation does anybody ask")
         form = self.first[0] if self.first is not None else ""
+        names = " and ".join(f'"{name}"' for name in self.names)
         sentences = [
-            _said(self.path, f"{entries.kind} with {form}", len(found)),
+            _said(self.path, f"{entries.kind} with {form} {names}", len(found)),
             *(
                 f"left out: {plural(count, noun)} {which}"
                 for what, count in self.left.items()
@@ -137,9 +145,9 @@ class _Reader:
     def _prompt(self, entry: Entry) -> Prompt | Conversation | None:
         """Return an entry as a prompt; None where it is a conversation in which nobody asks."""
         value, place = entry
-        name = self._field(value, place)
+        name = field_of(entry, self.named, self.known, self.entries.found)
         given, about = value[name], _about(value, place)
-        kind = _kind(given, name)
+        kind = form_of(given, name)
         self._check_form(kind, name, place)
         if kind == "text":
             return Prompt(text=_filled(given, name, place), **about)
@@ -168,71 +176,22 @@ class _Reader:
         self.left["answers"] += len(messages) - len(kept)
         return Conversation(messages=tuple(kept), place=place, **about)
 
-    def _field(self, value: Any, place: str) -> str:
-        """Return the name of the field that holds the prompt."""
-        names = self.fields
-        if isinstance(value, Mapping):
-            if name := next((name for name in names if name in value), None):
-                return name
-            got, todo = f"one with {', '.join(map(repr, value)) or 'nothing'}", _remedy(value)
-        else:
-            got, todo = json.dumps(value)[:40], ""
-        wanted = ", ".join(f'"{name}"' for name in names[:-1])
-        wanted += f'{" or " if wanted else ""}"{names[-1]}"'
-        raise PromptError(f"wanted an object with {wanted} in {place}, got {got}{todo}")
-
     def _check_form(self, kind: str, name: str, place: str) -> None:
         """Raise PromptError unless all prompts of the file have one form."""
-        form = _FORMS.get(kind)
+        form = FORMS.get(kind)
         if form is None:
             raise PromptError(
                 f'wanted messages, turns or a string as "{name}" in {place}, got {kind}'
             )
-        same = f'{form} "{name}"'
+        self.names[name] = None
         if self.first is None:
-            self.first = (same, place)
-        elif not self.first[0].startswith(form):
+            self.first = (form, name, place)
+        elif self.first[0] != form:
+            first, at, line = self.first
             raise PromptError(
-                f"wanted one form of prompts, got {self.first[0]} in {self.first[1]} and {same} in "
+                f'wanted one form of prompts, got {first} "{at}" in {line} and {form} "{name}" in '
                 f"{place}: write a file for each"
             )
-
-
-def _remedy(value: Mapping[str, Any]) -> str:
-    """Return what to do where no field of an entry is known, for the end of a message."""
-    for name, one in value.items():
-        if _kind(one, name) in _FORMS and not _holds_entries(one):
-            return f": name the field with --prompt-field {name}"
-    if nested := next((name for name, one in value.items() if _holds_entries(one)), None):
-        return f': write what "{nested}" holds as the file, an array or an object a line'
-    return ""
-
-
-def _holds_entries(value: Any) -> bool:
-    """Whether a value holds objects that are no messages, each of which may be a prompt."""
-    return _kind(value, "") == "messages" and "role" not in value[0]
-
-
-_FORMS = {
-    "text": "texts as",
-    "turns": "turns as",
-    "messages": "messages as",
-    "conversations": "ShareGPT's turns as",
-}
-
-
-def _kind(value: Any, name: str) -> str:
-    """Return which form of a prompt a value has, or how JSON writes it where it has none."""
-    if isinstance(value, str):
-        return "text"
-    if isinstance(value, list) and all(isinstance(one, str) for one in value) and value:
-        return "turns"
-    if isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
-        if value:
-            return "conversations" if "from" in value[0] else "messages"
-        if name == "conversations":
-            return "conversations"
-    return json.dumps(value)[:40]
 
 
 def _about(value: Mapping[str, Any], place: str) -> dict[str, Any]:
@@ -269,9 +228,8 @@ def read_texts(path: str | Path, *, field: str | None = None) -> list[Prompt]:
         PromptError: See `read_prompts`.
     """
     path = Path(path)
-    fields = FIELDS if field is None else (field, *FIELDS)
     found = [
         Prompt(text=one.said) if isinstance(one, Conversation) else one
-        for one in _prompts(path, _entries(path, None), fields).prompts
+        for one in _prompts(path, _entries(path, None), field, FIELDS).prompts
     ]
     return [one for one in found if one.text]

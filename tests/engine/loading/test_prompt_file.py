@@ -208,6 +208,59 @@ def test_entries_within_an_object_are_no_field(tmp_path: Path, indent: int | Non
         read_prompts(lines(tmp_path, {"chat": [USER]}))
 
 
+@pytest.mark.parametrize(
+    ("entries", "field", "message"),
+    [
+        (
+            [{"prompt": "a"}, {"id": 2, "answer": "b"}],
+            None,
+            """line 2, got one with 'id', 'answer': fill "prompt" in, or leave the line out$""",
+        ),
+        ([{"answer": "b"}, {"text": "a"}], None, 'line 1, .*: fill "text" in, or leave the line'),
+        ([{"q": "a"}, {"r": "b"}], "q", 'line 2, got one with .r.: fill "q" in, or leave the line'),
+        ([{"q": "a"}, {"q": 7}], None, 'no other field holds a prompt in every line, so add "pr'),
+        ([{"id": 1, "answer": "b"}], None, 'no other field holds a prompt in .*, so add "prompt"$'),
+        ([{"q": "a", "n": "b"}, {"q": "c", "n": "d"}], None, "with --prompt-field q or n$"),
+        ([{"prompt": "a"}, 7], None, 'line 2, got 7: write it as {"prompt": "..."}, or leave'),
+    ],
+)
+def test_a_field_is_proposed_only_where_every_line_has_it(
+    tmp_path: Path, entries: list[Any], field: str | None, message: str
+) -> None:
+    """A field of answers never is."""
+    with pytest.raises(PromptError, match=message):
+        read_prompts(lines(tmp_path, *entries), field=field)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_list_of_texts_within_an_object_is_to_be_the_file(
+    tmp_path: Path, indent: int | None
+) -> None:
+    """Named as a field, it would be the turns of one chat, and all but the first be left out."""
+    path = written(tmp_path, json.dumps({"prompts": ["a", "b"]}, indent=indent), "p.json")
+    with pytest.raises(PromptError, match='write the list that "prompts" holds as the file'):
+        read_prompts(path)
+
+
+def test_an_entry_of_two_forms_is_refused_until_one_is_chosen(tmp_path: Path) -> None:
+    """Fields that hold no prompt, and fields that nobody knows, do not count."""
+    both = {"prompt": "Hi", "messages": [USER], "id": 7}
+    path = lines(tmp_path, {"prompt": "a", "turns": [], "note": "b"}, both)
+    with pytest.raises(
+        PromptError,
+        match=r'one form of prompt in .*line 2, got "prompt" and "messages": .*field prompt or mes',
+    ):
+        read_prompts(path)
+    assert read_prompts(path, field="prompt").prompts == [Prompt(text="a"), Prompt(text="Hi")]
+    with pytest.raises(PromptError, match='line 1, got "prompt" and "text"'):
+        read_texts(lines(tmp_path, {"prompt": "a", "text": "b"}))
+
+
+def test_every_field_that_was_read_is_named(tmp_path: Path) -> None:
+    found = read_prompts(lines(tmp_path, {"prompt": "a"}, {"text": "b"}, {"prompt": "c"}))
+    assert found.recognised.endswith('JSON lines with texts as "prompt" and "text", 3 in all')
+
+
 def test_a_field_of_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PromptError, match=r"--prompt-field a names a field of JSON, .* holds text"):
         read_prompts(written(tmp_path, "one\n", "p.txt"), field="a")
@@ -290,8 +343,12 @@ def test_the_first_turn_is_the_prompt(tmp_path: Path) -> None:
         ([{"turns": [7]}], r'turns or a string as "turns" in .*1, got \[7\]'),
         ([{"turns": [" "]}], '"turns" is empty in .*1'),
         ([{"messages": [ANSWER]}], "nothing to answer in .*line 1"),
-        ([{"messages": [{"content": "a"}]}], '"role" and "content" in .*line 1'),
-        ([{"messages": [USER, {"role": " ", "content": "a"}]}], '"role" and "content" in .*line 1'),
+        ([{"messages": [{"content": "a"}]}], '"role" and "content", .*line 1'),
+        ([{"messages": [USER, {"role": " ", "content": "a"}]}], '"role" and "content", .*line 1'),
+        (
+            [{"messages": [USER]}, {"messages": [{"role": "wizard", "content": "a"}]}],
+            'the role one of system, developer, user, assistant, tool, function, in .*2, got .*wiz',
+        ),
         ([{"messages": [{"role": "user"}]}], "content of the user's message in .*1 as a text"),
         (
             [{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}],
