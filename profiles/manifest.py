@@ -23,6 +23,9 @@ from adadecode.profiles.schema import (
 DEMO_MODEL, DEMO_HEADS = "adadecode demo model", "adadecode demo heads"
 """The names of model and heads in a recording of the demo."""
 
+HEADS = "heads.json"
+"""The description in a folder of exit heads, which is taken for a profile at times."""
+
 SHARED = "shared"
 """The key that marks the manifest of a copy without text (`adadecode.sim.sharing`)."""
 
@@ -66,6 +69,15 @@ def tables_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     return (*TABLES, *(SAMPLED_TABLES if manifest.get("sampling") is not None else ()))
 
 
+def check_no_heads(folder: Path) -> None:
+    """Raise ProfileError where a folder that is to be a profile holds exit heads."""
+    if is_there(folder / HEADS):
+        raise ProfileError(
+            f"wanted a profile, {folder} is a folder of exit heads: record with `adadecode-profile "
+            f"--heads {folder} --out PROFILE`, and name PROFILE"
+        )
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read the manifest of a profile.
 
@@ -83,6 +95,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"a profile is a directory, {folder} {what}: name the directory recorded into"
         )
     if not is_there(path):
+        check_no_heads(folder)
         raise ProfileError(
             f"{folder} has no {MANIFEST}: an unfinished recording, which "
             f"`adadecode-profile --out {folder} --resume` finishes, or no profile"

@@ -7,6 +7,7 @@ from pathlib import Path
 from adadecode.profiles.atomic_write import write_together
 from adadecode.profiles.errors import ProfileError
 from adadecode.profiles.input_file import is_there
+from adadecode.profiles.manifest import check_no_heads
 from adadecode.profiles.output_path import check_different
 from adadecode.profiles.schema import MANIFEST
 from adadecode.profiles.store import read_profile
@@ -68,8 +69,9 @@ def report_of(path: Path, profile: Path | None = None) -> Report:
     from adadecode.sim.sweep.store import ABOUT, PLAN, read_sweep
 
     if not any(is_there(path / name) for name in (ABOUT, PLAN)):
+        check_no_heads(path)
         raise ProfileError(
             f"{path} has neither {MANIFEST} nor {ABOUT}: an unfinished recording, which "
-            "`adadecode-profile --resume` finishes, or none of this project's directories"
+            f"`adadecode-profile --out {path} --resume` finishes, or no profile and no sweep"
         )
     return build_report(read_sweep(path), profile)

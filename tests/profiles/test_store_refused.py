@@ -29,6 +29,13 @@ def test_a_file_is_refused(folder: Path) -> None:
         read_profile(folder / MANIFEST)
 
 
+def test_a_folder_of_heads_is_named_so(tmp_path: Path) -> None:
+    """It is no unfinished recording."""
+    (tmp_path / "heads.json").write_text("{}")
+    with pytest.raises(ProfileError, match=r"wanted a profile, .* is a folder of exit heads: rec"):
+        read_profile(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -103,6 +103,7 @@ def test_a_hypothetical_sweep_says_so(profile: Profile, tmp_path: Path) -> None:
     [
         (["nowhere"], "does not exist"),
         (["."], "neither manifest.json nor sweep.json: an unfinished recording"),
+        (["HEADS"], "HEADS is a folder of exit heads: record with"),
         (["PROFILE", "--profile", "PROFILE"], "is a profile itself"),
     ],
 )
@@ -113,9 +114,16 @@ def test_what_cannot_be_reported_on_is_refused(
     arguments: list[str],
     message: str,
 ) -> None:
-    """Nothing, a directory of something else, a profile of a profile."""
+    """Nothing, a directory of something else, heads, a profile of a profile."""
     (tmp_path / "empty").mkdir()
-    places = {"PROFILE": profile.path, "nowhere": tmp_path / "nowhere", ".": tmp_path / "empty"}
+    (tmp_path / "HEADS").mkdir()
+    (tmp_path / "HEADS" / "heads.json").write_text("{}")
+    places = {
+        "PROFILE": profile.path,
+        "nowhere": tmp_path / "nowhere",
+        ".": tmp_path / "empty",
+        "HEADS": tmp_path / "HEADS",
+    }
     assert (
         run("report", *(places.get(word, word) for word in arguments), "--out", tmp_path / "r.html")
         == 2
