@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich import box
-from rich.table import Table
+from rich.console import Group
 
 from adadecode.engine.loading.conversation import Conversation
 from adadecode.engine.loading.prompts import Prompt
 from adadecode.engine.runtime.choices import Dtype
 from adadecode.engine.training.estimate import Forecast, TrainingPlan, on_device
-from adadecode.engine.training.options import TrainingOptions
+from adadecode.engine.training.options import HeadStart, TrainingOptions
 from adadecode.profiles.catalog.devices import find_device
 from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.errors import InputError
 from adadecode.sim.cli.progress import duration
 from adadecode.sim.cli.tables import layout
-from adadecode.sim.core.shown_text import shown
 from adadecode.sim.hardware.cost_model import ModelCost
 from adadecode.sim.hardware.precision import TORCH
 
@@ -41,8 +40,8 @@ def catalogue_table(
     dtype: Dtype,
     prompts: Sequence[Prompt | Conversation],
     options: TrainingOptions,
-) -> Table:
-    """Return how long each stage takes at least on a device of the catalogue.
+) -> Group:
+    """Return how long each stage takes at least on a device of the catalogue, as a table.
 
     Args:
         model: A name of the catalogue, a config, or a folder.
@@ -69,18 +68,23 @@ def catalogue_table(
     cost = ModelCost(shape=shape, weight_bytes=number_bytes, cache_bytes=number_bytes)
     table = layout.table("stage", "seconds, at least", "from", "to")
     table.box = box.SIMPLE
-    table.title = shown(
-        f"{shape.name} on {found.title}, {TORCH[wide]}: an estimate, nothing was run"
+    width = shape.hidden_size
+    size = (
+        f"at most {plan.positions:,} tokens, {plan.disk(width, 2) / 1e9:.2g} GB of "
+        f"disk{_closed_form(plan.memory(width))}; by bytes and FLOPs: what the host needs to start "
+        "each kernel comes on top"
     )
-    table.caption = (
-        f"at most {plan.positions:,} tokens, {plan.disk(shape.hidden_size, 2) / 1e9:.2g} GB of "
-        f"disk{_closed_form(plan.memory(shape.hidden_size))}; by bytes and FLOPs: what the "
-        "host needs to start each kernel comes on top"
-    )
+    captions = [size]
+    if options.start == HeadStart.CLOSED_FORM and plan.positions < width:
+        captions.append(
+            f"these are fewer positions than the {width} that determine the closed form, one for "
+            "each number of a hidden state: heads start near the identity, give more prompts"
+        )
     for stage, seconds in on_device(cost, plan, found, TORCH[wide]).items():
         row = (seconds.middle, seconds.low, seconds.high)
         table.add_row(stage, *(f"{value:.3g}" for value in row))
-    return table
+    title = f"{shape.name} on {found.title}, {TORCH[wide]}: an estimate, nothing was run"
+    return layout.titled(title, table, captions)
 
 
 def _closed_form(memory: int) -> str:

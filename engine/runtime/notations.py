@@ -121,7 +121,7 @@ def _depths(option: str, text: str) -> tuple[int, ...] | str:
     if text.strip() == "all":
         return "all"
     try:
-        return tuple(sorted({int(word) for word in text.split(",")}))
+        return tuple(sorted(int(word) for word in text.split(",")))
     except ValueError:
         raise InputError(f"wanted {option} such as 4,8,12, or all, got {text!r}") from None
 

@@ -177,8 +177,8 @@ class TrainingOptions:
         rising = list(depths) == sorted(set(depths))
         if not depths or not rising or not all(1 <= depth < n_layers for depth in depths):
             raise HeadsError(
-                f"wanted rising depths between the {n_layers} layers of this model, "
-                f"1..{n_layers - 1}, got {list(depths)}: see --depths"
+                f"wanted --depths from 1 to {n_layers - 1}, each once and in rising order, as this "
+                f"model has {n_layers} layers, got {list(depths)}: leave out what does not fit"
             )
         return depths
 

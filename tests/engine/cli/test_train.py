@@ -24,7 +24,7 @@ from adadecode.engine.heads.exit_heads import ExitHeads
 from adadecode.engine.runtime.option_fields import from_settings
 from adadecode.engine.training.batched_generation import BatchedGeneration
 from adadecode.engine.training.options import TrainingOptions
-from adadecode.profiles.errors import InputError
+from adadecode.profiles.errors import HeadsError, InputError
 from tests.support.held_folder import held_elsewhere
 from tests.support.models import tiny_model
 from tests.support.training_run import PROMPTS, interrupt, letter_tokenizer
@@ -260,6 +260,8 @@ def test_depths_are_read_from_a_list_or_all() -> None:
     assert depths("", 16) == (4, 8, 12)
     with pytest.raises(InputError, match="got '4;8'"):
         depths("4;8", 16)
+    with pytest.raises(HeadsError, match=r"from 1 to 15, each once .*, got \[4, 4, 8\]"):
+        depths("8,4,4", 16)
 
 
 def test_it_says_before_it_begins_how_long_it_takes(run: Run) -> None:
@@ -284,6 +286,8 @@ def test_an_estimate_trains_nothing(run: Run, tmp_path: Path) -> None:
     assert code == 0
     assert "greedy continuations" in out
     assert "at least" in out
+    said = " ".join(out.split())
+    assert "fewer positions than the 4096 that determine the closed form" in said
     assert not (tmp_path / "out").exists()
     code, _, err = run(model="llama-3.1-8b", estimate="h9000")
     assert (code, "h9000" in err) == (2, True)

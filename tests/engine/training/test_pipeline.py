@@ -183,7 +183,7 @@ GOOD: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("depths", "change", "error", "message"),
     [
-        ((), {}, HeadsError, r"rising depths between the 6 layers of this model, 1\.\.5, got \[\]"),
+        ((), {}, HeadsError, r"--depths from 1 to 5, each once .* has 6 layers, got \[\]"),
         ((2, 6), {}, HeadsError, r"got \[2, 6\]"),
         ((0,), {}, HeadsError, r"got \[0\]"),
         ((3, 3), {}, HeadsError, r"got \[3, 3\]"),
