@@ -53,9 +53,9 @@ def _best_nearby(limits: Limits) -> Iterator[RenderableType]:
         f"({times(now[best], 3)}{this})"
     )
     if not changes:
-        yield from notes([f"{answer}: it stays the best under every change above"])
+        yield from notes([f"{answer}, also under every change above"])
         return
-    yield from notes([f"{answer}: it stays the best unless"])
+    yield from notes([f"{answer}, unless"])
     yield from notes(
         (
             f"{change.what.replace('_', ' ')}: {change.best} ({times(change.speedup, 3)} against "
