@@ -183,7 +183,7 @@ def test_the_command_writes_what_it_prints(
     [
         ("", "--demo"),
         ("--model m --heads identity:1", "--prompts"),
-        ("--model m --heads= --prompts p", "--heads FOLDER"),
+        ("--model m --heads= --prompts p", "wanted a text as --heads, got ''"),
         ("--demo --numerics exact", "native, canonical"),
         ("--demo --weights int3", "int8, int4"),
         ("--demo --threads 0", "--threads"),
