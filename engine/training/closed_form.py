@@ -65,6 +65,8 @@ def kept_closed_form(
     states: States,
     vocabulary: Vocabulary,
     advance: Advance,
+    *,
+    run: Path,
 ) -> list[torch.Tensor]:
     """Return the closed form as an earlier call kept it, or find it and keep it.
 
@@ -75,6 +77,7 @@ def kept_closed_form(
         states: The hidden states of all depths and of the last layer.
         vocabulary: The model's LM head.
         advance: Called once, when it is there.
+        run: The folder of the training run, for messages.
 
     Raises:
         InputError: The states leave it undetermined, or it cannot be written.
@@ -83,7 +86,7 @@ def kept_closed_form(
     layouts = {str(depth): (torch.float32, (width, width)) for depth in depths}
     found = _read(path, layouts, about)
     if found is None:
-        matrices = closed_form(states, vocabulary)
+        matrices = closed_form(states, vocabulary, run=run)
         found = {str(depth): one for depth, one in zip(depths, matrices, strict=True)}
         write_tensors(path, found, about)
     advance(1)
@@ -106,12 +109,15 @@ def _read(
     return found.tensors if whole and finite and found.layouts() == layouts else None
 
 
-def closed_form(states: States, vocabulary: Vocabulary) -> list[torch.Tensor]:
+def closed_form(
+    states: States, vocabulary: Vocabulary, *, run: Path | None = None
+) -> list[torch.Tensor]:
     """Return the matrix T (d, d) of each depth in FP32, on the device of the LM head.
 
     Args:
         states: The hidden states of all depths and of the last layer.
         vocabulary: The model's LM head.
+        run: The folder of the training run, whose continuations another run can use.
 
     Raises:
         InputError: The states leave T undetermined.
@@ -122,7 +128,15 @@ def closed_form(states: States, vocabulary: Vocabulary) -> list[torch.Tensor]:
     for chosen in _groups(depths, len(metric)):
         sums = _moments(states, chosen, vocabulary.weight.device)
         while sums:  # what is solved makes room
-            found.append(_solution(*sums.pop(0), metric))
+            matrix = _solution(*sums.pop(0), metric)
+            if matrix is None:
+                elsewhere = f", with --out OTHER --reuse {run}" if run is not None else ""
+                raise InputError(
+                    f"wanted hidden states of about {len(metric)} positions or more, the width of "
+                    f"the model, that determine the closed form, got {states.rows} that leave it "
+                    "undetermined: train on more prompts, or with --start identity" + elsewhere
+                )
+            found.append(matrix)
     return found
 
 
@@ -145,16 +159,15 @@ def _groups(depths: int, width: int) -> list[range]:
     return [range(start, min(start + size, depths)) for start in range(0, depths, size)]
 
 
-def _solution(kept: Moments, rest: Moments, metric: torch.Tensor) -> torch.Tensor:
+def _solution(kept: Moments, rest: Moments, metric: torch.Tensor) -> torch.Tensor | None:
     """Return T (d, d) in FP32, with the ridge that is best on what was left out.
+
+    It is None where the states leave T undetermined, whatever the ridge.
 
     Args:
         kept: The sums of most batches.
         rest: Those of the batches that were left out.
         metric: See `logit_metric`.
-
-    Raises:
-        InputError: The states leave T undetermined, whatever the ridge.
     """
     misses = {
         share: _miss(matrix, rest, metric)
@@ -165,10 +178,7 @@ def _solution(kept: Moments, rest: Moments, metric: torch.Tensor) -> torch.Tenso
         found = ridge_solution(kept + rest, ridge)
         if found is not None:
             return found.to(torch.float32)
-    raise InputError(
-        "the hidden states leave the closed form undetermined: train on more prompts, or with "
-        "--start identity"
-    )
+    return None
 
 
 def ridge_solution(moments: Moments, share: float) -> torch.Tensor | None:

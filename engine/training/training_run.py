@@ -212,7 +212,13 @@ class TrainingRun:
             eye = torch.eye(self.decoder.parts.hidden_size)
             return [eye for _ in self.depths]
         return kept_closed_form(
-            self.cache, about, self.depths, seen, self.vocabulary, self._stage("closed form", 1)
+            self.cache,
+            about,
+            self.depths,
+            seen,
+            self.vocabulary,
+            self._stage("closed form", 1),
+            run=self.cache.parent,
         )
 
     def _gated(self, heads: ExitHeads, material: TrainingMaterial) -> ExitHeads:

@@ -102,12 +102,15 @@ def test_it_is_kept_and_found_again(
     calls: list[int] = []
 
     def kept(run: str) -> torch.Tensor:
-        return kept_closed_form(tmp_path, {"run": run}, (3,), states, vocabulary, calls.append)[0]
+        return kept_closed_form(
+            tmp_path, {"run": run}, (3,), states, vocabulary, calls.append, run=tmp_path
+        )[0]
 
     first = kept("a")
     with monkeypatch.context() as patch:
         patch.setattr(
-            "adadecode.engine.training.closed_form.closed_form", lambda *_: pytest.fail("again")
+            "adadecode.engine.training.closed_form.closed_form",
+            lambda *_, run: pytest.fail(f"again in {run}"),
         )
         assert torch.equal(kept("a"), first)
         with pytest.raises(pytest.fail.Exception, match="again"):
@@ -158,6 +161,11 @@ def test_ridges_that_leave_it_undetermined_are_passed_over(
 
 
 def test_states_that_determine_nothing_are_refused(vocabulary: Vocabulary, tmp_path: Path) -> None:
-    """All zeros: the message names what to do."""
-    with pytest.raises(InputError, match="undetermined: train on more prompts, or with --start"):
-        closed_form(stored(tmp_path, torch.zeros(20, 2, WIDTH)), vocabulary)
+    """All zeros: the message names what to do, into another folder."""
+    states = stored(tmp_path, torch.zeros(20, 2, WIDTH))
+    with pytest.raises(
+        InputError,
+        match=rf"about {WIDTH} positions .*, got 20 that leave it undetermined: train on more "
+        r"prompts, or with --start identity, with --out OTHER --reuse out/heads$",
+    ):
+        closed_form(states, vocabulary, run=Path("out/heads"))
