@@ -12,7 +12,9 @@ from adadecode.profiles.catalog.devices import Device, catalogue
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.catalog.models import known_model, shape_from_config, shape_from_record
 from adadecode.profiles.errors import ShapeError
+from adadecode.profiles.input_file import is_there
 from adadecode.profiles.manifest import check_manifest, read_manifest, section
+from adadecode.profiles.schema import MANIFEST
 
 
 def device_name(manifest: Mapping[str, Any]) -> str:
@@ -26,6 +28,20 @@ def recorded_device(manifest: Mapping[str, Any]) -> Device | None:
     name, known = device_name(manifest), catalogue()
     by_title = {device.title.lower(): device for device in known.values()}
     return known.get(name) or by_title.get(name.lower())
+
+
+def recorded_format(model: str | Path) -> str | None:
+    """Return the number format, as PyTorch calls it, in which a profile was recorded.
+
+    It is None for what is no profile.
+
+    Raises:
+        ProfileError: If the manifest cannot be read.
+    """
+    folder = Path(model)
+    if not is_there(folder / MANIFEST):
+        return None
+    return str(read_manifest(folder)["dtype"])
 
 
 def shape_of_profile(folder: Path) -> ModelShape:

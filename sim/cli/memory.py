@@ -29,8 +29,9 @@ def memory(
             }
         )
         return
+    from adadecode.profiles.catalog.recorded import recorded_format
     from adadecode.sim.cli.tables.layout import console
     from adadecode.sim.cli.tables.memory import memory_tables
 
-    for part in memory_tables(deployment, answers):
+    for part in memory_tables(deployment, answers, recorded_in=recorded_format(model)):
         console().print(part)

@@ -10,14 +10,18 @@ from rich.console import RenderableType
 from adadecode.sim.cli.tables.layout import notes, table, titled
 from adadecode.sim.hardware.fit import Fit
 from adadecode.sim.hardware.memory import GIB, Deployment
+from adadecode.sim.hardware.precision import TORCH
 
 
-def memory_tables(run: Deployment, answers: Sequence[Fit]) -> Iterator[RenderableType]:
+def memory_tables(
+    run: Deployment, answers: Sequence[Fit], *, recorded_in: str | None = None
+) -> Iterator[RenderableType]:
     """Yield the memory that each part takes, and what each device can hold.
 
     Args:
         run: The model as it is to be run.
         answers: Whether it fits, one for each device.
+        recorded_in: The number format of the recording that the model is named by.
     """
     form = "" if run.form.is_full else f" ({run.form.label})"
     heads = f", heads {'/'.join(map(str, run.heads))}{form}" if run.heads else ""
@@ -52,4 +56,8 @@ def memory_tables(run: Deployment, answers: Sequence[Fit]) -> Iterator[Renderabl
             "" if answer.fits else answer.dtype_that_fits or "no dtype",
         )
     yield devices
+    own = TORCH.get(recorded_in or "", recorded_in)
+    if own is not None and own != run.dtype:
+        line = f"recorded in {own}, counted in {run.dtype}: --dtype {own} counts as recorded"
+        yield from notes([line])
     yield from notes(dict.fromkeys(note for answer in answers for note in answer.notes))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import DEMO_PROFILE
 from tests.support.sim_command import run, run_json
 
 
@@ -41,6 +42,18 @@ def test_a_no_is_an_answer_not_an_error(capsys: pytest.CaptureFixture[str]) -> N
         word in shown
         for word in ("weights", "activations", "reserve", "rtx-3060-8gb", "no", "int4")
     )
+
+
+def test_the_format_of_a_recording_is_said_where_another_is_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The demo model is recorded in FP32, and counted as it would be served."""
+    said = "recorded in fp32, counted in bf16: --dtype fp32 counts as recorded"
+    words = ("memory", DEMO_PROFILE, "--device", "l4", "--context", "512")
+    assert run(*words) == 0
+    assert said in capsys.readouterr().out
+    assert run(*words, "--dtype", "fp32") == 0
+    assert "recorded in" not in capsys.readouterr().out
 
 
 def test_a_config_will_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
