@@ -90,9 +90,7 @@ def _entries(path: Path, split: PromptSplit | None) -> Entries:
     return entries_of(read_text(path, error=PromptError), path, split)
 
 
-def _prompts(
-    path: Path, entries: Entries, named: str | None, known: tuple[str, ...]
-) -> PromptFile:
+def _prompts(path: Path, entries: Entries, named: str | None, known: tuple[str, ...]) -> PromptFile:
     """Return the prompts among what a file holds, those of JSON by a field (see `field_of`)."""
     if entries.is_json:
         return _Reader(path, entries, named, known).read()

@@ -347,7 +347,7 @@ def test_the_first_turn_is_the_prompt(tmp_path: Path) -> None:
         ([{"messages": [USER, {"role": " ", "content": "a"}]}], '"role" and "content", .*line 1'),
         (
             [{"messages": [USER]}, {"messages": [{"role": "wizard", "content": "a"}]}],
-            'the role one of system, developer, user, assistant, tool, function, in .*2, got .*wiz',
+            "the role one of system, developer, user, assistant, tool, function, in .*2, got .*wiz",
         ),
         ([{"messages": [{"role": "user"}]}], "content of the user's message in .*1 as a text"),
         (
