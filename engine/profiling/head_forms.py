@@ -76,7 +76,7 @@ def form_heads(
     if size is not None and size > n_counted and tokenizer is not None:
         notice(
             f"{n_counted} different tokens were counted: the shortlist holds these and "
-            f"{size - n_counted} more by id, as a tokenizer learnt them"
+            f"{size - n_counted} more by id, the lowest first"
         )
     return formed
 

@@ -39,7 +39,7 @@ class ModelSource(PromptSource):
     )
     shortlist_from: str | None = option(
         "Where the frequent tokens of shortlists are counted: a profile (its outputs), or a file "
-        "of texts. What is recorded here is not counted.",
+        "of texts. Prompts of this recording are skipped there.",
         shown="the heads' training texts",
         panel=HEADS,
     )

@@ -119,7 +119,7 @@ class RecordingOptions:
         "Largest batch, in tokens, whose latency is measured.", shown="cap + 1", panel=MEASURING
     )
     branch_floor: float = option(
-        "Record wrong branches that are drafted with at least this probability.",
+        "Record what follows a wrong draft where its head gave it at least this probability.",
         default=0.3,
         panel=MEASURING,
     )
