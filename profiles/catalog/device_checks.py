@@ -74,9 +74,14 @@ _ARCHITECTURES = {
     "hopper": _Rates(4096, 256),
     "blackwell": _Rates(8192, 256),
     "blackwell-geforce": _Rates(512, 256),
+    "blackwell-rtx-pro": _Rates(1024, 256),
     "cdna3": _Rates(2048, 256),
+    "cdna4": _Rates(4096, 256),
 }
-_UNCHECKED = ("tpu", "other")
+CPU = "cpu"
+"""The architecture of a processor, whose own threads do the work and start it."""
+
+_UNCHECKED = (CPU, "tpu", "other")
 _WITHOUT_BF16 = ("volta", "turing")
 
 
@@ -103,6 +108,19 @@ def check_figure(figure: str, value: object, bounds: Bounds) -> None:
         raise DeviceError(
             f"{figure} is {got}: wanted {bounds.low:g}..{bounds.high:g} {bounds.unit}, which no "
             "device that decodes a text lies outside of: check the unit"
+        )
+
+
+def check_spread(figure: str, spread: object) -> None:
+    """Raise DeviceError for anything but a finite number that is not below 0."""
+    if (
+        isinstance(spread, bool)
+        or not isinstance(spread, (int, float))
+        or not 0 <= spread < math.inf
+    ):
+        raise DeviceError(
+            f"the spread of {figure} is {spread!r}: wanted how far its fastest and slowest repeat "
+            "lie apart over the median, like 0.05"
         )
 
 
@@ -152,6 +170,7 @@ def _check_sustained(device: Device) -> None:
         figure = f"{device.name}.sustained.{what}"
         check_figure(figure, measured.value, bounds)
         checked_text(f"the source of {figure}", measured.source)
+        check_spread(figure, measured.spread)
         if measured.value > margin * ceiling:
             raise DeviceError(
                 f"{figure} is {measured.value:.4g}, above the datasheet's {ceiling:.4g}: "

@@ -6,6 +6,7 @@ own file has the same form and passes the same checks.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,6 +16,7 @@ from typing import Any
 from adadecode.profiles.catalog.device_checks import (
     ALIKE,
     BOUNDS,
+    CPU,
     DTYPES,
     Bounds,
     check_device,
@@ -41,7 +43,7 @@ CATALOGUE = Path(__file__).with_name("hardware.toml")
 TEMPLATE = """[my-gpu]
 title = "My GPU"
 vendor = "NVIDIA"
-architecture = "ada"          # or "other", with which no peak can be checked
+architecture = "ada"          # "cpu", or "other", with which no peak can be checked
 memory_gib = 24
 bandwidth = 300e9             # bytes/s, datasheet
 peak = { fp32 = 30.3e12, fp16 = 121e12, bf16 = 121e12 }  # FLOP/s, datasheet, without sparsity
@@ -52,6 +54,8 @@ sustained.bandwidth = { value = 235e9, source = "how it was measured" }  # if it
 
 _FORM = "in the form that `adadecode-sim devices --template` prints"
 
+_SPREAD = re.compile(r"adadecode-device: .*, spread (?P<percent>\d+(\.\d+)?)%, [^,]*")
+
 _MIB, _GIB = 2**20, 2**30
 _UNITS = {_MIB: "MiB", _GIB: "GiB"}
 _REQUIRED = ("title", "vendor", "architecture", "memory_gib", "bandwidth", "peak", "datasheet")
@@ -60,10 +64,18 @@ _OPTIONAL = ("sm_count", "clock_hz", "l2_mib", "tdp_w", "sustained")
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A figure that was measured, in bytes/s or FLOP/s, and where it is published."""
+    """A figure that was measured.
+
+    Attributes:
+        value: In bytes/s or FLOP/s.
+        source: Where it is published, or how it was measured.
+        spread: How far the fastest and the slowest repeat lay apart, over the median; 0 where
+            nobody says.
+    """
 
     value: float
     source: str
+    spread: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +129,11 @@ class Device:
 
     def __post_init__(self) -> None:
         check_device(self)
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether it is a processor that starts its own work, and no accelerator with a host."""
+        return self.architecture == CPU
 
     def peak(self, dtype: str) -> float:
         """Return the dense datasheet FLOP/s in this dtype.
@@ -230,12 +247,21 @@ def _checked_table(name: str, table: object) -> dict[str, Any]:
 
 
 def _measured(figure: str, entry: object, sources: Mapping[str, str]) -> Measured:
-    if not isinstance(entry, dict) or set(entry) != {"value", "source"}:
+    if not isinstance(entry, dict) or set(entry) - {"spread"} != {"value", "source"}:
         raise DeviceError(
             f"{figure} is {entry!r}: wanted {{ value = NUMBER, source = TEXT }}, "
             "because a figure that nobody can look up is a guess"
         )
-    return Measured(value=entry["value"], source=_source(figure, entry["source"], sources))
+    source = _source(figure, entry["source"], sources)
+    return Measured(
+        value=entry["value"], source=source, spread=entry.get("spread", _spread_in_words(source))
+    )
+
+
+def _spread_in_words(source: str) -> float:
+    """Return the spread that `adadecode-device` told in words alone before it had a field."""
+    told = _SPREAD.fullmatch(source)
+    return float(told["percent"]) / 100 if told else 0.0
 
 
 def _source(figure: str, text: object, sources: Mapping[str, str]) -> str:

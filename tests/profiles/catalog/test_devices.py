@@ -21,7 +21,9 @@ from adadecode.profiles.errors import DeviceError, ShapeError
 
 NAMED = """a100-40gb-sxm a100-80gb-sxm a100-80gb-pcie h100-sxm h100-pcie h200-sxm b200-sxm a40 l40s
     a10g l4 t4 rtx-4090 rtx-3060-12gb
-    rtx-3060-8gb v100-sxm v100-pcie mi300x tpu-v4 tpu-v5e""".split()
+    rtx-3060-8gb v100-sxm v100-pcie mi300x tpu-v4 tpu-v5e
+    h20-sxm b300-sxm gb200 gb300 rtx-pro-6000 rtx-pro-6000-server rtx-5090 mi325x mi355x tpu-v6e
+    gaudi-3 apple-m1-max apple-m1-ultra""".split()
 # With sparsity, or (RTX) of FP16 sums: none of these is the dense FP16 or BF16 peak of FP32 sums.
 SPARSE = {
     "h100-sxm": 1979e12,
@@ -39,6 +41,9 @@ SPARSE |= {
     "rtx-4090": 330.3e12,
     "rtx-3060-12gb": 51e12,
     "mi300x": 2614.9e12,
+    "b300-sxm": 4500e12,
+    "rtx-pro-6000": 1007.6e12,
+    "mi355x": 5033.2e12,
 }
 NOT_TENSOR = {
     "rtx-4090": 82.6e12,
@@ -77,6 +82,31 @@ def test_figures_are_in_bytes_flops_and_seconds() -> None:
         400,
     )
     assert device.l2_bytes == 40 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "flops", "bandwidth", "gib"),
+    [
+        ("h20-sxm", "bf16", 148e12, 4000e9, 96),
+        ("b300-sxm", "fp8", 4500e12, 8000e9, 270),
+        ("gb200", "bf16", 2500e12, 8000e9, 186),
+        ("gb300", "fp8", 5000e12, 8000e9, 279),
+        ("rtx-pro-6000", "bf16", 503.8e12, 1792e9, 96),
+        ("rtx-pro-6000-server", "bf16", 500e12, 1597e9, 96),
+        ("mi325x", "fp8", 2614.9e12, 6000e9, 256),
+        ("mi355x", "bf16", 2516.6e12, 8000e9, 288),
+        ("tpu-v6e", "int8", 1836e12, 1638e9, 32),
+        ("gaudi-3", "fp8", 1835e12, 3670e9, 128),
+        ("apple-m1-ultra", "fp32", 20.8e12, 800e9, 128),
+    ],
+)
+def test_newer_devices_have_the_figures_of_their_datasheets(
+    name: str, dtype: str, flops: float, bandwidth: float, gib: int
+) -> None:
+    """Dense, of one GPU or chip."""
+    device = find_device(name)
+    assert device.peak(dtype) == flops
+    assert (device.bandwidth, device.memory_bytes) == (bandwidth, gib * 2**30)
 
 
 def test_every_figure_has_a_source_to_look_up() -> None:
@@ -267,6 +297,38 @@ def test_the_template_is_itself_a_device(tmp_path: Path) -> None:
     assert find_device(f"{file}:my-gpu").sustained_bandwidth == Measured(
         value=235e9, source="how it was measured"
     )
+
+
+@pytest.mark.parametrize(
+    ("told", "spread"),
+    [
+        ('spread = 3.36, source = "by hand"', 3.36),
+        ('source = "by hand, spread 336.0%, 2026-11-30"', 0.0),
+        ('source = "adadecode-device: read, 1 MiB arrays, spread 336.0%, 2026-11-30"', 3.36),
+    ],
+)
+def test_how_far_a_figure_scattered_is_read_also_from_older_files(
+    tmp_path: Path, told: str, spread: float
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(TEMPLATE.replace('source = "how it was measured"', told))
+    measured = find_device(file).sustained_bandwidth
+    assert measured is not None
+    assert measured.spread == pytest.approx(spread)
+
+
+@pytest.mark.parametrize("spread", ["-0.1", "nan", "true", '"3%"'])
+def test_a_spread_that_is_none_is_refused(tmp_path: Path, spread: str) -> None:
+    file = tmp_path / "mine.toml"
+    told = f'spread = {spread}, source = "by hand"'
+    file.write_text(TEMPLATE.replace('source = "how it was measured"', told))
+    with pytest.raises(DeviceError, match=r"the spread of my-gpu\.sustained\.bandwidth is "):
+        find_device(file)
+
+
+def test_a_cpu_is_told_from_an_accelerator() -> None:
+    assert Device(**figures("l4", architecture="cpu")).is_cpu
+    assert not find_device("l4").is_cpu
 
 
 def test_bandwidths_for_ratios_in_a_file_of_ones_own(tmp_path: Path) -> None:
