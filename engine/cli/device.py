@@ -133,6 +133,7 @@ def device(
         doubtful_peaks,
         entry,
         reserved,
+        scattered,
         write_entry,
     )
     from adadecode.engine.runtime.environment import EnergyMeter
@@ -158,6 +159,13 @@ def device(
             notice(
                 f"the {dtype} peak that was given is far above what was measured: "
                 "if it is the one with sparsity, give the dense one"
+            )
+        for bench in scattered(benches):
+            notice(
+                f"warning: {bench.name} of {bench.size} scattered by {bench.spread:.0%} over "
+                f"{len(bench.rates)} repeats, so something else ran on {place.title}: what is "
+                "carried from or to this entry gets intervals as wide; end other programs and "
+                "measure it again"
             )
         write_entry(entry(name, place, benches, figures), name, part)
     say(f"{out} written. Next: adadecode-sim memory MODEL --device {out}", stderr=True)

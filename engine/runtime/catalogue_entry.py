@@ -22,6 +22,7 @@ from adadecode.engine.runtime.device_benchmark import (
     Bench,
     BenchmarkDevice,
 )
+from adadecode.profiles.catalog.device_checks import CPU
 from adadecode.profiles.catalog.devices import Device, read_devices
 from adadecode.profiles.errors import DeviceError
 from adadecode.profiles.output_errors import refusing
@@ -33,6 +34,12 @@ SUSPICIOUS = 1.9
 
 Large matmuls of the catalogue reach 0.6 of a dense peak or more, which is 1.65, and half of that of
 a sparse one.
+"""
+
+SCATTERED = 0.25
+"""Least spread of a benchmark that is warned of.
+
+Something else ran there, and its median may be off by as much as an estimate from a datasheet is.
 """
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -121,7 +128,7 @@ def entry(
         f"[{_key(name)}]",
         f"title = {_text(given.title or place.title)}",
         f"vendor = {_text(given.vendor or place.title.split()[0])}",
-        'architecture = "other"',
+        f"architecture = {_text(CPU if place.device.type == 'cpu' else 'other')}",
         f"memory_gib = {_number(given.memory_gib or place.memory_bytes / 2**30)}",
         f"bandwidth = {_number(bandwidth)}",
         f"peak = {{ {peak_fields} }}",
@@ -141,6 +148,11 @@ def doubtful_peaks(benches: Sequence[Bench], given: DatasheetFigures) -> list[st
     best = fastest(benches)
     compared = [dtype for dtype in given.peaks if dtype != "fp32" and dtype in best]
     return [dtype for dtype in compared if given.peaks[dtype] > SUSPICIOUS * best[dtype].median]
+
+
+def scattered(benches: Sequence[Bench]) -> list[Bench]:
+    """Return the benchmarks whose figure is written and whose repeats lay far apart."""
+    return [bench for bench in fastest(benches).values() if bench.spread > SCATTERED]
 
 
 @contextmanager
@@ -224,7 +236,8 @@ def _measured(place: BenchmarkDevice, bench: Bench) -> str:
         f"{torch.__version__}{threads}, "
         f"median of {len(bench.rates)}, spread {bench.spread:.1%}, {datetime.now(UTC).date()}"
     )
-    return f"{{ value = {_number(bench.median)}, source = {_text(words)} }}"
+    value, spread = _number(bench.median), _number(bench.spread)
+    return f"{{ value = {value}, spread = {spread}, source = {_text(words)} }}"
 
 
 def _key(name: str) -> str:

@@ -25,7 +25,7 @@ from adadecode.sim.hardware.gate_latency import gate_note, gate_seconds
 from adadecode.sim.hardware.latency_points import Points
 from adadecode.sim.hardware.precision import Precision, rate_notes
 from adadecode.sim.hardware.provenance import Provenance
-from adadecode.sim.hardware.roofline import UNMEASURED, Carrier, Interval
+from adadecode.sim.hardware.roofline import Carrier, Interval, scatter_notes, unmeasured_words
 from adadecode.sim.hardware.timed_heads import TimedHeads
 
 REACH = 8
@@ -71,13 +71,14 @@ def carried_latencies(
         gates: Whether the heads have gates.
 
     Raises:
-        DeviceError: If a device is unknown or lacks the format.
+        DeviceError: If a device is unknown or lacks the format, or one is a CPU and the other none.
         ShapeError: If the shape of the model is unknown.
         DesignError: If a head lies outside the model.
         LatencyError: If something lies farther than `REACH` times beyond what was measured.
     """
     origin = origin or Provenance.of(profile)
     here, shape, was = origin.require_device(), origin.require_shape(), origin.require_precision()
+    origin.check_carries_to(target)
     check_range(shape, max_context, max_tokens, depths)
     now = was if dtype is None else Precision.of(dtype, was.activations)
     heads = origin.timed_form if form is None else form
@@ -256,6 +257,13 @@ class CarriedLatencies:
                 f"{waited} of {measured} times of layers were taken for waiting on the host, "
                 f"{source} needing far less: they stay as long"
             )
+        if self.carrier.starts_itself:
+            self.notes.append(
+                f"{source} starts its work itself, in a share of the time that nobody measured: "
+                "the interval holds all of it, which stays as long, and none of it"
+            )
+        if source != self.carrier.target.name:
+            self.notes.extend(scatter_notes(self.carrier.source, self.carrier.target))
         if source != self.carrier.target.name and len(self.table.reuses) > 1:
             self.notes.append(
                 f"a layer that runs again soon gains as much as on {source}, "
@@ -437,7 +445,7 @@ class CarriedLatencies:
     def _note_estimate(self, what: str) -> None:
         self.notes.append(
             f"{what}: not measured, estimated from bytes and FLOPs, "
-            f"within {UNMEASURED:.0%} either way"
+            f"{unmeasured_words(self.carrier.target)}"
         )
 
 

@@ -19,7 +19,12 @@ from adadecode.sim.hardware.device_latency import (
 )
 from adadecode.sim.hardware.latency_points import Points
 from adadecode.sim.hardware.precision import Precision, ordinary, rate_notes
-from adadecode.sim.hardware.roofline import UNMEASURED, Interval, estimate
+from adadecode.sim.hardware.roofline import (
+    Interval,
+    estimate,
+    scatter_notes,
+    unmeasured_words,
+)
 
 EVERY = 16
 """Every batch up to this is a point of its own; beyond, each is twice the last."""
@@ -81,10 +86,11 @@ def datasheet_latencies(
     points.add("host", Interval.exactly(0.0))
     notes = (
         f"{shape.name} in {now} on {target.name}, estimated from bytes, FLOPs and kernels, by "
-        f"datasheet and public benchmarks, within {UNMEASURED:.0%} either way: nothing was measured"
+        f"datasheet and public benchmarks, {unmeasured_words(target)}: nothing was measured"
         + round_down_note(now)
         + head_form_note(form, form),
         "no time of the host: an engine that hides it",
+        *scatter_notes(target),
     )
     return DeviceLatencies(
         device=target.name,

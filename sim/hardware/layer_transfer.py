@@ -77,6 +77,7 @@ def layer_rows(
 
     Raises:
         LatencyError: If none of the batches was measured.
+        DeviceError: If one of the devices is a CPU and the other none.
     """
     origin = Provenance.of(profile, source, model)
     device, shape, recorded = (
@@ -84,6 +85,7 @@ def layer_rows(
         origin.require_shape(),
         origin.require_precision(),
     )
+    origin.check_carries_to(target)
     here = profile.latency_table
     there = None if measured is None else measured.latency_table
     known = _batches(here) if there is None else _batches(here) & _batches(there)

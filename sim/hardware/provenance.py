@@ -7,11 +7,12 @@ is looked up or checked twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from adadecode.profiles.catalog.devices import Device, find_device
+from adadecode.profiles.catalog.device_checks import CPU
+from adadecode.profiles.catalog.devices import Device, catalogue, find_device
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.catalog.recorded import device_name, recorded_device, recorded_shape
@@ -43,6 +44,7 @@ class Provenance:
         timed_form: Form of the heads that were timed.
         trace_form: Form of the heads whose outputs the trace holds. It differs from ``timed_form``
             in a scripted recording, which followed the decisions of another one.
+        on_cpu: Whether the model ran on a CPU.
         is_eager: Whether the host started the model kernel by kernel.
         attends: Whether the measured layers attend to their context. Imported operator times do
             not.
@@ -59,6 +61,7 @@ class Provenance:
     precision: Precision | None
     timed_form: HeadForm
     trace_form: HeadForm
+    on_cpu: bool
     is_eager: bool
     attends: bool
     is_synthetic: bool
@@ -107,6 +110,7 @@ class Provenance:
             precision=_optional("precision", lambda: _precision(profile), problems),
             timed_form=timed,
             trace_form=spoke,
+            on_cpu=_ran_on_cpu(manifest) or (device is not None and device.is_cpu),
             is_eager=manifest.get("graphs") in ("eager", "static"),
             attends=manifest.get("attention") != "excluded",
             is_synthetic=bool(manifest.get("synthetic")),
@@ -120,6 +124,36 @@ class Provenance:
         if self.device is None:
             raise DeviceError(self.problems["device"])
         return self.device
+
+    def mismatch(self, target: Device) -> str | None:
+        """Return why no time can be carried to a device; None where it can, or nobody knows.
+
+        A CPU's times hold its own threads' time to start the work, at the efficiency of its own
+        kernels. None of it is an accelerator's, nor the other way round.
+        """
+        unknown = self.device is None and not self.on_cpu
+        same = self.device is not None and self.device.name == target.name
+        if unknown or same or self.on_cpu == target.is_cpu:
+            return None
+        here = self.machine if self.device is None else self.device.name
+        kinds = ("a CPU", "none") if self.on_cpu else ("no CPU", "one")
+        hint = (
+            ' (if it is one, its file has to say architecture = "cpu")'
+            if self.on_cpu and target.architecture == "other" and target.name not in catalogue()
+            else ""
+        )
+        return (
+            f"{here} is {kinds[0]} and {target.name} is {kinds[1]}{hint}: the times of one tell "
+            "nothing of the other's"
+        )
+
+    def check_carries_to(self, target: Device) -> None:
+        """Raise DeviceError where no time can be carried to a device."""
+        if why := self.mismatch(target):
+            raise DeviceError(
+                f"{why}; take its datasheet, as in adadecode-sim predict datasheet --to "
+                f"{target.name} --trace {self.path}"
+            )
 
     def require_shape(self) -> ModelShape:
         """Return the shape of the model. Raises ShapeError where it is unknown."""
@@ -149,8 +183,20 @@ def _machine_name(profile: Profile) -> str:
     return str(host or device_name(profile.manifest) or "an unknown machine")
 
 
+def _ran_on_cpu(manifest: Mapping[str, Any]) -> bool:
+    hardware = section(manifest, "hardware")
+    return "cpu" in (hardware.get("device"), section(hardware, "before").get("device"))
+
+
 def _source_device(profile: Profile, source: str | Device, recorded: Device | None) -> Device:
     device = source if isinstance(source, Device) else find_device(source)
+    if _ran_on_cpu(profile.manifest):
+        if device.architecture not in (CPU, "other"):
+            raise DeviceError(
+                f"{profile.path} was recorded on a CPU, and {device.name} is none: name the file "
+                "of that CPU, which adadecode-device writes"
+            )
+        device = replace(device, architecture=CPU)
     if recorded is not None and device != recorded:
         raise DeviceError(
             f"{profile.path} was recorded on {recorded.name}, not on {device.name}: "

@@ -10,6 +10,7 @@ cent. So the middle of what was measured alike is taken, and the spread goes int
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,6 +54,13 @@ The median of the 16 devices of the catalogue with both (0.73 to 0.96).
 UNMEASURED = 0.25
 """Relative error of a time from a datasheet alone, either way."""
 
+UNMEASURED_CPU = 4.0
+"""The same for a CPU, as a factor either way.
+
+What its own threads spend on starting work is in no datasheet. Layers of the two models that were
+recorded on one (`profiles/recorded`) took 1.0 to 4.1 times such an estimate.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
@@ -85,8 +93,10 @@ def bandwidth_ratio(source: Device, target: Device) -> Interval:
 
     The middle is the ratio in benchmarks that were the same on both
     (`adadecode.profiles.catalog.devices.ALIKE`), or of the datasheets where there is none. The ends
-    are those of everything published, also of benchmarks that were not the same on both.
+    are those of everything published, also of benchmarks that were not the same on both, and of
+    what scattered where it was measured.
     """
+    scatter = _scatter(source, target, source.sustained_bandwidth, target.sustained_bandwidth)
     alike = _ratios(
         (_value(getattr(target, name)), _value(getattr(source, name))) for name in ALIKE
     )
@@ -97,24 +107,63 @@ def bandwidth_ratio(source: Device, target: Device) -> Interval:
         ]
     )
     return Interval(
-        low=min(alike + others),
+        low=min(alike + others) / scatter,
         middle=geometric_mean(alike or others[:1]),
-        high=max(alike + others),
+        high=max(alike + others) * scatter,
     )
 
 
 def peak_ratio(source: Device, target: Device, source_dtype: str, target_dtype: str) -> Interval:
     """Return the dense FLOP/s of target / source, by datasheet and by large products.
 
+    The ends take in what scattered where it was measured.
+
     Raises:
         DeviceError: If one of the devices lacks its dtype.
     """
-    measured = (
-        _value(target.sustained_flops.get(target_dtype)),
-        _value(source.sustained_flops.get(source_dtype)),
+    there = target.sustained_flops.get(target_dtype)
+    here = source.sustained_flops.get(source_dtype)
+    ratios = _ratios(
+        [(target.peak(target_dtype), source.peak(source_dtype)), (_value(there), _value(here))]
     )
-    ratios = _ratios([(target.peak(target_dtype), source.peak(source_dtype)), measured])
-    return Interval(low=min(ratios), middle=geometric_mean(ratios), high=max(ratios))
+    scatter = _scatter(source, target, here, there)
+    return Interval(
+        low=min(ratios) / scatter, middle=geometric_mean(ratios), high=max(ratios) * scatter
+    )
+
+
+def _scatter(
+    source: Device, target: Device, here: Measured | None, there: Measured | None
+) -> float:
+    """Return by what factor a ratio may be off for how far the repeats of both figures scattered.
+
+    On one device both are the same figure, and their ratio is sure.
+    """
+    return 1.0 if source.name == target.name else _scattered(here) * _scattered(there)
+
+
+def _scattered(measured: Measured | None) -> float:
+    """Return within what factor of its median every repeat lies, as far as their spread tells."""
+    return 1.0 if measured is None else 1.0 + measured.spread
+
+
+def scatter_notes(*devices: Device) -> tuple[str, ...]:
+    """Return a note for each device whose own benchmark scattered beyond `SPREAD`."""
+    worst = {
+        device.name: max(
+            one.spread
+            for one in (device.sustained_bandwidth, *device.sustained_flops.values())
+            if one is not None
+        )
+        for device in devices
+        if device.sustained_bandwidth or device.sustained_flops
+    }
+    return tuple(
+        f"what was measured on {name} scattered by up to {spread:.0%}, which the interval takes "
+        "in: measure it again while nothing else runs there (adadecode-device)"
+        for name, spread in worst.items()
+        if spread > SPREAD
+    )
 
 
 def _ratios(pairs: Iterable[tuple[float | None, float | None]]) -> list[float]:
@@ -199,6 +248,9 @@ class Carrier:
         and multiplying at once on one device and one after the other on the other. Work that waits
         for its host waits as long on a device that needs no more.
 
+        On a CPU that starts piece by piece, a share that nobody knows is what its threads spend on
+        starting, and stays. The ends hold all of it and none of it, and the middle is between.
+
         Args:
             seconds: Measured on the source.
             cost: The cost of the work on the source.
@@ -215,18 +267,33 @@ class Carrier:
         fixed = min(here.kernels(cost), 0.9 * seconds)
         kernels, rest = fixed * middle.kernels(target_cost) / here.kernels(cost), seconds - fixed
         best, apart = here.seconds(cost), here.seconds_apart(cost)
-        return Interval(
+        work = Interval(
             low=(kernels + rest * fast.seconds(target_cost) / apart) * (1 - SPREAD),
             middle=kernels + rest * middle.seconds(target_cost) / best,
             high=(kernels + rest * slow.seconds_apart(target_cost) / best) * (1 + SPREAD),
         )
+        if not self.starts_itself:
+            return work
+        return Interval(
+            low=min(work.low, seconds * (1 - SPREAD)),
+            middle=math.sqrt(work.middle * seconds),
+            high=max(work.high, seconds * (1 + SPREAD)),
+        )
+
+    @property
+    def starts_itself(self) -> bool:
+        """Whether the source was a CPU that started piece by piece: its own host."""
+        return self.eager and self.source.is_cpu
 
     def waits(self, seconds: float, cost: Cost) -> bool:
         """Return whether work was waiting for its host on the source (launch-bound).
 
-        It was where an eager recording took far longer than the device needs.
+        It was where an eager recording took far longer than the device needs. A CPU has no other
+        host.
         """
-        return self.eager and seconds > LAUNCH_BOUND * _bare(self._rooflines[0], cost)
+        if not self.eager or self.source.is_cpu:
+            return False
+        return seconds > LAUNCH_BOUND * _bare(self._rooflines[0], cost)
 
     @cached_property
     def _rooflines(self) -> tuple[Roofline, tuple[Roofline, ...]]:
@@ -244,13 +311,30 @@ class Carrier:
 def estimate(cost: Cost, device: Device, dtype: str) -> Interval:
     """Estimate the seconds of work that was measured nowhere.
 
-    Kernels take their cycles, bytes and FLOPs their time at ordinary efficiency.
+    Kernels take their cycles, bytes and FLOPs their time at ordinary efficiency. The ends take in
+    how far the device's own benchmarks scattered.
 
     Raises:
         DeviceError: If the device lacks the dtype.
     """
-    middle = _bare(Roofline.of(device, dtype), cost)
-    return Interval(low=middle * (1 - UNMEASURED), middle=middle, high=middle * (1 + UNMEASURED))
+    roof = Roofline.of(device, dtype)
+    reads = _scattered(device.sustained_bandwidth)
+    multiplies = _scattered(device.sustained_flops.get(dtype))
+    fast = roof.scaled(reads, multiplies, roof.clock)
+    slow = roof.scaled(1 / reads, 1 / multiplies, roof.clock)
+    low, high = 1 - UNMEASURED, 1 + UNMEASURED
+    if device.is_cpu:
+        low, high = 1 / UNMEASURED_CPU, UNMEASURED_CPU
+    return Interval(
+        low=_bare(fast, cost) * low, middle=_bare(roof, cost), high=_bare(slow, cost) * high
+    )
+
+
+def unmeasured_words(device: Device) -> str:
+    """Return in words how far an estimate for a device may be off."""
+    if device.is_cpu:
+        return f"within a factor of {UNMEASURED_CPU:g} either way"
+    return f"within {UNMEASURED:.0%} either way"
 
 
 def _bare(roof: Roofline, cost: Cost) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from adadecode.profiles.catalog.devices import Device, find_device
@@ -124,7 +124,7 @@ def recorded_latencies(profile: Profile, origin: Provenance, target: Target) -> 
     Args:
         profile: The recording.
         origin: Its provenance.
-        target: What is wanted.
+        target: What is wanted. A device that no time can be carried to is priced by its datasheet.
 
     Raises:
         DeviceError: If a device is unknown, or the model, heads aside, does not fit on it.
@@ -146,9 +146,12 @@ def recorded_latencies(profile: Profile, origin: Provenance, target: Target) -> 
 
 
 def _carried(profile: Profile, origin: Provenance, target: Target) -> ChosenLatencies:
-    device = (
-        origin.require_device() if target.device is None else _target_device(origin, target.device)
-    )
+    device = origin.require_device() if target.device is None else find_device(target.device)
+    if origin.device is not None and device.name == origin.device.name:
+        device = origin.device
+    if why := origin.mismatch(device):
+        return _not_carried(profile, origin, target, device, why)
+    origin.require_device()
     recorded, precision = origin.require_precision(), origin.require_precision()
     if target.dtype is not None:
         precision = Precision.of(target.dtype, recorded.activations)
@@ -164,10 +167,18 @@ def _carried(profile: Profile, origin: Provenance, target: Target) -> ChosenLate
     )
 
 
-def _target_device(origin: Provenance, name: str) -> Device:
-    """Return the device to carry to, once the device to carry from is known. Raises DeviceError."""
-    origin.require_device()
-    return find_device(name)
+def _not_carried(
+    profile: Profile, origin: Provenance, target: Target, device: Device, why: str
+) -> ChosenLatencies:
+    """Return latencies from the datasheet of a device that no time can be carried to."""
+    recorded, dtype = origin.require_precision(), target.dtype
+    if dtype is None and recorded.activations not in device.peak_flops:
+        dtype = ordinary(device)
+    shape = replace(origin.require_shape(), name=str(profile.manifest["model"]["name"]))
+    chosen = datasheet_choice(shape, recorded, replace(target, source=None, dtype=dtype))
+    note = f"{why}, so nothing but the text and what its heads said is from the recording"
+    notes = (*chosen.latencies.notes, note)
+    return replace(chosen, latencies=replace(chosen.latencies, notes=notes))
 
 
 def datasheet_choice(

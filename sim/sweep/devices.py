@@ -52,7 +52,8 @@ def device_scenario(
         return make_scenario(sources, replace(options, device=target), heads_at=heads_at, cap=cap)
     options = replace(options, device=device)
     origin = sources.origin
-    if sources.profile is None or origin is None or origin.device is not None:
+    known = origin is not None and (origin.device is not None or origin.on_cpu)
+    if sources.profile is None or origin is None or known:
         return make_scenario(sources, options, heads_at=heads_at, cap=cap)
     target_device, dtype = find_device(device), options.dtype
     if dtype is None and origin.require_precision().activations not in target_device.peak_flops:

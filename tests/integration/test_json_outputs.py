@@ -20,7 +20,8 @@ from tests.support.sim_command import run, run_json
 GOLDEN = Path(__file__).parent / "golden"
 PROFILE = DEMO_PROFILE.relative_to(ROOT).as_posix()
 DEVICE = (GOLDEN / "this_cpu.toml").relative_to(ROOT).as_posix()
-CARRIED = ("--from", DEVICE, "--to", "h100-sxm")
+OTHER_CPU = (GOLDEN / "other_cpu.toml").relative_to(ROOT).as_posix()
+ELSEWHERE = ("--from", DEVICE, "--to", "h100-sxm")
 VARYING = {"created", "sha256", "path"}
 """Keys whose values differ between two runs of one command, or between two machines."""
 PRECISION = 1e-12
@@ -33,7 +34,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     ),
     "predict_fixed": ("predict", PROFILE, "--policy", "fixed", "--heads", "4", "--cap", "3"),
     "predict_oracle": ("predict", PROFILE, "--policy", "oracle"),
-    "predict_on_another_device": ("predict", PROFILE, *CARRIED),
+    "predict_on_another_device": ("predict", PROFILE, *ELSEWHERE),
     "predict_from_datasheet": (
         *("predict", "datasheet", "--to", "h200-sxm", "--model", "llama-3.1-8b"),
         *("--trace", PROFILE, "--map", "3:6,7:14", "--heads", "6,14"),
@@ -49,10 +50,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         *("memory", "llama-3.1-8b", "--device", "rtx-3060-8gb"),
         *("--heads", "8,16,24", "--dtype", "int4"),
     ),
-    "transfer": ("transfer", PROFILE, *CARRIED),
+    "transfer": ("transfer", PROFILE, "--from", DEVICE, "--to", OTHER_CPU),
 }
 SLOW_COMMANDS: dict[str, tuple[str, ...]] = {
-    "limits_on_another_device": ("limits", PROFILE, "--heads", "3,7", *CARRIED),
+    "limits_on_another_device": ("limits", PROFILE, "--heads", "3,7", *ELSEWHERE),
 }
 SWEEPS: dict[str, tuple[str, ...]] = {
     "sweep": (),

@@ -10,6 +10,7 @@ import pytest
 
 from adadecode.engine.cli.entry_points import device_main
 from adadecode.engine.runtime import device_benchmark
+from adadecode.engine.runtime.device_benchmark import Bench
 from adadecode.profiles.catalog.devices import find_device
 
 Run = Callable[..., tuple[int, str, str]]
@@ -46,12 +47,30 @@ def test_it_writes_a_device_that_the_catalogue_reads(run: Run, tmp_path: Path) -
     code, out, err = run("--name", "my-cpu", "--out", "my-cpu.toml", "--tdp-w", "65", *SMALL)
     assert code == 0, err
     device = find_device(tmp_path / "my-cpu.toml")
-    assert (device.name, device.architecture, device.tdp_watts) == ("my-cpu", "other", 65)
+    assert (device.name, device.architecture, device.tdp_watts) == ("my-cpu", "cpu", 65)
     assert {"fp32", "bf16"} <= device.sustained_flops.keys()
     assert device.sustained_bandwidth is not None
     assert "1 thread, median of 2" in device.sustained_bandwidth.source
     assert all(word in out for word in ("read", "copy", "triad", "64 x 64", "2 repeats in turn"))
     assert "my-cpu.toml written" in err
+
+
+def test_a_benchmark_that_scattered_is_warned_of(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By 336 %: what else ran on the machine is in the figures."""
+
+    def measure(_place: object, benches: list[Bench], *_: object) -> None:
+        for bench in benches:
+            bench.rates = [1e9, 2e9, 7.72e9]
+
+    monkeypatch.setattr(device_benchmark, "measure", measure)
+    code, _, err = run("--name", "my-cpu", "--out", "my-cpu.toml", *SMALL)
+    assert code == 0
+    assert "warning: read of 0.25 MiB arrays scattered by 336% over 3 repeats" in err
+    measured = find_device(tmp_path / "my-cpu.toml").sustained_bandwidth
+    assert measured is not None
+    assert measured.spread == pytest.approx(3.36)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from adadecode.profiles.store import Profile, read_profile
 from adadecode.profiles.trace import Trace
 from adadecode.sim.validation.tiers import validate
 from tests.support.few_visits import few_visits  # noqa: F401  # an autouse fixture
-from tests.support.paths import DEMO_PROFILE
+from tests.support.paths import DEMO_PROFILE, ROOT
 from tests.support.sim_command import run, run_json
 from tests.support.small_shape import N_LAYERS, shape_file
 
@@ -172,14 +172,15 @@ def test_accounts_of_it_are_labelled(recorded: Profile, capsys: pytest.CaptureFi
 def test_latencies_are_carried_by_the_shape_that_ran(
     recorded: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    cpus = ROOT / "tests" / "integration" / "golden"
     document = run_json(
         capsys,
         "predict",
         recorded.path,
         "--from",
-        "a100-80gb-sxm",
+        cpus / "this_cpu.toml",
         "--to",
-        "h100-sxm",
+        cpus / "other_cpu.toml",
         "--heads",
         "2",
         "--gamma",

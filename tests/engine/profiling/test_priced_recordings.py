@@ -29,7 +29,8 @@ _LISTED = json.loads((ROOT / "benchmarks" / "results" / "architectures.json").re
 SERVED = [name for name, one in _LISTED["architectures"].items() if one["kind"] == "served"]
 QUICK = ("afmoe", "deepseek_v3", "gpt_oss", "jetmoe", "opt", "whisper")
 """Of windows, experts, latent attention, shared experts, and weights that are never read."""
-MADE_ON, TO = ("--from", "rtx-4090"), "h100-sxm"
+_GOLDEN = ROOT / "tests" / "integration" / "golden"
+MADE_ON, CPU, TO = ("--from", _GOLDEN / "this_cpu.toml"), _GOLDEN / "other_cpu.toml", "h100-sxm"
 
 
 def record(name: str, folder: Path) -> Profile:
@@ -78,8 +79,10 @@ def test_a_recording_of_a_served_architecture_is_priced(
     account = run_json(capsys, "account", profile.path, "--heads", "2", "--to", TO, "--json")
     assert_positive(account["flops_per_token"]["total"], account["bytes_per_token"]["total"])
     at = ("--heads", "2", "--gamma", "0.5")
-    carried = run_json(capsys, "predict", profile.path, *MADE_ON, "--to", TO, *at, "--json")
+    carried = run_json(capsys, "predict", profile.path, *MADE_ON, "--to", CPU, *at, "--json")
     assert carried["basis"] == "carried"
+    guessed = run_json(capsys, "predict", profile.path, "--to", TO, *at, "--json")
+    assert guessed["basis"] == "datasheet"
     space = ("--max-heads", "1", "--gammas", "0.5", "--out", tmp_path / "swept")
     assert run("sweep", profile.path, *MADE_ON, "--devices", f"{TO},l4", *space, "--json") == 0
     found = json.loads(capsys.readouterr().out)

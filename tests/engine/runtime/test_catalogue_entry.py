@@ -17,6 +17,7 @@ from adadecode.engine.runtime.catalogue_entry import (
     doubtful_peaks,
     entry,
     reserved,
+    scattered,
     write_entry,
 )
 from adadecode.engine.runtime.device_benchmark import BYTES, FLOPS, Bench, BenchmarkDevice
@@ -69,7 +70,7 @@ def test_what_was_measured_stands_for_a_datasheet_that_nobody_gave(tmp_path: Pat
     """The fastest kernel and the fastest matrices, by their medians."""
     device = written(tmp_path)
     assert (device.architecture, device.bandwidth, device.peak_flops) == (
-        "other",
+        "cpu",
         1e11,
         {"fp32": 2e12},
     )
@@ -81,6 +82,24 @@ def test_what_was_measured_stands_for_a_datasheet_that_nobody_gave(tmp_path: Pat
     assert device.sustained_bandwidth.source.startswith("adadecode-device: read, large")
     assert (device.sustained_bandwidth.value, device.sustained_flops["fp32"].value) == (1e11, 2e12)
     assert (device.memory_bytes, device.l2_bytes, device.tdp_watts) == (12 * 2**30, 2**20, None)
+
+
+def test_how_far_the_repeats_lay_apart_is_written_and_warned_of(tmp_path: Path) -> None:
+    """A fifth is written alone; of the slower benchmarks of a kind nothing is."""
+    device = written(tmp_path)
+    assert device.sustained_bandwidth is not None
+    assert device.sustained_bandwidth.spread == pytest.approx(0.2)
+    assert device.sustained_flops["fp32"].spread == 0
+    wild = bench("triad", BYTES, 1e11, 2e11, 7.72e11)
+    slower = bench("copy", BYTES, 1e10, 9e10)
+    assert scattered(BENCHES) == []
+    assert scattered([*BENCHES, slower, wild]) == [wild]
+    assert wild.spread == pytest.approx(3.36)
+
+
+def test_a_gpu_is_written_as_another_architecture(tmp_path: Path) -> None:
+    place = replace(PLACE, device=torch.device("cuda"))
+    assert written(tmp_path, place=place).architecture == "other"
 
 
 def test_figures_of_a_datasheet_stand_beside_what_was_measured(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from adadecode.sim.core.design import Design
 from adadecode.sim.hardware.carried_latency import carried_latencies
 from adadecode.sim.hardware.latency_points import CORNERS
 from adadecode.sim.prediction.predictor import Predictor
+from adadecode.sim.sweep.store import read_sweep
+from tests.support.paths import DEMO_PROFILE
 from tests.support.recordings import imported, on_a100
 from tests.support.sim_command import run, run_json
 from tests.support.synthetic_profile import synthetic_profile
@@ -325,3 +327,61 @@ def test_a_recording_is_of_one_device(
     assert "was recorded on a100-80gb-sxm, not on a40" in capsys.readouterr().err
     assert run("predict", synthetic_profile(tmp_path / "p").path, "--to", "l4") == 2
     assert "say which device it was with --from" in capsys.readouterr().err
+
+
+CPU_FILE = """[my-cpu]
+title = "AMD EPYC"
+vendor = "AMD"
+architecture = "other"
+memory_gib = 24
+bandwidth = 12e9
+peak = { fp32 = 60e9 }
+datasheet = "not from a datasheet but measured by adadecode-device: bandwidth, peak fp32"
+sustained.bandwidth = { value = 12e9, source = "adadecode-device: read, 256 MiB arrays, torch 2.13.0, 1 thread, median of 7, spread 336.0%, 2026-11-30" }
+"""  # noqa: E501
+
+
+def test_a_cpus_times_are_not_carried_to_an_accelerator(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The committed recording takes 12 ms a token. An H100 is priced by its datasheet, the same
+    with and without the CPU's file: the text alone is carried. A sweep does so too.
+    """
+    file = tmp_path / "my-cpu.toml"
+    file.write_text(CPU_FILE)
+    at = ("predict", DEMO_PROFILE, "--heads", "3,7", "--gamma", "0.8", "--to", "h100-sxm")
+    alone = run_json(capsys, *at, "--json")
+    named = run_json(capsys, *at, "--from", file, "--json")
+    assert alone["basis"] == named["basis"] == "datasheet"
+    assert alone["tpot_s"] == named["tpot_s"] < 1e-3 < alone["tpot_s"] * 10
+    assert alone["tpot_s_low"] == pytest.approx(0.75 * alone["tpot_s"])
+    assert "AMD EPYC is a CPU and h100-sxm is none" in " ".join(alone["notes"])
+    assert not [note for note in named["notes"] if "waiting on the host" in note]
+    out = ("--out", tmp_path / "s", "--max-heads", "1", "--gammas", "0.8", "--threads", "1")
+    assert run("sweep", DEMO_PROFILE, "--devices", "h100-sxm", "--from", file, *out) == 0
+    (device,) = read_sweep(tmp_path / "s").about["devices"]
+    assert device["basis"] == "datasheet"
+
+
+def test_a_device_file_that_scattered_gives_a_wide_interval(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also one that tells its spread in words alone, as adadecode-device once wrote it."""
+    here, there = tmp_path / "my-cpu.toml", tmp_path / "other.toml"
+    here.write_text(CPU_FILE)
+    calm = CPU_FILE.replace("[my-cpu]", "[other]").replace("336.0%", "3.0%")
+    there.write_text(calm.replace('"other"', '"cpu"'))
+    at = ("predict", DEMO_PROFILE, "--heads", "3,7", "--gamma", "0.8", "--from", here, "--json")
+    carried = run_json(capsys, *at, "--to", there)
+    assert carried["basis"] == "carried"
+    assert carried["tpot_s_high"] / carried["tpot_s_low"] > 4
+    assert "my-cpu scattered by up to 336%" in " ".join(carried["notes"])
+
+
+def test_transfer_between_kinds_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "my-cpu.toml"
+    file.write_text(CPU_FILE)
+    assert run("transfer", DEMO_PROFILE, "--from", file, "--to", "l4") == 2
+    assert "my-cpu is a CPU and l4 is none" in capsys.readouterr().err

@@ -17,6 +17,8 @@ from tests.support.paths import DEMO_PROFILE
 from tests.support.recordings import imported, on_a100
 from tests.support.synthetic_profile import synthetic_profile
 
+CPU = replace(find_device("t4"), name="box", architecture="cpu")
+
 
 def test_a_device_is_known_by_its_name_or_its_title(tmp_path: Path) -> None:
     """As an import and as a driver write it."""
@@ -36,9 +38,11 @@ def test_an_unknown_machine_keeps_its_own_name(tmp_path: Path) -> None:
     assert (demo.machine, demo.device) == ("AMD EPYC", None)
     with pytest.raises(DeviceError, match="say which device it was with --from"):
         demo.require_device()
-    t4 = find_device("t4")
-    assert Provenance.of(profile, "t4").device == Provenance.of(profile, t4).device == t4
-    assert Provenance.of(profile, "t4").machine == "AMD EPYC"
+    named = replace(CPU, architecture="other")
+    assert Provenance.of(profile, CPU).device == Provenance.of(profile, named).device == CPU
+    assert Provenance.of(profile, CPU).machine == "AMD EPYC"
+    with pytest.raises(DeviceError, match="was recorded on a CPU, and t4 is none: name the file"):
+        Provenance.of(profile, "t4")
     nameless = synthetic_profile(tmp_path / "p", manifest={"hardware": {}})
     assert Provenance.of(nameless).machine == "an unknown machine"
 
@@ -107,3 +111,22 @@ def test_sampling_is_put_into_words(tmp_path: Path) -> None:
 def test_it_does_not_change(tmp_path: Path) -> None:
     with pytest.raises(FrozenInstanceError):
         Provenance.of(on_a100(tmp_path / "p")).is_eager = True  # type: ignore[misc]
+
+
+def test_nothing_is_carried_between_a_cpu_and_an_accelerator(tmp_path: Path) -> None:
+    """Both ways. A recording is of a CPU where it says so, whatever its owner's file is called; a
+    machine that nobody knows may be anything.
+    """
+    demo, here = Provenance.of(read_profile(DEMO_PROFILE)), find_device("a100-80gb-sxm")
+    assert demo.on_cpu
+    assert "AMD EPYC is a CPU and a100-80gb-sxm is none" in str(demo.mismatch(here))
+    assert demo.mismatch(CPU) is None
+    assert "say architecture" in str(demo.mismatch(replace(CPU, architecture="other")))
+    with pytest.raises(DeviceError, match=r"predict datasheet --to a100-80gb-sxm --trace .*demo"):
+        demo.check_carries_to(here)
+    gpu = Provenance.of(on_a100(tmp_path / "p"))
+    assert not gpu.on_cpu
+    assert "a100-80gb-sxm is no CPU and box is one" in str(gpu.mismatch(CPU))
+    assert gpu.mismatch(find_device("h100-sxm")) is None
+    unknown = Provenance.of(synthetic_profile(tmp_path / "unknown"))
+    assert unknown.mismatch(CPU) is unknown.mismatch(here) is None

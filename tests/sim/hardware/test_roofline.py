@@ -12,18 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adadecode.profiles.catalog.devices import catalogue, find_device
+from adadecode.profiles.catalog.devices import Device, Measured, catalogue, find_device
 from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.errors import DeviceError
 from adadecode.sim.hardware.cost_model import Cost, ModelCost
 from adadecode.sim.hardware.roofline import (
     KERNEL_CYCLES,
     SUSTAINED,
+    UNMEASURED,
+    UNMEASURED_CPU,
     Carrier,
     Roofline,
     bandwidth_ratio,
     estimate,
     peak_ratio,
+    scatter_notes,
+    unmeasured_words,
 )
 from tests.support.operators import operator_csv
 from tests.support.paths import SHARED_DATA
@@ -104,6 +108,69 @@ def test_an_eager_recording_that_waits_for_its_host_waits_everywhere() -> None:
     assert not TO_H100.waits(9e-4, cost)
 
 
+def cpu(name: str, bandwidth: float, spread: float = 0.0) -> Device:
+    """A CPU as `adadecode-device` writes it, whose figures scattered that much."""
+    return Device(
+        name=name,
+        title=name,
+        vendor="ACME",
+        architecture="cpu",
+        memory_bytes=2**34,
+        bandwidth=bandwidth,
+        peak_flops={"fp32": 1e11},
+        datasheet="not from a datasheet but measured",
+        sustained_bandwidth=Measured(value=bandwidth, source="by hand", spread=spread),
+        sustained_flops={"fp32": Measured(value=1e11, source="by hand", spread=spread)},
+    )
+
+
+def test_a_cpu_waits_for_no_host_but_a_share_of_its_time_may_stay() -> None:
+    """A layer that takes four times what it reads for, carried to a CPU of twice the bandwidth: as
+    long as here or half as long, and between the two most likely.
+    """
+    carrier = Carrier(
+        source=cpu("here", 2e10),
+        target=cpu("there", 4e10),
+        source_dtype="fp32",
+        target_dtype="fp32",
+        eager=True,
+    )
+    cost = Cost(weights=2e7, kernels=1)
+    assert not carrier.waits(4e-3, cost)
+    there = carrier.carry(4e-3, cost, cost)
+    assert there.middle == pytest.approx(4e-3 / 2**0.5, rel=0.01)
+    assert there.low == pytest.approx(0.9 * 2e-3, rel=0.01)
+    assert there.high == pytest.approx(1.1 * 4e-3)
+    compiled = replace(carrier, eager=False).carry(4e-3, cost, cost)
+    assert compiled.middle == pytest.approx(2e-3, rel=0.01)
+
+
+def test_a_benchmark_that_scattered_widens_every_interval() -> None:
+    """By 336 %: its repeats lay within a factor of 4.36 of their median."""
+    calm, wild = cpu("calm", 2e10), cpu("wild", 2e10, spread=3.36)
+    ratio = bandwidth_ratio(calm, wild)
+    assert (ratio.low, ratio.middle, ratio.high) == pytest.approx((1 / 4.36, 1.0, 4.36))
+    assert bandwidth_ratio(wild, calm).high == pytest.approx(4.36)
+    assert bandwidth_ratio(wild, replace(wild, bandwidth=4e10)).high == pytest.approx(2)
+    assert peak_ratio(calm, wild, "fp32", "fp32").low == pytest.approx(1 / 4.36)
+    cost = Cost(weights=2e7, kernels=0)
+    there = estimate(cost, wild, "fp32")
+    assert there.high / there.middle == pytest.approx(UNMEASURED_CPU * 4.36)
+    assert there.middle / there.low == pytest.approx(UNMEASURED_CPU * 4.36)
+    (note,) = scatter_notes(calm, wild)
+    assert "what was measured on wild scattered by up to 336%" in note
+
+
+def test_an_estimate_for_a_cpu_is_a_factor_either_way() -> None:
+    """Of an accelerator it is a quarter."""
+    cost = Cost(weights=2e7, kernels=10)
+    there, gpu = estimate(cost, cpu("there", 2e10), "fp32"), estimate(cost, A100, "fp16")
+    assert (there.low, there.high) == pytest.approx((there.middle / 4, there.middle * 4))
+    assert (gpu.low, gpu.high) == pytest.approx((0.75 * gpu.middle, 1.25 * gpu.middle))
+    assert (UNMEASURED, UNMEASURED_CPU) == (0.25, 4.0)
+    assert unmeasured_words(cpu("there", 2e10)) == "within a factor of 4 either way"
+
+
 def test_the_ends_reckon_with_reading_and_multiplying_one_after_the_other() -> None:
     """64 tokens: what a layer multiplies is a fifth to a third of what it reads, so the interval is
     wider than that of one token.
@@ -134,7 +201,10 @@ def test_an_interval_holds_its_middle_and_more_time_never_becomes_less(
     source, target, n_tokens: int, context: int, slower: float
 ) -> None:
     """It holds on every pair of devices."""
-    dtypes = [("fp16" if "fp16" in device.peak_flops else "bf16") for device in (source, target)]
+    dtypes = [
+        next(one for one in ("fp16", "bf16", "fp32") if one in device.peak_flops)
+        for device in (source, target)
+    ]
     carrier = Carrier(source=source, target=target, source_dtype=dtypes[0], target_dtype=dtypes[1])
     cost = LLAMA.layer(n_tokens, context)
     seconds = estimate(cost, source, dtypes[0]).middle
