@@ -4,7 +4,8 @@ SmolLM2 on the paper's own kinds of text, or the demo model on its own, in FP32 
 and compiled. In each mode a few prompts of every set are recorded; a sweep of that recording finds
 the fastest design of each kind of heads. These designs, vanilla, and ``generate`` of
 `transformers`, with its dynamic cache and compiled with a static one, are then timed in turn on
-other prompts of the set. All texts are compared with those of ``generate``.
+other prompts of the set. All texts are compared with those of ``generate``. What was measured of the
+other model before is kept.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from adadecode.engine.baselines.designs import DesignBaseline
 from adadecode.engine.baselines.factory import make_baselines
 from adadecode.engine.demo.demo_model import Demo, load_demo, load_smollm2
 from adadecode.engine.loading.prompts import Prompt, encode
+from adadecode.profiles.input_file import is_there, read_json
 from adadecode.profiles.store import Profile
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.head_form import FULL, HeadForm, form_named
@@ -33,9 +35,10 @@ from adadecode.sim.sweep.best_design import design_of
 from adadecode.sim.sweep.design_sweep import sweep
 from adadecode.sim.sweep.space import Space
 from benchmarks.baselines import Text, check, measure
-from benchmarks.harness import describe_ratio, make_table, ratio, write_result
+from benchmarks.harness import RESULTS, describe_ratio, make_table, ratio, write_result
 from benchmarks.real_prompts import SETS, chats
 
+RESULT = "head_gain"
 MODES = ("eager", "compile")
 GAMMAS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
 GATES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
@@ -290,6 +293,7 @@ def run_case(case: ModelCase, options: argparse.Namespace, folder: Path) -> dict
         "model": case.name,
         "tokens": options.tokens,
         "recorded": options.recorded,
+        "beside": options.beside,
         "sets": sets,
     }
 
@@ -304,14 +308,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--tokens", type=int, default=64, help="of each answer [%(default)s]")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--max-heads", type=int, default=2, help="of a design [%(default)s]")
+    parser.add_argument("--beside", default="nothing", help="what else ran meanwhile, in words")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    results = []
+    known = RESULTS / f"{RESULT}.json"
+    kept = read_json(known)["results"] if is_there(known) else []
     for name in options.models:
         case = load_case(name, options.heads, options.recorded, options.prompts)
         with tempfile.TemporaryDirectory() as folder:
-            results.append(run_case(case, options, Path(folder)))
-        write_result("head_gain", {"results": results})
+            found = run_case(case, options, Path(folder))
+        kept = [*(one for one in kept if one["model"] != name), found]
+        write_result(RESULT, {"results": kept})
 
 
 if __name__ == "__main__":
