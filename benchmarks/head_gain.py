@@ -4,8 +4,8 @@ SmolLM2 on the paper's own kinds of text, or the demo model on its own, in FP32 
 and compiled. In each mode a few prompts of every set are recorded; a sweep of that recording finds
 the fastest design of each kind of heads. These designs, vanilla, and ``generate`` of
 `transformers`, with its dynamic cache and compiled with a static one, are then timed in turn on
-other prompts of the set. All texts are compared with those of ``generate``. What was measured of the
-other model before is kept.
+other prompts of the set. All texts are compared with those of ``generate``. What was measured of
+the other model before is kept.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from adadecode.engine.baselines.designs import DesignBaseline
 from adadecode.engine.baselines.factory import make_baselines
 from adadecode.engine.demo.demo_model import Demo, load_demo, load_smollm2
 from adadecode.engine.loading.prompts import Prompt, encode
+from adadecode.engine.runtime.choices import GraphMode
 from adadecode.profiles.input_file import is_there, read_json
 from adadecode.profiles.store import Profile
 from adadecode.sim.core.design import Design
@@ -147,7 +148,7 @@ def record_case(case: ModelCase, mode: str, recorded: int, tokens: int, out: Pat
         fixed_drafts=0,
         repeats=1,
         branch_floor=0.3,
-        graphs=mode,
+        graphs=GraphMode(mode),
         head_forms=tuple(label.replace(" ", "+") for label in forms if label != FULL.label),
     )
     prompts = [prompt for prompts in case.sets.values() for prompt in prompts[:recorded]]
@@ -245,7 +246,7 @@ def make_decoders(case: ModelCase) -> dict[tuple[str, HeadForm], AdaDecoder]:
         (mode, form): AdaDecoder(
             model,
             heads.shaped(model, shortlist=form.shortlist, dtype=form.dtype, prompt=form.prompt),
-            graphs=mode,
+            graphs=GraphMode(mode),
         )
         for mode in MODES
         for form in forms
