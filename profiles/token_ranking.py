@@ -60,7 +60,7 @@ class TokenRanking:
     @property
     def words(self) -> str:
         """What a shortlist holds, in words."""
-        by_id = "by id, as a tokenizer learnt them"
+        by_id = "by id, the lowest first"
         return f"as counted in {self.source}, then {by_id}" if self.source else by_id
 
 

@@ -33,5 +33,5 @@ def test_a_manifest_holds_the_order() -> None:
     ranking = TokenRanking(counted=(4, 1), vocabulary=6, source="texts.txt")
     assert TokenRanking.from_manifest({"ranking": ranking.to_manifest()}) == ranking
     assert TokenRanking.from_manifest({"depths": [4]}) is None
-    assert ranking.words == "as counted in texts.txt, then by id, as a tokenizer learnt them"
-    assert TokenRanking(counted=(2,), vocabulary=6).words == "by id, as a tokenizer learnt them"
+    assert ranking.words == "as counted in texts.txt, then by id, the lowest first"
+    assert TokenRanking(counted=(2,), vocabulary=6).words == "by id, the lowest first"
