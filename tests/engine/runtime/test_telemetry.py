@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from adadecode.engine.cli.profile import app
 from adadecode.engine.model.segmented_model import SegmentedModel
-from adadecode.engine.profiling import recorder
+from adadecode.engine.profiling import piece_maker
 from adadecode.engine.profiling.piece_store import PieceStore
 from adadecode.engine.runtime import telemetry
 from adadecode.engine.runtime.telemetry import Conditions
@@ -155,7 +155,7 @@ def test_an_energy_counter_is_said_to_be_coarse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limitation is listed where there is a counter."""
-    monkeypatch.setattr(recorder, "EnergyMeter", lambda device: Meter())
+    monkeypatch.setattr(piece_maker, "EnergyMeter", lambda device: Meter())
     done = CliRunner().invoke(app, options(saved_model(tmp_path / "model"), tmp_path / "p"))
     assert done.exit_code == 0, done.output
     assert any(
