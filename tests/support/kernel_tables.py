@@ -16,7 +16,7 @@ DEVICE = "NVIDIA A100-SXM4-80GB"
 FIXED, BANDWIDTH, FLOPS = 5e-6, 1.6e12, 250e12
 """A kernel takes this many seconds, and the longer of its bytes and its FLOPs at these rates."""
 
-ROWS = (1, 2, 4, 8, 16, 64, 512)
+ROWS = (1, 2, 4, 8, 16, 64, 128, 512)
 WIDTHS = (64, 256, 1024, 4096, 16384, 65536)
 BATCHES, CONTEXTS = (1, 2, 4, 8), (2, 128, 1024, 8192)
 HEADS = ((1, 1), (2, 2), (4, 4), (8, 8), (8, 2), (32, 8))
@@ -72,7 +72,9 @@ def attention_table(*, decode: bool) -> pd.DataFrame:
                 "kv_cache_dtype": "bfloat16", "step": context - 1 if decode else 0,
                 "latency": 1e3 * attention_seconds(batch, context, kv),
             }
-            for batch, context, (heads, kv) in product(BATCHES, CONTEXTS, HEADS)
+            for batch, context, (heads, kv) in product(
+                BATCHES, CONTEXTS, HEADS if decode else (*HEADS, (16, 16))
+            )
         ]
     )  # fmt: skip
 

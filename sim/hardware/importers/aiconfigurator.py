@@ -1,0 +1,183 @@
+"""Import the kernel tables of AIConfigurator as a latency profile of a whole model.
+
+A layer is the sum of its products, its attention and its element-wise work, on one GPU.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from adadecode.profiles.catalog.devices import Device, catalogue, find_device
+from adadecode.profiles.catalog.model_shape import ModelShape
+from adadecode.profiles.errors import DeviceError, LatencyError
+from adadecode.profiles.store import Profile
+from adadecode.sim.hardware.importers.imported_profile import (
+    NO_HOST,
+    ImportedPoints,
+    check_layer_times,
+    write_imported,
+)
+from adadecode.sim.hardware.kernel_tables.model import WIDE, KernelModel
+from adadecode.sim.hardware.kernel_tables.products import (
+    COMPOSED,
+    ESTIMATED,
+    INTERPOLATED,
+    KernelTime,
+)
+from adadecode.sim.hardware.kernel_tables.tables import KernelTables
+from adadecode.sim.hardware.memory import WEIGHT_BYTES
+
+MOST_ROWS = 64
+"""Tokens at once of one sequence, at most: more than a round of drafts has."""
+
+SYSTEMS = {"a100_sxm": "a100-80gb-sxm", "rtx4090": "rtx-4090"}
+"""Names in our catalogue of systems that are called otherwise there."""
+
+
+def system_device(system: str) -> Device:
+    """Return the device of a system in the catalogue.
+
+    Raises:
+        DeviceError: If the catalogue has none.
+    """
+    name = SYSTEMS.get(system, system.replace("_", "-"))
+    if name not in catalogue():
+        raise DeviceError(
+            f"no device of the catalogue is known for the system {system}: name it with --device, "
+            "a name that `adadecode-sim devices` lists, or FILE.toml"
+        )
+    return find_device(name)
+
+
+def import_kernels(
+    tables: KernelTables, shape: ModelShape, device: Device, out: Path, quant: str = WIDE
+) -> Profile:
+    """Write a latency profile from kernel tables.
+
+    It holds layers by tokens and context, exit heads at every depth, verification, embedding and
+    prefill, in seconds. What each of them rests on is in the manifest (``settings.rests_on``).
+
+    Args:
+        tables: The tables.
+        shape: The model.
+        device: The device that they were measured on.
+        out: Directory of the profile; missing or empty.
+        quant: Format of the layers' products.
+
+    Raises:
+        LatencyError: If the tables lack the format, or a width of the model lies beyond them.
+        ShapeError: If layers of the model differ, or have experts.
+        ProfileError: If a file is damaged, or holds times that the device cannot have.
+        InputError: If ``out`` is in use, or cannot be written into.
+    """
+    weights = _weights(quant)
+    model = KernelModel.of(tables, shape, device, quant)
+    points = ImportedPoints()
+    layers = range(shape.n_layers)
+    seconds = {}
+    counts = [n for n in model.products.row_counts if n <= MOST_ROWS]
+    attention = {context: model.attention(context) for context in model.contexts}
+    for n_tokens in counts:
+        products = model.layer_products(n_tokens)
+        seconds[n_tokens] = sum(one.seconds for one in products)
+        for context in (one for one in model.contexts if one >= n_tokens):
+            points.add(
+                "layer",
+                (*products, _for_several(attention[context], n_tokens)),
+                layers=layers,
+                n_tokens=n_tokens,
+                context=context,
+                reuse=shape.n_layers,
+            )
+        points.add("verify", model.verify(n_tokens), n_tokens=n_tokens)
+        points.add("embed", model.embed(n_tokens), n_tokens=n_tokens)
+    points.add("head", model.head(), layers=layers[1:], reuse=shape.n_layers)
+    for prompt in model.prompts:
+        points.add("prefill", model.prefill(prompt), n_tokens=prompt)
+    points.add("host", [NO_HOST])
+    check_layer_times(
+        tables.name,
+        shape,
+        device,
+        pd.Series(seconds),
+        weight=WEIGHT_BYTES[weights or WIDE],
+        todo="give latencies in milliseconds, of this device",
+    )
+    return write_imported(
+        out,
+        shape,
+        device,
+        points,
+        source=f"kernel tables of {tables.name}, layers in {quant}",
+        settings={
+            "imported": "AIConfigurator",
+            "system": tables.system,
+            "backend": tables.backend,
+            "version": tables.version,
+            "quant": quant,
+            "sha256": tables.digests,
+        },
+        limitations=[*_limitations(model, points, counts), *tables.notes],
+        weights=weights,
+    )
+
+
+def _weights(quant: str) -> str | None:
+    """Return the format of packed weights; None for wide ones."""
+    name = quant.removesuffix("_block")
+    if name not in WEIGHT_BYTES or name in ("fp32", "fp16"):
+        raise LatencyError(
+            f"no layers in {quant} can be priced: wanted one of bf16, fp8, fp8_block with --quant"
+        )
+    return None if name == WIDE else name
+
+
+def _for_several(attention: KernelTime, n_tokens: int) -> KernelTime:
+    """Return the attention of several tokens of one sequence, which read the same positions."""
+    if n_tokens == 1:
+        return attention
+    note = f"as one token, which reads as many positions ({attention.note})"
+    return attention._replace(basis=ESTIMATED, note=note)
+
+
+def _limitations(model: KernelModel, points: ImportedPoints, counts: list[int]) -> list[str]:
+    """Return what the latencies lack, a sentence each."""
+    between, composed, guessed = (
+        points.share("layer", basis) for basis in (INTERPOLATED, COMPOSED, ESTIMATED)
+    )
+    lines = [
+        (
+            f"kernels of {model.tables.name}, each timed alone and again and again; a layer is "
+            "their sum, without gaps, and matrices that fit into a cache may have been read from it"
+        ),
+        (
+            f"of the time of layers, {between:.0%} lies between shapes that were measured, "
+            f"{composed:.0%} is put together from other kernels and {guessed:.0%} is estimated; "
+            "each point says so in the manifest (settings.rests_on)"
+        ),
+        (
+            f"element-wise work is in no table: {_share_of(points, 'elementwise'):.1%} of a layer, "
+            "estimated from bytes and kernels"
+        ),
+    ]
+    if len(counts) > 1:
+        lines.append(
+            f"{counts[1]}..{counts[-1]} tokens of one sequence attend as one does, which is the "
+            "least; kernels that do not share the context out take longer"
+        )
+    head = next(one for one in points.rests_on if one["kind"] == "head")
+    lines += [
+        f"the LM head is {part['basis']} ({part['note']})"
+        for part in head["parts"]
+        if part["part"] == "lm_head" and part["basis"] in (COMPOSED, ESTIMATED)
+    ]
+    return lines
+
+
+def _share_of(points: ImportedPoints, name: str) -> float:
+    """Return which share of the time of layers one part takes."""
+    parts = [one for piece in points.rests_on if piece["kind"] == "layer" for one in piece["parts"]]
+    total = sum(one["seconds"] for one in parts)
+    return sum(one["seconds"] for one in parts if one["part"] == name) / total

@@ -1,0 +1,177 @@
+"""Write what others measured as a profile: a latency table with a manifest and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adadecode.profiles.catalog.devices import Device
+from adadecode.profiles.catalog.model_shape import ModelShape
+from adadecode.profiles.digest import sha256_hex
+from adadecode.profiles.machine_limits import limits_of_device
+from adadecode.profiles.plausibility import Samples, check_work
+from adadecode.profiles.profile_folder import new_profile
+from adadecode.profiles.schema import TABLES
+from adadecode.profiles.store import Profile, write_profile
+from adadecode.sim.hardware.kernel_tables.products import ESTIMATED, KernelTime
+
+PAUSE = 5e-3
+"""Seconds that the kernels of a layer may take besides what bytes and FLOPs ask for."""
+
+NO_HOST = KernelTime("host", 1e-9, ESTIMATED, "an engine that hides its host")
+"""What the host takes besides kernels: nothing, as little as a table may hold."""
+
+
+@dataclass(kw_only=True)
+class ImportedPoints:
+    """Points of a latency table, with what each of them rests on.
+
+    Attributes:
+        rows: Rows of the table ``latency``.
+        rests_on: For each piece of work, its parts with seconds, basis and note. Alike layers are
+            one piece.
+    """
+
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    rests_on: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(
+        self,
+        kind: str,
+        parts: Iterable[KernelTime],
+        *,
+        layers: Sequence[int] = (-1,),
+        n_tokens: int = 1,
+        context: int = 0,
+        reuse: int = 0,
+    ) -> None:
+        """Add one piece of work as a point, for each of the layers or depths.
+
+        Args:
+            kind: Its kind, as in the table ``latency``.
+            parts: Its kernels.
+            layers: The layers or depths that it is alike at.
+            n_tokens: Tokens at once.
+            context: Positions attended to.
+            reuse: Layers since the layer ran last.
+        """
+        known = tuple(parts)
+        seconds = sum(part.seconds for part in known)
+        self.rows += [(kind, layer, n_tokens, context, reuse, 0, seconds) for layer in layers]
+        self.rests_on.append(
+            {
+                "kind": kind,
+                "n_tokens": n_tokens,
+                "context": context,
+                "seconds": seconds,
+                "parts": [part._asdict() for part in known],
+            }
+        )
+
+    def share(self, kind: str, basis: str) -> float:
+        """Return which share of the seconds of a kind of work rests on something."""
+        parts = [one for piece in self.rests_on if piece["kind"] == kind for one in piece["parts"]]
+        total = sum(one["seconds"] for one in parts)
+        return sum(one["seconds"] for one in parts if one["basis"] == basis) / total
+
+
+def check_layer_times(
+    where: Path | str,
+    shape: ModelShape,
+    device: Device,
+    seconds: pd.Series[float],
+    *,
+    weight: float = 2.0,
+    todo: str,
+) -> None:
+    """Refuse layers that a device cannot have, such as seconds in the place of milliseconds.
+
+    Args:
+        where: The file, for messages.
+        shape: The model.
+        device: The device.
+        seconds: Seconds of a layer by number of tokens, which is the index.
+        weight: Bytes of one weight.
+        todo: What to do about it, for messages.
+
+    Raises:
+        ProfileError: If a layer is too fast or too slow.
+    """
+    n_tokens = seconds.index.to_numpy(dtype=np.float64)
+    samples = Samples(
+        kind="layer",
+        seconds=np.asarray(seconds, dtype=np.float64),
+        n_tokens=n_tokens,
+        context=np.zeros_like(n_tokens),
+        rows=np.arange(len(n_tokens)),
+        where=str(where),
+    )
+    check_work(samples, shape, weight, limits_of_device(device, pause=PAUSE), todo)
+
+
+def write_imported(
+    out: Path,
+    shape: ModelShape,
+    device: Device,
+    points: ImportedPoints,
+    *,
+    source: str,
+    settings: dict[str, Any],
+    limitations: Sequence[str],
+    weights: str | None = None,
+) -> Profile:
+    """Write a profile of latencies that attend to their context.
+
+    Args:
+        out: Directory of the profile; missing or empty.
+        shape: The model.
+        device: The device.
+        points: The latencies.
+        source: What measured them, in words.
+        settings: What was imported, for the manifest.
+        limitations: What the latencies lack, a sentence each.
+        weights: Format of the layers' weights where they are packed.
+
+    Raises:
+        InputError: If ``out`` is in use, or cannot be written into.
+    """
+    manifest: dict[str, Any] = {
+        "name": f"{shape.name} on {device.name}, {source}",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": {
+            "name": shape.name,
+            "n_layers": shape.n_layers,
+            "n_parameters": shape.total_parameters,
+            "config": {},
+            "shape": shape.record(),
+        },
+        "heads": {"name": "none", "depths": []},
+        "hardware": {"device": device.name},
+        "software": {"source": source},
+        "dtype": "bfloat16",
+        **({} if weights is None else {"weights": weights}),
+        "attention": "kernel tables",
+        "graphs": "kernels alone",
+        "seed": 0,
+        "prompts": {"sha256": sha256_hex(), "count": 0, "domains": []},
+        "settings": {**settings, "rests_on": points.rests_on},
+        "limitations": [
+            *limitations,
+            "no text: give a trace of another profile",
+        ],
+        "eos_token_ids": [],
+        "max_new_tokens": 1,
+    }
+    latency = pd.DataFrame(points.rows, columns=TABLES["latency"].names)
+    tables: dict[str, Any] = {
+        name: latency if name == "latency" else schema.empty_table()
+        for name, schema in TABLES.items()
+    }
+    with new_profile(out):
+        return write_profile(out, manifest, tables)
