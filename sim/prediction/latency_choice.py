@@ -172,13 +172,17 @@ def _not_carried(
 ) -> ChosenLatencies:
     """Return latencies from the datasheet of a device that no time can be carried to."""
     recorded, dtype = origin.require_precision(), target.dtype
+    notes = [f"{why}, so nothing but the text and what its heads said is from the recording"]
     if dtype is None and recorded.activations not in device.peak_flops:
         dtype = ordinary(device)
+        notes.append(
+            f"{device.name} has no {recorded.activations}: in {dtype}, model and heads may say "
+            "something else"
+        )
     shape = replace(origin.require_shape(), name=str(profile.manifest["model"]["name"]))
     chosen = datasheet_choice(shape, recorded, replace(target, source=None, dtype=dtype))
-    note = f"{why}, so nothing but the text and what its heads said is from the recording"
-    notes = (*chosen.latencies.notes, note)
-    return replace(chosen, latencies=replace(chosen.latencies, notes=notes))
+    latencies = replace(chosen.latencies, notes=(*chosen.latencies.notes, *notes))
+    return replace(chosen, latencies=latencies)
 
 
 def datasheet_choice(

@@ -357,6 +357,8 @@ def test_a_cpus_times_are_not_carried_to_an_accelerator(
     assert alone["tpot_s_low"] == pytest.approx(0.75 * alone["tpot_s"])
     assert "AMD EPYC is a CPU and h100-sxm is none" in " ".join(alone["notes"])
     assert not [note for note in named["notes"] if "waiting on the host" in note]
+    tpu = run_json(capsys, *at[:-1], "tpu-v6e", "--json")
+    assert "tpu-v6e has no fp32: in bf16, model and heads may say" in " ".join(tpu["notes"])
     out = ("--out", tmp_path / "s", "--max-heads", "1", "--gammas", "0.8", "--threads", "1")
     assert run("sweep", DEMO_PROFILE, "--devices", "h100-sxm", "--from", file, *out) == 0
     (device,) = read_sweep(tmp_path / "s").about["devices"]
