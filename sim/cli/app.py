@@ -75,6 +75,12 @@ class Commands(LazyGroup):
             summary="Carry the measured time of a decoder layer to another device.",
             panel=HARDWARE,
         ),
+        "transfer-matrix": CommandEntry(
+            module="adadecode.sim.cli.transfer_matrix",
+            function="transfer_matrix",
+            summary="Carry layers between all devices of some kernel tables, and compare.",
+            panel=HARDWARE,
+        ),
         "devices": CommandEntry(
             module="adadecode.sim.cli.devices",
             function="devices",

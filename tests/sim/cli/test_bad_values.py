@@ -29,9 +29,12 @@ NEEDED = {
     "timeline": [NOWHERE, "--out", "OUT"],
     "memory": ["llama-2-7b", "--device", "l4"],
     "transfer": [NOWHERE, "--to", "l4"],
+    "transfer-matrix": [NOWHERE, "--models", "llama-2-7b"],
     "devices": [],
     "models": [],
     "import vidur": [f"{NOWHERE}.csv", "--model", "llama-2-7b", "--device", "l4", "--out", "OUT"],
+    "import aiconfigurator": ["--model", "llama-2-7b", "--system", "l4", "--out", "OUT"],
+    "import llmservingsim": [NOWHERE, "--out", "OUT"],
     "synthesize": ["--out", "OUT", "--like", NOWHERE],
     "acceptance": ["--speedup", "1.5", "--like", NOWHERE, "--head-cost", "0.5"],
 }

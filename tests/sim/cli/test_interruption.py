@@ -52,6 +52,10 @@ WHERE = {
     "timeline": ("adadecode.sim.cli.timeline.read_profile", ["P", "--out", "OUT"]),
     "memory": ("adadecode.sim.cli.memory.fit", ["llama-2-7b", "--device", "l4"]),
     "transfer": ("adadecode.sim.cli.transfer.read_profile", ["P", "--to", "l4"]),
+    "transfer-matrix": (
+        "adadecode.sim.hardware.kernel_tables.library.KernelLibrary.of",
+        ["P", "--models", "llama-2-7b"],
+    ),
     "devices": ("adadecode.sim.cli.devices.print_devices", []),
     "models": ("adadecode.sim.cli.models.print_models", []),
     "import vidur": (
