@@ -31,6 +31,7 @@ from benchmarks import (
     threads,
     training,
     transfer,
+    transfer_law,
     vanilla,
 )
 from benchmarks.harness import RESULTS
@@ -51,6 +52,7 @@ BENCHMARKS = {
     "paper": paper,
     "synthetic": synthetic,
     "transfer": transfer,
+    "transfer_law": transfer_law,
     "sampling": sampling,
     "costs": costs,
     "training": training,
