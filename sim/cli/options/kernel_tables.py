@@ -60,7 +60,7 @@ class KernelTableOptions:
         FILLED,
     ] = "bf16"
     tables: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--tables",
             metavar="DIRECTORY",
@@ -68,6 +68,7 @@ class KernelTableOptions:
             "default those of the installed package aiconfigurator-core.",
             show_default=False,
         ),
+        FILLED,
     ] = None
     device: Annotated[
         str | None,

@@ -180,4 +180,4 @@ def _share_of(points: ImportedPoints, name: str) -> float:
     """Return which share of the time of layers one part takes."""
     parts = [one for piece in points.rests_on if piece["kind"] == "layer" for one in piece["parts"]]
     total = sum(one["seconds"] for one in parts)
-    return sum(one["seconds"] for one in parts if one["part"] == name) / total
+    return float(sum(one["seconds"] for one in parts if one["part"] == name) / total)

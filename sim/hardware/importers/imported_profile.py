@@ -78,7 +78,7 @@ class ImportedPoints:
         """Return which share of the seconds of a kind of work rests on something."""
         parts = [one for piece in self.rests_on if piece["kind"] == kind for one in piece["parts"]]
         total = sum(one["seconds"] for one in parts)
-        return sum(one["seconds"] for one in parts if one["basis"] == basis) / total
+        return float(sum(one["seconds"] for one in parts if one["basis"] == basis) / total)
 
 
 def check_layer_times(

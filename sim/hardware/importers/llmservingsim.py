@@ -325,7 +325,7 @@ def _table(path: Path, digests: dict[str, str]) -> pd.DataFrame:
     found = numbers.drop(columns="time_us").astype(np.int64)
     if "layer" in columns:
         found = found.assign(layer=table["layer"].astype(str))
-    return found.assign(seconds=1e-6 * times)
+    return pd.DataFrame(found.assign(seconds=1e-6 * times))
 
 
 def _by_name(table: pd.DataFrame, size: str, names: Sequence[str], path: Path) -> pd.DataFrame:
@@ -336,11 +336,12 @@ def _by_name(table: pd.DataFrame, size: str, names: Sequence[str], path: Path) -
     """
     if missing := [name for name in names if name not in set(table["layer"])]:
         raise ProfileError(f"{path} holds no times of {', '.join(missing)}: {_TODO}")
-    return (
+    found: pd.DataFrame = (
         table[table["layer"].isin(names)]
         .pivot_table(index=size, columns="layer", values="seconds", aggfunc="median")
         .dropna()
     )
+    return found
 
 
 def _chunks(table: pd.DataFrame) -> dict[int, dict[int, float]]:
@@ -348,9 +349,9 @@ def _chunks(table: pd.DataFrame) -> dict[int, dict[int, float]]:
     decode = table[(table["prefill_chunk"] == 0) & (table["n_decode"] == 1)]
     alone = table[(table["prefill_chunk"] > 0) & (table["n_decode"] == 0)]
     found: dict[int, dict[int, float]] = {}
-    for tokens, cached, seconds in (
-        *((1, int(row.kv_decode), row.seconds) for row in decode.itertuples()),
-        *((int(row.prefill_chunk), int(row.kv_prefill), row.seconds) for row in alone.itertuples()),
-    ):
-        found.setdefault(tokens, {})[cached + tokens] = float(seconds)
+    for rows, cached in ((decode.assign(prefill_chunk=1), "kv_decode"), (alone, "kv_prefill")):
+        for tokens, past, seconds in zip(
+            *(rows[name].tolist() for name in ("prefill_chunk", cached, "seconds")), strict=True
+        ):
+            found.setdefault(tokens, {})[past + tokens] = seconds
     return {tokens: dict(sorted(found[tokens].items())) for tokens in sorted(found)}

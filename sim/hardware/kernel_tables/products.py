@@ -132,11 +132,13 @@ class ProductTimes:
     @cached_property
     def _grids(self) -> dict[int, NDArray[np.float64]]:
         """Seconds by m, in order of n and k; NaN where nothing was measured."""
+        rows = self.table.rows
         return {
-            int(m): rows.pivot_table(index="n", columns="k", values="seconds")
+            m: rows[rows["m"] == m]
+            .pivot_table(index="n", columns="k", values="seconds")
             .reindex(index=self._n, columns=self._k)
             .to_numpy(dtype=np.float64)
-            for m, rows in self.table.rows.groupby("m", sort=True)  # type: ignore[call-overload]
+            for m in sorted(rows["m"].unique().tolist())
         }
 
 
