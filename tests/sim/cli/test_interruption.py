@@ -62,6 +62,17 @@ WHERE = {
         "adadecode.sim.hardware.importers.vidur.import_vidur",
         ["x.csv", "--model", "llama-2-7b", "--device", "l4", "--out", "OUT"],
     ),
+    "import aiconfigurator": (
+        "adadecode.sim.hardware.kernel_tables.library.KernelLibrary.of",
+        [
+            *("--tables", "P", "--model", "llama-2-7b", "--system", "h100_sxm"),
+            *("--backend", "vllm", "--out", "OUT"),
+        ],
+    ),
+    "import llmservingsim": (
+        "adadecode.sim.hardware.importers.llmservingsim.import_llmservingsim",
+        ["P", "--out", "OUT"],
+    ),
     "synthesize": ("adadecode.sim.cli.synthesize.describe_heads", ["--like", "P", "--out", "OUT"]),
     "share": ("adadecode.sim.cli.share.read_profile", ["P", "--out", "OUT"]),
     "acceptance": (
