@@ -155,13 +155,12 @@ class ServedLayers:
         return tuple(self.chunks[1])
 
     def reaches(self, n_tokens: int, context: int) -> bool:
-        """Whether attention was measured around so many tokens at this context."""
+        """Whether attention of at least so many tokens was measured up to this context.
+
+        Fewer positions than tokens count as those of the tokens alone.
+        """
         low, high = self._sizes(n_tokens)
-        return all(
-            min(self.chunks[size]) <= context <= max(self.chunks[size])
-            for size in (low, high)
-            if size
-        ) and bool(low and high)
+        return bool(low and high) and all(context <= max(self.chunks[size]) for size in (low, high))
 
     def _sizes(self, n_tokens: int) -> tuple[int, int]:
         """Return the measured chunks on both sides of some tokens; 0 where there is none."""
@@ -211,9 +210,7 @@ def import_llmservingsim(
     points, layers = ImportedPoints(), range(shape.n_layers)
     counts = [n for n in found.kernels.index.tolist() if n <= MOST_ROWS]
     for n_tokens in counts:
-        for context in (
-            one for one in found.contexts if one >= n_tokens and found.reaches(n_tokens, one)
-        ):
+        for context in (one for one in found.contexts if found.reaches(n_tokens, one)):
             points.add(
                 "layer",
                 found.layer(n_tokens, context),

@@ -8,11 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from adadecode.profiles.catalog.devices import find_device
 from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.errors import DeviceError, LatencyError, ProfileError, ShapeError
 from adadecode.profiles.store import Profile
 from adadecode.sim.hardware.importers.aiconfigurator import import_kernels, system_device
 from adadecode.sim.hardware.kernel_tables.library import KernelLibrary
+from adadecode.sim.hardware.layer_transfer import layer_rows
 from adadecode.sim.hardware.provenance import Provenance
 from tests.support.kernel_tables import (
     attention_seconds,
@@ -75,6 +77,13 @@ def test_a_profile_prices_a_whole_design(tmp_path: Path) -> None:
         assert table.head(depth, 4) > table.verify(1) > table.embed(1)
     assert table.prefill(128) > 4 * table.layer(0, 64, 128, 4)
     assert table.host() <= 1e-9
+
+
+def test_layers_can_be_carried_to_another_device(tmp_path: Path) -> None:
+    """Every batch has the least context of all, where layers are compared."""
+    rows = layer_rows(imported(tmp_path), find_device("h100-sxm"), None, [1, 8, 64])
+    assert [row["n_tokens"] for row in rows] == [1, 8, 64]
+    assert all(row["predicted_s"] < row["source_s"] for row in rows)
 
 
 def test_heads_that_the_table_lacks_count_as_sequences(tmp_path: Path) -> None:
