@@ -64,8 +64,8 @@ def config_of(shape: ModelShape) -> PretrainedConfig:
     cost no time.
 
     Raises:
-        ShapeError: None of the architectures here (llama, qwen2, mistral, mixtral, phi) has this
-            shape.
+        ShapeError: None of the architectures here (llama, qwen2, qwen3, mistral, mixtral, phi) has
+            this shape.
     """
     kind = _architecture(shape)
     settings: dict[str, Any] = {
@@ -82,8 +82,10 @@ def config_of(shape: ModelShape) -> PretrainedConfig:
     }
     if shape.max_positions is not None:
         settings["max_position_embeddings"] = shape.max_positions
+    if kind in ("llama", "qwen3"):
+        settings["attention_bias"] = shape.qkv_bias
     if kind == "llama":
-        settings |= {"attention_bias": shape.qkv_bias, "mlp_bias": shape.mlp_bias}
+        settings["mlp_bias"] = shape.mlp_bias
     if kind == "mixtral":
         settings |= {
             "num_local_experts": shape.n_experts,
@@ -114,6 +116,8 @@ def _architecture(shape: ModelShape) -> str:
         return "phi"
     if shape.sliding_window is not None:
         return "mistral"
+    if shape.qk_norm == "head":
+        return "qwen3"
     return "qwen2" if shape.qkv_bias and not shape.out_bias else "llama"
 
 

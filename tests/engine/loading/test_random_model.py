@@ -80,7 +80,7 @@ def test_phi_has_a_bias_that_no_shape_counts() -> None:
 
 @pytest.mark.parametrize(
     "different",
-    [{"qk_norm": "head"}, {"norms_per_layer": 4}, {"learned_positions": True}, {"norm_bias": True}],
+    [{"qk_norm": "full"}, {"norms_per_layer": 4}, {"learned_positions": True}, {"norm_bias": True}],
 )
 def test_a_shape_that_nothing_here_is_built_like_is_refused(
     shape: ModelShape, different: dict[str, Any]
