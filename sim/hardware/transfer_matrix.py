@@ -17,7 +17,7 @@ from adadecode.profiles.catalog.devices import Device, catalogue
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.errors import DeviceError, LatencyError, ShapeError
 from adadecode.sim.hardware.cost_model import Cost
-from adadecode.sim.hardware.importers.aiconfigurator import SYSTEMS
+from adadecode.sim.hardware.importers.aiconfigurator import catalogue_name
 from adadecode.sim.hardware.kernel_tables.library import KernelLibrary
 from adadecode.sim.hardware.kernel_tables.products import ProductTimes
 from adadecode.sim.hardware.roofline import Carrier, Interval
@@ -196,7 +196,7 @@ def device_of(system: str) -> Device:
         DeviceError: If the catalogue has no such device, or several.
     """
     known = catalogue()
-    name = SYSTEMS.get(system, system.replace("_", "-"))
+    name = catalogue_name(system)
     if name in known:
         return known[name]
     near = [one for one in known if one.startswith(f"{name}-") or name.startswith(f"{one}-")]

@@ -36,13 +36,18 @@ SYSTEMS = {"a100_sxm": "a100-80gb-sxm", "rtx4090": "rtx-4090"}
 """Names in our catalogue of systems that are called otherwise there."""
 
 
+def catalogue_name(system: str) -> str:
+    """Return the name that the device of a system would have in the catalogue."""
+    return SYSTEMS.get(system, system.replace("_", "-"))
+
+
 def system_device(system: str) -> Device:
     """Return the device of a system in the catalogue.
 
     Raises:
         DeviceError: If the catalogue has none.
     """
-    name = SYSTEMS.get(system, system.replace("_", "-"))
+    name = catalogue_name(system)
     if name not in catalogue():
         raise DeviceError(
             f"no device of the catalogue is known for the system {system}: name it with --device, "
@@ -145,8 +150,9 @@ def _for_several(attention: KernelTime, n_tokens: int) -> KernelTime:
 def _limitations(model: KernelModel, points: ImportedPoints, counts: list[int]) -> list[str]:
     """Return what the latencies lack, a sentence each."""
     between, composed, guessed = (
-        points.share("layer", basis) for basis in (INTERPOLATED, COMPOSED, ESTIMATED)
+        points.share("layer", basis=basis) for basis in (INTERPOLATED, COMPOSED, ESTIMATED)
     )
+    elementwise = points.share("layer", part="elementwise")
     lines = [
         (
             f"kernels of {model.tables.name}, each timed alone and again and again; a layer is "
@@ -158,7 +164,7 @@ def _limitations(model: KernelModel, points: ImportedPoints, counts: list[int]) 
             "each point says so in the manifest (settings.rests_on)"
         ),
         (
-            f"element-wise work is in no table: {_share_of(points, 'elementwise'):.1%} of a layer, "
+            f"element-wise work is in no table: {elementwise:.1%} of a layer, "
             "estimated from bytes and kernels"
         ),
     ]
@@ -174,10 +180,3 @@ def _limitations(model: KernelModel, points: ImportedPoints, counts: list[int]) 
         if part["part"] == "lm_head" and part["basis"] in (COMPOSED, ESTIMATED)
     ]
     return lines
-
-
-def _share_of(points: ImportedPoints, name: str) -> float:
-    """Return which share of the time of layers one part takes."""
-    parts = [one for piece in points.rests_on if piece["kind"] == "layer" for one in piece["parts"]]
-    total = sum(one["seconds"] for one in parts)
-    return float(sum(one["seconds"] for one in parts if one["part"] == name) / total)

@@ -74,11 +74,16 @@ class ImportedPoints:
             }
         )
 
-    def share(self, kind: str, basis: str) -> float:
-        """Return which share of the seconds of a kind of work rests on something."""
+    def share(self, kind: str, **which: str) -> float:
+        """Return the share that some parts have in the seconds of a kind of work.
+
+        Args:
+            kind: The kind of work.
+            which: What the parts hold: their ``basis``, or the name of the ``part``.
+        """
         parts = [one for piece in self.rests_on if piece["kind"] == kind for one in piece["parts"]]
         total = sum(one["seconds"] for one in parts)
-        return float(sum(one["seconds"] for one in parts if one["basis"] == basis) / total)
+        return float(sum(one["seconds"] for one in parts if which.items() <= one.items()) / total)
 
 
 def check_layer_times(
@@ -141,7 +146,47 @@ def write_imported(
     Raises:
         InputError: If ``out`` is in use, or cannot be written into.
     """
-    manifest: dict[str, Any] = {
+    manifest = latency_manifest(
+        shape,
+        device,
+        source=source,
+        software=source,
+        dtype="bfloat16",
+        attention="kernel tables",
+        settings={**settings, "rests_on": points.rests_on},
+        limitations=[*limitations, "no text: give a trace of another profile"],
+        weights=weights,
+    )
+    with new_profile(out):
+        return write_profile(out, manifest, latency_tables(points.rows))
+
+
+def latency_manifest(
+    shape: ModelShape,
+    device: Device,
+    *,
+    source: str,
+    software: str,
+    dtype: str,
+    attention: str,
+    settings: dict[str, Any],
+    limitations: Sequence[str],
+    weights: str | None = None,
+) -> dict[str, Any]:
+    """Return the manifest of a profile that holds latencies alone.
+
+    Args:
+        shape: The model.
+        device: The device.
+        source: What was measured, in words, for the name.
+        software: What measured it.
+        dtype: Format of the products.
+        attention: How attention was measured.
+        settings: What was imported.
+        limitations: What the latencies lack, a sentence each.
+        weights: Format of the layers' weights where they are packed.
+    """
+    return {
         "name": f"{shape.name} on {device.name}, {source}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": {
@@ -153,25 +198,24 @@ def write_imported(
         },
         "heads": {"name": "none", "depths": []},
         "hardware": {"device": device.name},
-        "software": {"source": source},
-        "dtype": "bfloat16",
+        "software": {"source": software},
+        "dtype": dtype,
         **({} if weights is None else {"weights": weights}),
-        "attention": "kernel tables",
+        "attention": attention,
         "graphs": "kernels alone",
         "seed": 0,
         "prompts": {"sha256": sha256_hex(), "count": 0, "domains": []},
-        "settings": {**settings, "rests_on": points.rests_on},
-        "limitations": [
-            *limitations,
-            "no text: give a trace of another profile",
-        ],
+        "settings": settings,
+        "limitations": list(limitations),
         "eos_token_ids": [],
         "max_new_tokens": 1,
     }
-    latency = pd.DataFrame(points.rows, columns=TABLES["latency"].names)
-    tables: dict[str, Any] = {
+
+
+def latency_tables(rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    """Return the tables of a profile whose table ``latency`` has these rows, the others empty."""
+    latency = pd.DataFrame(rows, columns=TABLES["latency"].names)
+    return {
         name: latency if name == "latency" else schema.empty_table()
         for name, schema in TABLES.items()
     }
-    with new_profile(out):
-        return write_profile(out, manifest, tables)
