@@ -309,7 +309,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--tokens", type=int, default=64, help="of each answer [%(default)s]")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--max-heads", type=int, default=2, help="of a design [%(default)s]")
-    parser.add_argument("--beside", default="nothing", help="what else ran meanwhile, in words")
+    parser.add_argument(
+        "--beside", default="nothing", help="which other programs ran during the timing"
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     known = RESULTS / f"{RESULT}.json"

@@ -13,7 +13,6 @@ sources their pieces are.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -31,6 +30,7 @@ from adadecode.engine.decoding.prefilled_prompt import PrefilledPrompt
 from adadecode.engine.demo import SMOLLM2
 from adadecode.engine.evaluation.bitwise import fingerprint
 from adadecode.engine.loading.model_loader import load_model
+from adadecode.profiles.digest import sha256_hex
 from adadecode.profiles.input_file import is_there, read_json
 from adadecode.sim.core.design import Design
 from benchmarks.harness import RESULTS, make_table, write_result
@@ -44,7 +44,7 @@ PARTS = ("eager", "compile", "canonical")
 """FP32 eager and compiled against ``generate``, and BF16 canonical against vanilla."""
 
 Piece = dict[str, Any]
-"""The prompts of a piece: ``set``, ``designs`` (counts by design) and ``revision``."""
+"""What is kept of some prompts: their ``set``, the counts by design, the code's ``revision``."""
 
 COLUMNS = dict.fromkeys(("eager", "compile"), OUTCOMES) | {
     "canonical": ("runs", "tokens", "positions", "differing")
@@ -184,15 +184,18 @@ def run_part(part: str, options: argparse.Namespace) -> dict[str, Any]:
     Returns:
         What is kept (`described`).
     """
-    asked = {
+    settings = {
         "model": options.model,
         "heads": folder_digest(options.heads),
         "tokens": options.tokens,
         "prompts": options.prompts,
         "share": options.share,
     }
-    shares = {label_of(name, rows): (name, rows) for name, rows in shares_of(**of_shares(asked))}
-    pieces = {} if options.again else kept_pieces(part, asked)
+    shares = {
+        label_of(name, rows): (name, rows)
+        for name, rows in shares_of(options.prompts, options.share)
+    }
+    pieces = {} if options.again else kept_pieces(part, settings)
     missing = [label for label in shares if label not in pieces]
     revision = source_revision()
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
@@ -204,17 +207,17 @@ def run_part(part: str, options: argparse.Namespace) -> dict[str, Any]:
                 "designs": {design: dict(counts) for design, counts in job.result().items()},
                 "revision": revision,
             }
-            write_result(result_name(part), described(part, asked, pieces))
+            write_result(result_name(part), described(part, settings, pieces))
             Console().print(f"{part}: {done} of {len(missing)} pieces done, {label}")
-    return described(part, asked, pieces)
+    return described(part, settings, pieces)
 
 
 def check(
     part: str, name: str, rows: range, options: argparse.Namespace
 ) -> dict[str, Counter[str]]:
     """Compare the texts of one piece."""
-    asked = (options.model, options.heads, name, rows, options.tokens)
-    return check_canonical(*asked) if part == "canonical" else check_greedy(*asked, part)
+    given = (options.model, options.heads, name, rows, options.tokens)
+    return check_canonical(*given) if part == "canonical" else check_greedy(*given, part)
 
 
 def result_name(part: str) -> str:
@@ -227,25 +230,24 @@ def label_of(name: str, rows: range) -> str:
     return f"{name} {rows.start}-{rows.stop}"
 
 
-def of_shares(asked: Mapping[str, Any]) -> dict[str, int]:
-    """Return the arguments of `shares_of`."""
-    return {"prompts": asked["prompts"], "size": asked["share"]}
-
-
-def kept_pieces(part: str, asked: Mapping[str, Any]) -> dict[str, Piece]:
-    """Return the pieces of an earlier run that are pieces of this one."""
+def kept_pieces(part: str, settings: Mapping[str, Any]) -> dict[str, Piece]:
+    """Return the pieces that an earlier run of the same settings has done."""
     known = RESULTS / f"{result_name(part)}.json"
     if not is_there(known):
         return {}
     found = read_json(known)
-    if any(found.get(name) != asked[name] for name in ("model", "heads", "tokens")):
+    if any(found.get(name) != settings[name] for name in ("model", "heads", "tokens")):
         return {}
-    labels = {label_of(name, rows) for name, rows in shares_of(**of_shares(asked))}
+    labels = {
+        label_of(name, rows) for name, rows in shares_of(settings["prompts"], settings["share"])
+    }
     return {label: piece for label, piece in found["pieces"].items() if label in labels}
 
 
-def described(part: str, asked: Mapping[str, Any], pieces: Mapping[str, Piece]) -> dict[str, Any]:
-    """Return what was asked, the pieces, and their sums.
+def described(
+    part: str, settings: Mapping[str, Any], pieces: Mapping[str, Piece]
+) -> dict[str, Any]:
+    """Return a part's result: the settings of the run, its pieces, and their sums.
 
     ``done`` is the number of prompts compared so far, ``sets`` holds counts by set and design.
     """
@@ -255,7 +257,7 @@ def described(part: str, asked: Mapping[str, Any], pieces: Mapping[str, Piece]) 
             sets[piece["set"]].setdefault(design, Counter()).update(counts)
     prompts = [max(one["runs"] for one in found.values()) for found in sets.values() if found]
     return {
-        **asked,
+        **settings,
         "done": sum(prompts),
         "revisions": sorted({piece["revision"] for piece in pieces.values()}),
         "sets": {
@@ -283,10 +285,8 @@ def source_revision() -> str:
 
 def folder_digest(folder: str) -> str:
     """Return a digest of the files of a folder of heads."""
-    found = hashlib.sha256()
-    for path in sorted(Path(folder).iterdir()):
-        found.update(path.name.encode() + path.read_bytes())
-    return found.hexdigest()[:16]
+    paths = sorted(Path(folder).iterdir())
+    return sha256_hex(*(path.name.encode() + path.read_bytes() for path in paths))[:16]
 
 
 def part_table(part: str, sets: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
