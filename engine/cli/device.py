@@ -144,8 +144,9 @@ def device(
 
     check_target(name, out)
     with reserved(out) as part:
+        place, array_bytes = _place(options)
         with timing_alone(notice):
-            place, benches = _measure(options, PlainConsole(stderr=True))
+            benches = _measure(place, array_bytes, options, PlainConsole(stderr=True))
         figures = DatasheetFigures(
             bandwidth=options.bandwidth,
             peaks=options.peaks(),
@@ -171,27 +172,32 @@ def device(
     say(f"{out} written. Next: adadecode-sim memory MODEL --device {out}", stderr=True)
 
 
-def _measure(options: BenchmarkOptions, console: Console) -> tuple[BenchmarkDevice, list[Bench]]:
-    """Run all benchmarks that this device has."""
-    from adadecode.engine.runtime.device_benchmark import (
-        MATRIX_SIZES,
-        array_size,
-        bandwidth_benches,
-        find_device,
-        matmul_benches,
-        measure,
-        usual_dtypes,
-    )
+def _place(options: BenchmarkOptions) -> tuple[BenchmarkDevice, int]:
+    """Return the device and the bytes of an array there: what is refused is refused untimed."""
+    from adadecode.engine.runtime.device_benchmark import array_size, find_device
     from adadecode.engine.runtime.environment import set_threads
 
     if options.threads is not None:
         set_threads(options.threads)
     place = find_device(options.device)
+    wanted = None if options.array_mib is None else max(4, round(options.array_mib * 2**20))
+    return place, array_size(place, wanted)
+
+
+def _measure(
+    place: BenchmarkDevice, array_bytes: int, options: BenchmarkOptions, console: Console
+) -> list[Bench]:
+    """Run all benchmarks that this device has."""
+    from adadecode.engine.runtime.device_benchmark import (
+        MATRIX_SIZES,
+        bandwidth_benches,
+        matmul_benches,
+        measure,
+        usual_dtypes,
+    )
+
     sizes = options.matrix or MATRIX_SIZES[place.device.type]
-    array_bytes = None
-    if options.array_mib is not None:
-        array_bytes = max(4, round(options.array_mib * 2**20))
-    benches = bandwidth_benches(place, array_size(place, array_bytes))
+    benches = bandwidth_benches(place, array_bytes)
     for dtype in usual_dtypes(place):
         try:
             benches += matmul_benches(place, dtype, sizes)
@@ -207,7 +213,7 @@ def _measure(options: BenchmarkOptions, console: Console) -> tuple[BenchmarkDevi
             show(f"measuring {place.title}", done, count)
 
         measure(place, benches, options.repeats, tick)
-    return place, benches
+    return benches
 
 
 def rates_table(place: BenchmarkDevice, benches: Sequence[Bench]) -> Table:

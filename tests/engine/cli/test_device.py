@@ -11,6 +11,7 @@ import pytest
 from adadecode.engine.cli.entry_points import device_main
 from adadecode.engine.runtime import device_benchmark
 from adadecode.engine.runtime.device_benchmark import Bench
+from adadecode.engine.runtime.timing_lock import timing_alone
 from adadecode.profiles.catalog.devices import find_device
 
 Run = Callable[..., tuple[int, str, str]]
@@ -88,7 +89,9 @@ def test_a_benchmark_that_scattered_is_warned_of(
 def test_bad_input_is_one_sentence_and_exit_code_2(
     run: Run, tmp_path: Path, words: tuple[str, ...], message: str
 ) -> None:
-    code, _, err = run("--name", "my-cpu", "--out", "my-cpu.toml", *SMALL, *words)
+    """Alone, even where another process times: nothing is measured, so nothing is disturbed."""
+    with timing_alone(lambda _: pytest.fail("nobody else times")):
+        code, _, err = run("--name", "my-cpu", "--out", "my-cpu.toml", *SMALL, *words)
     assert code == 2
     assert err.startswith("error: ")
     assert message in err
