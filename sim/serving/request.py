@@ -33,9 +33,10 @@ class ServedRequest:
 
     Attributes:
         request: The request.
-        scheduled_s: When the first of its work began.
+        scheduled_s: When the first of its work began; NaN of a measured one where nobody knows.
         token_s: When each of its tokens came out, rising. Several may come at once. A measured
-            request may know the first and the last alone; ``n_output`` says how many there were.
+            request may know the first and the last alone, or the chunks in which they came;
+            ``n_output`` says how many there were.
         preemptions: How often it lost its keys and values, and was computed again.
     """
 
