@@ -2,6 +2,7 @@
 
 ========================  =====================================================================
 `AdaDecoder`              decodes with early exits, and without loss
+`BatchedEngine`           does so for the texts of many users at once
 `ExitHeads`               the exit heads of a model
 `load_demo`               the bundled demo model, with heads and prompts
 `load_smollm2`            SmolLM2-135M-Instruct once it is fetched, with heads and prompts
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from adadecode.engine.loading.prompts import Prompt
     from adadecode.engine.profiling.options import RecordingOptions
     from adadecode.engine.profiling.recording import record
+    from adadecode.engine.serving.batched_engine import BatchedEngine
     from adadecode.engine.training.options import TrainingOptions
     from adadecode.engine.training.pipeline import train_heads
 else:
@@ -37,6 +39,7 @@ else:
         __name__,
         {
             "AdaDecoder": "adadecode.engine.decoding.decoder",
+            "BatchedEngine": "adadecode.engine.serving.batched_engine",
             "Demo": "adadecode.engine.demo",
             "ExitHeads": "adadecode.engine.heads.exit_heads",
             "Generation": "adadecode.engine.decoding.decoder",
@@ -53,6 +56,7 @@ else:
 
 __all__ = [
     "AdaDecoder",
+    "BatchedEngine",
     "Demo",
     "ExitHeads",
     "Generation",

@@ -252,6 +252,16 @@ class Sampler:
         self._random = random.Random(sampling.seed)
         # by position, the distribution that the last head checked there drew from
         self._drafted: dict[int, torch.Tensor] = {}
+        self._marked = self._random.getstate()
+
+    def mark(self) -> None:
+        """Remember this moment, between two rounds, for `rewind`."""
+        self._marked = self._random.getstate()
+
+    def rewind(self) -> None:
+        """Forget the open round: what is drawn next is what was drawn since `mark`."""
+        self._random.setstate(self._marked)
+        self._drafted.clear()
 
     def first(self, logits: torch.Tensor) -> int:
         """Draw the first token from the last layer's distribution."""
@@ -310,16 +320,16 @@ def read_draft(logits: torch.Tensor) -> Draft:
 
 
 def packed_draft(logits: torch.Tensor, tokens: torch.Tensor | None = None) -> torch.Tensor:
-    """Return what `read_draft` returns, as an FP64 tensor ``(2,)``, without reading the device.
+    """Return what `read_draft` returns as an FP64 tensor ``(..., 2)``, without reading the device.
 
     Args:
-        logits: Shape ``(n,)``.
+        logits: Shape ``(..., n)``.
         tokens: The rising id of each logit's token, shape ``(n,)``; None where logits are of all.
     """
-    highest = logits.argmax()
+    highest = logits.argmax(-1)
     token = highest if tokens is None else tokens.take(highest)
-    confidence = torch.exp(logits.amax() - logits.logsumexp(0))
-    return torch.stack((token.double(), confidence.double()))
+    confidence = torch.exp(logits.amax(-1) - logits.logsumexp(-1))
+    return torch.stack((token.double(), confidence.double()), -1)
 
 
 def unpacked_draft(both: Sequence[float]) -> Draft:

@@ -202,13 +202,13 @@ class ModelAnatomy:
         """
         return exchanged(self.model, {**(parts or {}), self.layers: nn.ModuleList(stand_ins)})
 
-    def _forward_by(self, by: nn.Module, tokens: torch.Tensor, start: int) -> Any:
+    def _forward_by(self, by: nn.Module, tokens: torch.Tensor, start: int | torch.Tensor) -> Any:
         """Run the model's own forward pass by a shadow with stand-ins.
 
         Args:
             by: The shadow.
-            tokens: Token ids, shape ``(1, n)``.
-            start: Position of the first of them.
+            tokens: Token ids, shape ``(1, n)``, or ``(n, 1)`` of n sequences.
+            start: Position of the first of them, or that of each, in the shape of ``tokens``.
 
         Returns:
             What the model returns; None where a stand-in ended the pass.
@@ -216,13 +216,19 @@ class ModelAnatomy:
         with attending_by(partial(attend, self.kv)), suppress(PassEnded):
             return self._own_forward(tokens, start, by)
 
-    def _own_forward(self, tokens: torch.Tensor, start: int, by: nn.Module | None = None) -> Any:
-        """Run the model's own forward pass, without a cache, on tokens ``(1, n)``.
+    def _own_forward(
+        self, tokens: torch.Tensor, start: int | torch.Tensor, by: nn.Module | None = None
+    ) -> Any:
+        """Run the model's own forward pass, without a cache; arguments are those of `_forward_by`.
 
         It is that of ``by`` where a shadow of the model is to run it.
         """
         model = self.model if by is None else by
-        positions = torch.arange(start, start + tokens.shape[1], device=self.device)[None]
+        positions = (
+            start
+            if isinstance(start, torch.Tensor)
+            else torch.arange(start, start + tokens.shape[1], device=self.device)[None]
+        )
         try:
             return model(input_ids=tokens, position_ids=positions, use_cache=False)
         except (PassEnded, UnknownMask):
@@ -236,13 +242,13 @@ class ModelAnatomy:
 
     # -- before the layers --------------------
 
-    def _find_embedding(self) -> Callable[[torch.Tensor, int], torch.Tensor]:
+    def _find_embedding(self) -> Callable[[torch.Tensor, int | torch.Tensor], torch.Tensor]:
         """Return the embedding table, or the forward pass up to layer 0 where that adds to it."""
         table = self.model.get_input_embeddings()
         stand_ins = self._stand_ins(until=0)
         by = self._with(stand_ins)
 
-        def by_the_model(tokens: torch.Tensor, start: int) -> torch.Tensor:
+        def by_the_model(tokens: torch.Tensor, start: int | torch.Tensor) -> torch.Tensor:
             self._forward_by(by, tokens, start)
             return stand_ins[0].hidden
 

@@ -134,7 +134,7 @@ class KeyValues:
 
     def first_visible(self, window: int | None) -> int:
         """Return the first slot that any of the current positions may see."""
-        return _first_visible(self.start, window)
+        return first_visible(self.start, window)
 
     def mask(self, window: int | None, groups: int, device: torch.device) -> torch.Tensor:
         """Return which slots the current positions may see; shared by the layers of one call.
@@ -149,7 +149,7 @@ class KeyValues:
         """
         found = self._masks.get((window, groups, device))
         if found is None:
-            found = _mask(self.start, self.stop, window, groups, device)
+            found = causal_mask(self.start, self.stop, window, groups, device)
             self._masks[window, groups, device] = found
         return found
 
@@ -159,17 +159,17 @@ class KeyValues:
         return sum(t.nbytes for t in (*self.keys, *self.values) if t is not None)
 
 
-def _first_visible(start: int, window: int | None) -> int:
+def first_visible(start: int, window: int | None) -> int:
     """Return the first slot that positions from ``start`` on may see."""
     return max(0, start + 1 - window) if window else 0
 
 
-def _mask(
+def causal_mask(
     start: int, stop: int, window: int | None, groups: int, device: torch.device
 ) -> torch.Tensor:
     """Return which slots the positions [start, stop) may see; see `KeyValues.mask`."""
     query = torch.arange(start, stop, device=device)[:, None]
-    slot = torch.arange(_first_visible(start, window), stop, device=device)[None]
+    slot = torch.arange(first_visible(start, window), stop, device=device)[None]
     found = slot <= query
     if window:
         found &= slot > query - window
@@ -243,11 +243,7 @@ def attend(
     Raises:
         UnsupportedModel: The model adds a position bias.
     """
-    if position_bias is not None:
-        raise UnsupportedModel(
-            f"{type(module).__name__} adds a position bias to its attention, which cannot be "
-            "replayed: use another model"
-        )
+    refuse_position_bias(module, position_bias)
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     window = kv.sees(layer, attention_mask, sliding_window, prompt=kv.start == 0)
     softcap, s_aux = kv.heeded("softcap", softcap), kv.heeded("s_aux", s_aux)
@@ -266,7 +262,7 @@ def attend(
     for begin in range(0, n, rows):
         size = min(rows, n - begin)
         start, stop = kv.start + begin, kv.start + begin + size
-        first = _first_visible(start, window)
+        first = first_visible(start, window)
         # query heads that share a key/value head stand side by side
         packed = query.narrow(2, begin, size).reshape(1, keys.shape[1], groups * size, width)
         if n == 1:
@@ -274,11 +270,20 @@ def attend(
         elif size == n:
             mask = kv.mask(window, groups, query.device)
         else:
-            mask = _mask(start, stop, window, groups, query.device)
+            mask = causal_mask(start, stop, window, groups, query.device)
         k, v = (cached.narrow(2, first, stop - first) for cached in (keys, values))
         out = attend_packed(packed, k, v, mask, scale, softcap, s_aux, size)
         parts.append(out.reshape(1, heads, size, out.shape[-1]))
     return (parts[0] if len(parts) == 1 else torch.cat(parts, 2)).transpose(1, 2).contiguous(), None
+
+
+def refuse_position_bias(module: torch.nn.Module, position_bias: torch.Tensor | None) -> None:
+    """Raise UnsupportedModel where a model adds a position bias to its scores."""
+    if position_bias is not None:
+        raise UnsupportedModel(
+            f"{type(module).__name__} adds a position bias to its attention, which cannot be "
+            "replayed: use another model"
+        )
 
 
 def _rows_at_once(n: int, stop: int, window: int | None, heads: int) -> int:
@@ -313,18 +318,18 @@ def attend_packed(
     Scores are computed here where they are capped (Gemma 2) or a head has a sink logit (gpt-oss).
 
     Args:
-        query: Shape ``(1, kv_heads, groups * n, d)``.
-        keys: Shape ``(1, kv_heads, slots, d)``.
-        values: Shape ``(1, kv_heads, slots, d)``.
-        mask: Shape ``(groups * n, slots)``: boolean, or what is added to the scores, in their
-            dtype.
+        query: Shape ``(b, kv_heads, groups * n, d)``, b = 1 unless sequences are batched.
+        keys: Shape ``(b, kv_heads, slots, d)``.
+        values: Shape ``(b, kv_heads, slots, d)``.
+        mask: Shape ``(groups * n, slots)``, or ``(b, 1, groups * n, slots)``: boolean, or what is
+            added to the scores, in their dtype.
         scale: Factor of the scores.
         softcap: Cap of the scores; None for none.
         sinks: Sink logits of the query heads; None for none.
         n: Positions.
 
     Returns:
-        The output, shape ``(1, kv_heads, groups * n, d)``.
+        The output, shape ``(b, kv_heads, groups * n, d)``.
     """
     if softcap is None and sinks is None:
         return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=scale)
@@ -338,6 +343,7 @@ def attend_packed(
     if sinks is None:
         return torch.softmax(scores, -1) @ values
     sink = sinks.reshape(1, keys.shape[1], -1, 1).repeat_interleave(n, 2).to(scores)
+    sink = sink.expand(*scores.shape[:-1], 1)
     return torch.softmax(torch.cat([scores, sink], -1), -1)[..., :-1] @ values
 
 

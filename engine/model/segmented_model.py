@@ -413,6 +413,15 @@ class SegmentedModel(ModelAnatomy):
         """Return hidden states ``(1, n, d)`` at depth 0 of tokens ``(1, n)`` from ``start`` on."""
         return self._embed(tokens, start)
 
+    def embed_rows(self, tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Return hidden states ``(1, n, d)`` at depth 0 of tokens of any sequences.
+
+        Args:
+            tokens: Token ids, shape ``(n,)``.
+            positions: The position of each in its own sequence, shape ``(n,)``.
+        """
+        return self._embed(tokens[:, None], positions[:, None]).transpose(0, 1)
+
     def embed_one(self, token: int, start: int) -> torch.Tensor:
         """Return hidden states ``(1, 1, d)`` at depth 0 of one token.
 

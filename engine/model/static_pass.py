@@ -100,7 +100,7 @@ class LayerArguments:
         for tensor, axes in zip(self.tensors, self.axes, strict=True):
             cut = tensor
             for axis in axes:
-                cut = cut.index_select(axis, positions)
+                cut = cut.index_select(axis, positions.to(cut.device))
             found.append(cut)
         return found
 
