@@ -12,11 +12,12 @@ from scripts.fuzz.readers.recording import RECORDING
 from scripts.fuzz.readers.sweeps import FINISHED, UNFINISHED
 from scripts.fuzz.readers.training import TRAINING
 from scripts.fuzz.readers.vidur import VIDUR
+from scripts.fuzz.readers.workloads import WORKLOADS
 
 READERS: dict[str, Reader] = {
     reader.name: reader
     for reader in (
         *(PROFILE, REPORTED, FINISHED, UNFINISHED, DEVICES, MODELS, CONFIGS, VIDUR, ARGUMENTS),
-        *(HEADS, TRAINING, RECORDING, PROMPTS, DEVICE_MAP, CHECKPOINTS, MODEL),
+        *(HEADS, TRAINING, RECORDING, PROMPTS, DEVICE_MAP, CHECKPOINTS, MODEL, WORKLOADS),
     )
 }

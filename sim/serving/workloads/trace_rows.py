@@ -109,6 +109,12 @@ class TraceRows:
                 fine = (tokens >= 1) & (tokens <= MOST_TOKENS) & (np.floor(tokens) == tokens)
             wanted = f"the tokens of the {what} as a whole number, 1 or more"
             self._check_numbers(wanted, tokens, fine)
+        if self.names is not None and len(set(self.names)) < len(self.names):
+            twice = next(name for name in self.names if self.names.count(name) > 1)
+            raise InputError(
+                f"wanted requests of different names in {self.where}, got {twice[:60]!r} twice: "
+                "leave one out"
+            )
         if not self.in_order:
             return np.argsort(self.arrival_s, kind="stable")
         steps = np.diff(self.arrival_s)

@@ -189,6 +189,10 @@ def changed(text: str, *pairs: tuple[str, str]) -> str:
         ('{"benchmarks": []}', "wanted a list of benchmarks in .*, got none"),
         ('{"benchmarks": [{}, {}]}', "wanted one benchmark, got 2 in .*: say which"),
         ('{"benchmarks": [{}]}', "holds no requests of benchmark 0, only figures about all"),
+        (
+            changed(lines(AIPERF), ('"r1"', '"r0"')),
+            "of different names in .*, got 'r0' twice: leave",
+        ),
         (changed(lines(AIPERF), ('"ms"', '"min"')), "got the unit 'min' in line 1 of"),
         (changed(lines(AIPERF), ("1759813207532900363", "0.5")), "got no number in line 2"),
     ],
