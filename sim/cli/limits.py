@@ -68,6 +68,8 @@ def limits_dict(limits: Limits) -> dict[str, Any]:
         "design": limits.design.label,
         "device": scenario.latencies.device,
         "basis": scenario.latencies.basis,
+        "regime": scenario.latencies.regime,
+        "limited_by": dict(scenario.latencies.limits),
         "model": scenario.model,
         "hypothetical": scenario.hypothetical,
         "prompts": limits.prompts,

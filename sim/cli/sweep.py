@@ -16,6 +16,7 @@ from adadecode.sim.cli.options.output import Json, SweepDirectory
 from adadecode.sim.cli.options.scenario import (
     DATASHEET,
     HeadMap,
+    LaunchRegime,
     ProfileOrDatasheet,
     TraceProfile,
     WeightDtype,
@@ -42,6 +43,7 @@ def sweep(
     source: SourceDevice = None,
     model: LayersModel = None,
     dtype: WeightDtype = None,
+    regime: LaunchRegime = None,
     head_map: HeadMap = None,
     search: SearchOptions,
     as_json: Json = False,
@@ -53,7 +55,9 @@ def sweep(
     space.check_forms(heads.form())
     if path == DATASHEET:
         _check_datasheet(trace, search.devices)
-    options = ScenarioOptions(source=source, model=model, dtype=dtype, form=heads.form())
+    options = ScenarioOptions(
+        source=source, model=model, dtype=dtype, form=heads.form(), regime=regime
+    )
     profile = read_latencies(path)
     measured = profile if search.devices == (RECORDED,) else None
     with (

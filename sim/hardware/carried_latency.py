@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from adadecode.profiles.catalog.devices import Device
@@ -20,9 +20,13 @@ from adadecode.sim.hardware.device_latency import (
     doubling_sizes,
     head_form_note,
     round_down_note,
+    timed_limits,
 )
 from adadecode.sim.hardware.gate_latency import gate_note, gate_seconds
+from adadecode.sim.hardware.host_time import HostTime
 from adadecode.sim.hardware.latency_points import Points
+from adadecode.sim.hardware.launch_regime import Regime
+from adadecode.sim.hardware.launching import RegimeShift, check_regime, hidden_limits
 from adadecode.sim.hardware.precision import Precision, rate_notes
 from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.hardware.roofline import Carrier, Interval, scatter_notes, unmeasured_words
@@ -53,6 +57,7 @@ def carried_latencies(
     depths: Sequence[int],
     form: HeadForm | None = None,
     gates: bool = False,
+    regime: Regime | None = None,
 ) -> DeviceLatencies:
     """Carry a profile's latencies to ``target``.
 
@@ -69,9 +74,11 @@ def carried_latencies(
         depths: Depths of the heads.
         form: Form of the heads; as timed by default.
         gates: Whether the heads have gates.
+        regime: How kernels are started on the target; by default as in the recording.
 
     Raises:
-        DeviceError: If a device is unknown or lacks the format, or one is a CPU and the other none.
+        DeviceError: If a device is unknown or lacks the format, or one is a CPU and the other none;
+            or if there is no such regime on the target, or the recording is of none.
         ShapeError: If the shape of the model is unknown.
         DesignError: If a head lies outside the model.
         LatencyError: If something lies farther than `REACH` times beyond what was measured.
@@ -79,40 +86,56 @@ def carried_latencies(
     origin = origin or Provenance.of(profile)
     here, shape, was = origin.require_device(), origin.require_shape(), origin.require_precision()
     origin.check_carries_to(target)
+    origin.check_regime(regime)
+    check_regime(target, regime)
     check_range(shape, max_context, max_tokens, depths)
     now = was if dtype is None else Precision.of(dtype, was.activations)
     heads = origin.timed_form if form is None else form
     heard = TimedHeads.of(profile, origin, heads)
     timed = heard.form
+    was_regime = origin.regime or Regime.ENGINE
+    shift = RegimeShift(was=was_regime, now=regime or was_regime)
     carrier = Carrier(
         source=here,
         target=target,
         source_dtype=was.activations,
         target_dtype=now.activations,
-        eager=origin.is_eager,
+        eager=origin.is_eager or shift.unhosts,
+        hides_host=shift.unhosts,
     )
     work = CarriedLatencies(
         table=heard.table,
         attends=origin.attends,
         carrier=carrier,
-        cost=was.cost(shape, timed),
-        target_cost=now.cost(shape, heads),
+        cost=was.cost(shape, timed, shift.was_fused),
+        target_cost=now.cost(shape, heads, shift.now_fused),
+        host=HostTime(n_layers=shape.n_layers) if shift.hosts else None,
         max_context=max_context,
         max_tokens=max_tokens,
         depths=tuple(depths),
         gates=gates,
     )
-    if here.name == target.name and now == was and heads == timed and work.is_complete:
+    alike = here.name == target.name and now == was and heads == timed and not shift.changes
+    limits = hidden_limits(target) if shift.changes else timed_limits(heard, origin)
+    if alike and work.is_complete:
         return DeviceLatencies(
             device=target.name,
             basis="measured",
             tables={"middle": work.table},
             notes=heard.notes(origin),
+            regime=origin.regime,
+            limits=limits,
         )
-    return work.latencies(
+    carried = work.latencies(
         how=f"carried from {here.name} ({was}) to {target.name} ({now})"
         + round_down_note(now)
         + head_form_note(timed, heads)
+    )
+    return replace(
+        carried,
+        notes=(*carried.notes, *shift.notes),
+        regime=regime or origin.regime,
+        limits=carried.limits or limits,
     )
 
 
@@ -126,6 +149,7 @@ class CarriedLatencies:
         carrier: Carries single times.
         cost: The cost of work where it was measured.
         target_cost: The cost of work on the target.
+        host: The host that starts the work of the target; None where that is in what was measured.
         max_context: Longest context that will be needed.
         max_tokens: Largest batch that will be needed.
         depths: Depths of the heads.
@@ -138,6 +162,7 @@ class CarriedLatencies:
     carrier: Carrier
     cost: ModelCost
     target_cost: ModelCost
+    host: HostTime | None
     max_context: int
     max_tokens: int
     depths: tuple[int, ...]
@@ -147,7 +172,7 @@ class CarriedLatencies:
     def latencies(self, how: str) -> DeviceLatencies:
         """Return the latencies on the target; ``how`` is the first note."""
         self.notes.append(how)
-        points = Points(n_layers=self.table.n_layers)
+        points = Points(n_layers=self.table.n_layers, host=self.host)
         self._layers(points)
         self._heads(points)
         self._gates(points)
@@ -159,13 +184,16 @@ class CarriedLatencies:
             self.notes.append(
                 "no time of the host was measured, and none is counted: an engine that hides it"
             )
-        points.add("host", Interval.exactly(host or 0.0))
+        outside = host or 0.0
+        least = 0.0 if self.carrier.hides_host else outside
+        points.add("host", Interval(low=least, middle=outside, high=outside))
         return DeviceLatencies(
             device=self.carrier.target.name,
             basis="carried",
             tables=points.tables(),
             notes=tuple(self.notes),
             rate_notes=rate_notes(self.carrier.target, self.carrier.target_dtype),
+            limits={} if self.host is None else self.host.limits,
         )
 
     @property
@@ -253,9 +281,14 @@ class CarriedLatencies:
                         measured += len(line)
         source = self.carrier.source.name
         if waited:
+            stays = (
+                "what the device took is estimated, and was all of that time at most"
+                if self.carrier.hides_host
+                else "they stay as long"
+            )
             self.notes.append(
                 f"{waited} of {measured} times of layers were taken for waiting on the host, "
-                f"{source} needing far less: they stay as long"
+                f"{source} needing far less: {stays}"
             )
         if self.carrier.starts_itself:
             self.notes.append(

@@ -10,13 +10,7 @@ from functools import cached_property
 from adadecode.profiles.catalog.layer_shape import LayerShape
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.sim.core.head_form import FULL, HeadForm
-
-KERNELS = {"layer": 9, "head": 4, "gate": 3, "verify": 3, "embed": 1}
-"""Kernels of a piece of work on a GPU with the usual fusions.
-
-A layer has two norms, rotary embedding, four products, an activation and a sum.
-A gate has the final norm, a product with one row, and what makes a score of it.
-"""
+from adadecode.sim.hardware.launch_regime import FUSED, FUSED_ATTENTION, Regime, small_kernels
 
 GATE_BYTES = 4
 """Bytes of one weight of a gate, which is kept in FP32."""
@@ -42,7 +36,8 @@ class Cost:
         cache: Bytes of keys and values read and written.
         activations: Bytes of activations read and written.
         flops: Multiplications and additions.
-        kernels: Kernels started one after the other.
+        kernels: Kernels that run one after the other.
+        small_kernels: Small ones besides, which a production engine fuses into others.
     """
 
     weights: float = 0.0
@@ -50,6 +45,7 @@ class Cost:
     activations: float = 0.0
     flops: float = 0.0
     kernels: int = 0
+    small_kernels: int = 0
 
     @property
     def bytes(self) -> float:
@@ -63,6 +59,7 @@ class Cost:
             activations=self.activations + other.activations,
             flops=self.flops + other.flops,
             kernels=self.kernels + other.kernels,
+            small_kernels=self.small_kernels + other.small_kernels,
         )
 
 
@@ -84,6 +81,7 @@ class ModelCost:
         cache_bytes: Bytes of one number of keys and values.
         activation_bytes: Bytes of one activation.
         form: Form of the exit heads.
+        regime: How far kernels are fused.
     """
 
     shape: ModelShape
@@ -93,6 +91,7 @@ class ModelCost:
     cache_bytes: float = 2.0
     activation_bytes: float = 2.0
     form: HeadForm = FULL
+    regime: Regime = Regime.ENGINE
 
     def __post_init__(self) -> None:
         self.form.check_shape(self.shape)
@@ -139,7 +138,7 @@ class ModelCost:
             * (8 * shape.hidden_size + 4 * layer.attention_width + wide)
             * self.activation_bytes,
             flops=2.0 * n_tokens * layer.multiplied + 2.0 * n_tokens * seen * layer.products,
-            kernels=KERNELS["layer"] + bool(context),
+            **self._kernels("layer", attends=bool(context)),
         )
 
     def head(self) -> Cost:
@@ -157,10 +156,18 @@ class ModelCost:
             if form.shortlist is None
             else 4.0 * (shape.vocab_size + rows),  # logits in FP32
             flops=2.0 * parameters,
-            kernels=KERNELS["head"]
-            + SPREADING * (form.shortlist is not None)
-            + RESIDUAL * (form.dtype is not None),
+            **self._kernels(
+                "head",
+                SPREADING * (form.shortlist is not None) + RESIDUAL * (form.dtype is not None),
+            ),
         )
+
+    def _kernels(self, kind: str, more: int = 0, *, attends: bool = False) -> dict[str, int]:
+        """Return the kernels of a piece of work, ``more`` of them for the form of a head."""
+        return {
+            "kernels": FUSED[kind] + FUSED_ATTENTION * attends + more,
+            "small_kernels": small_kernels(kind, self.regime, attends=attends),
+        }
 
     def gate(self) -> Cost:
         """Return the cost of one question to a gate: the final norm, and a row of weights."""
@@ -169,7 +176,7 @@ class ModelCost:
             weights=GATE_BYTES * (width + 1) + width * self._head_bytes,
             activations=2 * width * self.activation_bytes,
             flops=2.0 * (width + 1),
-            kernels=KERNELS["gate"],
+            **self._kernels("gate"),
         )
 
     def verify(self, n_tokens: int) -> Cost:
@@ -182,7 +189,7 @@ class ModelCost:
                 shape.hidden_size * self.activation_bytes + 2 * 4 * shape.vocab_size
             ),  # logits in FP32
             flops=2.0 * n_tokens * shape.lm_head_parameters,
-            kernels=KERNELS["verify"],
+            **self._kernels("verify"),
         )
 
     @property
@@ -192,7 +199,7 @@ class ModelCost:
     def embed(self, n_tokens: int) -> Cost:
         """Return the cost of the embedding of n_tokens."""
         moved = 2 * n_tokens * self.shape.hidden_size * self.activation_bytes
-        return Cost(activations=moved, kernels=KERNELS["embed"])
+        return Cost(activations=moved, **self._kernels("embed"))
 
     def prefill(self, n_tokens: int) -> Cost:
         """Return the cost of a prompt of n_tokens: all layers at once, and one row of the LM head.
@@ -210,5 +217,6 @@ class ModelCost:
                 activations=count * one.activations,
                 flops=count * (one.flops - 2.0 * unseen * layer.products),
                 kernels=count * one.kernels,
+                small_kernels=count * one.small_kernels,
             )
         return total + self.verify(1)

@@ -18,6 +18,13 @@ from adadecode.sim.hardware.device_latency import (
     round_down_note,
 )
 from adadecode.sim.hardware.latency_points import Points
+from adadecode.sim.hardware.launch_regime import Regime
+from adadecode.sim.hardware.launching import (
+    SMALL_KERNELS_NOTE,
+    check_regime,
+    hidden_limits,
+    host_of,
+)
 from adadecode.sim.hardware.precision import Precision, ordinary, rate_notes
 from adadecode.sim.hardware.roofline import (
     Interval,
@@ -40,6 +47,7 @@ def datasheet_latencies(
     depths: Sequence[int],
     form: HeadForm = FULL,
     gates: bool = False,
+    regime: Regime | None = None,
 ) -> DeviceLatencies:
     """Estimate a model's latencies on a device from its datasheet and public benchmarks alone.
 
@@ -52,16 +60,23 @@ def datasheet_latencies(
         depths: Depths of the heads.
         form: Form of the heads.
         gates: Whether the heads have gates.
+        regime: How kernels are started; by default by a production engine, and on a CPU by itself.
 
     Raises:
-        DeviceError: If the device lacks the format.
+        DeviceError: If the device lacks the format, or is a CPU and has another regime.
         DesignError: If a head lies outside the model.
         LatencyError: If a context or batch is below 1.
     """
     check_range(shape, max_context, max_tokens, depths)
     now = Precision.of(dtype, ordinary(target))
-    guess = EstimatedLatencies(cost=now.cost(shape, form), device=target, dtype=now.activations)
-    points = Points(n_layers=shape.n_layers)
+    check_regime(target, regime)
+    regime = regime or (Regime.EAGER if target.is_cpu else Regime.ENGINE)
+    fused = Regime.ENGINE if target.is_cpu else regime
+    guess = EstimatedLatencies(
+        cost=now.cost(shape, form, fused), device=target, dtype=now.activations
+    )
+    host = host_of(target, shape.n_layers, regime)
+    points = Points(n_layers=shape.n_layers, host=host)
     for n_tokens in _batches(max_tokens):
         for context in context_marks(shape, max_context):
             seconds = {
@@ -89,7 +104,7 @@ def datasheet_latencies(
         f"datasheet and public benchmarks, {unmeasured_words(target)}: nothing was measured"
         + round_down_note(now)
         + head_form_note(form, form),
-        "no time of the host: an engine that hides it",
+        host.note if host else _HIDDEN[fused],
         *scatter_notes(target),
     )
     return DeviceLatencies(
@@ -98,7 +113,15 @@ def datasheet_latencies(
         tables=points.tables(),
         notes=notes,
         rate_notes=rate_notes(target, now.activations),
+        regime=regime,
+        limits=host.limits if host else hidden_limits(target),
     )
+
+
+_HIDDEN = {
+    Regime.ENGINE: "no time of the host: an engine that hides it",
+    Regime.GRAPHS: f"no time of the host: graphs. {SMALL_KERNELS_NOTE}",
+}
 
 
 def _batches(largest: int) -> list[int]:
@@ -132,6 +155,7 @@ class EstimatedLatencies:
                 cache=whole.cache,
                 flops=whole.flops - without.flops,
                 kernels=whole.kernels - without.kernels,
+                small_kernels=whole.small_kernels - without.small_kernels,
             )
         )
 

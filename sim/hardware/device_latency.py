@@ -9,15 +9,18 @@ measured the efficiency of the last measured point is held for a while, and ``no
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.errors import DesignError, LatencyError, ProfileError
 from adadecode.profiles.latency import LatencyTable
 from adadecode.profiles.store import Profile
 from adadecode.sim.core.head_form import HeadForm
+from adadecode.sim.hardware.launch_regime import KINDS, Regime
+from adadecode.sim.hardware.launching import recorded_limits
 from adadecode.sim.hardware.precision import Precision
 from adadecode.sim.hardware.provenance import Provenance
+from adadecode.sim.hardware.roofline import Carrier
 from adadecode.sim.hardware.timed_heads import TimedHeads
 
 
@@ -33,6 +36,9 @@ class DeviceLatencies:
         notes: What was estimated or assumed, a sentence each.
         rate_notes: Why its figures may surprise next to those of another device
             (`adadecode.sim.hardware.precision.rate_notes`). Not part of ``--json``.
+        regime: How kernels are started; None where the latencies are assumed, and of no engine.
+        limits: ``host`` or ``device`` by kind of work: which decides how long it takes, as far as
+            that is known.
     """
 
     device: str
@@ -40,6 +46,8 @@ class DeviceLatencies:
     tables: Mapping[str, LatencyTable]
     notes: tuple[str, ...] = ()
     rate_notes: tuple[str, ...] = ()
+    regime: Regime | None = None
+    limits: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def middle(self) -> LatencyTable:
@@ -72,7 +80,34 @@ def measured_latencies(
         basis="measured",
         tables={"middle": timed.table},
         notes=timed.notes(origin),
+        regime=origin.regime,
+        limits=timed_limits(timed, origin),
     )
+
+
+def timed_limits(timed: TimedHeads, origin: Provenance) -> dict[str, str]:
+    """Return what decided how long the work of a recording took; empty where nobody knows.
+
+    Args:
+        timed: What was measured.
+        origin: Its provenance.
+    """
+    if origin.regime is None or origin.on_cpu:
+        return {}
+    if origin.regime is not Regime.EAGER:
+        return dict.fromkeys(KINDS, "device")
+    if origin.device is None or origin.shape is None or origin.precision is None:
+        return {}
+    dtype = origin.precision.activations
+    carrier = Carrier(
+        source=origin.device,
+        target=origin.device,
+        source_dtype=dtype,
+        target_dtype=dtype,
+        eager=True,
+    )
+    cost = origin.precision.cost(origin.shape, timed.form)
+    return recorded_limits(timed.table, carrier, cost, attends=origin.attends)
 
 
 def round_down_note(now: Precision) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from adadecode.profiles.latency import LatencyTable
+from adadecode.sim.hardware.host_time import HostTime
 from adadecode.sim.hardware.roofline import Interval
 
 CORNERS = ("middle", "low", "high", "layers_low", "layers_high", "batches_low", "batches_high")
@@ -31,13 +32,21 @@ _OTHER = {"low": "high", "high": "low"}
 
 @dataclass(kw_only=True)
 class Points:
-    """Points of one model on one device, in the columns of a ``latency`` table."""
+    """Points of one model on one device, in the columns of a ``latency`` table.
+
+    Attributes:
+        n_layers: Layers of the model.
+        host: The host that starts the kernels of each point; None where it is hidden, or in what
+            is added.
+    """
 
     n_layers: int
+    host: HostTime | None = None
     _rows: list[tuple[str, int, int, int, int]] = field(
         default_factory=list, init=False, repr=False
     )
     _seconds: list[tuple[float, float, float]] = field(default_factory=list, init=False, repr=False)
+    _apart: list[tuple[float, float]] = field(default_factory=list, init=False, repr=False)
 
     def add(
         self,
@@ -54,8 +63,12 @@ class Points:
         Where layer, context or reuse mean nothing, they are as in a profile
         (`adadecode.profiles.schema`).
         """
+        apart = seconds
+        if self.host is not None:
+            seconds, apart = self.host.over(kind, seconds, n_tokens)
         self._rows.append((kind, layer, n_tokens, context, reuse))
         self._seconds.append((seconds.low, seconds.middle, seconds.high))
+        self._apart.append((apart.low, apart.high))
 
     def tables(self) -> CornerTables:
         """Return a table for each of ``CORNERS``, which is made when it is first read."""
@@ -64,6 +77,7 @@ class Points:
             self.n_layers,
             pd.DataFrame(self._rows, columns=_COLUMNS),
             dict(zip(("low", "middle", "high"), ends.T, strict=True)),
+            dict(zip(("low", "high"), np.array(self._apart, dtype=np.float64).T, strict=True)),
         )
 
 
@@ -74,14 +88,20 @@ class CornerTables(Mapping[str, LatencyTable]):
         n_layers: Layers of the model.
         points: Kind, layer, n_tokens, context and reuse of each point.
         ends: Seconds of each point at the ends ``low``, ``middle`` and ``high``.
+        apart: Its ends where another point takes the opposite one.
     """
 
     def __init__(
-        self, n_layers: int, points: pd.DataFrame, ends: Mapping[str, NDArray[np.float64]]
+        self,
+        n_layers: int,
+        points: pd.DataFrame,
+        ends: Mapping[str, NDArray[np.float64]],
+        apart: Mapping[str, NDArray[np.float64]],
     ) -> None:
         self._n_layers = n_layers
         self._points = points
         self._ends = ends
+        self._apart = apart
         self._tables: dict[str, LatencyTable] = {}
 
     def __getitem__(self, corner: str) -> LatencyTable:
@@ -104,7 +124,7 @@ class CornerTables(Mapping[str, LatencyTable]):
         if not group:
             return self._ends[end]
         layers = (self._points["kind"] == "layer").to_numpy()
-        near, far = self._ends[end], self._ends[_OTHER[end]]
+        near, far = self._apart[end], self._apart[_OTHER[end]]
         if group == "layers":
             return np.where(layers, near, far)
         single = layers & (self._points["n_tokens"] == 1).to_numpy()

@@ -9,6 +9,7 @@ from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.errors import DeviceError
 from adadecode.sim.core.head_form import FULL, HeadForm
 from adadecode.sim.hardware.cost_model import ModelCost
+from adadecode.sim.hardware.launch_regime import Regime
 from adadecode.sim.hardware.memory import WEIGHT_BYTES, packs_experts_alone
 
 TORCH = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
@@ -54,8 +55,15 @@ class Precision:
         """Whether only the weights are quantised."""
         return self.weights != self.activations
 
-    def cost(self, shape: ModelShape, form: HeadForm = FULL) -> ModelCost:
+    def cost(
+        self, shape: ModelShape, form: HeadForm = FULL, regime: Regime = Regime.ENGINE
+    ) -> ModelCost:
         """Return the cost of work of a model in this format.
+
+        Args:
+            shape: The model.
+            form: Form of its exit heads.
+            regime: How far its kernels are fused.
 
         Raises:
             ShapeError: If a shortlist is longer than the vocabulary.
@@ -69,6 +77,7 @@ class Precision:
             cache_bytes=wide,
             activation_bytes=wide,
             form=form,
+            regime=regime,
         )
 
     def __str__(self) -> str:

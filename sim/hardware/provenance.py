@@ -20,6 +20,7 @@ from adadecode.profiles.errors import DeviceError, InputError, ShapeError
 from adadecode.profiles.manifest import section
 from adadecode.profiles.store import Profile
 from adadecode.sim.core.head_form import HeadForm
+from adadecode.sim.hardware.launch_regime import Regime
 from adadecode.sim.hardware.precision import Precision
 
 _Found = TypeVar("_Found")
@@ -46,6 +47,7 @@ class Provenance:
             in a scripted recording, which followed the decisions of another one.
         on_cpu: Whether the model ran on a CPU.
         is_eager: Whether the host started the model kernel by kernel.
+        regime: How kernels were started; None where no model ran. A CPU starts its own work.
         attends: Whether the measured layers attend to their context. Imported operator times do
             not.
         is_synthetic: Whether the text was drawn (`adadecode.sim.synthetic.trace_generator`).
@@ -63,6 +65,7 @@ class Provenance:
     trace_form: HeadForm
     on_cpu: bool
     is_eager: bool
+    regime: Regime | None
     attends: bool
     is_synthetic: bool
     script: str | None
@@ -112,12 +115,26 @@ class Provenance:
             trace_form=spoke,
             on_cpu=_ran_on_cpu(manifest) or (device is not None and device.is_cpu),
             is_eager=manifest.get("graphs") in ("eager", "static"),
+            regime=_regime(manifest),
             attends=manifest.get("attention") != "excluded",
             is_synthetic=bool(manifest.get("synthetic")),
             script=_script(manifest.get("scripted"), spoke, timed),
             sampling=_sampling(manifest.get("sampling")),
             problems=problems,
         )
+
+    def check_regime(self, regime: Regime | None) -> None:
+        """Refuse a regime for latencies that are of none.
+
+        Raises:
+            DeviceError: If a regime is wanted, and the latencies are assumed or of unknown origin.
+        """
+        if regime is not None and self.regime is None:
+            raise DeviceError(
+                f"the latencies of {self.path} are of no launch regime: leave --regime out, or "
+                "predict from a datasheet, as in adadecode-sim predict datasheet --to h100-sxm "
+                f"--trace {self.path} --regime {regime}"
+            )
 
     def require_device(self) -> Device:
         """Return the device. Raises DeviceError where it is unknown."""
@@ -186,6 +203,20 @@ def _machine_name(profile: Profile) -> str:
 def _ran_on_cpu(manifest: Mapping[str, Any]) -> bool:
     hardware = section(manifest, "hardware")
     return "cpu" in (hardware.get("device"), section(hardware, "before").get("device"))
+
+
+def _regime(manifest: Mapping[str, Any]) -> Regime | None:
+    """Return the regime that a profile was recorded or imported in; None for an assumed one."""
+    found = _REGIMES.get(str(manifest.get("graphs")))
+    return Regime.EAGER if found is not None and _ran_on_cpu(manifest) else found
+
+
+_REGIMES = {
+    **dict.fromkeys(("eager", "static", "compile"), Regime.EAGER),
+    **dict.fromkeys(("cuda", "cuda+compile"), Regime.GRAPHS),
+    "kernels alone": Regime.ENGINE,
+}
+"""Regimes by what a manifest calls its graphs."""
 
 
 def _source_device(profile: Profile, source: str | Device, recorded: Device | None) -> Device:

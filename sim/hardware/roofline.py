@@ -18,6 +18,7 @@ from statistics import geometric_mean
 
 from adadecode.profiles.catalog.devices import ALIKE, Device, Measured
 from adadecode.sim.hardware.cost_model import Cost
+from adadecode.sim.hardware.launch_regime import LIGHT, LIGHT_DOUBT
 
 KERNEL_CYCLES = 6000
 """Clock cycles that a kernel takes besides its bytes and FLOPs.
@@ -85,6 +86,14 @@ class Interval:
         """Add two times, one after the other, as if they were wrong together."""
         return Interval(
             low=self.low + other.low, middle=self.middle + other.middle, high=self.high + other.high
+        )
+
+    def at_least(self, other: Interval) -> Interval:
+        """Return the larger of two times that pass at once, end by end."""
+        return Interval(
+            low=max(self.low, other.low),
+            middle=max(self.middle, other.middle),
+            high=max(self.high, other.high),
         )
 
 
@@ -213,7 +222,11 @@ class Roofline:
 
     def kernels(self, cost: Cost) -> float:
         """Return the time to start and end the kernels of some work."""
-        return cost.kernels * KERNEL_CYCLES / (self.clock or ORDINARY_CLOCK)
+        return self.kernels_seconds(cost.kernels + LIGHT * cost.small_kernels)
+
+    def kernels_seconds(self, count: float) -> float:
+        """Return the time to start and end so many kernels."""
+        return count * KERNEL_CYCLES / (self.clock or ORDINARY_CLOCK)
 
     def scaled(self, bandwidth: float, flops: float, clock: float | None) -> Roofline:
         """Return the roofline of a device with these multiples of it and another clock."""
@@ -230,6 +243,7 @@ class Carrier:
         source_dtype: Format that products ran in on the source.
         target_dtype: Format that they will run in on the target.
         eager: Whether the host of the source started kernel by kernel.
+        hides_host: Whether the host of the target does not, so that nothing waits for it there.
 
     Raises:
         DeviceError: If a device lacks its dtype.
@@ -240,6 +254,7 @@ class Carrier:
     source_dtype: str
     target_dtype: str
     eager: bool = False
+    hides_host: bool = False
 
     def carry(self, seconds: float, cost: Cost, target_cost: Cost) -> Interval:
         """Return the seconds of a piece of work on the target.
@@ -251,15 +266,21 @@ class Carrier:
         On a CPU that starts piece by piece, a share that nobody knows is what its threads spend on
         starting, and stays. The ends hold all of it and none of it, and the middle is between.
 
+        Where the target hides its host, what waited for one says only that the source's device took
+        no longer. It is estimated, and may take up to all of that time. Where the target has more
+        or fewer small kernels, `LIGHT_DOUBT` of their time is uncertain besides.
+
         Args:
             seconds: Measured on the source.
             cost: The cost of the work on the source.
             target_cost: The cost of the work on the target.
         """
-        if self.source.name == self.target.name and cost == target_cost:
+        waits = self.waits(seconds, cost)
+        hidden = waits and self.hides_host
+        if self.source.name == self.target.name and cost == target_cost and not hidden:
             return Interval.exactly(seconds)
         here, (fast, middle, slow) = self._rooflines
-        if self.waits(seconds, cost):
+        if waits and not hidden:
             least, ordinary, most = (
                 max(seconds, _bare(there, target_cost)) for there in (fast, middle, slow)
             )
@@ -267,11 +288,20 @@ class Carrier:
         fixed = min(here.kernels(cost), 0.9 * seconds)
         kernels, rest = fixed * middle.kernels(target_cost) / here.kernels(cost), seconds - fixed
         best, apart = here.seconds(cost), here.seconds_apart(cost)
+        doubt = LIGHT_DOUBT * self._other_kernels(cost, target_cost, middle)
+        low = (kernels + rest * fast.seconds(target_cost) / apart) * (1 - SPREAD)
         work = Interval(
-            low=(kernels + rest * fast.seconds(target_cost) / apart) * (1 - SPREAD),
+            low=max(low - doubt, low / 2),
             middle=kernels + rest * middle.seconds(target_cost) / best,
-            high=(kernels + rest * slow.seconds_apart(target_cost) / best) * (1 + SPREAD),
+            high=(kernels + rest * slow.seconds_apart(target_cost) / best) * (1 + SPREAD) + doubt,
         )
+        if hidden:
+            least, ordinary = _bare(fast, target_cost), _bare(middle, target_cost)
+            return Interval(
+                low=min(least * (1 - UNMEASURED), work.high),
+                middle=min(ordinary, work.high),
+                high=work.high,
+            )
         if not self.starts_itself:
             return work
         return Interval(
@@ -279,6 +309,11 @@ class Carrier:
             middle=math.sqrt(work.middle * seconds),
             high=max(work.high, seconds * (1 + SPREAD)),
         )
+
+    @staticmethod
+    def _other_kernels(cost: Cost, target_cost: Cost, there: Roofline) -> float:
+        """Return the seconds of the kernels that work has on one side for its regime alone."""
+        return there.kernels_seconds(LIGHT * abs(target_cost.small_kernels - cost.small_kernels))
 
     @property
     def starts_itself(self) -> bool:

@@ -13,6 +13,7 @@ from adadecode.sim.core.head_form import FULL
 from adadecode.sim.hardware.carried_latency import REACH, carried_latencies
 from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
 from adadecode.sim.hardware.device_latency import DeviceLatencies
+from adadecode.sim.hardware.launch_regime import Regime
 from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.limits.concurrency import largest_batch
 from adadecode.sim.prediction.scenario import Scenario, ScenarioOptions
@@ -104,6 +105,7 @@ class LatencyRebuilder:
                 gates=self.gates,
                 max_context=self.max_context,
                 max_tokens=max_tokens,
+                regime=self.regime,
             )
         return carried_latencies(
             self.source,
@@ -115,7 +117,13 @@ class LatencyRebuilder:
             gates=self.gates,
             max_context=self.max_context,
             max_tokens=max_tokens,
+            regime=self.regime,
         )
+
+    @property
+    def regime(self) -> Regime | None:
+        """How kernels are started, where the user said so."""
+        return None if self.options.regime is None else Regime.named(self.options.regime)
 
     @cached_property
     def reach(self) -> int | None:

@@ -1,4 +1,4 @@
-"""What one committed token costs whatever the device: FLOPs, bytes, and joules between two ends.
+"""What one committed token costs whatever the device: FLOPs and bytes.
 
 FLOPs and bytes are split into what came of them. The paper leaves open what drafts cost that are
 thrown away. A rejection drops every position after the last one that held: the layers already run
@@ -7,13 +7,11 @@ on these positions, the rows verified beyond them, and the heads checked there w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any, Literal
 
-from adadecode.profiles.catalog.devices import Device
 from adadecode.profiles.errors import ProfileError, ShapeError
 from adadecode.profiles.store import Profile
 from adadecode.profiles.trace import Trace
@@ -28,29 +26,6 @@ from adadecode.sim.replay.simulation import ReplayedRun, replay
 
 Measure = Literal["flops", "bytes", "weights", "cache", "activations"]
 """What of a `adadecode.sim.hardware.cost_model.Cost` is counted."""
-
-IDLE_SHARE = 0.04
-"""Share of its board power that a device draws doing nothing, at the least.
-
-Measured were 17 of 425 W on an RTX 4090 D (https://github.com/hongping-zh/ecocompute), 17.5 of
-350 W on an RTX 3090, and 62 of 400 W on an A100 (https://github.com/chuyishang/inference-energy).
-"""
-
-JOULES_PER_BYTE = 8 * 3.9e-12
-"""The least for a byte from or to memory: 3.9 pJ a bit for HBM2, the DRAM alone.
-
-(O'Connor et al., Fine-Grained DRAM, MICRO 2017.) Micron gives 6.0 for HBM2E, 7.25 for GDDR6X and
-7.5 for GDDR6 (https://www.micron.com/products/ultra-bandwidth-solutions); the way through a GPU is
-not in these.
-"""
-
-JOULES_PER_FLOP = 0.1e-12
-"""The least for a FLOP in a tensor core.
-
-It is half of the 0.22 pJ that FP16 was measured to add on an RTX 3090
-(https://github.com/bang001/gpupower0701), for narrower types and newer chips. An assumption;
-decoding hardly depends on it.
-"""
 
 
 class CostPrices:
@@ -306,44 +281,6 @@ def _fates(run: ReplayedRun) -> Iterator[tuple[str, Work, float]]:
         )
         if isinstance(work, Verify):
             kept = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Energy:
-    """Joules between two ends.
-
-    Attributes:
-        low: The lower end.
-        middle: The geometric mean of the ends, for want of anything better founded.
-        high: The upper end.
-    """
-
-    low: float
-    middle: float
-    high: float
-
-
-def energy_bounds(
-    device: Device, seconds: float, flops: float, bytes_moved: float
-) -> Energy | None:
-    """Bound the joules of work; None where the device's watts are unknown.
-
-    The upper end is board power all the time. The lower end is what the device draws idle, and the
-    least that memory and tensor cores are known to take; it is never above the upper end. Decoding
-    lies in between: an H200 of 700 W draws 137 to 300 W in it (https://arxiv.org/abs/2605.11999);
-    the middle is 170 W at a tenth of its bandwidth, 350 W at all of it.
-
-    Args:
-        device: The device.
-        seconds: How long the work takes.
-        flops: Its FLOPs.
-        bytes_moved: Its bytes from and to memory.
-    """
-    if device.tdp_watts is None:
-        return None
-    high = device.tdp_watts * seconds
-    low = min(high, IDLE_SHARE * high + bytes_moved * JOULES_PER_BYTE + flops * JOULES_PER_FLOP)
-    return Energy(low=low, middle=math.sqrt(low * high), high=high)
 
 
 def measured_power(profile: Profile) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,8 @@ from adadecode.sim.hardware.cost_model import ModelCost
 from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.hardware.fit import capacity
 from adadecode.sim.hardware.memory import Deployment, peak_memory
-from adadecode.sim.prediction.accounting import CostPrices, energy_bounds
+from adadecode.sim.prediction.accounting import CostPrices
+from adadecode.sim.prediction.device_energy import device_joules
 from adadecode.sim.replay.compiled import CompiledReplay
 from adadecode.sim.replay.price_list import TIME_PARTS, PriceList, told_parts, total_of
 from adadecode.sim.replay.pricer import Latencies
@@ -30,14 +32,20 @@ COLUMNS = (
     "tokens_per_s", "speedup", "speedup_low", "speedup_high", "tpot_low", "tpot_high", "ttft_s",
     "early_rate", "reject_rate", "tokens_per_round", "modelled_share", "flops_per_token",
     "bytes_per_token", "memory_bytes", "energy_j_per_token", "fits", "speedup_first",
-    "speedup_second",
+    "speedup_second", "energy_low", "energy_high", "energy_over_vanilla", "energy_over_low",
+    "energy_over_high",
 )  # fmt: skip
 """Columns of `Evaluator.evaluate`.
 
 They are as in `adadecode.sim.prediction.predictor.Prediction`, and per output token after the
 first; NaN where unknown. ``fits`` is whether the memory suffices, as far as it is known;
 ``speedup_first`` and ``speedup_second`` are the speedups on every other prompt and on the rest.
+``energy_over_vanilla`` is the energy over vanilla's on the same device, ``energy_over_low`` and
+``energy_over_high`` its ends.
 """
+
+ENERGY = COLUMNS[-5:]
+"""The columns that the first versions of this program did not have."""
 
 _DRAWS = 2000
 
@@ -53,6 +61,7 @@ class PricedDevice:
         prices: The same as price lists, by corner of its intervals.
         vanilla: Seconds per token of vanilla, by corner.
         vanilla_by_half: The same on either half of the prompts.
+        vanilla_work: FLOPs and bytes of vanilla, per token; NaN where the model's are unknown.
         spread: Of a measured table, how far its speedups were seen to miss; else NaN.
         device: The catalogue's entry; None where there is none.
         watts: Mean power where it was measured; else energy is bounded by the catalogue's figures,
@@ -66,6 +75,7 @@ class PricedDevice:
     prices: Mapping[str, PriceList]
     vanilla: Mapping[str, float]
     vanilla_by_half: tuple[float, ...]
+    vanilla_work: tuple[float, float]
     spread: float
     device: Device | None
     watts: float | None
@@ -187,6 +197,7 @@ class Evaluator:
         for place, one in enumerate(devices):
             measured = one.basis == "measured"
             flops, moved = cost_lists[costs[place]] if costs else (None, None)
+            plain = [math.nan if each is None else vanilla.tpot(each) for each in (flops, moved)]
             prices = {corner: vanilla.listed(table) for corner, table in one.tables.items()}
             priced.append(
                 PricedDevice(
@@ -194,6 +205,7 @@ class Evaluator:
                     prices=prices,
                     vanilla={corner: vanilla.tpot(listed) for corner, listed in prices.items()},
                     vanilla_by_half=vanilla.tpots_by_half(prices["middle"]),
+                    vanilla_work=(plain[0], plain[1]),
                     spread=spread if measured else float("nan"),
                     device=(known or {}).get(one.device),
                     watts=watts if measured else None,
@@ -312,7 +324,14 @@ class Evaluator:
             "tpot_high": slow,
             "ttft_s": one.prices["middle"].prefill(work),
             "modelled_share": middle[:, _MODELLED] / total_of(middle),
-            "energy_j_per_token": self._joules(one, tpot, costs),
+            **device_joules(
+                None if one.device is None else one.device.tdp_watts,
+                one.watts,
+                tpots if len(tpots) > 1 else _seen_misses(tpot, one.spread),
+                one.vanilla,
+                (costs["flops_per_token"], costs["bytes_per_token"]),
+                one.vanilla_work,
+            ),
         }
 
     @staticmethod
@@ -326,24 +345,6 @@ class Evaluator:
             name: vanilla / _tpot(prices.price(work), work)
             for name, vanilla, work in zip(names, one.vanilla_by_half, halves, strict=True)
         }
-
-    @staticmethod
-    def _joules(
-        one: PricedDevice, tpot: NDArray[np.float64], costs: Mapping[str, Any]
-    ) -> NDArray[np.float64]:
-        """Return joules by measured power, or the middle of what the catalogue's figures allow."""
-        if one.watts is not None:
-            return one.watts * tpot
-        if one.device is None or np.isnan(costs["flops_per_token"]).any():
-            return np.full(len(tpot), np.nan)
-        each = zip(
-            tpot.tolist(),
-            costs["flops_per_token"].tolist(),
-            costs["bytes_per_token"].tolist(),
-            strict=True,
-        )
-        bounds = [energy_bounds(one.device, *amounts) for amounts in each]
-        return np.array([np.nan if bound is None else bound.middle for bound in bounds])
 
     def details(self, design: Design, device: str) -> dict[str, Any]:
         """Describe one design in full, as JSON holds it.
@@ -400,6 +401,13 @@ class Evaluator:
 
     def _device(self, device: str) -> PricedDevice:
         return {priced.latencies.device: priced for priced in self.devices}[device]
+
+
+def _seen_misses(tpot: NDArray[np.float64], spread: float) -> dict[str, NDArray[np.float64]]:
+    """Return a measured time and its ends; without ends where nobody saw how far it misses."""
+    if math.isnan(spread):
+        return {"middle": tpot}
+    return {"low": tpot / (1 + spread), "middle": tpot, "high": tpot * (1 + spread)}
 
 
 def _tokens(work: WorkHistogram) -> NDArray[np.int64]:

@@ -16,6 +16,8 @@ from adadecode.sim.hardware.carried_latency import carried_latencies
 from adadecode.sim.hardware.datasheet_latency import datasheet_latencies
 from adadecode.sim.hardware.device_latency import DeviceLatencies, measured_latencies
 from adadecode.sim.hardware.fit import check_fits
+from adadecode.sim.hardware.launch_regime import Regime
+from adadecode.sim.hardware.launching import check_regime
 from adadecode.sim.hardware.memory import Deployment, packed_dtype
 from adadecode.sim.hardware.precision import Precision, ordinary
 from adadecode.sim.hardware.provenance import Provenance
@@ -31,12 +33,14 @@ class Target:
         source: As the user named the device of the recording.
         dtype: Number format of the weights; None for the recorded one.
         work: What has to be priced.
+        regime: How kernels are started; None for how they were, and for an engine's otherwise.
     """
 
     device: str | None
     source: str | None
     dtype: str | None
     work: RequiredWork
+    regime: Regime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,13 +131,15 @@ def recorded_latencies(profile: Profile, origin: Provenance, target: Target) -> 
         target: What is wanted. A device that no time can be carried to is priced by its datasheet.
 
     Raises:
-        DeviceError: If a device is unknown, or the model, heads aside, does not fit on it.
+        DeviceError: If a device is unknown, the model, heads aside, does not fit on it, or there is
+            no such regime.
         ShapeError: If the shape of the model is unknown.
         LatencyError: If something lies too far beyond what was measured.
     """
     as_recorded = (
         target.device is None
         and target.dtype is None
+        and target.regime in (None, origin.regime)
         and target.work.form in timed_forms(profile, origin)
         and origin.attends
     )
@@ -146,11 +152,15 @@ def recorded_latencies(profile: Profile, origin: Provenance, target: Target) -> 
 
 
 def _carried(profile: Profile, origin: Provenance, target: Target) -> ChosenLatencies:
+    if target.device is None:
+        origin.check_regime(target.regime)
     device = origin.require_device() if target.device is None else find_device(target.device)
     if origin.device is not None and device.name == origin.device.name:
         device = origin.device
     if why := origin.mismatch(device):
         return _not_carried(profile, origin, target, device, why)
+    origin.check_regime(target.regime)
+    check_regime(device, target.regime)
     origin.require_device()
     recorded, precision = origin.require_precision(), origin.require_precision()
     if target.dtype is not None:
@@ -158,7 +168,12 @@ def _carried(profile: Profile, origin: Provenance, target: Target) -> ChosenLate
     deployment = target.work.deployment(origin.require_shape(), precision.weights)
     check_fits(deployment, device)
     latencies = carried_latencies(
-        profile, device, origin=origin, dtype=target.dtype, **target.work.reach
+        profile,
+        device,
+        origin=origin,
+        dtype=target.dtype,
+        regime=target.regime,
+        **target.work.reach,
     )
     if latencies.basis == "measured":
         return ChosenLatencies(latencies=latencies, precision=precision)
@@ -211,7 +226,9 @@ def datasheet_choice(
     precision = Precision.of(weights, ordinary(device))
     deployment = target.work.deployment(shape, precision.weights)
     check_fits(deployment, device)
-    latencies = datasheet_latencies(shape, device, dtype=precision.weights, **target.work.reach)
+    latencies = datasheet_latencies(
+        shape, device, dtype=precision.weights, regime=target.regime, **target.work.reach
+    )
     return ChosenLatencies(
         latencies=latencies, precision=precision, device=device, deployment=deployment
     )

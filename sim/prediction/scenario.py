@@ -17,6 +17,7 @@ from adadecode.sim.core.parsing import scale_head_map
 from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.hardware.fit import check_fits
 from adadecode.sim.hardware.gate_latency import with_gates
+from adadecode.sim.hardware.launch_regime import Regime
 from adadecode.sim.hardware.memory import Deployment
 from adadecode.sim.hardware.precision import Precision
 from adadecode.sim.measurements.runs import Cell
@@ -49,6 +50,8 @@ class ScenarioOptions:
             profile, the model to run. A name of the catalogue, or the path of a ``config.json``.
         dtype: Number format of the weights on the device, by default as recorded.
         form: Form of the heads, by default as recorded.
+        regime: How kernels are started: ``eager``, ``graphs`` or ``engine``. By default as in what
+            was measured, and as an engine does where nothing was.
     """
 
     device: str | None = None
@@ -56,6 +59,7 @@ class ScenarioOptions:
     model: str | None = None
     dtype: str | None = None
     form: HeadForm | None = None
+    regime: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +235,13 @@ def _choose_latencies(
     sources: Sources, layers: _Layers, options: ScenarioOptions, work: RequiredWork
 ) -> ChosenLatencies:
     """Return measured latencies where nothing else is wanted, else carried or datasheet ones."""
-    target = Target(device=options.device, source=options.source, dtype=options.dtype, work=work)
+    target = Target(
+        device=options.device,
+        source=options.source,
+        dtype=options.dtype,
+        work=work,
+        regime=None if options.regime is None else Regime.named(options.regime),
+    )
     if sources.profile is not None and sources.origin is not None:
         return recorded_latencies(sources.profile, sources.origin, target)
     assert layers.shape is not None, "a datasheet needs the shape of its model"

@@ -18,15 +18,10 @@ from adadecode.sim.hardware.cost_model import ModelCost
 from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.hardware.fit import check_fits
 from adadecode.sim.hardware.memory import Deployment, packed_dtype
+from adadecode.sim.hardware.power import Energy, energy_bounds, over_vanilla
 from adadecode.sim.hardware.precision import Precision
 from adadecode.sim.hardware.provenance import Provenance
-from adadecode.sim.prediction.accounting import (
-    Accounting,
-    Energy,
-    accounting,
-    energy_bounds,
-    measured_power,
-)
+from adadecode.sim.prediction.accounting import Accounting, accounting, measured_power
 from adadecode.sim.prediction.caveats import hypothetical_notes, luck_notes
 from adadecode.sim.prediction.scenario import SAME_PARAMETERS, ScenarioOptions, find_scenario
 from adadecode.sim.prediction.shortlist_trace import in_form
@@ -41,14 +36,22 @@ class TokenEnergy:
     Attributes:
         device: Name of the device.
         basis: Where its latencies are from: "measured", "carried" or "datasheet".
+        regime: How its kernels are started; None for assumed latencies.
+        limited_by: "host" or "device" by kind of work: which decides how long it takes.
         seconds_per_token: The middle of its latencies.
         joules: From the ends of its latencies and of `energy_bounds`.
+        vanilla_joules: The same of vanilla.
+        over_vanilla: The joules over vanilla's: what early exits save (below 1) or cost.
     """
 
     device: str
     basis: str
+    regime: str | None
+    limited_by: dict[str, str]
     seconds_per_token: float
     joules: Energy
+    vanilla_joules: Energy
+    over_vanilla: Energy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +112,7 @@ def token_account(
 
     Raises:
         DesignError: If the design or ``heads_at`` does not fit the model.
-        DeviceError: If a device is unknown, or the model does not fit on it.
+        DeviceError: If a device is unknown, the model does not fit on it, or it has no such regime.
         ShapeError: If the shape of the model is unknown.
     """
     options = options or ScenarioOptions()
@@ -123,7 +126,7 @@ def token_account(
     )
     energy = None
     if priced.latencies is not None and priced.device is not None:
-        energy = token_energy(work.trace, priced.latencies, priced.device, ours, branches)
+        energy = token_energy(work.trace, priced.latencies, priced.device, (ours, plain), branches)
     return TokenAccount(
         model=work.shape.name,
         design=ours,
@@ -131,12 +134,25 @@ def token_account(
         energy=energy,
         measured_watts=measured_power(profile).get(design.label),
         hypothetical=work.hypothetical,
-        notes=(*work.notes, *priced.notes),
+        notes=(*work.notes, *priced.notes, *_energy_notes(energy)),
+    )
+
+
+def _energy_notes(energy: TokenEnergy | None) -> tuple[str, ...]:
+    """Return what the ends of the energy do not hold."""
+    if energy is None or energy.basis != "measured":
+        return ()
+    return (
+        "the ends of the energy hold what the device may draw, not how far its times may be off",
     )
 
 
 def token_energy(
-    trace: Trace, latencies: DeviceLatencies, device: Device, work: Accounting, model: BranchModel
+    trace: Trace,
+    latencies: DeviceLatencies,
+    device: Device,
+    work: tuple[Accounting, Accounting],
+    model: BranchModel,
 ) -> TokenEnergy | None:
     """Return the joules of an output token; None where the device's watts are unknown.
 
@@ -144,29 +160,44 @@ def token_energy(
         trace: The text that is replayed.
         latencies: What work takes on the device.
         device: The device.
-        work: What the design does.
+        work: What the design does, and what vanilla does.
         model: The model of branches that were not recorded.
     """
-    seconds = {
-        corner: sum(run.seconds for run in replay(trace, table, work.design, model=model))
-        / work.tokens
-        for corner, table in latencies.tables.items()
-        if corner in ("low", "middle", "high")
-    }
-    bounds = {
-        corner: energy_bounds(device, each, work.flops.total, work.bytes.total)
-        for corner, each in seconds.items()
-    }
-    middle = bounds["middle"]
-    low, high = bounds.get("low", middle), bounds.get("high", middle)
-    if low is None or middle is None or high is None:
+    if device.tdp_watts is None:
         return None
+    seconds = [
+        {
+            corner: sum(run.seconds for run in replay(trace, table, one.design, model=model))
+            / one.tokens
+            for corner, table in latencies.tables.items()
+        }
+        for one in work
+    ]
+    amounts = [(one.flops.total, one.bytes.total) for one in work]
+    joules, vanilla = (
+        _energy(device, each, *amount) for each, amount in zip(seconds, amounts, strict=True)
+    )
+    ratio = over_vanilla(device.tdp_watts, seconds[0], seconds[1], amounts[0], amounts[1])
     return TokenEnergy(
         device=latencies.device,
         basis=latencies.basis,
-        seconds_per_token=seconds["middle"],
-        joules=Energy(low=low.low, middle=middle.middle, high=high.high),
+        regime=latencies.regime and str(latencies.regime),
+        limited_by=dict(latencies.limits),
+        seconds_per_token=seconds[0]["middle"],
+        joules=joules,
+        vanilla_joules=vanilla,
+        over_vanilla=Energy(**{end: float(each) for end, each in ratio.items()}),
     )
+
+
+def _energy(device: Device, seconds: Mapping[str, float], flops: float, moved: float) -> Energy:
+    """Return the joules of some work from the ends of its seconds; the device's watts are known."""
+    ends = {}
+    for end in ("low", "middle", "high"):
+        bounds = energy_bounds(device, seconds.get(end, seconds["middle"]), flops, moved)
+        assert bounds is not None
+        ends[end] = getattr(bounds, end)
+    return Energy(**ends)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +288,11 @@ def _price(
             "and without --model"
         )
     if options.device is None:
+        if options.regime is not None:
+            raise DeviceError(
+                "--regime says how a device runs the work: name the device with --to, or leave "
+                "--regime out"
+            )
         return _Priced()
     device = find_device(options.device)
     check_fits(_deployment(work, design), device)

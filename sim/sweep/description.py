@@ -14,6 +14,8 @@ from adadecode.profiles.errors import InputError, ProfileError
 from adadecode.profiles.manifest_fields import LARGEST, LONGEST
 from adadecode.sim.core.design import Policy
 from adadecode.sim.core.head_form import form_named
+from adadecode.sim.hardware.launch_regime import Regime
+from adadecode.sim.prediction.evaluator import ENERGY
 from adadecode.sim.replay.price_list import GATE_PARTS, TIME_PARTS
 from adadecode.sim.sweep.objective import OBJECTIVES
 from adadecode.sim.sweep.space import Space
@@ -189,11 +191,14 @@ _DESIGN = {
     "gammas": _list(_number(0, 1)),
     "cap": _whole(1, 2**31 - 1),
     "verify": _FLAG,
-    **dict.fromkeys(NUMBERS, _optional(_number())),
+    **{name: _optional(_number()) for name in NUMBERS if name not in ENERGY},
 }
 
 _GATES = {"gates": _list(_number(0, 1))}
 """What a design holds that asks gates."""
+
+_ENERGY = dict.fromkeys(ENERGY, _optional(_number(0)))
+"""What a design holds that a later version of this program evaluated."""
 
 _DETAILS = _object(
     {"gates_asked": _COUNT},
@@ -214,7 +219,12 @@ _DETAILS = _object(
 _CEILING = _object(design=_TEXT, speedup=_ABOVE_0)
 
 _BEST = _object(
-    {"form": _TEXT, "forms": _each(_object({"form": _TEXT, **_GATES}, **_DESIGN)), **_GATES},
+    {
+        "form": _TEXT,
+        "forms": _each(_object({"form": _TEXT, **_GATES, **_ENERGY}, **_DESIGN)),
+        **_GATES,
+        **_ENERGY,
+    },
     **_DESIGN,
     refined_from=_optional(_TEXT),
     unrefined_speedup=_ABOVE_0,
@@ -235,7 +245,17 @@ _SWEEP = _object(
     profile=_optional(_SOURCE),
     trace=_SOURCE,
     devices=_list(
-        _object({"form": _TEXT}, device=_TEXT, basis=_among(*_BASES), notes=_list(_TEXT)), least=1
+        _object(
+            {
+                "form": _TEXT,
+                "regime": _optional(_among(*Regime)),
+                "limited_by": _each(_among("host", "device")),
+            },
+            device=_TEXT,
+            basis=_among(*_BASES),
+            notes=_list(_TEXT),
+        ),
+        least=1,
     ),
     prompts=_object(domain=_optional(_TEXT), count=_whole(1), chosen=_list(_whole(0, 2**31 - 1))),
     plan=_TEXT,

@@ -151,6 +151,8 @@ def _describe(latencies: DeviceLatencies, form: HeadForm | None) -> dict[str, An
         "device": latencies.device,
         **({} if form is None else {"form": form.label}),
         "basis": latencies.basis,
+        "regime": latencies.regime and str(latencies.regime),
+        "limited_by": dict(latencies.limits),
         "notes": list(latencies.notes),
     }
 

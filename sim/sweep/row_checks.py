@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from adadecode.profiles.errors import ProfileError
 from adadecode.sim.core.design import Policy
+from adadecode.sim.prediction.evaluator import ENERGY
 from adadecode.sim.sweep.table import FORM
 
 ROUNDING = 1e-6
@@ -35,7 +36,12 @@ _ABOVE_0 = (
     *("speedup_first", "speedup_second"),
 )
 
-_INTERVALS = (("tpot_low", "tpot_s", "tpot_high"), ("speedup_low", "speedup", "speedup_high"))
+_INTERVALS = (
+    ("tpot_low", "tpot_s", "tpot_high"),
+    ("speedup_low", "speedup", "speedup_high"),
+    ("energy_low", "energy_j_per_token", "energy_high"),
+    ("energy_over_low", "energy_over_vanilla", "energy_over_high"),
+)
 
 _Array = NDArray[Any]
 
@@ -54,9 +60,11 @@ def check_rows(rows: pd.DataFrame, numbers: Iterable[str], where: object, todo: 
     """
     checks = _Checks(rows, where, todo)
     for name in numbers:
-        checks.number(name)
+        if name in rows or name not in ENERGY:
+            checks.number(name)
     for low, middle, high in _INTERVALS:
-        checks.interval(low, middle, high)
+        if low in rows:
+            checks.interval(low, middle, high)
     checks.same("tokens_per_s", "1 / tpot_s", 1 / rows["tpot_s"].to_numpy())
     checks.vanilla()
     checks.memory()

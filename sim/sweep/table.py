@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from adadecode.profiles.errors import ProfileError
 from adadecode.profiles.parquet_table import read_parquet
-from adadecode.sim.prediction.evaluator import COLUMNS
+from adadecode.sim.prediction.evaluator import COLUMNS, ENERGY
 
 FORM = "form"
 """The column that names the form of the heads, where there were several to choose from."""
@@ -67,7 +67,8 @@ def table_bytes(rows: pd.DataFrame, *, gated: bool) -> bytes:
 def table_rows(data: bytes, schema: pa.Schema, where: Path, todo: str, count: int) -> pd.DataFrame:
     """Return the rows in the bytes of a Parquet file; lists become tuples, to be compared.
 
-    Where the file has no thresholds of gates, none is asked.
+    Where the file has no thresholds of gates, none is asked. Columns that the first versions of
+    this program did not write may be missing.
 
     Args:
         data: The bytes.
@@ -79,8 +80,13 @@ def table_rows(data: bytes, schema: pa.Schema, where: Path, todo: str, count: in
     Raises:
         ProfileError: If they are no such table, or a value is missing.
     """
-    table = read_parquet(data, schema, where, todo, rows=count)
-    for name in schema.names:
+    table = read_parquet(data, schema, where, todo, rows=count, optional=ENERGY)
+    lacking = [name for name in ENERGY if name not in table.column_names]
+    if 0 < len(lacking) < len(ENERGY):
+        raise ProfileError(
+            f"wanted all of {', '.join(ENERGY)} or none in {where}, got no {lacking[0]}: {todo}"
+        )
+    for name in table.column_names:
         column = table[name].combine_chunks()
         if column.null_count or (name in _LISTS and column.flatten().null_count):
             raise ProfileError(

@@ -31,6 +31,8 @@ class PredictedDesign(Prediction):
         speedup_high: Highest speedup over vanilla.
         device: Name of the device.
         basis: Where its latencies are from: "measured", "carried" or "datasheet".
+        regime: How kernels are started: "eager", "graphs" or "engine"; None for assumed latencies.
+        limited_by: "host" or "device" by kind of work: which decides how long it takes.
         model: Name of the model whose layers run.
         hypothetical: Whether the text or its heads are another model's.
         notes: What was assumed, a sentence each.
@@ -42,6 +44,8 @@ class PredictedDesign(Prediction):
     speedup_high: float | None
     device: str
     basis: str
+    regime: str | None
+    limited_by: dict[str, str]
     model: str
     hypothetical: bool
     notes: tuple[str, ...]
@@ -58,9 +62,9 @@ class PredictedDesign(Prediction):
         """Return the row of `to_frame`; what is not known is NaN."""
         parts = self.design.parts()
         figures = {**self.to_json(), "policy": str(self.design.policy)}
-        del figures["design"]
+        del figures["design"], figures["limited_by"]
         known = {name: math.nan if value is None else value for name, value in figures.items()}
-        return {"design": self.design.label, **parts, **known}
+        return {"design": self.design.label, **parts, **known, "regime": self.regime}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +197,8 @@ def _predicted(
         **asdict(interval),
         device=scenario.latencies.device,
         basis=scenario.latencies.basis,
+        regime=scenario.latencies.regime and str(scenario.latencies.regime),
+        limited_by=dict(scenario.latencies.limits),
         model=scenario.model,
         hypothetical=scenario.hypothetical,
         notes=scenario.notes,

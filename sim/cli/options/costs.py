@@ -16,7 +16,7 @@ from adadecode.sim.cli.options.catalogue import (
     model,
 )
 from adadecode.sim.cli.options.checks import Check
-from adadecode.sim.cli.options.scenario import HeadMap, weight_format
+from adadecode.sim.cli.options.scenario import HeadMap, LaunchRegime, weight_format
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.memory import WEIGHT_BYTES
 from adadecode.sim.prediction.scenario import ScenarioOptions
@@ -61,10 +61,16 @@ class WorkOptions:
         Check(device),
     ] = None
     source: SourceDevice = None
+    regime: LaunchRegime = None
     head_map: HeadMap = None
 
     def options(self, form: HeadForm | None) -> ScenarioOptions:
         """Return whose work is counted, with heads of this form; None for the recorded one."""
         return ScenarioOptions(
-            device=self.to, source=self.source, model=self.model, dtype=self.dtype, form=form
+            device=self.to,
+            source=self.source,
+            model=self.model,
+            dtype=self.dtype,
+            form=form,
+            regime=self.regime,
         )

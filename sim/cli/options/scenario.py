@@ -14,6 +14,7 @@ from adadecode.sim.cli.options.catalogue import LayersModel, SourceDevice, ToDev
 from adadecode.sim.cli.options.checks import Check, TextCheck
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.core.parsing import parse_head_map
+from adadecode.sim.hardware.launch_regime import Regime
 from adadecode.sim.hardware.memory import WEIGHT_BYTES
 from adadecode.sim.hardware.precision import Precision
 from adadecode.sim.prediction.scenario import ScenarioOptions
@@ -89,6 +90,26 @@ WeightDtype = Annotated[
     Check(weight_format),
 ]
 
+
+def launch_regime(_option: str, name: str) -> str:
+    """Return the name of a launch regime. Raises DeviceError."""
+    return str(Regime.named(name))
+
+
+LaunchRegime = Annotated[
+    str | None,
+    typer.Option(
+        "--regime",
+        metavar="REGIME",
+        help="How kernels are started: eager (the host starts each, as Hugging Face does), graphs "
+        "(the same kernels without the host) or engine (fewer, fused ones). By default as in "
+        "PROFILE, and engine where nothing was measured.",
+        show_default=False,
+        rich_help_panel=panels.RUN,
+    ),
+    Check(launch_regime),
+]
+
 HeadMap = Annotated[
     dict[int, int] | None,
     typer.Option(
@@ -113,12 +134,18 @@ class ScenarioArguments:
     source: SourceDevice = None
     model: LayersModel = None
     dtype: WeightDtype = None
+    regime: LaunchRegime = None
     head_map: HeadMap = None
 
     def options(self, form: HeadForm | None = None) -> ScenarioOptions:
         """Return what to predict for, with heads of this form; None for the recorded one."""
         return ScenarioOptions(
-            device=self.to, source=self.source, model=self.model, dtype=self.dtype, form=form
+            device=self.to,
+            source=self.source,
+            model=self.model,
+            dtype=self.dtype,
+            form=form,
+            regime=self.regime,
         )
 
     def read_trace(self) -> Profile | None:

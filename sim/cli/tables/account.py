@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.console import Group
 
 from adadecode.sim.cli.tables.layout import notes, table, titled
+from adadecode.sim.cli.tables.regime import regime_lines
 from adadecode.sim.core.number_format import Scale, percent, times
 from adadecode.sim.prediction.accounting import Split
 from adadecode.sim.prediction.token_account import TokenAccount, TokenEnergy
@@ -74,14 +75,19 @@ def _captions(account: TokenAccount) -> Iterator[str]:
             f"{gates.missed:,} good exits{recall}"
         )
     if account.energy is not None:
-        yield _energy(account.energy)
+        yield from _energy(account.energy)
 
 
-def _energy(energy: TokenEnergy) -> str:
-    joules = energy.joules
+def _energy(energy: TokenEnergy) -> Iterator[str]:
+    joules, ratio = energy.joules, energy.over_vanilla
     scale = Scale.of(joules.middle, "J")
     low, middle, high = (scale.text(one) for one in (joules.low, joules.middle, joules.high))
-    return (
+    yield (
         f"on {energy.device}: {energy.seconds_per_token * 1e3:.2f} ms a token ({energy.basis}), "
-        f"{low} .. {high} {scale.unit}, {middle} {scale.unit} in the geometric middle"
+        f"{middle} {scale.unit} ({low} .. {high})"
     )
+    yield (
+        f"energy over vanilla's: {times(ratio.middle)} ({ratio.low:.2f} .. {ratio.high:.2f}), for "
+        f"{scale.text(energy.vanilla_joules.middle)} {scale.unit}"
+    )
+    yield from regime_lines(energy.regime, energy.limited_by)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from adadecode.sim.cli.tables.concurrency import bandwidth_tables, batch_tables
 from adadecode.sim.cli.tables.layout import BASIS_WORDS, notes, table, titled
+from adadecode.sim.cli.tables.regime import regime_lines
 from adadecode.sim.cli.tables.sensitivity import sensitivity_tables
 from adadecode.sim.core.number_format import percent, times
 from adadecode.sim.core.shown_text import shown
@@ -22,6 +23,8 @@ from adadecode.sim.replay.work_columns import CHECK, GATE
 def limits_tables(limits: Limits) -> Iterator[RenderableType]:
     """Yield the answer to every question, and the notes on the scenario."""
     yield _headline(limits)
+    latencies = limits.scenario.latencies
+    yield from map(Text, regime_lines(latencies.regime, latencies.limits))
     yield from _costs(limits)
     yield from _acceptance(limits)
     yield from batch_tables(limits)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from rich.console import Group
 
 from adadecode.sim.cli.tables.layout import BASIS_WORDS, notes, table, titled
+from adadecode.sim.cli.tables.regime import regime_lines
 from adadecode.sim.core.number_format import percent, times
 from adadecode.sim.validation.predictions import PredictedDesign
 
@@ -32,6 +33,7 @@ def prediction_table(prediction: PredictedDesign, rate_notes: Iterable[str] = ()
     basis = prediction.basis
     title = f"{prediction.design.label} on {prediction.device}{BASIS_WORDS[basis]}"
     captions = [] if prediction.tpot_s_low is None else [INTERVAL_WORDS[basis]]
+    captions += regime_lines(prediction.regime, prediction.limited_by)
     return Group(
         titled(title, body, captions, hypothetical=prediction.hypothetical),
         *notes([*prediction.notes, *rate_notes]),

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 
 from adadecode.sim.cli.tables.layout import BASIS_WORDS, notes, table, titled
 from adadecode.sim.cli.tables.prediction import INTERVAL_WORDS
+from adadecode.sim.cli.tables.regime import regime_lines
 from adadecode.sim.core.number_format import UNKNOWN, Scale, times
 from adadecode.sim.prediction.caveats import ONE_PROMPT
 from adadecode.sim.sweep.store import Sweep
@@ -151,8 +152,20 @@ def _notes(sweep: Sweep) -> Iterator[str]:
     of_devices = {note for one in about["devices"] for note in one["notes"]}
     yield from (note for note in about["notes"] if note not in of_devices)
     yield from about.get("rate_notes", ())
+    yield from _regime_notes(about)
     for device, best in about["best"].items():
         yield f"{device}: {'; '.join(_best_notes(best, optimal=about['optimal']))}"
+
+
+def _regime_notes(about: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the launch regime of the devices that have a host, and what limits their work."""
+    told: dict[str, list[str]] = {}
+    for one in about["devices"]:
+        for line in regime_lines(one.get("regime"), one.get("limited_by") or {}):
+            devices = told.setdefault(line, [])
+            if one["device"] not in devices:
+                devices.append(one["device"])
+    yield from (f"{', '.join(devices)}: {line}" for line, devices in told.items())
 
 
 def _best_notes(best: Mapping[str, Any], *, optimal: bool) -> Iterator[str]:
@@ -166,6 +179,10 @@ def _best_notes(best: Mapping[str, Any], *, optimal: bool) -> Iterator[str]:
         )
     elif optimal:
         yield "proven the best of the space"
+    if best.get("energy_over_vanilla") is not None:
+        low, high = best["energy_over_low"], best["energy_over_high"]
+        ends = "" if low is None or high is None else f" ({low:.2f} .. {high:.2f})"
+        yield f"energy over vanilla's {times(best['energy_over_vanilla'])}{ends}"
     if forms := best.get("forms"):
         each = ", ".join(f"{form} {times(one['speedup'])}" for form, one in forms.items())
         yield f"the best with each form of heads: {each}"

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from adadecode.profiles.catalog.devices import catalogue
+from adadecode.sim.core.number_format import UNKNOWN
 from adadecode.sim.report import formatting, theme
 from adadecode.sim.report.document import Drawing, Figure, Section, Table, fact_table
 from adadecode.sim.report.plotting import empty_figure, error_bars, mark_vanilla, plain_numbers
 from adadecode.sim.report.profile.run_tables import fastest
 from adadecode.sim.report.sweep.designs_section import INTERVALS
+from adadecode.sim.report.sweep.regime_words import LIMITS, REGIMES
 from adadecode.sim.report.sweep.sweep_data import SweepData
 
 if TYPE_CHECKING:
@@ -50,12 +52,16 @@ def devices_section(data: SweepData) -> Section | None:
     several = len(table) > 1
     items: list[Figure | Table] = [_figure(table)] if several else []
     items.append(_table(table))
+    if table["energy_over_vanilla"].notna().any():
+        items.append(_energy_table(table))
     notes = {row["device"]: row["notes"] for row in table.to_dict("records") if row["notes"]}
     if notes:
         title = "What the latencies of each device rest on"
         items.append(fact_table("devices-notes", title, notes, folded=True))
     present = set(table["basis"])
     bases = [f"{name.capitalize()}: {words}." for name, words in BASES.items() if name in present]
+    ruling = set(table.loc[table["limit"] != UNKNOWN, "regime"])
+    bases += [f"{name.capitalize()}: {words}." for name, words in REGIMES.items() if name in ruling]
     return Section(
         name="devices-section",
         title="On which device" if several else "On this device",
@@ -87,6 +93,8 @@ def _table(table: pd.DataFrame) -> Table:
         columns={
             "device": ("device", "text"),
             "basis": ("basis", "text"),
+            "regime": ("regime", "text"),
+            "limit": ("limit", "text"),
             "vanilla_s": ("vanilla", "ms"),
             "tpot_s": ("best", "ms"),
             "speedup": ("speedup", "times"),
@@ -94,7 +102,39 @@ def _table(table: pd.DataFrame) -> Table:
             "speedup_high": ("to", "times"),
             "design": ("best design", "text"),
         },
-        caption=f"Vanilla and best: predicted time for a token. {INTERVALS}",
+        caption=(
+            f"Limit: what decides how long the work takes, {LIMITS}. Vanilla and best: predicted "
+            f"time for a token. {INTERVALS}"
+        ),
+    )
+
+
+def _energy_table(table: pd.DataFrame) -> Table:
+    """Return what the best design takes in joules, and over vanilla's."""
+    rows = table[table["energy_over_vanilla"].notna()]
+    names = ["device", "design", "vanilla_j", "energy_j_per_token", "energy_low", "energy_high"]
+    names += ["energy_over_vanilla", "energy_over_low", "energy_over_high"]
+    vanilla = rows["energy_j_per_token"] / rows["energy_over_vanilla"]
+    return Table(
+        name="devices-energy",
+        title="Energy for a token",
+        frame=rows.assign(vanilla_j=vanilla)[names],
+        columns={
+            "device": ("device", "text"),
+            "vanilla_j": ("vanilla", "joules"),
+            "energy_j_per_token": ("best", "joules"),
+            "energy_low": ("from", "joules"),
+            "energy_high": ("to", "joules"),
+            "energy_over_vanilla": ("over vanilla's", "times"),
+            "energy_over_low": ("from", "times"),
+            "energy_over_high": ("to", "times"),
+        },
+        caption=(
+            "Of the design that is fastest on each device. Below 1, early exits save energy. Where "
+            "no power was measured: what a device draws awake, and for each byte and FLOP, at most "
+            "its power limit, from the least to the most that is published. What is uncertain "
+            "about a device is the same for vanilla, so that the ratio is known better."
+        ),
     )
 
 

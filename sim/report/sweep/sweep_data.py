@@ -9,9 +9,12 @@ from typing import Any
 import pandas as pd
 
 from adadecode.sim.core.design import Policy
+from adadecode.sim.core.number_format import UNKNOWN
+from adadecode.sim.prediction.evaluator import ENERGY
 from adadecode.sim.report.profile.profile_data import ProfileData
 from adadecode.sim.report.profile.run_tables import ALL
 from adadecode.sim.report.sweep import design_tables
+from adadecode.sim.report.sweep.regime_words import limit_words
 from adadecode.sim.sweep.head_forms import label_in
 from adadecode.sim.sweep.store import Sweep
 
@@ -99,11 +102,18 @@ class SweepData:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """The best design of each device, with the basis and the notes of its latencies."""
+        """The best design of each device, with the basis and the notes of its latencies.
+
+        Sweeps of the first versions of this program hold no regime and no interval of the energy.
+        """
         rows = design_tables.devices(self.designs, list(self.devices), next(iter(self.devices)))
         described = [self.device(row["device"], row.get("form")) for row in rows.to_dict("records")]
+        absent = [name for name in ENERGY if name not in rows]
         return rows.assign(
+            **dict.fromkeys(absent, float("nan")),
             basis=[str(device["basis"]) for device in described],
+            regime=[str(device.get("regime") or UNKNOWN) for device in described],
+            limit=[limit_words(device.get("limited_by") or {}) for device in described],
             notes=["; ".join(map(str, device.get("notes") or ())) for device in described],
         )
 

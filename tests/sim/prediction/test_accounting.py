@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adadecode.profiles.catalog.devices import find_device
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.errors import DesignError, ProfileError, ShapeError
@@ -22,12 +21,10 @@ from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
 from adadecode.sim.hardware.cost_model import ModelCost
 from adadecode.sim.prediction.accounting import (
-    IDLE_SHARE,
     CostPrices,
     Measure,
     Split,
     accounting,
-    energy_bounds,
     measured_power,
     split_costs,
 )
@@ -242,31 +239,6 @@ def test_events_priced_anew_cost_the_same(trace: Trace) -> None:
         for run in replay(trace, prices, design, events=True)
         for event in run.events
     )
-
-
-def test_energy_lies_between_idle_and_board_power() -> None:
-    """An H200 for a second.
-
-    Idle, its memory at the least it can take, and 700 W; the middle is geometric.
-    """
-    h200 = find_device("h200-sxm")
-    idle, busy = energy_bounds(h200, 1.0, 0.0, 0.0), energy_bounds(h200, 1.0, 1e12, 4e12)
-    assert idle is not None
-    assert busy is not None
-    assert (idle.low, idle.high) == (700 * IDLE_SHARE, 700)
-    assert busy.low == pytest.approx(28 + 4e12 * 8 * 3.9e-12 + 0.1)
-    assert busy.middle == pytest.approx(math.sqrt(busy.low * 700))
-
-
-def test_energy_never_exceeds_board_power() -> None:
-    """A time that is far too short gives no higher bound."""
-    found = energy_bounds(find_device("l4"), 1e-6, 1e12, 1e12)
-    assert found is not None
-    assert found.low == found.middle == found.high
-
-
-def test_without_watts_there_is_no_energy() -> None:
-    assert energy_bounds(find_device("tpu-v4"), 1.0, 1.0, 1.0) is None
 
 
 def test_measured_power_is_joules_over_seconds_of_timed_runs(tmp_path: Path) -> None:
