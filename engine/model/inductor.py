@@ -11,7 +11,7 @@ from when it is first used.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,8 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from adadecode.engine.model.few_rows import is_ours
+from adadecode.engine.model.product_race import TIMED_ROWS, sums_are_sooner
 from adadecode.engine.model.segmented_model import SegmentedModel
 from adadecode.engine.model.shadow import deep_shadow
 from adadecode.engine.model.static_pass import LayerArguments, StaticPass
@@ -80,6 +82,7 @@ class Compiler:
         self._kinds: dict[tuple[int, frozenset[str]], str] = {}
         self._made: dict[tuple[str, int, int], Compiled | None] = {}
         self._ready: dict[tuple[int, int, int, frozenset[str]], Compiled | None] = {}
+        self._by_sums: dict[tuple[str, int], bool] = {}
         self._tails = {what: _Tail(parts, what) for what in ("normed", "unembed", "logits")}
 
     # -- layers --------------------
@@ -130,9 +133,12 @@ class Compiler:
             key = (self._kinds[attended], rows, threads)
             if key not in self._made:
                 self._made[key] = None
-                graph, examples = self._trace_layer(index, hidden, step, arguments)
-                made = compile_trace(graph, examples)
-                self.variants += 1
+                way = self._kinds[attended], threads
+                if way not in self._by_sums:
+                    self._by_sums[way] = self._sums_are_sooner(index, hidden, step, arguments)
+                made = self._compile_layer(
+                    index, hidden, step, arguments, by_sums=self._by_sums[way]
+                )
                 expected = self.parts.call_layer(
                     index, hidden, step, *arguments.call(index, step.leaves)
                 )
@@ -150,8 +156,70 @@ class Compiler:
         finally:
             self.seconds += time.perf_counter() - begun
 
-    def _trace_layer(
+    def _compile_layer(
+        self,
+        index: int,
+        hidden: torch.Tensor,
+        step: StaticPass,
+        arguments: LayerArguments,
+        *,
+        by_sums: bool,
+    ) -> Compiled:
+        made = compile_trace(*self._trace_layer(index, hidden, step, arguments, by_sums=by_sums))
+        self.variants += 1
+        return made
+
+    def _sums_are_sooner(
         self, index: int, hidden: torch.Tensor, step: StaticPass, arguments: LayerArguments
+    ) -> bool:
+        """Measure whether layers like this one are sooner by sums than by our product.
+
+        This layer and those above it are run, at this pass's first position and those behind it.
+        What they write there is written again before it is read: none of them has been there yet.
+        """
+        if not any(is_ours(weight) for weight in self._weights[index] if weight.is_cpu):
+            return False
+        passes = {}
+        for rows in TIMED_ROWS:
+            slots = step.slots[:1] + torch.arange(rows, device=step.slots.device)
+            there = self.parts.step_at(slots, step.bucket)
+            given = hidden[:, :1].expand(-1, rows, -1).contiguous()
+            passes[rows] = {
+                by_sums: partial(
+                    self._run_alike,
+                    self._compile_layer(index, given, there, arguments, by_sums=by_sums),
+                    [
+                        partial(self._inputs, layer, given, there, arguments)
+                        for layer in self._alike(index, arguments)
+                    ],
+                )
+                for by_sums in (False, True)
+            }
+        return sums_are_sooner(passes)
+
+    def _alike(self, index: int, arguments: LayerArguments) -> list[int]:
+        """Return this layer and those above it that take inputs of the same shapes."""
+
+        def of(layer: int) -> tuple[Any, ...]:
+            shapes = [weight.shape for weight in self._weights[layer]]
+            return shapes, self.parts.windows.get(layer), len(arguments.used(layer))
+
+        return [layer for layer in range(index, self.parts.n_layers) if of(layer) == of(index)]
+
+    @staticmethod
+    def _run_alike(made: Compiled, inputs: Sequence[Callable[[], list[Any]]]) -> None:
+        """Run one compiled function with the inputs of several layers, which it empties."""
+        for of_layer in inputs:
+            made(of_layer())
+
+    def _trace_layer(
+        self,
+        index: int,
+        hidden: torch.Tensor,
+        step: StaticPass,
+        arguments: LayerArguments,
+        *,
+        by_sums: bool = False,
     ) -> tuple[Any, list[Any]]:
         """Return the trace of a layer and the inputs it was traced with."""
         # a trace puts other tensors in the place of weights
@@ -181,7 +249,16 @@ class Compiler:
                 )
             return (out[0] if isinstance(out, tuple) else out,)
 
-        return trace(call, inputs, symbols={2: {1: _BUCKET}, 3: {2: _SLOTS}, 4: {2: _SLOTS}})
+        symbols = {2: {1: _BUCKET}, 3: {2: _SLOTS}, 4: {2: _SLOTS}}
+        return trace(call, inputs, symbols, by_sums=by_sums)
+
+    @property
+    def has_sums(self) -> bool:
+        """Whether layers multiply few rows by sums, and what follows them does so too."""
+        ways = [
+            by for (_, threads), by in self._by_sums.items() if threads == torch.get_num_threads()
+        ]
+        return bool(ways) and all(ways)
 
     # -- after the layers --------------------
 
@@ -194,8 +271,9 @@ class Compiler:
             self._made[key] = None
             try:
                 with tracing_alone():
-                    graph, examples = trace(tail.call, [given, *tail.weights], symbols={})
-                    made = compile_trace(graph, examples)
+                    made = compile_trace(
+                        *trace(tail.call, [given, *tail.weights], symbols={}, by_sums=self.has_sums)
+                    )
                 self.variants += 1
                 self._hold(made([given, *tail.weights])[0], tail(given), given.dtype)
                 self._made[key] = made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from threading import get_ident
 from typing import Any
 
@@ -65,7 +65,11 @@ def weights_by_name(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def trace(
-    call: Callable[..., Any], inputs: Sequence[torch.Tensor], symbols: dict[int, dict[int, int]]
+    call: Callable[..., Any],
+    inputs: Sequence[torch.Tensor],
+    symbols: dict[int, dict[int, int]],
+    *,
+    by_sums: bool = False,
 ) -> tuple[Any, list[Any]]:
     """Trace a call on fake tensors.
 
@@ -73,6 +77,7 @@ def trace(
         call: What is traced.
         inputs: Tensors like those that it will be called with.
         symbols: By number of the input and axis, the sizes that may vary, and that of the example.
+        by_sums: Whether sums stand for products of few rows that would be our own.
 
     Returns:
         The graph, and the fake inputs that it was traced with.
@@ -95,7 +100,7 @@ def trace(
         with mode, enable_python_dispatcher():
             graph = make_fx(
                 functionalize(call, remove="mutations"),
-                decomposition_table=_decompositions(inputs[0].device),
+                decomposition_table=_decompositions(inputs[0].device, by_sums),
                 tracing_mode="real",
             )(*examples)
     if any(
@@ -130,7 +135,7 @@ def _fake_input(mode: Any, tensor: torch.Tensor, free: dict[int, int]) -> torch.
         )
 
 
-def _decompositions(device: torch.device) -> dict[Any, Any]:
+def _decompositions(device: torch.device, by_sums: bool) -> dict[Any, Any]:
     """Return inductor's decompositions, and on a CPU our own of products of few rows.
 
     Libraries read weights at half the memory's speed or less there (decision 0017).
@@ -139,12 +144,12 @@ def _decompositions(device: torch.device) -> dict[Any, Any]:
 
     table = dict(select_decomp_table())
     if device.type == "cpu":
-        table[torch.ops.aten.mm.default] = _mm
-        table[torch.ops.aten.addmm.default] = _addmm
+        table[torch.ops.aten.mm.default] = partial(_mm, by_sums=by_sums)
+        table[torch.ops.aten.addmm.default] = partial(_addmm, by_sums=by_sums)
     return table
 
 
-def _mm(rows: torch.Tensor, matrix: torch.Tensor) -> Any:
+def _mm(rows: torch.Tensor, matrix: torch.Tensor, *, by_sums: bool) -> Any:
     """Multiply up to eight rows by our own product, or by sums over each row of the weight.
 
     Inductor vectorises and fuses the sums, so that the weight is read once for all rows. Other
@@ -153,7 +158,8 @@ def _mm(rows: torch.Tensor, matrix: torch.Tensor) -> Any:
     if rows.shape[0] > SIZES[-1] or matrix.stride(0) != 1 or matrix.shape[0] == 1:
         return NotImplemented
     weight, exact = matrix.t(), torch.float32 if rows.dtype in _HALF else rows.dtype
-    if rows.dtype == weight.dtype and weight.is_contiguous() and is_ours(weight):
+    ours = not by_sums and rows.dtype == weight.dtype and weight.is_contiguous()
+    if ours and is_ours(weight):
         return few_rows_of(rows, weight)
     given = rows.to(exact).contiguous()
     # this makes it a buffer: else the norm before it is computed anew for each row of the weight
@@ -168,9 +174,10 @@ def _addmm(
     *,
     beta: float = 1,
     alpha: float = 1,
+    by_sums: bool,
 ) -> Any:
     """Add a bias to a product where the product is one of `_mm`."""
-    product = _mm(rows, matrix) if alpha == beta == 1 else NotImplemented
+    product = _mm(rows, matrix, by_sums=by_sums) if alpha == beta == 1 else NotImplemented
     return product if product is NotImplemented else product + bias
 
 

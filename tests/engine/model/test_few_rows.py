@@ -297,6 +297,38 @@ def test_texts_are_the_models_own_by_every_product(graphs: str) -> None:
         assert AdaDecoder(model).generate(prompt, 24).tokens == wanted
 
 
+@pytest.mark.usefixtures("ours")
+@needs_compiler
+@pytest.mark.parametrize("sooner", [True, False])
+def test_compiled_layers_have_the_products_that_are_sooner(
+    sooner: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are timed before the first pass, which leaves no trace in keys and values."""
+    multiplied: list[int] = []
+    into = few_rows.multiply_into
+
+    def counted(given: torch.Tensor, *rest: Any) -> None:
+        multiplied.append(given.numel() // given.shape[-1])
+        into(given, *rest)
+
+    def race(passes: Any) -> bool:
+        for ways in passes.values():
+            assert set(ways) == {True, False}
+            for run in ways.values():
+                run()
+        multiplied.clear()
+        return sooner
+
+    monkeypatch.setattr("adadecode.engine.model.few_rows_operator.multiply_into", counted)
+    monkeypatch.setattr("adadecode.engine.model.inductor.sums_are_sooner", race)
+    model = wide_model()
+    decoder = AdaDecoder(model, ExitHeads.identity(model, [2, 4]), graphs="compile")
+    prompt = random_prompt(9)
+    wanted = model.generate(prompt, max_new_tokens=24, do_sample=False)[0, 9:].tolist()
+    assert decoder.generate(prompt, 24, gamma=0.0).tokens == wanted
+    assert (multiplied == []) is sooner
+
+
 def test_canonical_numerics_multiply_by_what_no_stopwatch_chose(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
