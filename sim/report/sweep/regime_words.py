@@ -18,7 +18,7 @@ LIMITS = "the host that starts it or the device that runs it"
 
 
 def limit_words(limits: Mapping[str, str]) -> str:
-    """Return what limits the work of a device: ``host``, ``device``, or both with the work.
+    """Return what limits the work of a device: ``device``, ``host``, or the work of the host alone.
 
     Args:
         limits: ``host`` or ``device`` by kind of work; empty where nobody knows, and on a CPU.
@@ -29,4 +29,4 @@ def limit_words(limits: Mapping[str, str]) -> str:
     if len(set(decoding.values())) == 1:
         return next(iter(decoding.values()))
     hosted = [kind for kind, limit in decoding.items() if limit == "host"]
-    return f"host ({', '.join(hosted)}), else device"
+    return f"host: {', '.join(hosted)}"

@@ -61,5 +61,5 @@ def test_some_of_the_columns_are_refused(older: Path) -> None:
     edit_designs(
         older, lambda table: table.append_column("energy_low", table["energy_j_per_token"])
     )
-    with pytest.raises(ProfileError, match="or none in .*, got no energy_high"):
+    with pytest.raises(ProfileError, match=r"or none in .*, got no energy_high"):
         read_sweep(older)
