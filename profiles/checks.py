@@ -15,7 +15,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from adadecode.profiles.errors import ProfileError
-from adadecode.profiles.schema import ALL_TABLES, LATENCY_KINDS, OPTIONAL_COLUMNS
+from adadecode.profiles.schema import (
+    ALL_TABLES,
+    LATENCY_KINDS,
+    OPTIONAL_COLUMNS,
+    SERVING_KINDS,
+)
 
 AGAIN = "record it again with `adadecode-profile`"
 """What to do about most of what can be wrong with a recording."""
@@ -142,7 +147,7 @@ def check_prompts(frames: Mapping[str, pd.DataFrame], where: str) -> None:
             f"of {row['max_new_tokens']} tokens for prompt {row['prompt']} in the table prompts of "
             f"{where}: {AGAIN}"
         )
-    for name in sorted(frames.keys() - {"latency", "head_forms", "prompts"}):
+    for name in sorted(frames.keys() - {"latency", "head_forms", "prompts", "serving"}):
         strange = frames[name]["prompt"][~frames[name]["prompt"].isin(listed)]
         if len(strange):
             raise ProfileError(
@@ -161,6 +166,8 @@ def _rules(name: str, n_layers: int | None) -> list[_Rule]:
         return _baseline_rules()
     if name == "head_forms":
         return _form_rules(n_layers)
+    if name == "serving":
+        return _serving_rules()
     return [*_design_rules(n_layers), *_run_rules(n_layers)[name]]
 
 
@@ -263,6 +270,24 @@ def _form_rules(n_layers: int | None) -> list[_Rule]:
         _within("depth", *_head(n_layers)),
         *(_within(column, *_COUNT) for column in ("reuse", "repeat")),
         _seconds("seconds"),
+    ]
+
+
+def _serving_rules() -> list[_Rule]:
+    sizes = ("n_tokens", "chunk", "cached", "n_decode", "context", "n_long", "long_context")
+    return [
+        _among("kind", SERVING_KINDS),
+        *(_within(column, "a number", 0, MOST_TOKENS) for column in sizes),
+        *(
+            _within(column, *_TOKENS)._replace(rows=lambda frame: frame["kind"] == "unequal")
+            for column in ("n_decode", "n_long", "long_context")
+        ),
+        _within("n_tokens", *_TOKENS)._replace(
+            rows=lambda frame: frame["kind"].isin(["layer", "ends", "choice"])
+        ),
+        _seconds("seconds"),
+        _seconds("equal_seconds"),
+        _seconds("longest_seconds"),
     ]
 
 

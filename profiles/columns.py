@@ -396,6 +396,51 @@ _HEAD_FORMS = TableColumns(
     ),
 )
 
+_SERVING = TableColumns(
+    "One row is the time of one piece of a server's step, which computes chunks of prompts and one "
+    "token of each of several sequences at once. The table may be missing.",
+    (
+        Column(
+            "kind",
+            "text",
+            "what was timed: `layer` (one decoder layer without its attention), `attention` (the "
+            "attention of one layer), `unequal` (the same, of sequences of two different lengths), "
+            "`ends` (embedding and final norm) or `choice` (LM head and sampler)",
+        ),
+        Column(
+            "n_tokens",
+            "int32",
+            "tokens of the step for `layer` and `ends`, sequences for `choice`; 0 elsewhere",
+            "tokens",
+        ),
+        Column("chunk", "int32", "tokens of one sequence computed at once; 0 for none", "tokens"),
+        Column("cached", "int32", "positions of that sequence before them", "positions"),
+        Column("n_decode", "int32", "sequences that compute one token", "sequences"),
+        Column("context", "int32", "positions of each of those before it", "positions"),
+        Column(
+            "n_long",
+            "int32",
+            "how many of those have `long_context` in its place; 0 but for `unequal`",
+            "sequences",
+        ),
+        Column("long_context", "int32", "positions of those", "positions"),
+        Column("seconds", "float64", "measured time", "s"),
+        Column(
+            "equal_seconds",
+            "float64",
+            "for `unequal`, time of as many sequences that all have the mean context, measured "
+            "beside it; `seconds` elsewhere",
+            "s",
+        ),
+        Column(
+            "longest_seconds",
+            "float64",
+            "for `unequal`, the same where all have `long_context`; `seconds` elsewhere",
+            "s",
+        ),
+    ),
+)
+
 COLUMNS = {
     "latency": _LATENCY,
     "prompts": _PROMPTS,
@@ -407,5 +452,6 @@ COLUMNS = {
     "draws": _DRAWS,
     "baselines": _BASELINES,
     "head_forms": _HEAD_FORMS,
+    "serving": _SERVING,
 }
 """Every table by name."""

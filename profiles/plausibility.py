@@ -37,6 +37,9 @@ multiplies with the whole LM head. Half of one is usual in a model of 10 M param
 SWAPPED_OF_FEW, MANY = 10.0, 16
 """What counts instead where a batch has fewer samples than this, on a machine that may be busy."""
 
+_SERVING_TIMES = ("equal_seconds", "longest_seconds")
+"""More columns of times, of the table ``serving``."""
+
 _BYTES = {"float64": 8.0, "float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
 _PACKED = 0.25
 """Bytes of one weight in the narrowest packed formats."""
@@ -230,11 +233,11 @@ def _check_order(latency: pd.DataFrame, where: str, todo: str) -> None:
 
 def _check_runs(frames: Mapping[str, pd.DataFrame], where: str, todo: str) -> None:
     """Refuse runs that take no time, years, or the power of a town."""
-    for name in ("runs", "baselines", "works", "head_forms"):
+    for name in ("runs", "baselines", "works", "head_forms", "serving"):
         table = frames.get(name)
         if table is None or table.empty:
             continue
-        for column in ("prefill_s", "decode_s", "compile_s", "seconds"):
+        for column in ("prefill_s", "decode_s", "compile_s", "seconds", *_SERVING_TIMES):
             if column in table:
                 seconds = table[column].to_numpy(dtype=np.float64)
                 tokens = table["n_tokens"].to_numpy() if "n_tokens" in table else 1

@@ -43,6 +43,9 @@ LATENCY_KINDS = ("embed", "layer", "head", "gate", "verify", "prefill", "host")
 Where layer, reuse or context mean nothing, they are -1, 0 and 0.
 """
 
+SERVING_KINDS = ("layer", "attention", "unequal", "ends", "choice")
+"""What a row of the table ``serving`` timed; see `adadecode.profiles.columns`."""
+
 _TYPES = {"int32": pa.int32(), "float64": pa.float64(), "bool": pa.bool_(), "text": pa.string()}
 
 
@@ -74,7 +77,7 @@ REQUIRED_COLUMNS: dict[str, tuple[str, ...]] = {
 SAMPLED_TABLES = {"draws": ALL_TABLES["draws"]}
 """Tables that only a sampled profile has."""
 
-OPTIONAL_TABLES = {name: ALL_TABLES[name] for name in ("baselines", "head_forms")}
+OPTIONAL_TABLES = {name: ALL_TABLES[name] for name in ("baselines", "head_forms", "serving")}
 """Tables that a profile may have. A missing one is read as an empty one."""
 
 TABLES = {

@@ -71,6 +71,7 @@ class Profile:
         draws: The random outcomes of sampled runs; empty where decoding was greedy.
         baselines: Runs of baselines; empty where none were recorded.
         head_forms: Timed checks of heads in other forms; empty where none were timed.
+        serving: Times of the pieces of a server's step; empty where none were measured.
     """
 
     path: Path
@@ -90,6 +91,9 @@ class Profile:
     )
     head_forms: pd.DataFrame = field(
         default_factory=lambda: _frame(OPTIONAL_TABLES["head_forms"].empty_table())
+    )
+    serving: pd.DataFrame = field(
+        default_factory=lambda: _frame(OPTIONAL_TABLES["serving"].empty_table())
     )
 
     @property

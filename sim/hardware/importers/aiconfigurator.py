@@ -5,6 +5,7 @@ A layer is the sum of its products, its attention and its element-wise work, on 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,7 @@ from adadecode.sim.hardware.importers.imported_profile import (
     check_layer_times,
     write_imported,
 )
+from adadecode.sim.hardware.importers.serving_rows import ServingRows
 from adadecode.sim.hardware.kernel_tables.model import WIDE, KernelModel
 from adadecode.sim.hardware.kernel_tables.products import (
     COMPOSED,
@@ -31,6 +33,9 @@ from adadecode.sim.hardware.memory import WEIGHT_BYTES
 
 MOST_ROWS = 64
 """Tokens at once of one sequence, at most: more than a round of drafts has."""
+
+MOST_SEQUENCES = 1024
+"""Sequences that decode at once, at most."""
 
 SYSTEMS = {"a100_sxm": "a100-80gb-sxm", "rtx4090": "rtx-4090"}
 """Names in our catalogue of systems that are called otherwise there."""
@@ -115,6 +120,7 @@ def import_kernels(
         shape,
         device,
         points,
+        serving=serving_of_kernels(model),
         source=f"kernel tables of {tables.name}, layers in {quant}",
         settings={
             "imported": "AIConfigurator",
@@ -127,6 +133,39 @@ def import_kernels(
         limitations=[*_limitations(model, points, counts), *tables.notes],
         weights=weights,
     )
+
+
+def serving_of_kernels(model: KernelModel) -> pd.DataFrame:
+    """Return the pieces of a server's step, as the table ``serving``.
+
+    Attention of a prompt beside sequences that decode is in no table, nor that of a chunk after
+    others; a window shortens what is seen.
+
+    Raises:
+        LatencyError: If a width of the model lies beyond the tables.
+    """
+    rows = ServingRows()
+    for tokens in model.products.row_counts:
+        rows.add("layer", _sum(model.layer_products(tokens)), n_tokens=tokens)
+        rows.add("ends", _sum(model.embed(tokens)), n_tokens=tokens)
+    for sequences in (one for one in model.products.row_counts if one <= MOST_SEQUENCES):
+        rows.add("choice", _sum(model.verify(sequences)), n_tokens=sequences)
+    decode = model.decode_attention
+    for batch, context, seconds in zip(
+        *(decode[name].tolist() for name in ("batch", "context", "seconds")), strict=True
+    ):
+        rows.add("attention", seconds, n_decode=batch, context=context - 1)
+    prompts = model.prompt_attention
+    for prompt, seconds in zip(
+        *(prompts.loc[prompts["batch"] == 1, name].tolist() for name in ("prompt", "seconds")),
+        strict=True,
+    ):
+        rows.add("attention", seconds, chunk=prompt)
+    return rows.table()
+
+
+def _sum(parts: Iterable[KernelTime]) -> float:
+    return sum(part.seconds for part in parts)
 
 
 def _weights(quant: str) -> str | None:

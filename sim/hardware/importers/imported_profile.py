@@ -130,6 +130,7 @@ def write_imported(
     settings: dict[str, Any],
     limitations: Sequence[str],
     weights: str | None = None,
+    serving: pd.DataFrame | None = None,
 ) -> Profile:
     """Write a profile of latencies that attend to their context.
 
@@ -142,6 +143,7 @@ def write_imported(
         settings: What was imported, for the manifest.
         limitations: What the latencies lack, a sentence each.
         weights: Format of the layers' weights where they are packed.
+        serving: The table ``serving``, where steps of a server were measured.
 
     Raises:
         InputError: If ``out`` is in use, or cannot be written into.
@@ -158,7 +160,10 @@ def write_imported(
         weights=weights,
     )
     with new_profile(out):
-        return write_profile(out, manifest, latency_tables(points.rows))
+        tables = latency_tables(points.rows)
+        if serving is not None:
+            tables["serving"] = serving
+        return write_profile(out, manifest, tables)
 
 
 def latency_manifest(

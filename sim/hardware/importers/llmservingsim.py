@@ -8,9 +8,8 @@ microseconds, and what they were measured on (``meta.yaml``).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +19,25 @@ from adadecode.profiles.catalog.devices import Device
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.catalog.recorded import recorded_device
-from adadecode.profiles.digest import sha256_hex
 from adadecode.profiles.errors import DeviceError, InputError, ProfileError
-from adadecode.profiles.input_file import LARGEST_TEXT, decode, is_there, read_bytes, read_text
+from adadecode.profiles.input_file import is_there, read_text
 from adadecode.profiles.store import Profile
 from adadecode.sim.hardware.importers.imported_profile import (
     NO_HOST,
     ImportedPoints,
     check_layer_times,
     write_imported,
+)
+from adadecode.sim.hardware.importers.served_tables import (
+    CHOICE,
+    ENDS,
+    FILES,
+    LAYER,
+    TODO,
+    by_name,
+    read_table,
+    read_unequal,
+    serving_table,
 )
 from adadecode.sim.hardware.kernel_tables.products import (
     ESTIMATED,
@@ -40,20 +49,10 @@ from adadecode.sim.hardware.kernel_tables.products import (
 MOST_ROWS = 64
 """Tokens at once of one sequence, at most: more than a round of drafts has."""
 
-LAYER = {
-    "layernorm": 2, "qkv_proj": 1, "rotary_emb": 1, "o_proj": 1, "gate_up_proj": 1, "act_fn": 1,
-    "down_proj": 1,
-}  # fmt: skip
-"""The kernels of one layer without attention, and how often it runs each."""
+_SKEW = re.compile(r"^skew_fit:\s*\n\s+enabled: *(true|false)", re.MULTILINE)
+"""Whether the one who measured them takes unequal contexts into account."""
 
-_OTHERS = ("embedding", "final_layernorm")
-_FILES = {
-    "dense.csv": ("layer", "tokens", "time_us"),
-    "attention.csv": ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"),
-    "per_sequence.csv": ("layer", "sequences", "time_us"),
-}
 _META = re.compile(r"^(\w+): *['\"]?(.*?)['\"]?\s*$", re.MULTILINE)
-_TODO = "give the folder of LLMServingSim's profile, as it is"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +65,9 @@ class ServedLayers:
         kernels: Seconds of each kernel (a column) by tokens.
         chunks: Seconds of attention of one sequence: by tokens at once, by context.
         choices: Seconds of ``lm_head`` and ``sampler`` by rows.
+        serving: What steps of a server take, as the table ``serving``.
+        unequal_contexts: Whether the folder says that unequal contexts are to count; True where it
+            does not say.
         digests: SHA-256 of each file.
     """
 
@@ -74,6 +76,8 @@ class ServedLayers:
     kernels: pd.DataFrame
     chunks: Mapping[int, Mapping[int, float]]
     choices: pd.DataFrame
+    serving: pd.DataFrame
+    unequal_contexts: bool
     digests: Mapping[str, str]
 
     @classmethod
@@ -87,26 +91,32 @@ class ServedLayers:
         if not is_there(folder / "meta.yaml") and is_there(folder / "profile"):
             folder /= "profile"
         if not is_there(folder / "meta.yaml"):
-            raise InputError(f"no meta.yaml in {folder}: {_TODO}")
-        about = dict(_META.findall(read_text(folder / "meta.yaml", error=ProfileError)))
+            raise InputError(f"no meta.yaml in {folder}: {TODO}")
+        meta = read_text(folder / "meta.yaml", error=ProfileError)
+        about = dict(_META.findall(meta))
+        skew = _SKEW.search(meta)
         digests: dict[str, str] = {}
-        tables = {name: _table(folder / name, digests) for name in _FILES}
-        kernels = _by_name(tables["dense.csv"], "tokens", (*LAYER, *_OTHERS), folder / "dense.csv")
-        choices = _by_name(
-            tables["per_sequence.csv"],
-            "sequences",
-            ("lm_head", "sampler"),
-            folder / "per_sequence.csv",
+        tables = {name: read_table(folder / name, digests) for name in FILES}
+        kernels = by_name(tables["dense.csv"], "tokens", (*LAYER, *ENDS), folder / "dense.csv")
+        choices = by_name(
+            tables["per_sequence.csv"], "sequences", CHOICE, folder / "per_sequence.csv"
         )
         chunks = _chunks(tables["attention.csv"])
         if 1 not in chunks or 1 not in kernels.index or 1 not in choices.index:
-            raise ProfileError(f"{folder} holds no time of a single token: {_TODO}")
+            raise ProfileError(f"{folder} holds no time of a single token: {TODO}")
         return cls(
             folder=folder,
             about=about,
             kernels=kernels,
             chunks=chunks,
             choices=choices,
+            serving=serving_table(
+                kernels,
+                choices,
+                tables["attention.csv"],
+                read_unequal(folder / "skew.csv", digests),
+            ),
+            unequal_contexts=skew is None or skew[1] == "true",
             digests=digests,
         )
 
@@ -141,7 +151,7 @@ class ServedLayers:
             KernelTime("final_layernorm", self.kernel(n_rows, "final_layernorm"), MEASURED),
             *(
                 KernelTime(name, float(self.choices.loc[n_rows, name]), MEASURED)  # type: ignore[arg-type]
-                for name in ("lm_head", "sampler")
+                for name in CHOICE
             ),
         )
 
@@ -191,7 +201,8 @@ def import_llmservingsim(
     """Write a latency profile from a folder of LLMServingSim.
 
     It holds layers by tokens and context, exit heads at every depth, verification, embedding and
-    prefill, in seconds. What each of them rests on is in the manifest (``settings.rests_on``).
+    prefill, and the pieces of a server's steps, in seconds. What each of them rests on is in the
+    manifest (``settings.rests_on``).
 
     Args:
         folder: Its folder ``profile``, or the one above.
@@ -249,10 +260,12 @@ def import_llmservingsim(
         shape,
         device,
         points,
+        serving=found.serving,
         source=f"LLMServingSim, vLLM {found.about.get('vllm_version', 'of an unknown version')}",
         settings={
             "imported": "LLMServingSim",
             "meta": dict(found.about),
+            "unequal_contexts": found.unequal_contexts,
             "sha256": dict(found.digests),
         },
         limitations=[
@@ -289,56 +302,6 @@ def _own_matrix(found: ServedLayers, shape: ModelShape) -> tuple[KernelTime, ...
             "o_proj, of the same shape" if same else "o_proj, by its weights",
         ),
     )
-
-
-def _table(path: Path, digests: dict[str, str]) -> pd.DataFrame:
-    """Return a file with its columns as numbers, and seconds.
-
-    Raises:
-        ProfileError: If it is missing, no CSV, lacks columns, or holds times that cannot be.
-    """
-    data = read_bytes(path, at_most=LARGEST_TEXT, error=ProfileError)
-    digests[path.name] = sha256_hex(data)
-    try:
-        table = pd.read_csv(StringIO(decode(data, path, error=ProfileError)), dtype=str)
-    except (ValueError, MemoryError, OverflowError) as error:
-        why = " ".join(str(error).split())
-        raise ProfileError(f"cannot read {path} as CSV ({why}): {_TODO}") from error
-    columns = _FILES[path.name]
-    if missing := [name for name in columns if name not in table]:
-        raise ProfileError(f"{path} lacks the columns {', '.join(missing)}: {_TODO}")
-    numbers = table[[name for name in columns if name != "layer"]].apply(
-        pd.to_numeric, errors="coerce"
-    )
-    sizes = numbers.drop(columns="time_us").to_numpy(dtype=np.float64)
-    times = numbers["time_us"].to_numpy(dtype=np.float64)
-    fine = (np.floor(sizes) == sizes).all(axis=1) & (sizes >= 0).all(axis=1)
-    fine &= np.isfinite(sizes).all(axis=1) & np.isfinite(times) & (times > 0)
-    if table.empty or not fine.all():
-        line = int(np.flatnonzero(~fine)[0]) + 2 if len(table) else 1
-        raise ProfileError(
-            f"wanted whole sizes and a time above 0 us in line {line} of {path}: {_TODO}"
-        )
-    found = numbers.drop(columns="time_us").astype(np.int64)
-    if "layer" in columns:
-        found = found.assign(layer=table["layer"].astype(str))
-    return pd.DataFrame(found.assign(seconds=1e-6 * times))
-
-
-def _by_name(table: pd.DataFrame, size: str, names: Sequence[str], path: Path) -> pd.DataFrame:
-    """Return the seconds of each kernel, a column, by size, where all of them were measured.
-
-    Raises:
-        ProfileError: If a kernel is missing.
-    """
-    if missing := [name for name in names if name not in set(table["layer"])]:
-        raise ProfileError(f"{path} holds no times of {', '.join(missing)}: {_TODO}")
-    found: pd.DataFrame = (
-        table[table["layer"].isin(names)]
-        .pivot_table(index=size, columns="layer", values="seconds", aggfunc="median")
-        .dropna()
-    )
-    return found
 
 
 def _chunks(table: pd.DataFrame) -> dict[int, dict[int, float]]:

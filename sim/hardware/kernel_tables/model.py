@@ -201,6 +201,16 @@ class KernelModel:
         return KernelTime(part, middle, ESTIMATED, f"bytes and FLOPs, {_GUESS}")
 
     @property
+    def decode_attention(self) -> pd.DataFrame:
+        """Rows of batch, context and seconds: attention of one layer, a new token a sequence."""
+        return self._decode
+
+    @property
+    def prompt_attention(self) -> pd.DataFrame:
+        """Rows of batch, prompt and seconds: attention of one layer, whole prompts."""
+        return self._prompt
+
+    @property
     def _regrouped(self) -> int:
         """How many sequences of the table stand for one; see `_decode`."""
         return self._heads_apart[0]

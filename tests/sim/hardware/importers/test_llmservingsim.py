@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from adadecode.profiles.errors import DeviceError, InputError, ProfileError
-from adadecode.sim.hardware.importers.llmservingsim import LAYER, import_llmservingsim
+from adadecode.sim.hardware.importers.llmservingsim import import_llmservingsim
+from adadecode.sim.hardware.importers.served_tables import LAYER
 
 SHARED = Path(__file__).resolve().parents[5] / "shared/data/llmservingsim/RTX4090/Llama-3.1-8B"
 KERNELS = {
