@@ -1,0 +1,60 @@
+"""How many blocks of keys and values fit beside a model."""
+
+from __future__ import annotations
+
+from adadecode.profiles.catalog.devices import Device
+from adadecode.profiles.catalog.model_shape import ModelShape
+from adadecode.profiles.errors import DeviceError
+from adadecode.sim.hardware.fit import fit
+from adadecode.sim.hardware.memory import GIB, STATE_BYTES, Deployment, activation_peak
+from adadecode.sim.hardware.precision import Precision
+
+UTILISATION = 0.9
+"""Share of a device's memory that vLLM takes by default (``gpu_memory_utilization``)."""
+
+
+def kv_blocks_of_memory(
+    shape: ModelShape,
+    device: Device,
+    precision: Precision,
+    *,
+    block_size: int,
+    max_batched_tokens: int,
+    max_num_seqs: int,
+    utilisation: float = UTILISATION,
+) -> int:
+    """Return how many blocks fit beside weights, activations and what the runtime takes.
+
+    vLLM counts what is left after one step of the most tokens, with logits of the most sequences.
+    Layers with a window count as if they kept all positions.
+
+    Args:
+        shape: The model.
+        device: The device.
+        precision: Number formats.
+        block_size: Positions of a block.
+        max_batched_tokens: Tokens of a step.
+        max_num_seqs: Sequences that run at once.
+        utilisation: Share of the device's memory that the server takes.
+
+    Raises:
+        DeviceError: If not two blocks fit: one is reserved.
+    """
+    run = Deployment(shape=shape, dtype=precision.weights, context=1)
+    found = fit(run, device)
+    step = activation_peak(
+        shape, max_batched_tokens, logits=max_num_seqs, width=run.activation_bytes
+    )
+    taken = found.memory.weights + found.memory.reserve + step
+    numbers = sum(count * layer.cache for layer, count in shape.kinds.items())
+    each = block_size * numbers * STATE_BYTES[precision.activations]
+    room = utilisation * found.capacity - taken
+    blocks = int(room // each) if each else 0
+    if blocks < 2:
+        raise DeviceError(
+            f"{shape.name} leaves no room for keys and values on {device.name}: of "
+            f"{utilisation:.0%} of {found.capacity / GIB:.1f} GiB, weights and a step of "
+            f"{max_batched_tokens:,} tokens take {taken / GIB:.1f} GiB; give --kv-blocks, fewer "
+            "tokens or sequences at once, or narrower weights with --dtype"
+        )
+    return blocks

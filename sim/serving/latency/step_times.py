@@ -1,0 +1,133 @@
+"""What a step of a server takes, from the pieces that were measured of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from adadecode.profiles.errors import LatencyError
+from adadecode.sim.serving.latency.attention_times import AttentionTimes, one_chunk
+from adadecode.sim.serving.latency.unequal_contexts import Contexts, UnequalContexts
+from adadecode.sim.serving.scheduling.step import StepWork
+
+
+@dataclass(kw_only=True, eq=False)
+class StepTimes:
+    """Prices steps. Build it with `of`.
+
+    Attributes:
+        n_layers: Layers, all alike.
+        by_tokens: Seconds of all layers without attention, embedding and final norm, by tokens.
+        by_sequences: Seconds of LM head and sampler, by sequences.
+        attention: Attention of one layer.
+        unequal: What unequal contexts add to it.
+        steps: How many steps were priced.
+        beyond: How many of them lie beyond what was measured.
+    """
+
+    n_layers: int
+    by_tokens: Line
+    by_sequences: Line
+    attention: AttentionTimes
+    unequal: UnequalContexts
+    steps: int = 0
+    beyond: int = 0
+
+    @classmethod
+    def of(
+        cls, serving: pd.DataFrame, n_layers: int, *, unequal_contexts: bool = True
+    ) -> StepTimes:
+        """Return the times of a table ``serving``.
+
+        Args:
+            serving: The table.
+            n_layers: Layers of the model.
+            unequal_contexts: Whether sequences of unequal lengths take more than equal ones, where
+                that was measured.
+
+        Raises:
+            LatencyError: If it lacks a piece of a step.
+        """
+        kinds = {str(kind): rows for kind, rows in serving.groupby("kind")}
+        for kind in ("layer", "ends", "choice", "attention"):
+            if kind not in kinds:
+                raise LatencyError(
+                    f"wanted times of the kind {kind} in the table serving, got none"
+                )
+        layer, ends, choice = (_medians(kinds[kind]) for kind in ("layer", "ends", "choice"))
+        whole = {n: n_layers * layer[n] + ends[n] for n in layer.keys() & ends.keys()}
+        if not whole:
+            raise LatencyError("wanted layers and ends of as many tokens in the table serving")
+        return cls(
+            n_layers=n_layers,
+            by_tokens=Line.of(whole),
+            by_sequences=Line.of(choice),
+            attention=AttentionTimes.of(kinds["attention"]),
+            unequal=UnequalContexts.of(
+                kinds["unequal"] if unequal_contexts and "unequal" in kinds else serving.iloc[:0]
+            ),
+        )
+
+    def __call__(self, work: StepWork) -> float:
+        """Return the seconds of a step."""
+        chunk, cached = one_chunk(work.chunks)
+        if work.contexts:
+            contexts = Contexts.of(work.contexts)
+            attention = self.unequal.seconds(self.attention, chunk, cached, contexts)
+            reached = self.attention.reaches(chunk, cached, contexts.n_decode, contexts.mean)
+        else:
+            attention = self.attention.at(chunk, cached, 0, 0)
+            reached = self.attention.reaches(chunk, cached, 0, 0)
+        n_tokens, n_sequences = work.n_tokens, work.n_sequences
+        self.steps += 1
+        self.beyond += not (
+            reached and n_tokens <= self.by_tokens.last and n_sequences <= self.by_sequences.last
+        )
+        return (
+            self.by_tokens.at(n_tokens)
+            + self.n_layers * attention
+            + self.by_sequences.at(n_sequences)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """Seconds by a whole number, on straight lines between what was measured.
+
+    Below it the first time holds, and beyond it the time per piece of the last one.
+
+    Attributes:
+        last: The largest number that was measured.
+        marks: The numbers, rising.
+        seconds: Their times.
+    """
+
+    last: int
+    marks: tuple[int, ...]
+    seconds: tuple[float, ...]
+    _known: dict[int, float] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, seconds: Mapping[int, float]) -> Line:
+        """Return the line through some times, one or more."""
+        marks = tuple(sorted(seconds))
+        return cls(last=marks[-1], marks=marks, seconds=tuple(seconds[one] for one in marks))
+
+    def at(self, count: int) -> float:
+        """Return the seconds of so many."""
+        found = self._known.get(count)
+        if found is None:
+            found = float(np.interp(count, self.marks, self.seconds))
+            if count > self.last:
+                found *= count / self.last
+            self._known[count] = found
+        return found
+
+
+def _medians(rows: pd.DataFrame) -> dict[int, float]:
+    """Return the median of the seconds by number of tokens."""
+    found = rows.groupby("n_tokens")["seconds"].median()
+    return dict(zip(found.index.tolist(), found.tolist(), strict=True))
