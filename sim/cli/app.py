@@ -45,6 +45,12 @@ class Commands(LazyGroup):
             summary="Compare the simulator with the runs that a profile measured.",
             panel=PREDICT,
         ),
+        "serve": CommandEntry(
+            module="adadecode.sim.cli.serve",
+            function="serve",
+            summary="Serve many users, as vLLM would.",
+            panel=PREDICT,
+        ),
         "limits": CommandEntry(
             module="adadecode.sim.cli.limits",
             function="limits",

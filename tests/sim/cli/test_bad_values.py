@@ -21,6 +21,7 @@ NOWHERE = "no-such-profile"
 NEEDED = {
     "predict": [NOWHERE],
     "sweep": [NOWHERE, "--out", "OUT"],
+    "serve": [NOWHERE, "--arrivals", "poisson:1,count=3,prompt=4,output=2"],
     "report": [NOWHERE, "--out", "OUT"],
     "validate": [NOWHERE],
     "limits": [NOWHERE],

@@ -45,6 +45,10 @@ def the_line(capsys: pytest.CaptureFixture[str]) -> str:
 WHERE = {
     "predict": ("adadecode.sim.cli.predict.read_latencies", ["P"]),
     "sweep": ("adadecode.sim.cli.sweep.read_latencies", ["P", "--out", "OUT"]),
+    "serve": (
+        "adadecode.sim.cli.serve.read_latencies",
+        ["P", "--arrivals", "poisson:1,count=3,prompt=4,output=2", "--out", "OUT"],
+    ),
     "report": ("adadecode.sim.cli.report.read_profile", ["P", "--out", "OUT"]),
     "validate": ("adadecode.sim.cli.validate.read_profile", ["P"]),
     "limits": ("adadecode.sim.cli.limits.read_latencies", ["P"]),

@@ -1,0 +1,94 @@
+"""``adadecode-sim serve``: many users on one deployment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adadecode.profiles.atomic_write import json_bytes, write_together
+from adadecode.sim.cli.options.grouping import takes_option_sets
+from adadecode.sim.cli.options.output import Json
+from adadecode.sim.cli.options.scenario import read_latencies
+from adadecode.sim.cli.options.serving import (
+    Latency,
+    RequestOptions,
+    ResultDirectory,
+    ServerOptions,
+)
+from adadecode.sim.cli.print_json import print_json
+from adadecode.sim.serving.served_run import ServedRun, Server, run_server
+from adadecode.sim.serving.workloads import Workload, arrivals, read_served, read_workload
+
+
+@takes_option_sets
+def serve(
+    path: Latency,
+    *,
+    load: RequestOptions,
+    server: ServerOptions,
+    out: ResultDirectory = None,
+    as_json: Json = False,
+) -> None:
+    """Serve many users, as vLLM would.
+
+    Gives what requests wait and whether the server keeps up, from the latencies of a model on a
+    device; and by how much that misses what a real server measured.
+    """
+    load.check()
+    profile = read_latencies(path)
+    workload = _workload(load, server.block_size)
+    run = run_server(
+        profile,
+        workload,
+        Server(
+            kv_blocks=server.kv_blocks,
+            utilisation=server.utilisation,
+            block_size=server.block_size,
+            max_batched_tokens=server.max_batched_tokens,
+            max_num_seqs=server.max_num_seqs,
+            prefix_caching=server.prefix_caching,
+            async_scheduling=server.async_scheduling,
+            replicas=server.replicas,
+            routing=server.routing,
+        ),
+        device=server.to,
+        source=server.source,
+        model=server.model,
+        dtype=server.dtype,
+        unequal_contexts=server.unequal_contexts,
+        warmup_s=load.warmup_s,
+        slo=load.slo,
+        against=None if load.against is None else read_served(load.against),
+    )
+    if out is not None:
+        _write(out, run)
+    if as_json:
+        print_json(run.to_json())
+        return
+    from adadecode.sim.cli.tables.layout import console
+    from adadecode.sim.cli.tables.serving import served_table
+
+    console().print(served_table(run, workload))
+
+
+def _workload(load: RequestOptions, block_size: int) -> Workload:
+    """Return the requests that the user named."""
+    if load.arrivals is not None:
+        return arrivals(load.arrivals, seed=load.seed)
+    assert load.requests is not None
+    if load.sent is None:
+        return read_workload(load.requests, block_size=block_size)
+    measured = read_served(load.requests, workload=load.sent, block_size=block_size)
+    return Workload(requests=tuple(one.request for one in measured), source=load.requests)
+
+
+def _write(out: Path, run: ServedRun) -> None:
+    """Write figures, requests and steps, all or none."""
+    import pandas as pd
+
+    write_together(
+        {
+            out / "result.json": json_bytes(run.to_json(), indent=1),
+            out / "requests.csv": run.metrics.to_frame().to_csv(index=False),
+            out / "steps.csv": pd.DataFrame(run.load.steps).to_csv(index=False),
+        }
+    )

@@ -1,0 +1,61 @@
+"""The figures of a served load, for people."""
+
+from __future__ import annotations
+
+from rich.console import Group
+
+from adadecode.sim.cli.tables.layout import BASIS_WORDS, table, titled
+from adadecode.sim.serving.metrics.comparison import errors
+from adadecode.sim.serving.metrics.request_times import TIMES
+from adadecode.sim.serving.metrics.summary import STATISTICS
+from adadecode.sim.serving.served_run import ServedRun
+from adadecode.sim.serving.workloads.workload import Workload
+
+_NAMES = {
+    "ttft_s": "TTFT, s", "tpot_s": "TPOT, ms", "itl_s": "ITL, ms", "e2e_s": "end to end, s",
+}  # fmt: skip
+_MILLI = ("tpot_s", "itl_s")
+
+
+def served_table(run: ServedRun, workload: Workload) -> Group:
+    """Return a row for each time, with its error beside it where a server measured it.
+
+    Args:
+        run: What came of it.
+        workload: The requests.
+    """
+    found = run.metrics
+    missed = None if run.measured is None else errors(found, run.measured)
+    body = table("", *STATISTICS)
+    for name in TIMES:
+        summary = getattr(found, name)
+        if summary is None:
+            continue
+        scale = 1e3 if name in _MILLI else 1.0
+        cells = [f"{scale * getattr(summary, one):.4g}" for one in STATISTICS]
+        if missed is not None and name in missed:
+            known = missed[name]
+            cells = [
+                f"{cell} ({known[one]:+.1%})" if one in known else cell
+                for cell, one in zip(cells, STATISTICS, strict=True)
+            ]
+        body.add_row(_NAMES[name], *cells)
+    rates = found.throughput
+    use = found.use
+    lines = [
+        f"{found.judgement.verdict}: {found.judgement.reason}",
+        (
+            f"{rates.requests_per_s:.3g} requests and {rates.output_tokens_per_s:,.0f} output "
+            f"tokens a second, over {found.seconds:,.0f} s in {run.load.n_steps:,} steps"
+        ),
+        f"{run.settings.kv_blocks:,} blocks of keys and values a server, "
+        + (f"{use.kv_mean:.0%} in use on average; " if use and use.kv_mean is not None else "")
+        + f"{found.preemptions:,} preemptions; {run.load.hit_share:.1%} of prompts cached",
+        *run.notes,
+    ]
+    if found.goodput is not None:
+        lines.insert(2, f"{found.goodput.share:.1%} of the requests keep {found.goodput.slo}")
+    if missed is not None:
+        lines.append("in brackets: simulated / measured - 1")
+    where = f"{run.steps.device}{BASIS_WORDS[run.steps.basis]}"
+    return titled(f"{found.requests:,} requests of {workload.source} on {where}", body, lines)

@@ -1,0 +1,129 @@
+"""``adadecode-sim serve``: many users on one deployment, from files and specifications."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from adadecode.sim.hardware.importers.llmservingsim import import_llmservingsim
+from tests.sim.hardware.importers.test_llmservingsim import folder_of
+from tests.support.sim_command import run, run_json
+
+SPEC = "poisson:2,count=12,prompt=20,output=6"
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("serve")
+    import_llmservingsim(folder_of(place / "f"), place / "p")
+    return place / "p"
+
+
+def measured(place: Path, *, late: float = 0.0) -> list[Path]:
+    """Write what a server measured of three requests, and the requests as they were sent."""
+    rows: list[dict[str, Any]] = []
+    sent: list[dict[str, Any]] = []
+    for number in range(3):
+        start = 100.0 + number
+        rows.append(
+            {
+                "request_id": f"r{number}",
+                "input_toks": 40,
+                "output_toks": 3,
+                "arrival_time": 1e9,
+                "queued_ts": start,
+                "scheduled_ts": start + 1e-3,
+                "first_token_ts": start + 0.03 + late,
+                "last_token_ts": start + 0.08 + late,
+            }
+        )
+        sent.append(
+            {
+                "input_toks": 40,
+                "output_toks": 3,
+                "arrival_time_ns": number * 10**9,
+                "hash_ids": [1, 2],
+            }
+        )
+    paths = [place / "requests.jsonl", place / "workload.jsonl"]
+    for path, lines in zip(paths, (rows, sent), strict=True):
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return paths
+
+
+def test_drawn_requests_give_the_figures_of_a_run(
+    profile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("serve", profile, "--arrivals", SPEC, "--seed", 3, "--kv-blocks", 200, "--json")
+    found = run_json(capsys, *words, "--out", tmp_path / "out", "--slo", "ttft_p99=1s")
+    assert found["requests"] == 12
+    assert found["verdict"] == "stable"
+    assert found["kv_blocks"] == 200
+    assert found["goodput"]["share"] == 1.0
+    assert set(found["ttft_s"]) == {"mean", "p50", "p90", "p95", "p99"}
+    assert found["ttft_s"]["mean"] < found["e2e_s"]["mean"]
+    assert json.loads((tmp_path / "out/result.json").read_text()) == found
+    assert len(pd.read_csv(tmp_path / "out/requests.csv")) == 12
+    assert len(pd.read_csv(tmp_path / "out/steps.csv")) == found["steps"]
+    again = run_json(capsys, *words, "--slo", "ttft_p99=1s")
+    assert again == found
+
+
+def test_measured_requests_are_served_again_and_compared(
+    profile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    requests, sent = measured(tmp_path)
+    words = ("serve", profile, "--kv-blocks", 200, "--requests", requests)
+    found = run_json(capsys, *words, "--sent", sent, "--against", requests, "--json")
+    assert found["measured"]["ttft_s"]["mean"] == pytest.approx(0.03)
+    ratio = found["ttft_s"]["mean"] / 0.03 - 1
+    assert found["errors"]["ttft_s"]["mean"] == pytest.approx(ratio)
+    # The first 32 of 40 tokens are the same in all three.
+    assert found["cached_share"] == pytest.approx(64 / 120)
+    plain = run_json(capsys, *words, "--json")
+    assert plain["cached_share"] == 0
+    assert run(*words, "--against", requests) == 0
+    assert "simulated / measured - 1" in capsys.readouterr().out
+
+
+def test_blocks_follow_from_memory_where_they_are_not_given(
+    profile: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run_json(capsys, "serve", profile, "--arrivals", SPEC, "--json")
+    assert 2000 < found["kv_blocks"] < 3000
+    assert any("worked out from the device's memory" in one for one in found["notes"])
+
+
+def test_a_datasheet_serves_on_replicas(capsys: pytest.CaptureFixture[str]) -> None:
+    found = run_json(
+        capsys, "serve", "datasheet", "--to", "h100-sxm", "--model", "llama-3.1-8b", "--arrivals",
+        "closed:4,count=12,prompt=20,output=6", "--replicas", 2, "--routing", "least-loaded",
+        "--json",
+    )  # fmt: skip
+    assert found["basis"] == "datasheet"
+    assert found["requests"] == 12
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "either --requests FILE or --arrivals SPEC"),
+        (["--arrivals", SPEC, "--requests", "x"], "either --requests FILE or --arrivals SPEC"),
+        (["--arrivals", SPEC, "--sent", "x"], "--sent belongs to --requests"),
+        (["--requests", "x", "--seed", "1"], "--seed belongs to --arrivals"),
+        (["--arrivals", SPEC, "--routing", "x"], "round-robin, least-loaded"),
+        (["--arrivals", SPEC, "--kv-blocks", "1"], "from 2 on"),
+        (["--arrivals", "poisson:2,count=3,prompt=900,output=6", "--kv-blocks", "9"], "needs 57"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_in_one_line(
+    profile: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert run("serve", profile, *words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in " ".join(captured.err.split())
