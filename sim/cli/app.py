@@ -33,6 +33,12 @@ class Commands(LazyGroup):
             summary="Predict a whole design space and find the best design on each device.",
             panel=PREDICT,
         ),
+        "plan": CommandEntry(
+            module="adadecode.sim.cli.plan",
+            function="plan",
+            summary="Find how many servers a load needs, and which device is cheapest.",
+            panel=PREDICT,
+        ),
         "report": CommandEntry(
             module="adadecode.sim.cli.report",
             function="report",

@@ -148,6 +148,7 @@ _RECORDING = (
 )
 _SWEEP = ("sweep", "profile", "--gammas", "0.5,0.9", "--heads", "3,7", "--caps", "3")
 _PAGES = (f"{OUT}/page.html", f"{OUT}/page.md", f"{OUT}/csv/designs.csv")
+_PLAN = (f"{OUT}/plan/plan.json", f"{OUT}/plan/trials.csv")
 _TRACES = (f"{OUT}/trace.json", f"{OUT}/trace.svg", f"{OUT}/trace.html")
 
 SIMULATOR = (
@@ -160,6 +161,18 @@ SIMULATOR = (
         place=_PAGES[0],
         files=_PAGES,
         read=_texts(*_PAGES[1:]),
+    ),
+    Command(
+        name="sim plan",
+        build=lambda: None,
+        act=_sim(
+            *("plan", "datasheet", "--model", "llama-2-7b", "--devices", "a100-80gb-sxm"),
+            *("--arrivals", "poisson:5,count=4,prompt=20,output=3", "--slo", "ttft_p99=9s"),
+            *("--seeds", "1", "--out", f"{OUT}/plan"),
+        ),
+        place=f"{OUT}/plan",
+        files=_PLAN,
+        read=_texts(*_PLAN),
     ),
     Command(
         name="sim timeline",

@@ -123,13 +123,15 @@ def read_llmservingsim(text: str, where: str) -> MeasuredFile:
 
 
 def read_aiperf(text: str, where: str) -> MeasuredFile:
-    """Return what AIPerf measured. Raises InputError for a unit that it does not know."""
+    """Return what AIPerf measured. Raises InputError for a line that is no record of it."""
     rows, left_out, start_ns = [], 0, None
     for line, fields in json_lines(text, where):
         about = value_of(fields, "metadata")
         phase = value_of(fields, "metadata", "benchmark_phase")
         failed = fields.get("error") or value_of(fields, "metadata", "was_cancelled")
-        if failed or phase not in {None, "profiling"} or not isinstance(about, dict):
+        if not isinstance(about, dict):
+            raise InputError(f"line {line} of {where} lacks metadata: wanted a record of AIPerf")
+        if failed or phase not in {None, "profiling"}:
             left_out += 1
             continue
         sent_ns = whole_number(about.get("request_start_ns"))

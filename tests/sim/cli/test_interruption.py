@@ -49,6 +49,13 @@ WHERE = {
         "adadecode.sim.cli.serve.read_latencies",
         ["P", "--arrivals", "poisson:1,count=3,prompt=4,output=2", "--out", "OUT"],
     ),
+    "plan": (
+        "adadecode.sim.cli.plan.read_latencies",
+        [
+            *("P", "--slo", "ttft_p99=2s", "--out", "OUT"),
+            *("--arrivals", "poisson:1,count=1,prompt=1,output=1"),
+        ],
+    ),
     "report": ("adadecode.sim.cli.report.read_profile", ["P", "--out", "OUT"]),
     "validate": ("adadecode.sim.cli.validate.read_profile", ["P"]),
     "limits": ("adadecode.sim.cli.limits.read_latencies", ["P"]),

@@ -193,6 +193,7 @@ def changed(text: str, *pairs: tuple[str, str]) -> str:
             changed(lines(AIPERF), ('"r1"', '"r0"')),
             "of different names in .*, got 'r0' twice: leave",
         ),
+        (f'{lines(AIPERF)}{{"metrics": {{}}}}', "line 5 of .* lacks metadata: wanted a record of"),
         (changed(lines(AIPERF), ('"ms"', '"min"')), "got the unit 'min' in line 1 of"),
         (changed(lines(AIPERF), ("1759813207532900363", "0.5")), "got no number in line 2"),
     ],

@@ -1,0 +1,77 @@
+"""What keeps a deployment from meeting its objectives with one replica less."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+
+from adadecode.sim.serving.metrics.load_metrics import LoadMetrics
+from adadecode.sim.serving.scheduling.settings import ServerSettings
+from adadecode.sim.serving.server import StepRecord
+
+KEPT_OUT = 0.05
+"""Share of the time in which memory keeps requests out, from which on it binds."""
+
+
+class Bottleneck(StrEnum):
+    """What binds.
+
+    ==========  ===================================================================================
+    memory      Keys and values: requests lost theirs, or, in more than `KEPT_OUT` of the time,
+                waited though steps had tokens and sequences to spare.
+    queue       The objective that is missed is TTFT, and most of it is waiting for the first work.
+    compute     More than half of the time goes into steps of so many tokens that arithmetic, and
+                not reading the weights, takes the time.
+    bandwidth   The rest: reading the weights, and the keys and values.
+    device      As compute or bandwidth, of a device of which it is not known where one turns into
+                the other.
+    ==========  ===================================================================================
+    """
+
+    MEMORY = "memory"
+    QUEUE = "queue"
+    COMPUTE = "compute"
+    BANDWIDTH = "bandwidth"
+    DEVICE = "device"
+
+
+def bottleneck(
+    run: LoadMetrics,
+    steps: Sequence[StepRecord],
+    missed: str,
+    settings: ServerSettings,
+    ridge_tokens: float | None,
+) -> Bottleneck:
+    """Return what binds in a run that misses an objective.
+
+    Args:
+        run: The figures of the run.
+        steps: All its steps.
+        missed: The objective that is missed by most, like ``ttft_p99``.
+        settings: How the server forms its steps.
+        ridge_tokens: Tokens of a step from which on arithmetic binds; None where nobody knows.
+    """
+    kept_out = _share(
+        steps,
+        lambda one: (
+            one.waiting > 0
+            and one.running < settings.max_num_seqs
+            and one.n_tokens < settings.max_batched_tokens
+        ),
+    )
+    if run.preemptions or kept_out > KEPT_OUT:
+        return Bottleneck.MEMORY
+    metric, statistic = missed.rsplit("_", 1)
+    if metric == "ttft" and run.wait_s is not None:
+        reached = getattr(run.ttft_s, statistic)
+        if getattr(run.wait_s, statistic) > reached / 2:
+            return Bottleneck.QUEUE
+    if ridge_tokens is None:
+        return Bottleneck.DEVICE
+    dense = _share(steps, lambda one: one.n_tokens >= ridge_tokens)
+    return Bottleneck.COMPUTE if dense > 0.5 else Bottleneck.BANDWIDTH
+
+
+def _share(steps: Sequence[StepRecord], holds: Callable[[StepRecord], bool]) -> float:
+    """Return the share of the time of all steps in which something holds."""
+    return sum(one.seconds for one in steps if holds(one)) / sum(one.seconds for one in steps)

@@ -1,0 +1,43 @@
+"""A candidate of a plan, from a profile or a datasheet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from adadecode.profiles.store import Profile
+from adadecode.sim.serving.latency.found_steps import StepsWanted, find_steps
+from adadecode.sim.serving.planning.candidate import Candidate
+from adadecode.sim.serving.planning.ridge import ridge_tokens
+from adadecode.sim.serving.served_run import Server
+
+
+def find_candidate(
+    profile: Profile | None, wanted: StepsWanted, server: Server, prices: Mapping[str, float]
+) -> Candidate:
+    """Return a server on a device.
+
+    Args:
+        profile: A recording or an import; None for the datasheet of the device.
+        wanted: The device, the model, and how long requests are.
+        server: How it is set.
+        prices: What an hour of each device costs.
+
+    Raises:
+        InputError: If the blocks of keys and values are not given and cannot be worked out.
+        DeviceError: If the device is unknown, or the model leaves no room on it.
+        LatencyError: If something was not measured, and cannot be carried.
+        ProfileError: If the profile lacks latencies.
+    """
+    steps = find_steps(profile, wanted)
+    name = wanted.device or (steps.device if steps.hardware is None else steps.hardware.name)
+    ridge = None
+    if steps.hardware is not None and steps.precision is not None:
+        ridge = ridge_tokens(steps.hardware, steps.precision)
+    return Candidate(
+        name=name,
+        settings=server.settings(steps),
+        price=steps.price,
+        ridge_tokens=ridge,
+        hourly=prices.get(name),
+        notes=steps.notes,
+    )

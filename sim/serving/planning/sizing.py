@@ -1,0 +1,160 @@
+"""How many replicas meet the objectives: the fewest, found by bisection.
+
+A number of replicas is tried with one seed after the other, each time on the same requests, until
+the confidence interval of every objective lies on one side of its limit. More replicas are never
+slower, so that the fewest lie between the most that miss the objectives and the fewest that were
+seen to meet them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adadecode.profiles.errors import InputError
+from adadecode.sim.serving.metrics.load_metrics import LoadMetrics
+from adadecode.sim.serving.metrics.replications import Interval, Replications
+from adadecode.sim.serving.metrics.slo import Slo
+from adadecode.sim.serving.metrics.verdict import Verdict
+
+Run = Callable[[int, int], LoadMetrics]
+"""Serves the load with so many replicas and the seed of this number; returns its figures."""
+
+FEWEST_SEEDS = 3
+"""Runs before an interval is believed: of two it is as wide as it is useless."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trial:
+    """What a number of replicas came to.
+
+    Attributes:
+        replicas: How many there were.
+        runs: A run for each seed.
+        margins: By objective, how much of its limit is left free, over the seeds; below 0 where it
+            is missed.
+        meets: Whether all objectives are met and no run is overloaded.
+        decided: Whether every interval lies on one side, or a run is overloaded. Where the seeds
+            were used up before, the mean decides.
+    """
+
+    replicas: int
+    runs: Replications
+    margins: Mapping[str, Interval]
+    meets: bool
+    decided: bool
+
+    @property
+    def worst(self) -> str:
+        """The objective with the smallest margin."""
+        return min(self.margins, key=lambda name: self.margins[name].mean)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the margins with their ends, None where a single run does not tell them."""
+        seeds = len(self.runs.runs)
+        return {
+            "replicas": self.replicas,
+            "seeds": seeds,
+            "meets": self.meets,
+            "decided": self.decided,
+            "verdict": str(self.runs.verdict),
+            "margins": {
+                name: {
+                    "mean": one.mean,
+                    "low": one.low if seeds > 1 else None,
+                    "high": one.high if seeds > 1 else None,
+                }
+                for name, one in self.margins.items()
+            },
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sizing:
+    """The fewest replicas that meet the objectives.
+
+    Attributes:
+        chosen: Their trial; None where even the most miss them.
+        below: The trial with the most replicas that miss them; None where one replica meets them.
+        trials: All trials, in the order in which they were made.
+    """
+
+    chosen: Trial | None
+    below: Trial | None
+    trials: tuple[Trial, ...]
+
+
+def smallest(run: Run, slo: Slo, *, most: int, seeds: int) -> Sizing:
+    """Return the fewest replicas that meet the objectives.
+
+    Args:
+        run: Serves the load.
+        slo: The objectives.
+        most: Replicas that there may be.
+        seeds: Runs that a number of replicas may take. One is enough for a recorded load, which
+            is what it is.
+
+    Raises:
+        InputError: If there may be no replica or no run, or an objective cannot be told.
+    """
+    if most < 1 or seeds < 1:
+        raise InputError(
+            f"wanted one replica and one seed at least, got {most} replicas and {seeds} seeds"
+        )
+    trials: list[Trial] = []
+
+    def meets(replicas: int) -> bool:
+        trials.append(try_out(run, slo, replicas, seeds))
+        return trials[-1].meets
+
+    low, high = 0, 1
+    while not meets(high):
+        if high == most:
+            return Sizing(chosen=None, below=trials[-1], trials=tuple(trials))
+        low, high = high, min(2 * high, most)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if meets(middle):
+            high = middle
+        else:
+            low = middle
+    by_number = {one.replicas: one for one in trials}
+    return Sizing(chosen=by_number[high], below=by_number.get(low), trials=tuple(trials))
+
+
+def try_out(run: Run, slo: Slo, replicas: int, seeds: int) -> Trial:
+    """Return what a number of replicas comes to.
+
+    Args:
+        run: Serves the load.
+        slo: The objectives.
+        replicas: How many there are.
+        seeds: Runs that it may take.
+
+    Raises:
+        InputError: If an objective cannot be told from a run.
+    """
+    runs: list[LoadMetrics] = []
+    margins: list[dict[str, float]] = []
+    while True:
+        runs.append(run(replicas, len(runs)))
+        margins.append(slo.margins(runs[-1]))
+        found = {name: Interval.of([one[name] for one in margins]) for name in margins[0]}
+        overloaded = runs[-1].judgement.verdict is Verdict.OVERLOADED
+        last = len(runs) == seeds
+        decided = overloaded or (len(runs) >= FEWEST_SEEDS and _decided(found)) or seeds == 1
+        if decided or last:
+            return Trial(
+                replicas=replicas,
+                runs=Replications(runs=tuple(runs)),
+                margins=found,
+                meets=not overloaded and all(one.mean >= 0 for one in found.values()),
+                decided=decided,
+            )
+
+
+def _decided(margins: Mapping[str, Interval]) -> bool:
+    """Return whether one objective is missed for sure, or all are met for sure."""
+    missed = any(one.high < 0 for one in margins.values())
+    return missed or all(one.low >= 0 for one in margins.values())

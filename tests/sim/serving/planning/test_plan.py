@@ -1,0 +1,168 @@
+"""The smallest deployment of each device, on servers whose steps have a price by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adadecode.profiles.errors import InputError
+from adadecode.sim.serving.metrics import Slo
+from adadecode.sim.serving.planning.bottleneck import Bottleneck
+from adadecode.sim.serving.planning.candidate import Candidate
+from adadecode.sim.serving.planning.plan import plan
+from adadecode.sim.serving.planning.prices import read_prices
+from adadecode.sim.serving.scheduling.settings import ServerSettings
+from adadecode.sim.serving.scheduling.step import StepWork
+from adadecode.sim.serving.workloads import Workload, arrivals
+
+
+def price(fixed_s: float, token_s: float):
+    """Return steps that take some time, and more for every token."""
+    return lambda work: fixed_s + token_s * work.n_tokens
+
+
+def candidate(name: str = "fast", *, factor: float = 1.0, blocks: int = 10_000, **more):
+    return Candidate(
+        name=name,
+        settings=ServerSettings(kv_blocks=blocks),
+        price=price(0.010 * factor, 0.0001 * factor),
+        **more,
+    )
+
+
+def load(rate: float, count: int = 150):
+    def draw(seed: int) -> Workload:
+        return arrivals(f"poisson:{rate},count={count},prompt=256,output=20..60", seed=seed)
+
+    return draw
+
+
+SLO = Slo.parse("ttft_p99=500ms,tpot_mean=30ms")
+
+
+def test_more_load_and_slower_devices_need_more_replicas() -> None:
+    fast, slow = candidate(), candidate("slow", factor=2)
+    few = plan([fast, slow], load(10), SLO, seeds=3)
+    many = plan([fast, slow], load(60), SLO, seeds=3)
+    for found in (few, many):
+        assert found.deployments[0].trial.replicas <= found.deployments[1].trial.replicas
+    for before, after in zip(few.deployments, many.deployments, strict=True):
+        assert before.trial.replicas < after.trial.replicas
+
+
+def test_the_chosen_number_meets_the_objectives_and_one_less_does_not() -> None:
+    (found,) = plan([candidate()], load(60), SLO, seeds=3).deployments
+    chosen, below = found.sizing.chosen, found.sizing.below
+    assert chosen is not None
+    assert below is not None
+    assert below.replicas == chosen.replicas - 1
+    assert min(one.mean for one in chosen.margins.values()) >= 0
+    assert min(one.mean for one in below.margins.values()) < 0 or below.runs.verdict == "overloaded"
+
+
+def test_costs_are_those_of_all_devices_for_what_comes_out() -> None:
+    priced = candidate(devices=2, hourly=3.0)
+    found = plan([priced, candidate("other", factor=1.5)], load(10), SLO, seeds=3)
+    first = found.deployments[0]
+    rate = first.trial.runs.interval("throughput", "output_tokens_per_s")
+    assert rate is not None
+    assert first.devices == 2 * first.trial.replicas
+    assert first.hourly == 3.0 * first.devices
+    assert first.cost_per_million == pytest.approx(1e6 * first.hourly / 3600 / rate.mean)
+    assert found.deployments[1].cost_per_million is None
+    assert found.cheapest is first
+
+
+def test_too_few_blocks_bind_by_memory() -> None:
+    """A replica of 60 blocks holds three requests at a time."""
+    (found,) = plan([candidate(blocks=61)], load(20), SLO, seeds=1).deployments
+    assert found.binds is Bottleneck.MEMORY
+    (enough,) = plan([candidate()], load(20), SLO, seeds=1).deployments
+    assert enough.trial.replicas < found.trial.replicas
+
+
+@pytest.mark.parametrize(
+    ("ridge", "binds"),
+    [(1e9, Bottleneck.BANDWIDTH), (1, Bottleneck.COMPUTE), (None, Bottleneck.DEVICE)],
+)
+def test_steps_below_the_ridge_are_bound_by_bandwidth(
+    ridge: float | None, binds: Bottleneck
+) -> None:
+    slow_steps = Slo.parse("tpot_mean=12ms")
+    (found,) = plan([candidate(ridge_tokens=ridge)], load(40), slow_steps, seeds=1).deployments
+    assert found.binds is binds
+
+
+def test_an_objective_that_nothing_meets_is_told_with_how_much_is_missing() -> None:
+    impossible = Slo.parse("tpot_mean=5ms")  # a step takes 10 ms
+    found = plan([candidate()], load(5, 40), impossible, most_replicas=4, seeds=1)
+    (one,) = found.deployments
+    assert not one.meets
+    assert one.trial.replicas == 4
+    assert one.trial.margins["tpot_mean"].mean < -1
+    assert found.cheapest is None
+    assert one.to_json()["meets"] is False
+
+
+def test_the_document_and_the_frame_hold_every_trial() -> None:
+    found = plan([candidate(hourly=1.0), candidate("slow", factor=2)], load(30), SLO, seeds=3)
+    document = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert [one["device"] for one in document["deployments"]] == ["fast", "slow"]
+    assert document["slo"] == "ttft_p99=0.5s,tpot_mean=0.03s"
+    frame = found.to_frame()
+    assert len(frame) == sum(len(one["trials"]) for one in document["deployments"])
+    assert frame[frame["chosen"]]["replicas"].tolist() == [
+        one["replicas"] for one in document["deployments"]
+    ]
+
+
+def test_the_same_arguments_give_the_same_plan() -> None:
+    one, same = (plan([candidate()], load(30), SLO, seeds=3).to_json() for _ in range(2))
+    assert one == same
+
+
+def test_candidates_are_told_apart_by_their_names() -> None:
+    with pytest.raises(InputError, match=r"of different names, got \['fast', 'fast'\]"):
+        plan([candidate(), candidate()], load(1), SLO)
+
+
+def test_the_load_is_the_same_for_all() -> None:
+    asked: list[int] = []
+
+    def draw(seed: int) -> Workload:
+        asked.append(seed)
+        return load(30)(seed)
+
+    plan([candidate(), candidate("slow", factor=2)], draw, SLO, seeds=3)
+    assert len(asked) == len(set(asked))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "wanted prices in .*, got none: add a line like"),
+        ("a100 = 'much'", "the price of an hour of a100 in .*, got much"),
+        ("a100 = 0", "the price of an hour of a100 in .*, got 0"),
+        ("a100 = nan", "the price of an hour of a100 in .*, got nan"),
+    ],
+)
+def test_prices_that_are_none_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "prices.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_prices(path)
+
+
+def test_prices_are_read_by_device(tmp_path: Path) -> None:
+    path = tmp_path / "prices.toml"
+    path.write_text("a100-80gb-sxm = 1.79\nl4 = 1\n")
+    assert read_prices(path) == {"a100-80gb-sxm": 1.79, "l4": 1}
+
+
+def test_a_step_of_the_hand_made_price_counts_its_tokens() -> None:
+    work = StepWork()
+    work.add(5, 0)
+    work.add(1, 9)
+    assert price(1, 0.5)(work) == 4
