@@ -231,7 +231,9 @@ class BatchedDecoder(ModelWithHeads):
         """Run the segment of a batch."""
         rows = self.model.packed(
             [
-                SequenceRows(span.start, span.stop, text.sequence.blocks, text.sequence.n_prompt)
+                SequenceRows(
+                    span.start, span.stop, tuple(text.sequence.blocks), text.sequence.n_prompt
+                )
                 for span, text in zip(batch.spans, texts, strict=True)
             ]
         )

@@ -34,7 +34,7 @@ class SequenceRows(NamedTuple):
 
     start: int
     stop: int
-    blocks: Sequence[int]
+    blocks: tuple[int, ...]
     n_prompt: int
 
 
@@ -64,6 +64,7 @@ class BatchedModel:
             self.pages = PagedKeysValues(parts.kv, n_blocks, block_size)
         self._capacity = 0
         self._arguments = LayerArguments([], 0)
+        self._latest: tuple[Sequence[SequenceRows], PackedRows | None] = ((), None)
 
     def _check_memory(self, n_blocks: int, block_size: int) -> None:
         """Raise InputError where the blocks do not fit into memory."""
@@ -89,9 +90,20 @@ class BatchedModel:
         wanted = max(positions, min(max(_FEWEST_POSITIONS, 2 * positions), *limits, 2**31))
         self._capacity = self.parts.capacity_for(wanted)
         self._arguments = LayerArguments(self.parts.calls_of(self._capacity), self._capacity)
+        self._latest = ((), None)
 
     def packed(self, sequences: Sequence[SequenceRows]) -> PackedRows:
-        """Return the rows of a batch, sequence by sequence."""
+        """Return the rows of a batch, sequence by sequence.
+
+        They are made once where the same rows go on to the next segment.
+        """
+        latest, made = self._latest
+        if made is None or latest != sequences:
+            made = self._packed(sequences)
+            self._latest = (sequences, made)
+        return made
+
+    def _packed(self, sequences: Sequence[SequenceRows]) -> PackedRows:
         positions: list[int] = []
         slots: list[int] = []
         rows: list[Rows] = []
@@ -101,10 +113,12 @@ class BatchedModel:
             rows += parted(own, n_prompt)
             positions += range(start, stop)
             slots += [blocks[at // size] * size + at % size for at in range(start, stop)]
+        at = torch.tensor(positions, device=device)
         return PackedRows(
-            positions=torch.tensor(positions, device=device),
+            positions=at,
             slots=torch.tensor(slots, device=device),
             groups=grouped(rows, size, device),
+            leaves=self._arguments.gather(at),
         )
 
     def embed(self, tokens: Sequence[int], rows: PackedRows) -> torch.Tensor:
@@ -114,10 +128,9 @@ class BatchedModel:
     def run(self, first: int, last: int, hidden: torch.Tensor, rows: PackedRows) -> torch.Tensor:
         """Run layers [first, last) and write their keys and values."""
         parts = self.parts
-        leaves = self._arguments.gather(rows.positions)
         with parts.attending(partial(self.pages.attend, rows), last - first):
             for index in range(first, last):
-                args, kwargs = self._arguments.call(index, leaves)
+                args, kwargs = self._arguments.call(index, rows.leaves)
                 out = parts.served_layer(index)(hidden, *args, **kwargs)
                 hidden = out[0] if isinstance(out, tuple) else out
         return hidden

@@ -26,11 +26,13 @@ class PackedRows:
         positions: The position of each row in its own sequence, shape ``(n,)``.
         slots: Where each row's key and value go, shape ``(n,)``.
         groups: Sequences that attend together.
+        leaves: The distinct tensors among the layers' arguments, at these positions.
     """
 
     positions: torch.Tensor
     slots: torch.Tensor
     groups: Sequence[RowGroup]
+    leaves: Sequence[torch.Tensor] = ()
     _on: dict[torch.device, torch.Tensor] = field(default_factory=dict)
 
     def slots_on(self, device: torch.device) -> torch.Tensor:
