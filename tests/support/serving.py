@@ -23,8 +23,8 @@ def request(
 def one_at_a_time(longest: int) -> ServerSettings:
     """Return a server that computes one whole request after the other."""
     return ServerSettings(
-        kv_blocks=longest + 1,
-        block_size=1,
+        kv_blocks=2,
+        block_size=longest,
         max_batched_tokens=longest,
         max_num_seqs=1,
         async_scheduling=False,

@@ -61,22 +61,21 @@ def test_one_request_at_a_time_is_a_queue_with_one_server(seed: int, load: float
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("load", [0.5, 0.8])
-def test_equal_requests_stay_as_long_as_in_an_m_d_1_queue(load: float) -> None:
-    theory = 1 + load / (2 * (1 - load))
-    stays = [mean_stay(100_000, load, [100] * 100_000, seed) for seed in range(6)]
-    assert float(np.mean(stays)) == pytest.approx(theory, rel=0.01)
+def test_equal_requests_stay_as_long_as_in_an_m_d_1_queue() -> None:
+    """At half load 1.5 service times; chance leaves 0.3 % of so many requests."""
+    stays = [mean_stay(100_000, 0.5, [10] * 100_000, seed) for seed in range(4)]
+    assert float(np.mean(stays)) == pytest.approx(1.5, rel=0.01)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("load", [0.5, 0.7])
-def test_exponential_requests_stay_as_long_as_in_an_m_m_1_queue(load: float) -> None:
+def test_exponential_requests_stay_as_long_as_in_an_m_m_1_queue() -> None:
+    """At half load 2 service times; chance leaves 0.4 % of so many requests."""
     stays = []
-    for seed in range(8):
+    for seed in range(6):
         draws = np.random.default_rng(1000 + seed).exponential(1000, 100_000)
         sizes = np.maximum(np.rint(draws), 1).astype(int).tolist()
-        stays.append(mean_stay(100_000, load, sizes, seed))
-    assert float(np.mean(stays)) == pytest.approx(1 / (1 - load), rel=0.01)
+        stays.append(mean_stay(100_000, 0.5, sizes, seed))
+    assert float(np.mean(stays)) == pytest.approx(2.0, rel=0.01)
 
 
 LOADS = st.lists(
