@@ -127,3 +127,22 @@ def test_texts_of_the_demo_model_are_its_own() -> None:
         if text.tokens != wanted:
             at = next(i for i, (a, b) in enumerate(zip(wanted, text.tokens)) if a != b)  # noqa: B905
             assert gap_at(demo().model, ids_of(number), wanted, at) < NEAR_TIE
+
+
+def test_stop_strings_end_a_text_where_they_end_it_alone() -> None:
+    """Also of texts that lose their keys and values in between."""
+    alone = AdaDecoder(demo().model, demo().heads)
+    decoder = BatchedDecoder(demo().model, demo().heads, DESIGN, kv_blocks=21, block_size=4)
+    wanted, texts = [], []
+    for number in range(3):
+        whole = alone.generate(ids_of(number), NEW, policy="vanilla", eos_token_id=()).tokens
+        piece = demo().tokenizer.decode(whole[NEW // 2 : NEW // 2 + 2])
+        stop = {"stop_strings": piece, "tokenizer": demo().tokenizer, "eos_token_id": ()}
+        wanted.append(alone.generate(ids_of(number), NEW, policy="vanilla", **stop).tokens)
+        texts.append(decoder.text(ids_of(number), NEW, **stop))
+        decoder.add(texts[-1])
+    while decoder.step() is not None:
+        pass
+    assert [text.tokens for text in texts] == wanted
+    assert any(len(tokens) < NEW for tokens in wanted)
+    assert sum(text.sequence.preemptions for text in texts) > 0
