@@ -109,7 +109,7 @@ def carried_latencies(
         carrier=carrier,
         cost=was.cost(shape, timed, shift.was_fused),
         target_cost=now.cost(shape, heads, shift.now_fused),
-        host=HostTime(n_layers=shape.n_layers) if shift.hosts else None,
+        host=HostTime(n_layers=shape.n_layers, target=target) if shift.hosts else None,
         max_context=max_context,
         max_tokens=max_tokens,
         depths=tuple(depths),
@@ -133,7 +133,7 @@ def carried_latencies(
     )
     return replace(
         carried,
-        notes=(*carried.notes, *shift.notes),
+        notes=(*carried.notes, *shift.notes, *([work.host.note] if work.host else [])),
         regime=regime or origin.regime,
         limits=carried.limits or limits,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from adadecode.profiles.catalog.devices import Device
 from adadecode.sim.hardware.launch_regime import FRAMEWORK, KINDS, host_kernels
 from adadecode.sim.hardware.roofline import Interval
 
@@ -13,9 +14,13 @@ HOST_SECONDS = Interval(low=16e-6, middle=24e-6, high=30e-6)
 From two published speeds, neither of them the AdaDecode paper's: the eager start of gpt-fast (25.5
 tokens/s for Llama-2-7B on an A100, 1,561 kernels a token by its source: 25 us), and
 CodeLlama-34B on an H100 in DEX (arXiv 2606.29223: 20.6 tokens/s, 1,992 kernels: 24 us). The low end
-is a faster host, which takes up to 29 % less (arXiv 2603.12465); the high end is above every
-published speed that was looked at, the paper's slowest (28 us) included.
+is a faster host, which takes up to 29 % less (arXiv 2603.12465). The high end was set above every
+published speed that was looked at, the paper's slowest (28 us) included: that the paper's speeds
+lie inside is no test of it.
 """
+
+SEEN_WITH = "NVIDIA"
+"""The vendor of the devices that those hosts started: others are started by other programs."""
 
 COUNT_DOUBT = 0.1
 """Relative error of how many kernels one kind of work has next to another, either way."""
@@ -27,11 +32,13 @@ class HostTime:
 
     Attributes:
         n_layers: Layers of the model, all of which a prompt goes through.
+        target: The device that it starts.
         limits: ``host`` or ``device`` by kind of work: what decided how long it takes, for one
             token at the longest context, and for the longest prompt.
     """
 
     n_layers: int
+    target: Device
     limits: dict[str, str] = field(default_factory=dict, init=False)
     _least: dict[str, int] = field(default_factory=dict, init=False, repr=False)
 
@@ -75,6 +82,12 @@ class HostTime:
             f"({HOST_SECONDS.low * 1e6:.0f} .. {HOST_SECONDS.high * 1e6:.0f}) to start each of the "
             f"{host_kernels('layer')} kernels of a layer, {layer.middle * 1e3:.2f} ms in all; work "
             "takes as long as the slower of host and device"
+            + (
+                ""
+                if self.target.vendor == SEEN_WITH
+                else f"; such hosts were seen with {SEEN_WITH} devices alone, and "
+                f"{self.target.name} is assumed to have one like them"
+            )
         )
 
 

@@ -100,7 +100,7 @@ def host_of(target: Device, n_layers: int, regime: Regime) -> HostTime | None:
     """Return the host that work on a device waits for; None where it has none, or hides it."""
     if target.is_cpu or regime is not Regime.EAGER:
         return None
-    return HostTime(n_layers=n_layers)
+    return HostTime(n_layers=n_layers, target=target)
 
 
 def hidden_limits(target: Device) -> dict[str, str]:

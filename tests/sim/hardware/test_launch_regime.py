@@ -67,7 +67,7 @@ def test_kernels_are_counted_by_regime() -> None:
 
 def test_eager_work_takes_the_larger_of_host_and_device() -> None:
     """A head of 15 kernels reads for longer than its host takes; a layer does not."""
-    host = HostTime(n_layers=2)
+    host = HostTime(n_layers=2, target=A100)
     seconds, apart = host.over("layer", Interval.exactly(3e-4), 1)
     assert seconds.middle == pytest.approx(HOSTED)
     assert (seconds.low, seconds.high) == pytest.approx((41 * 16e-6, 41 * 30e-6))
@@ -77,15 +77,21 @@ def test_eager_work_takes_the_larger_of_host_and_device() -> None:
 
 
 def test_a_host_starts_all_layers_of_a_prompt_and_nothing_outside_the_model() -> None:
-    host = HostTime(n_layers=2)
+    host = HostTime(n_layers=2, target=A100)
     assert host.kernels("prefill") == 2 * 41 + host_kernels("embed") + host_kernels("verify")
     assert host.over("host", Interval.exactly(1e-5), 1)[0] == Interval.exactly(1e-5)
     assert host.limits == {}
 
 
+@pytest.mark.parametrize(("device", "assumed"), [("a100-80gb-sxm", False), ("tpu-v5e", True)])
+def test_hosts_of_other_vendors_are_said_to_be_assumed(device: str, assumed: bool) -> None:
+    found = HostTime(n_layers=1, target=find_device(device))
+    assert (f"{device} is assumed to have one like them" in found.note) is assumed
+
+
 def test_the_limit_is_told_of_one_token_and_of_the_longest_prompt() -> None:
     """A batch of 64 that the device is slower on does not count."""
-    host = HostTime(n_layers=1)
+    host = HostTime(n_layers=1, target=A100)
     for n_tokens, seconds in ((1, 1e-4), (64, 9e-3)):
         host.over("layer", Interval.exactly(seconds), n_tokens)
         host.over("prefill", Interval.exactly(seconds), n_tokens)

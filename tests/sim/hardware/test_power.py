@@ -21,7 +21,7 @@ def test_a_device_at_work_draws_more_than_its_idle_share() -> None:
     assert busy.high == 700
 
 
-def test_decoding_on_an_h200_draws_what_was_measured() -> None:
+def test_the_bounds_hold_the_draws_that_they_were_chosen_from() -> None:
     """137 to 300 W (arXiv 2605.11999): asleep to the bandwidth that it sustains, of 4.8 TB/s."""
     slowest, fastest = (energy_bounds(H200, 1.0, 0.0, share * 4.8e12) for share in (0.0, 0.85))
     assert slowest is not None
