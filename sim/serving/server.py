@@ -60,6 +60,7 @@ class ServedLoad:
         use: What the servers did.
         n_steps: Steps of all servers.
         hit_share: Share of the tokens of prompts that was found in the cache, at first admission.
+        blocks_at_end: Blocks in use when the last request ended, of each server.
         steps: Every step, in the order in which they were done; empty where they are not kept.
     """
 
@@ -67,6 +68,7 @@ class ServedLoad:
     use: ServerUse
     n_steps: int
     hit_share: float
+    blocks_at_end: tuple[int, ...]
     steps: tuple[StepRecord, ...] = ()
 
 
@@ -101,6 +103,12 @@ class _Server:
         self.ended = ended
         self.wake: simpy.Event | None = None
         self.free_at = 0.0
+        self.counted_at = 0.0
+
+    @property
+    def n_used(self) -> int:
+        """Blocks in use."""
+        return self.scheduler.cache.n_used
 
     def add(self, request: Request) -> None:
         """Queue a request, and wake the server where it sleeps."""
@@ -114,6 +122,7 @@ class _Server:
         env, scheduler = self.env, self.scheduler
         on_their_way: deque[tuple[Step, float]] = deque()
         while True:
+            self.count_blocks()
             step = scheduler.next_step(env.now)
             if step is not None:
                 on_their_way.append((step, self._begin(step)))
@@ -125,11 +134,17 @@ class _Server:
                 continue
             step, end = on_their_way.popleft()
             yield env.timeout(end - env.now)
+            self.count_blocks()
             ended = scheduler.finish(step, env.now)
             for one in ended:
                 self.tally.served.append(one.served())
             for _ in ended:
                 self.ended()
+
+    def count_blocks(self) -> None:
+        """Count the blocks that have been in use since they were counted last."""
+        self.tally.block_seconds += self.n_used * (self.env.now - self.counted_at)
+        self.counted_at = self.env.now
 
     def _begin(self, step: Step) -> float:
         """Give a step to the device, and return when it will be done."""
@@ -139,10 +154,9 @@ class _Server:
         start = max(self.env.now, self.free_at)
         self.free_at = start + seconds
         tally, scheduler = self.tally, self.scheduler
-        used = scheduler.cache.n_used
+        used = self.n_used
         tally.n_steps += 1
         tally.busy_s += seconds
-        tally.block_seconds += used * seconds
         tally.most_blocks = max(tally.most_blocks, used)
         if tally.keep_steps:
             tally.steps.append(
@@ -198,7 +212,7 @@ def serve(
     ]
     whole.start()
     env.run(whole.done)
-    return _load(tally, whole.servers, settings)
+    return _load(tally, whole.servers, settings, env.now)
 
 
 class _Deployment:
@@ -268,19 +282,27 @@ def _check(requests: Sequence[Request], in_flight: int | None, replicas: int) ->
         last = one.arrival_s
 
 
-def _load(tally: _Tally, servers: Sequence[_Server], settings: ServerSettings) -> ServedLoad:
-    """Return what came of it."""
+def _load(
+    tally: _Tally, servers: Sequence[_Server], settings: ServerSettings, end: float
+) -> ServedLoad:
+    """Return what came of it until the last request ended."""
     prompts = sum(one.scheduler.prompt_tokens for one in servers)
     blocks = settings.usable_blocks
+    for one in servers:
+        one.count_blocks()
+    span = end - min(one.request.arrival_s for one in tally.served)
+    # A step that began may last beyond the end.
+    beyond = sum(max(one.free_at - end, 0.0) for one in servers)
     return ServedLoad(
         served=tuple(tally.served),
         use=ServerUse(
             devices=len(servers),
-            busy_s=tally.busy_s,
-            kv_mean=tally.block_seconds / (tally.busy_s * blocks),
+            busy_s=tally.busy_s - beyond,
+            kv_mean=tally.block_seconds / (len(servers) * span * blocks),
             kv_peak=tally.most_blocks / blocks,
         ),
         n_steps=tally.n_steps,
         hit_share=sum(one.scheduler.hit_tokens for one in servers) / prompts,
+        blocks_at_end=tuple(one.n_used for one in servers),
         steps=tuple(tally.steps),
     )

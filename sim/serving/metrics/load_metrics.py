@@ -73,6 +73,7 @@ class LoadMetrics:
         warmup: How many were left out.
         unfinished: How many arrived, and were not answered when the run was stopped.
         seconds: From the first arrival that counts to the last token.
+        whole_s: From the first arrival of all to the last token; what the server did is of them.
         throughput: What was answered a second.
         goodput: What kept the objectives; None without any.
         preemptions: How often a request lost its keys and values.
@@ -90,6 +91,7 @@ class LoadMetrics:
     warmup: int
     unfinished: int
     seconds: float
+    whole_s: float
     throughput: Throughput
     goodput: Goodput | None
     preemptions: int
@@ -111,7 +113,7 @@ class LoadMetrics:
             "unfinished": self.unfinished,
             "seconds": self.seconds,
             "preemptions": self.preemptions,
-            "utilisation": use.utilisation(self.seconds),
+            "utilisation": use.utilisation(self.whole_s),
             "kv_mean": use.kv_mean,
             "kv_peak": use.kv_peak,
             "acceptance_length": use.acceptance_length,
@@ -188,6 +190,7 @@ def measure(
         warmup=len(everyone) - len(counted),
         unfinished=len(unfinished),
         seconds=seconds,
+        whole_s=seconds + warmup_s,
         throughput=_throughput(everyone, start, seconds),
         goodput=None if slo is None else _goodput(slo, counted, len(waiting), seconds),
         preemptions=sum(columns["preemptions"]),

@@ -12,7 +12,8 @@ class ServerUse:
     Attributes:
         devices: How many devices there are.
         busy_s: Seconds in which a device worked, summed over the devices.
-        kv_mean: Share of the blocks of keys and values in use, averaged over time.
+        kv_mean: Share of the blocks of keys and values in use, averaged over time, from the first
+            arrival to the last token.
         kv_peak: Largest share in use.
         rounds: Verifications of drafts.
         drafts: Tokens drafted.

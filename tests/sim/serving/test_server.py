@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adadecode.profiles.errors import InputError, LatencyError
+from adadecode.sim.serving.metrics import measure
 from adadecode.sim.serving.request import Request
 from adadecode.sim.serving.scheduling.settings import ServerSettings
 from adadecode.sim.serving.scheduling.step import StepWork
@@ -78,6 +80,55 @@ def test_exponential_requests_stay_as_long_as_in_an_m_m_1_queue() -> None:
     assert float(np.mean(stays)) == pytest.approx(2.0, rel=0.01)
 
 
+def several_at_once(places: int, requests: Sequence[Request]) -> list[float]:
+    """Return the stays of requests where each step takes 1 s, however many run."""
+    settings = ServerSettings(
+        kv_blocks=places * 1000, max_num_seqs=places, async_scheduling=False, prefix_caching=False
+    )
+    served = serve(requests, settings, lambda _: 1.0).served
+    order = sorted(served, key=lambda one: int(one.request.name))
+    return [one.token_s[-1] - one.request.arrival_s for one in order]
+
+
+def outputs(count: int, gap: float, mean: float, seed: int) -> list[Request]:
+    """Return requests with one token of prompt: Poisson arrivals, exponential outputs."""
+    draws = np.random.default_rng(seed)
+    sizes = np.ceil(draws.exponential(mean, count)).astype(int)
+    gaps = draws.exponential(1.0, count)
+    times = np.cumsum(gaps * gap * sizes.mean() / gaps.mean())
+    return [
+        request(str(n), arrival_s=float(at), n_prompt=1, n_output=size)
+        for n, (at, size) in enumerate(zip(times, sizes.tolist(), strict=True))
+    ]
+
+
+@given(st.integers(0, 10**6), st.integers(1, 5), st.floats(0.1, 0.95))
+def test_sequences_that_run_at_once_are_a_queue_with_so_many_servers(
+    seed: int, places: int, load: float
+) -> None:
+    """Each ends as in that queue (Kiefer and Wolfowitz), or less than one step later."""
+    requests = outputs(60, 1 / (places * load), 15, seed)
+    free = [0.0] * places
+    for one, stay in zip(requests, several_at_once(places, requests), strict=True):
+        end = max(one.arrival_s, heapq.heappop(free)) + one.n_output
+        heapq.heappush(free, end)
+        assert -1e-6 <= one.arrival_s + stay - end <= 1 + 1e-6
+
+
+@pytest.mark.slow
+def test_sequences_that_run_at_once_stay_as_long_as_in_an_m_m_k_queue() -> None:
+    """Four places at half load: 1 + C / 2 service times, C = 4 / 23 by Erlang's formula.
+
+    Chance leaves 0.4 % of so many requests, and waiting for the next step 0.3 %.
+    """
+    stays = []
+    for seed in range(3):
+        requests = outputs(10_000, 1 / 2, 150, seed)
+        mean = float(np.mean([one.n_output for one in requests]))
+        stays.append(float(np.mean(several_at_once(4, requests))) / mean)
+    assert float(np.mean(stays)) == pytest.approx(1 + 4 / 23 / 2, rel=0.01)
+
+
 LOADS = st.lists(
     st.tuples(
         st.floats(0, 0.2), st.integers(1, 60), st.integers(1, 40), st.integers(0, 3), st.booleans()
@@ -139,6 +190,7 @@ def test_every_request_ends_once_in_order_of_time_and_leaves_no_block(
         assert all(step.n_tokens <= settings.max_batched_tokens for step in steps)
         assert all(step.running <= settings.max_num_seqs for step in steps)
     assert found.n_steps == len(found.steps)
+    assert found.blocks_at_end == (0,) * replicas
     again = serve(
         requests, settings, by_tokens, replicas=replicas, routing=routing, keep_steps=True
     )
@@ -217,3 +269,34 @@ def test_a_served_request_knows_its_times() -> None:
     assert one.token_s == pytest.approx((0.005, 0.007, 0.009))
     assert found.use.busy_s == pytest.approx(0.009)
     assert found.use.kv_peak == pytest.approx(1 / 8)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_blocks_in_use_are_averaged_over_all_time(ahead: bool) -> None:
+    """One block of 8 for 9 ms, none for the second until the next request, and one for 3 ms."""
+    requests = [request("a", n_prompt=4, n_output=3), request("b", arrival_s=1.0, n_prompt=2)]
+    settings = ServerSettings(kv_blocks=9, async_scheduling=ahead)
+    found = serve(requests, settings, by_tokens)
+    assert found.use.busy_s == pytest.approx(0.012)
+    assert found.use.kv_mean == pytest.approx(0.012 / 1.003 / 8)
+
+
+@given(LOADS, SETTINGS, st.integers(1, 3), st.floats(0, 1))
+def test_no_server_works_longer_than_there_is_time(
+    load: list[tuple[float, int, int, int, bool]],
+    settings: ServerSettings,
+    replicas: int,
+    share: float,
+) -> None:
+    """Whatever is left out as warm-up."""
+    requests = drawn(load)
+    found = serve(requests, settings, by_tokens, replicas=replicas)
+    warmup_s = share * (requests[-1].arrival_s - requests[0].arrival_s) * (1 - 1e-9)
+    metrics = measure(found.served, warmup_s=warmup_s, use=found.use)
+    utilisation = metrics.to_json()["utilisation"]
+    assert 0 < utilisation <= 1 + 1e-9
+    whole = measure(found.served, use=found.use)
+    assert utilisation == pytest.approx(whole.to_json()["utilisation"])
+    assert found.use.kv_mean is not None
+    assert found.use.kv_peak is not None
+    assert 0 < found.use.kv_mean <= found.use.kv_peak <= 1
