@@ -38,19 +38,29 @@ MOST_TRIED = 1500
 
 
 def simulate(
-    profile: Profile, measured: tuple[ServedRequest, ...], blocks: int, *, unequal: bool
+    profile: Profile,
+    measured: tuple[ServedRequest, ...],
+    blocks: int | None,
+    *,
+    unequal: bool | None = None,
 ) -> ServedRun:
     """Serve the requests again.
 
     Args:
         profile: The times of the kernels.
         measured: The requests, as they were served.
-        blocks: Blocks of keys and values of the server.
-        unequal: Whether sequences of unequal lengths take more than equal ones.
+        blocks: Blocks of keys and values of the server; None for what its memory should hold.
+        unequal: Whether sequences of unequal lengths take more than equal ones; None for what the
+            profile says.
     """
     workload = Workload(requests=tuple(one.request for one in measured), source="measured")
     return run_server(
-        profile, workload, Server(kv_blocks=blocks), unequal_contexts=unequal, against=measured
+        profile,
+        workload,
+        Server(kv_blocks=blocks),
+        unequal_contexts=unequal,
+        against=measured,
+        keep_steps=True,
     )
 
 
@@ -139,11 +149,8 @@ def compare(data: Path) -> dict[str, Any]:
         }
         wanted = StepsWanted(context=1, prompt=1, tokens=1, unequal_contexts=True)
         rule = find_steps(profile, wanted).price.unequal.error
-        memory = run_server(
-            profile,
-            Workload(requests=(measured[0].request,), source="one"),
-            Server(),
-        )
+        memory = simulate(profile, measured, None)
+        rows["memory"] = row_of(memory, series)
     return {
         "model": meta["model"],
         "device": meta["hardware"]["device_name"],

@@ -58,6 +58,7 @@ def serve(
         warmup_s=load.warmup_s,
         slo=load.slo,
         against=None if load.against is None else read_served(load.against),
+        keep_steps=out is not None,
     )
     if out is not None:
         _write(out, run)

@@ -86,7 +86,7 @@ class ServedRun:
 
     Attributes:
         metrics: The figures.
-        load: Every request and every step.
+        load: Every request, and every step where steps are kept.
         settings: How each server formed its steps.
         steps: What steps took, and what that rests on.
         notes: What was estimated or assumed, a sentence each.
@@ -130,6 +130,7 @@ def run_server(
     warmup_s: float = 0.0,
     slo: Slo | None = None,
     against: tuple[ServedRequest, ...] | None = None,
+    keep_steps: bool = False,
 ) -> ServedRun:
     """Serve a workload.
 
@@ -145,6 +146,7 @@ def run_server(
         warmup_s: Requests that arrive within so many seconds are left out of the figures.
         slo: Objectives, for the goodput.
         against: What a server measured of these requests.
+        keep_steps: Whether to keep every step.
 
     Raises:
         InputError: If the options contradict each other, or a request cannot be served.
@@ -171,7 +173,7 @@ def run_server(
         in_flight=workload.in_flight,
         replicas=server.replicas,
         routing=server.routing,
-        keep_steps=True,
+        keep_steps=keep_steps,
     )
     notes = [*workload.notes, *steps.notes]
     if server.kv_blocks is None:

@@ -158,8 +158,9 @@ class ServerOptions:
             "--kv-blocks",
             metavar="N",
             help="Blocks of keys and values, the reserved one included, as the server's log has "
-            "it. It matters more than anything else; by default worked out from the device's "
-            "memory, within some per cent.",
+            "it. It matters more than anything else. By default worked out from the device's "
+            "memory: a tenth too few on the one card where the true number is known, and waiting "
+            "times with it.",
             show_default=False,
             rich_help_panel=panels.SERVER,
         ),
