@@ -72,7 +72,8 @@ def serving_of_decoding(table: LatencyTable) -> pd.DataFrame:
 
     What attention adds with the context gives the seconds of a token and a position, which several
     sequences take one after the other. Chunks larger than any batch of the loop take the time of
-    prompts as long.
+    prompts as long. What the host took outside the model is in every step, twice: a token is two
+    pieces of work, its layers and its verification, as a prediction counts them.
 
     Args:
         table: The times, up to the largest batch there is.
@@ -88,6 +89,7 @@ def serving_of_decoding(table: LatencyTable) -> pd.DataFrame:
         raise LatencyError("wanted times of all layers for one token, got none: record them")
     near, far = min(table.contexts), max(table.contexts)
     reuse = max(table.reuses)
+    host = table.host()
     rows, pairs = ServingRows(), dict[int, float]()
     for tokens in counts:
         low, high = (
@@ -97,9 +99,9 @@ def serving_of_decoding(table: LatencyTable) -> pd.DataFrame:
         slope = max(high - low, 0.0) / max(far - near, 1)
         pairs[tokens] = max(slope, LEAST / max(far, 1))
         rows.add("layer", max(low - near * slope, LEAST), n_tokens=tokens)
-        rows.add("ends", max(table.embed(tokens), LEAST), n_tokens=tokens)
-        rows.add("choice", table.verify(tokens), n_tokens=tokens)
-    _add_prompts(rows, table, counts[-1], pairs[counts[-1]] / counts[-1])
+        rows.add("ends", max(table.embed(tokens) + host, LEAST), n_tokens=tokens)
+        rows.add("choice", table.verify(tokens) + host, n_tokens=tokens)
+    _add_prompts(rows, table, counts[-1], pairs[counts[-1]] / counts[-1], host)
     for context in POSITIONS:
         for count in (1, *CHUNKS):
             rows.add("attention", count * context * pairs[1], n_decode=count, context=context)
@@ -111,13 +113,15 @@ def serving_of_decoding(table: LatencyTable) -> pd.DataFrame:
     return rows.table()
 
 
-def _add_prompts(rows: ServingRows, table: LatencyTable, largest: int, pair: float) -> None:
+def _add_prompts(
+    rows: ServingRows, table: LatencyTable, largest: int, pair: float, host: float
+) -> None:
     """Add layers of as many tokens as whole prompts have, without attention and what follows."""
     points = table.points
     for tokens in sorted(points.loc[points["kind"] == "prefill", "n_tokens"].tolist()):
         if tokens > largest:
             attention = pair * tokens * tokens / 2
-            whole = (table.prefill(tokens) - table.verify(1)) / table.n_layers
+            whole = (table.prefill(tokens) - table.verify(1) - host) / table.n_layers
             rows.add("layer", max(whole - attention, LEAST), n_tokens=tokens)
             rows.add("ends", LEAST, n_tokens=tokens)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,16 @@ from adadecode.profiles.catalog.devices import find_device
 from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.errors import DeviceError, LatencyError, ShapeError
 from adadecode.profiles.store import Profile, read_profile
+from adadecode.sim.core.design import Design
 from adadecode.sim.hardware.importers.llmservingsim import import_llmservingsim
 from adadecode.sim.hardware.precision import Precision
+from adadecode.sim.prediction.predictor import predict
 from adadecode.sim.serving.kv_memory import kv_blocks_of_memory
 from adadecode.sim.serving.latency.found_steps import FoundSteps, StepsWanted, find_steps
 from adadecode.sim.serving.latency.step_times import Line, StepTimes
 from adadecode.sim.serving.scheduling.step import Chunk, StepWork
+from adadecode.sim.serving.served_run import Server, run_server
+from adadecode.sim.serving.workloads import arrivals
 from tests.sim.hardware.importers.test_llmservingsim import KERNELS, folder_of
 from tests.support.paths import ROOT
 
@@ -90,6 +95,23 @@ def test_a_recording_of_one_sequence_prices_steps_of_several() -> None:
     assert one == pytest.approx(alone, rel=0.1)
     assert found.price(StepWork(contexts=[last] * 8)) > one
     assert "one sequence alone" in found.notes[-1]
+
+
+def test_one_sequence_alone_takes_the_time_that_a_prediction_gives_vanilla() -> None:
+    """With a host that takes a third of the time, which a step has twice as a prediction has it."""
+    recorded = read_profile(ROOT / "profiles/recorded/demo-cpu")
+    latency = recorded.latency.copy()
+    latency.loc[latency["kind"] == "host", "seconds"] = 3e-3
+    profile = replace(recorded, latency=latency)
+    predicted = predict(profile, Design.of("vanilla")).tpot_s
+    alone = arrivals("closed:1,count=3,prompt=100,output=60")
+    served = run_server(profile, alone, Server(kv_blocks=100)).metrics.tpot_s
+    assert served is not None
+    assert served.mean == pytest.approx(predicted, rel=0.03)
+    # Of a host that costs twice as much a step has twice the difference.
+    latency.loc[latency["kind"] == "host", "seconds"] = 6e-3
+    slower = steps(replace(recorded, latency=latency)).price(StepWork(contexts=[100]))
+    assert slower - steps(profile).price(StepWork(contexts=[100])) == pytest.approx(6e-3)
 
 
 def test_a_recording_is_carried_to_another_device(imported: Profile) -> None:
