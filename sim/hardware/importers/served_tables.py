@@ -75,12 +75,14 @@ def read_table(path: Path, digests: dict[str, str], *, whole: bool = True) -> pd
     timed = [name for name in numbers if str(name).endswith("_us")]
     sizes = numbers.drop(columns=timed).to_numpy(dtype=np.float64)
     times = numbers[timed].to_numpy(dtype=np.float64)
-    fine = (np.floor(sizes) == sizes).all(axis=1) & (sizes >= 0).all(axis=1)
-    fine &= np.isfinite(sizes).all(axis=1) & (np.isfinite(times) & (times > 0)).all(axis=1)
-    if not whole and fine.any():
+    sized = (np.floor(sizes) == sizes).all(axis=1) & (sizes >= 0).all(axis=1)
+    sized &= np.isfinite(sizes).all(axis=1)
+    fine = sized & (np.isfinite(times) & (times > 0)).all(axis=1)
+    if not whole and sized.all() and fine.any():
         table, numbers, times = table[fine], numbers[fine], times[fine]
     elif table.empty or not fine.all():
-        line = int(np.flatnonzero(~fine)[0]) + 2 if len(table) else 1
+        wrong = ~(fine if whole or sized.all() else sized)
+        line = int(np.flatnonzero(wrong)[0]) + 2 if len(table) else 1
         raise ProfileError(
             f"wanted whole sizes and a time above 0 us in line {line} of {path}: {TODO}"
         )

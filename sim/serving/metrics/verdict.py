@@ -91,7 +91,7 @@ def judge(served: Sequence[ServedRequest], unfinished: Sequence[Request] = ()) -
         return Judgement(
             verdict=Verdict.OVERLOADED,
             reason=f"of the last {len(arrivals) - middle:,} requests to arrive, "
-            f"{half:.0%} more came than were answered in that time, and they take ever longer",
+            f"the server fell behind by {half:.0%} while they came, and they take ever longer",
         )
     cuts = np.linspace(0, len(arrivals), 6).astype(int).tolist()
     for start, end in pairwise(cuts):

@@ -93,3 +93,28 @@ def test_published_times_give_a_step_above_its_bytes(tmp_path: Path) -> None:
     table = import_llmservingsim(SHARED, tmp_path / "p").latency_table
     step = table.layers(0, 32, 1, 1024, 32) + table.verify(1) + table.embed(1)
     assert 15e-3 < step < 18e-3
+
+
+SKEW = "regime,n,nb,ratio,skew,pc,kp,kvs,kv_big,kv_mean,t_mean_us,t_max_us,t_skew_us,alpha"
+WHOLE = "pure,2,1,0.5,4.0,0,0,128,512,320,52,56,53,0.29"
+TIMELESS = "pure,2,1,0.5,4.0,0,0,256,1024,640,,,,"
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [((WHOLE, "pure,2"), 3), ((TIMELESS, WHOLE, "pure,2"), 4), ((TIMELESS, TIMELESS), 2)],
+)
+def test_a_half_written_table_of_unequal_lengths_is_refused(
+    tmp_path: Path, rows: tuple[str, ...], line: int
+) -> None:
+    folder = folder_of(tmp_path / "f")
+    (folder / "skew.csv").write_text("\n".join([SKEW, *rows]) + "\n")
+    with pytest.raises(ProfileError, match=f"in line {line} of .*skew.csv"):
+        import_llmservingsim(folder, tmp_path / "p")
+
+
+def test_measurements_of_unequal_lengths_that_failed_are_left_out(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "f")
+    (folder / "skew.csv").write_text(f"{SKEW}\n{TIMELESS}\n{WHOLE}\n")
+    serving = import_llmservingsim(folder, tmp_path / "p").serving
+    assert (serving["kind"] == "unequal").sum() == 1
