@@ -122,11 +122,14 @@ class Batcher:
         self.check(sequence.n_prompt, sequence.most_positions)
         self.queue.append(sequence)
 
-    def cancel(self, name: str) -> None:
-        """Let a sequence leave, queued or running; nothing happens where it is not there."""
+    def cancel(self, name: str) -> bool:
+        """Let a sequence leave, queued or running, and return whether it was there."""
         if name in self.running:
             self._release(self.running.pop(name))
+            return True
+        before = len(self.queue)
         self.queue = deque(one for one in self.queue if one.name != name)
+        return len(self.queue) < before
 
     @property
     def idle(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -27,7 +27,8 @@ def replayed_steps(
     Args:
         recorded: The steps of the run, in order.
         batcher: A new one, with the order, the pool and the limits of the run.
-        sequence_of: Returns a new sequence by the name of its request.
+        sequence_of: Returns a new sequence by the name of its request; called for each arrival, in
+            order, also where a name was used before.
 
     Raises:
         ProfileError: A step asks for an outcome that was not recorded, or nothing is left to run.
@@ -37,10 +38,13 @@ def replayed_steps(
         for name, outcome in record.outcomes:
             told.setdefault(name, deque()).append(outcome)
     for record in recorded:
+        # a name is used by one at a time: who is there left first, and made room for an arrival
+        left = Counter(name for name in record.cancelled if not batcher.cancel(name))
         for name in record.arrived:
             batcher.arrive(sequence_of(name))
-        for name in record.cancelled:
-            batcher.cancel(name)
+            if left[name]:
+                left[name] -= 1
+                batcher.cancel(name)
         batch = batcher.next_batch()
         if batch is None:
             raise ProfileError(

@@ -87,6 +87,29 @@ def _without_decisions(record):
     return replace(record, batch=batch, ended=("?",))
 
 
+@pytest.mark.parametrize("stepped", [True, False], ids=["running", "queued"])
+def test_a_name_that_is_cancelled_and_used_again_is_replayed(stepped: bool) -> None:
+    """Also between two steps, of which the record keeps arrivals and cancellations apart."""
+    run, batcher = ToyRun(pattern=PATTERN), PATTERN.batcher()
+    arrived: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    for again in (False, True):
+        if again:
+            assert batcher.cancel("r0")
+            gone = ("r0",)
+        run.sequences["r0"] = PATTERN.sequence(0)
+        batcher.arrive(run.sequences["r0"])
+        arrived += ("r0",)
+        while (again or stepped) and (batch := batcher.next_batch()) is not None:
+            run._step(batcher, batch, arrived, gone)
+            arrived = gone = ()
+            if not again:
+                break
+    assert run.sequences["r0"].done
+    replayed = replayed_steps(run.record, PATTERN.batcher(), lambda _: PATTERN.sequence(0))
+    assert list(replayed) == run.record
+
+
 def test_little_memory_preempts_the_latest_in_mid_round() -> None:
     run = ToyRun(pattern=PATTERN).run()
     preempted = [name for record in run.record for name in record.batch.preempted]
