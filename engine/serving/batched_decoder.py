@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import torch
@@ -26,8 +27,9 @@ from adadecode.engine.serving.arguments import (
     default_blocks,
     one_sequence,
 )
-from adadecode.engine.serving.batched_model import BatchedModel, SequenceRows
+from adadecode.engine.serving.batched_model import BatchedModel, SequenceRows, joined
 from adadecode.engine.serving.batched_text import BatchedText
+from adadecode.engine.serving.stop_sets import StopSets
 from adadecode.profiles.errors import InputError
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Check, Gate, Outcome, Schedule, Verdict, Verify
@@ -85,7 +87,10 @@ class BatchedDecoder(ModelWithHeads):
         self.model = BatchedModel(self.parts, pool.n_blocks, pool.block_size)
         self.steps: list[StepRecord] = []
         self._record = record
+        self._stop_sets = StopSets()
+        self._warning = Lock()
         self._texts: dict[str, BatchedText] = {}
+        self._heads: dict[str, ExitHeads] = {}  # of the texts that were admitted
         self._arrived: list[str] = []
         self._cancelled: list[str] = []
         self._count = 0
@@ -109,7 +114,8 @@ class BatchedDecoder(ModelWithHeads):
     ) -> BatchedText:
         """Return a text to `add`, its arguments checked.
 
-        They are those of `adadecode.engine.serving.batched_engine.BatchedEngine.submit`.
+        They are those of `adadecode.engine.serving.batched_engine.BatchedEngine.submit`. Any thread
+        may call this, also while another one runs a step.
         """
         ids = one_sequence(input_ids)
         check_input_ids(ids, self.parts)
@@ -117,18 +123,21 @@ class BatchedDecoder(ModelWithHeads):
         new_tokens = checked_new_tokens(max_new_tokens)
         sampling = Sampling.of(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
         eos = checked_end_tokens(eos_token_id, lambda: self.eos, self.parts)
-        criteria = self._stop_criteria(stop_strings, tokenizer)
+        own_stops = getattr(self.parts.model.generation_config, "stop_strings", None)
+        criteria = self._stop_sets.of_text(stop_strings, tokenizer, own_stops)
         stops = None if criteria is None else criteria.after(prompt)
-        self.warn_of_settings(sampled=sampling is not None)
         positions = len(prompt) + new_tokens - 1  # the last token is not computed
         self.batcher.check(len(prompt), positions)
         self.parts.capacity_for(positions)
-        self._warn_of_length(positions)
+        with self._warning:  # once, however many threads call
+            self.warn_of_settings(sampled=sampling is not None)
+            self._warn_of_length(positions)
+        design, n_layers = self.design_of_all, self.parts.n_layers
 
-        def schedule(first_token: int) -> Schedule:
+        def schedule(first_token: int) -> Schedule:  # holds no model: a request outlives the engine
             return Schedule(
-                design=self.design_of_all,
-                n_layers=self.parts.n_layers,
+                design=design,
+                n_layers=n_layers,
                 n_prompt=len(prompt),
                 first_token=first_token,
                 max_new_tokens=new_tokens,
@@ -147,7 +156,6 @@ class BatchedDecoder(ModelWithHeads):
         return BatchedText(
             prompt,
             sequence,
-            heads=self.heads.for_text(prompt),
             selector=make_token_selector(sampling),
             seed=None if sampling is None else sampling.seed,
             arrival_s=self.now(),
@@ -169,7 +177,7 @@ class BatchedDecoder(ModelWithHeads):
     def cancel(self, text: BatchedText) -> None:
         """Let a text go before its end; nothing happens where it has ended."""
         if self._texts.get(text.name) is text:
-            del self._texts[text.name]
+            self._forget(text.name)
             self.batcher.cancel(text.name)
             self._cancelled.append(text.name)
             text.cancelled = True
@@ -192,10 +200,13 @@ class BatchedDecoder(ModelWithHeads):
             return None
         texts = [self._texts[span.name] for span in batch.spans]
         for name in batch.preempted:
-            self._texts[name].forget()
+            self._texts[name].rewind()
+            del self._heads[name]
         with self.parts.session():
             for name in batch.admitted:
-                self.model.reserve(self._texts[name].sequence.most_positions)
+                text = self._texts[name]
+                self._heads[name] = self.heads.for_text(text.prompt)
+                self.model.reserve(text.sequence.most_positions)
             self._run(batch, texts)
             self.batcher.ran(batch)
             outcomes: list[tuple[str, Outcome]] = []
@@ -205,7 +216,7 @@ class BatchedDecoder(ModelWithHeads):
                 self.batcher.answer(asked, answers)
         ended = self.batcher.retire(batch)
         for name in ended:
-            del self._texts[name]
+            self._forget(name)
         now = self.now()
         for text in texts:
             if text.scheduled_s is None:
@@ -227,6 +238,11 @@ class BatchedDecoder(ModelWithHeads):
         self._cancelled.clear()
         return texts
 
+    def _forget(self, name: str) -> None:
+        """Let a text go, with all that was computed for it: its request holds its tokens alone."""
+        self._texts.pop(name).drop()
+        self._heads.pop(name, None)
+
     def _run(self, batch: Batch, texts: Sequence[BatchedText]) -> None:
         """Run the segment of a batch."""
         rows = self.model.packed(
@@ -246,7 +262,7 @@ class BatchedDecoder(ModelWithHeads):
             ]
             hidden = self.model.embed(tokens, rows)
         else:
-            hidden = _joined([chunk for text in texts for chunk in text.take(segment)])
+            hidden = joined([chunk for text in texts for chunk in text.take(segment)])
         first, last = self.boundaries[segment : segment + 2]
         hidden = self.model.run(first, last, hidden, rows)
         counts = [span.stop - span.start for span in batch.spans]
@@ -262,9 +278,10 @@ class BatchedDecoder(ModelWithHeads):
         depth = self.boundaries[segment + 1]
         ask = self._scores if isinstance(works[0], Gate) else self._drafts
         found: list[Outcome] = [None] * len(asked)
-        for heads in {id(text.heads): text.heads for text in texts}.values():
-            own = [at for at, text in enumerate(texts) if text.heads is heads]
-            hidden = _joined([texts[at].newest(segment) for at in own])
+        heads_of = [self._heads[name] for name, _ in asked]
+        for heads in {id(one): one for one in heads_of}.values():
+            own = [at for at, one in enumerate(heads_of) if one is heads]
+            hidden = joined([texts[at].newest(segment) for at in own])
             for at, outcome in zip(
                 own, ask(heads, depth, hidden, [(texts[at], works[at]) for at in own]), strict=True
             ):
@@ -300,7 +317,7 @@ class BatchedDecoder(ModelWithHeads):
             for text, work in zip(texts, works, strict=True)
             if isinstance(work, Verify)
         ]
-        hidden = _joined([text.verified(work) for text, work in asked])
+        hidden = joined([text.verified(work) for text, work in asked])
         logits = self.model.logits(hidden)
         greedy = [text.selector.packed for text in texts]
         best = logits.argmax(-1).tolist() if any(greedy) else []
@@ -327,8 +344,3 @@ def _sampled(text: BatchedText, logits: torch.Tensor, work: Verify) -> Outcome:
     if isinstance(selector, Sampler):
         selector.mark()
     return verdict
-
-
-def _joined(chunks: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return hidden states ``(1, n, d)`` one after the other."""
-    return chunks[0] if len(chunks) == 1 else torch.cat(list(chunks), 1)

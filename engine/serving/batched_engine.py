@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+import weakref
 from collections.abc import Sequence
-from threading import Condition, Thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ from adadecode.engine.model.end_tokens import EndTokens
 from adadecode.engine.serving.arguments import TokenIds
 from adadecode.engine.serving.batched_decoder import BatchedDecoder
 from adadecode.engine.serving.batched_request import BatchedRequest
-from adadecode.profiles.errors import InputError
+from adadecode.engine.serving.engine_thread import EngineThread
 from adadecode.sim.core.design import Design
 from adadecode.sim.serving.batching.batcher import (
     DEFAULT_MAX_BATCHED_TOKENS,
@@ -38,7 +39,12 @@ class BatchedEngine:
     is computed again later. Greedy texts are those that each prompt has alone, but for ties in the
     last bits, which a batch may round otherwise; sampled ones are those of their seed alone.
 
-    Any thread may submit. One thread of the engine does all the work, eagerly.
+    Any thread may submit; its prompt is checked, and new stop strings are prepared, in that thread
+    while texts go on. One thread of the engine does all the work, eagerly. The queue has no bound:
+    a request in it holds its token ids alone, and gets blocks and heads when it is admitted.
+
+    Close the engine, or use it in a ``with`` block. One that is forgotten is closed when it is
+    collected, with a ResourceWarning: its requests are served to their ends.
 
     Example:
         ::
@@ -89,7 +95,7 @@ class BatchedEngine:
         age_limit: int = DEFAULT_AGE_LIMIT,
         record: bool = False,
     ) -> None:
-        self._decoder = BatchedDecoder(
+        decoder = BatchedDecoder(
             model,
             heads,
             design,
@@ -101,15 +107,10 @@ class BatchedEngine:
             age_limit=age_limit,
             record=record,
         )
-        self._news = Condition()
-        self._submitted: list[BatchedRequest] = []
-        self._leaving: list[BatchedRequest] = []
-        self._requests: dict[str, BatchedRequest] = {}
-        self._count = 0
-        self._closing = False
-        self._error: BaseException | None = None
-        self._thread = Thread(target=self._serve, name="adadecode batched engine", daemon=True)
+        self._thread = EngineThread(decoder)
         self._thread.start()
+        self._uncollected = weakref.finalize(self, _close_forgotten, self._thread)
+        self._uncollected.atexit = False
 
     # -- for users --------------------
 
@@ -147,31 +148,19 @@ class BatchedEngine:
             DesignError: ``max_new_tokens`` is no whole number from 1 on.
             SamplingError: ``temperature``, ``top_k``, ``top_p`` or ``seed`` makes no sense.
         """
-        with self._news:  # heads and criteria of stop strings are made one at a time
-            self._check_open()
-            given = f"request {self._count}" if name is None else str(name)
-            if given in self._requests:
-                raise InputError(
-                    f"a request named {given!r} is being served: give another name, or none"
-                )
-            text = self._decoder.text(
-                input_ids,
-                max_new_tokens,
-                eos_token_id=eos_token_id,
-                temperature=temperature,
-                top_k=top_k,
-                top_p=top_p,
-                seed=seed,
-                stop_strings=stop_strings,
-                tokenizer=tokenizer,
-                name=given,
-            )
-            request = BatchedRequest(text, self._cancel)
-            self._count += 1
-            self._requests[given] = request
-            self._submitted.append(request)
-            self._news.notify_all()
-        return request
+        self._thread.free_name(name)  # before anything is prepared for nothing
+        text = self._thread.decoder.text(
+            input_ids,
+            max_new_tokens,
+            eos_token_id=eos_token_id,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            stop_strings=stop_strings,
+            tokenizer=tokenizer,
+        )
+        return self._thread.queue(text, name)
 
     def generate(
         self, prompts: Sequence[TokenIds], max_new_tokens: int = 128, **options: Any
@@ -198,22 +187,22 @@ class BatchedEngine:
     @property
     def design(self) -> Design:
         """The design of every text."""
-        return self._decoder.design_of_all
+        return self._thread.decoder.design_of_all
 
     @property
     def free_blocks(self) -> int:
         """How many blocks of keys and values no text holds now."""
-        return self._decoder.batcher.pool.free
+        return self._thread.decoder.batcher.pool.free
 
     @property
     def kv_blocks(self) -> int:
         """Blocks of keys and values in all."""
-        return self._decoder.batcher.pool.n_blocks
+        return self._thread.decoder.batcher.pool.n_blocks
 
     @property
     def steps(self) -> list[StepRecord]:
         """What every step did so far, where the engine was made with ``record=True``."""
-        return list(self._decoder.steps)
+        return list(self._thread.decoder.steps)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return `steps` as the tables ``work`` and ``events``.
@@ -229,11 +218,8 @@ class BatchedEngine:
         Args:
             cancel: Whether they are cancelled.
         """
-        with self._news:
-            self._closing = True
-            if cancel:
-                self._leaving += self._requests.values()
-            self._news.notify_all()
+        self._uncollected.detach()
+        self._thread.close(cancel=cancel)
         self._thread.join()
 
     def __enter__(self) -> Self:
@@ -249,63 +235,13 @@ class BatchedEngine:
         """Wait for all requests, or cancel them where an exception leaves the block."""
         self.close(cancel=kind is not None)
 
-    # -- the thread --------------------
 
-    def _check_open(self) -> None:
-        """Raise InputError where nothing more is taken."""
-        if self._error is not None:
-            raise InputError(
-                f"the engine failed ({type(self._error).__name__}: {self._error}): make another one"
-            ) from self._error
-        if self._closing:
-            raise InputError("the engine is closed: submit within its with block")
-
-    def _cancel(self, request: BatchedRequest) -> None:
-        with self._news:
-            self._leaving.append(request)
-            self._news.notify_all()
-
-    def _serve(self) -> None:
-        """Do all the work, until the engine is closed and nothing is left."""
-        try:
-            while self._take_news():
-                for text in self._decoder.step() or ():
-                    self._show(text.name)
-        except BaseException as error:  # noqa: BLE001 -- whoever waits for a text gets it
-            with self._news:
-                self._error = error
-                for request in self._requests.values():
-                    request.update(over=True, error=error)
-                self._requests.clear()
-
-    def _take_news(self) -> bool:
-        """Take what was submitted and cancelled, and wait where there is nothing to do.
-
-        Returns:
-            Whether there is, or may be, something to do.
-        """
-        with self._news:
-            while True:
-                submitted, self._submitted = self._submitted, []
-                leaving, self._leaving = self._leaving, []
-                for request in submitted:
-                    self._decoder.add(request.text)
-                for request in leaving:
-                    self._decoder.cancel(request.text)
-                    if self._requests.get(request.name) is request:
-                        del self._requests[request.name]
-                        request.update(over=True)
-                if not self._decoder.batcher.idle:
-                    return True
-                if self._closing:
-                    return False
-                self._news.wait_for(lambda: self._submitted or self._leaving or self._closing)
-
-    def _show(self, name: str) -> None:
-        """Show what a text has become; let its request go where it has ended."""
-        with self._news:
-            request = self._requests[name]
-            over = request.text.sequence.done
-            if over:
-                del self._requests[name]
-        request.update(over=over)
+def _close_forgotten(thread: EngineThread) -> None:
+    """End the thread of an engine that was collected before anybody closed it."""
+    thread.close()
+    warnings.warn(
+        "a batched engine was not closed: use it in a with block, or call its close; its requests "
+        "are served to their ends, and then its memory is free",
+        ResourceWarning,
+        stacklevel=2,
+    )

@@ -152,3 +152,8 @@ class BatchedModel:
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return the model's own logits ``(n, V)`` of rows at the last depth."""
         return self.parts.logits(hidden)[0]
+
+
+def joined(chunks: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return hidden states ``(1, n, d)`` one after the other."""
+    return chunks[0] if len(chunks) == 1 else torch.cat(list(chunks), 1)

@@ -7,6 +7,7 @@ from threading import Condition
 
 from adadecode.engine.decoding.decoder import Generation
 from adadecode.engine.serving.batched_text import BatchedText
+from adadecode.profiles.errors import InputError
 from adadecode.sim.serving.request import ServedRequest
 
 
@@ -29,7 +30,8 @@ class BatchedRequest:
     """
 
     def __init__(self, text: BatchedText, cancel: Callable[[BatchedRequest], None]) -> None:
-        self._text, self._cancel = text, cancel
+        self._text = text
+        self._cancel: Callable[[BatchedRequest], None] | None = cancel
         self._tokens: list[int] = []
         self._over = False
         self._error: BaseException | None = None
@@ -95,14 +97,29 @@ class BatchedRequest:
         )
 
     def cancel(self) -> None:
-        """Let it go before its end; its blocks are free from the next step on."""
-        self._cancel(self)
+        """Let it go before its end; its blocks are free from the next step on.
+
+        Nothing happens where it is over.
+        """
+        if (cancel := self._cancel) is not None:
+            cancel(self)
 
     def served(self) -> ServedRequest:
         """Return when what happened to it, in seconds since the engine began.
 
-        Call it once the text has ended with at least one token.
+        Of a cancelled one that is what happened up to then.
+
+        Raises:
+            InputError: It has not ended, or has no token.
+            Exception: What ended the engine, where that failed.
         """
+        if self._error is not None:
+            raise self._error
+        if not self._over:
+            raise InputError(
+                f"wanted the times of a request that has ended, got {self.name!r}, which is still "
+                "being served: call its result first"
+            )
         return self._text.served()
 
     # -- for the engine --------------------
@@ -123,4 +140,6 @@ class BatchedRequest:
             self._tokens += self._text.tokens[len(self._tokens) :]
             self._over |= over
             self._error = self._error or error
+            if over:
+                self._cancel = None  # lets go of the engine
             self._changed.notify_all()

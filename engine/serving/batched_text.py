@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from adadecode.engine.decoding.sampling import Sampler, TokenSelector
-from adadecode.engine.heads.exit_heads import ExitHeads
+from adadecode.profiles.errors import InputError
 from adadecode.sim.core.scheduler import Verify
 from adadecode.sim.serving.batching.batched_sequence import BatchedSequence
 from adadecode.sim.serving.request import Request, ServedRequest
@@ -19,7 +19,6 @@ class BatchedText:
     Attributes:
         prompt: Token ids of the prompt.
         sequence: What it waits with.
-        heads: The exit heads as they are for this text.
         selector: Takes tokens from logits.
         seed: The seed of a sampled text; None for a greedy one.
         arrival_s: When it arrived, in seconds on the decoder's clock.
@@ -30,7 +29,6 @@ class BatchedText:
     Args:
         prompt: See above.
         sequence: See above.
-        heads: See above.
         selector: See above.
         seed: See above.
         arrival_s: See above.
@@ -41,13 +39,12 @@ class BatchedText:
         prompt: Sequence[int],
         sequence: BatchedSequence,
         *,
-        heads: ExitHeads,
         selector: TokenSelector,
         seed: int | None,
         arrival_s: float,
     ) -> None:
         self.prompt, self.sequence = list(prompt), sequence
-        self.heads, self.selector, self.seed = heads, selector, seed
+        self.selector, self.seed = selector, seed
         self.arrival_s = arrival_s
         self.scheduled_s: float | None = None
         self.token_s: list[float] = []
@@ -66,8 +63,17 @@ class BatchedText:
         return [] if schedule is None else schedule.tokens
 
     def served(self) -> ServedRequest:
-        """Return when what happened to it, once its text has ended."""
-        assert self.scheduled_s is not None
+        """Return when what happened to it, once its text has ended.
+
+        Raises:
+            InputError: It has no token, and so no times.
+        """
+        if self.scheduled_s is None or not self.token_s:
+            how = "was cancelled before its first" if self.cancelled else "has none yet"
+            raise InputError(
+                f"wanted the times of a request with at least one token, got {self.name!r}, which "
+                f"{how}: leave it out where its `cancelled` is true, or call `result` first"
+            )
         return ServedRequest(
             request=Request(
                 name=self.name,
@@ -114,9 +120,13 @@ class BatchedText:
         (hidden,) = self._waiting[-1]
         return hidden[:, hidden.shape[1] - (work.stop - work.start) :]
 
-    def forget(self) -> None:
-        """Drop what waits, and what was drawn in the open round."""
+    def drop(self) -> None:
+        """Drop the hidden states that wait."""
         for chunks in self._waiting:
             chunks.clear()
+
+    def rewind(self) -> None:
+        """Drop what waits, and what was drawn in the open round."""
+        self.drop()
         if isinstance(self.selector, Sampler):
             self.selector.rewind()

@@ -8,8 +8,13 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given
+from transformers import PreTrainedTokenizerBase
 
 from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.decoding.stop_strings import StopCriteria
+from adadecode.engine.demo import load_demo
+from adadecode.engine.heads.exit_heads import ExitHeads
+from adadecode.engine.serving import stop_sets
 from adadecode.engine.serving.batched_decoder import BatchedDecoder
 from adadecode.profiles.errors import DesignError, HeadsError, InputError
 from adadecode.sim.core.design import Design
@@ -166,6 +171,56 @@ def test_heads_of_each_prompt_are_its_own() -> None:
         assert text.tokens == wanted.tokens
         assert text.sequence.schedule is not None
         assert text.sequence.schedule.rounds == wanted.rounds
+
+
+def test_rows_of_a_prompt_are_made_when_it_is_admitted_and_go_when_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However long the queue, it holds token ids alone."""
+    made: list[int] = []
+    for_text = ExitHeads.for_text
+    monkeypatch.setattr(
+        ExitHeads, "for_text", lambda self, ids: made.append(len(ids)) or for_text(self, ids)
+    )
+    model = tiny_model("llama", torch.float64)
+    heads = random_heads(model, [2, 4], scale=0.5).shaped(model, shortlist=40, prompt=True)
+    decoder = BatchedDecoder(model, heads, Design.of(gamma=0.0, placement=(2, 4)), max_num_seqs=1)
+    texts = [decoder.text(random_prompt(6 + n, n), 8, eos_token_id=()) for n in range(3)]
+    for text in texts:
+        decoder.add(text)
+    assert made == []
+    decoder.step()
+    assert made == [6]
+    decoder.cancel(texts[2])
+    while decoder.step() is not None:
+        assert len(decoder._heads) <= 1
+    assert made == [6, 7]
+    assert decoder._heads == {}
+    assert not any(chunks for text in texts for chunks in text._waiting)
+
+
+def test_sets_of_stop_strings_in_turn_are_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[str, ...]] = []
+
+    class Counted(StopCriteria):
+        def __init__(self, strings: tuple[str, ...], tokenizer: PreTrainedTokenizerBase) -> None:
+            made.append(strings)
+            super().__init__(strings, tokenizer)
+
+    monkeypatch.setattr(stop_sets, "StopCriteria", Counted)
+    tokenizer, sets = load_demo().tokenizer, stop_sets.StopSets()
+    for _ in range(3):
+        for strings in ("a", "b"):
+            found = sets.of_text(strings, tokenizer, None)
+            assert found is not None
+            assert found.strings == (strings,)
+    assert made == [("a",), ("b",)]
+    for number in range(stop_sets.MOST_SETS - 1):
+        sets.of_text(str(number), tokenizer, None)
+    sets.of_text("b", tokenizer, None)
+    assert len(made) == stop_sets.MOST_SETS + 1  # the one used last was kept
+    sets.of_text("a", tokenizer, None)
+    assert made[-1] == ("a",)
 
 
 def test_times_of_a_text_rise_and_several_tokens_may_come_at_once() -> None:

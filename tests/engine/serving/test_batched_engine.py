@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import time
+import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 
 from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.decoding.stop_strings import StopCriteria, StopTexts
 from adadecode.engine.serving.batched_engine import BatchedEngine
+from adadecode.engine.serving.stop_sets import StopSets
 from adadecode.profiles.errors import InputError
 from adadecode.sim.core.design import Design
 from adadecode.sim.serving.batching.step_record import steps_of
@@ -43,6 +50,56 @@ def test_tokens_come_one_after_the_other(engine: BatchedEngine) -> None:
     assert not request.cancelled
     assert sum(done.committed for done in request.result().rounds) == NEW - 1
     assert request.served().request.n_output == NEW
+
+
+def test_times_are_asked_of_a_request_that_has_ended_with_a_token(engine: BatchedEngine) -> None:
+    long = engine.submit(PROMPTS[0], 100, eos_token_id=(), name="long")
+    with pytest.raises(InputError, match=r"'long', which is still being served: call its result"):
+        long.served()
+    next(iter(long))
+    long.cancel()
+    long.result(60)
+    assert long.served().request.n_output == len(long.result().tokens)
+
+
+def test_a_request_cancelled_before_its_first_token_has_no_times() -> None:
+    with BatchedEngine(MODEL, HEADS, DESIGN, max_num_seqs=1) as engine:
+        first = engine.submit(PROMPTS[0], 100, eos_token_id=())
+        queued = engine.submit(PROMPTS[1], 4, name="queued")
+        queued.cancel()
+        assert queued.result(60).tokens == []
+        first.cancel()
+        with pytest.raises(InputError, match="'queued', which was cancelled before its first"):
+            queued.served()
+
+
+def test_texts_go_on_while_another_is_prepared(
+    engine: BatchedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stop strings of a large vocabulary take long to prepare."""
+    waits, may_go = threading.Event(), threading.Event()
+    prepare = StopSets.of_text
+
+    def slowly(self: StopSets, strings: StopTexts, *others: Any) -> StopCriteria | None:
+        if strings == ():
+            waits.set()
+            assert may_go.wait(60)
+        return prepare(self, strings, *others)
+
+    monkeypatch.setattr(StopSets, "of_text", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(engine.submit, PROMPTS[1], NEW, eos_token_id=(), stop_strings=())
+        try:
+            assert waits.wait(60)
+            with ThreadPoolExecutor(1) as other:
+                quick = other.submit(engine.submit, PROMPTS[2], NEW, eos_token_id=())
+                try:
+                    assert quick.result(10).result(10).tokens == alone(2)
+                finally:
+                    may_go.set()
+        finally:
+            may_go.set()
+        assert slow.result(60).result(60).tokens == alone(1)
 
 
 def test_many_prompts_come_back_in_their_order(engine: BatchedEngine) -> None:
@@ -109,7 +166,7 @@ def test_a_failure_reaches_everybody_who_waits(monkeypatch: pytest.MonkeyPatch) 
     def fail() -> None:
         raise RuntimeError("the device is lost")
 
-    monkeypatch.setattr(engine._decoder, "step", fail)
+    monkeypatch.setattr(engine._thread.decoder, "step", fail)
     request = engine.submit(PROMPTS[0], NEW)
     with pytest.raises(RuntimeError, match="the device is lost"):
         list(request)
@@ -158,3 +215,30 @@ def test_the_thread_ends_with_the_engine() -> None:
     engine.close()
     engine.close()
     assert threading.active_count() == before
+
+
+def test_an_engine_that_nobody_holds_is_collected() -> None:
+    """Its requests end as they would, and whoever still holds one holds no model by it."""
+    before = threading.active_count()
+    engine = BatchedEngine(MODEL, HEADS, DESIGN)
+    request = engine.submit(PROMPTS[0], NEW, eos_token_id=())
+    decoder = weakref.ref(engine._thread.decoder)
+    with pytest.warns(ResourceWarning, match="was not closed: use it in a with block"):
+        del engine
+    assert request.result(60).tokens == alone(0)
+    request.cancel()
+    deadline = time.monotonic() + 60
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    gc.collect()
+    assert decoder() is None
+    assert threading.active_count() == before
+    assert request.served().request.n_output == NEW
+
+
+def test_an_idle_engine_that_nobody_holds_is_collected_too() -> None:
+    engine = BatchedEngine(MODEL, HEADS, DESIGN)
+    thread = engine._thread
+    with pytest.warns(ResourceWarning):
+        del engine
+    thread.join()
