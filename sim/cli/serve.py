@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from adadecode.profiles.atomic_write import json_bytes, write_together
@@ -76,10 +77,11 @@ def _workload(load: RequestOptions, block_size: int) -> Workload:
     if load.arrivals is not None:
         return arrivals(load.arrivals, seed=load.seed)
     assert load.requests is not None
+    found = read_workload(load.requests, block_size=block_size)
     if load.sent is None:
-        return read_workload(load.requests, block_size=block_size)
+        return found
     measured = read_served(load.requests, workload=load.sent, block_size=block_size)
-    return Workload(requests=tuple(one.request for one in measured), source=load.requests)
+    return replace(found, requests=tuple(one.request for one in measured))
 
 
 def _write(out: Path, run: ServedRun) -> None:

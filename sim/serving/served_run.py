@@ -9,6 +9,7 @@ from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile
 from adadecode.sim.serving.kv_memory import UTILISATION, kv_blocks_of_memory
 from adadecode.sim.serving.latency.found_steps import FoundSteps, StepsWanted, find_steps
+from adadecode.sim.serving.load_checks import check_positions, other_load
 from adadecode.sim.serving.metrics.comparison import errors
 from adadecode.sim.serving.metrics.load_metrics import LoadMetrics, measure
 from adadecode.sim.serving.metrics.slo import Slo
@@ -86,6 +87,7 @@ class ServedRun:
 
     Attributes:
         metrics: The figures.
+        left_out: Rows of the file of requests that are no request that was answered.
         load: Every request, and every step where steps are kept.
         settings: How each server formed its steps.
         steps: What steps took, and what that rests on.
@@ -94,6 +96,7 @@ class ServedRun:
     """
 
     metrics: LoadMetrics
+    left_out: int
     load: ServedLoad
     settings: ServerSettings
     steps: FoundSteps
@@ -104,6 +107,7 @@ class ServedRun:
         """Return the document that ``adadecode-sim serve --json`` prints."""
         found = {
             **self.metrics.to_json(),
+            "left_out": self.left_out,
             "device": self.steps.device,
             "basis": self.steps.basis,
             "kv_blocks": self.settings.kv_blocks,
@@ -165,6 +169,7 @@ def run_server(
         unequal_contexts=unequal_contexts,
     )
     steps = find_steps(profile, wanted)
+    check_positions(requests, steps.shape)
     settings = server.settings(steps)
     load = serve(
         requests,
@@ -176,6 +181,8 @@ def run_server(
         keep_steps=keep_steps,
     )
     notes = [*workload.notes, *steps.notes]
+    if against and (why := other_load(requests, [one.request for one in against])):
+        notes.append(why)
     if server.kv_blocks is None:
         notes.append(
             f"{settings.kv_blocks:,} blocks of keys and values, worked out from the device's "
@@ -185,6 +192,7 @@ def run_server(
         notes.append(f"{beyond:.1%} of the steps lie beyond what was measured, where a law goes on")
     return ServedRun(
         metrics=measure(load.served, warmup_s=warmup_s, slo=slo, use=load.use),
+        left_out=workload.left_out,
         load=load,
         settings=settings,
         steps=steps,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.console import Group, RenderableType
 
 from adadecode.sim.cli.tables.layout import notes, table, titled
+from adadecode.sim.cli.tables.serving import left_out_words
 from adadecode.sim.core.number_format import UNKNOWN, percent, significant
 from adadecode.sim.serving.planning.plan import Plan, PlannedDeployment
 
@@ -18,7 +19,8 @@ def plan_tables(plan: Plan) -> Iterator[RenderableType]:
     yield _table(plan, f"{len(workload.requests):,} requests{rate}: {plan.slo}")
     missed = [_missed(one) for one in plan.deployments if not one.meets]
     told = dict.fromkeys(note for one in plan.deployments for note in one.candidate.notes)
-    yield from notes([*missed, *told])
+    left_out = [left_out_words(workload.left_out)] if workload.left_out else []
+    yield from notes([*left_out, *missed, *told])
 
 
 def _missed(one: PlannedDeployment) -> str:

@@ -17,6 +17,11 @@ _NAMES = {
 _MILLI = ("tpot_s", "itl_s")
 
 
+def left_out_words(count: int) -> str:
+    """Return that so many rows of a file are no request that was answered."""
+    return f"rows of the file that are no request that was answered, left out: {count:,}"
+
+
 def served_table(run: ServedRun, workload: Workload) -> Group:
     """Return a row for each time, with its error beside it where a server measured it.
 
@@ -53,6 +58,8 @@ def served_table(run: ServedRun, workload: Workload) -> Group:
         + f"{found.preemptions:,} preemptions; {run.load.hit_share:.1%} of prompts cached",
         *run.notes,
     ]
+    if run.left_out:
+        lines.insert(1, left_out_words(run.left_out))
     if found.goodput is not None:
         lines.insert(2, f"{found.goodput.share:.1%} of the requests keep {found.goodput.slo}")
     if missed is not None:

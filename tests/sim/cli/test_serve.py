@@ -9,7 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from adadecode.sim.cli import serve as command
 from adadecode.sim.hardware.importers.llmservingsim import import_llmservingsim
+from adadecode.sim.serving.served_run import run_server
 from tests.sim.hardware.importers.test_llmservingsim import folder_of
 from tests.support.sim_command import run, run_json
 
@@ -88,6 +90,37 @@ def test_measured_requests_are_served_again_and_compared(
     assert plain["cached_share"] == 0
     assert run(*words, "--against", requests) == 0
     assert "simulated / measured - 1" in capsys.readouterr().out
+
+
+def test_rows_that_are_no_answered_request_are_told(
+    profile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = tmp_path / "burst.csv"
+    columns = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+    rows = ["1,ChatGPT,20,4,24,API log", "2,GPT-4,30,0,30,API log", "3,GPT-4,30,5,35,API log"]
+    trace.write_text(columns + "\n".join(rows) + "\n")
+    words = ("serve", profile, "--requests", trace, "--kv-blocks", 200)
+    found = run_json(capsys, *words, "--json")
+    assert (found["requests"], found["left_out"]) == (2, 1)
+    assert run(*words) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "rows of the file that are no request that was answered, left out: 1" in said
+
+
+def test_steps_are_kept_where_they_are_written(
+    profile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    kept = []
+
+    def keep(*args, **named):
+        kept.append(run_server(*args, **named))
+        return kept[-1]
+
+    monkeypatch.setattr(command, "run_server", keep)
+    words = ("serve", profile, "--arrivals", SPEC, "--kv-blocks", 200, "--json")
+    run_json(capsys, *words)
+    run_json(capsys, *words, "--out", tmp_path / "out")
+    assert [len(one.load.steps) for one in kept] == [0, kept[1].load.n_steps]
 
 
 def test_blocks_follow_from_memory_where_they_are_not_given(
