@@ -82,6 +82,7 @@ def plan(
         slo,
         most_replicas=max_replicas,
         seeds=seeds,
+        recorded=found.recorded,
         routing=server.routing,
         warmup_s=load.warmup_s,
         report=None if as_json else _say,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,8 +34,8 @@ class PlannedDeployment:
     Attributes:
         candidate: The server.
         sizing: The trials, and the fewest replicas that meet the objectives.
-        binds: What kept one replica less from meeting them, or the most there may be; None where
-            one replica is enough.
+        binds: What kept one replica less from meeting them, or the most there may be, in most of
+            its runs; None where one replica is enough.
     """
 
     candidate: Candidate
@@ -153,6 +154,7 @@ def plan(
     *,
     most_replicas: int = 64,
     seeds: int = 1,
+    recorded: bool = False,
     routing: str = "least-loaded",
     warmup_s: float = 0.0,
     report: Callable[[str, int], None] | None = None,
@@ -167,6 +169,7 @@ def plan(
         slo: The objectives.
         most_replicas: Replicas that there may be.
         seeds: Runs that a number of replicas may take.
+        recorded: Whether the requests are the same for every seed, so that one run tells.
         routing: The rule that picks the replica of a request.
         warmup_s: Requests that arrive within so many seconds are left out of the figures.
         report: Called with the name of a candidate and a number of replicas, before each run.
@@ -194,14 +197,20 @@ def plan(
                 report(one.name, replicas)
             return figures_of(one, requests(seed), replicas)[0]
 
-        sizing = smallest(run, slo, most=most_replicas, seeds=seeds)
+        sizing = smallest(run, slo, most=most_replicas, seeds=seeds, recorded=recorded)
         binds = None
         if sizing.below is not None:
             below = sizing.below
-            figures, steps = figures_of(candidate, requests(0), below.replicas, keep_steps=True)
-            binds = bottleneck(
-                figures, steps, below.worst, candidate.settings, candidate.ridge_tokens
+            found = Counter(
+                bottleneck(
+                    *figures_of(candidate, requests(seed), below.replicas, keep_steps=True),
+                    below.worst,
+                    candidate.settings,
+                    candidate.ridge_tokens,
+                )
+                for seed in range(len(below.runs.runs))
             )
+            binds = found.most_common(1)[0][0]
         deployments.append(PlannedDeployment(candidate=candidate, sizing=sizing, binds=binds))
     return Plan(slo=slo, workload=requests(0), deployments=tuple(deployments))
 

@@ -1,9 +1,10 @@
 """How many replicas meet the objectives: the fewest, found by bisection.
 
 A number of replicas is tried with one seed after the other, each time on the same requests, until
-the confidence interval of every objective lies on one side of its limit. More replicas are never
-slower, so that the fewest lie between the most that miss the objectives and the fewest that were
-seen to meet them.
+the confidence interval of every objective lies on one side of its limit. It is looked at after
+every run and for every objective, so that it is wrong more often than its nominal level says. More
+replicas are assumed never to be slower, so that the fewest lie between the most that miss the
+objectives and the fewest that were seen to meet them.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class Trial:
         margins: By objective, how much of its limit is left free, over the seeds; below 0 where it
             is missed.
         meets: Whether all objectives are met and no run is overloaded.
-        decided: Whether every interval lies on one side, or a run is overloaded. Where the seeds
-            were used up before, the mean decides.
+        decided: Whether every interval lies on one side, a run is overloaded, or the load is a
+            recorded one. Where the seeds were used up before, the mean decides.
     """
 
     replicas: int
@@ -85,15 +86,15 @@ class Sizing:
     trials: tuple[Trial, ...]
 
 
-def smallest(run: Run, slo: Slo, *, most: int, seeds: int) -> Sizing:
+def smallest(run: Run, slo: Slo, *, most: int, seeds: int, recorded: bool = False) -> Sizing:
     """Return the fewest replicas that meet the objectives.
 
     Args:
         run: Serves the load.
         slo: The objectives.
         most: Replicas that there may be.
-        seeds: Runs that a number of replicas may take. One is enough for a recorded load, which
-            is what it is.
+        seeds: Runs that a number of replicas may take.
+        recorded: Whether the load is what it is, so that one run tells.
 
     Raises:
         InputError: If there may be no replica or no run, or an objective cannot be told.
@@ -105,7 +106,7 @@ def smallest(run: Run, slo: Slo, *, most: int, seeds: int) -> Sizing:
     trials: list[Trial] = []
 
     def meets(replicas: int) -> bool:
-        trials.append(try_out(run, slo, replicas, seeds))
+        trials.append(try_out(run, slo, replicas, seeds, recorded=recorded))
         return trials[-1].meets
 
     low, high = 0, 1
@@ -123,7 +124,7 @@ def smallest(run: Run, slo: Slo, *, most: int, seeds: int) -> Sizing:
     return Sizing(chosen=by_number[high], below=by_number.get(low), trials=tuple(trials))
 
 
-def try_out(run: Run, slo: Slo, replicas: int, seeds: int) -> Trial:
+def try_out(run: Run, slo: Slo, replicas: int, seeds: int, *, recorded: bool = False) -> Trial:
     """Return what a number of replicas comes to.
 
     Args:
@@ -131,6 +132,7 @@ def try_out(run: Run, slo: Slo, replicas: int, seeds: int) -> Trial:
         slo: The objectives.
         replicas: How many there are.
         seeds: Runs that it may take.
+        recorded: Whether the load is what it is, so that one run tells.
 
     Raises:
         InputError: If an objective cannot be told from a run.
@@ -143,7 +145,7 @@ def try_out(run: Run, slo: Slo, replicas: int, seeds: int) -> Trial:
         found = {name: Interval.of([one[name] for one in margins]) for name in margins[0]}
         overloaded = runs[-1].judgement.verdict is Verdict.OVERLOADED
         last = len(runs) == seeds
-        decided = overloaded or (len(runs) >= FEWEST_SEEDS and _decided(found)) or seeds == 1
+        decided = overloaded or recorded or (len(runs) >= FEWEST_SEEDS and _decided(found))
         if decided or last:
             return Trial(
                 replicas=replicas,

@@ -44,6 +44,7 @@ def test_people_get_a_row_for_each_device(capsys: pytest.CaptureFixture[str]) ->
     assert "a100-80gb-sxm: trying 1 servers" in captured.err
     assert captured.out.startswith("60 requests, ")
     assert "one less" in captured.out
+    assert "not sure: more seeds may turn the answer" in captured.out
     assert "nothing was measured" in captured.out
 
 

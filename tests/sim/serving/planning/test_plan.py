@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from adadecode.profiles.errors import InputError
-from adadecode.sim.serving.metrics import Slo
-from adadecode.sim.serving.planning.bottleneck import Bottleneck
+from adadecode.sim.serving.metrics import Slo, measure
+from adadecode.sim.serving.planning import plan as planning
+from adadecode.sim.serving.planning.bottleneck import Bottleneck, bottleneck
 from adadecode.sim.serving.planning.candidate import Candidate
 from adadecode.sim.serving.planning.plan import plan
 from adadecode.sim.serving.planning.prices import read_prices
+from adadecode.sim.serving.request import Request, ServedRequest
 from adadecode.sim.serving.scheduling.settings import ServerSettings
 from adadecode.sim.serving.scheduling.step import StepWork
+from adadecode.sim.serving.server import StepRecord
 from adadecode.sim.serving.workloads import Workload, arrivals
 
 
@@ -93,6 +96,41 @@ def test_steps_below_the_ridge_are_bound_by_bandwidth(
     slow_steps = Slo.parse("tpot_mean=12ms")
     (found,) = plan([candidate(ridge_tokens=ridge)], load(40), slow_steps, seeds=1).deployments
     assert found.binds is binds
+
+
+@pytest.mark.parametrize(
+    ("preempted", "binds"), [(0, "bandwidth"), (1, "bandwidth"), (5, "bandwidth"), (6, "memory")]
+)
+def test_a_few_requests_that_lost_their_memory_do_not_make_it_bind(
+    preempted: int, binds: str
+) -> None:
+    """Six of a hundred are more than one in twenty."""
+    served = [
+        ServedRequest(
+            request=Request(name=str(n), arrival_s=float(n), n_prompt=4, n_output=2),
+            scheduled_s=float(n),
+            token_s=(n + 0.5, n + 0.75),
+            preemptions=3 * (n < preempted),
+        )
+        for n in range(100)
+    ]
+    step = StepRecord(
+        server=0, start_s=0, seconds=1, n_tokens=4, n_sequences=1, running=1, waiting=0,
+        kv_blocks=1, preempted=0,
+    )  # fmt: skip
+    settings = ServerSettings(kv_blocks=9)
+    assert bottleneck(measure(served), [step], "tpot_mean", settings, 100.0) == binds
+
+
+def test_what_binds_is_what_binds_in_most_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of three runs would say the queue."""
+    said = iter([Bottleneck.QUEUE, Bottleneck.BANDWIDTH, Bottleneck.BANDWIDTH])
+    monkeypatch.setattr(planning, "bottleneck", lambda *_: next(said))
+    slow_steps = Slo.parse("tpot_mean=5ms")
+    (found,) = plan([candidate()], load(5, 40), slow_steps, most_replicas=1, seeds=3).deployments
+    assert found.sizing.below is not None
+    assert len(found.sizing.below.runs.runs) == 3
+    assert found.binds is Bottleneck.BANDWIDTH
 
 
 def test_an_objective_that_nothing_meets_is_told_with_how_much_is_missing() -> None:

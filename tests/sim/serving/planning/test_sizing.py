@@ -88,3 +88,13 @@ def test_the_document_has_no_end_where_one_run_does_not_tell() -> None:
 def test_nothing_to_try_is_refused() -> None:
     with pytest.raises(InputError, match="got 0 replicas and 3 seeds"):
         smallest(servers(1, 10), Slo.parse("ttft_mean=1s"), most=0, seeds=3)
+
+
+def test_one_run_is_sure_only_of_a_recorded_load() -> None:
+    queue = servers(0.5, 100)
+    slo = Slo.parse("ttft_mean=9s")
+    assert not try_out(queue, slo, 1, seeds=1).decided
+    assert try_out(queue, slo, 1, seeds=1, recorded=True).decided
+    drawn = smallest(queue, slo, most=3, seeds=1)
+    assert drawn.chosen is not None
+    assert not drawn.chosen.decided
