@@ -12,7 +12,7 @@ from adadecode.profiles.errors import InputError
 from adadecode.sim.cli.options import panels
 from adadecode.sim.cli.options.catalogue import DEVICE_NAMES, device
 from adadecode.sim.cli.options.checks import FILLED, Check, TextCheck, at_least, number
-from adadecode.sim.cli.options.output import directory
+from adadecode.sim.cli.options.output import new_directory
 from adadecode.sim.cli.options.serving import routing, slo
 from adadecode.sim.core.parsing import finite, numbers
 from adadecode.sim.serving.metrics.slo import Slo
@@ -248,5 +248,5 @@ PlanDirectory = Annotated[
         show_default=False,
         rich_help_panel=panels.OUTPUT,
     ),
-    TextCheck(directory),
+    TextCheck(new_directory),
 ]

@@ -12,7 +12,7 @@ from adadecode.profiles.errors import InputError
 from adadecode.sim.cli.options import panels
 from adadecode.sim.cli.options.catalogue import LayersModel, SourceDevice, ToDevice
 from adadecode.sim.cli.options.checks import Check, TextCheck, at_least, number
-from adadecode.sim.cli.options.output import directory
+from adadecode.sim.cli.options.output import new_directory
 from adadecode.sim.cli.options.scenario import DATASHEET, WeightDtype
 from adadecode.sim.serving.kv_memory import UTILISATION
 from adadecode.sim.serving.metrics.slo import Slo
@@ -50,7 +50,7 @@ ResultDirectory = Annotated[
         show_default=False,
         rich_help_panel=panels.OUTPUT,
     ),
-    TextCheck(directory),
+    TextCheck(new_directory),
 ]
 
 
