@@ -1,16 +1,18 @@
-"""Time AdaDecode over vanilla in the batched engine, at batch sizes from 1 to 16 on the demo model.
+"""Time AdaDecode over vanilla in the batched engine, at batch sizes from 1 to 32.
 
-A job serves as many held-out prompts as the batch has, of one domain or of all, all there at the
-beginning, each to the same number of tokens whatever its end, on one CPU thread in FP32. Vanilla
-and AdaDecode under each order of segments are timed in turn; a speedup is vanilla's seconds over
-the design's, repeat by repeat. Every text is held against the one that vanilla writes for its
-prompt alone.
+A job serves as many held-out prompts of the demo model or of SmolLM2 as the batch has, of one
+domain or of all; where there are fewer, they come again. All are there at the beginning, and each
+is continued by the same number of tokens whatever its end, on one CPU thread in FP32. Vanilla and
+AdaDecode under each order of segments are timed in turn; a speedup is vanilla's seconds over the
+design's, repeat by repeat. Every text is held against the one that vanilla writes for its prompt
+alone. What was measured of the other model before is kept.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from statistics import median
 from typing import Any
@@ -18,24 +20,38 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from adadecode.engine import Demo, load_demo
 from adadecode.engine.decoding.decoder import AdaDecoder
+from adadecode.engine.demo.demo_model import Demo, load_demo, load_smollm2
 from adadecode.engine.loading.prompts import encode
 from adadecode.engine.serving.batched_decoder import BatchedDecoder
+from adadecode.profiles.input_file import is_there, read_json
 from adadecode.sim.core.design import Design
-from benchmarks.harness import describe_ratio, in_turn, make_table, ratio, write_result
+from benchmarks.harness import RESULTS, describe_ratio, in_turn, make_table, ratio, write_result
 from tests.support.batched_patterns import NEAR_TIE
 from tests.support.models import gap_at
 
-BATCHES = (1, 2, 4, 8, 16)
+RESULT = "batched_engine"
+BATCHES = (1, 2, 4, 8, 16, 32)
 N_TOKENS = 32
 PARTS = 2
 """Sets of prompts that a batch size is timed on."""
-DESIGN = Design.of("adadecode", placement=(1, 3, 5, 7), gamma=0.6)
-"""The best one of a single sequence on the first of the domains (``benchmarks/speed.py``)."""
-DOMAINS = {"arithmetic": ("arithmetic",), "all": ("arithmetic", "code", "prose", "unpredictable")}
+DESIGNS = {
+    "demo": Design.of("adadecode", placement=(1, 3, 5, 7), gamma=0.6),
+    "smollm2": Design.of("adadecode", placement=(12, 27), gamma=(0.6, 0.5)),
+}
+"""The best one of a single sequence that runs eagerly: on the first of the domains
+(``benchmarks/speed.py``), and on GSM8K (``benchmarks/head_gain.py``, heads without gates)."""
+DOMAINS = ("arithmetic", "all")
 ORDERS = ("lockstep", "largest")
 """``deepest`` forms the batches of ``lockstep`` here (decision 0054)."""
+
+
+def load(model: str) -> Demo:
+    """Return a model of `DESIGNS`; the heads of SmolLM2 have a shortlist that takes in prompts."""
+    if model == "demo":
+        return load_demo()
+    loaded = load_smollm2()
+    return replace(loaded, heads=loaded.heads.shaped(loaded.model, shortlist=1024, prompt=True))
 
 
 class Served:
@@ -76,18 +92,26 @@ class Served:
 
 def sets_of(demo: Demo, domains: str, batch: int) -> list[list[torch.Tensor]]:
     """Return sets of prompts of some domains in turn, as many in each as the batch has."""
-    of_domains = zip(*(demo.of(domain) for domain in DOMAINS[domains]), strict=False)
+    named = demo.domains if domains == "all" else [domains]
+    of_domains = zip(*(demo.of(domain) for domain in named), strict=False)
     prompts = [prompt for each in of_domains for prompt in each]
     ids = [encode(demo.tokenizer, prompt) for prompt in prompts]
     return [[ids[(part * batch + n) % len(ids)] for n in range(batch)] for part in range(PARTS)]
 
 
-def compared(demo: Demo, prompts: list[torch.Tensor], texts: list[list[int]]) -> dict[str, int]:
+def alone(demo: Demo, prompts: list[torch.Tensor]) -> list[list[int]]:
+    """Return the text that vanilla writes for each prompt alone."""
+    decoder = AdaDecoder(demo.model, demo.heads)
+    options = {"policy": "vanilla", "eos_token_id": ()}
+    return [decoder.generate(ids, N_TOKENS, **options).tokens for ids in prompts]
+
+
+def compared(
+    demo: Demo, prompts: list[torch.Tensor], wanted: list[list[int]], texts: list[list[int]]
+) -> dict[str, int]:
     """Count the texts that are vanilla's alone, those that differ at a near-tie, and others."""
-    alone = AdaDecoder(demo.model, demo.heads)
     counts = {"equal": 0, "explained": 0, "unexplained": 0}
-    for ids, tokens in zip(prompts, texts, strict=True):
-        own = alone.generate(ids, N_TOKENS, policy="vanilla", eos_token_id=()).tokens
+    for ids, own, tokens in zip(prompts, wanted, texts, strict=True):
         if tokens == own:
             counts["equal"] += 1
             continue
@@ -97,15 +121,16 @@ def compared(demo: Demo, prompts: list[torch.Tensor], texts: list[list[int]]) ->
     return counts
 
 
-def measure(demo: Demo, domains: str, batch: int, repeats: int) -> dict[str, Any]:
+def measure(demo: Demo, design: Design, domains: str, batch: int, repeats: int) -> dict[str, Any]:
     """Time vanilla and the orders of AdaDecode at one batch size."""
     sets = sets_of(demo, domains, batch)
     ways = {
         "vanilla": Served(demo, Design.of("vanilla"), "lockstep"),
-        **{order: Served(demo, DESIGN, order) for order in ORDERS},
+        **{order: Served(demo, design, order) for order in ORDERS},
     }
     jobs = {name: [way.job(prompts) for prompts in sets] for name, way in ways.items()}
     seconds = in_turn(jobs, repeats)
+    wanted = alone(demo, sets[-1])
     tokens = PARTS * batch * N_TOKENS
     return {
         "domains": domains,
@@ -117,7 +142,7 @@ def measure(demo: Demo, domains: str, batch: int, repeats: int) -> dict[str, Any
                 "tokens_per_s": median(tokens / spent for spent in seconds[order]),
                 "steps": ways[order].steps,
                 "rows": ways[order].rows,
-                "texts": compared(demo, sets[-1], ways[order].texts),
+                "texts": compared(demo, sets[-1], wanted, ways[order].texts),
             }
             for order in ORDERS
         },
@@ -132,23 +157,36 @@ def main(arguments: list[str] | None = None) -> None:
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="batches of 1 and 4; keeps nothing")
+    parser.add_argument("--model", choices=DESIGNS, default="demo", help="which [%(default)s]")
     parser.add_argument("--repeats", type=int, default=5, help="repeats [%(default)s]")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    demo = load_demo()
+    demo, design = load(options.model), DESIGNS[options.model]
     rows = [
-        measure(demo, domains, batch, 1 if options.quick else options.repeats)
+        measure(demo, design, domains, batch, 1 if options.quick else options.repeats)
         for domains in DOMAINS
         for batch in (BATCHES[:3:2] if options.quick else BATCHES)
     ]
-    table = make_table(f"AdaDecode over vanilla, {DESIGN.label}", "domains", "batch", *ORDERS)
+    table = make_table(
+        f"{options.model}: AdaDecode over vanilla, {design.label}", "domains", "batch", *ORDERS
+    )
     for row in rows:
         speedups = [describe_ratio(row["orders"][order]["speedup"]) for order in ORDERS]
         table.add_row(row["domains"], str(row["batch"]), *speedups)
     Console().print(table)
     if not options.quick:
-        about = {"design": DESIGN.label, "tokens": N_TOKENS, "repeats": options.repeats}
-        write_result("batched_engine", {**about, "results": rows})
+        known = RESULTS / f"{RESULT}.json"
+        kept = read_json(known)["models"] if is_there(known) else []
+        found = {
+            "model": options.model,
+            "design": design.label,
+            "heads": demo.heads.form.label,
+            "tokens": N_TOKENS,
+            "repeats": options.repeats,
+            "results": rows,
+        }
+        others = [one for one in kept if one["model"] != options.model]
+        write_result(RESULT, {"models": [*others, found]})
     if any(row["orders"][order]["texts"]["unexplained"] for row in rows for order in ORDERS):
         raise SystemExit("a text was another one than alone")
 
