@@ -218,7 +218,7 @@ Devices = Annotated[
 ]
 
 Prices = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--price",
         metavar="FILE",
