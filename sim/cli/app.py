@@ -33,12 +33,6 @@ class Commands(LazyGroup):
             summary="Predict a whole design space and find the best design on each device.",
             panel=PREDICT,
         ),
-        "plan": CommandEntry(
-            module="adadecode.sim.cli.plan",
-            function="plan",
-            summary="Find how many servers a load needs, and which device is cheapest.",
-            panel=PREDICT,
-        ),
         "report": CommandEntry(
             module="adadecode.sim.cli.report",
             function="report",
@@ -55,6 +49,12 @@ class Commands(LazyGroup):
             module="adadecode.sim.cli.serve",
             function="serve",
             summary="Serve many users, as vLLM would.",
+            panel=PREDICT,
+        ),
+        "plan": CommandEntry(
+            module="adadecode.sim.cli.plan",
+            function="plan",
+            summary="Find how many servers a load needs, and which device is cheapest.",
             panel=PREDICT,
         ),
         "limits": CommandEntry(

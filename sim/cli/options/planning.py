@@ -47,7 +47,8 @@ class LoadOptions:
             "--arrivals",
             metavar="FILE|SPEC",
             help="A file of requests (Azure, BurstGPT, Mooncake, Vidur, LLMServingSim, AIPerf, "
-            "guidellm), or how they are drawn, like poisson:5,count=1000,prompt=512,output=128.",
+            "guidellm), or how they are drawn, like poisson:5 and, behind commas, count=, prompt= "
+            "and output=.",
             show_default=False,
             rich_help_panel=panels.LOAD,
         ),
