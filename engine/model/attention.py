@@ -252,11 +252,8 @@ def attend(
     groups = heads // keys.shape[1]
     scale = scaling if scaling is not None else width**-0.5
     scored = softcap is not None or s_aux is not None
-    if kv.start == 0 and n > 1 and not scored and not (window and n > window):
-        out = F.scaled_dot_product_attention(
-            query, key, value, is_causal=True, scale=scale, enable_gqa=groups > 1
-        )
-        return out.transpose(1, 2).contiguous(), None
+    if is_whole_prompt(kv.start, n, window, scored=scored):
+        return attend_prompt(query, key, value, scale).transpose(1, 2).contiguous(), None
     parts = []
     rows = _rows_at_once(n, kv.stop, window, heads if scored else groups)
     for begin in range(0, n, rows):
@@ -275,6 +272,35 @@ def attend(
         out = attend_packed(packed, k, v, mask, scale, softcap, s_aux, size)
         parts.append(out.reshape(1, heads, size, out.shape[-1]))
     return (parts[0] if len(parts) == 1 else torch.cat(parts, 2)).transpose(1, 2).contiguous(), None
+
+
+def is_whole_prompt(start: int, n: int, window: int | None, *, scored: bool) -> bool:
+    """Return whether n positions from ``start`` see each other alone, all that came before.
+
+    Args:
+        start: The first position.
+        n: How many there are.
+        window: How many positions each sees; None for all.
+        scored: Whether scores are changed, by a cap or by sinks.
+    """
+    return start == 0 and n > 1 and not scored and not (window and n > window)
+
+
+def attend_prompt(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Attend over the positions of a prompt that `is_whole_prompt`, without buffers.
+
+    Shapes are those of `attend`; the output has the query's.
+    """
+    return F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        is_causal=True,
+        scale=scale,
+        enable_gqa=query.shape[1] > key.shape[1],
+    )
 
 
 def refuse_position_bias(module: torch.nn.Module, position_bias: torch.Tensor | None) -> None:

@@ -9,10 +9,9 @@ every design (decision 0042). Elsewhere, and for more rows, it is ``F.linear``.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -21,6 +20,7 @@ import torch
 from torch.nn import functional as F
 
 from adadecode.engine.runtime.native_library import native_library
+from adadecode.engine.runtime.timing_in_turn import least_seconds
 
 MOST = 16
 """Rows of the largest product that is one of few rows."""
@@ -214,13 +214,9 @@ def _least_seconds(
     names: Sequence[str], rows: torch.Tensor, weight: torch.Tensor
 ) -> dict[str, float]:
     """Return the least seconds of each product, timed in turn."""
-    found = dict.fromkeys(names, float("inf"))
-    for _ in range(_LAPS):
-        for name in names:
-            begun = time.perf_counter()
-            PRODUCTS[name](rows, weight, None)
-            found[name] = min(found[name], time.perf_counter() - begun)
-    return found
+    return least_seconds(
+        {name: partial(PRODUCTS[name], rows, weight, None) for name in names}, _LAPS
+    )
 
 
 def _is_right(weight: torch.Tensor, rows: torch.Tensor) -> bool:

@@ -179,7 +179,7 @@ class Compiler:
         """
         if not any(is_ours(weight) for weight in self._weights[index] if weight.is_cpu):
             return False
-        passes = {}
+        passes, alike = {}, self._alike(index, arguments)
         for rows in TIMED_ROWS:
             slots = step.slots[:1] + torch.arange(rows, device=step.slots.device)
             there = self.parts.step_at(slots, step.bucket)
@@ -188,10 +188,7 @@ class Compiler:
                 by_sums: partial(
                     self._run_alike,
                     self._compile_layer(index, given, there, arguments, by_sums=by_sums),
-                    [
-                        partial(self._inputs, layer, given, there, arguments)
-                        for layer in self._alike(index, arguments)
-                    ],
+                    [partial(self._inputs, layer, given, there, arguments) for layer in alike],
                 )
                 for by_sums in (False, True)
             }

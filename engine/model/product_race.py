@@ -8,8 +8,9 @@ in turn on layers of the model (docs/decisions/0042).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
+
+from adadecode.engine.runtime.timing_in_turn import least_seconds
 
 TIMED_ROWS = (1, 4)
 """Rows of the passes that are timed: what most passes of a text have, and what waits for them."""
@@ -34,17 +35,6 @@ def sums_are_sooner(passes: Mapping[int, Mapping[bool, Pass]]) -> bool:
     """
     total = {True: 0.0, False: 0.0}
     for ways in passes.values():
-        for by_sums, seconds in _least_seconds(ways).items():
+        for by_sums, seconds in least_seconds(ways, _LAPS).items():
             total[by_sums] += seconds
     return total[True] < PREFERRED * total[False]
-
-
-def _least_seconds(ways: Mapping[bool, Pass]) -> dict[bool, float]:
-    """Return the least seconds of each way, timed in turn."""
-    found = dict.fromkeys(ways, float("inf"))
-    for _ in range(_LAPS):
-        for way, run in ways.items():
-            begun = time.perf_counter()
-            run()
-            found[way] = min(found[way], time.perf_counter() - begun)
-    return found

@@ -12,9 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 
-from adadecode.engine.model.attention import KeyValues, attend_packed, refuse_position_bias
+from adadecode.engine.model.attention import (
+    KeyValues,
+    attend_packed,
+    attend_prompt,
+    is_whole_prompt,
+    refuse_position_bias,
+)
 from adadecode.engine.serving.row_groups import RowGroup
 
 
@@ -139,16 +144,9 @@ class PagedKeysValues:
         kv_heads = key.shape[1]
         groups = heads // kv_heads
         scored = softcap is not None or sinks is not None
-        if own.start == 0 and n > 1 and not scored and not (window and n > window):
-            out = F.scaled_dot_product_attention(
-                query,
-                key.narrow(2, own.offset, n),
-                value.narrow(2, own.offset, n),
-                is_causal=True,
-                scale=scale,
-                enable_gqa=groups > 1,
-            )
-            return out[0].transpose(0, 1)
+        if is_whole_prompt(own.start, n, window, scored=scored):
+            keys, values = (tensor.narrow(2, own.offset, n) for tensor in (key, value))
+            return attend_prompt(query, keys, values, scale)[0].transpose(0, 1)
         first = group.first_visible(window)
         keys, values = (
             self._of_group(buffer, group)[:, :, first : own.stop]

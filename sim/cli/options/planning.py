@@ -11,12 +11,11 @@ import typer
 from adadecode.profiles.errors import InputError
 from adadecode.sim.cli.options import panels
 from adadecode.sim.cli.options.catalogue import DEVICE_NAMES, device
-from adadecode.sim.cli.options.checks import FILLED, Check, TextCheck, at_least, number
+from adadecode.sim.cli.options.checks import FILLED, TextCheck, at_least, number
 from adadecode.sim.cli.options.output import new_directory
-from adadecode.sim.cli.options.serving import routing, slo
+from adadecode.sim.cli.options.serving import Routing, Warmup, slo
 from adadecode.sim.core.parsing import finite, numbers
 from adadecode.sim.serving.metrics.slo import Slo
-from adadecode.sim.serving.routing import ROUTINGS
 from adadecode.sim.serving.served_run import Server
 from adadecode.sim.serving.workloads.load import Load, find_load
 from adadecode.sim.serving.workloads.selection import Selection
@@ -108,16 +107,7 @@ class LoadOptions:
         ),
         at_least(1, 1000),
     ] = 10
-    warmup_s: Annotated[
-        float,
-        typer.Option(
-            "--warmup",
-            metavar="SECONDS",
-            help="Leave requests that arrive in the first seconds out of the figures.",
-            rich_help_panel=panels.LOAD,
-        ),
-        number(low=0),
-    ] = 0.0
+    warmup_s: Warmup = 0.0
 
     def load(self, block_size: int) -> Load:
         """Return the load. Raises InputError."""
@@ -170,17 +160,7 @@ class EachServerOptions:
         ),
         at_least(1, 10**5),
     ] = 256
-
-    routing: Annotated[
-        str,
-        typer.Option(
-            "--routing",
-            metavar="RULE",
-            help=f"Which server a request goes to: {', '.join(ROUTINGS)}.",
-            rich_help_panel=panels.SERVER,
-        ),
-        Check(routing),
-    ] = "least-loaded"
+    routing: Routing = "least-loaded"
 
     def server(self) -> Server:
         """Return the server."""

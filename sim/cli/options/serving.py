@@ -54,6 +54,29 @@ ResultDirectory = Annotated[
 ]
 
 
+Warmup = Annotated[
+    float,
+    typer.Option(
+        "--warmup",
+        metavar="SECONDS",
+        help="Leave requests that arrive in the first seconds out of the figures.",
+        rich_help_panel=panels.LOAD,
+    ),
+    number(low=0),
+]
+
+Routing = Annotated[
+    str,
+    typer.Option(
+        "--routing",
+        metavar="RULE",
+        help=f"Which server a request goes to: {', '.join(ROUTINGS)}.",
+        rich_help_panel=panels.SERVER,
+    ),
+    Check(routing),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RequestOptions:
     """What requests come, and what is wanted of them."""
@@ -102,16 +125,7 @@ class RequestOptions:
         ),
         at_least(0),
     ] = None
-    warmup_s: Annotated[
-        float,
-        typer.Option(
-            "--warmup",
-            metavar="SECONDS",
-            help="Leave out requests that arrive within so many seconds.",
-            rich_help_panel=panels.LOAD,
-        ),
-        number(low=0),
-    ] = 0.0
+    warmup_s: Warmup = 0.0
     slo: Annotated[
         Slo | None,
         typer.Option(
@@ -229,13 +243,4 @@ class ServerOptions:
         typer.Option("--replicas", help="Servers, all alike.", rich_help_panel=panels.SERVER),
         at_least(1, 10_000),
     ] = 1
-    routing: Annotated[
-        str,
-        typer.Option(
-            "--routing",
-            metavar="RULE",
-            help=f"Which server a request goes to: {', '.join(ROUTINGS)}.",
-            rich_help_panel=panels.SERVER,
-        ),
-        Check(routing),
-    ] = "round-robin"
+    routing: Routing = "round-robin"

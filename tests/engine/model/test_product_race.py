@@ -6,6 +6,7 @@ import pytest
 
 from adadecode.engine.model import product_race
 from adadecode.engine.model.product_race import Pass, sums_are_sooner
+from adadecode.engine.runtime import timing_in_turn
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_the_least_times_of_all_passes_count_together(
 
         return run
 
-    monkeypatch.setattr(product_race.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(timing_in_turn.time, "perf_counter", lambda: now)
     passes = {
         rows: {True: taking(sums[at], disturbed=True), False: taking(ours[at], disturbed=at == 1)}
         for at, rows in enumerate(product_race.TIMED_ROWS)
