@@ -58,7 +58,7 @@ KEPT = (
     "speedup_high", "energy_j_per_token", "energy_low", "energy_high", "energy_over_vanilla",
     "energy_over_low", "energy_over_high",
 )  # fmt: skip
-"""What is kept of the best design on each device."""
+"""Columns of the result that describe the best design on each device."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ PARTS = ("eager", "compile", "canonical")
 """FP32 eager and compiled against ``generate``, and BF16 canonical against vanilla."""
 
 Piece = dict[str, Any]
-"""What is kept of some prompts: their ``set``, the counts by design, the code's ``revision``."""
+"""The result of a few prompts: data set, counts by design, and the revision of the code."""
 
 COLUMNS = dict.fromkeys(("eager", "compile"), OUTCOMES) | {
     "canonical": ("runs", "tokens", "positions", "differing")

@@ -34,7 +34,7 @@ DATA = Path("../shared/data/llmservingsim/RTX4090/Llama-3.1-8B")
 STATISTICS = ("mean", "p50", "p90", "p99")
 TIMES = ("ttft_s", "tpot_s", "e2e_s")
 MOST_TRIED = 1500
-"""Points left out that are asked for, drawn with a seed where there are more."""
+"""Largest number of left-out points to predict. Of more, a sample is drawn with a fixed seed."""
 
 
 def simulate(
@@ -120,14 +120,14 @@ def left_out(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 def _missed(name: str, rows: pd.DataFrame, out: pd.Series[bool]) -> dict[str, Any]:
     times = AttentionTimes.of(rows[~out])
-    asked = rows[out]
-    if len(asked) > MOST_TRIED:
-        asked = asked.sample(MOST_TRIED, random_state=0)
-    found = np.array([times.at(*sizes) for sizes in asked[SIZES].to_numpy(dtype=np.float64)])
-    error = found / asked["seconds"].to_numpy() - 1
+    tried = rows[out]
+    if len(tried) > MOST_TRIED:
+        tried = tried.sample(MOST_TRIED, random_state=0)
+    predicted = np.array([times.at(*sizes) for sizes in tried[SIZES].to_numpy(dtype=np.float64)])
+    error = predicted / tried["seconds"].to_numpy() - 1
     return {
         "left_out": name,
-        "points": len(asked),
+        "points": len(tried),
         "bias": float(error.mean()),
         "median": float(np.median(np.abs(error))),
         "p90": float(np.quantile(np.abs(error), 0.9)),
