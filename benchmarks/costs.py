@@ -1,6 +1,8 @@
 """What training heads and recording a profile take: time, memory and disk.
 
-Both use the demo model, each in a process of its own with one thread.
+Both use the demo model, each in a process of its own with one thread. A recording of SmolLM2 on
+prompts of public data sets follows, where they and the model are there (``--parts pretrained``).
+What was measured before of the other parts is kept.
 """
 
 from __future__ import annotations
@@ -8,17 +10,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from adadecode.engine import load_demo
 from adadecode.profiles.atomic_write import write_text
+from adadecode.profiles.input_file import is_there, read_json
 from adadecode.profiles.store import read_profile
-from benchmarks.harness import write_result
+from benchmarks.harness import RESULTS, write_result
+from benchmarks.real_prompts import SETS, questions
 
 PROMPTS = 32
 TRAINING = {"depths": "4,8,12", "max-new-tokens": 96, "epochs": 8}
@@ -32,13 +38,28 @@ RECORDING = {
 }
 
 
+PRETRAINED = {"model": "smollm2", "max-new-tokens": 64, "repeats": 2, "graphs": "eager"}
+PROMPTS_OF_A_SET = 3
+PARTS = ("training", "recording", "pretrained")
+
+_EXPECTED = re.compile(r"it\s+takes\s+up\s+to\s+about\s+(\d+)\s+min")
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Measure both and write the figures."""
-    argparse.ArgumentParser(description=__doc__).parse_args(arguments)
+    """Measure the parts and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--beside", default="nothing", help="what else runs on the machine")
+    options = parser.parse_args(arguments)
+    measures = (measure_training, measure_recording, measure_pretrained)
+    known = RESULTS / "costs.json"
+    kept = read_json(known) if is_there(known) else {}
+    found = {part: kept[part] for part in PARTS if part in kept}
     with tempfile.TemporaryDirectory() as folder:
-        training = measure_training(Path(folder))
-        recording = measure_recording(Path(folder))
-    write_result("costs", {"training": training, "recording": recording})
+        for part, measure in zip(PARTS, measures, strict=True):
+            if part in options.parts:
+                found[part] = {**measure(Path(folder)), "beside": options.beside}
+    write_result("costs", found)
 
 
 def measure_training(folder: Path) -> dict[str, Any]:
@@ -75,13 +96,44 @@ def measure_recording(folder: Path) -> dict[str, Any]:
     }
 
 
+def measure_pretrained(folder: Path) -> dict[str, Any]:
+    """Record SmolLM2 on a few questions of each public data set, in a process of its own."""
+    prompts, out = folder / "questions.jsonl", folder / "pretrained"
+    lines = [
+        {"domain": name, "messages": [{"role": "user", "content": text}]}
+        for name in SETS
+        for text in questions(name, PROMPTS_OF_A_SET)
+    ]
+    write_text(prompts, "".join(f"{json.dumps(line)}\n" for line in lines))
+    command = ["adadecode-profile", f"--prompts={prompts}", f"--out={out}", *options(PRETRAINED)]
+    said = folder / "said"
+    used = run(command, said)
+    expected = _EXPECTED.search(said.read_text())
+    if expected is None:
+        raise RuntimeError("the recording did not say how many minutes it would take")
+    profile = read_profile(out)
+    return {
+        "prompts": len(profile.prompts),
+        "designs": int(profile.runs_frame()["design"].nunique()),
+        "repeats": PRETRAINED["repeats"],
+        "max_new_tokens": PRETRAINED["max-new-tokens"],
+        "expected_seconds": 60 * int(expected[1]),
+        **used,
+        "bytes": size(out),
+    }
+
+
 def options(chosen: dict[str, Any]) -> list[str]:
     """Return options as a command line has them."""
     return [f"--{name}={value}" for name, value in chosen.items()]
 
 
-def run(command: list[str]) -> dict[str, float]:
+def run(command: list[str], said: Path | None = None) -> dict[str, float]:
     """Return what a command takes on one thread: seconds, processor time and memory.
+
+    Args:
+        command: The program and its arguments.
+        said: Where to keep what it prints, instead of printing it.
 
     Raises:
         RuntimeError: if the command fails.
@@ -89,10 +141,13 @@ def run(command: list[str]) -> dict[str, float]:
     program = Path(sys.executable).with_name(command[0])
     start = time.perf_counter()
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([program, *command[1:]], env=environment)  # noqa: S603 - ours
+    with said.open("w", encoding="utf-8") if said else nullcontext() as stream:
+        process = subprocess.Popen(  # noqa: S603 - ours
+            [program, *command[1:]], env=environment, stdout=stream, stderr=stream
+        )
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise RuntimeError(f"{command[0]} failed: see above")
+        raise RuntimeError(f"{command[0]} failed: {said.read_text() if said else 'see above'}")
     return {
         "seconds": time.perf_counter() - start,
         "processor_seconds": usage.ru_utime + usage.ru_stime,

@@ -44,12 +44,11 @@ def prompt_folder() -> Path:
     return folder
 
 
-def chats(name: str, tokenizer: PreTrainedTokenizerBase, count: int, skip: int = 0) -> list[Prompt]:
-    """Return some prompts of a data set as the model's chat template writes them.
+def questions(name: str, count: int, skip: int = 0) -> list[str]:
+    """Return some prompts of a data set, as its authors wrote them.
 
     Args:
         name: Of `SETS`.
-        tokenizer: The model's own.
         count: How many.
         skip: How many at the beginning are left out.
 
@@ -58,14 +57,19 @@ def chats(name: str, tokenizer: PreTrainedTokenizerBase, count: int, skip: int =
     """
     file, field, category = SETS[name]
     entries = read_prompts(prompt_folder() / file, field=field).prompts
-    questions = [
+    found = [
         one.text
         for one in entries
         if isinstance(one, Prompt) and (category is None or one.domain == category)
     ][skip : skip + count]
-    if len(questions) < count:
+    if len(found) < count:
         raise SystemExit(f"wanted {count} prompts of {name} after the first {skip}: it has fewer")
-    messages = [[{"role": "user", "content": text}] for text in questions]
+    return found
+
+
+def chats(name: str, tokenizer: PreTrainedTokenizerBase, count: int, skip: int = 0) -> list[Prompt]:
+    """Return the same as the model's chat template writes them."""
+    messages = [[{"role": "user", "content": text}] for text in questions(name, count, skip)]
     return [replace(prompt, domain=name) for prompt in chat_prompts(tokenizer, messages)]
 
 
