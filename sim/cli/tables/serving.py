@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Group
+from rich.table import Table
 
 from adadecode.sim.cli.tables.layout import BASIS_WORDS, table, titled
 from adadecode.sim.serving.metrics.comparison import errors
+from adadecode.sim.serving.metrics.load_metrics import LoadMetrics
 from adadecode.sim.serving.metrics.request_times import TIMES
 from adadecode.sim.serving.metrics.summary import STATISTICS
 from adadecode.sim.serving.served_run import ServedRun
@@ -22,15 +26,13 @@ def left_out_words(count: int) -> str:
     return f"rows of the file that are no request that was answered, left out: {count:,}"
 
 
-def served_table(run: ServedRun, workload: Workload) -> Group:
-    """Return a row for each time, with its error beside it where a server measured it.
+def times_table(found: LoadMetrics, missed: Mapping[str, Mapping[str, float]] | None) -> Table:
+    """Return a row for each time.
 
     Args:
-        run: What came of it.
-        workload: The requests.
+        found: The figures.
+        missed: Errors by time and statistic, to stand beside them.
     """
-    found = run.metrics
-    missed = None if run.measured is None else errors(found, run.measured)
     body = table("", *STATISTICS)
     for name in TIMES:
         summary = getattr(found, name)
@@ -45,6 +47,18 @@ def served_table(run: ServedRun, workload: Workload) -> Group:
                 for cell, one in zip(cells, STATISTICS, strict=True)
             ]
         body.add_row(_NAMES[name], *cells)
+    return body
+
+
+def served_table(run: ServedRun, workload: Workload) -> Group:
+    """Return a row for each time, with its error beside it where a server measured it.
+
+    Args:
+        run: What came of it.
+        workload: The requests.
+    """
+    found = run.metrics
+    missed = None if run.measured is None else errors(found, run.measured)
     rates = found.throughput
     use = found.use
     lines = [
@@ -65,4 +79,5 @@ def served_table(run: ServedRun, workload: Workload) -> Group:
     if missed is not None:
         lines.append("in brackets: simulated / measured - 1")
     where = f"{run.steps.device}{BASIS_WORDS[run.steps.basis]}"
-    return titled(f"{found.requests:,} requests of {workload.source} on {where}", body, lines)
+    title = f"{found.requests:,} requests of {workload.source} on {where}"
+    return titled(title, times_table(found, missed), lines)
