@@ -283,7 +283,7 @@ def _serving_rules() -> list[_Rule]:
             for column in ("n_decode", "n_long", "long_context")
         ),
         _within("n_tokens", *_TOKENS)._replace(
-            rows=lambda frame: frame["kind"].isin(["layer", "ends", "choice"])
+            rows=lambda frame: ~frame["kind"].isin(["attention", "unequal"])
         ),
         _seconds("seconds"),
         _seconds("equal_seconds"),

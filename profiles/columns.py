@@ -397,20 +397,23 @@ _HEAD_FORMS = TableColumns(
 )
 
 _SERVING = TableColumns(
-    "One row is the time of one piece of a server's step, which computes chunks of prompts and one "
-    "token of each of several sequences at once. The table may be missing.",
+    "One row is the time of one piece of a server's step, which computes chunks of prompts and "
+    "tokens of several sequences at once. The table may be missing.",
     (
         Column(
             "kind",
             "text",
             "what was timed: `layer` (one decoder layer without its attention), `attention` (the "
             "attention of one layer), `unequal` (the same, of sequences of two different lengths), "
-            "`ends` (embedding and final norm) or `choice` (LM head and sampler)",
+            "`ends` (embedding and final norm), `choice` (LM head and sampler), `check` (one exit "
+            "head, norm and LM head included), `gate` (one gate before a head) or `host` (what a "
+            "step costs outside the model)",
         ),
         Column(
             "n_tokens",
             "int32",
-            "tokens of the step for `layer` and `ends`, sequences for `choice`; 0 elsewhere",
+            "tokens of the step for `layer` and `ends`; rows asked by one product for `choice`, "
+            "`check` and `gate`; sequences of the step for `host`; 0 elsewhere",
             "tokens",
         ),
         Column("chunk", "int32", "tokens of one sequence computed at once; 0 for none", "tokens"),

@@ -43,7 +43,7 @@ LATENCY_KINDS = ("embed", "layer", "head", "gate", "verify", "prefill", "host")
 Where layer, reuse or context mean nothing, they are -1, 0 and 0.
 """
 
-SERVING_KINDS = ("layer", "attention", "unequal", "ends", "choice")
+SERVING_KINDS = ("layer", "attention", "unequal", "ends", "choice", "check", "gate", "host")
 """What a row of the table ``serving`` timed; see `adadecode.profiles.columns`."""
 
 _TYPES = {"int32": pa.int32(), "float64": pa.float64(), "bool": pa.bool_(), "text": pa.string()}
