@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
+from typing import Protocol
 
 from adadecode.profiles.errors import InputError
-from adadecode.sim.serving.scheduling.scheduler import Scheduler
 
-Route = Callable[[Sequence[Scheduler]], int]
+
+class Loaded(Protocol):
+    """A server, as a rule sees it."""
+
+    @property
+    def n_unfinished(self) -> int:
+        """Requests that are queued or run."""
+
+
+Route = Callable[[Sequence[Loaded]], int]
 """Returns the place of the server that the next request goes to."""
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import simpy
 
-from adadecode.profiles.errors import InputError, LatencyError
+from adadecode.profiles.errors import LatencyError
+from adadecode.sim.serving.deployment import Deployment, check_load
 from adadecode.sim.serving.metrics.server_use import ServerUse
 from adadecode.sim.serving.request import Request, ServedRequest
-from adadecode.sim.serving.routing import Route, find_routing
+from adadecode.sim.serving.routing import find_routing
 from adadecode.sim.serving.scheduling.scheduler import Scheduler, Step
 from adadecode.sim.serving.scheduling.settings import ServerSettings
 from adadecode.sim.serving.scheduling.step import StepWork
@@ -109,6 +110,11 @@ class _Server:
     def n_used(self) -> int:
         """Blocks in use."""
         return self.scheduler.cache.n_used
+
+    @property
+    def n_unfinished(self) -> int:
+        """Requests that are queued or run."""
+        return self.scheduler.n_unfinished
 
     def add(self, request: Request) -> None:
         """Queue a request, and wake the server where it sleeps."""
@@ -204,82 +210,16 @@ def serve(
             time, or a number or name is wrong.
         LatencyError: If the price of a step is none.
     """
-    _check(requests, in_flight, replicas)
+    check_load(requests, in_flight, replicas)
     env, tally = simpy.Environment(0.0), _Tally(keep_steps=keep_steps)
-    whole = _Deployment(env, requests, in_flight, find_routing(routing))
-    whole.servers = [
+    whole = Deployment(env, requests, in_flight, find_routing(routing))
+    servers = [
         _Server(env, place, settings, price, tally, whole.ended) for place in range(replicas)
     ]
+    whole.servers = servers
     whole.start()
     env.run(whole.done)
-    return _load(tally, whole.servers, settings, env.now)
-
-
-class _Deployment:
-    """Servers behind one queue, and the requests that they are still to get."""
-
-    def __init__(
-        self,
-        env: simpy.Environment,
-        requests: Sequence[Request],
-        in_flight: int | None,
-        route: Route,
-    ) -> None:
-        self.env, self.in_flight, self.route = env, in_flight, route
-        self.servers: list[_Server] = []
-        self.to_come = deque(requests)
-        self.unfinished = len(requests)
-        self.done = env.event()
-
-    def start(self) -> None:
-        """Let the first requests come, and the servers begin."""
-        if self.in_flight is None:
-            self.env.process(self._arrive())
-        for _ in range(self.in_flight or 0):
-            self._enter()
-        for server in self.servers:
-            self.env.process(server.run())
-
-    def ended(self) -> None:
-        """Count a request that ended. In a closed loop it lets the next one in."""
-        self.unfinished -= 1
-        if self.in_flight is not None:
-            self._enter()
-        if not self.unfinished:
-            self.done.succeed()
-
-    def _enter(self) -> None:
-        if self.to_come:
-            self._send(replace(self.to_come.popleft(), arrival_s=self.env.now))
-
-    def _arrive(self) -> Generator[simpy.Event, Any, None]:
-        while self.to_come:
-            request = self.to_come.popleft()
-            if request.arrival_s > self.env.now:
-                yield self.env.timeout(request.arrival_s - self.env.now)
-            self._send(request)
-
-    def _send(self, request: Request) -> None:
-        self.servers[self.route([one.scheduler for one in self.servers])].add(request)
-
-
-def _check(requests: Sequence[Request], in_flight: int | None, replicas: int) -> None:
-    """Refuse what cannot be served."""
-    if not requests:
-        raise InputError("wanted requests to serve, got none")
-    if not replicas >= 1:
-        raise InputError(f"wanted 1 or more servers, got {replicas}")
-    if in_flight is not None and in_flight < 1:
-        raise InputError(f"wanted 1 or more requests in flight, got {in_flight}")
-    last = 0.0
-    for one in requests:
-        if not (last <= one.arrival_s < float("inf") and one.n_prompt > 0 and one.n_output > 0):
-            raise InputError(
-                "wanted requests of 1 or more tokens of prompt and of output, in the order of "
-                f"their arrival, got {one.n_prompt} and {one.n_output} tokens at {one.arrival_s} "
-                f"s as {one.name}, after one at {last} s"
-            )
-        last = one.arrival_s
+    return _load(tally, servers, settings, env.now)
 
 
 def _load(
