@@ -11,11 +11,11 @@ from adadecode.sim.cli.options.grouping import takes_option_sets
 from adadecode.sim.cli.options.output import Json
 from adadecode.sim.cli.options.planning import (
     Devices,
-    EachServerOptions,
     LoadOptions,
     MaxReplicas,
     Objectives,
     PlanDirectory,
+    PlannedServerOptions,
     Prices,
 )
 from adadecode.sim.cli.options.scenario import ProfileOrDatasheet, WeightDtype, read_latencies
@@ -42,7 +42,7 @@ def plan(
     source: SourceDevice = None,
     model: LayersModel = None,
     dtype: WeightDtype = None,
-    server: EachServerOptions,
+    server: PlannedServerOptions,
     max_replicas: MaxReplicas = 64,
     out: PlanDirectory = None,
     as_json: Json = False,
@@ -70,9 +70,11 @@ def plan(
                 context=max(one.n_prompt + one.n_output for one in requests),
                 prompt=max(one.n_prompt for one in requests),
                 tokens=server.max_batched_tokens,
+                unequal_contexts=server.unequal_contexts,
             ),
             server.server(),
             prices,
+            requests,
         )
         for name in devices or (None,)
     ]

@@ -16,7 +16,7 @@ from adadecode.sim.cli.options.serving import (
     ServerOptions,
 )
 from adadecode.sim.cli.print_json import print_json
-from adadecode.sim.serving.served_run import ServedRun, Server, run_server
+from adadecode.sim.serving.served_run import ServedRun, run_server
 from adadecode.sim.serving.workloads import Workload, arrivals, read_served, read_workload
 
 
@@ -40,17 +40,7 @@ def serve(
     run = run_server(
         profile,
         workload,
-        Server(
-            kv_blocks=server.kv_blocks,
-            utilisation=server.utilisation,
-            block_size=server.block_size,
-            max_batched_tokens=server.max_batched_tokens,
-            max_num_seqs=server.max_num_seqs,
-            prefix_caching=server.prefix_caching,
-            async_scheduling=server.async_scheduling,
-            replicas=server.replicas,
-            routing=server.routing,
-        ),
+        server.server(server.replicas, server.routing),
         device=server.to,
         source=server.source,
         model=server.model,

@@ -12,11 +12,11 @@ from adadecode.profiles.errors import InputError
 from adadecode.sim.cli.options import panels
 from adadecode.sim.cli.options.catalogue import DEVICE_NAMES, device
 from adadecode.sim.cli.options.checks import FILLED, TextCheck, at_least, number
+from adadecode.sim.cli.options.each_server import EachServerOptions, Routing
 from adadecode.sim.cli.options.output import new_directory
-from adadecode.sim.cli.options.serving import Routing, Warmup, slo
+from adadecode.sim.cli.options.serving import Warmup, slo
 from adadecode.sim.core.parsing import finite, numbers
 from adadecode.sim.serving.metrics.slo import Slo
-from adadecode.sim.serving.served_run import Server
 from adadecode.sim.serving.workloads.load import Load, find_load
 from adadecode.sim.serving.workloads.selection import Selection
 
@@ -116,61 +116,10 @@ class LoadOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EachServerOptions:
-    """How each server forms its steps, named as vLLM names it."""
+class PlannedServerOptions(EachServerOptions):
+    """How each server forms its steps, and which one a request goes to."""
 
-    kv_blocks: Annotated[
-        int | None,
-        typer.Option(
-            "--kv-blocks",
-            metavar="N",
-            help="Blocks of keys and values of a server. By default what fits beside the model.",
-            show_default=False,
-            rich_help_panel=panels.SERVER,
-        ),
-        at_least(2),
-    ] = None
-    block_size: Annotated[
-        int,
-        typer.Option(
-            "--block-size",
-            metavar="TOKENS",
-            help="Positions of a block.",
-            rich_help_panel=panels.SERVER,
-        ),
-        at_least(1, 4096),
-    ] = 16
-    max_batched_tokens: Annotated[
-        int,
-        typer.Option(
-            "--max-batched-tokens",
-            metavar="TOKENS",
-            help="Tokens of a step, at most.",
-            rich_help_panel=panels.SERVER,
-        ),
-        at_least(1, 10**6),
-    ] = 2048
-    max_num_seqs: Annotated[
-        int,
-        typer.Option(
-            "--max-num-seqs",
-            metavar="N",
-            help="Sequences that run at once, at most.",
-            rich_help_panel=panels.SERVER,
-        ),
-        at_least(1, 10**5),
-    ] = 256
     routing: Routing = "least-loaded"
-
-    def server(self) -> Server:
-        """Return the server."""
-        return Server(
-            kv_blocks=self.kv_blocks,
-            block_size=self.block_size,
-            max_batched_tokens=self.max_batched_tokens,
-            max_num_seqs=self.max_num_seqs,
-            routing=self.routing,
-        )
 
 
 Objectives = Annotated[

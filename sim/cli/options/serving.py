@@ -11,23 +11,16 @@ import typer
 from adadecode.profiles.errors import InputError
 from adadecode.sim.cli.options import panels
 from adadecode.sim.cli.options.catalogue import LayersModel, SourceDevice, ToDevice
-from adadecode.sim.cli.options.checks import Check, TextCheck, at_least, number
+from adadecode.sim.cli.options.checks import TextCheck, at_least, number
+from adadecode.sim.cli.options.each_server import EachServerOptions, Routing
 from adadecode.sim.cli.options.output import new_directory
 from adadecode.sim.cli.options.scenario import DATASHEET, WeightDtype
-from adadecode.sim.serving.kv_memory import UTILISATION
 from adadecode.sim.serving.metrics.slo import Slo
-from adadecode.sim.serving.routing import ROUTINGS, find_routing
 
 
 def slo(_option: str, typed: str) -> Slo:
     """Return objectives. Raises InputError."""
     return Slo.parse(typed)
-
-
-def routing(_option: str, name: str) -> str:
-    """Return the name of a rule that is known. Raises InputError."""
-    find_routing(name)
-    return name
 
 
 Latency = Annotated[
@@ -63,17 +56,6 @@ Warmup = Annotated[
         rich_help_panel=panels.LOAD,
     ),
     number(low=0),
-]
-
-Routing = Annotated[
-    str,
-    typer.Option(
-        "--routing",
-        metavar="RULE",
-        help=f"Which server a request goes to: {', '.join(ROUTINGS)}.",
-        rich_help_panel=panels.SERVER,
-    ),
-    Check(routing),
 ]
 
 
@@ -159,88 +141,18 @@ class RequestOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerOptions:
-    """The server, with the names and defaults of vLLM."""
+class ServerOptions(EachServerOptions):
+    """The servers, and what they run."""
 
     to: ToDevice = None
     source: SourceDevice = None
     model: LayersModel = None
     dtype: WeightDtype = None
-    kv_blocks: Annotated[
-        int | None,
-        typer.Option(
-            "--kv-blocks",
-            metavar="N",
-            help="Blocks of keys and values, the reserved one included, as the server's log has "
-            "it. It matters more than anything else. By default worked out from the device's "
-            "memory: a tenth too few on the one card where the true number is known, and waiting "
-            "times with it.",
-            show_default=False,
-            rich_help_panel=panels.SERVER,
-        ),
-        at_least(2),
-    ] = None
-    utilisation: Annotated[
-        float,
-        typer.Option(
-            "--memory-utilisation",
-            metavar="SHARE",
-            help="Share of the device's memory that the server takes, where --kv-blocks is not "
-            "given.",
-            rich_help_panel=panels.SERVER,
-        ),
-        number(above=0, high=1),
-    ] = UTILISATION
-    block_size: Annotated[
-        int,
-        typer.Option("--block-size", help="Positions of a block.", rich_help_panel=panels.SERVER),
-        at_least(1),
-    ] = 16
-    max_batched_tokens: Annotated[
-        int,
-        typer.Option(
-            "--max-batched-tokens", help="Tokens of a step.", rich_help_panel=panels.SERVER
-        ),
-        at_least(1),
-    ] = 2048
-    max_num_seqs: Annotated[
-        int,
-        typer.Option(
-            "--max-num-seqs",
-            help="Sequences that run at once.",
-            rich_help_panel=panels.SERVER,
-        ),
-        at_least(1),
-    ] = 256
-    prefix_caching: Annotated[
-        bool,
-        typer.Option(
-            "--prefix-caching/--no-prefix-caching",
-            help="Whether blocks are kept and shared by prompts that begin alike.",
-            rich_help_panel=panels.SERVER,
-        ),
-    ] = True
-    async_scheduling: Annotated[
-        bool,
-        typer.Option(
-            "--async/--no-async",
-            help="Whether a step is formed while the one before it runs.",
-            rich_help_panel=panels.SERVER,
-        ),
-    ] = True
-    unequal_contexts: Annotated[
-        bool | None,
-        typer.Option(
-            "--unequal-contexts/--equal-contexts",
-            help="Whether sequences of unequal lengths take more than equal ones, where that was "
-            "measured. By default as the profile says.",
-            show_default=False,
-            rich_help_panel=panels.SERVER,
-        ),
-    ] = None
     replicas: Annotated[
         int,
-        typer.Option("--replicas", help="Servers, all alike.", rich_help_panel=panels.SERVER),
+        typer.Option(
+            "--replicas", metavar="N", help="Servers, all alike.", rich_help_panel=panels.SERVER
+        ),
         at_least(1, 10_000),
     ] = 1
     routing: Routing = "round-robin"

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from adadecode.profiles.store import Profile
 from adadecode.sim.serving.latency.found_steps import StepsWanted, find_steps
+from adadecode.sim.serving.load_checks import check_positions
 from adadecode.sim.serving.planning.candidate import Candidate
 from adadecode.sim.serving.planning.ridge import ridge_tokens
+from adadecode.sim.serving.request import Request
 from adadecode.sim.serving.served_run import Server
 
 
 def find_candidate(
-    profile: Profile | None, wanted: StepsWanted, server: Server, prices: Mapping[str, float]
+    profile: Profile | None,
+    wanted: StepsWanted,
+    server: Server,
+    prices: Mapping[str, float],
+    requests: Sequence[Request],
 ) -> Candidate:
     """Return a server on a device.
 
@@ -21,14 +27,17 @@ def find_candidate(
         wanted: The device, the model, and how long requests are.
         server: How it is set.
         prices: What an hour of each device costs.
+        requests: All requests that it is to serve.
 
     Raises:
-        InputError: If the blocks of keys and values are not given and cannot be worked out.
+        InputError: If the blocks of keys and values are not given and cannot be worked out, or a
+            request is longer than the model has positions for.
         DeviceError: If the device is unknown, or the model leaves no room on it.
         LatencyError: If something was not measured, and cannot be carried.
         ProfileError: If the profile lacks latencies.
     """
     steps = find_steps(profile, wanted)
+    check_positions(requests, steps.shape)
     name = wanted.device or (steps.device if steps.hardware is None else steps.hardware.name)
     ridge = None
     if steps.hardware is not None and steps.precision is not None:

@@ -68,6 +68,11 @@ def test_an_objective_that_nothing_meets_says_by_how_much(
         (("--arrivals", LOAD, "--routing", "luck"), "wanted a routing of round-robin"),
         (("--arrivals", LOAD, "--price", "PRICES"), "has no price of h100-sxm: add it"),
         (("--arrivals", LOAD, "--kv-blocks", "3"), "blocks"),
+        (("--arrivals", LOAD, "--kv-blocks", 10**10), "in [2, 1000000000]"),
+        (
+            ("--arrivals", "poisson:1,count=3,prompt=131072,output=6"),
+            "has 131,072 positions, got request 0 of 131,078",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused(

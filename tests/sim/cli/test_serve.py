@@ -149,7 +149,8 @@ def test_a_datasheet_serves_on_replicas(capsys: pytest.CaptureFixture[str]) -> N
         (["--arrivals", SPEC, "--sent", "x"], "--sent belongs to --requests"),
         (["--requests", "x", "--seed", "1"], "--seed belongs to --arrivals"),
         (["--arrivals", SPEC, "--routing", "x"], "round-robin, least-loaded"),
-        (["--arrivals", SPEC, "--kv-blocks", "1"], "from 2 on"),
+        (["--arrivals", SPEC, "--kv-blocks", "1"], "in [2, 1000000000]"),
+        (["--arrivals", SPEC, "--block-size", "5000"], "in [1, 4096]"),
         (["--arrivals", "poisson:2,count=3,prompt=900,output=6", "--kv-blocks", "9"], "needs 57"),
     ],
 )
