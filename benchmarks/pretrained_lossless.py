@@ -1,9 +1,10 @@
 """Hold SmolLM2's texts on real questions against the model's own, under every design.
 
-Answers to prompts of three public data sets. In FP32, eager and compiled, each text is compared
-with greedy ``generate``; a difference counts as explained where the two best logits lie within 1e-4
-of each other, relative to the larger. In BF16 with canonical numerics every text is compared with
-vanilla's bit by bit: tokens, the logits that they were chosen from, and all keys and values.
+Answers to prompts of three public data sets. In FP32, eager and compiled, and among others in the
+batched engine, each text is compared with greedy ``generate``; a difference counts as explained
+where the two best logits lie within 1e-4 of each other, relative to the larger. In BF16 with
+canonical numerics every text is compared with vanilla's bit by bit: tokens, the logits that they
+were chosen from, and all keys and values.
 
 It takes hours. Each part has a result file, each piece is kept there as soon as it is done, and the
 next run goes on from there. The file says how many prompts are done, and of which versions of the
@@ -30,6 +31,7 @@ from adadecode.engine.decoding.prefilled_prompt import PrefilledPrompt
 from adadecode.engine.demo import SMOLLM2
 from adadecode.engine.evaluation.bitwise import fingerprint
 from adadecode.engine.loading.model_loader import load_model
+from adadecode.engine.serving.batched_decoder import BatchedDecoder
 from adadecode.profiles.digest import sha256_hex
 from adadecode.profiles.input_file import is_there, read_json
 from adadecode.sim.core.design import Design
@@ -40,13 +42,15 @@ from benchmarks.real_prompts import SETS, encoded
 from tests.support.models import greedy_text
 
 SHORTLIST = 8192
-PARTS = ("eager", "compile", "canonical")
-"""FP32 eager and compiled against ``generate``, and BF16 canonical against vanilla."""
+RUNNING = 8
+"""Texts that the batched engine runs at once; the others of a piece are queued."""
+PARTS = ("eager", "batched", "compile", "canonical")
+"""FP32 eager, batched and compiled against ``generate``, and BF16 canonical against vanilla."""
 
 Piece = dict[str, Any]
 """The result of a few prompts: data set, counts by design, and the revision of the code."""
 
-COLUMNS = dict.fromkeys(("eager", "compile"), OUTCOMES) | {
+COLUMNS = dict.fromkeys(("eager", "batched", "compile"), OUTCOMES) | {
     "canonical": ("runs", "tokens", "positions", "differing")
 }
 """The counts that each part keeps of a design."""
@@ -116,6 +120,37 @@ def check_greedy(
             decoding.run_to_end()
             schedule = decoding.schedule
             found[label] += outcome(model, ids, text, list(schedule.tokens), schedule.rounds)
+    return found
+
+
+def check_batched(
+    model_name: str, heads_folder: str, name: str, rows: range, tokens: int
+) -> dict[str, Counter[str]]:
+    """Compare texts of every design in the batched engine, in FP32, with ``generate``.
+
+    All prompts of the piece are submitted at once. Arguments and result are those of
+    `check_greedy`, but for the mode.
+    """
+    torch.set_num_threads(1)
+    model, tokenizer = load_model(model_name, "float32", "cpu")
+    heads = ExitHeads.load(heads_folder, model)
+    shaped = {form: heads.shaped(model, shortlist=form) for form in (None, SHORTLIST)}
+    prompts = encoded(name, tokenizer, len(rows), rows.start)
+    eos = sorted(AdaDecoder(model).eos)
+    own = [greedy_text(model, ids, tokens, eos=eos or None) for ids in prompts]
+    found: dict[str, Counter[str]] = {}
+    for label, (design, form) in designs_of(heads.depths, gates=heads.gates is not None).items():
+        decoder = BatchedDecoder(model, shaped[form], design, max_num_seqs=RUNNING)
+        texts = [decoder.text(ids, tokens, eos_token_id=eos) for ids in prompts]
+        for text in texts:
+            decoder.add(text)
+        while decoder.step() is not None:
+            pass
+        found[label] = Counter()
+        for ids, wanted, text in zip(prompts, own, texts, strict=True):
+            schedule = text.sequence.schedule
+            rounds = () if schedule is None else schedule.rounds
+            found[label] += outcome(model, ids, wanted, list(text.tokens), rounds)
     return found
 
 
@@ -217,7 +252,12 @@ def check(
 ) -> dict[str, Counter[str]]:
     """Compare the texts of one piece."""
     given = (options.model, options.heads, name, rows, options.tokens)
-    return check_canonical(*given) if part == "canonical" else check_greedy(*given, part)
+    match part:
+        case "canonical":
+            return check_canonical(*given)
+        case "batched":
+            return check_batched(*given)
+    return check_greedy(*given, part)
 
 
 def result_name(part: str) -> str:
