@@ -5,7 +5,7 @@ domain or of all; where there are fewer, they come again. All are there at the b
 is continued by the same number of tokens whatever its end, on one CPU thread in FP32. Vanilla and
 AdaDecode under each order of segments are timed in turn; a speedup is vanilla's seconds over the
 design's, repeat by repeat. Every text is held against the one that vanilla writes for its prompt
-alone. What was measured of the other model before is kept.
+alone. Each batch size is kept once it is measured, and not measured again.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from statistics import median
 from typing import Any
 
 import torch
 from rich.console import Console
+from rich.table import Table
 
 from adadecode.engine.decoding.decoder import AdaDecoder
 from adadecode.engine.demo.demo_model import Demo, load_demo, load_smollm2
@@ -102,8 +104,9 @@ def sets_of(demo: Demo, domains: str, batch: int) -> list[list[torch.Tensor]]:
 def alone(demo: Demo, prompts: list[torch.Tensor]) -> list[list[int]]:
     """Return the text that vanilla writes for each prompt alone."""
     decoder = AdaDecoder(demo.model, demo.heads)
-    options = {"policy": "vanilla", "eos_token_id": ()}
-    return [decoder.generate(ids, N_TOKENS, **options).tokens for ids in prompts]
+    return [
+        decoder.generate(ids, N_TOKENS, policy="vanilla", eos_token_id=()).tokens for ids in prompts
+    ]
 
 
 def compared(
@@ -149,8 +152,48 @@ def measure(demo: Demo, design: Design, domains: str, batch: int, repeats: int) 
     }
 
 
+def key_of(row: dict[str, Any]) -> tuple[str, int]:
+    """Return which measurement a row is."""
+    return row["domains"], row["batch"]
+
+
+def measured_before(model: str, about: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of a model that were measured before, in the same way."""
+    known = RESULTS / f"{RESULT}.json"
+    found = read_json(known)["models"] if is_there(known) else []
+    return [
+        row
+        for one in found
+        if one["model"] == model and {**one, "results": []} == {**about, "results": []}
+        for row in one["results"]
+    ]
+
+
+def keep(about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Write what was measured so far of a model, beside what was measured of the others."""
+    known = RESULTS / f"{RESULT}.json"
+    kept = read_json(known)["models"] if is_there(known) else []
+    others = [one for one in kept if one["model"] != about["model"]]
+    order = {key: place for place, key in enumerate(product(DOMAINS, BATCHES))}
+    rows = sorted(rows, key=lambda row: order[key_of(row)])
+    models = sorted(
+        [*others, {**about, "results": rows}], key=lambda one: list(DESIGNS).index(one["model"])
+    )
+    write_result(RESULT, {"models": models})
+
+
+def shown(about: dict[str, Any], rows: list[dict[str, Any]]) -> Table:
+    """Return the speedups as a table."""
+    title = f"{about['model']}: AdaDecode over vanilla, {about['design']}"
+    table = make_table(title, "domains", "batch", *ORDERS)
+    for row in rows:
+        speedups = [describe_ratio(row["orders"][order]["speedup"]) for order in ORDERS]
+        table.add_row(row["domains"], str(row["batch"]), *speedups)
+    return table
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Print the speedups and keep them.
+    """Measure what was not measured before, print the speedups and keep them one by one.
 
     Raises:
         SystemExit: If a text was another one.
@@ -159,34 +202,31 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="batches of 1 and 4; keeps nothing")
     parser.add_argument("--model", choices=DESIGNS, default="demo", help="which [%(default)s]")
     parser.add_argument("--repeats", type=int, default=5, help="repeats [%(default)s]")
+    parser.add_argument("--domains", choices=DOMAINS, nargs="*", default=DOMAINS, help="which")
+    parser.add_argument("--batches", type=int, choices=BATCHES, nargs="*", default=BATCHES)
+    parser.add_argument("--again", action="store_true", help="also what was measured before")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     demo, design = load(options.model), DESIGNS[options.model]
-    rows = [
-        measure(demo, design, domains, batch, 1 if options.quick else options.repeats)
-        for domains in DOMAINS
-        for batch in (BATCHES[:3:2] if options.quick else BATCHES)
-    ]
-    table = make_table(
-        f"{options.model}: AdaDecode over vanilla, {design.label}", "domains", "batch", *ORDERS
-    )
-    for row in rows:
-        speedups = [describe_ratio(row["orders"][order]["speedup"]) for order in ORDERS]
-        table.add_row(row["domains"], str(row["batch"]), *speedups)
-    Console().print(table)
-    if not options.quick:
-        known = RESULTS / f"{RESULT}.json"
-        kept = read_json(known)["models"] if is_there(known) else []
-        found = {
-            "model": options.model,
-            "design": design.label,
-            "heads": demo.heads.form.label,
-            "tokens": N_TOKENS,
-            "repeats": options.repeats,
-            "results": rows,
-        }
-        others = [one for one in kept if one["model"] != options.model]
-        write_result(RESULT, {"models": [*others, found]})
+    about = {
+        "model": options.model,
+        "design": design.label,
+        "heads": demo.heads.form.label,
+        "tokens": N_TOKENS,
+        "repeats": options.repeats,
+    }
+    fresh = options.quick or options.again
+    rows = [] if fresh else measured_before(options.model, about)
+    batches = BATCHES[:3:2] if options.quick else options.batches
+    known = set(map(key_of, rows))
+    for domains, batch in product(options.domains, batches):
+        if (domains, batch) in known:
+            continue
+        repeats = 1 if options.quick else options.repeats
+        rows.append(measure(demo, design, domains, batch, repeats))
+        if not options.quick:
+            keep(about, rows)
+    Console().print(shown(about, rows))
     if any(row["orders"][order]["texts"]["unexplained"] for row in rows for order in ORDERS):
         raise SystemExit("a text was another one than alone")
 

@@ -28,6 +28,8 @@ AGAIN = "record it again with `adadecode-profile`"
 POLICIES = ("vanilla", "adadecode", "fixed")
 """Policies that a recording may hold; `adadecode.sim.core.design.Policy` describes them."""
 
+_PIECES = ("embed", "layers", "attention", "gates", "checks", "verified", "host")
+
 _THRESHOLDS = [("placement", "gammas"), ("placement", "gates")]
 
 PAIRS = {
@@ -35,6 +37,7 @@ PAIRS = {
     "rounds": [*_THRESHOLDS, ("segments", "batches")],
     "works": _THRESHOLDS,
     "draws": _THRESHOLDS,
+    "load_pieces": [("rows", "stops"), ("rows", "n_prompts")],
 }
 """By table, pairs of list columns whose items belong together. An optional one may be empty."""
 
@@ -147,8 +150,10 @@ def check_prompts(frames: Mapping[str, pd.DataFrame], where: str) -> None:
             f"of {row['max_new_tokens']} tokens for prompt {row['prompt']} in the table prompts of "
             f"{where}: {AGAIN}"
         )
-    for name in sorted(frames.keys() - {"latency", "head_forms", "prompts", "serving"}):
-        strange = frames[name]["prompt"][~frames[name]["prompt"].isin(listed)]
+    for name, frame in sorted(frames.items()):
+        if name == "prompts" or "prompt" not in frame:
+            continue
+        strange = frame["prompt"][~frame["prompt"].isin(listed)]
         if len(strange):
             raise ProfileError(
                 f"wanted prompts of the table prompts in {name} of {where}, got prompt "
@@ -158,16 +163,16 @@ def check_prompts(frames: Mapping[str, pd.DataFrame], where: str) -> None:
 
 def _rules(name: str, n_layers: int | None) -> list[_Rule]:
     """Return the rules of one table, for a model of n_layers."""
-    if name == "latency":
-        return _latency_rules(n_layers)
-    if name in {"prompts", "trace", "branches"}:
-        return _text_rules(n_layers)[name]
-    if name == "baselines":
-        return _baseline_rules()
-    if name == "head_forms":
-        return _form_rules(n_layers)
-    if name == "serving":
-        return _serving_rules()
+    rules = {
+        "baselines": _baseline_rules(),
+        "serving": _serving_rules(),
+        "latency": _latency_rules(n_layers),
+        "head_forms": _form_rules(n_layers),
+        **_text_rules(n_layers),
+        **_load_rules(n_layers),
+    }
+    if name in rules:
+        return rules[name]
     return [*_design_rules(n_layers), *_run_rules(n_layers)[name]]
 
 
@@ -289,6 +294,40 @@ def _serving_rules() -> list[_Rule]:
         _seconds("equal_seconds"),
         _seconds("longest_seconds"),
     ]
+
+
+def _load_rules(n_layers: int | None) -> dict[str, list[_Rule]]:
+    asked = {name: lambda frame, name=name: frame[name].notna() for name in ("score", "confidence")}
+    return {
+        "load_requests": [
+            *(_within(column, *_COUNT) for column in ("run", "request", "preemptions")),
+            *(_within(column, *_TOKENS) for column in ("n_prompt", "max_new_tokens")),
+            *(_duration(column) for column in ("arrival_s", "scheduled_s", "token_s")),
+        ],
+        "load_steps": [
+            *(_within(column, *_COUNT) for column in ("run", "step")),
+            _within("segment", "a segment", 0, None if n_layers is None else n_layers - 1),
+            _duration("begun_s"),
+            _seconds("seconds"),
+            *(_within(name, *_COUNT) for name in ("arrived", "admitted", "preempted", "ended")),
+        ],
+        "load_work": [
+            *(_within(column, *_COUNT) for column in ("run", "step", "request")),
+            _within("start", "a position", 0, MOST_TOKENS),
+            _within("stop", "a position", 1, MOST_TOKENS),
+            *(_within(name, *_PROBABILITY)._replace(rows=rows) for name, rows in asked.items()),
+            *(_within(name, "a token, or -1 for none,", -1) for name in ("draft", "token")),
+            _within("accepted", "a number of drafts, or -1 for none,", -1, MOST_DRAFTS),
+        ],
+        "load_pieces": [
+            *(_within(name, *_COUNT) for name in ("run", "gates", "checks", "verified")),
+            _within("segment", "a segment", 0, None if n_layers is None else n_layers - 1),
+            *(_within(column, *_TOKENS) for column in ("rows", "stops", "n_prompts")),
+            *(_duration(f"{piece}_s") for piece in _PIECES),
+            _seconds("layers_s"),
+            _duration("wake_s")._replace(rows=lambda frame: frame["wake_s"].notna()),
+        ],
+    }
 
 
 def _ran(frame: pd.DataFrame) -> pd.Series[bool]:

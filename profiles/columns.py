@@ -444,6 +444,102 @@ _SERVING = TableColumns(
     ),
 )
 
+_RUN = Column("run", "int32", "number of the run, as in `load.runs` of the manifest")
+_REQUEST = Column("request", "int32", "number of the request, in the order in which they arrived")
+
+_LOAD_REQUESTS = TableColumns(
+    "One row is one request that a batched engine served in real time (`adadecode-load`). Times "
+    "are seconds on the clock of its run.",
+    (
+        _RUN,
+        _REQUEST,
+        _PROMPT,
+        Column("n_prompt", "int32", "tokens of the prompt", "tokens"),
+        Column("max_new_tokens", "int32", "most tokens to generate", "tokens"),
+        Column("arrival_s", "float64", "when it was submitted", "s"),
+        Column("scheduled_s", "float64", "when the first of its work began", "s"),
+        Column("token_s", "list[float64]", "when each of its tokens came out", "s"),
+        Column("preemptions", "int32", "how often it lost its keys and values"),
+    ),
+)
+
+_LOAD_STEPS = TableColumns(
+    "One row is one step of a batched engine in such a run: one segment, run for all requests that "
+    "waited for it, with what they then asked of gates, heads and the last layer.",
+    (
+        _RUN,
+        Column("step", "int32", "number of the step"),
+        Column("segment", "int32", "the segment, from 0 on"),
+        Column("begun_s", "float64", "when it began", "s"),
+        Column("seconds", "float64", "how long it took", "s"),
+        Column("arrived", "list[int32]", "requests that were queued since the step before"),
+        Column("admitted", "list[int32]", "requests that were admitted before it"),
+        Column("preempted", "list[int32]", "requests that lost their keys and values before it"),
+        Column("ended", "list[int32]", "requests whose texts ended with it"),
+    ),
+)
+
+_LOAD_WORK = TableColumns(
+    "One row is the part of one request in one of these steps, in the order of the rows.",
+    (
+        _RUN,
+        Column("step", "int32", "number of the step, as in `load_steps`"),
+        _REQUEST,
+        Column("start", "int32", "first position that was computed"),
+        Column("stop", "int32", "position after the last"),
+        Column("score", "float64", "what the gate said; NaN where none was asked", "probability"),
+        Column(
+            "confidence",
+            "float64",
+            "how sure the head was of its draft; NaN where none was asked",
+            "probability",
+        ),
+        Column("draft", "int32", "the draft of the head; -1 where none was asked", "token id"),
+        Column(
+            "accepted",
+            "int32",
+            "drafts that the last layer confirmed; -1 where it was not asked",
+            "drafts",
+        ),
+        Column("token", "int32", "its own token after them; -1 where it was not asked", "token id"),
+    ),
+)
+
+_LOAD_PIECES = TableColumns(
+    "One row is one step of a batched engine that was timed in pieces, apart from all loads. Lists "
+    "have an item for each sequence of the step.",
+    (
+        _RUN._replace(meaning="number of the first run whose engine was set so"),
+        Column("segment", "int32", "the segment, from 0 on"),
+        Column("rows", "list[int32]", "positions that were computed", "positions"),
+        Column("stops", "list[int32]", "position after the last of them"),
+        Column("n_prompts", "list[int32]", "tokens of the prompt", "tokens"),
+        Column("gates", "int32", "gates that were asked after it, by one product"),
+        Column("checks", "int32", "heads that were asked, by one product"),
+        Column("verified", "int32", "rows that the last layer was asked about, by one product"),
+        Column("embed_s", "float64", "time of the embedding", "s"),
+        Column("layers_s", "float64", "time of its layers without their attention", "s"),
+        Column("attention_s", "float64", "time of the attention of its layers", "s"),
+        Column("gates_s", "float64", "time of the gates", "s"),
+        Column("checks_s", "float64", "time of the heads", "s"),
+        Column("verified_s", "float64", "time of the last layer's logits and their maxima", "s"),
+        Column(
+            "host_s",
+            "float64",
+            "all else, from its beginning to the beginning of the next one",
+            "s",
+        ),
+        Column(
+            "wake_s",
+            "float64",
+            "time from the arrival of a request at an idle engine to the beginning of the step; "
+            "NaN where the engine was not idle",
+            "s",
+            optional=True,
+        ),
+    ),
+)
+
 COLUMNS = {
     "latency": _LATENCY,
     "prompts": _PROMPTS,
@@ -456,5 +552,9 @@ COLUMNS = {
     "baselines": _BASELINES,
     "head_forms": _HEAD_FORMS,
     "serving": _SERVING,
+    "load_requests": _LOAD_REQUESTS,
+    "load_steps": _LOAD_STEPS,
+    "load_work": _LOAD_WORK,
+    "load_pieces": _LOAD_PIECES,
 }
 """Every table by name."""

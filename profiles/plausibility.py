@@ -233,7 +233,7 @@ def _check_order(latency: pd.DataFrame, where: str, todo: str) -> None:
 
 def _check_runs(frames: Mapping[str, pd.DataFrame], where: str, todo: str) -> None:
     """Refuse runs that take no time, years, or the power of a town."""
-    for name in ("runs", "baselines", "works", "head_forms", "serving"):
+    for name in ("runs", "baselines", "works", "head_forms", "serving", "load_steps"):
         table = frames.get(name)
         if table is None or table.empty:
             continue

@@ -77,7 +77,12 @@ REQUIRED_COLUMNS: dict[str, tuple[str, ...]] = {
 SAMPLED_TABLES = {"draws": ALL_TABLES["draws"]}
 """Tables that only a sampled profile has."""
 
-OPTIONAL_TABLES = {name: ALL_TABLES[name] for name in ("baselines", "head_forms", "serving")}
+LOAD_TABLES = ("load_requests", "load_steps", "load_work", "load_pieces")
+"""What a batched engine did under a load; a profile has all of them, or none."""
+
+OPTIONAL_TABLES = {
+    name: ALL_TABLES[name] for name in ("baselines", "head_forms", "serving", *LOAD_TABLES)
+}
 """Tables that a profile may have. A missing one is read as an empty one."""
 
 TABLES = {

@@ -72,6 +72,10 @@ class Profile:
         baselines: Runs of baselines; empty where none were recorded.
         head_forms: Timed checks of heads in other forms; empty where none were timed.
         serving: Times of the pieces of a server's step; empty where none were measured.
+        load_requests: Requests of real loads; empty where none were served.
+        load_steps: Steps of the batched engine under these loads.
+        load_work: What each request had of these steps.
+        load_pieces: Steps that were timed in pieces, apart from the loads.
     """
 
     path: Path
@@ -94,6 +98,18 @@ class Profile:
     )
     serving: pd.DataFrame = field(
         default_factory=lambda: _frame(OPTIONAL_TABLES["serving"].empty_table())
+    )
+    load_requests: pd.DataFrame = field(
+        default_factory=lambda: _frame(OPTIONAL_TABLES["load_requests"].empty_table())
+    )
+    load_steps: pd.DataFrame = field(
+        default_factory=lambda: _frame(OPTIONAL_TABLES["load_steps"].empty_table())
+    )
+    load_work: pd.DataFrame = field(
+        default_factory=lambda: _frame(OPTIONAL_TABLES["load_work"].empty_table())
+    )
+    load_pieces: pd.DataFrame = field(
+        default_factory=lambda: _frame(OPTIONAL_TABLES["load_pieces"].empty_table())
     )
 
     @property

@@ -31,6 +31,15 @@ def flips_main() -> None:
         app()
 
 
+def load_main() -> None:
+    """Run ``adadecode-load``."""
+    with plain_errors():
+        refuse_torchrun("adadecode-load")
+        from adadecode.engine.cli.load import app
+
+        app()
+
+
 def device_main() -> None:
     """Run ``adadecode-device``."""
     with plain_errors():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from threading import Lock
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -58,6 +58,8 @@ class BatchedDecoder(ModelWithHeads):
         begun: When the decoder's clock began, as `time.perf_counter` has it.
     """
 
+    kind_of_model: ClassVar[type[BatchedModel]] = BatchedModel
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -84,7 +86,7 @@ class BatchedDecoder(ModelWithHeads):
             max_batched_tokens=max_batched_tokens,
         )
         pool = self.batcher.pool
-        self.model = BatchedModel(self.parts, pool.n_blocks, pool.block_size)
+        self.model = self.kind_of_model(self.parts, pool.n_blocks, pool.block_size)
         self.steps: list[StepRecord] = []
         self._record = record
         self._stop_sets = StopSets()

@@ -204,6 +204,14 @@ class BatchedEngine:
         """What every step did so far, where the engine was made with ``record=True``."""
         return list(self._thread.decoder.steps)
 
+    def now(self) -> float:
+        """Return the time in seconds since the engine began, on the clock of all its records."""
+        return self._thread.decoder.now()
+
+    def clear_steps(self) -> None:
+        """Forget what every step did so far. Call it while no request is being served."""
+        self._thread.decoder.steps.clear()
+
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return `steps` as the tables ``work`` and ``events``.
 

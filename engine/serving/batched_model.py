@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 
@@ -57,11 +57,13 @@ class BatchedModel:
         InputError: The blocks do not fit into memory.
     """
 
+    kind_of_pages: ClassVar[type[PagedKeysValues]] = PagedKeysValues
+
     def __init__(self, parts: SegmentedModel, n_blocks: int, block_size: int) -> None:
         self.parts = parts
         self._check_memory(n_blocks, block_size)
         with torch.inference_mode():
-            self.pages = PagedKeysValues(parts.kv, n_blocks, block_size)
+            self.pages = self.kind_of_pages(parts.kv, n_blocks, block_size)
         self._capacity = 0
         self._arguments = LayerArguments([], 0)
         self._latest: tuple[Sequence[SequenceRows], PackedRows | None] = ((), None)

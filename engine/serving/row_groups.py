@@ -17,9 +17,7 @@ from typing import NamedTuple
 import torch
 
 from adadecode.engine.model.attention import causal_mask, first_visible
-
-MOST_TOGETHER = 8
-"""Rows of one sequence up to which it attends together with others."""
+from adadecode.sim.serving.batching.attention_groups import GroupKey, group_key
 
 
 class Rows(NamedTuple):
@@ -208,22 +206,17 @@ class RowGroup:
 def grouped(rows: Iterable[Rows], block_size: int, device: torch.device) -> list[RowGroup]:
     """Return the rows of a batch as groups.
 
-    Sequences of a few rows stand together where their numbers of blocks are of the same power of
-    two, so no more than half of a group is padding. Long chunks of a prompt stand alone.
+    Which stand together is said by `group_key`.
 
     Args:
         rows: The rows of each sequence, as `parted` returns them.
         block_size: Positions of a block.
         device: Where the layers are.
     """
-    together: dict[tuple[object, ...], list[Rows]] = {}
+    together: dict[GroupKey, list[Rows]] = {}
     for one in rows:
-        size = _blocks_of(one, block_size)
-        key = (
-            (one.prompt, (size - 1).bit_length())
-            if one.height <= MOST_TOGETHER
-            else ("alone", one.offset)
-        )
+        blocks = _blocks_of(one, block_size)
+        key = group_key(one.height, blocks, prompt=one.prompt, place=one.offset)
         together.setdefault(key, []).append(one)
     return [
         RowGroup(members=members, block_size=block_size, device=device, whole=len(together) == 1)

@@ -15,6 +15,7 @@ PROGRAMS = {
     "adadecode-train": "adadecode.engine.cli.train",
     "adadecode-flips": "adadecode.engine.cli.flips",
     "adadecode-device": "adadecode.engine.cli.device",
+    "adadecode-load": "adadecode.engine.cli.load",
 }
 """Where the typer application ``app`` of each program stands."""
 

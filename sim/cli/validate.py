@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -26,6 +26,9 @@ from adadecode.sim.validation.evidence import missing_promises
 from adadecode.sim.validation.result import Validation
 from adadecode.sim.validation.tiers import validate as validate_profile
 
+if TYPE_CHECKING:
+    from adadecode.sim.serving.load_validation.held import HeldLoad
+
 FAILED = 1
 """The exit code where ``--fail-over`` fails."""
 
@@ -36,25 +39,31 @@ def validate(path: ProfileDirectory, *, fail_over: FailOver = None, as_json: Jso
 
     Says first whether to trust the recording. Then, in three tiers: whether the simulated rounds
     are the measured ones (T0), and how far off run times are from measured durations (T1) and from
-    the latency table (T2).
+    the latency table (T2). Where adadecode-load has added loads that a batched engine served, the
+    same of these: the batches of every step, and the times of requests.
     """
     profile = read_profile(path)
     validation = validate_profile(profile)
     errors = Predictor.of(profile).branch_errors
-    document = _document(profile, validation, errors)
+    loads = _held_loads(profile)
+    document = _document(profile, validation, errors, loads)
     if as_json:
         print_json(document)
     else:
         _print(profile, validation, errors, document)
+        _print_loads(loads)
     if fail_over is None:
         return
-    if failures := [*_failures(document, fail_over), *missing_promises(profile)]:
+    failures = [*_failures(document, fail_over), *_failing_loads(loads)]
+    if failures := [*failures, *missing_promises(profile)]:
         for failure in failures:
             say(f"failed: {failure}", stderr=True)
         raise typer.Exit(FAILED)
 
 
-def _document(profile: Profile, validation: Validation, errors: BranchErrors) -> dict[str, Any]:
+def _document(
+    profile: Profile, validation: Validation, errors: BranchErrors, loads: Sequence[HeldLoad]
+) -> dict[str, Any]:
     """Return what ``--json`` prints."""
     return {
         **validation.to_dict(),
@@ -68,6 +77,7 @@ def _document(profile: Profile, validation: Validation, errors: BranchErrors) ->
             "coverage": coverage_of(profile),
         },
         "trust": asdict(validation.trust),
+        **({"loads": [one.to_json() for one in loads]} if loads else {}),
     }
 
 
@@ -92,6 +102,33 @@ def _print(
         *map(shown, document["conditions"]),
     ):
         console().print(part)
+
+
+def _held_loads(profile: Profile) -> Sequence[HeldLoad]:
+    """Return the loads of a profile beside their simulation."""
+    if "load" not in profile.manifest:
+        return ()
+    from adadecode.sim.serving.load_validation.held import hold_loads
+
+    return hold_loads(profile)
+
+
+def _print_loads(loads: Sequence[HeldLoad]) -> None:
+    if loads:
+        from adadecode.sim.cli.tables.layout import console
+        from adadecode.sim.cli.tables.loads import held_tables
+
+        console().print(*held_tables(loads))
+
+
+def _failing_loads(loads: Sequence[HeldLoad]) -> Iterator[str]:
+    """Yield a sentence for each load whose batches are not formed again."""
+    for held in loads:
+        if wrong := [one.why for one in held.replays if one.why]:
+            yield (
+                f"T0 batches of the load under {held.run.settings.design.label}, {len(wrong)} of "
+                f"{len(held.replays)} runs differ from their replay: {wrong[0]}"
+            )
 
 
 def _failures(document: Mapping[str, Any], limit: float) -> Iterator[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from adadecode.profiles.schema import OPTIONAL_TABLES
+from adadecode.profiles.schema import LOAD_TABLES, OPTIONAL_TABLES
 from adadecode.profiles.store import Profile
 
 Place = tuple[int, int]
@@ -61,7 +61,7 @@ def without_tokens(profile: Profile) -> tuple[dict[str, pd.DataFrame], list[int]
     if profile.sampled:
         tables["draws"] = _draws(profile.draws, made)
     for name in OPTIONAL_TABLES:
-        if len(getattr(profile, name)):
+        if name not in LOAD_TABLES and len(getattr(profile, name)):  # their steps hold the texts
             tables[name] = getattr(profile, name)
     return tables, sorted(made.ends.values())
 

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from adadecode.profiles.errors import ProfileError
-from adadecode.sim.core.scheduler import Outcome
+from adadecode.sim.core.scheduler import Check, Draft, Gate, Outcome, Score, Verdict, Verify
 from adadecode.sim.serving.batching.batched_sequence import BatchedSequence
-from adadecode.sim.serving.batching.batcher import Batcher
+from adadecode.sim.serving.batching.batcher import Batcher, Question
 from adadecode.sim.serving.batching.step_record import StepRecord, in_row_order
+
+_ANSWERS: dict[type, type] = {Gate: Score, Check: Draft, Verify: Verdict}
+"""The kind of outcome that each question has."""
 
 
 def replayed_steps(
@@ -54,17 +57,19 @@ def replayed_steps(
         batcher.ran(batch)
         outcomes: list[tuple[str, Outcome]] = []
         while asked := batcher.asked(batch):
-            answers = [_next_outcome(told, name, record) for name, _ in asked]
+            answers = [_next_outcome(told, name, work, record) for name, work in asked]
             outcomes += zip((name for name, _ in asked), answers, strict=True)
             batcher.answer(asked, answers)
         ended = batcher.retire(batch)
         yield replace(record, batch=batch, outcomes=in_row_order(batch, outcomes), ended=ended)
 
 
-def _next_outcome(told: dict[str, deque[Outcome]], name: str, record: StepRecord) -> Outcome:
-    """Return the next recorded outcome of a request."""
+def _next_outcome(
+    told: dict[str, deque[Outcome]], name: str, work: Question, record: StepRecord
+) -> Outcome:
+    """Return the next recorded outcome of a request, which must be of what it asks."""
     outcomes = told.get(name)
-    if not outcomes:
+    if not outcomes or not isinstance(outcomes[0], _ANSWERS[type(work)]):
         raise ProfileError(
             f"at step {record.batch.step} the request {name!r} asks for an outcome that was not "
             "recorded: replay it with the design and the limits of the run"

@@ -94,7 +94,7 @@ def work_table(steps: Sequence[StepRecord]) -> pd.DataFrame:
                 "seconds": record.seconds,
             }
             for outcome in told.get(name, ()):
-                row |= _columns_of(outcome)
+                row |= columns_of(outcome)
             rows.append(row)
     return pd.DataFrame(rows, columns=list(WORK_COLUMNS)).astype(WORK_COLUMNS)
 
@@ -144,7 +144,7 @@ def _record(
             admitted=found["admitted"],
             preempted=found["preempted"],
         ),
-        outcomes=tuple((str(r["request"]), one) for r in rows for one in _outcomes_of(r)),
+        outcomes=tuple((str(r["request"]), one) for r in rows for one in outcomes_of(r)),
         arrived=found["arrived"],
         cancelled=found["cancelled"],
         ended=found["ended"],
@@ -160,7 +160,7 @@ def _by_name(outcomes: Iterable[tuple[str, Outcome]]) -> dict[str, list[Outcome]
     return found
 
 
-def _columns_of(outcome: Outcome) -> dict[str, float | int]:
+def columns_of(outcome: Outcome) -> dict[str, float | int]:
     """Return an outcome as entries of the table of work."""
     match outcome:
         case Score(value):
@@ -172,7 +172,7 @@ def _columns_of(outcome: Outcome) -> dict[str, float | int]:
     return {}
 
 
-def _outcomes_of(row: Mapping[str, Any]) -> Iterable[Outcome]:
+def outcomes_of(row: Mapping[Any, Any]) -> Iterable[Outcome]:
     """Yield the outcomes of a row of the table of work."""
     if not pd.isna(row["score"]):
         yield Score(float(row["score"]))

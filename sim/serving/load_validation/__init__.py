@@ -1,0 +1,1 @@
+"""The serving simulator held against loads that a batched engine served in real time."""
