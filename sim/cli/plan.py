@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from adadecode.profiles.atomic_write import json_bytes, write_together
@@ -25,6 +26,9 @@ from adadecode.sim.serving.latency.found_steps import StepsWanted
 from adadecode.sim.serving.planning.find_candidate import find_candidate
 from adadecode.sim.serving.planning.plan import plan as plan_servers
 from adadecode.sim.serving.planning.prices import read_prices
+
+MANY = 1000
+"""Requests from which on it is worth while to start processes."""
 
 
 def _say(name: str, replicas: int) -> None:
@@ -88,6 +92,7 @@ def plan(
         routing=server.routing,
         warmup_s=load.warmup_s,
         report=None if as_json else _say,
+        processes=1 if len(requests) < MANY else os.cpu_count() or 1,
     )
     if out is not None:
         write_together(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import replace
@@ -53,6 +54,7 @@ class Deployment:
         self.servers: Sequence[DeployedServer] = ()
         self.to_come = deque(requests)
         self.unfinished = len(requests)
+        self.due_at = math.inf
         self.done = env.event()
 
     def start(self) -> None:
@@ -60,31 +62,51 @@ class Deployment:
         if self.in_flight is None:
             self.env.process(self._arrive())
         for _ in range(self.in_flight or 0):
-            self._enter()
+            self._enter(0.0)
         for server in self.servers:
             self.env.process(server.run())
 
-    def ended(self) -> None:
-        """Count a request that ended. In a closed loop it lets the next one in."""
+    def ended(self, now: float | None = None) -> None:
+        """Count a request that ended. In a closed loop it lets the next one in.
+
+        Args:
+            now: When it ended; this moment by default.
+        """
         self.unfinished -= 1
         if self.in_flight is not None:
-            self._enter()
+            self._enter(self.env.now if now is None else now)
         if not self.unfinished:
+            self.stop()
+
+    def stop(self) -> None:
+        """End the simulation, whatever is still to come."""
+        if not self.done.triggered:
             self.done.succeed()
 
-    def _enter(self) -> None:
+    def arrive(self) -> None:
+        """Let requests come that are due at this moment.
+
+        A server that forms a step at this very moment has them, in whatever order events are.
+        """
+        now = self.env.now
+        while self.to_come and self.due_at <= now:
+            self._send(self.to_come.popleft())
+            if self.to_come:
+                self.due_at = max(now + (self.to_come[0].arrival_s - now), now)
+
+    def _enter(self, now: float) -> None:
         if self.to_come:
-            self._send(replace(self.to_come.popleft(), arrival_s=self.env.now))
+            self._send(replace(self.to_come.popleft(), arrival_s=now))
 
     def _arrive(self) -> Generator[simpy.Event, Any, None]:
+        self.due_at = self.to_come[0].arrival_s
         while self.to_come:
-            request = self.to_come.popleft()
-            if request.arrival_s > self.env.now:
-                yield self.env.timeout(request.arrival_s - self.env.now)
-            self._send(request)
+            if self.due_at > self.env.now:
+                yield self.env.timeout(self.to_come[0].arrival_s - self.env.now)
+            self.arrive()
 
     def _send(self, request: Request) -> None:
-        self.servers[self.route(self.servers)].add(request)
+        self.servers[self.route(self.servers, request)].add(request)
 
 
 def check_load(requests: Sequence[Request], in_flight: int | None, replicas: int) -> None:

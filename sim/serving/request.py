@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
     """One request of a workload.
 
@@ -25,7 +26,7 @@ class Request:
     blocks: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ServedRequest:
     """A request that was served to its end, simulated or measured.
 
@@ -42,5 +43,5 @@ class ServedRequest:
 
     request: Request
     scheduled_s: float
-    token_s: tuple[float, ...]
+    token_s: Sequence[float]
     preemptions: int = 0

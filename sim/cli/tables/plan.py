@@ -26,6 +26,11 @@ def plan_tables(plan: Plan) -> Iterator[RenderableType]:
 def _missed(one: PlannedDeployment) -> str:
     """Return by how much the most servers miss the objectives."""
     trial = one.trial
+    if (never := one.out_of_reach) is not None and one.alone is not None:
+        return (
+            f"{one.candidate.name}: no number of servers meets {never}, which even a request that "
+            f"has a server to itself misses by {percent(-one.alone[never])} of its limit"
+        )
     most = f"{one.candidate.name}: {trial.replicas} servers"
     short = -trial.margins[trial.worst].mean
     if short <= 0:  # what they reach would not last

@@ -7,6 +7,7 @@ longer than either.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,16 +93,26 @@ class AttentionLaw:
         both: Array = (chain / high) ** power + (work / high) ** power
         return self.start + high * both ** (1 / power)
 
+    def by_context(self, chunk: float, cached: float, count: float) -> Callable[[float], float]:
+        """Return the seconds by context, for fixed other sizes, as `many` gives them."""
+        w0, w1, w2, w3, w4 = self.work
+        start, position, power = self.start, self.position, self.sharpness
+        most, root = w0 + chunk * (w1 + w2 * (cached + chunk / 2)), 1 / self.sharpness
+        longest = cached + chunk
+
+        def at(context: float) -> float:
+            work = most + count * (w3 + w4 * context)
+            chain = position * max(longest, context)
+            high = max(work, chain)
+            both: float = (chain / high) ** power + (work / high) ** power
+            found: float = start + high * both**root
+            return found
+
+        return at
+
     def at(self, chunk: float, cached: float, count: float, context: float) -> float:
         """Return the seconds of one point, as `many` does."""
-        w0, w1, w2, w3, w4 = self.work
-        work = w0 + chunk * (w1 + w2 * (cached + chunk / 2)) + count * (w3 + w4 * context)
-        longest = cached + chunk
-        chain = self.position * max(longest, context)
-        high = max(work, chain)
-        power = self.sharpness
-        both = (chain / high) ** power + (work / high) ** power
-        return float(self.start + high * both ** (1 / power))
+        return self.by_context(chunk, cached, count)(context)
 
 
 def _terms(chunk: Array, cached: Array, count: Array, context: Array) -> tuple[Array, ...]:

@@ -73,6 +73,10 @@ class AttentionTimes:
             return self.alone.at(chunk, cached, 0, 0) + self.decode.at(0, 0, n_decode, context)
         return self.mixed.at(chunk, cached, n_decode, context)
 
+    def decoding(self, n_decode: int, contexts: Sequence[float]) -> list[float]:
+        """Return the seconds of so many sequences alone, for several positions of each."""
+        return self.decode.by_context(0, 0, n_decode)(contexts)
+
     def reaches(self, chunk: float, cached: float, n_decode: float, context: float) -> bool:
         """Whether no size lies beyond what was measured."""
         if chunk and n_decode and self.mixed is not None:

@@ -7,8 +7,10 @@ Measured points are given exactly.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -22,6 +24,9 @@ MOST_CELLS = 8_000_000
 
 ONE_SIDED = 4.0
 """How much less a hole trusts an axis along which there are points on one side only."""
+
+ByContext = Callable[[Iterable[float]], list[float]]
+"""Returns the seconds of several contexts."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,6 +44,7 @@ class FilledGrid:
     ratios: Array
     measured: NDArray[np.bool_]
     law: AttentionLaw
+    _known: dict[float, ByContext] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, sizes: Array, seconds: Array) -> FilledGrid:
@@ -70,21 +76,80 @@ class FilledGrid:
             law=law,
         )
 
+    def __getstate__(self) -> dict[str, object]:
+        """Return what another process is to know: no functions."""
+        return {**self.__dict__, "_known": {}}
+
     def at(self, chunk: float, cached: float, count: float, context: float) -> float:
         """Return the seconds at some sizes.
 
         Below and above the marks the ratio of the nearest one holds, and the law goes on.
         """
-        sizes = chunk, cached, count, context
-        ends = [_around(marks, size) for marks, size in zip(self.marks, sizes, strict=True)]
-        ratio = 0.0
-        for (one, a), (two, b), (three, c), (four, d) in product(*ends):
-            ratio += a * b * c * d * self.ratios.item(one, two, three, four)
-        return self.law.at(*sizes) * ratio
+        return self.by_context(chunk, cached, count)((context,))[0]
+
+    def by_context(self, chunk: float, cached: float, count: float) -> ByContext:
+        """Return the seconds by context, for fixed other sizes."""
+        if chunk:
+            return self._by_context(chunk, cached, count)
+        # Sequences that decode alone have the same sizes again and again.
+        found = self._known.get(count)
+        if found is None:
+            found = self._known[count] = self._by_context(chunk, cached, count)
+        return found
+
+    def _by_context(self, chunk: float, cached: float, count: float) -> ByContext:
+        fixed = (chunk, cached, count)
+        ends = [_around(marks, size) for marks, size in zip(self.marks, fixed, strict=False)]
+        rows = [
+            (a * b * c, self.ratios[one, two, three].tolist())
+            for (one, a), (two, b), (three, c) in product(*ends)
+        ]
+        law, marks = self.law.by_context(chunk, cached, count), self.marks[3]
+
+        def at(contexts: Iterable[float]) -> list[float]:
+            found = []
+            low = high = -math.inf
+            for context in contexts:
+                if not low < context < high:
+                    low, high, start, width, between = _between(marks, rows, context)
+                share = (context - start) / width
+                ratio = 0.0
+                for weight, left, right in between:
+                    ratio += weight * (1.0 - share) * left
+                    ratio += weight * share * right
+                found.append(law(context) * ratio)
+            return found
+
+        return at
 
     def reaches(self, *sizes: float) -> bool:
         """Whether no size lies above the marks."""
         return all(size <= marks[-1] for size, marks in zip(sizes, self.marks, strict=True))
+
+
+def _between(
+    marks: tuple[float, ...], rows: Iterable[tuple[float, list[float]]], context: float
+) -> tuple[float, float, float, float, list[tuple[float, float, float]]]:
+    """Return what holds around a context.
+
+    Args:
+        marks: The contexts that were measured.
+        rows: A weight, and the ratio at each of them.
+        context: The context.
+
+    Returns:
+        Between which contexts it holds; the one from which the share of the way is counted, and how
+        long the way is; the weight of each row, and its ratios at both ends.
+    """
+    if context <= marks[0] or context >= marks[-1]:
+        below = context <= marks[0]
+        ends = (-math.inf, marks[0]) if below else (marks[-1], math.inf)
+        place = 0 if below else -1
+        return *ends, 0.0, math.inf, [(weight, row[place], row[place]) for weight, row in rows]
+    low = bisect_right(marks, context) - 1
+    start, end = marks[low], marks[low + 1]
+    between = [(weight, row[low], row[low + 1]) for weight, row in rows]
+    return start, end, start, end - start, between
 
 
 def _around(marks: tuple[float, ...], size: float) -> tuple[tuple[int, float], ...]:

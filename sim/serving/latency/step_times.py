@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -91,6 +92,37 @@ class StepTimes:
             + self.n_layers * attention
             + self.by_sequences.at(n_sequences)
         )
+
+    def decoding(self, contexts: Sequence[int], n_steps: int) -> list[float]:
+        """Return the seconds of steps that follow each other, each sequence with one token.
+
+        Args:
+            contexts: For each sequence, the positions before its token in the first step. It has
+                one more in every step that follows.
+            n_steps: How many steps.
+        """
+        count, total = len(contexts), sum(contexts)
+        tokens, sequences = self.by_tokens.at(count), self.by_sequences.at(count)
+        layers = self.n_layers
+        if self.unequal.alone is None:
+            means = [one / count for one in range(total, total + count * n_steps, count)]
+            found = self.attention.decoding(count, means)
+            return [tokens + layers * one + sequences for one in found]
+        groups = islice(Contexts.rising(contexts), n_steps)
+        seconds = self.unequal.seconds
+        return [tokens + layers * seconds(self.attention, 0, 0, one) + sequences for one in groups]
+
+    def count(self, contexts: Sequence[int], n_steps: int) -> None:
+        """Count so many of these steps as priced."""
+        count, total = len(contexts), sum(contexts)
+        within = count <= self.by_tokens.last and count <= self.by_sequences.last
+
+        def reached(step: int) -> bool:
+            return within and self.attention.reaches(0, 0, count, (total + count * step) / count)
+
+        self.steps += n_steps
+        if not reached(n_steps - 1):  # nor any step before, or from one on
+            self.beyond += sum(not reached(step) for step in range(n_steps))
 
 
 @dataclass(frozen=True, kw_only=True)

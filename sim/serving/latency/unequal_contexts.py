@@ -11,7 +11,7 @@ that is long, apart for steps with and without a prompt.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,13 +40,27 @@ class Contexts(NamedTuple):
     @classmethod
     def of(cls, contexts: Sequence[int]) -> Contexts:
         """Return two groups with the mean, the variance and the longest of some contexts."""
-        count = len(contexts)
-        mean, longest = sum(contexts) / count, float(max(contexts))
+        squares = sum([one * one for one in contexts])
+        return cls._of_sums(len(contexts), sum(contexts), squares, max(contexts))
+
+    @classmethod
+    def rising(cls, contexts: Sequence[int]) -> Iterator[Contexts]:
+        """Yield the groups of some contexts, then of each one more, and so on without end."""
+        count, total, longest = len(contexts), sum(contexts), max(contexts)
+        squares = sum([one * one for one in contexts])
+        while True:
+            yield cls._of_sums(count, total, squares, longest)
+            squares += 2 * total + count
+            total, longest = total + count, longest + 1
+
+    @classmethod
+    def _of_sums(cls, count: int, total: int, squares: int, longest: int) -> Contexts:
+        mean = total / count
         above = longest - mean
         if above <= 0:
-            return cls(count, mean, longest, 1.0)
-        spread = sum([one * one for one in contexts]) / count - mean * mean
-        return cls(count, mean, longest, spread / (spread + above * above))
+            return cls(count, mean, float(longest), 1.0)
+        spread = squares / count - mean * mean
+        return cls(count, mean, float(longest), spread / (spread + above * above))
 
 
 @dataclass(frozen=True, kw_only=True)

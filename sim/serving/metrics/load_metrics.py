@@ -223,7 +223,7 @@ def _throughput(everyone: Sequence[ServedRequest], start: float, seconds: float)
     )
 
 
-def _share_after(token_s: tuple[float, ...], start: float) -> float:
+def _share_after(token_s: Sequence[float], start: float) -> float:
     """Return the share of tokens that came from ``start`` on."""
     if token_s[0] >= start:
         return 1.0

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 from adadecode.sim.serving.metrics.load_metrics import LoadMetrics
-from adadecode.sim.serving.scheduling.settings import ServerSettings
-from adadecode.sim.serving.server import StepRecord
+from adadecode.sim.serving.server import TimeShares
 
 KEPT_OUT = 0.05
 """Share of the time in which memory keeps requests out, from which on it binds."""
-
 
 PREEMPTED = 0.05
 """Share of the requests that lose their keys and values, from which on memory binds.
@@ -46,30 +43,20 @@ class Bottleneck(StrEnum):
 
 def bottleneck(
     run: LoadMetrics,
-    steps: Sequence[StepRecord],
+    shares: TimeShares,
     missed: str,
-    settings: ServerSettings,
     ridge_tokens: float | None,
 ) -> Bottleneck:
     """Return what binds in a run that misses an objective.
 
     Args:
         run: The figures of the run.
-        steps: All its steps.
+        shares: What of the servers' time is of which kind.
         missed: The objective that is missed by most, like ``ttft_p99``.
-        settings: How the server forms its steps.
         ridge_tokens: Tokens of a step from which on arithmetic binds; None where nobody knows.
     """
-    kept_out = _share(
-        steps,
-        lambda one: (
-            one.waiting > 0
-            and one.running < settings.max_num_seqs
-            and one.n_tokens < settings.max_batched_tokens
-        ),
-    )
     preempted = float((run.table["preemptions"] > 0).mean())
-    if preempted > PREEMPTED or kept_out > KEPT_OUT:
+    if preempted > PREEMPTED or shares.kept_out > KEPT_OUT:
         return Bottleneck.MEMORY
     metric, statistic = missed.rsplit("_", 1)
     if metric == "ttft" and run.wait_s is not None:
@@ -78,10 +65,5 @@ def bottleneck(
             return Bottleneck.QUEUE
     if ridge_tokens is None:
         return Bottleneck.DEVICE
-    dense = _share(steps, lambda one: one.n_tokens >= ridge_tokens)
+    dense = sum(share for count, share in shares.by_tokens.items() if count >= ridge_tokens)
     return Bottleneck.COMPUTE if dense > 0.5 else Bottleneck.BANDWIDTH
-
-
-def _share(steps: Sequence[StepRecord], holds: Callable[[StepRecord], bool]) -> float:
-    """Return the share of the time of all steps in which something holds."""
-    return sum(one.seconds for one in steps if holds(one)) / sum(one.seconds for one in steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adadecode.sim.serving.scheduling.settings import ServerSettings
-from adadecode.sim.serving.server import StepPrice
+from adadecode.sim.serving.step_price import StepPrice
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

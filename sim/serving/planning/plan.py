@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,11 @@ from adadecode.sim.serving.metrics.load_metrics import LoadMetrics, measure
 from adadecode.sim.serving.metrics.slo import Slo
 from adadecode.sim.serving.planning.bottleneck import Bottleneck, bottleneck
 from adadecode.sim.serving.planning.candidate import Candidate
-from adadecode.sim.serving.planning.sizing import Sizing, Trial, smallest
-from adadecode.sim.serving.server import StepRecord, serve
+from adadecode.sim.serving.planning.least_work import replicas_for_work
+from adadecode.sim.serving.planning.processes import planning_processes
+from adadecode.sim.serving.planning.sizing import LeftTrial, Sizing, Trial, smallest
+from adadecode.sim.serving.planning.sure_miss import SureMiss
+from adadecode.sim.serving.server import ServedLoad, TimeShares, serve
 from adadecode.sim.serving.workloads.workload import Workload
 
 if TYPE_CHECKING:
@@ -36,16 +39,27 @@ class PlannedDeployment:
         sizing: The trials, and the fewest replicas that meet the objectives.
         binds: What kept one replica less from meeting them, or the most there may be, in most of
             its runs; None where one replica is enough.
+        alone: Where no number of replicas meets the objectives: by objective, how much of its limit
+            is left free if each request has a server to itself.
     """
 
     candidate: Candidate
     sizing: Sizing
     binds: Bottleneck | None
+    alone: Mapping[str, float] | None = None
 
     @property
     def meets(self) -> bool:
         """Whether some number of replicas meets the objectives."""
         return self.sizing.chosen is not None
+
+    @property
+    def out_of_reach(self) -> str | None:
+        """The objective that a request misses by most even alone; None where all are kept."""
+        if self.alone is None:
+            return None
+        worst = min(self.alone, key=self.alone.__getitem__)
+        return worst if self.alone[worst] < 0 else None
 
     @property
     def trial(self) -> Trial:
@@ -81,6 +95,7 @@ class PlannedDeployment:
             "devices": self.devices,
             "kv_blocks": self.candidate.settings.kv_blocks,
             "binds": None if self.binds is None else str(self.binds),
+            "margins_alone": None if self.alone is None else dict(self.alone),
             "cost_per_hour": self.hourly,
             "cost_per_million_output_tokens": self.cost_per_million,
             **{key: value for key, value in self.trial.to_json().items() if key != "replicas"},
@@ -128,7 +143,8 @@ class Plan:
         ==============================  ==========================================================
         device, replicas, devices       The deployment.
         chosen                          Whether it is the smallest one that meets the objectives.
-        meets, decided, verdict, seeds  Of the trial.
+        meets, decided, verdict, seeds  Of the trial. One that was left as soon as it missed an
+                                        objective for sure has no figures.
         margin, margin_low,             The smallest margin of the objectives, with its interval,
         margin_high, objective          and which one it is.
         ttft_s_p99, tpot_s_mean,        Figures, over the seeds.
@@ -138,13 +154,13 @@ class Plan:
         """
         import pandas as pd
 
-        return pd.DataFrame(
-            [
-                _row(one, trial)
-                for one in self.deployments
-                for trial in sorted(one.sizing.trials, key=lambda trial: trial.replicas)
-            ]
-        )
+        rows = [
+            _row(one, trial)
+            for one in self.deployments
+            for trial in sorted(one.sizing.trials, key=lambda trial: trial.replicas)
+        ]
+        # Each deployment has a trial with figures, and so all columns.
+        return pd.DataFrame(rows, columns=max(map(list, rows), key=len))
 
 
 def plan(
@@ -158,6 +174,7 @@ def plan(
     routing: str = "least-loaded",
     warmup_s: float = 0.0,
     report: Callable[[str, int], None] | None = None,
+    processes: int = 1,
 ) -> Plan:
     """Return the smallest deployment of each candidate that meets the objectives.
 
@@ -173,6 +190,9 @@ def plan(
         routing: The rule that picks the replica of a request.
         warmup_s: Requests that arrive within so many seconds are left out of the figures.
         report: Called with the name of a candidate and a number of replicas, before each run.
+        processes: Processes that plan candidates; with several, candidates and ``report`` must be
+            such as can be sent to another process, and a script must guard its own beginning
+            (``if __name__ == "__main__"``).
 
     Raises:
         InputError: If there is no candidate, two have one name, an objective cannot be told, or a
@@ -188,56 +208,140 @@ def plan(
             made[seed] = load(seed)
         return made[seed]
 
-    figures_of = partial(_served, routing=routing, warmup_s=warmup_s)
-    deployments = []
-    for candidate in candidates:
-
-        def run(replicas: int, seed: int, one: Candidate = candidate) -> LoadMetrics:
-            if report is not None:
-                report(one.name, replicas)
-            return figures_of(one, requests(seed), replicas)[0]
-
-        sizing = smallest(run, slo, most=most_replicas, seeds=seeds, recorded=recorded)
-        binds = None
-        if sizing.below is not None:
-            below = sizing.below
-            found = Counter(
-                bottleneck(
-                    *figures_of(candidate, requests(seed), below.replicas, keep_steps=True),
-                    below.worst,
-                    candidate.settings,
-                    candidate.ridge_tokens,
-                )
-                for seed in range(len(below.runs.runs))
-            )
-            binds = found.most_common(1)[0][0]
-        deployments.append(PlannedDeployment(candidate=candidate, sizing=sizing, binds=binds))
+    task = partial(
+        _planned,
+        slo=slo,
+        most_replicas=most_replicas,
+        seeds=1 if recorded else seeds,
+        recorded=recorded,
+        routing=routing,
+        warmup_s=warmup_s,
+        report=report,
+    )
+    at_once = min(processes, len(candidates))
+    if at_once < 2:
+        deployments = [task(one, requests) for one in candidates]
+    else:
+        drawn = _Drawn(tuple(requests(seed) for seed in range(1 if recorded else seeds)))
+        with planning_processes(at_once) as pool:
+            deployments = list(pool.map(task, candidates, [drawn] * len(candidates)))
     return Plan(slo=slo, workload=requests(0), deployments=tuple(deployments))
 
 
-def _served(
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """The requests of all seeds, which can be sent to another process."""
+
+    workloads: tuple[Workload, ...]
+
+    def __call__(self, seed: int) -> Workload:
+        return self.workloads[seed]
+
+
+def _planned(
     candidate: Candidate,
-    workload: Workload,
-    replicas: int,
+    requests: Load,
     *,
+    slo: Slo,
+    most_replicas: int,
+    seeds: int,
+    recorded: bool,
     routing: str,
     warmup_s: float,
-    keep_steps: bool = False,
-) -> tuple[LoadMetrics, tuple[StepRecord, ...]]:
-    """Return the figures of a run, and its steps."""
-    found = serve(
-        workload.requests,
-        candidate.settings,
-        candidate.price,
-        in_flight=workload.in_flight,
-        replicas=replicas,
-        routing=routing,
-        keep_steps=keep_steps,
+    report: Callable[[str, int], None] | None,
+) -> PlannedDeployment:
+    """Return the smallest deployment of one candidate."""
+    runs = _Runs(candidate, requests, slo, routing, warmup_s, report)
+    sizing = smallest(
+        runs.run,
+        slo,
+        most=most_replicas,
+        seeds=seeds,
+        recorded=recorded,
+        quick=runs.quick,
+        begin=replicas_for_work(candidate, requests(0)),
     )
-    return measure(found.served, warmup_s=warmup_s, use=found.use), found.steps
+    binds = None if sizing.below is None else runs.binds(sizing.below)
+    alone = runs.alone() if sizing.chosen is None else None
+    return PlannedDeployment(candidate=candidate, sizing=sizing, binds=binds, alone=alone)
 
 
-def _row(one: PlannedDeployment, trial: Trial) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class _Runs:
+    """The runs of one candidate, and what their time went into."""
+
+    candidate: Candidate
+    requests: Load
+    slo: Slo
+    routing: str
+    warmup_s: float
+    report: Callable[[str, int], None] | None
+    shares: dict[tuple[int, int], TimeShares] = field(default_factory=dict)
+
+    def run(self, replicas: int, seed: int) -> LoadMetrics:
+        """Serve the load of a seed to its end."""
+        return self._figures(replicas, seed, self._serve(replicas, seed, None))
+
+    def quick(self, replicas: int) -> LoadMetrics | str:
+        """Serve the load of the first seed, and leave it where an objective is missed for sure."""
+        workload = self.requests(0)
+        watch = None
+        if workload.in_flight is None or not self.warmup_s:
+            watch = SureMiss(self.slo, workload.requests, self.warmup_s)
+        found = self._serve(replicas, 0, watch)
+        if watch is not None and watch.objective is not None:
+            return watch.objective
+        return self._figures(replicas, 0, found)
+
+    def alone(self) -> dict[str, float]:
+        """Return the margins of the objectives where each request has a server to itself."""
+        requests, one = self.requests(0).requests, self.candidate
+        found = serve(requests, one.settings, one.price, in_flight=1)
+        return self.slo.margins(measure(found.served))
+
+    def binds(self, below: Trial) -> Bottleneck:
+        """Return what binds in most runs of a trial that misses the objectives."""
+        found = Counter(
+            bottleneck(
+                run,
+                self.shares[below.replicas, seed],
+                below.worst,
+                self.candidate.ridge_tokens,
+            )
+            for seed, run in enumerate(below.runs.runs)
+        )
+        return found.most_common(1)[0][0]
+
+    def _serve(self, replicas: int, seed: int, watch: SureMiss | None) -> ServedLoad:
+        if self.report is not None:
+            self.report(self.candidate.name, replicas)
+        workload = self.requests(seed)
+        return serve(
+            workload.requests,
+            self.candidate.settings,
+            self.candidate.price,
+            in_flight=workload.in_flight,
+            replicas=replicas,
+            routing=self.routing,
+            watch=watch,
+        )
+
+    def _figures(self, replicas: int, seed: int, found: ServedLoad) -> LoadMetrics:
+        assert found.shares is not None  # these servers tell
+        self.shares[replicas, seed] = found.shares
+        return measure(found.served, warmup_s=self.warmup_s, use=found.use)
+
+
+def _row(one: PlannedDeployment, trial: Trial | LeftTrial) -> dict[str, Any]:
+    known = {
+        "device": one.candidate.name,
+        "replicas": trial.replicas,
+        "devices": trial.replicas * one.candidate.devices,
+        "chosen": trial is one.sizing.chosen,
+        "meets": trial.meets,
+    }
+    if isinstance(trial, LeftTrial):
+        return {**known, "decided": True, "seeds": 1, "objective": trial.objective}
     figures = {
         f"{metric}_{statistic}".removeprefix("throughput_"): trial.runs.interval(metric, statistic)
         for metric, statistic in (
@@ -247,11 +351,7 @@ def _row(one: PlannedDeployment, trial: Trial) -> dict[str, Any]:
     }
     margin = trial.margins[trial.worst]
     return {
-        "device": one.candidate.name,
-        "replicas": trial.replicas,
-        "devices": trial.replicas * one.candidate.devices,
-        "chosen": trial is one.sizing.chosen,
-        "meets": trial.meets,
+        **known,
         "decided": trial.decided,
         "verdict": str(trial.runs.verdict),
         "seeds": len(trial.runs.runs),

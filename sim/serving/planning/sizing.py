@@ -4,7 +4,12 @@ A number of replicas is tried with one seed after the other, each time on the sa
 the confidence interval of every objective lies on one side of its limit. It is looked at after
 every run and for every objective, so that it is wrong more often than its nominal level says. More
 replicas are assumed never to be slower, so that the fewest lie between the most that miss the
-objectives and the fewest that were seen to meet them.
+objectives and the fewest that were seen to meet them. Where the search begins is free, and has no
+say in what it finds.
+
+Where one run decides, it may be left as soon as it is clear that it misses an objective. Of the
+most replicas that miss, the run is then done again to its end, as its figures are part of the
+answer.
 """
 
 from __future__ import annotations
@@ -21,6 +26,9 @@ from adadecode.sim.serving.metrics.verdict import Verdict
 
 Run = Callable[[int, int], LoadMetrics]
 """Serves the load with so many replicas and the seed of this number; returns its figures."""
+
+QuickRun = Callable[[int], LoadMetrics | str]
+"""As `Run` with the first seed, or the name of an objective, as soon as that is missed for sure."""
 
 FEWEST_SEEDS = 3
 """Runs before an interval is believed: of two it is as wide as it is useless."""
@@ -72,6 +80,24 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class LeftTrial:
+    """A number of replicas that was left as soon as it was clear that an objective is missed.
+
+    Attributes:
+        replicas: How many there were.
+        objective: The objective.
+    """
+
+    replicas: int
+    objective: str
+    meets = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is known of it."""
+        return {"replicas": self.replicas, "meets": False, "missed_early": self.objective}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Sizing:
     """The fewest replicas that meet the objectives.
 
@@ -83,10 +109,19 @@ class Sizing:
 
     chosen: Trial | None
     below: Trial | None
-    trials: tuple[Trial, ...]
+    trials: tuple[Trial | LeftTrial, ...]
 
 
-def smallest(run: Run, slo: Slo, *, most: int, seeds: int, recorded: bool = False) -> Sizing:
+def smallest(
+    run: Run,
+    slo: Slo,
+    *,
+    most: int,
+    seeds: int,
+    recorded: bool = False,
+    quick: QuickRun | None = None,
+    begin: int = 1,
+) -> Sizing:
     """Return the fewest replicas that meet the objectives.
 
     Args:
@@ -95,6 +130,8 @@ def smallest(run: Run, slo: Slo, *, most: int, seeds: int, recorded: bool = Fals
         most: Replicas that there may be.
         seeds: Runs that a number of replicas may take.
         recorded: Whether the load is what it is, so that one run tells.
+        quick: Serves the load where one run decides, and may leave it.
+        begin: The number that is tried first.
 
     Raises:
         InputError: If there may be no replica or no run, or an objective cannot be told.
@@ -103,25 +140,54 @@ def smallest(run: Run, slo: Slo, *, most: int, seeds: int, recorded: bool = Fals
         raise InputError(
             f"wanted one replica and one seed at least, got {most} replicas and {seeds} seeds"
         )
-    trials: list[Trial] = []
+    trials: dict[int, Trial | LeftTrial] = {}
+
+    def whole(replicas: int) -> Trial:
+        """Return a trial that was not left, or do it again."""
+        if not isinstance(found := trials.get(replicas), Trial):
+            found = trials[replicas] = try_out(run, slo, replicas, seeds, recorded=recorded)
+        return found
 
     def meets(replicas: int) -> bool:
-        trials.append(try_out(run, slo, replicas, seeds, recorded=recorded))
-        return trials[-1].meets
-
-    low, high = 0, 1
-    while not meets(high):
-        if high == most:
-            return Sizing(chosen=None, below=trials[-1], trials=tuple(trials))
-        low, high = high, min(2 * high, most)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if meets(middle):
-            high = middle
+        if quick is None or not (recorded or seeds == 1):
+            return whole(replicas).meets
+        found = quick(replicas)
+        if isinstance(found, str):
+            trials[replicas] = LeftTrial(replicas=replicas, objective=found)
         else:
-            low = middle
-    by_number = {one.replicas: one for one in trials}
-    return Sizing(chosen=by_number[high], below=by_number.get(low), trials=tuple(trials))
+            known = found
+            trials[replicas] = try_out(
+                lambda _replicas, _seed: known, slo, replicas, 1, recorded=recorded
+            )
+        return trials[replicas].meets
+
+    low, high = _bracket(meets, min(max(begin, 1), most), most)
+    while high is not None and high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if meets(middle) else (middle, high)
+    below = whole(low) if low else None
+    chosen = None if high is None else whole(high)
+    return Sizing(chosen=chosen, below=below, trials=tuple(trials.values()))
+
+
+def _bracket(meets: Callable[[int], bool], begin: int, most: int) -> tuple[int, int | None]:
+    """Return a number that misses the objectives, 0 for none, and one above that meets them.
+
+    The second is None where even the most miss them. Numbers are tried ever further away.
+    """
+    stride = 1
+    if meets(begin):
+        low, high = begin - 1, begin
+        while low and meets(low):
+            low, high, stride = max(low - 2 * stride, 0), low, 2 * stride
+        return low, high
+    low = begin
+    while low < most:
+        high = min(low + stride, most)
+        if meets(high):
+            return low, high
+        low, stride = high, 2 * stride
+    return low, None
 
 
 def try_out(run: Run, slo: Slo, replicas: int, seeds: int, *, recorded: bool = False) -> Trial:

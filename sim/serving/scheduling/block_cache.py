@@ -21,20 +21,21 @@ class BlockCache:
     def __init__(self, n_blocks: int, *, keeps_content: bool) -> None:
         self.n_blocks = n_blocks
         self.keeps_content = keeps_content
-        self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(n_blocks))
-        self._users = [0] * n_blocks
-        self._content: list[Hashable | None] = [None] * n_blocks
+        self._free: OrderedDict[int, None] = OrderedDict()
+        # What follows knows the blocks that were ever used; the others are taken first, in order.
+        self._users: list[int] = []
+        self._content: list[Hashable | None] = []
         self._holders: dict[Hashable, list[int]] = {}
 
     @property
     def n_free(self) -> int:
         """How many blocks nobody uses."""
-        return len(self._free)
+        return self.n_blocks - len(self._users) + len(self._free)
 
     @property
     def n_used(self) -> int:
         """How many blocks are in use."""
-        return self.n_blocks - len(self._free)
+        return len(self._users) - len(self._free)
 
     def find(self, contents: Iterator[Hashable]) -> list[int]:
         """Return the blocks that hold the first of some contents, as far as they are there."""
@@ -60,21 +61,27 @@ class BlockCache:
 
     def take(self, count: int) -> list[int]:
         """Return blocks for new content, the least recently freed ones, which must be there."""
-        taken = []
-        for _ in range(count):
+        users, content = self._users, self._content
+        new = min(count, self.n_blocks - len(users))
+        taken = list(range(len(users), len(users) + new))
+        users += [1] * new
+        content += [None] * new
+        for _ in range(count - new):
             block, _ = self._free.popitem(last=False)
-            self._forget(block)
-            self._users[block] = 1
+            if content[block] is not None:
+                self._forget(block)
+            users[block] = 1
             taken.append(block)
         return taken
 
     def give_back(self, blocks: list[int]) -> None:
         """Give up the use of blocks, the last one first, and empty the list."""
-        while blocks:
-            block = blocks.pop()
-            self._users[block] -= 1
-            if not self._users[block]:
-                self._free[block] = None
+        users, free = self._users, self._free
+        for block in reversed(blocks):
+            users[block] -= 1
+            if not users[block]:
+                free[block] = None
+        blocks.clear()
 
     def remember(self, block: int, content: Hashable) -> None:
         """Note what a block in use holds, so that it is found."""
@@ -84,9 +91,8 @@ class BlockCache:
 
     def _forget(self, block: int) -> None:
         content = self._content[block]
-        if content is not None:
-            self._content[block] = None
-            holders = self._holders[content]
-            holders.remove(block)
-            if not holders:
-                del self._holders[content]
+        self._content[block] = None
+        holders = self._holders[content]
+        holders.remove(block)
+        if not holders:
+            del self._holders[content]

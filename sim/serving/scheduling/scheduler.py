@@ -15,9 +15,11 @@ nobody lost its blocks, queued requests are admitted in order, prompts cut into 
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from adadecode.profiles.errors import InputError
 from adadecode.sim.serving.request import Request
@@ -42,11 +44,32 @@ class Step:
     preempted: int = 0
 
 
+class _Room(NamedTuple):
+    """What a queued request would get.
+
+    Attributes:
+        hits: Blocks that hold the beginning of its text.
+        computed: Positions that it would not compute.
+        wanted: Tokens that it would compute first.
+        first: Blocks for these.
+        fits: Whether there are enough.
+    """
+
+    hits: list[int]
+    computed: int
+    wanted: int
+    first: int
+    fits: bool
+
+
 class Scheduler:
     """The state of one server.
 
     Args:
         settings: How it forms its steps.
+
+    Attributes:
+        clock: When each step that is done ended.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -54,6 +77,7 @@ class Scheduler:
         self.cache = BlockCache(settings.usable_blocks, keeps_content=settings.prefix_caching)
         self.running: list[Sequence] = []
         self.waiting: deque[Sequence] = deque()
+        self.clock = array("d")
         self.hit_tokens = 0
         self.prompt_tokens = 0
         self._count = 0
@@ -79,6 +103,11 @@ class Scheduler:
         self.waiting.append(Sequence(request, self._count))
         self._count += 1
 
+    def n_cached(self, request: Request) -> int:
+        """Return how many blocks of a prompt, from its beginning on, would not be computed."""
+        whole = (request.n_prompt - 1) // self.settings.block_size
+        return len(self.cache.find(islice(request.blocks, whole)))
+
     def next_step(self, now: float) -> Step | None:
         """Form the next step; None where there is nothing to compute."""
         step = Step(StepWork(), [])
@@ -90,14 +119,16 @@ class Scheduler:
     def finish(self, step: Step, now: float) -> list[Sequence]:
         """Take the tokens of a step that is done, and return the sequences that ended with it."""
         ended = []
+        place = len(self.clock)
+        self.clock.append(now)
         for one in step.emitting:
             one.known += 1
             one.pending -= 1
-            one.token_s.append(now)
+            if one.stop != place:
+                one.begin_stretch(place)
+            one.stop = place + 1
             if one.known == one.last:
                 ended.append(one)
-            elif one.running:
-                self._remember(one, one.computed - one.pending)
         for one in ended:
             self.cache.give_back(one.blocks)
             if not one.running:
@@ -107,23 +138,42 @@ class Scheduler:
             self.running = [one for one in self.running if id(one) not in gone]
         return ended
 
+    def admits(self) -> bool:
+        """Return whether the next step could admit a request, if all who run take one token."""
+        budget = self.settings.max_batched_tokens - len(self.running)
+        if not self.waiting or budget <= 0 or len(self.running) >= self.settings.max_num_seqs:
+            return False
+        found = self._room_for(self.waiting[0], budget)
+        # Without room for the whole prompt, a hit that is lost to others may make it fit.
+        return found.fits or (bool(found.hits) and not self.settings.reserve_whole_prompt)
+
     def _run_on(self, step: Step, budget: int) -> int:
         """Let those that run go on, and return what is left of the tokens."""
-        place = 0
+        contexts, emitting, running = step.work.contexts, step.emitting, self.running
         size = self.settings.block_size
-        while place < len(self.running) and budget:
-            one = self.running[place]
+        place = 0
+        while place < len(running) and budget:
+            one = running[place]
             place += 1
-            ahead = one.known + one.pending
-            wanted = min(ahead - one.computed, budget)
+            computed, known = one.computed, one.known
+            ahead = known + one.pending
+            wanted = min(ahead - computed, budget)
             if not wanted or (ahead == one.last and one.pending):
                 continue  # waits for its last token
-            missing = -(-(one.computed + wanted) // size) - len(one.blocks)
-            if missing > 0:
+            if computed + wanted > one.room:
+                missing = -(-(computed + wanted - one.room) // size)
                 if not self._make_room(one, missing, step):
                     break
                 one.blocks += self.cache.take(missing)
-            self._schedule(one, wanted, step)
+                one.room += missing * size
+            if wanted > 1 or computed + 1 < ahead or one.shares:
+                self._schedule(one, wanted, step)
+            else:  # what `_schedule` does of the next token of a text
+                contexts.append(computed)
+                emitting.append(one)
+                one.computed = ahead
+                one.pending += 1
+                one.noted = known
             budget -= wanted
         return budget
 
@@ -131,8 +181,9 @@ class Scheduler:
         """Free blocks for a sequence, if need be its own; return whether it goes on."""
         while self.cache.n_free < missing:
             victim = self.running.pop()
+            self._note_all(victim)
             self.cache.give_back(victim.blocks)
-            victim.computed = victim.remembered = 0
+            victim.computed = victim.remembered = victim.noted = victim.room = 0
             victim.preemptions += 1
             victim.running = False
             self.waiting.appendleft(victim)
@@ -146,29 +197,36 @@ class Scheduler:
         settings, cache = self.settings, self.cache
         while self.waiting and budget and len(self.running) < settings.max_num_seqs:
             one = self.waiting[0]
-            whole = (one.known - 1) // settings.block_size
-            hits = cache.find(islice(one.contents(), whole))
-            computed = len(hits) * settings.block_size
-            wanted = min(one.known - computed, budget)
-            first = settings.blocks_of(computed + wanted) - len(hits)
-            needed = (
-                settings.blocks_of(one.known) - len(hits)
-                if settings.reserve_whole_prompt
-                else first
-            )
-            if needed + cache.n_idle(hits) > cache.n_free:
+            found = self._room_for(one, budget)
+            if not found.fits:
                 return
             self.waiting.popleft()
+            hits = found.hits
             cache.use(hits)
-            one.blocks = [*hits, *cache.take(first)]
-            one.computed, one.remembered, one.running = computed, len(hits), True
+            one.blocks = [*hits, *cache.take(found.first)]
+            one.room = len(one.blocks) * settings.block_size
+            one.computed, one.remembered, one.running = found.computed, len(hits), True
+            one.shares = len(hits) < len(one.request.blocks)
             self.running.append(one)
             if one.scheduled_s < 0:
                 one.scheduled_s = now
                 self.prompt_tokens += one.known
-                self.hit_tokens += computed
-            self._schedule(one, wanted, step)
-            budget -= wanted
+                self.hit_tokens += found.computed
+            self._schedule(one, found.wanted, step)
+            budget -= found.wanted
+
+    def _room_for(self, one: Sequence, budget: int) -> _Room:
+        """Return what a queued request would get."""
+        settings, cache = self.settings, self.cache
+        hits = cache.find(islice(one.contents(), (one.known - 1) // settings.block_size))
+        computed = len(hits) * settings.block_size
+        wanted = min(one.known - computed, budget)
+        first = settings.blocks_of(computed + wanted) - len(hits)
+        needed = (
+            settings.blocks_of(one.known) - len(hits) if settings.reserve_whole_prompt else first
+        )
+        fits = needed + cache.n_idle(hits) <= cache.n_free
+        return _Room(hits, computed, wanted, first, fits)
 
     def _schedule(self, one: Sequence, n_tokens: int, step: Step) -> None:
         """Put so many tokens of a sequence into a step."""
@@ -177,11 +235,23 @@ class Scheduler:
         if one.computed == one.known + one.pending:
             one.pending += 1
             step.emitting.append(one)
-        self._remember(one, min(one.computed, one.known))
+        one.noted = min(one.computed, one.known)
+        if one.shares:
+            shared = len(one.request.blocks)
+            self._note(one, min(one.noted // self.settings.block_size, shared))
+            one.shares = one.remembered < shared
 
-    def _remember(self, one: Sequence, positions: int) -> None:
-        """Note the content of blocks that are full up to a position."""
-        full = positions // self.settings.block_size
+    def _note_all(self, one: Sequence) -> None:
+        """Note the content of all full blocks of a sequence that is to lose them.
+
+        Blocks that others may look for are noted at once. Its own ones are of use to nobody else,
+        and so not before.
+        """
+        positions = max(one.noted, one.computed - one.pending)
+        self._note(one, positions // self.settings.block_size)
+
+    def _note(self, one: Sequence, full: int) -> None:
+        """Note the content of so many blocks."""
         while one.remembered < full:
             self.cache.remember(one.blocks[one.remembered], one.content(one.remembered))
             one.remembered += 1

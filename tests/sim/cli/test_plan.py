@@ -56,7 +56,12 @@ def test_an_objective_that_nothing_meets_says_by_how_much(
     assert run(*words) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert ">2" in said
-    assert "2 servers miss tpot_mean by" in said
+    assert "no number of servers meets tpot_mean, which even a request that has a server" in said
+    words[words.index("tpot_mean=1ms")] = "ttft_p99=60ms"
+    words[-1] = "poisson:60,count=60,prompt=500,output=20..60"
+    assert run(*words) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "2 servers miss ttft_p99 by" in said
 
 
 @pytest.mark.parametrize(

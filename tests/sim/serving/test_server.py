@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from adadecode.profiles.errors import InputError, LatencyError
 from adadecode.sim.serving.metrics import measure
-from adadecode.sim.serving.request import Request
+from adadecode.sim.serving.request import Request, ServedRequest
+from adadecode.sim.serving.routing import ROUTINGS
 from adadecode.sim.serving.scheduling.settings import ServerSettings
+from adadecode.sim.serving.scheduling.steady_run import SteadyRun
 from adadecode.sim.serving.scheduling.step import StepWork
 from adadecode.sim.serving.server import ServedLoad, serve
 from tests.support.serving import one_at_a_time, request
@@ -198,6 +200,89 @@ def test_every_request_ends_once_in_order_of_time_and_leaves_no_block(
     assert again.steps == found.steps
 
 
+def by_contexts(work: StepWork) -> float:
+    """Return the seconds of a step that takes longer with more positions."""
+    return by_tokens(work) + 1e-5 * sum(work.contexts)
+
+
+@given(LOADS, SETTINGS, st.integers(1, 3), st.sampled_from(sorted(ROUTINGS)), st.integers(0, 9))
+def test_steps_that_are_alike_come_to_the_same_as_each_by_itself(
+    load: list[tuple[float, int, int, int, bool]],
+    settings: ServerSettings,
+    replicas: int,
+    routing: str,
+    in_flight: int,
+) -> None:
+    """Bit for bit, whoever arrives when, and with the same steps in the same order."""
+
+    def run() -> ServedLoad:
+        return serve(
+            drawn(load),
+            settings,
+            by_contexts,
+            in_flight=in_flight or None,
+            replicas=replicas,
+            routing=routing,
+            keep_steps=True,
+        )
+
+    found = run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SteadyRun, "of", lambda *_: None)
+        each = run()
+    assert found.served == each.served
+    assert found.steps == each.steps
+    assert (found.use, found.n_steps, found.hit_share) == (each.use, each.n_steps, each.hit_share)
+
+
+def test_what_arrives_as_a_step_ends_is_in_the_next_one() -> None:
+    """Whichever of both comes first in the queue of events."""
+    settings = ServerSettings(kv_blocks=50, async_scheduling=False)
+    for early in (0.0, 0.5, 1.5):
+        requests = [
+            request("a", n_prompt=1, n_output=9),
+            request("b", arrival_s=early, n_prompt=1),
+            request("c", arrival_s=4.0, n_prompt=1),
+        ]
+        served = serve(requests, settings, lambda _: 1.0).served
+        assert {one.request.name: one.scheduled_s for one in served}["c"] == 4.0
+
+
+def test_a_run_is_stopped_by_whoever_watches_it() -> None:
+    requests = [request(str(n), arrival_s=float(n), n_prompt=4, n_output=3) for n in range(9)]
+    seen: list[str] = []
+
+    def watch(one: ServedRequest) -> bool:
+        seen.append(one.request.name)
+        return len(seen) == 4
+
+    found = serve(requests, ServerSettings(kv_blocks=50), by_tokens, watch=watch)
+    assert [one.request.name for one in found.served] == seen == ["0", "1", "2", "3"]
+
+
+def test_a_prompt_goes_where_its_beginning_is() -> None:
+    """Unless nobody knows it: then to the server with the fewest requests."""
+    arriving = [(0, (1, 2, 3)), (0, (4, 5, 6)), (1, (4, 5, 7)), (2, (1, 8, 9)), (3, (10, 11))]
+    requests = [
+        request(str(n), arrival_s=float(at), n_prompt=13, n_output=2, blocks=blocks)
+        for n, (at, blocks) in enumerate(arriving)
+    ]
+    settings = ServerSettings(kv_blocks=50, block_size=4)
+    found = serve(
+        requests, settings, by_tokens, replicas=2, routing="prefix-aware", keep_steps=True
+    )
+    assert {step.server for step in found.steps if step.start_s == 0} == {0, 1}
+    later = {step.start_s: step.server for step in found.steps}
+    assert [later[float(at)] for at in (1, 2, 3)] == [1, 0, 0]
+    assert found.hit_share == pytest.approx((8 + 4) / 65)
+
+
+def test_blocks_that_nobody_uses_take_no_memory() -> None:
+    settings = ServerSettings(kv_blocks=10**9)
+    found = serve([request("a", n_prompt=100, n_output=3)], settings, by_tokens, replicas=100)
+    assert found.use.kv_peak == pytest.approx(7e-9)
+
+
 def test_a_closed_loop_keeps_as_many_in_flight() -> None:
     requests = [request(str(n), n_prompt=8, n_output=4) for n in range(20)]
     settings = ServerSettings(kv_blocks=100, block_size=4, async_scheduling=False)
@@ -257,7 +342,7 @@ def test_a_price_that_is_none_is_refused() -> None:
 
 
 def test_an_unknown_routing_is_refused() -> None:
-    with pytest.raises(InputError, match="round-robin, least-loaded"):
+    with pytest.raises(InputError, match="round-robin, least-loaded, prefix-aware"):
         serve([request("a")], ServerSettings(kv_blocks=50), by_tokens, routing="x")
 
 

@@ -74,6 +74,29 @@ def test_groups_of_unequal_lengths_are_read_and_can_be_left_out(tmp_path: Path) 
         assert steps(profile, unequal_contexts=False).price.unequal.error is None
 
 
+def test_steps_that_follow_each_other_take_what_each_takes(tmp_path: Path) -> None:
+    """Bit for bit, and counted alike, with groups of unequal lengths and without."""
+    folder = folder_of(tmp_path / "f")
+    header = "n,nb,pc,kp,kvs,kv_big,t_mean_us,t_max_us,t_skew_us"
+    (folder / "skew.csv").write_text(f"{header}\n2,1,0,0,128,512,30,50,35\n")
+    profile = import_llmservingsim(folder, tmp_path / "p")
+    sheet = steps(None, device="h100-sxm", model="llama-3.1-8b").price
+    table = steps(profile, unequal_contexts=False).price
+    unequal = steps(profile, unequal_contexts=True).price
+    assert unequal.unequal.alone is not None
+    for price in (sheet, table, unequal):
+        for contexts in ([1], [1000], [7, 7], [1020, 5, 340]):
+            before = price.steps, price.beyond
+            each = [
+                price(StepWork(contexts=[one + step for one in contexts])) for step in range(40)
+            ]
+            counted = price.steps - before[0], price.beyond - before[1]
+            assert price.decoding(contexts, 40) == each
+            price.count(contexts, 40)
+            assert price.steps == before[0] + 2 * counted[0]
+            assert price.beyond == before[1] + 2 * counted[1]
+
+
 def test_a_datasheet_prices_a_step_above_its_bytes() -> None:
     found = steps(None, device="h100-sxm", model="llama-3.1-8b")
     assert found.basis == "datasheet"

@@ -6,18 +6,23 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adadecode.profiles.errors import InputError
+from adadecode.sim.serving.latency.found_steps import StepsWanted, find_steps
 from adadecode.sim.serving.metrics import Slo, measure
 from adadecode.sim.serving.planning import plan as planning
 from adadecode.sim.serving.planning.bottleneck import Bottleneck, bottleneck
 from adadecode.sim.serving.planning.candidate import Candidate
 from adadecode.sim.serving.planning.plan import plan
 from adadecode.sim.serving.planning.prices import read_prices
+from adadecode.sim.serving.planning.sizing import LeftTrial
+from adadecode.sim.serving.planning.sure_miss import SureMiss
 from adadecode.sim.serving.request import Request, ServedRequest
 from adadecode.sim.serving.scheduling.settings import ServerSettings
 from adadecode.sim.serving.scheduling.step import StepWork
-from adadecode.sim.serving.server import StepRecord
+from adadecode.sim.serving.server import TimeShares
 from adadecode.sim.serving.workloads import Workload, arrivals
 
 
@@ -114,12 +119,8 @@ def test_a_few_requests_that_lost_their_memory_do_not_make_it_bind(
         )
         for n in range(100)
     ]
-    step = StepRecord(
-        server=0, start_s=0, seconds=1, n_tokens=4, n_sequences=1, running=1, waiting=0,
-        kv_blocks=1, preempted=0,
-    )  # fmt: skip
-    settings = ServerSettings(kv_blocks=9)
-    assert bottleneck(measure(served), [step], "tpot_mean", settings, 100.0) == binds
+    shares = TimeShares(kept_out=0.0, by_tokens={4: 1.0})
+    assert bottleneck(measure(served), shares, "tpot_mean", 100.0) == binds
 
 
 def test_what_binds_is_what_binds_in_most_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,6 +143,11 @@ def test_an_objective_that_nothing_meets_is_told_with_how_much_is_missing() -> N
     assert one.trial.margins["tpot_mean"].mean < -1
     assert found.cheapest is None
     assert one.to_json()["meets"] is False
+    assert one.out_of_reach == "tpot_mean"
+    assert one.to_json()["margins_alone"]["tpot_mean"] == pytest.approx(1 - 10.1 / 5)
+    crowded = plan([candidate()], load(60), SLO, most_replicas=1, seeds=1).deployments[0]
+    assert not crowded.meets
+    assert crowded.out_of_reach is None
 
 
 def test_the_document_and_the_frame_hold_every_trial() -> None:
@@ -164,6 +170,60 @@ def test_the_same_arguments_give_the_same_plan() -> None:
 def test_candidates_are_told_apart_by_their_names() -> None:
     with pytest.raises(InputError, match=r"of different names, got \['fast', 'fast'\]"):
         plan([candidate(), candidate()], load(1), SLO)
+
+
+OBJECTIVES = st.sampled_from(
+    ["ttft_p99=120ms", "ttft_mean=60ms", "tpot_p90=18ms", "itl_p99=40ms", "itl_mean=14ms",
+     "e2e_p50=700ms", "ttft_p95=1h", "ttft_p99=300ms,tpot_mean=16ms"]
+)  # fmt: skip
+
+
+@given(OBJECTIVES, st.floats(1, 40), st.integers(0, 99), st.sampled_from([0.0, 0.5]))
+def test_runs_that_are_left_change_no_answer(
+    objectives: str, rate: float, seed: int, warmup_s: float
+) -> None:
+    """The fewest replicas, their figures, and those of one less are what whole runs give."""
+    slo = Slo.parse(objectives)
+
+    def planned() -> tuple[list[object], str]:
+        (found,) = plan(
+            [candidate(blocks=90, ridge_tokens=40)],
+            lambda number: load(rate, 60)(seed + number),
+            slo,
+            most_replicas=6,
+            warmup_s=warmup_s,
+        ).deployments
+        both = [found.sizing.chosen, found.sizing.below]
+        return [one and (one.to_json(), one.runs.to_json()) for one in both], str(found.binds)
+
+    early = planned()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SureMiss, "__call__", lambda *_: False)
+        patch.setattr(planning, "replicas_for_work", lambda *_: 1)
+        assert planned() == early
+
+
+def test_a_run_that_misses_for_sure_is_left() -> None:
+    (found,) = plan([candidate()], load(60), Slo.parse("ttft_p99=500ms"), seeds=1).deployments
+    left = [one for one in found.sizing.trials if isinstance(one, LeftTrial)]
+    assert [one.to_json()["missed_early"] for one in left] == ["ttft_p99"] * len(left)
+    frame = plan([candidate()], load(60), Slo.parse("e2e_p50=1s"), seeds=1).to_frame()
+    assert frame["replicas"].is_monotonic_increasing
+    assert frame["chosen"].sum() == 1
+
+
+def test_candidates_in_processes_come_to_the_same() -> None:
+    drawn, slo = load(25, 40), Slo.parse("ttft_p99=200ms")
+    wanted = StepsWanted(
+        device="h100-sxm", model="llama-3.1-8b", context=400, prompt=256, tokens=2048
+    )
+    steps = find_steps(None, wanted)
+    both = [
+        Candidate(name=name, settings=ServerSettings(kv_blocks=blocks), price=steps.price)
+        for name, blocks in (("one", 100), ("two", 900))
+    ]
+    alone = plan(both, drawn, slo, most_replicas=3).to_json()
+    assert plan(both, drawn, slo, most_replicas=3, processes=2).to_json() == alone
 
 
 def test_the_load_is_the_same_for_all() -> None:
