@@ -83,6 +83,7 @@ def _build() -> None:
         Path(name).write_text(_lines(rows))
     Path("guidellm.json").write_text(json.dumps(GUIDELLM, indent=1))
     Path("arrivals.txt").write_text(SPECIFICATION)
+    Path("times.txt").write_text("0.5\n0.75\n2.5\n")
     Path("slo.txt").write_text("ttft_p99=2s,itl_p50=50ms")
 
 
@@ -115,7 +116,8 @@ def _draw() -> str:
     from adadecode.profiles.input_file import read_text
     from adadecode.sim.serving.workloads import arrivals
 
-    return str(arrivals(read_text("arrivals.txt")).requests[:50])
+    drawn = (read_text("arrivals.txt"), "times:times.txt,prompt=5,output=1..9")
+    return "\n".join(str(arrivals(one).requests[:50]) for one in drawn)
 
 
 WORKLOADS = Reader(

@@ -32,15 +32,21 @@ class ArrivalSpec:
 
     Attributes:
         text: As it was typed.
-        process: When requests arrive; None in a closed loop.
+        process: When requests arrive; None in a closed loop, and where a file says it.
         in_flight: How many are in flight in a closed loop; None where they arrive by themselves.
+        file: The file that says when requests arrive; None where that is drawn.
         words: The rest of it: words of `GENERAL`, and what stands behind their ``=``.
     """
 
     text: str
     process: ArrivalProcess | None
     in_flight: int | None
+    file: str | None = None
     words: Mapping[str, str]
+
+
+_OTHERS = ("closed", "times")
+"""Arrivals that nothing draws."""
 
 
 def parse_arrivals(text: str) -> ArrivalSpec:
@@ -58,6 +64,8 @@ def parse_arrivals(text: str) -> ArrivalSpec:
     ``burst:1,peak=8,every=60s,lasting=5s``     Poisson, 8 a second in the first 5 s of every
                                                 minute, else 1
     ``closed:N``                                a closed loop: N in flight all the time
+    ``times:FILE``                              when the requests of a file arrive; a time in
+                                                seconds on each line will do
     ==========================================  ==================================================
 
     Args:
@@ -73,10 +81,16 @@ def parse_arrivals(text: str) -> ArrivalSpec:
         return ArrivalSpec(
             text=text, process=None, in_flight=_whole("closed", value), words=_general(words, ())
         )
+    if name == "times":
+        if not value:
+            raise InputError(f"wanted a file behind times, like times:FILE, got {text!r}")
+        return ArrivalSpec(
+            text=text, process=None, in_flight=None, file=value, words=_general(words, ())
+        )
     if name not in _KINDS:
         raise InputError(
             f"wanted arrivals like {EXAMPLE}, got {text!r}: of the kinds of arrivals, "
-            f"{nearest(name, [*_KINDS, 'closed'])}"
+            f"{nearest(name, [*_KINDS, *_OTHERS])}"
         )
     if not colon or not value:
         raise InputError(f"wanted a rate behind {name}, like {_KINDS[name].example}, got {text!r}")
@@ -96,7 +110,7 @@ def parse_arrivals(text: str) -> ArrivalSpec:
 
 def is_specification(text: str) -> bool:
     """Return whether a text begins like a specification, and not like the name of a file."""
-    return text.partition(":")[0].strip() in {*_KINDS, "closed"}
+    return text.partition(":")[0].strip() in {*_KINDS, *_OTHERS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,8 +213,14 @@ def _rate(what: str, text: str, low: float = 1e-9, high: float = 1e9) -> float:
     return value
 
 
+def whole_number_of(text: str) -> int | None:
+    """Return a whole number from 0 on; None of a text that is none, or of more than 18 digits."""
+    return int(text) if text.isdecimal() and len(text) <= 18 else None
+
+
 def _whole(what: str, text: str) -> int:
     """Return a whole number, 1 or more."""
-    if not text.isdecimal() or not 1 <= int(text) <= 10**9:
-        raise InputError(f"wanted {what} as a whole number, 1 or more, got {text!r}")
-    return int(text)
+    found = whole_number_of(text)
+    if found is None or not 1 <= found <= 10**9:
+        raise InputError(f"wanted {what} as a whole number from 1 to {10**9:,}, got {text[:40]!r}")
+    return found

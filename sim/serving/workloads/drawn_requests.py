@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 
 from adadecode.profiles.errors import InputError
 from adadecode.sim.serving.request import Request
-from adadecode.sim.serving.workloads.arrival_spec import ArrivalSpec, parse_arrivals
+from adadecode.sim.serving.workloads.arrival_spec import (
+    ArrivalSpec,
+    parse_arrivals,
+    whole_number_of,
+)
+from adadecode.sim.serving.workloads.arrival_times import read_arrival_times
 from adadecode.sim.serving.workloads.duration import parse_duration
 from adadecode.sim.serving.workloads.length_draws import Lengths, draw_pairs, parse_length
 from adadecode.sim.serving.workloads.request_file import read_lengths
@@ -33,6 +38,7 @@ def arrivals(
         spec: When they arrive, as `parse_arrivals` reads it, and after commas how many there are
             (``count=1000`` or ``duration=600s``), how long they are (``prompt=`` and ``output=``,
             as `parse_length` reads them, or ``lengths=FILE`` to draw from a trace) and ``seed=``.
+            With ``times:FILE`` all arrivals of the file count where nobody says how many.
         count: How many; instead of the word in ``spec``.
         duration_s: All arrive before that many seconds; instead of the word in ``spec``. With a
             count too, what comes first counts.
@@ -51,10 +57,11 @@ def arrivals(
     times_rng, prompt_rng, output_rng = (
         np.random.default_rng(one) for one in np.random.SeedSequence(seed).spawn(3)
     )
-    if parsed.process is None:
+    if parsed.in_flight is not None:
         times: NDArray[np.float64] = np.zeros(count or 0)
     else:
-        times = parsed.process.times(times_rng, count, duration_s)
+        process = parsed.process or read_arrival_times(str(parsed.file))
+        times = process.times(times_rng, count, duration_s)
     if not len(times):
         raise InputError(
             f"wanted requests, got none that arrive before {duration_s:g} s with {spec!r}: give a "
@@ -85,17 +92,19 @@ def _how_many(
 ) -> tuple[int | None, float | None]:
     """Return how many requests there are and how long they arrive. Raises InputError."""
     if (text := _once(parsed, "count", count)) is not None:
-        if not text.isdecimal():
-            raise InputError(f"wanted count as a whole number, got {text!r}")
-        count = int(text)
+        count = whole_number_of(text)
+        if count is None:
+            raise InputError(
+                f"wanted count as a whole number from 1 to {MOST_REQUESTS:,}, got {text[:40]!r}"
+            )
     if (text := _once(parsed, "duration", duration_s)) is not None:
         duration_s = parse_duration("duration", text)
-    if parsed.process is None and (count is None or duration_s is not None):
+    if parsed.in_flight is not None and (count is None or duration_s is not None):
         raise InputError(
             f"wanted a count, and no duration, in a closed loop, got {parsed.text!r}: how long it "
             "takes is what the simulation answers; add count=1000"
         )
-    if count is None and duration_s is None:
+    if count is None and duration_s is None and parsed.file is None:
         raise InputError(
             f"wanted how many requests arrive with {parsed.text!r}, got nothing: add count=1000 or "
             "duration=600s"
@@ -104,7 +113,7 @@ def _how_many(
         raise InputError(f"wanted count from 1 to {MOST_REQUESTS:,}, got {count:,}")
     if duration_s is not None and not duration_s > 0:
         raise InputError(f"wanted a duration above 0 s, got {duration_s:g}")
-    if duration_s is not None and count is None:
+    if duration_s is not None and count is None and parsed.file is None:
         count = MOST_REQUESTS + 1
     return count, duration_s
 
@@ -112,9 +121,12 @@ def _how_many(
 def _seed(parsed: ArrivalSpec, seed: int | None) -> int:
     text = _once(parsed, "seed", seed)
     if text is not None:
-        if not text.isdecimal():
-            raise InputError(f"wanted seed as a whole number from 0 on, got {text!r}")
-        return int(text)
+        found = whole_number_of(text)
+        if found is None:
+            raise InputError(
+                f"wanted seed as a whole number from 0 on, of 18 digits at most, got {text[:40]!r}"
+            )
+        return found
     if seed is not None and seed < 0:
         raise InputError(f"wanted seed as a whole number from 0 on, got {seed}")
     return seed or 0

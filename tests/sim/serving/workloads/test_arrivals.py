@@ -125,6 +125,35 @@ def test_lengths_of_a_trace_stay_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "3.5\n4\n4\n7.25\n",
+        "arrived_at,num_prefill_tokens,num_decode_tokens\n3.5,1,1\n4,1,1\n4,9,9\n7.25,2,2\n",
+    ],
+)
+def test_arrivals_of_a_file_get_lengths_that_are_drawn(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "times.txt"
+    path.write_text(text)
+    found = arrivals(f"times:{path},prompt=100..200,output=7", seed=3).requests
+    assert [one.arrival_s for one in found] == [0.0, 0.5, 0.5, 3.75]
+    assert {one.n_output for one in found} == {7}
+    assert all(100 <= one.n_prompt <= 200 for one in found)
+    other = arrivals(f"times:{path},prompt=100..200,output=7", seed=4).requests
+    assert [one.n_prompt for one in other] != [one.n_prompt for one in found]
+    for words, count in (("count=2", 2), ("duration=1s", 3), ("duration=1s,count=9", 3)):
+        assert len(arrivals(f"times:{path},{words},{SIZES}").requests) == count
+    with pytest.raises(InputError, match=r"wanted 5 arrivals, got 4 in .*times.txt"):
+        arrivals(f"times:{path},count=5,{SIZES}")
+
+
+def test_arrivals_of_a_file_that_run_backwards_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "times.txt"
+    path.write_text("1\n3\n2.5\n")
+    with pytest.raises(InputError, match=r"got 2.5 s after 3 s in .*times.txt: sort the file"):
+        arrivals(f"times:{path},{SIZES}")
+
+
+@pytest.mark.parametrize(
     ("spec", "message"),
     [
         ("poison:5", r"got 'poison:5': of the kinds of arrivals, the nearest are poisson"),
@@ -137,7 +166,7 @@ def test_lengths_of_a_trace_stay_together(tmp_path: Path) -> None:
         ("ramp:5,over=9s", r"the rates of a ramp as START..END"),
         ("ramp:1..8,over=60", "wanted over as a duration with its unit"),
         ("burst:1,peak=8,every=5s,lasting=5s", "bursts that end before the next one"),
-        ("closed:0", "wanted closed as a whole number, 1 or more, got '0'"),
+        ("closed:0", "wanted closed as a whole number from 1 to 1,000,000,000, got '0'"),
         ("poisson:5,count", "wanted WORD=VALUE between commas, got 'count'"),
         ("poisson:5,size=3", "wanted one of the words count, .*, got 'size'"),
         ("poisson:5,cv=3,count=1", "wanted one of the words count, .*, got 'cv'"),
@@ -146,13 +175,17 @@ def test_lengths_of_a_trace_stay_together(tmp_path: Path) -> None:
         (f"closed:5,{SIZES}", "wanted a count, and no duration, in a closed loop"),
         (f"closed:5,count=4,duration=3s,{SIZES}", "wanted a count, and no duration, in a closed"),
         (f"poisson:5,count=0,{SIZES}", "wanted count from 1 to 2,000,000, got 0"),
-        (f"poisson:5,count=-1,{SIZES}", "wanted count as a whole number, got '-1'"),
+        (f"poisson:5,count=-1,{SIZES}", "wanted count as a whole number from 1 to .*, got '-1'"),
         (f"constant:5,duration=1ms,{SIZES}", "got none that arrive before 0.001 s"),
         ("poisson:5,count=9,prompt=5", "wanted how long requests are .*: add prompt=512,output=1"),
         ("poisson:5,count=9,prompt=0,output=5", "wanted prompt as 512, 100..900 .*, got '0'"),
         ("poisson:5,count=9,prompt=9..5,output=5", "wanted prompt as 512, .*, got '9..5'"),
         ("poisson:5,count=9,prompt=lognormal:5,output=5", "wanted prompt as 512, .*lognormal:5"),
-        (f"poisson:5,count=9,seed=x,{SIZES}", "wanted seed as a whole number from 0 on, got 'x'"),
+        (f"poisson:5,count=9,seed=x,{SIZES}", "wanted seed as a whole number from 0 on, .* 'x'"),
+        (f"poisson:5,count={'9' * 5000},{SIZES}", "wanted count as a whole number from 1 to 2,0"),
+        (f"poisson:5,count=9,seed={'9' * 5000},{SIZES}", "wanted seed as a whole number .*, got"),
+        (f"closed:{'9' * 5000},count=9,{SIZES}", "wanted closed as a whole number from 1 to"),
+        ("times:,count=9", "wanted a file behind times, like times:FILE"),
     ],
 )
 def test_a_specification_that_cannot_be_read_is_one_clear_sentence(spec: str, message: str) -> None:
