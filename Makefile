@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "wanted Python 3.11 or later, got $$($(PYTHON) -V 2>&1): make PYTHON=/path/to/python3"; exit 1; }
 	@echo "installing into $(VENV): a few minutes the first time"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[adapters,docs,engine,notebooks,parallel,report,sweep,dev]'
+	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[adapters,docs,engine,notebooks,observe,parallel,report,sweep,dev]'
 	@touch $@
 
 demo: $(STAMP) ## profile the demo model on this machine and simulate it

@@ -57,6 +57,12 @@ class Commands(LazyGroup):
             summary="Find how many servers a load needs, and which device is cheapest.",
             panel=PREDICT,
         ),
+        "observe": CommandEntry(
+            module="adadecode.sim.cli.observe",
+            function="observe",
+            summary="Send a load to a real server, and record what its requests wait.",
+            panel=PREDICT,
+        ),
         "limits": CommandEntry(
             module="adadecode.sim.cli.limits",
             function="limits",

@@ -17,6 +17,7 @@ from adadecode.sim.cli.say import plain_warnings, say
 
 EXTRAS = {
     "engine": ("huggingface_hub", "psutil", "safetensors", "tokenizers", "torch", "transformers"),
+    "observe": ("httpx",),
     "parallel": ("accelerate",),
     "report": ("jinja2", "plotly"),
     "sweep": ("dask", "distributed", "optuna"),

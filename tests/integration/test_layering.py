@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "engine": {"profiles", "sim", "engine"},
 }
 NOT_IN_BASE = """
-    adadecode.engine dask distributed huggingface_hub jinja2 nbformat optuna playwright plotly
+    adadecode.engine dask distributed httpx huggingface_hub jinja2 nbformat optuna playwright plotly
     psutil pynvml safetensors tokenizers torch transformers
 """.split()
 

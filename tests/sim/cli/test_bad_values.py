@@ -23,6 +23,9 @@ NEEDED = {
     "sweep": [NOWHERE, "--out", "OUT"],
     "serve": [NOWHERE, "--arrivals", "poisson:1,count=3,prompt=4,output=2"],
     "plan": [NOWHERE, "--slo", "ttft_p99=2s", "--arrivals", "poisson:1,count=1,prompt=1,output=1"],
+    "observe": [
+        *(NOWHERE, "--arrivals", "poisson:1,count=1,prompt=1,output=1", "--out", "OUT"),
+    ],
     "report": [NOWHERE, "--out", "OUT"],
     "validate": [NOWHERE],
     "limits": [NOWHERE],

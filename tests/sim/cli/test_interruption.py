@@ -56,6 +56,10 @@ WHERE = {
             *("--arrivals", "poisson:1,count=1,prompt=1,output=1"),
         ],
     ),
+    "observe": (
+        "adadecode.sim.cli.observe.send",
+        ["x", "--arrivals", "poisson:1,count=1,prompt=1,output=1", "--out", "OUT"],
+    ),
     "report": ("adadecode.sim.cli.report.read_profile", ["P", "--out", "OUT"]),
     "validate": ("adadecode.sim.cli.validate.read_profile", ["P"]),
     "limits": ("adadecode.sim.cli.limits.read_latencies", ["P"]),
