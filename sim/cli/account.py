@@ -25,7 +25,11 @@ def account(
     """Count the FLOPs, bytes and joules of an output token, and the wasted part."""
     profile = read_profile(path)
     found = token_account(
-        profile, design.design, options=work.options(heads.form()), heads_at=work.head_map
+        profile,
+        design.design,
+        options=work.options(heads.form()),
+        heads_at=work.head_map,
+        trace=None if work.trace is None else read_profile(work.trace),
     )
     if as_json:
         print_json(found.to_json())

@@ -50,7 +50,8 @@ def import_vidur_csv(
 def import_aiconfigurator(options: KernelTableOptions, *, out: NewProfile) -> None:
     """Put a model together from the kernel tables of AIConfigurator.
 
-    They hold products and attention as production engines run them, on one GPU.
+    They hold products and attention as production engines run them. Several GPUs may share every
+    layer.
     """
     from adadecode.sim.hardware.importers.aiconfigurator import import_kernels, system_device
     from adadecode.sim.hardware.kernel_tables.library import KernelLibrary
@@ -65,8 +66,17 @@ def import_aiconfigurator(options: KernelTableOptions, *, out: NewProfile) -> No
         device = (
             system_device(options.system) if options.device is None else find_device(options.device)
         )
-        profile = import_kernels(tables, find_model(options.model), device, out, options.quant)
-    _tell(out, profile, _PREDICT.format(out), f"{options.model} on {device.name} ({tables.name})")
+        profile = import_kernels(
+            tables,
+            find_model(options.model),
+            device,
+            out,
+            options.quant,
+            cache=options.cache,
+            n_devices=options.n_devices,
+        )
+    machine = device.name if options.n_devices == 1 else f"{options.n_devices} x {device.name}"
+    _tell(out, profile, _PREDICT.format(out), f"{options.model} on {machine} ({tables.name})")
 
 
 @imports.command("llmservingsim")

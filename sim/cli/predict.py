@@ -44,4 +44,6 @@ def predict(
     from adadecode.sim.cli.tables.layout import console
     from adadecode.sim.cli.tables.prediction import prediction_table
 
-    console().print(prediction_table(prediction, scenario.latencies.rate_notes))
+    latencies = scenario.latencies
+    of_kernels = latencies.basis == "measured" and latencies.has_ends
+    console().print(prediction_table(prediction, latencies.rate_notes, of_kernels=of_kernels))

@@ -15,6 +15,7 @@ from adadecode.sim.hardware.cost_model import ModelCost
 from adadecode.sim.hardware.datasheet_latency import EstimatedLatencies
 from adadecode.sim.hardware.device_latency import (
     DeviceLatencies,
+    as_timed,
     check_range,
     context_marks,
     doubling_sizes,
@@ -27,7 +28,7 @@ from adadecode.sim.hardware.host_time import HostTime
 from adadecode.sim.hardware.latency_points import Points
 from adadecode.sim.hardware.launch_regime import Regime
 from adadecode.sim.hardware.launching import RegimeShift, check_regime, hidden_limits
-from adadecode.sim.hardware.precision import Precision, rate_notes
+from adadecode.sim.hardware.precision import rate_notes
 from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.hardware.roofline import Carrier, Interval, scatter_notes, unmeasured_words
 from adadecode.sim.hardware.timed_heads import TimedHeads
@@ -78,7 +79,8 @@ def carried_latencies(
 
     Raises:
         DeviceError: If a device is unknown or lacks the format, or one is a CPU and the other none;
-            or if there is no such regime on the target, or the recording is of none.
+            or if there is no such regime on the target, or the recording is of none, or of several
+            devices that share every layer.
         ShapeError: If the shape of the model is unknown.
         DesignError: If a head lies outside the model.
         LatencyError: If something lies farther than `REACH` times beyond what was measured.
@@ -89,7 +91,7 @@ def carried_latencies(
     origin.check_regime(regime)
     check_regime(target, regime)
     check_range(shape, max_context, max_tokens, depths)
-    now = was if dtype is None else Precision.of(dtype, was.activations)
+    now = was.with_weights(dtype)
     heads = origin.timed_form if form is None else form
     heard = TimedHeads.of(profile, origin, heads)
     timed = heard.form
@@ -118,14 +120,10 @@ def carried_latencies(
     alike = here.name == target.name and now == was and heads == timed and not shift.changes
     limits = hidden_limits(target) if shift.changes else timed_limits(heard, origin)
     if alike and work.is_complete:
-        return DeviceLatencies(
-            device=target.name,
-            basis="measured",
-            tables={"middle": work.table},
-            notes=heard.notes(origin),
-            regime=origin.regime,
-            limits=limits,
-        )
+        found = as_timed(profile, origin, heard, work.table)
+        name = found.device if origin.n_devices > 1 else target.name
+        return replace(found, device=name, limits=limits)
+    origin.check_alone()
     carried = work.latencies(
         how=f"carried from {here.name} ({was}) to {target.name} ({now})"
         + round_down_note(now)

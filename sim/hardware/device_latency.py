@@ -16,6 +16,9 @@ from adadecode.profiles.errors import DesignError, LatencyError, ProfileError
 from adadecode.profiles.latency import LatencyTable
 from adadecode.profiles.store import Profile
 from adadecode.sim.core.head_form import HeadForm
+from adadecode.sim.hardware.kernel_interval import kernel_tables
+from adadecode.sim.hardware.kernel_parts import kernel_parts
+from adadecode.sim.hardware.kernel_power import kernel_joules
 from adadecode.sim.hardware.launch_regime import KINDS, Regime
 from adadecode.sim.hardware.launching import recorded_limits
 from adadecode.sim.hardware.precision import Precision
@@ -32,13 +35,16 @@ class DeviceLatencies:
         device: Its name in the catalogue, or what the profile calls its machine.
         basis: ``measured``, ``carried`` or ``datasheet``.
         tables: The tables by corner (`adadecode.sim.hardware.latency_points.CORNERS`): always
-            ``middle``, and all of them where the basis is not ``measured``.
+            ``middle``, and all of them where work was carried, estimated or put together from
+            kernels.
         notes: What was estimated or assumed, a sentence each.
         rate_notes: Why its figures may surprise next to those of another device
             (`adadecode.sim.hardware.precision.rate_notes`). Not part of ``--json``.
         regime: How kernels are started; None where the latencies are assumed, and of no engine.
         limits: ``host`` or ``device`` by kind of work: which decides how long it takes, as far as
             that is known.
+        joules: What the work draws, by end (`adadecode.sim.hardware.kernel_power.ENDS`), as tables
+            that hold joules in the place of seconds; empty where no kernel's power was measured.
     """
 
     device: str
@@ -48,6 +54,12 @@ class DeviceLatencies:
     rate_notes: tuple[str, ...] = ()
     regime: Regime | None = None
     limits: Mapping[str, str] = field(default_factory=dict)
+    joules: Mapping[str, LatencyTable] = field(default_factory=dict)
+
+    @property
+    def has_ends(self) -> bool:
+        """Whether the latencies have ends of their own, and not the middle alone."""
+        return len(self.tables) > 1
 
     @property
     def middle(self) -> LatencyTable:
@@ -66,7 +78,8 @@ def measured_latencies(
         form: Form of the heads, which was timed; that of the heads that decoded by default.
 
     Raises:
-        ProfileError: If the profile holds imported operator times, which price no design.
+        ProfileError: If the profile holds imported operator times, which price no design, or does
+            not say what its kernels rest on.
     """
     origin = origin or Provenance.of(profile)
     if not origin.attends:
@@ -75,13 +88,39 @@ def measured_latencies(
             "verification: name a device to carry them to with --to"
         )
     timed = TimedHeads.of(profile, origin, form or origin.timed_form)
+    return as_timed(profile, origin, timed, timed.table)
+
+
+def as_timed(
+    profile: Profile, origin: Provenance, timed: TimedHeads, table: LatencyTable
+) -> DeviceLatencies:
+    """Return latencies as they were measured.
+
+    Args:
+        profile: The recording.
+        origin: Its provenance.
+        timed: What was measured.
+        table: The latencies of it.
+
+    Raises:
+        ProfileError: If the profile does not say what its kernels rest on.
+    """
+    pieces = kernel_parts(profile)
+    limit = None if origin.device is None else origin.device.tdp_watts
+    joules = kernel_joules(pieces, table, limit, origin.n_devices)
+    notes = list(timed.notes(origin))
+    if origin.n_devices > 1:
+        notes.append(f"{origin.machine} share every layer (tensor parallel)")
+    if joules:
+        notes.append("the power of kernels was measured, each alone and again and again")
     return DeviceLatencies(
         device=origin.machine,
         basis="measured",
-        tables={"middle": timed.table},
-        notes=timed.notes(origin),
+        tables=kernel_tables(pieces, table),
+        notes=tuple(notes),
         regime=origin.regime,
         limits=timed_limits(timed, origin),
+        joules=joules,
     )
 
 

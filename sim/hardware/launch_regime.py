@@ -35,6 +35,14 @@ class Regime(StrEnum):
         return cls(name)
 
 
+def no_regime_on_cpu(machine: str, regime: str) -> str:
+    """Return why a CPU has no other regime than its own, and what to do."""
+    return (
+        f"{machine} is a CPU, which starts its work itself: there is no regime {regime} on it; "
+        "leave --regime out, or name an accelerator with --to"
+    )
+
+
 FUSED = {"layer": 9, "head": 4, "gate": 3, "verify": 3, "embed": 1}
 """Kernels of a piece of work on a GPU with the usual fusions, attention of a layer aside.
 

@@ -16,6 +16,7 @@ from adadecode.sim.hardware.launch_regime import (
     LIGHT_DOUBT,
     Regime,
     host_kernels,
+    no_regime_on_cpu,
 )
 from adadecode.sim.hardware.roofline import Carrier
 
@@ -90,10 +91,7 @@ def check_regime(target: Device, regime: Regime | None) -> None:
         DeviceError: If a CPU is to run in one of them.
     """
     if target.is_cpu and regime not in (None, Regime.EAGER):
-        raise DeviceError(
-            f"{target.name} is a CPU, which starts its work itself: there is no regime {regime} on "
-            "it; leave --regime out, or name an accelerator with --to"
-        )
+        raise DeviceError(no_regime_on_cpu(target.name, str(regime)))
 
 
 def host_of(target: Device, n_layers: int, regime: Regime) -> HostTime | None:

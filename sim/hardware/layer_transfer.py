@@ -12,7 +12,6 @@ from adadecode.profiles.catalog.devices import Device
 from adadecode.profiles.errors import DeviceError, LatencyError, ShapeError
 from adadecode.profiles.latency import LatencyTable
 from adadecode.profiles.store import Profile
-from adadecode.sim.hardware.precision import Precision
 from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.hardware.roofline import Carrier
 
@@ -29,10 +28,12 @@ def check_same_layers(
         model: The model of ``profile``, where it does not hold its config.
 
     Raises:
-        LatencyError: If the measured profile is of another device.
+        DeviceError: If the measured profile is of several devices that share every layer.
+        LatencyError: If it is of another device.
         ShapeError: If it is of other layers.
     """
     there = Provenance.of(measured)
+    there.check_alone()
     with suppress(DeviceError):  # a machine that the catalogue lacks may be the target
         if (device := there.require_device()).name != target.name:
             raise LatencyError(
@@ -77,7 +78,7 @@ def layer_rows(
 
     Raises:
         LatencyError: If none of the batches was measured.
-        DeviceError: If one of the devices is a CPU and the other none.
+        DeviceError: If one of the devices is a CPU and the other none, or several share the layers.
     """
     origin = Provenance.of(profile, source, model)
     device, shape, recorded = (
@@ -86,6 +87,7 @@ def layer_rows(
         origin.require_precision(),
     )
     origin.check_carries_to(target)
+    origin.check_alone()
     here = profile.latency_table
     there = None if measured is None else measured.latency_table
     known = _batches(here) if there is None else _batches(here) & _batches(there)
@@ -94,7 +96,7 @@ def layer_rows(
             f"no batch of {tokens[0]}..{tokens[-1]} tokens was measured: choose others with "
             "--tokens"
         )
-    wanted = recorded if dtype is None else Precision.of(dtype, recorded.activations)
+    wanted = recorded.with_weights(dtype)
     carrier = Carrier(
         source=device,
         target=target,

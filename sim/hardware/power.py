@@ -141,3 +141,30 @@ def over_vanilla(
         "middle": ratios["middle", "middle"],
         "high": np.maximum.reduce(list(ratios.values())),
     }
+
+
+def drawn_over_vanilla(
+    ours: Mapping[str, Amount],
+    plain: Mapping[str, Amount],
+    our_seconds: Mapping[str, Amount],
+    plain_seconds: Mapping[str, float],
+) -> dict[str, NDArray[np.float64]]:
+    """Return joules over vanilla's, at the ends ``low``, ``middle``, ``high``, by measured power.
+
+    Args:
+        ours: Joules of the work by end, at the middle of its latencies.
+        plain: Those of vanilla.
+        our_seconds: Seconds of the work by corner of the latencies.
+        plain_seconds: Those of vanilla.
+    """
+    ratios = {
+        (end, corner): (np.asarray(drawn) * seconds / our_seconds["middle"])
+        / (np.asarray(plain[end]) * plain_seconds[corner] / plain_seconds["middle"])
+        for end, drawn in ours.items()
+        for corner, seconds in our_seconds.items()
+    }
+    return {
+        "low": np.minimum.reduce(list(ratios.values())),
+        "middle": ratios["middle", "middle"],
+        "high": np.maximum.reduce(list(ratios.values())),
+    }

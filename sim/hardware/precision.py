@@ -10,7 +10,7 @@ from adadecode.profiles.errors import DeviceError
 from adadecode.sim.core.head_form import FULL, HeadForm
 from adadecode.sim.hardware.cost_model import ModelCost
 from adadecode.sim.hardware.launch_regime import Regime
-from adadecode.sim.hardware.memory import WEIGHT_BYTES, packs_experts_alone
+from adadecode.sim.hardware.memory import STATE_BYTES, WEIGHT_BYTES, packs_experts_alone
 
 TORCH = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 """Names of formats in the manifest of a profile."""
@@ -26,18 +26,22 @@ class Precision:
     Attributes:
         weights: Format of the layers' matrices, of `adadecode.sim.hardware.memory.WEIGHT_BYTES`.
         activations: Format of all else and of products, one of ``WIDE``.
+        cache: Format of keys and values, of `adadecode.sim.hardware.memory.STATE_BYTES`; that of
+            the activations where None.
     """
 
     weights: str
     activations: str
+    cache: str | None = None
 
     @classmethod
-    def of(cls, name: str, activations: str) -> Precision:
+    def of(cls, name: str, activations: str, cache: str | None = None) -> Precision:
         """Return a format by its name.
 
         Args:
             name: Our name or PyTorch's. A format of weights alone leaves activations as they are.
             activations: Format of the activations.
+            cache: Format of keys and values, where it is another one.
 
         Raises:
             DeviceError: If a format is unknown.
@@ -48,7 +52,23 @@ class Precision:
                 (name, WEIGHT_BYTES) if weights not in WEIGHT_BYTES else (activations, WIDE)
             )
             raise DeviceError(f"no dtype {wrong!r}: wanted one of {', '.join(known)}")
-        return cls(weights=weights, activations=weights if weights in WIDE else wide)
+        kept = None if cache is None else TORCH.get(cache, cache)
+        if kept is not None and kept not in STATE_BYTES:
+            raise DeviceError(
+                f"no dtype {cache!r} for keys and values: wanted one of {', '.join(STATE_BYTES)}"
+            )
+        activations = weights if weights in WIDE else wide
+        return cls(
+            weights=weights, activations=activations, cache=None if kept == activations else kept
+        )
+
+    def with_weights(self, name: str | None) -> Precision:
+        """Return it with weights in another format; itself where none is named.
+
+        Raises:
+            DeviceError: If the format is unknown.
+        """
+        return self if name is None else self.of(name, self.activations, self.cache)
 
     @property
     def narrow(self) -> bool:
@@ -74,14 +94,15 @@ class Precision:
             weight_bytes=WEIGHT_BYTES[self.weights],
             other_bytes=wide if packs_experts_alone(shape, self.weights) else None,
             head_bytes=wide,
-            cache_bytes=wide,
+            cache_bytes=wide if self.cache is None else STATE_BYTES[self.cache],
             activation_bytes=wide,
             form=form,
             regime=regime,
         )
 
     def __str__(self) -> str:
-        return f"{self.weights} weights, {self.activations} else" if self.narrow else self.weights
+        words = f"{self.weights} weights, {self.activations} else" if self.narrow else self.weights
+        return words if self.cache is None else f"{words}, keys and values in {self.cache}"
 
 
 _FAR_BELOW = 2.5

@@ -20,7 +20,7 @@ from adadecode.profiles.errors import DeviceError, InputError, ShapeError
 from adadecode.profiles.manifest import section
 from adadecode.profiles.store import Profile
 from adadecode.sim.core.head_form import HeadForm
-from adadecode.sim.hardware.launch_regime import Regime
+from adadecode.sim.hardware.launch_regime import Regime, no_regime_on_cpu
 from adadecode.sim.hardware.precision import Precision
 
 _Found = TypeVar("_Found")
@@ -36,8 +36,9 @@ class Provenance:
     Attributes:
         path: Directory of the profile, for messages.
         machine: The device in the words of the catalogue, or of the profile where the catalogue
-            does not know it.
+            does not know it; with their number where several share the model.
         device: The device in the catalogue, or None.
+        n_devices: How many such devices share every layer. Processes on one CPU are one device.
         shape: The shape of the model, or None.
         precision: The number format that the model ran in. Packed weights count; a synthetic text,
             which no model wrote, has BF16, like everything whose format is unknown. None where the
@@ -59,6 +60,7 @@ class Provenance:
     path: Path
     machine: str
     device: Device | None
+    n_devices: int
     shape: ModelShape | None
     precision: Precision | None
     timed_form: HeadForm
@@ -103,17 +105,22 @@ class Provenance:
             shape = _optional("shape", lambda: _recorded_shape(profile), problems)
         else:
             shape = _named_shape(profile, model)
+        on_cpu = _ran_on_cpu(manifest) or (device is not None and device.is_cpu)
+        placing = section(manifest, "hardware", "placing")
+        n_devices = 1 if on_cpu else int(placing.get("processes") or 1)
+        machine = recorded.name if recorded is not None else _machine_name(profile)
         timed = _form(manifest["heads"])
         spoke = _form(manifest.get("scripted") or manifest["heads"])
         return cls(
             path=profile.path,
-            machine=recorded.name if recorded is not None else _machine_name(profile),
+            machine=machine if n_devices == 1 else f"{n_devices} x {machine}",
             device=device,
+            n_devices=n_devices,
             shape=shape,
             precision=_optional("precision", lambda: _precision(profile), problems),
             timed_form=timed,
             trace_form=spoke,
-            on_cpu=_ran_on_cpu(manifest) or (device is not None and device.is_cpu),
+            on_cpu=on_cpu,
             is_eager=manifest.get("graphs") in ("eager", "static"),
             regime=_regime(manifest),
             attends=manifest.get("attention") != "excluded",
@@ -124,11 +131,14 @@ class Provenance:
         )
 
     def check_regime(self, regime: Regime | None) -> None:
-        """Refuse a regime for latencies that are of none.
+        """Refuse a regime that latencies cannot be of on their own device.
 
         Raises:
-            DeviceError: If a regime is wanted, and the latencies are assumed or of unknown origin.
+            DeviceError: If a regime is wanted, and the latencies are assumed or of unknown origin;
+                or if it is another one than a CPU's own.
         """
+        if self.on_cpu and regime not in (None, Regime.EAGER):
+            raise DeviceError(no_regime_on_cpu(self.machine, str(regime)))
         if regime is not None and self.regime is None:
             raise DeviceError(
                 f"the latencies of {self.path} are of no launch regime: leave --regime out, or "
@@ -163,6 +173,28 @@ class Provenance:
             f"{here} is {kinds[0]} and {target.name} is {kinds[1]}{hint}: the times of one tell "
             "nothing of the other's"
         )
+
+    def is_of_several(self, device: Device) -> bool:
+        """Whether several of a device shared the work, which was measured on it."""
+        return self.n_devices > 1 and self.device is not None and self.device.name == device.name
+
+    def together(self, device: Device) -> Device:
+        """Return a device with the power limit of as many of it as shared the work."""
+        watts = device.tdp_watts
+        return replace(device, tdp_watts=None if watts is None else self.n_devices * watts)
+
+    def check_alone(self) -> None:
+        """Raise DeviceError where several devices shared the work.
+
+        What they exchange takes another time over other links, in another number or format, and
+        nobody measured which part of the latencies it is.
+        """
+        if self.n_devices > 1:
+            raise DeviceError(
+                f"the latencies of {self.path} are of {self.machine}, which share every layer: "
+                "nothing is carried from there, because what devices exchange elsewhere is not "
+                "known; predict as it was measured, or take the latencies of a single device"
+            )
 
     def check_carries_to(self, target: Device) -> None:
         """Raise DeviceError where no time can be carried to a device."""
@@ -264,7 +296,10 @@ def _checked_shape(profile: Profile, shape: ModelShape, parameters: int | None) 
 def _precision(profile: Profile) -> Precision:
     manifest = profile.manifest
     dtype = "bf16" if manifest.get("synthetic") else str(manifest["dtype"])
-    return Precision.of(str(manifest.get("weights") or dtype), dtype)
+    cache = section(manifest, "settings").get("kv_dtype")
+    return Precision.of(
+        str(manifest.get("weights") or dtype), dtype, None if cache is None else str(cache)
+    )
 
 
 def _form(about: Mapping[str, Any]) -> HeadForm:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from adadecode.sim.hardware.power import POWER, over_vanilla
+from adadecode.sim.hardware.power import POWER, drawn_over_vanilla, over_vanilla
 
 Amounts = NDArray[np.float64]
 
@@ -19,6 +19,7 @@ def device_joules(
     vanilla: Mapping[str, float],
     work: tuple[Amounts, Amounts],
     plain: tuple[float, float],
+    drawn: tuple[Mapping[str, Amounts], Mapping[str, float]] | None = None,
 ) -> dict[str, Amounts]:
     """Return the columns of energy of `adadecode.sim.prediction.evaluator.COLUMNS`.
 
@@ -30,10 +31,17 @@ def device_joules(
         vanilla: Vanilla's by corner; only "middle" is needed where it was measured.
         work: FLOPs and bytes per token of the designs; NaN where they are unknown.
         plain: Vanilla's.
+        drawn: Joules per token of the designs by end, and of vanilla, at the middle of the
+            latencies, where the power of kernels was measured.
     """
     middle = seconds["middle"]
     unknown = np.full(len(middle), np.nan)
     low, high = seconds.get("low", unknown), seconds.get("high", unknown)
+    if drawn is not None:
+        ours, vanillas = drawn
+        ratio = drawn_over_vanilla(ours, vanillas, seconds, vanilla)
+        fast, slow = low / middle, high / middle
+        return _columns(ours["low"] * fast, ours["middle"], ours["high"] * slow, ratio)
     if measured is not None:
         ratio = {end: each / vanilla["middle"] for end, each in _ends(low, middle, high)}
         return _columns(measured * low, measured * middle, measured * high, ratio)

@@ -64,8 +64,10 @@ class PricedDevice:
         vanilla_work: FLOPs and bytes of vanilla, per token; NaN where the model's are unknown.
         spread: Of a measured table, how far its speedups were seen to miss; else NaN.
         device: The catalogue's entry; None where there is none.
-        watts: Mean power where it was measured; else energy is bounded by the catalogue's figures,
-            where it has some.
+        watts: Mean power where it was measured over whole runs; else energy is bounded by the
+            catalogue's figures, where it has some.
+        joules: What work draws, by end, where the power of its kernels was measured; else empty.
+        vanilla_joules: The same of vanilla, per token.
         flops: Price list in FLOPs, in the number formats that the model runs in there.
         moved: Price list in bytes.
         run: How the model is deployed there, heads aside.
@@ -79,6 +81,8 @@ class PricedDevice:
     spread: float
     device: Device | None
     watts: float | None
+    joules: Mapping[str, PriceList]
+    vanilla_joules: Mapping[str, float]
     flops: PriceList | None
     moved: PriceList | None
     run: Deployment | None
@@ -199,6 +203,7 @@ class Evaluator:
             flops, moved = cost_lists[costs[place]] if costs else (None, None)
             plain = [math.nan if each is None else vanilla.tpot(each) for each in (flops, moved)]
             prices = {corner: vanilla.listed(table) for corner, table in one.tables.items()}
+            joules = {end: vanilla.listed(table) for end, table in one.joules.items()}
             priced.append(
                 PricedDevice(
                     latencies=one,
@@ -209,6 +214,8 @@ class Evaluator:
                     spread=spread if measured else float("nan"),
                     device=(known or {}).get(one.device),
                     watts=watts if measured else None,
+                    joules=joules,
+                    vanilla_joules={end: vanilla.tpot(listed) for end, listed in joules.items()},
                     flops=flops,
                     moved=moved,
                     run=runs[place] if runs else None,
@@ -331,8 +338,19 @@ class Evaluator:
                 one.vanilla,
                 (costs["flops_per_token"], costs["bytes_per_token"]),
                 one.vanilla_work,
+                self._drawn(one, work),
             ),
         }
+
+    @staticmethod
+    def _drawn(
+        one: PricedDevice, work: WorkHistogram
+    ) -> tuple[dict[str, NDArray[np.float64]], Mapping[str, float]] | None:
+        """Return joules per token of the designs and of vanilla, by end, where power is known."""
+        if not one.joules:
+            return None
+        drawn = {end: _tpot(listed.price(work), work) for end, listed in one.joules.items()}
+        return drawn, one.vanilla_joules
 
     @staticmethod
     def _by_half(

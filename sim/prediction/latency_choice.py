@@ -110,11 +110,12 @@ class RequiredWork:
             "gates": self.gates,
         }
 
-    def deployment(self, shape: ModelShape, dtype: str) -> Deployment:
+    def deployment(self, shape: ModelShape, dtype: str, cache: str | None = None) -> Deployment:
         """Return what has to fit on a device, heads aside."""
         return Deployment(
             shape=shape,
             dtype=dtype,
+            cache_dtype=cache,
             context=self.context,
             prompt=self.prompt,
             n_tokens=self.n_tokens,
@@ -137,7 +138,7 @@ def recorded_latencies(profile: Profile, origin: Provenance, target: Target) -> 
         LatencyError: If something lies too far beyond what was measured.
     """
     as_recorded = (
-        target.device is None
+        (target.device is None or origin.is_of_several(find_device(target.device)))
         and target.dtype is None
         and target.regime in (None, origin.regime)
         and target.work.form in timed_forms(profile, origin)
@@ -162,10 +163,9 @@ def _carried(profile: Profile, origin: Provenance, target: Target) -> ChosenLate
     origin.check_regime(target.regime)
     check_regime(device, target.regime)
     origin.require_device()
-    recorded, precision = origin.require_precision(), origin.require_precision()
-    if target.dtype is not None:
-        precision = Precision.of(target.dtype, recorded.activations)
-    deployment = target.work.deployment(origin.require_shape(), precision.weights)
+    origin.check_alone()
+    precision = origin.require_precision().with_weights(target.dtype)
+    deployment = target.work.deployment(origin.require_shape(), precision.weights, precision.cache)
     check_fits(deployment, device)
     latencies = carried_latencies(
         profile,

@@ -9,7 +9,7 @@ from typing import Any
 from adadecode.profiles.catalog.devices import Device, find_device
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.catalog.models import find_model
-from adadecode.profiles.errors import DesignError, DeviceError
+from adadecode.profiles.errors import DesignError, DeviceError, ProfileError
 from adadecode.profiles.store import Profile
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design, Policy
@@ -17,41 +17,16 @@ from adadecode.sim.core.parsing import scale_head_map
 from adadecode.sim.hardware.cost_model import ModelCost
 from adadecode.sim.hardware.device_latency import DeviceLatencies
 from adadecode.sim.hardware.fit import check_fits
+from adadecode.sim.hardware.launch_regime import Regime
 from adadecode.sim.hardware.memory import Deployment, packed_dtype
-from adadecode.sim.hardware.power import Energy, energy_bounds, over_vanilla
 from adadecode.sim.hardware.precision import Precision
 from adadecode.sim.hardware.provenance import Provenance
 from adadecode.sim.prediction.accounting import Accounting, accounting, measured_power
 from adadecode.sim.prediction.caveats import hypothetical_notes, luck_notes
 from adadecode.sim.prediction.scenario import SAME_PARAMETERS, ScenarioOptions, find_scenario
 from adadecode.sim.prediction.shortlist_trace import in_form
+from adadecode.sim.prediction.token_energy import TokenEnergy, energy_notes, token_energy
 from adadecode.sim.replay.branch_model import BranchModel
-from adadecode.sim.replay.simulation import replay
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenEnergy:
-    """The joules of an output token on one device.
-
-    Attributes:
-        device: Name of the device.
-        basis: Where its latencies are from: "measured", "carried" or "datasheet".
-        regime: How its kernels are started; None for assumed latencies.
-        limited_by: "host" or "device" by kind of work: which decides how long it takes.
-        seconds_per_token: The middle of its latencies.
-        joules: From the ends of its latencies and of `energy_bounds`.
-        vanilla_joules: The same of vanilla.
-        over_vanilla: The joules over vanilla's: what early exits save (below 1) or cost.
-    """
-
-    device: str
-    basis: str
-    regime: str | None
-    limited_by: dict[str, str]
-    seconds_per_token: float
-    joules: Energy
-    vanilla_joules: Energy
-    over_vanilla: Energy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,26 +74,34 @@ def token_account(
     *,
     options: ScenarioOptions | None = None,
     heads_at: Mapping[int, int] | None = None,
+    trace: Profile | None = None,
 ) -> TokenAccount:
-    """Count the work of one design on the text of a profile.
+    """Count the work of one design on a text.
 
     Args:
-        profile: Whose text is replayed.
+        profile: Whose model and latencies are taken, and whose text is replayed.
         make_design: Makes the design, of the depths at which heads stand in the model.
         options: The model whose work is counted, its number formats, and the device that it takes
             energy on; by default the recorded model, and no device.
         heads_at: Where each head of the text stands in another model, by the depth it was trained
             at.
+        trace: The profile whose text is replayed, where it is another one.
 
     Raises:
-        DesignError: If the design or ``heads_at`` does not fit the model.
+        DesignError: If the design or ``heads_at`` does not fit the model, or another model is named
+            beside another text.
         DeviceError: If a device is unknown, the model does not fit on it, or it has no such regime.
         ShapeError: If the shape of the model is unknown.
     """
     options = options or ScenarioOptions()
-    work = _find_work(profile, options, heads_at)
+    if trace is not None and options.model is not None:
+        raise DesignError(
+            f"with --trace the model is that of {profile.path}: leave --model out, or give the "
+            "recording of the text alone"
+        )
+    work = _find_work(profile, profile if trace is None else trace, options, heads_at)
     design = make_design(work.trace.depths)
-    priced = _price(profile, work, design, options, heads_at)
+    priced = _price(profile, trace, work, design, options, heads_at)
     branches = BranchModel(work.trace)
     ours, plain = (
         accounting(work.trace, one, work.cost, model=branches)
@@ -132,72 +115,17 @@ def token_account(
         design=ours,
         vanilla=plain,
         energy=energy,
-        measured_watts=measured_power(profile).get(design.label),
+        measured_watts=None if trace else measured_power(profile).get(design.label),
         hypothetical=work.hypothetical,
-        notes=(*work.notes, *priced.notes, *_energy_notes(energy)),
+        notes=(
+            *work.notes,
+            *priced.notes,
+            *energy_notes(
+                energy,
+                times_have_ends=priced.latencies is not None and priced.latencies.has_ends,
+            ),
+        ),
     )
-
-
-def _energy_notes(energy: TokenEnergy | None) -> tuple[str, ...]:
-    """Return what the ends of the energy do not hold."""
-    if energy is None or energy.basis != "measured":
-        return ()
-    return (
-        "the ends of the energy hold what the device may draw, not how far its times may be off",
-    )
-
-
-def token_energy(
-    trace: Trace,
-    latencies: DeviceLatencies,
-    device: Device,
-    work: tuple[Accounting, Accounting],
-    model: BranchModel,
-) -> TokenEnergy | None:
-    """Return the joules of an output token; None where the device's watts are unknown.
-
-    Args:
-        trace: The text that is replayed.
-        latencies: What work takes on the device.
-        device: The device.
-        work: What the design does, and what vanilla does.
-        model: The model of branches that were not recorded.
-    """
-    if device.tdp_watts is None:
-        return None
-    seconds = [
-        {
-            corner: sum(run.seconds for run in replay(trace, table, one.design, model=model))
-            / one.tokens
-            for corner, table in latencies.tables.items()
-        }
-        for one in work
-    ]
-    amounts = [(one.flops.total, one.bytes.total) for one in work]
-    joules, vanilla = (
-        _energy(device, each, *amount) for each, amount in zip(seconds, amounts, strict=True)
-    )
-    ratio = over_vanilla(device.tdp_watts, seconds[0], seconds[1], amounts[0], amounts[1])
-    return TokenEnergy(
-        device=latencies.device,
-        basis=latencies.basis,
-        regime=latencies.regime and str(latencies.regime),
-        limited_by=dict(latencies.limits),
-        seconds_per_token=seconds[0]["middle"],
-        joules=joules,
-        vanilla_joules=vanilla,
-        over_vanilla=Energy(**{end: float(each) for end, each in ratio.items()}),
-    )
-
-
-def _energy(device: Device, seconds: Mapping[str, float], flops: float, moved: float) -> Energy:
-    """Return the joules of some work from the ends of its seconds; the device's watts are known."""
-    ends = {}
-    for end in ("low", "middle", "high"):
-        bounds = energy_bounds(device, seconds.get(end, seconds["middle"]), flops, moved)
-        assert bounds is not None
-        ends[end] = getattr(bounds, end)
-    return Energy(**ends)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +134,7 @@ class _Work:
 
     shape: ModelShape
     dtype: str
+    cache: str | None
     cost: ModelCost
     trace: Trace
     hypothetical: bool
@@ -222,20 +151,32 @@ class _Priced:
 
 
 def _find_work(
-    profile: Profile, options: ScenarioOptions, heads_at: Mapping[int, int] | None
+    profile: Profile,
+    text: Profile,
+    options: ScenarioOptions,
+    heads_at: Mapping[int, int] | None,
 ) -> _Work:
-    """Find the model and place the heads in it. Raises DesignError, ShapeError."""
-    provenance, about = Provenance.of(profile), profile.manifest["model"]
-    recorded = provenance.require_precision()
+    """Find the model and place the heads in it. Raises DesignError, ProfileError, ShapeError."""
+    if text.prompts.empty:
+        raise ProfileError(
+            f"{text.path} holds latencies alone, and no text to replay: give a profile that "
+            "adadecode-profile recorded as --trace"
+        )
+    provenance, about = Provenance.of(text), text.manifest["model"]
+    layers = provenance if text is profile else Provenance.of(profile)
+    recorded = layers.require_precision()
     if options.model is None:
-        shape = replace(provenance.require_shape(), name=str(about["name"]))
-        dtype, activations, other_model = options.dtype, recorded.activations, False
+        name = str(profile.manifest["model"]["name"])
+        shape = replace(layers.require_shape(), name=name)
+        precision = recorded.with_weights(options.dtype)
     else:
         shape = find_model(options.model)
-        dtype, activations = options.dtype or packed_dtype(shape) or "bf16", "bf16"
-        parameters = about.get("n_parameters") or shape.total_parameters
-        other_model = abs(shape.total_parameters / parameters - 1) > SAME_PARAMETERS
-    trace = _place_heads(Trace.from_profile(profile), shape, options, heads_at)
+        precision = Precision.of(options.dtype or packed_dtype(shape) or "bf16", "bf16")
+    parameters = about.get("n_parameters") or shape.total_parameters
+    own = text is profile and options.model is None
+    other_model = not own and abs(shape.total_parameters / parameters - 1) > SAME_PARAMETERS
+    placed = options.model is not None or text is not profile
+    trace = _place_heads(Trace.from_profile(text), shape, heads_at, placed=placed)
     hypothetical = other_model or heads_at is not None
     notes = (
         [f"hypothetical: the text is of {about['name']}, which is no {shape.name}"]
@@ -243,11 +184,11 @@ def _find_work(
         else []
     )
     replayed = hypothetical_notes(provenance)
-    trace, assumed = in_form(profile, provenance, trace, options.form)
-    precision = recorded if dtype is None else Precision.of(dtype, activations)
+    trace, assumed = in_form(text, provenance, trace, options.form)
     return _Work(
         shape=shape,
-        dtype=dtype or recorded.weights,
+        dtype=precision.weights,
+        cache=precision.cache,
         cost=precision.cost(shape, options.form or provenance.timed_form),
         trace=trace,
         hypothetical=hypothetical or bool(replayed),
@@ -258,12 +199,17 @@ def _find_work(
 def _place_heads(
     trace: Trace,
     shape: ModelShape,
-    options: ScenarioOptions,
     heads_at: Mapping[int, int] | None,
+    *,
+    placed: bool,
 ) -> Trace:
+    """Return the trace with its heads in a model, another one where they may be ``placed``."""
     if heads_at is not None:
-        if options.model is None:
-            raise DesignError("--map says where heads stand in another model: name it with --model")
+        if not placed:
+            raise DesignError(
+                "--map says where heads stand in another model: name it with --model, or give the "
+                "text of another profile with --trace"
+            )
         return trace.mapped(heads_at, shape.n_layers)
     if trace.n_layers != shape.n_layers:
         in_proportion = scale_head_map(trace.depths, trace.n_layers, shape.n_layers)
@@ -276,6 +222,7 @@ def _place_heads(
 
 def _price(
     profile: Profile,
+    text: Profile | None,
     work: _Work,
     design: Design,
     options: ScenarioOptions,
@@ -289,13 +236,18 @@ def _price(
         )
     if options.device is None:
         if options.regime is not None:
+            Provenance.of(profile).check_regime(Regime.named(options.regime))
             raise DeviceError(
                 "--regime says how a device runs the work: name the device with --to, or leave "
                 "--regime out"
             )
         return _Priced()
     device = find_device(options.device)
-    check_fits(_deployment(work, design), device)
+    here = Provenance.of(profile, options.source)
+    if options.model is None and here.is_of_several(device):
+        device = here.together(device)
+    else:
+        check_fits(_deployment(work, design), device)
     if device.tdp_watts is None:
         return _Priced(
             device=device,
@@ -303,17 +255,23 @@ def _price(
         )
     if options.model is not None:
         options = replace(options, dtype=work.dtype)
-    latencies = _latencies(profile, options, heads_at, design.cap)
+    latencies = _latencies(profile, text, options, heads_at, design.cap)
     return _Priced(device=device, latencies=latencies, notes=latencies.notes)
 
 
 def _latencies(
-    profile: Profile, options: ScenarioOptions, heads_at: Mapping[int, int] | None, cap: int
+    profile: Profile,
+    text: Profile | None,
+    options: ScenarioOptions,
+    heads_at: Mapping[int, int] | None,
+    cap: int,
 ) -> DeviceLatencies:
     """Return the recorded latencies carried to the device, or those of its datasheet.
 
     The datasheet stands in for another model, and where nobody knows what was recorded on.
     """
+    if text is not None:
+        return find_scenario(profile, options, trace=text, heads_at=heads_at, cap=cap).latencies
     provenance = Provenance.of(profile, options.source)
     known = options.model is None and provenance.device is not None
     if not known:
@@ -333,5 +291,6 @@ def _deployment(work: _Work, design: Design) -> Deployment:
         context=max(trace.n_prompt(p) + trace.n_output(p) for p in trace.prompts),
         prompt=max(trace.n_prompt(p) for p in trace.prompts),
         n_tokens=design.cap + 1,
+        cache_dtype=work.cache,
         form=work.cost.form,
     )

@@ -164,6 +164,11 @@ def _catalogue_entries(scenarios: Sequence[Scenario]) -> dict[str, Device]:
     """Return the devices that the catalogue knows, by name."""
     known = {}
     for one in scenarios:
+        origin = one.sources.origin
+        if one.measured is not None and origin is not None and origin.n_devices > 1:
+            if origin.device is not None:
+                known[one.latencies.device] = origin.together(origin.device)
+            continue
         with suppress(DeviceError):
             known[one.latencies.device] = one.device or find_device(one.latencies.device)
     return known

@@ -21,8 +21,9 @@ from adadecode.sim.validation.intervals import MeasuredMisses, PredictionInterva
 class PredictedDesign(Prediction):
     """A prediction with its interval, and what it rests on.
 
-    The interval of carried and estimated latencies is that of the device; of measured ones it
-    covers nine in ten of the profile's own timed runs. Its ends are None where nothing tells.
+    The interval of carried and estimated latencies is that of the device, and of a profile of
+    kernel tables that of its kernels; of other measured ones it covers nine in ten of the profile's
+    own timed runs. Its ends are None where nothing tells.
 
     Attributes:
         tpot_s_low: Fewest seconds per output token.
@@ -179,7 +180,7 @@ def _intervals(
     predictions: Sequence[Prediction],
     prompts: Sequence[int],
 ) -> list[PredictionInterval]:
-    if scenario.measured is not None:
+    if scenario.measured is not None and not scenario.latencies.has_ends:
         misses = MeasuredMisses.of(scenario.measured)
         return [misses.interval(prediction) for prediction in predictions]
     return [

@@ -16,7 +16,12 @@ from adadecode.sim.cli.options.catalogue import (
     model,
 )
 from adadecode.sim.cli.options.checks import Check
-from adadecode.sim.cli.options.scenario import HeadMap, LaunchRegime, weight_format
+from adadecode.sim.cli.options.scenario import (
+    HeadMap,
+    LaunchRegime,
+    TraceProfile,
+    weight_format,
+)
 from adadecode.sim.core.head_form import HeadForm
 from adadecode.sim.hardware.memory import WEIGHT_BYTES
 from adadecode.sim.prediction.scenario import ScenarioOptions
@@ -61,6 +66,7 @@ class WorkOptions:
         Check(device),
     ] = None
     source: SourceDevice = None
+    trace: TraceProfile = None
     regime: LaunchRegime = None
     head_map: HeadMap = None
 

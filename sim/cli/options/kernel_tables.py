@@ -9,7 +9,10 @@ from typing import Annotated
 import typer
 
 from adadecode.sim.cli.options.catalogue import DEVICE_NAMES, MODEL_NAMES, device, model
-from adadecode.sim.cli.options.checks import FILLED, Check
+from adadecode.sim.cli.options.checks import FILLED, Check, at_least
+
+MOST_DEVICES = 1024
+"""More devices than share a layer anywhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,26 @@ class KernelTableOptions:
         ),
         FILLED,
     ] = "bf16"
+    cache: Annotated[
+        str,
+        typer.Option(
+            "--kv-dtype",
+            metavar="FORMAT",
+            help="Number format of keys and values in attention: bf16 or fp8.",
+        ),
+        FILLED,
+    ] = "bf16"
+    n_devices: Annotated[
+        int,
+        typer.Option(
+            "--tp",
+            metavar="N",
+            help="How many devices share every layer (tensor parallel). More than one need tables "
+            "of what devices exchange, SYSTEM/comm/ENGINE/VERSION/custom_allreduce_perf.parquet "
+            "and SYSTEM/comm/nccl/VERSION/nccl_perf.parquet.",
+        ),
+        at_least(1, MOST_DEVICES),
+    ] = 1
     tables: Annotated[
         str | None,
         typer.Option(

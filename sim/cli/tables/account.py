@@ -10,7 +10,8 @@ from adadecode.sim.cli.tables.layout import notes, table, titled
 from adadecode.sim.cli.tables.regime import regime_lines
 from adadecode.sim.core.number_format import Scale, percent, times
 from adadecode.sim.prediction.accounting import Split
-from adadecode.sim.prediction.token_account import TokenAccount, TokenEnergy
+from adadecode.sim.prediction.token_account import TokenAccount
+from adadecode.sim.prediction.token_energy import TokenEnergy
 
 _PARTS = {
     "useful": "layers, positions that stayed",

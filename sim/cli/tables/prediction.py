@@ -18,21 +18,28 @@ INTERVAL_WORDS = {
 }
 """What an interval covers, by where the latencies are from."""
 
+OF_KERNELS = "interval: what is uncertain about the kernels, not about what runs between them"
+"""The same of latencies that were put together from kernels measured on the device."""
 
-def prediction_table(prediction: PredictedDesign, rate_notes: Iterable[str] = ()) -> Group:
+
+def prediction_table(
+    prediction: PredictedDesign, rate_notes: Iterable[str] = (), *, of_kernels: bool = False
+) -> Group:
     """Return the figures of a prediction, a row each, and the notes on it.
 
     Args:
         prediction: The prediction.
         rate_notes: Why the figures of its device may surprise
             (`adadecode.sim.hardware.device_latency.DeviceLatencies`).
+        of_kernels: Whether its latencies were put together from kernels measured on the device.
     """
     body = table("", "predicted", "interval")
     for what, figure, interval in _rows(prediction):
         body.add_row(what, figure, interval)
     basis = prediction.basis
     title = f"{prediction.design.label} on {prediction.device}{BASIS_WORDS[basis]}"
-    captions = [] if prediction.tpot_s_low is None else [INTERVAL_WORDS[basis]]
+    words = OF_KERNELS if of_kernels else INTERVAL_WORDS[basis]
+    captions = [] if prediction.tpot_s_low is None else [words]
     captions += regime_lines(prediction.regime, prediction.limited_by)
     return Group(
         titled(title, body, captions, hypothetical=prediction.hypothetical),

@@ -1,11 +1,12 @@
 """Import the kernel tables of AIConfigurator as a latency profile of a whole model.
 
-A layer is the sum of its products, its attention and its element-wise work, on one GPU.
+A layer is the sum of its products, its attention and its element-wise work, on one GPU, or on
+several that share every layer and exchange their states.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -62,7 +63,14 @@ def system_device(system: str) -> Device:
 
 
 def import_kernels(
-    tables: KernelTables, shape: ModelShape, device: Device, out: Path, quant: str = WIDE
+    tables: KernelTables,
+    shape: ModelShape,
+    device: Device,
+    out: Path,
+    quant: str = WIDE,
+    *,
+    cache: str = WIDE,
+    n_devices: int = 1,
 ) -> Profile:
     """Write a latency profile from kernel tables.
 
@@ -75,33 +83,43 @@ def import_kernels(
         device: The device that they were measured on.
         out: Directory of the profile; missing or empty.
         quant: Format of the layers' products.
+        cache: Format of keys and values.
+        n_devices: How many devices share every layer.
 
     Raises:
-        LatencyError: If the tables lack the format, or a width of the model lies beyond them.
-        ShapeError: If layers of the model differ, or have experts.
+        LatencyError: If the tables lack a format, or a width of the model lies beyond them, or they
+            do not hold what several devices exchange.
+        ShapeError: If layers of the model differ, have experts, or cannot be split so.
         ProfileError: If a file is damaged, or holds times that the device cannot have.
         InputError: If ``out`` is in use, or cannot be written into.
     """
     weights = _weights(quant)
-    model = KernelModel.of(tables, shape, device, quant)
+    model = KernelModel.of(tables, shape, device, quant=quant, cache=cache, n_devices=n_devices)
     points = ImportedPoints()
     layers = range(shape.n_layers)
     seconds = {}
-    counts = [n for n in model.products.row_counts if n <= MOST_ROWS]
-    attention = {context: model.attention(context) for context in model.contexts}
+    counts = [n for n in model.row_counts if n <= MOST_ROWS]
+    if not counts or counts[0] not in model.choice_counts:
+        raise LatencyError(
+            f"the exchanges of {n_devices} devices that were measured are too short or too long "
+            f"for {shape.name}, of width {shape.hidden_size} with {shape.vocab_size} tokens: "
+            "choose another number of devices with --tp"
+        )
+    attention = {context: model.attention.time(context) for context in model.attention.contexts}
     for n_tokens in counts:
         products = model.layer_products(n_tokens)
         seconds[n_tokens] = sum(one.seconds for one in products)
-        for context in model.contexts:
+        for context, attended in attention.items():
             points.add(
                 "layer",
-                (*products, _for_several(attention[context], n_tokens)),
+                (*products, _for_several(attended, n_tokens)),
                 layers=layers,
                 n_tokens=n_tokens,
                 context=context,
                 reuse=shape.n_layers,
             )
-        points.add("verify", model.verify(n_tokens), n_tokens=n_tokens)
+        if n_tokens in model.choice_counts:
+            points.add("verify", model.verify(n_tokens), n_tokens=n_tokens)
         points.add("embed", model.embed(n_tokens), n_tokens=n_tokens)
     points.add("head", model.head(), layers=layers[1:], reuse=shape.n_layers)
     for prompt in model.prompts:
@@ -109,7 +127,7 @@ def import_kernels(
     points.add("host", [NO_HOST])
     check_layer_times(
         tables.name,
-        shape,
+        model.part,
         device,
         pd.Series(seconds),
         weight=WEIGHT_BYTES[weights or WIDE],
@@ -121,17 +139,20 @@ def import_kernels(
         device,
         points,
         serving=serving_of_kernels(model),
-        source=f"kernel tables of {tables.name}, layers in {quant}",
+        source=f"kernel tables of {tables.name}, layers in {quant}"
+        + ("" if cache == WIDE else f", keys and values in {cache}"),
         settings={
             "imported": "AIConfigurator",
             "system": tables.system,
             "backend": tables.backend,
             "version": tables.version,
             "quant": quant,
+            "kv_dtype": cache,
             "sha256": tables.digests,
         },
         limitations=[*_limitations(model, points, counts), *tables.notes],
         weights=weights,
+        n_devices=n_devices,
     )
 
 
@@ -145,17 +166,17 @@ def serving_of_kernels(model: KernelModel) -> pd.DataFrame:
         LatencyError: If a width of the model lies beyond the tables.
     """
     rows = ServingRows()
-    for tokens in model.products.row_counts:
+    for tokens in model.row_counts:
         rows.add("layer", _sum(model.layer_products(tokens)), n_tokens=tokens)
         rows.add("ends", _sum(model.embed(tokens)), n_tokens=tokens)
-    for sequences in (one for one in model.products.row_counts if one <= MOST_SEQUENCES):
+    for sequences in (one for one in model.choice_counts if one <= MOST_SEQUENCES):
         rows.add("choice", _sum(model.verify(sequences)), n_tokens=sequences)
-    decode = model.decode_attention
+    decode = model.attention.decode
     for batch, context, seconds in zip(
         *(decode[name].tolist() for name in ("batch", "context", "seconds")), strict=True
     ):
         rows.add("attention", seconds, n_decode=batch, context=context - 1)
-    prompts = model.prompt_attention
+    prompts = model.attention.prompts
     for prompt, seconds in zip(
         *(prompts.loc[prompts["batch"] == 1, name].tolist() for name in ("prompt", "seconds")),
         strict=True,
@@ -193,6 +214,7 @@ def _limitations(model: KernelModel, points: ImportedPoints, counts: list[int]) 
     )
     elementwise = points.share("layer", part="elementwise")
     lines = [
+        *_sharing(model, points),
         (
             f"kernels of {model.tables.name}, each timed alone and again and again; a layer is "
             "their sum, without gaps, and matrices that fit into a cache may have been read from it"
@@ -219,3 +241,20 @@ def _limitations(model: KernelModel, points: ImportedPoints, counts: list[int]) 
         if part["part"] == "lm_head" and part["basis"] in (COMPOSED, ESTIMATED)
     ]
     return lines
+
+
+def _sharing(model: KernelModel, points: ImportedPoints) -> Iterator[str]:
+    """Yield how several devices share the model; nothing for one device."""
+    if model.exchanges is None:
+        return
+    part, whole = model.part, model.shape
+    sums = points.share("layer", part="attention_sum") + points.share("layer", part="mlp_sum")
+    yield (
+        f"{model.n_devices} devices share every layer: each has {part.n_heads} of {whole.n_heads} "
+        f"heads and {part.intermediate_size} of {whole.intermediate_size} columns of the MLP; two "
+        f"sums a layer are {sums:.0%} of it, one after the other with the rest"
+    )
+    yield (
+        f"each device has {part.vocab_size} rows of the LM head, and logits are gathered; the "
+        "matrix of an exit head is whole on each"
+    )

@@ -70,7 +70,7 @@ class ImportedPoints:
                 "n_tokens": n_tokens,
                 "context": context,
                 "seconds": seconds,
-                "parts": [part._asdict() for part in known],
+                "parts": [part.to_dict() for part in known],
             }
         )
 
@@ -131,6 +131,7 @@ def write_imported(
     limitations: Sequence[str],
     weights: str | None = None,
     serving: pd.DataFrame | None = None,
+    n_devices: int = 1,
 ) -> Profile:
     """Write a profile of latencies that attend to their context.
 
@@ -144,6 +145,7 @@ def write_imported(
         limitations: What the latencies lack, a sentence each.
         weights: Format of the layers' weights where they are packed.
         serving: The table ``serving``, where steps of a server were measured.
+        n_devices: How many devices share every layer.
 
     Raises:
         InputError: If ``out`` is in use, or cannot be written into.
@@ -158,6 +160,7 @@ def write_imported(
         settings={**settings, "rests_on": points.rests_on},
         limitations=[*limitations, "no text: give a trace of another profile"],
         weights=weights,
+        n_devices=n_devices,
     )
     with new_profile(out):
         tables = latency_tables(points.rows)
@@ -177,6 +180,7 @@ def latency_manifest(
     settings: dict[str, Any],
     limitations: Sequence[str],
     weights: str | None = None,
+    n_devices: int = 1,
 ) -> dict[str, Any]:
     """Return the manifest of a profile that holds latencies alone.
 
@@ -190,9 +194,12 @@ def latency_manifest(
         settings: What was imported.
         limitations: What the latencies lack, a sentence each.
         weights: Format of the layers' weights where they are packed.
+        n_devices: How many devices share every layer.
     """
+    several = n_devices > 1
+    machine = f"{n_devices} x {device.name}" if several else device.name
     return {
-        "name": f"{shape.name} on {device.name}, {source}",
+        "name": f"{shape.name} on {machine}, {source}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": {
             "name": shape.name,
@@ -202,7 +209,10 @@ def latency_manifest(
             "shape": shape.record(),
         },
         "heads": {"name": "none", "depths": []},
-        "hardware": {"device": device.name},
+        "hardware": {
+            "device": device.name,
+            **({"placing": {"processes": n_devices}} if several else {}),
+        },
         "software": {"source": software},
         "dtype": dtype,
         **({} if weights is None else {"weights": weights}),

@@ -11,7 +11,13 @@ from pathlib import Path
 
 from adadecode.profiles.errors import DeviceError, InputError, nearest
 from adadecode.profiles.input_file import is_folder
-from adadecode.sim.hardware.kernel_tables.tables import ATTENTION, PRODUCTS, KernelTables
+from adadecode.sim.hardware.kernel_tables.tables import (
+    ATTENTION,
+    COLLECTIVES,
+    NCCL,
+    PRODUCTS,
+    KernelTables,
+)
 
 PACKAGE = "aiconfigurator_core"
 """The module that carries the tables, of the extra ``kernels``."""
@@ -19,7 +25,7 @@ PACKAGE = "aiconfigurator_core"
 _WITHIN = Path("systems") / "data"
 """Where they lie in it."""
 
-_KINDS = (PRODUCTS, ATTENTION)
+_KINDS = (PRODUCTS, ATTENTION, COLLECTIVES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +129,17 @@ class KernelLibrary:
             system=system,
             backend=backend,
             version=chosen,
-            paths={kind: self.folder / system / kind / backend / chosen for kind in _KINDS},
+            paths={
+                **{kind: self.folder / system / kind / backend / chosen for kind in _KINDS},
+                NCCL: self._newest_nccl(system),
+            },
         )
+
+    def _newest_nccl(self, system: str) -> Path:
+        """Return the folder of the newest NCCL that was measured on a system, if there is any."""
+        place = self.folder / system / COLLECTIVES / NCCL
+        versions = sorted(_folders(place), key=_by_number) if is_folder(place) else ()
+        return place / versions[-1] if versions else place / "VERSION"
 
 
 def _folders(place: Path) -> Iterable[str]:

@@ -7,25 +7,18 @@ from its bytes and kernels, as the engines fuse it. Every time says what it rest
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
-
-import numpy as np
-import pandas as pd
 
 from adadecode.profiles.catalog.devices import Device
 from adadecode.profiles.catalog.model_shape import ModelShape
-from adadecode.profiles.errors import InputError, LatencyError, ShapeError
+from adadecode.profiles.errors import LatencyError, ShapeError
 from adadecode.sim.hardware.cost_model import Cost, ModelCost
-from adadecode.sim.hardware.kernel_tables.products import (
-    COMPOSED,
-    ESTIMATED,
-    INTERPOLATED,
-    MEASURED,
-    KernelTime,
-    ProductTimes,
-)
+from adadecode.sim.hardware.kernel_tables.attention import AttentionTimes
+from adadecode.sim.hardware.kernel_tables.collectives import Collectives
+from adadecode.sim.hardware.kernel_tables.products import ESTIMATED, KernelTime, ProductTimes
 from adadecode.sim.hardware.kernel_tables.tables import KernelTables
 from adadecode.sim.hardware.roofline import UNMEASURED, estimate
 
@@ -46,26 +39,45 @@ _GUESS = f"bytes and kernels, within {UNMEASURED:.0%} either way"
 
 @dataclass(frozen=True, kw_only=True)
 class KernelModel:
-    """Times of the work of a model. Build it with `of`.
+    """Times of the work of a model, on one device or on several that share it. Build it with `of`.
+
+    Several devices split every layer by heads and by columns of the MLP, and the LM head by rows.
+    They sum their states after attention and after the MLP, and gather their logits. The matrix of
+    an exit head is whole on each of them, as is all element-wise work.
 
     Attributes:
         tables: The kernel tables.
         shape: The model, of layers that are all alike and without experts.
+        part: The share of it that one device holds.
         device: The device, for what has to be estimated.
         quant: Format of the layers' products.
         products: Times of the layers' products.
         wide: Times of products in `WIDE`, of the LM head and exit heads; None where there are none.
+        attention: Times of attention.
+        exchanges: What the devices exchange; None for one device.
     """
 
     tables: KernelTables
     shape: ModelShape
+    part: ModelShape
     device: Device
     quant: str
     products: ProductTimes
     wide: ProductTimes | None
+    attention: AttentionTimes
+    exchanges: Collectives | None
 
     @classmethod
-    def of(cls, tables: KernelTables, shape: ModelShape, device: Device, quant: str) -> KernelModel:
+    def of(
+        cls,
+        tables: KernelTables,
+        shape: ModelShape,
+        device: Device,
+        *,
+        quant: str = WIDE,
+        cache: str = WIDE,
+        n_devices: int = 1,
+    ) -> KernelModel:
         """Return the times of a model.
 
         Args:
@@ -73,23 +85,53 @@ class KernelModel:
             shape: The model.
             device: The device that they are of.
             quant: Format of the layers' products.
+            cache: Format of keys and values.
+            n_devices: How many devices share every layer.
 
         Raises:
-            ShapeError: If layers differ, or have experts.
-            LatencyError: If the table lacks the format.
+            ShapeError: If layers differ or have experts, or cannot be split so.
+            LatencyError: If a table lacks a format, or there is none of what devices exchange.
         """
-        if shape.n_experts > 1 or len(shape.kinds) > 1 or shape.alike.n_experts:
-            raise ShapeError(
-                f"layers of {shape.name} differ or have experts: only the kernels of layers that "
-                "are alike, without experts, can be put together"
-            )
+        _check_dense(shape)
+        part = share_of(shape, n_devices)
         wide = None
         if quant == WIDE or "bfloat16" in tables.formats:
             wide = ProductTimes(table=tables.products(WIDE))
-        products = ProductTimes(table=tables.products(quant))
         return cls(
-            tables=tables, shape=shape, device=device, quant=quant, products=products, wide=wide
+            tables=tables,
+            shape=shape,
+            part=part,
+            device=device,
+            quant=quant,
+            products=ProductTimes(table=tables.products(quant)),
+            wide=wide,
+            attention=AttentionTimes(tables=tables, shape=part, cache=cache),
+            exchanges=None if n_devices == 1 else Collectives.of(tables, n_devices),
         )
+
+    @property
+    def n_devices(self) -> int:
+        """How many devices share every layer."""
+        return self.shape.n_heads // self.part.n_heads
+
+    @cached_property
+    def row_counts(self) -> tuple[int, ...]:
+        """Numbers of tokens whose products, and what devices exchange of them, were measured."""
+        return self._reached(self._sums)
+
+    @cached_property
+    def choice_counts(self) -> tuple[int, ...]:
+        """Numbers of tokens whose LM head, and the logits that devices gather, were measured."""
+        return self._reached(self._gathered)
+
+    def _reached(self, exchange: Callable[[str, int], object]) -> tuple[int, ...]:
+        """Return the numbers of tokens whose products and whose exchange were measured."""
+        found = []
+        for n_tokens in self.products.row_counts:
+            with suppress(LatencyError):
+                exchange("exchange", n_tokens)
+                found.append(n_tokens)
+        return tuple(found)
 
     def layer_products(self, n_tokens: int) -> tuple[KernelTime, ...]:
         """Return the products of one layer, and its element-wise work.
@@ -100,7 +142,7 @@ class KernelModel:
         Raises:
             LatencyError: If a product lies beyond the table.
         """
-        shape = self.shape
+        shape = self.part
         queries, keys = shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim
         wide = (2 if shape.gated_mlp else 1) * shape.intermediate_size
         hidden, inner = shape.hidden_size, shape.intermediate_size
@@ -114,33 +156,29 @@ class KernelModel:
         return (
             *(self.products.time(name, n_tokens, n, k) for name, n, k in sizes),
             self._guess("elementwise", n_tokens * moved * _BYTES, ELEMENTWISE_KERNELS),
+            *self._sums("attention_sum", n_tokens),
+            *self._sums("mlp_sum", n_tokens),
         )
 
-    @cached_property
-    def contexts(self) -> tuple[int, ...]:
-        """Contexts at which attention of one sequence was measured, rising."""
-        return tuple(self._decode[self._decode["batch"] == 1]["context"].tolist())
+    def _gathered(self, part: str, n_tokens: int) -> tuple[KernelTime, ...]:
+        """Return the gathering of the logits of some tokens; nothing for one device."""
+        if self.exchanges is None:
+            return ()
+        return (self.exchanges.all_gather(part, n_tokens * self.shape.vocab_size),)
 
-    def attention(self, context: int, batch: int = 1) -> KernelTime:
-        """Return the attention of one layer, of one new token of each sequence.
-
-        Args:
-            context: Positions of each sequence, the new one included.
-            batch: Sequences.
-
-        Raises:
-            LatencyError: If batch or context lie beyond the table.
-        """
-        seen = min(context, self.shape.alike.window or context)
-        return _between(self._decode, ("batch", batch), ("context", seen), self._regrouped)
+    def _sums(self, part: str, n_tokens: int) -> tuple[KernelTime, ...]:
+        """Return a sum of the states of some tokens over all devices; nothing for one device."""
+        if self.exchanges is None:
+            return ()
+        return (self.exchanges.all_reduce(part, n_tokens * self.shape.hidden_size),)
 
     @cached_property
     def prompts(self) -> tuple[int, ...]:
         """Prompts whose attention and products were measured, rising."""
-        known = set(self.products.row_counts)
+        rows, known = self.attention.prompts, set(self.row_counts)
         return tuple(
             one
-            for one in self._prompt[self._prompt["batch"] == 1]["prompt"].tolist()
+            for one in rows.loc[rows["batch"] == 1, "prompt"].tolist()
             if one in known and one <= (self.shape.alike.window or one)
         )
 
@@ -150,23 +188,16 @@ class KernelModel:
         Raises:
             LatencyError: If a product lies beyond the table.
         """
-        rows = self._prompt
-        seconds = float(
-            rows[(rows["batch"] == 1) & (rows["prompt"] == n_tokens)]["seconds"].iloc[0]
-        )
-        layer = (
-            *self.layer_products(n_tokens),
-            KernelTime("attention", seconds, MEASURED, f"prompt {n_tokens}"),
-        )
+        layer = (*self.layer_products(n_tokens), self.attention.prompt_time(n_tokens))
         times = self.shape.n_layers
         whole = tuple(one._replace(seconds=times * one.seconds) for one in layer)
         return (*whole, *self.verify(1))
 
     def verify(self, n_tokens: int) -> tuple[KernelTime, ...]:
         """Return the last norm, the LM head and the choice of a token, of n_tokens rows."""
-        shape = self.shape
         return (
-            self._wide("lm_head", n_tokens, shape.vocab_size, shape.head_width),
+            self._wide("lm_head", n_tokens, self.part.vocab_size, self.shape.head_width),
+            *self._gathered("logits", n_tokens),
             self._guess("norm_and_choice", n_tokens * self._choice_bytes, 2),
         )
 
@@ -178,7 +209,10 @@ class KernelModel:
     def embed(self, n_tokens: int) -> tuple[KernelTime, ...]:
         """Return the embedding of n_tokens."""
         cost = ModelCost(shape=self.shape).embed(n_tokens)
-        return (self._guess("embed", cost.bytes, cost.kernels),)
+        return (
+            self._guess("embed", cost.bytes, cost.kernels),
+            *self._sums("embed_sum", n_tokens),
+        )
 
     @property
     def _choice_bytes(self) -> float:
@@ -200,94 +234,55 @@ class KernelModel:
         middle = estimate(cost, self.device, WIDE).middle
         return KernelTime(part, middle, ESTIMATED, f"bytes and FLOPs, {_GUESS}")
 
-    @property
-    def decode_attention(self) -> pd.DataFrame:
-        """Rows of batch, context and seconds: attention of one layer, a new token a sequence."""
-        return self._decode
 
-    @property
-    def prompt_attention(self) -> pd.DataFrame:
-        """Rows of batch, prompt and seconds: attention of one layer, whole prompts."""
-        return self._prompt
+def share_of(shape: ModelShape, n_devices: int) -> ModelShape:
+    """Return what one of several devices holds of every layer, and of the LM head.
 
-    @property
-    def _regrouped(self) -> int:
-        """How many sequences of the table stand for one; see `_decode`."""
-        return self._heads_apart[0]
-
-    @property
-    def _decode(self) -> pd.DataFrame:
-        """Attention by batch and context.
-
-        Heads are independent of each other, as sequences are: where the table lacks as many heads
-        of keys and values, it is asked for a share of the heads and as many more sequences.
-        """
-        return self._heads_apart[1]
-
-    @cached_property
-    def _heads_apart(self) -> tuple[int, pd.DataFrame]:
-        shape, first = self.shape, None
-        for times in (one for one in range(1, shape.n_kv_heads + 1) if not shape.n_kv_heads % one):
-            try:
-                rows = self.tables.decode_attention(
-                    n_heads=shape.n_heads // times,
-                    n_kv_heads=shape.n_kv_heads // times,
-                    head_dim=shape.head_dim,
-                ).rows
-            except LatencyError as problem:
-                first = first or problem
-                continue
-            rows = rows[rows["batch"] % times == 0]
-            if not rows.empty:
-                return times, rows.assign(batch=rows["batch"] // times)
-        raise first or InputError(f"no attention of {shape.name} in the table: choose another")
-
-    @cached_property
-    def _prompt(self) -> pd.DataFrame:
-        shape = self.shape
-        return self.tables.prompt_attention(
-            n_heads=shape.n_heads, n_kv_heads=shape.n_kv_heads, head_dim=shape.head_dim
-        ).rows
-
-
-def _between(
-    rows: pd.DataFrame, outer: tuple[str, int], inner: tuple[str, int], regrouped: int
-) -> KernelTime:
-    """Return the time of attention between the rows around two sizes.
+    Heads of keys and values are held by several devices where there are fewer of them. The rows of
+    the LM head are rounded up.
 
     Raises:
-        LatencyError: If one lies beyond the rows.
+        ShapeError: If heads or the MLP's columns cannot be dealt out evenly.
     """
-    found = []
-    marks = _around(rows[outer[0]].unique().tolist(), outer)
-    for mark in marks:
-        line = rows[rows[outer[0]] == mark]
-        sizes = line[inner[0]].tolist()
-        ends = _around(sizes, inner)
-        seconds = float(np.interp(inner[1], sizes, line["seconds"].tolist()))
-        found.append((seconds, ends))
-    share = (outer[1] - marks[0]) / (marks[-1] - marks[0]) if len(marks) > 1 else 0.0
-    seconds = found[0][0] + (found[-1][0] - found[0][0]) * share
-    exact = len(marks) == 1 and len(found[0][1]) == 1
-    note = ", ".join(
-        f"{name} {'..'.join(map(str, ends))}"
-        for name, ends in ((outer[0], marks), (inner[0], found[0][1]))
-    )
-    if regrouped > 1:
-        note += f", its heads as {regrouped} sequences"
-    basis = (MEASURED if exact else INTERPOLATED) if regrouped == 1 else COMPOSED
-    return KernelTime("attention", seconds, basis, note)
-
-
-def _around(marks: Iterable[int], wanted: tuple[str, int]) -> list[int]:
-    """Return the marks on both sides of a size; one where it is a mark itself."""
-    name, size = wanted
-    rising = sorted(marks)
-    if size in rising:
-        return [size]
-    below, above = [one for one in rising if one < size], [one for one in rising if one > size]
-    if not below or not above:
-        raise LatencyError(
-            f"no attention with {name} {size} in the table: measured were {rising[0]}..{rising[-1]}"
+    if n_devices < 1:
+        raise ShapeError(f"wanted 1 device or more to share {shape.name}, got {n_devices}")
+    keys = shape.n_kv_heads
+    uneven = [
+        f"{count} {words}"
+        for count, words in (
+            (shape.n_heads, "heads"),
+            (shape.intermediate_size, "columns of the MLP"),
         )
-    return [below[-1], above[0]]
+        if count % n_devices
+    ]
+    if keys % n_devices and n_devices % keys:
+        uneven.append(f"{keys} heads of keys and values")
+    if uneven:
+        raise ShapeError(
+            f"{shape.name} has {', '.join(uneven)}, which {n_devices} devices cannot share evenly: "
+            "choose another number of devices with --tp"
+        )
+    return replace(
+        shape,
+        n_heads=shape.n_heads // n_devices,
+        n_kv_heads=max(1, keys // n_devices),
+        intermediate_size=shape.intermediate_size // n_devices,
+        vocab_size=-(-shape.vocab_size // n_devices),
+        n_parameters=None,
+    )
+
+
+def _check_dense(shape: ModelShape) -> None:
+    """Refuse a model whose layers cannot be put together. Raises ShapeError."""
+    todo = "take a dense model, or its datasheet (adadecode-sim predict datasheet --to DEVICE)"
+    experts = max(shape.n_experts, *(layer.n_experts for layer in shape.kinds))
+    if experts > 1:
+        raise ShapeError(
+            f"layers of {shape.name} have {experts} experts: the kernels of mixtures "
+            f"(moe_perf.parquet) are not read, only products and attention of dense layers; {todo}"
+        )
+    if len(shape.kinds) > 1:
+        raise ShapeError(
+            f"layers of {shape.name} differ ({len(shape.kinds)} kinds): only those of layers that "
+            f"are all alike can be put together; {todo}"
+        )

@@ -18,11 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adadecode.profiles.errors import LatencyError
-from adadecode.sim.hardware.kernel_tables.tables import KernelRows
+from adadecode.sim.hardware.kernel_tables.table_file import KernelRows
 
 MEASURED, INTERPOLATED, COMPOSED, ESTIMATED = "measured", "interpolated", "composed", "estimated"
 """What a time rests on: a row of a table, rows on both sides of it, the sum of several kernels that
 were measured, or bytes and FLOPs alone."""
+
+BASES = (MEASURED, INTERPOLATED, COMPOSED, ESTIMATED)
+"""All of these."""
 
 
 class KernelTime(NamedTuple):
@@ -33,12 +36,18 @@ class KernelTime(NamedTuple):
         seconds: Its time.
         basis: `MEASURED`, `INTERPOLATED`, `COMPOSED` or `ESTIMATED`.
         note: The sizes that it was taken from, or how it was estimated.
+        watts: What the device drew meanwhile; None where nobody measured it.
     """
 
     part: str
     seconds: float
     basis: str
     note: str = ""
+    watts: float | None = None
+
+    def to_dict(self) -> dict[str, str | float]:
+        """Return it as a manifest holds it: without watts where there are none."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,23 +82,22 @@ class ProductTimes:
                 f"no product of {m} rows in {self.table.source}: it has "
                 f"{', '.join(map(str, self.row_counts))}"
             )
-        grid = self._grids[m]
         (n_low, n_high), (k_low, k_high) = (
             _around(marks, size, f"{part} ({m} x {k} times {k} x {n})", name, self.table)
             for marks, size, name in ((self._n, n, "n"), (self._k, k, "k"))
         )
-        corners = grid[np.ix_((n_low, n_high), (k_low, k_high))]
-        if not np.isfinite(corners).all():
+        corners = np.ix_((n_low, n_high), (k_low, k_high))
+        along = (_share(self._n, n_low, n_high, n), _share(self._k, k_low, k_high, k))
+        seconds = _on_plane(self._grids[m][corners], along)
+        if not np.isfinite(seconds):
             raise LatencyError(
                 f"no product around n={n}, k={k} of {m} rows in {self.table.source}, which "
                 f"{part} needs: its shapes there were not measured"
             )
-        along_n = _share(self._n, n_low, n_high, n)
-        along_k = _share(self._k, k_low, k_high, k)
-        ends = corners[0] + (corners[1] - corners[0]) * along_n
-        seconds = float(ends[0] + (ends[1] - ends[0]) * along_k)
+        drawn = None if self._watts is None else _on_plane(self._watts[m][corners], along)
+        watts = drawn if drawn is not None and np.isfinite(drawn) else None
         if n_low == n_high and k_low == k_high:
-            return KernelTime(part, seconds, MEASURED, f"n {n}, k {k}")
+            return KernelTime(part, seconds, MEASURED, f"n {n}, k {k}", watts)
         note = ", ".join(
             f"{name} {marks[low]}..{marks[high]}" if low != high else f"{name} {marks[low]}"
             for name, marks, low, high in (
@@ -97,7 +105,7 @@ class ProductTimes:
                 ("k", self._k, k_low, k_high),
             )
         )
-        return KernelTime(part, seconds, INTERPOLATED, note)
+        return KernelTime(part, seconds, INTERPOLATED, note, watts)
 
     def time_in_parts(self, part: str, m: int, n: int, k: int) -> KernelTime:
         """Return the seconds of a product that may be wider than the table.
@@ -119,7 +127,7 @@ class ProductTimes:
             return self.time(part, m, n, k)
         one = self.time(part, m, ceil(n / count), k)
         note = f"{count} times n {ceil(n / count)}: {one.note}"
-        return KernelTime(part, count * one.seconds, COMPOSED, note)
+        return KernelTime(part, count * one.seconds, COMPOSED, note, one.watts)
 
     @cached_property
     def _n(self) -> list[int]:
@@ -132,14 +140,29 @@ class ProductTimes:
     @cached_property
     def _grids(self) -> dict[int, NDArray[np.float64]]:
         """Seconds by m, in order of n and k; NaN where nothing was measured."""
+        return self._by_rows("seconds")
+
+    @cached_property
+    def _watts(self) -> dict[int, NDArray[np.float64]] | None:
+        """Watts likewise; None where the table has none at all."""
+        rows = self.table.rows
+        return self._by_rows("watts") if "watts" in rows and rows["watts"].notna().any() else None
+
+    def _by_rows(self, column: str) -> dict[int, NDArray[np.float64]]:
         rows = self.table.rows
         return {
             m: rows[rows["m"] == m]
-            .pivot_table(index="n", columns="k", values="seconds")
+            .pivot_table(index="n", columns="k", values=column)
             .reindex(index=self._n, columns=self._k)
             .to_numpy(dtype=np.float64)
             for m in sorted(rows["m"].unique().tolist())
         }
+
+
+def _on_plane(corners: NDArray[np.float64], along: tuple[float, float]) -> float:
+    """Return what lies between the four corners of two n and two k, this far along either."""
+    ends = corners[0] + (corners[1] - corners[0]) * along[0]
+    return float(ends[0] + (ends[1] - ends[0]) * along[1])
 
 
 def _around(

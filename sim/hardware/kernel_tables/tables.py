@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from adadecode.profiles.digest import sha256_hex
-from adadecode.profiles.errors import LatencyError, ProfileError
-from adadecode.profiles.input_file import read_bytes
-from adadecode.profiles.parquet_table import read_parquet
+from adadecode.profiles.errors import LatencyError
+from adadecode.profiles.input_file import is_there
+from adadecode.sim.hardware.kernel_tables.table_file import KernelRows, TableFile, read_file
 
-PRODUCTS, ATTENTION = "gemm", "attention"
-"""Folders of the kinds of kernels."""
+PRODUCTS, ATTENTION, COLLECTIVES, NCCL = "gemm", "attention", "comm", "nccl"
+"""Folders of the kinds of kernels. NCCL has a folder among engines, and versions of its own."""
 
 PRODUCT_FILE = "gemm_perf.parquet"
 DECODE_FILE = "generation_attention_perf.parquet"
 PROMPT_FILE = "context_attention_perf.parquet"
+REDUCE_FILE = "custom_allreduce_perf.parquet"
+NCCL_FILE = "nccl_perf.parquet"
 
 FORMATS = {"bf16": "bfloat16", "fp16": "float16"}
 """Our names of formats that a file calls otherwise."""
-
-MOST_FAILED = 0.01
-"""Share of the rows of a file that may hold no time: measurements that failed."""
-
-_TODO = "copy the file again, from the package aiconfigurator-core"
-_TIMES = {"latency": pa.float64(), "power": pa.float64()}
-_OPTIONAL = ("power", "window_size", "device")
-_LARGEST = 2**31 - 1
 
 _PRODUCT_COLUMNS = {
     "device": pa.string(),
     "gemm_dtype": pa.string(),
     **dict.fromkeys(("m", "n", "k"), pa.int64()),
-    **_TIMES,
 }
 _ATTENTION_COLUMNS = {
     "attn_dtype": pa.string(),
@@ -51,22 +41,16 @@ _ATTENTION_COLUMNS = {
         ),
         pa.int64(),
     ),
-    **_TIMES,
 }
+_COLLECTIVE_COLUMNS = {
+    **dict.fromkeys(("num_gpus", "message_size"), pa.int64()),
+    "kernel_source": pa.string(),
+}
+_REDUCE_COLUMNS = {"allreduce_dtype": pa.string(), "backend": pa.string(), **_COLLECTIVE_COLUMNS}
+_NCCL_COLUMNS = {"nccl_dtype": pa.string(), "op_name": pa.string(), **_COLLECTIVE_COLUMNS}
 
-
-@dataclass(frozen=True, kw_only=True)
-class KernelRows:
-    """Rows of one file that are of one kind of work.
-
-    Attributes:
-        rows: One row for each size: its sizes, ``seconds``, and ``watts`` (NaN where the file has
-            no power). Of several rows of one size the median counts.
-        source: The file, for messages.
-    """
-
-    rows: pd.DataFrame
-    source: Path
+_SIXTEEN_BITS = ("bfloat16", "float16", "half", "bf16", "fp16")
+"""What files call the formats of two bytes, which take equally long on the way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +183,7 @@ class KernelTables:
 
     @staticmethod
     def _attention(
-        file: _File, heads: tuple[int, int, int], cache: str, window: int | None
+        file: TableFile, heads: tuple[int, int, int], cache: str, window: int | None
     ) -> pd.DataFrame:
         """Return the rows of a file with such heads."""
         table, wanted = file.table, FORMATS.get(cache, cache)
@@ -207,7 +191,8 @@ class KernelTables:
         if rows.empty:
             raise LatencyError(
                 f"no attention with keys and values in {cache} in {file.path}: it has "
-                f"{', '.join(sorted(table['kv_cache_dtype'].unique()))}"
+                f"{', '.join(sorted(table['kv_cache_dtype'].unique()))}, choose one of these with "
+                "--kv-dtype"
             )
         for name, size, words in zip(
             ("head_dim", "num_heads", "num_key_value_heads", "window_size"),
@@ -231,101 +216,88 @@ class KernelTables:
                 )
         return rows
 
+    def all_reduce(self, n_devices: int) -> KernelRows:
+        """Return the engine's own sum of one vector over several devices, of 16-bit numbers.
+
+        Args:
+            n_devices: How many devices share it.
+
+        Returns:
+            Rows of elements, seconds, watts. Of a file with both, those that a graph started.
+
+        Raises:
+            LatencyError: If there is no file, or none of so many devices; the message says which.
+            ProfileError: If the file is damaged.
+        """
+        file = self._reduce
+        rows = file.table[file.table["allreduce_dtype"].isin(_SIXTEEN_BITS)]
+        for name in ("kernel_source", "backend"):
+            if name in rows:
+                rows = rows[~rows[name].str.endswith("_eager")]
+        return self._collective(file, rows, n_devices, "all-reduces of 16-bit numbers")
+
+    def nccl(self, operation: str, n_devices: int) -> KernelRows:
+        """Return what NCCL took for an operation on several devices, of 16-bit numbers.
+
+        Args:
+            operation: ``all_reduce`` or ``all_gather``; of the latter, elements count those that
+                every device has afterwards.
+            n_devices: How many devices share it.
+
+        Returns:
+            Rows of elements, seconds, watts.
+
+        Raises:
+            LatencyError: As `all_reduce`.
+            ProfileError: Likewise.
+        """
+        file = self._nccl
+        table = file.table
+        rows = table[table["nccl_dtype"].isin(_SIXTEEN_BITS) & (table["op_name"] == operation)]
+        return self._collective(file, rows, n_devices, f"{operation} of 16-bit numbers")
+
+    @staticmethod
+    def _collective(file: TableFile, rows: pd.DataFrame, n_devices: int, words: str) -> KernelRows:
+        """Return the rows of so many devices by elements."""
+        if n_devices not in (known := sorted(rows["num_gpus"].unique().tolist())):
+            raise LatencyError(
+                f"no {words} over {n_devices} devices in {file.path}: it has "
+                f"{', '.join(map(str, known)) or 'none'}, choose one of these with --tp"
+            )
+        return file.by(rows[rows["num_gpus"] == n_devices], {"message_size": "elements"})
+
+    def _of_several(self, kind: str, name: str) -> Path:
+        """Return the file of a collective. Raises LatencyError where there is none."""
+        place = self.paths[kind] / name
+        if not is_there(place):
+            raise LatencyError(
+                f"no table of what devices exchange for {self.name}: several devices need {place}; "
+                "leave --tp out, or give a folder that has it with --tables"
+            )
+        return place
+
     @property
-    def _read_files(self) -> list[_File]:
+    def _read_files(self) -> list[TableFile]:
         """The files that were read so far."""
-        names = ("_products", "_decode", "_prompt")
+        names = ("_products", "_decode", "_prompt", "_reduce", "_nccl")
         return [self.__dict__[name] for name in names if name in self.__dict__]
 
     @cached_property
-    def _products(self) -> _File:
-        return _read(self.paths[PRODUCTS] / PRODUCT_FILE, _PRODUCT_COLUMNS)
+    def _products(self) -> TableFile:
+        return read_file(self.paths[PRODUCTS] / PRODUCT_FILE, _PRODUCT_COLUMNS)
 
     @cached_property
-    def _decode(self) -> _File:
-        return _read(self.paths[ATTENTION] / DECODE_FILE, _ATTENTION_COLUMNS)
+    def _decode(self) -> TableFile:
+        return read_file(self.paths[ATTENTION] / DECODE_FILE, _ATTENTION_COLUMNS)
 
     @cached_property
-    def _prompt(self) -> _File:
-        return _read(self.paths[ATTENTION] / PROMPT_FILE, _ATTENTION_COLUMNS)
+    def _prompt(self) -> TableFile:
+        return read_file(self.paths[ATTENTION] / PROMPT_FILE, _ATTENTION_COLUMNS)
 
+    @cached_property
+    def _reduce(self) -> TableFile:
+        return read_file(self._of_several(COLLECTIVES, REDUCE_FILE), _REDUCE_COLUMNS)
 
-@dataclass(frozen=True, kw_only=True)
-class _File:
-    """One file: its rows that hold a time, and how many hold none."""
-
-    path: Path
-    table: pd.DataFrame
-    failed: int
-    sha256: str
-
-    def by(self, rows: pd.DataFrame, sizes: Mapping[str, str]) -> KernelRows:
-        """Return rows by these sizes, under these names, with seconds and watts."""
-        found = (
-            rows.rename(columns=dict(sizes))
-            .groupby(list(sizes.values()), sort=True)[["seconds", "watts"]]
-            .median()
-            .reset_index()
-        )
-        return KernelRows(rows=found, source=self.path)
-
-
-def _read(path: Path, columns: Mapping[str, pa.DataType]) -> _File:
-    """Return a file, in seconds and watts.
-
-    Raises:
-        ProfileError: If it is missing, torn, lacks columns, or holds sizes that are none.
-    """
-    data = read_bytes(path, error=ProfileError)
-    found = _number_types(data)
-    schema = pa.schema([(name, found.get(name, kind)) for name, kind in columns.items()])
-    table = read_parquet(data, schema, path, _TODO, optional=_OPTIONAL).to_pandas()
-    whole = [name for name, kind in columns.items() if kind == pa.int64() and name in table]
-    _check_sizes(table, whole, path)
-    texts = [name for name, kind in columns.items() if kind == pa.string() and name in table]
-    table = table.astype({**dict.fromkeys(whole, np.int64), **dict.fromkeys(texts, str)})
-    seconds = 1e-3 * table["latency"].to_numpy(dtype=np.float64)
-    watts = (
-        table["power"].to_numpy(dtype=np.float64)
-        if "power" in table
-        else np.full(len(table), np.nan)
-    )
-    fine = np.isfinite(seconds) & (seconds > 0)
-    failed = int((~fine).sum())
-    if not fine.any() or failed > MOST_FAILED * len(table):
-        raise ProfileError(
-            f"{failed} of {len(table)} rows of {path} hold no latency above 0 ms: {_TODO}"
-        )
-    table = table.assign(
-        seconds=seconds, watts=np.where(np.isfinite(watts) & (watts > 0), watts, np.nan)
-    )
-    return _File(path=path, table=table[fine], failed=failed, sha256=sha256_hex(data))
-
-
-def _number_types(data: bytes) -> dict[str, pa.DataType]:
-    """Return the types of the columns of numbers, which others may write narrower or wider.
-
-    Nothing where the bytes are no Parquet file: whoever reads it says so.
-    """
-    try:
-        schema = pq.ParquetFile(pa.BufferReader(data)).metadata.schema.to_arrow_schema()
-    except (OSError, ValueError, pa.ArrowException):
-        return {}
-    return {
-        one.name: one.type
-        for one in schema
-        if pa.types.is_integer(one.type) or pa.types.is_floating(one.type)
-    }
-
-
-def _check_sizes(table: pd.DataFrame, names: Sequence[str], path: Path) -> None:
-    """Refuse rows whose sizes are no whole numbers, or below what they can be."""
-    for name in names:
-        values = table[name].to_numpy(dtype=np.float64)
-        least = 0 if name in ("step", "window_size") else 1
-        wrong = ~((values >= least) & (values <= _LARGEST) & (np.floor(values) == values))
-        if wrong.any():
-            raise ProfileError(
-                f"wanted whole numbers as {name} in {path}, got {values[wrong.argmax()]:g} in row "
-                f"{int(wrong.argmax())}: {_TODO}"
-            )
+    @cached_property
+    def _nccl(self) -> TableFile:
+        return read_file(self._of_several(NCCL, NCCL_FILE), _NCCL_COLUMNS)

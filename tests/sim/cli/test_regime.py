@@ -8,6 +8,7 @@ import pytest
 
 from adadecode.profiles import Profile
 from adadecode.sim.sweep.store import read_sweep
+from tests.support.paths import DEMO_PROFILE
 from tests.support.recordings import on_a100
 from tests.support.sim_command import run, run_json
 from tests.support.synthetic_profile import synthetic_profile
@@ -98,6 +99,17 @@ def test_an_account_gives_joules_over_vanillas(
     assert energy["over_vanilla"]["middle"] == pytest.approx(ratio)
     assert run(*asked) == 0
     assert "energy over vanilla's:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["predict", "limits", "account", "sweep"])
+def test_a_cpu_has_no_other_regime_whichever_command_asks(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--out", tmp_path / "s"] if command == "sweep" else ["--heads", "3"]
+    assert run(command, DEMO_PROFILE, *words, "--regime", "graphs") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "is a CPU, which starts its work itself: there is no regime graphs on it" in said
+    assert not (tmp_path / "s").exists()
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_what_is_not_there_is_told_with_the_nearest(tmp_path: Path) -> None:
         found.products("fp8")
     heads = {"n_heads": 32, "n_kv_heads": 8, "head_dim": 128}
     for change, message in (
-        ({"n_heads": 33}, "with heads 33 .* it has 1, 2, 4, 8, 32"),
+        ({"n_heads": 33}, "with heads 33 .* it has 1, 2, 4, 8, 16, 32"),
         ({"n_kv_heads": 16}, "heads of keys and values 16 .* it has 8"),
         ({"head_dim": 64}, "heads of width 64 .* it has 128"),
         ({"cache": "fp8"}, "keys and values in fp8 .* it has bfloat16"),

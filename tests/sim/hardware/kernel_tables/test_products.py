@@ -9,7 +9,7 @@ import pytest
 
 from adadecode.profiles.errors import LatencyError
 from adadecode.sim.hardware.kernel_tables.products import ProductTimes
-from adadecode.sim.hardware.kernel_tables.tables import KernelRows
+from adadecode.sim.hardware.kernel_tables.table_file import KernelRows
 from tests.support.kernel_tables import product_seconds, product_table
 
 
