@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from adadecode.profiles.atomic_write import json_bytes, write_together
+from adadecode.sim.cli.options.exits import ExitOptions
 from adadecode.sim.cli.options.grouping import takes_option_sets
 from adadecode.sim.cli.options.output import Json
 from adadecode.sim.cli.options.scenario import read_latencies
@@ -26,15 +27,17 @@ def serve(
     *,
     load: RequestOptions,
     server: ServerOptions,
+    exits: ExitOptions,
     out: ResultDirectory = None,
     as_json: Json = False,
 ) -> None:
-    """Serve many users, as vLLM would.
+    """Serve many users, as vLLM would, or with early exits.
 
     Gives what requests wait and whether the server keeps up, from the latencies of a model on a
     device; and by how much that misses what a real server measured.
     """
     load.check()
+    policy = exits.exits(load.seed or 0)
     profile = read_latencies(path)
     workload = _workload(load, server.block_size)
     run = run_server(
@@ -50,6 +53,7 @@ def serve(
         slo=load.slo,
         against=None if load.against is None else read_served(load.against),
         keep_steps=out is not None,
+        exits=policy,
     )
     if out is not None:
         _write(out, run)

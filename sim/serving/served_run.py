@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile
+from adadecode.sim.core.design import Policy
+from adadecode.sim.serving.exits.exit_policy import ADAPTIVE, ExitPolicy
+from adadecode.sim.serving.exits.exit_server import ServedExits, serve_exits
+from adadecode.sim.serving.exits.found_exits import FoundExits
 from adadecode.sim.serving.kv_memory import UTILISATION, kv_blocks_of_memory
 from adadecode.sim.serving.latency.found_steps import FoundSteps, StepsWanted, find_steps
 from adadecode.sim.serving.load_checks import check_positions, other_load
@@ -93,6 +98,9 @@ class ServedRun:
         steps: What steps took, and what that rests on.
         notes: What was estimated or assumed, a sentence each.
         measured: The figures of the measured run; None where there is none.
+        exits: How servers with early exits decoded; None for vanilla.
+        policies: Under the policy adaptive, the figures of all policies under the same load, by
+            their names.
     """
 
     metrics: LoadMetrics
@@ -102,6 +110,19 @@ class ServedRun:
     steps: FoundSteps
     notes: tuple[str, ...]
     measured: LoadMetrics | None
+    exits: FoundExits | None = None
+    policies: Mapping[str, LoadMetrics] = field(default_factory=dict)
+
+    @property
+    def policy(self) -> str:
+        """What decoded, in words: the label of a design, and the order of segments."""
+        return "vanilla" if self.exits is None else self.exits.label
+
+    @property
+    def better(self) -> str | None:
+        """Which of vanilla and early exits ends requests sooner; None where only one was run."""
+        fixed = {name: one for name, one in self.policies.items() if name != ADAPTIVE}
+        return min(fixed, key=lambda name: fixed[name].e2e_s.mean, default=None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that ``adadecode-sim serve --json`` prints."""
@@ -113,11 +134,26 @@ class ServedRun:
             "kv_blocks": self.settings.kv_blocks,
             "steps": self.load.n_steps,
             "cached_share": self.load.hit_share,
+            "policy": self.policy,
             "notes": list(self.notes),
         }
         if self.measured is not None:
             found["measured"] = self.measured.to_json()
             found["errors"] = errors(self.metrics, self.measured)
+        if self.policies:
+            found["better"] = self.better
+            found["policies"] = {
+                name: {
+                    "e2e_s": one.e2e_s.to_json(),
+                    "tpot_s": None if one.tpot_s is None else one.tpot_s.to_json(),
+                    "output_tokens_per_s": one.throughput.output_tokens_per_s,
+                }
+                for name, one in self.policies.items()
+            }
+        if self.exits is not None and self.exits.drafting:
+            found["drafting"] = [
+                {"sequences": count, "design": label} for count, label in self.exits.drafting
+            ]
         return found
 
 
@@ -135,6 +171,7 @@ def run_server(
     slo: Slo | None = None,
     against: tuple[ServedRequest, ...] | None = None,
     keep_steps: bool = False,
+    exits: ExitPolicy | None = None,
 ) -> ServedRun:
     """Serve a workload.
 
@@ -151,6 +188,8 @@ def run_server(
         slo: Objectives, for the goodput.
         against: What a server measured of these requests.
         keep_steps: Whether to keep every step.
+        exits: How servers with early exits decode; None for vanilla, as vLLM has it. The policy
+            adaptive runs vanilla and its own design without it, too.
 
     Raises:
         InputError: If the options contradict each other, or a request cannot be served.
@@ -171,16 +210,26 @@ def run_server(
     steps = find_steps(profile, wanted)
     check_positions(requests, steps.shape)
     settings = server.settings(steps)
-    load = serve(
-        requests,
-        settings,
-        steps.price,
-        in_flight=workload.in_flight,
-        replicas=server.replicas,
-        routing=server.routing,
-        keep_steps=keep_steps,
-    )
+    deployed = _Deployed(workload=workload, settings=settings, server=server, steps=steps)
+    found = None if exits is None else exits.found(profile, requests, steps)
     notes = [*workload.notes, *steps.notes]
+    if found is None:
+        load = deployed.vanilla(keep_steps=keep_steps)
+    else:
+        answered = deployed.with_exits(found, keep_steps=keep_steps)
+        load = answered.load
+        notes += found.notes_of(answered)
+
+    def figures(load: ServedLoad) -> LoadMetrics:
+        return measure(load.served, warmup_s=warmup_s, slo=slo, use=load.use)
+
+    metrics, policies = figures(load), dict[str, LoadMetrics]()
+    if found is not None and found.decoding.rule is not None:
+        policies = {
+            "vanilla": figures(deployed.vanilla()),
+            str(Policy.ADADECODE): figures(deployed.with_exits(found.without_rule()).load),
+            ADAPTIVE: metrics,
+        }
     if against and (why := other_load(requests, [one.request for one in against])):
         notes.append(why)
     if server.kv_blocks is None:
@@ -188,14 +237,51 @@ def run_server(
             f"{settings.kv_blocks:,} blocks of keys and values, worked out from the device's "
             "memory: give those of the server's log with --kv-blocks"
         )
-    if beyond := steps.price.beyond / steps.price.steps:
+    times = steps.price if found is None else found.times
+    if beyond := times.beyond / times.steps:
         notes.append(f"{beyond:.1%} of the steps lie beyond what was measured, where a law goes on")
     return ServedRun(
-        metrics=measure(load.served, warmup_s=warmup_s, slo=slo, use=load.use),
+        metrics=metrics,
         left_out=workload.left_out,
         load=load,
         settings=settings,
         steps=steps,
         notes=tuple(notes),
         measured=None if against is None else measure(against, warmup_s=warmup_s),
+        exits=found,
+        policies=policies,
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Deployed:
+    """Requests and the servers that they go to, whatever those decode by."""
+
+    workload: Workload
+    settings: ServerSettings
+    server: Server
+    steps: FoundSteps
+
+    def vanilla(self, *, keep_steps: bool = False) -> ServedLoad:
+        """Return what comes of servers as vLLM has them."""
+        return serve(
+            self.workload.requests,
+            self.settings,
+            self.steps.price,
+            in_flight=self.workload.in_flight,
+            replicas=self.server.replicas,
+            routing=self.server.routing,
+            keep_steps=keep_steps,
+        )
+
+    def with_exits(self, found: FoundExits, *, keep_steps: bool = False) -> ServedExits:
+        """Return what comes of servers with early exits."""
+        return serve_exits(
+            self.workload.requests,
+            self.settings,
+            found.decoding,
+            in_flight=self.workload.in_flight,
+            replicas=self.server.replicas,
+            routing=self.server.routing,
+            keep_steps=keep_steps,
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group
 from rich.table import Table
@@ -70,6 +70,7 @@ def served_table(run: ServedRun, workload: Workload) -> Group:
         f"{run.settings.kv_blocks:,} blocks of keys and values a server, "
         + (f"{use.kv_mean:.0%} in use on average; " if use and use.kv_mean is not None else "")
         + f"{found.preemptions:,} preemptions; {run.load.hit_share:.1%} of prompts cached",
+        *_exit_lines(run),
         *run.notes,
     ]
     if run.left_out:
@@ -81,3 +82,34 @@ def served_table(run: ServedRun, workload: Workload) -> Group:
     where = f"{run.steps.device}{BASIS_WORDS[run.steps.basis]}"
     title = f"{found.requests:,} requests of {workload.source} on {where}"
     return titled(title, times_table(found, missed), lines)
+
+
+def _exit_lines(run: ServedRun) -> list[str]:
+    """Return what early exits did, a sentence each; nothing for vanilla."""
+    use = run.metrics.use
+    if run.exits is None or use is None:
+        return []
+    did = "no draft"
+    if use.acceptance_length is not None and use.acceptance_rate is not None:
+        did = (
+            f"{use.acceptance_length:.2f} tokens a verification, "
+            f"{use.acceptance_rate:.1%} of the drafts accepted"
+        )
+    lines = [f"{run.policy}: {did}"]
+    if run.policies:
+        each = ", ".join(f"{name} {one.e2e_s.mean:.4g} s" for name, one in run.policies.items())
+        lines.append(f"mean end to end at this load: {each}; {run.better} is the better of two")
+    if run.exits.drafting:
+        lines.append("by sequences that decode at once: " + _drafting_words(run.exits.drafting))
+    return lines
+
+
+def _drafting_words(drafting: Sequence[tuple[int, str | None]]) -> str:
+    """Return which design is best from how many sequences on."""
+    words, before = [], ""
+    for count, label in drafting:
+        found = label or "no drafts"
+        if found != before:
+            words.append(f"{found} from {count} on")
+        before = found
+    return "; ".join(words)

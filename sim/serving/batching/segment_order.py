@@ -7,7 +7,7 @@ simulator that meet the same waiting sequences run the same segments.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from adadecode.profiles.errors import DesignError, nearest
@@ -87,8 +87,34 @@ class Largest:
         return max(counts, key=lambda segment: (counts[segment], segment))
 
 
+class Worth:
+    """Run the segment whose batch is worth most; of equal ones the deepest.
+
+    Args:
+        worth_of: Returns what a batch is worth, by its segment and how many sequences wait there.
+        age_limit: As in `Largest`.
+
+    Raises:
+        InputError: ``age_limit`` is no whole number from 1 on.
+    """
+
+    def __init__(
+        self, worth_of: Callable[[int, int], float], age_limit: int = DEFAULT_AGE_LIMIT
+    ) -> None:
+        self.worth_of = worth_of
+        self.age_limit = checked_count("age_limit", age_limit)
+
+    def choose(self, waiting: Sequence[Waiting]) -> int:
+        """Return the segment of the oldest beyond the age limit, or else of the worthiest batch."""
+        oldest = max(waiting, key=lambda one: (one.age, one.segment))
+        if oldest.age >= self.age_limit:
+            return oldest.segment
+        counts = Counter(one.segment for one in waiting)
+        return max(counts, key=lambda segment: (self.worth_of(segment, counts[segment]), segment))
+
+
 ORDERS = ("lockstep", "deepest", "largest")
-"""The names of the orders."""
+"""The names of the orders that need to know nothing but who waits."""
 
 
 def segment_order(name: str, age_limit: int = DEFAULT_AGE_LIMIT) -> SegmentOrder:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -56,6 +57,8 @@ def serving_of_datasheet(shape: ModelShape, device: Device, precision: Precision
         rows.add("layer", seconds(layers), n_tokens=tokens)
         rows.add("ends", seconds([(cost.embed(tokens), shape.n_layers)]), n_tokens=tokens)
         rows.add("choice", seconds([(cost.verify(tokens), shape.n_layers)]), n_tokens=tokens)
+        for kind, asked in (("check", _of_rows(cost.head(), tokens)), ("gate", cost.gate())):
+            rows.add(kind, seconds([(asked, shape.n_layers)]), n_tokens=tokens)
     for context in POSITIONS:
         for count in (one for one in TOKENS if one in (1, *CHUNKS)):
             cached = _attention(cost, [(1, context)] * count)
@@ -72,8 +75,10 @@ def serving_of_decoding(table: LatencyTable) -> pd.DataFrame:
 
     What attention adds with the context gives the seconds of a token and a position, which several
     sequences take one after the other. Chunks larger than any batch of the loop take the time of
-    prompts as long. What the host took outside the model is in every step, twice: a token is two
-    pieces of work, its layers and its verification, as a prediction counts them.
+    prompts as long. What the host took outside the model is in every piece of work, as a prediction
+    counts it: once for the layers of a step, and once for what is then asked of a gate, a head or
+    the last layer. A check of several rows takes what a verification of as many takes more than one
+    of a single row.
 
     Args:
         table: The times, up to the largest batch there is.
@@ -99,8 +104,11 @@ def serving_of_decoding(table: LatencyTable) -> pd.DataFrame:
         slope = max(high - low, 0.0) / max(far - near, 1)
         pairs[tokens] = max(slope, LEAST / max(far, 1))
         rows.add("layer", max(low - near * slope, LEAST), n_tokens=tokens)
-        rows.add("ends", max(table.embed(tokens) + host, LEAST), n_tokens=tokens)
+        rows.add("ends", max(table.embed(tokens), LEAST), n_tokens=tokens)
         rows.add("choice", table.verify(tokens) + host, n_tokens=tokens)
+    for tokens in (1, TOKENS[-1]) if host else ():
+        rows.add("host", host, n_tokens=tokens)
+    _add_questions(rows, table, counts, host)
     _add_prompts(rows, table, counts[-1], pairs[counts[-1]] / counts[-1], host)
     for context in POSITIONS:
         for count in (1, *CHUNKS):
@@ -121,9 +129,30 @@ def _add_prompts(
     for tokens in sorted(points.loc[points["kind"] == "prefill", "n_tokens"].tolist()):
         if tokens > largest:
             attention = pair * tokens * tokens / 2
-            whole = (table.prefill(tokens) - table.verify(1) - host) / table.n_layers
+            whole = (table.prefill(tokens) - table.verify(1) - 2 * host) / table.n_layers
             rows.add("layer", max(whole - attention, LEAST), n_tokens=tokens)
             rows.add("ends", LEAST, n_tokens=tokens)
+
+
+def _add_questions(
+    rows: ServingRows, table: LatencyTable, counts: Sequence[int], host: float
+) -> None:
+    """Add checks and gates where they were timed, the mean over their depths."""
+    points = table.points
+    heads = sorted(points.loc[points["kind"] == "head", "layer"].unique().tolist())
+    gates = [table.gate(depth) for depth in table.gate_depths]
+    reuse = max(table.reuses)
+    for tokens in counts if heads else ():
+        one = sum(table.head(depth, reuse) for depth in heads) / len(heads)
+        more = max(table.verify(tokens) - table.verify(1), 0.0)
+        rows.add("check", one + more + host, n_tokens=tokens)
+    for tokens in (1, TOKENS[-1]) if gates else ():
+        rows.add("gate", sum(gates) / len(gates) + host, n_tokens=tokens)
+
+
+def _of_rows(cost: Cost, count: int) -> Cost:
+    """Return the cost of a product over so many rows, from that of one."""
+    return replace(cost, flops=count * cost.flops, activations=count * cost.activations)
 
 
 def _attention(cost: ModelCost, sequences: list[tuple[int, float]]) -> list[tuple[Cost, int]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pandas as pd
+
 from adadecode.profiles.catalog.devices import Device, find_device
 from adadecode.profiles.catalog.model_shape import ModelShape
 from adadecode.profiles.catalog.models import find_model
@@ -26,6 +28,8 @@ class FoundSteps:
 
     Attributes:
         price: Returns the seconds of a step.
+        table: The table ``serving`` that the price was made of.
+        unequal_contexts: Whether unequal contexts take more, where the table has them.
         device: What the steps run on, in words.
         basis: ``measured``, ``carried`` or ``datasheet``.
         notes: What was estimated or assumed, a sentence each.
@@ -35,6 +39,8 @@ class FoundSteps:
     """
 
     price: StepTimes
+    table: pd.DataFrame
+    unequal_contexts: bool
     device: str
     basis: str
     notes: tuple[str, ...]
@@ -118,6 +124,8 @@ def _of_table(profile: Profile, origin: Provenance, wanted: StepsWanted) -> Foun
         )
     return FoundSteps(
         price=price,
+        table=profile.serving,
+        unequal_contexts=applies,
         device=origin.machine,
         basis="measured",
         notes=tuple(notes),
@@ -155,8 +163,11 @@ def _of_decoding(profile: Profile, origin: Provenance, wanted: StepsWanted) -> F
         ),
     )
     found = chosen.latencies
+    table = serving_of_decoding(found.middle)
     return FoundSteps(
-        price=StepTimes.of(serving_of_decoding(found.middle), profile.n_layers),
+        price=StepTimes.of(table, profile.n_layers),
+        table=table,
+        unequal_contexts=False,
         device=found.device,
         basis=found.basis,
         notes=(
@@ -187,6 +198,8 @@ def _of_datasheet(wanted: StepsWanted) -> FoundSteps:
     table = serving_of_datasheet(shape, device, precision)
     return FoundSteps(
         price=StepTimes.of(table, shape.n_layers),
+        table=table,
+        unequal_contexts=False,
         device=device.name,
         basis="datasheet",
         notes=(

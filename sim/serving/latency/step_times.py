@@ -23,6 +23,7 @@ class StepTimes:
         n_layers: Layers, all alike.
         by_tokens: Seconds of all layers without attention, embedding and final norm, by tokens.
         by_sequences: Seconds of LM head and sampler, by sequences.
+        host: Seconds that a step takes outside the model, by sequences; None for none.
         attention: Attention of one layer.
         unequal: What unequal contexts add to it.
         steps: How many steps were priced.
@@ -32,6 +33,7 @@ class StepTimes:
     n_layers: int
     by_tokens: Line
     by_sequences: Line
+    host: Line | None
     attention: AttentionTimes
     unequal: UnequalContexts
     steps: int = 0
@@ -66,6 +68,7 @@ class StepTimes:
             n_layers=n_layers,
             by_tokens=Line.of(whole),
             by_sequences=Line.of(choice),
+            host=Line.of(_medians(kinds["host"])) if "host" in kinds else None,
             attention=AttentionTimes.of(kinds["attention"]),
             unequal=UnequalContexts.of(
                 kinds["unequal"] if unequal_contexts and "unequal" in kinds else serving.iloc[:0]
@@ -91,6 +94,7 @@ class StepTimes:
             self.by_tokens.at(n_tokens)
             + self.n_layers * attention
             + self.by_sequences.at(n_sequences)
+            + (0.0 if self.host is None else self.host.at(n_sequences))
         )
 
     def decoding(self, contexts: Sequence[int], n_steps: int) -> list[float]:
@@ -103,14 +107,18 @@ class StepTimes:
         """
         count, total = len(contexts), sum(contexts)
         tokens, sequences = self.by_tokens.at(count), self.by_sequences.at(count)
+        host = 0.0 if self.host is None else self.host.at(count)
         layers = self.n_layers
         if self.unequal.alone is None:
             means = [one / count for one in range(total, total + count * n_steps, count)]
             found = self.attention.decoding(count, means)
-            return [tokens + layers * one + sequences for one in found]
+            return [tokens + layers * one + sequences + host for one in found]
         groups = islice(Contexts.rising(contexts), n_steps)
         seconds = self.unequal.seconds
-        return [tokens + layers * seconds(self.attention, 0, 0, one) + sequences for one in groups]
+        return [
+            tokens + layers * seconds(self.attention, 0, 0, one) + sequences + host
+            for one in groups
+        ]
 
     def count(self, contexts: Sequence[int], n_steps: int) -> None:
         """Count so many of these steps as priced."""
@@ -127,7 +135,7 @@ class StepTimes:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Seconds by a whole number, on straight lines between what was measured.
+    """Seconds by a number, on straight lines between what was measured.
 
     Below it the first time holds, and beyond it the time per piece of the last one.
 
@@ -140,7 +148,7 @@ class Line:
     last: int
     marks: tuple[int, ...]
     seconds: tuple[float, ...]
-    _known: dict[int, float] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[float, float] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, seconds: Mapping[int, float]) -> Line:
@@ -148,7 +156,7 @@ class Line:
         marks = tuple(sorted(seconds))
         return cls(last=marks[-1], marks=marks, seconds=tuple(seconds[one] for one in marks))
 
-    def at(self, count: int) -> float:
+    def at(self, count: float) -> float:
         """Return the seconds of so many."""
         found = self._known.get(count)
         if found is None:
@@ -157,6 +165,15 @@ class Line:
                 found *= count / self.last
             self._known[count] = found
         return found
+
+
+def median_lines(serving: pd.DataFrame) -> dict[str, Line]:
+    """Return a line for each kind of a table ``serving`` that has a time by number of tokens."""
+    return {
+        str(kind): Line.of(_medians(rows))
+        for kind, rows in serving.groupby("kind")
+        if kind not in ("attention", "unequal")
+    }
 
 
 def _medians(rows: pd.DataFrame) -> dict[int, float]:

@@ -14,6 +14,7 @@ from adadecode.sim.hardware.importers.llmservingsim import import_llmservingsim
 from adadecode.sim.serving.served_run import run_server
 from tests.sim.hardware.importers.test_llmservingsim import folder_of
 from tests.support.sim_command import run, run_json
+from tests.support.synthetic_profile import synthetic_profile
 
 SPEC = "poisson:2,count=12,prompt=20,output=6"
 
@@ -161,3 +162,83 @@ def test_what_cannot_be_served_is_refused_in_one_line(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert message in " ".join(captured.err.split())
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthetic_profile(tmp_path_factory.mktemp("serve") / "r").path
+
+
+EXITS = ("--arrivals", "closed:3,count=9,prompt=20,output=40", "--kv-blocks", 200, "--heads", "2,4")
+
+
+def test_early_exits_give_the_figures_of_a_run_with_its_drafts(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("serve", recorded, *EXITS, "--policy", "adadecode", "--gamma", "0.6", "--cap", 3)
+    found = run_json(capsys, *words, "--json", "--out", tmp_path / "out")
+    assert found["requests"] == 9
+    assert 1 < found["acceptance_length"] < 4
+    assert 0 < found["acceptance_rate"] < 1
+    assert found["policy"] == "adadecode 2/4 gamma 0.6 cap 3, order lockstep"
+    steps = pd.read_csv(tmp_path / "out/steps.csv")
+    assert len(steps) == found["steps"]
+    assert set(steps["segment"]) == {0, 1, 2}
+    assert run_json(capsys, *words, "--json") == found
+    replicas = ("--replicas", 2, "--routing", "least-loaded", "--order", "worth")
+    assert run(*words, *replicas) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "order worth" in said
+    assert "tokens a verification" in said
+    vanilla = run_json(capsys, "serve", recorded, *EXITS[:4], "--json")
+    assert vanilla["policy"] == "vanilla"
+    assert vanilla["acceptance_length"] is None
+
+
+def test_drafting_by_load_says_which_policy_is_better(
+    recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("serve", recorded, *EXITS, "--policy", "adaptive")
+    found = run_json(capsys, *words, "--json")
+    means = {name: one["e2e_s"]["mean"] for name, one in found["policies"].items()}
+    assert set(means) == {"vanilla", "adadecode", "adaptive"}
+    assert found["better"] == min(("vanilla", "adadecode"), key=lambda name: means[name])
+    assert [one["sequences"] for one in found["drafting"]] == [2**k for k in range(9)]
+    assert run(*words) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{found['better']} is the better of two" in said
+    assert "by sequences that decode at once:" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--order", "worth"], "--order is of servers with early exits"),
+        (["--policy", "vanilla", "--gamma", "0.5"], "--gamma is of servers with early exits"),
+        (["--policy", "oracle"], "unknown policy 'oracle'"),
+        (["--policy", "adadecode", "--order", "deep"], "the nearest are deepest"),
+        (["--policy", "adadecode", "--heads", "3"], "no head at depth 3"),
+        (["--policy", "adadecode", "--gate", "0.5"], "no gates in this recording"),
+        (["--policy", "fixed"], "exactly one head"),
+    ],
+)
+def test_policies_that_make_no_sense_are_refused_in_one_line(
+    recorded: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert run("serve", recorded, "--arrivals", SPEC, "--kv-blocks", 200, *words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in " ".join(captured.err.split())
+
+
+def test_latencies_without_a_text_ask_for_one(
+    profile: Path, recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("serve", profile, "--arrivals", SPEC, "--kv-blocks", 200, "--policy", "adadecode")
+    assert run(*words) == 2
+    assert "name a recording or a synthetic trace with --trace" in capsys.readouterr().err
+    assert run(*words, "--trace", recorded) == 2
+    assert "--map 2:8,4:16,6:24" in " ".join(capsys.readouterr().err.split())
+    found = run_json(capsys, *words, "--trace", recorded, "--map", "2:8,6:24", "--json")
+    assert found["policy"].startswith("adadecode 8/24 gamma 0.75")
+    assert any("a check of a head was not measured" in one for one in found["notes"])

@@ -1,0 +1,1 @@
+"""Early exits under load: servers whose sequences stand at different depths."""

@@ -1,0 +1,211 @@
+"""Recorded texts that requests are answered with, whatever their lengths.
+
+A request is answered with one of the recorded texts, which its name and a seed draw. It is the text
+itself, from its first token on, where that is long enough. Where it is not, further recorded texts
+follow, in an order that the seed draws, until the request has its tokens: heads then say about each
+token what they said when it was recorded. A text that ended by itself is continued before its end.
+Nothing of a prompt is used but its first token's place: how long a prompt is, the request says.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from adadecode.profiles.errors import DesignError, ProfileError
+from adadecode.profiles.hashing import dice, pick
+from adadecode.profiles.store import Profile
+from adadecode.profiles.trace import Trace
+from adadecode.sim.core.design import Design
+from adadecode.sim.core.parsing import scale_head_map
+from adadecode.sim.core.scheduler import Schedule
+from adadecode.sim.replay.branch_model import BranchModel
+from adadecode.sim.serving.request import Request
+
+MOST_JOINED = 400_000
+"""Tokens of joined texts in all, beyond which requests share fewer of them."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Texts:
+    """Recorded texts, and longer ones that are joined of them. Build it with `of`.
+
+    Attributes:
+        trace: All texts.
+        recorded: Those that were recorded.
+        joined: Those that are as long as the longest request.
+        model: What heads say off a text.
+        seed: What texts are drawn with.
+    """
+
+    trace: Trace
+    recorded: tuple[int, ...]
+    joined: tuple[int, ...]
+    model: BranchModel
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        profile: Profile,
+        longest: int,
+        *,
+        seed: int = 0,
+        heads_at: Mapping[int, int] | None = None,
+        n_layers: int | None = None,
+    ) -> Texts:
+        """Return the texts of a profile.
+
+        Args:
+            profile: A recording, or a synthetic trace.
+            longest: Tokens of the longest answer.
+            seed: See above.
+            heads_at: Where each head of the text stands in the model, by the depth it was trained
+                at; by default where it was trained.
+            n_layers: Layers of the model; by default those of the profile.
+
+        Raises:
+            ProfileError: If the profile has no text of two tokens.
+            DesignError: If the heads do not fit the model.
+        """
+        layers = profile.n_layers if n_layers is None else n_layers
+        known = _known_tokens(profile.prompts)
+        if not known:
+            raise ProfileError(
+                f"wanted recorded texts to answer requests with, got none of two tokens or more in "
+                f"{profile.path}: give a recording or a synthetic trace with --trace"
+            )
+        frames, joined = _joined(profile, known, longest, seed)
+
+        def trace_of(prompts: pd.DataFrame, trace: pd.DataFrame, branches: pd.DataFrame) -> Trace:
+            found = Trace.from_frames(
+                prompts,
+                trace,
+                branches,
+                n_layers=profile.n_layers,
+                depths=profile.depths,
+                eos=profile.manifest["eos_token_ids"],
+                sampled=profile.sampled,
+            )
+            return _placed(found, heads_at, layers)
+
+        own = BranchModel(trace_of(profile.prompts, profile.trace, profile.branches))
+        if not joined:
+            return cls(trace=own.trace, recorded=tuple(known), joined=(), model=own, seed=seed)
+        model = BranchModel(trace_of(*frames))
+        # What stands in off the text is drawn from what was recorded, each once.
+        model.by_steps, model.any, model.outputs = own.by_steps, own.any, own.outputs
+        return cls(trace=model.trace, recorded=tuple(known), joined=joined, model=model, seed=seed)
+
+    def text_of(self, request: Request) -> int:
+        """Return the number of the text that answers a request."""
+        number = dice(self.seed, zlib.crc32(request.name.encode()))
+        text = self.recorded[pick(number, len(self.recorded))]
+        if request.n_output <= self.trace.n_output(text):
+            return text
+        return self.joined[pick(number, len(self.joined))]
+
+    def schedule(self, request: Request, design: Design) -> Schedule:
+        """Return the schedule of a request as it is after its prompt.
+
+        It ends with the last token that the request asks for. A text that it takes whole has the
+        budget that it was recorded with.
+        """
+        text = self.text_of(request)
+        whole = request.n_output == self.trace.n_output(text)
+        return Schedule(
+            design=design,
+            n_layers=self.trace.n_layers,
+            n_prompt=request.n_prompt,
+            first_token=self.trace.first_token(text),
+            max_new_tokens=self.trace.max_new_tokens(text) if whole else request.n_output,
+            eos=self.trace.eos,
+            sampled=self.trace.sampled,
+        )
+
+
+def _known_tokens(prompts: pd.DataFrame) -> dict[int, int]:
+    """Return how many tokens after the first each text gives to others; those that give none not.
+
+    The end of a text is not among them.
+    """
+    given = prompts["n_output"] - 1 - prompts["ended"].astype(int)
+    return {
+        int(prompt): int(tokens)
+        for prompt, tokens in zip(prompts["prompt"], given, strict=True)
+        if tokens > 0
+    }
+
+
+def _joined(
+    profile: Profile, known: Mapping[int, int], longest: int, seed: int
+) -> tuple[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame], tuple[int, ...]]:
+    """Return the tables of a profile with joined texts, and the numbers of those.
+
+    There are none where every text is long enough.
+    """
+    prompts, spoken = profile.prompts.set_index("prompt", drop=False), list(known)
+    if int(prompts.loc[spoken, "n_output"].min()) >= longest:
+        return (profile.prompts, profile.trace, profile.branches), ()
+    own = {
+        name: {int(str(prompt)): rows for prompt, rows in table.groupby("prompt")}
+        for name, table in (("trace", profile.trace), ("branches", profile.branches))
+    }
+    first = int(prompts["prompt"].max()) + 1
+    count = max(1, min(len(spoken), MOST_JOINED // longest))
+    parts = {"trace": [profile.trace], "branches": [profile.branches]}
+    rows = [profile.prompts]
+    for place in range(count):
+        number = first + place
+        for text, skip, tokens in _order(known, longest, [seed, place]):
+            for name, tables in own.items():
+                if text not in tables:
+                    continue
+                rows_of = tables[text]
+                kept = rows_of[rows_of["output"] <= tokens]
+                parts[name].append(kept.assign(prompt=number, output=kept["output"] + skip))
+        about = prompts.loc[[spoken[place]]].assign(
+            prompt=number, n_output=longest, max_new_tokens=longest, ended=False
+        )
+        rows.append(about)
+    listed, said, off = (
+        pd.concat(one, ignore_index=True) for one in (rows, parts["trace"], parts["branches"])
+    )
+    return (listed, said, off), tuple(range(first, first + count))
+
+
+def _order(
+    known: Mapping[int, int], longest: int, seed: Sequence[int]
+) -> Iterator[tuple[int, int, int]]:
+    """Yield which texts follow each other, the tokens before each, and how many it gives.
+
+    The first of them is the text of its own place, the last number of the seed.
+    """
+    spoken = list(known)
+    draws = np.random.default_rng(seed)
+    there = 0
+    following = [spoken[seed[-1]]]
+    while there < longest - 1:
+        for text in following:
+            if tokens := min(known[text], longest - 1 - there):
+                yield text, there, tokens
+            there += tokens
+        following = [spoken[one] for one in draws.permutation(len(spoken)).tolist()]
+
+
+def _placed(trace: Trace, heads_at: Mapping[int, int] | None, n_layers: int) -> Trace:
+    """Return the trace with its heads where they stand in the model. Raises DesignError."""
+    if heads_at is not None:
+        return trace.mapped(heads_at, n_layers)
+    if trace.n_layers != n_layers:
+        in_proportion = scale_head_map(trace.depths, trace.n_layers, n_layers)
+        raise DesignError(
+            f"the trace is of a model with {trace.n_layers} layers, the latencies are of one with "
+            f"{n_layers}: say where its heads would stand, for instance in proportion with "
+            f"--map {in_proportion}"
+        )
+    return trace

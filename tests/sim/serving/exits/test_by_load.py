@@ -1,0 +1,133 @@
+"""Drafting by load, the order worth, and the load from which on early exits do not pay."""
+
+from __future__ import annotations
+
+import pytest
+
+from adadecode.profiles.errors import DesignError, InputError
+from adadecode.profiles.store import Profile
+from adadecode.sim.core.scheduler import Round
+from adadecode.sim.serving.batching.segment_order import Waiting, Worth
+from adadecode.sim.serving.crossover import Crossover, find_crossover
+from adadecode.sim.serving.exits.descent_shares import DescentShares
+from adadecode.sim.serving.exits.exit_policy import ExitPolicy
+from adadecode.sim.serving.metrics.load_metrics import LoadMetrics
+from adadecode.sim.serving.served_run import Server, run_server
+from adadecode.sim.serving.workloads import arrivals
+from adadecode.sim.synthetic.head_model import HeadModel
+from adadecode.sim.synthetic.synthetic_profile import write_synthetic
+from adadecode.sim.synthetic.trace_generator import alike
+
+SERVER = Server(kv_blocks=20_000)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """A synthetic trace of a model with 32 layers, whose heads are right more often when deep."""
+    heads = HeadModel.of(depths=(8, 16), n_layers=32, agreement=(0.6, 0.85))
+    out = tmp_path_factory.mktemp("by_load") / "t"
+    return write_synthetic(out, {"synthetic": heads}, alike(8, n_output=64), followed=500)[0]
+
+
+def figures(
+    texts: Profile, spec: str, policy: str | None, server: Server = SERVER, **more: object
+) -> LoadMetrics:
+    exits = None if policy is None else ExitPolicy(policy=policy, trace=texts, **more)  # type: ignore[arg-type]
+    run = run_server(
+        None, arrivals(spec, seed=1), server, device="h100-sxm", model="llama-3.1-8b", exits=exits
+    )
+    return run.metrics
+
+
+QUICK = (
+    "closed:1,count=4,prompt=100,output=32",
+    "closed:24,count=48,prompt=100,output=32",
+    "poisson:20,count=40,prompt=400,output=24",
+)
+LONG = (
+    "closed:8,count=32,prompt=100,output=48",
+    "closed:64,count=192,prompt=100,output=48",
+    "closed:160,count=480,prompt=100,output=48",
+    "poisson:60,count=200,prompt=200,output=48",
+    "poisson:120,count=120,prompt=800,output=24",
+)
+
+
+@pytest.mark.parametrize(
+    "spec", [*QUICK, *(pytest.param(spec, marks=pytest.mark.slow) for spec in LONG)]
+)
+def test_drafting_by_load_is_hardly_worse_than_the_better_of_both(
+    texts: Profile, spec: str
+) -> None:
+    found = {
+        policy: figures(texts, spec, policy).e2e_s.mean
+        for policy in (None, "adadecode", "adaptive")
+    }
+    assert found["adaptive"] <= 1.03 * min(found[None], found["adadecode"])
+
+
+def test_each_order_answers_everybody_and_worth_is_no_slower_than_deepest(texts: Profile) -> None:
+    spec = "closed:12,count=24,prompt=50,output=24"
+    mean = {
+        order: figures(texts, spec, "adadecode", order=order).e2e_s.mean
+        for order in ("lockstep", "deepest", "largest", "worth")
+    }
+    assert mean["worth"] <= 1.05 * min(mean.values())
+
+
+def test_the_worthiest_batch_runs_and_nobody_starves() -> None:
+    worth = {0: 3.0, 1: 5.0, 2: 5.0}
+    rule = Worth(lambda segment, count: worth[segment] * count, age_limit=4)
+    assert rule.choose([Waiting(0, 0), Waiting(1, 0), Waiting(2, 0)]) == 2
+    assert rule.choose([Waiting(0, 0), Waiting(0, 0), Waiting(1, 0)]) == 0
+    assert rule.choose([Waiting(0, 0), Waiting(0, 0), Waiting(1, 4)]) == 1
+    with pytest.raises(InputError, match="age_limit"):
+        Worth(lambda *_: 1.0, age_limit=0)
+
+
+def test_averages_of_walks_are_those_of_their_rounds() -> None:
+    """Three descents: an exit that holds, one that does not, and one to the last layer."""
+    done = Round(
+        start=9,
+        exits=(2, 4),
+        accepted=1,
+        committed=2,
+        work=((0, 1), (0, 1), (1, 2), (0, 1), (1, 1), (2, 3)),
+        checks=(2, 2, 4, 2),
+    )
+    shares = DescentShares.of([done], (0, 2, 4, 8))
+    assert shares.reach == pytest.approx((1, 2 / 3, 1 / 3))
+    assert shares.tokens == pytest.approx((1, 1.5, 3))
+    assert shares.checks == pytest.approx((1, 1 / 3, 0))
+    assert shares.verified == pytest.approx(1)
+    assert shares.committed == pytest.approx(2 / 3)
+    assert shares.ahead == pytest.approx((2 / 3, 0.5, 1))
+
+
+def test_the_crossover_lies_where_both_take_as_long(texts: Profile) -> None:
+    def at(load: float, exits: ExitPolicy | None) -> LoadMetrics:
+        spec = f"closed:{load:g},count={max(4, 2 * load):g},prompt=100,output=16"
+        run = run_server(
+            None, arrivals(spec, seed=1), SERVER, device="h100-sxm", model="llama-3.1-8b",
+            exits=exits,
+        )  # fmt: skip
+        return run.metrics
+
+    found = find_crossover([1, 8, 64], at, ExitPolicy(trace=texts))
+    gains = [one.gain for one in found.points]
+    assert gains[0] > 1
+    assert found.to_json()["at"] == found.at
+    if gains[-1] < 1:
+        assert found.at is not None
+        assert 1 < found.at < 64
+    never = Crossover(points=found.points[-1:])
+    assert never.at in (None, 64)
+    with pytest.raises(InputError, match="rising loads"):
+        find_crossover([8, 1], at, ExitPolicy(trace=texts))
+
+
+def test_wrong_names_are_refused(texts: Profile) -> None:
+    with pytest.raises(DesignError, match="unknown order"):
+        figures(texts, QUICK[0], "adadecode", order="deep")
+    with pytest.raises(DesignError, match="unknown policy"):
+        figures(texts, QUICK[0], "oracle")
