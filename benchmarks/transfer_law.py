@@ -24,7 +24,7 @@ from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.errors import LatencyError
 from adadecode.sim.hardware.kernel_tables.library import KernelLibrary
 from adadecode.sim.hardware.kernel_tables.products import ProductTimes
-from adadecode.sim.hardware.kernel_tables.tables import KernelRows
+from adadecode.sim.hardware.kernel_tables.table_file import KernelRows
 from adadecode.sim.hardware.roofline import ORDINARY_CLOCK
 from adadecode.sim.hardware.transfer_law import TransferLaw, law_for, sustained_ratio
 from adadecode.sim.hardware.transfer_matrix import (
@@ -79,6 +79,7 @@ def read_tables(data: Path) -> Iterator[Measured]:
     for system in library.systems:
         for version in library.versions(system, "vllm"):
             rows = library.tables(system, "vllm", version).products(DTYPE).rows
+            rows = rows[rows["m"].isin(TOKENS)]
             yield Measured(device_of(system).name, f"vllm {version}", rows)
     for path in sorted(data.glob("llmservingsim/*/*/profile/dense.csv")):
         table = pd.read_csv(path)

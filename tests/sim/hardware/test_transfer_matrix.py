@@ -75,6 +75,24 @@ def test_the_command_prints_the_pairs_alone(
     assert "on average: median error" in capsys.readouterr().out
 
 
+def test_the_table_fits_a_terminal(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """80 columns hold every name in one piece."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("transfer-matrix", folder, "--models", "llama-3.1-8b", "--n-tokens", "1") == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    for words in (
+        "a100-80gb-sxm ",
+        "to a100-80gb-sxm ",
+        "to h100-sxm ",
+        "llama-3.1-8b ",
+        "covered",
+    ):
+        assert words in shown
+
+
 def test_what_cannot_be_compared_is_left_out_and_named(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,8 +155,12 @@ def test_systems_are_devices_of_the_catalogue() -> None:
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the tables of others are not there")
 def test_the_law_keeps_within_what_the_documentation_says() -> None:
-    """Only an A100, which is slower than its benchmarks say, is missed by more than 5 %."""
+    """No pair of devices is missed by more than 5 %, in the mean over models."""
     models = [find_model(name) for name in ("llama-3.1-8b", "qwen3-8b", "llama-2-7b")]
     matrix = transfer_matrix(KernelLibrary.of(SHARED), models, (1, 2, 4, 8, 16, 32, 64))
+    medians: dict[tuple[object, object], list[float]] = {}
     for pair in matrix.to_dict()["pairs"]:
-        assert pair["median_error"] < (0.065 if pair["to"] == "a100-80gb-sxm" else 0.05), pair
+        medians.setdefault((pair["from"], pair["to"]), []).append(float(pair["median_error"]))
+    assert len(medians) == 6
+    for devices, errors in medians.items():
+        assert sum(errors) / len(errors) < 0.05, devices
