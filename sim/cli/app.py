@@ -36,7 +36,7 @@ class Commands(LazyGroup):
         "report": CommandEntry(
             module="adadecode.sim.cli.report",
             function="report",
-            summary="Write a report on a sweep or a profile, as one HTML page.",
+            summary="Write a report on a sweep, a profile, a plan or a load, as one HTML page.",
             panel=PREDICT,
         ),
         "validate": CommandEntry(

@@ -1,4 +1,4 @@
-"""``adadecode-sim report``: a sweep or a profile as a page, and as Markdown and CSV."""
+"""``adadecode-sim report``: a sweep, a profile or a load as a page, and as Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from adadecode.sim.cli.options.grouping import takes_option_sets
 from adadecode.sim.cli.options.inspection import ProfileOfSweep, SweepOrProfile
 from adadecode.sim.cli.options.output import CsvDirectory, HtmlFile, MarkdownFile
 from adadecode.sim.cli.say import say
-from adadecode.sim.report.document import Report
+from adadecode.sim.report.document import Report, ReportError
 from adadecode.sim.report.export import csv_files, markdown
+from adadecode.sim.report.load.load_report import load_report
 from adadecode.sim.report.page import page, require_packages
 from adadecode.sim.report.writer import build_report
 
@@ -31,9 +32,10 @@ def report(
     csv: CsvDirectory = None,
     profile: ProfileOfSweep = None,
 ) -> None:
-    """Write a report on a sweep or a profile, as one HTML page.
+    """Write a report on a sweep, a profile, a plan or a load, as one HTML page.
 
-    It says which heads, which gamma and which device are best, and how sure that is.
+    It says which heads, which gamma and which device are best, or how many servers a load needs and
+    what its requests wait; and how sure that is.
     """
     check_different({"--out": out, "--markdown": as_markdown, "--csv": csv})
     require_packages()
@@ -49,22 +51,28 @@ def report(
 
 
 def report_of(path: Path, profile: Path | None = None) -> Report:
-    """Return the report on a sweep or a profile.
+    """Return the report on what a command wrote.
 
     Args:
-        path: The directory of a sweep, or of a profile.
+        path: The directory of a sweep, a profile, a plan, or a load that was served or observed.
         profile: The profile of a sweep, if it was moved.
 
     Raises:
-        ProfileError: If the directory is neither, or cannot be read.
-        ReportError: If ``profile`` is given for a profile.
+        ProfileError: If the directory is none of these, or cannot be read.
+        InputError: If a plan or a load is not as it was written.
+        ReportError: If ``profile`` is given for something else than a sweep.
     """
+    if (load := load_report(path)) is not None:
+        if profile is not None:
+            raise ReportError(f"{path} is no sweep: leave --profile out")
+        return load
     if is_there(path / MANIFEST):
         return build_report(read_profile(path), profile)
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
         raise ProfileError(
-            f"wanted a directory that adadecode-sim sweep or adadecode-profile wrote, {path} {what}"
+            "wanted a directory that adadecode-sim sweep, plan, serve or observe, or "
+            f"adadecode-profile wrote, {path} {what}"
         )
     from adadecode.sim.sweep.store import ABOUT, PLAN, read_sweep
 

@@ -37,7 +37,8 @@ SweepOrProfile = Annotated[
     Path,
     typer.Argument(
         metavar="SWEEP_OR_PROFILE",
-        help="A directory that `adadecode-sim sweep` or adadecode-profile wrote.",
+        help="A directory that adadecode-sim sweep, plan, serve or observe, or adadecode-profile "
+        "wrote.",
         show_default=False,
     ),
 ]

@@ -1,0 +1,1 @@
+"""Reports on what ``adadecode-sim plan``, ``serve`` and ``observe`` wrote."""
