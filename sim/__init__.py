@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from adadecode.sim.core.design import Design, Policy
     from adadecode.sim.prediction.scenario import ScenarioOptions
     from adadecode.sim.report.writer import write_report as report
+    from adadecode.sim.serving.capacity import crossover, load_curve, plan_devices
+    from adadecode.sim.serving.exits.exit_policy import ExitPolicy
+    from adadecode.sim.serving.served_run import Server
     from adadecode.sim.sharing.share import share
     from adadecode.sim.sweep.design_sweep import sweep
     from adadecode.sim.sweep.space import Space
@@ -33,15 +36,20 @@ else:
         __name__,
         {
             "Design": "adadecode.sim.core.design",
+            "ExitPolicy": "adadecode.sim.serving.exits.exit_policy",
             "Policy": "adadecode.sim.core.design",
             "PredictedDesign": "adadecode.sim.validation.predictions",
             "Predictions": "adadecode.sim.validation.predictions",
             "Profile": "adadecode.profiles.store",
             "ScenarioOptions": "adadecode.sim.prediction.scenario",
+            "Server": "adadecode.sim.serving.served_run",
             "Space": "adadecode.sim.sweep.space",
             "Sweep": "adadecode.sim.sweep.store",
             "Trust": "adadecode.sim.validation.criteria",
             "Validation": "adadecode.sim.validation.result",
+            "crossover": "adadecode.sim.serving.capacity",
+            "load_curve": "adadecode.sim.serving.capacity",
+            "plan_devices": "adadecode.sim.serving.capacity",
             "predict": "adadecode.sim.validation.predictions",
             "read_profile": "adadecode.profiles.store",
             "read_sweep": "adadecode.sim.sweep.store",
@@ -54,15 +62,20 @@ else:
 
 __all__ = [
     "Design",
+    "ExitPolicy",
     "Policy",
     "PredictedDesign",
     "Predictions",
     "Profile",
     "ScenarioOptions",
+    "Server",
     "Space",
     "Sweep",
     "Trust",
     "Validation",
+    "crossover",
+    "load_curve",
+    "plan_devices",
     "predict",
     "read_profile",
     "read_sweep",

@@ -130,7 +130,7 @@ def test_a_page_leaves_it_to_the_list_how_many_architectures_are_served(page):
 def test_a_notebook_page_shows_code_tables_and_pictures():
     files = notebook_pages(ROOT / "notebooks")
     pages = {name: text for name, text in files.items() if name.endswith(".md")}
-    assert len(pages) == 5
+    assert len(pages) == 6
     for text in pages.values():
         assert text.startswith("# ")
         assert "```python" in text
