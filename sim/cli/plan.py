@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from adadecode.profiles.atomic_write import json_bytes, write_together
 from adadecode.profiles.errors import DeviceError
 from adadecode.sim.cli.options.catalogue import LayersModel, SourceDevice
+from adadecode.sim.cli.options.exits import ExitOptions
 from adadecode.sim.cli.options.grouping import takes_option_sets
 from adadecode.sim.cli.options.output import Json
 from adadecode.sim.cli.options.planning import (
@@ -47,6 +48,7 @@ def plan(
     model: LayersModel = None,
     dtype: WeightDtype = None,
     server: PlannedServerOptions,
+    exits: ExitOptions,
     max_replicas: MaxReplicas = 64,
     out: PlanDirectory = None,
     as_json: Json = False,
@@ -54,13 +56,14 @@ def plan(
     """Find how many servers a load needs, and which device is cheapest.
 
     For each device: the fewest servers that meet the objectives, what keeps one less from it, and
-    what they cost.
+    what they cost. With a policy of early exits (--policy), the same beside vanilla.
     """
     prices: Mapping[str, float] = {} if price is None else read_prices(price)
     if missing := [name for name in devices or () if price is not None and name not in prices]:
         raise DeviceError(f"{price} has no price of {', '.join(missing)}: add it, or leave it out")
     found = load.load(server.block_size)
     seeds = 1 if found.recorded else load.seeds
+    policy = exits.exits(load.seed or 0)
     profile = read_latencies(path)
     requests = [one for seed in range(seeds) for one in found.workload(seed).requests]
     candidates = [
@@ -79,8 +82,10 @@ def plan(
             server.server(),
             prices,
             requests,
+            decoding,
         )
         for name in devices or (None,)
+        for decoding in ((None,) if policy is None else (None, policy))
     ]
     made = plan_servers(
         candidates,
@@ -92,7 +97,8 @@ def plan(
         routing=server.routing,
         warmup_s=load.warmup_s,
         report=None if as_json else _say,
-        processes=1 if len(requests) < MANY else os.cpu_count() or 1,
+        # What decodes with early exits cannot be sent to another process.
+        processes=1 if len(requests) < MANY or policy is not None else os.cpu_count() or 1,
     )
     if out is not None:
         write_together(

@@ -226,12 +226,7 @@ class Replica:
         """Count the seconds of steps of so many tokens, beside so many queued requests."""
         scheduler, tally = self.scheduler, self.tally
         tally.token_seconds[n_tokens] = tally.token_seconds.get(n_tokens, 0.0) + seconds
-        settings = scheduler.settings
-        if (
-            waiting
-            and n_tokens < settings.max_batched_tokens
-            and len(scheduler.running) < settings.max_num_seqs
-        ):
+        if waiting and scheduler.settings.has_room(n_tokens, len(scheduler.running)):
             tally.kept_out_s += seconds
 
     def _look_ahead(self) -> _Ahead | None:

@@ -36,6 +36,23 @@ class TimeShares:
     kept_out: float
     by_tokens: Mapping[int, float]
 
+    @classmethod
+    def of(cls, steps: Sequence[StepRecord], settings: ServerSettings) -> TimeShares:
+        """Return the shares of some steps.
+
+        Args:
+            steps: One step or more.
+            settings: How their servers formed them.
+        """
+        total = sum(one.seconds for one in steps)
+        shares: dict[int, float] = {}
+        kept_out = 0.0
+        for one in steps:
+            shares[one.n_tokens] = shares.get(one.n_tokens, 0.0) + one.seconds / total
+            if settings.has_room(one.n_tokens, one.running) and one.waiting:
+                kept_out += one.seconds / total
+        return cls(kept_out=kept_out, by_tokens=dict(sorted(shares.items())))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ServedLoad:

@@ -28,10 +28,10 @@ def _missed(one: PlannedDeployment) -> str:
     trial = one.trial
     if (never := one.out_of_reach) is not None and one.alone is not None:
         return (
-            f"{one.candidate.name}: no number of servers meets {never}, which even a request that "
+            f"{one.candidate.label}: no number of servers meets {never}, which even a request that "
             f"has a server to itself misses by {percent(-one.alone[never])} of its limit"
         )
-    most = f"{one.candidate.name}: {trial.replicas} servers"
+    most = f"{one.candidate.label}: {trial.replicas} servers"
     short = -trial.margins[trial.worst].mean
     if short <= 0:  # what they reach would not last
         return f"{most} are {trial.runs.verdict}: allow more with --max-replicas"
@@ -58,7 +58,7 @@ def _table(plan: Plan, title: str) -> Group:
     if not all(one.trial.decided for one in plan.deployments):
         captions.append("not sure: more seeds may turn the answer (--seeds)")
     if plan.cheapest is not None:
-        captions.append(f"cheapest: {plan.cheapest.candidate.name}")
+        captions.append(f"cheapest: {plan.cheapest.candidate.label}")
     return titled(title, body, captions)
 
 
@@ -67,7 +67,7 @@ def _cells(one: PlannedDeployment) -> tuple[str, ...]:
     rate = trial.runs.interval("throughput", "output_tokens_per_s")
     sure = "" if trial.decided else ", not sure"
     return (
-        one.candidate.name,
+        one.candidate.label,
         f"{trial.replicas}" if one.meets else f">{trial.replicas}",
         f"{percent(trial.margins[trial.worst].mean)} of {trial.worst}{sure}",
         UNKNOWN if rate is None else f"{rate.mean:,.0f}",

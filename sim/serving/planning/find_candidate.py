@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from adadecode.profiles.store import Profile
+from adadecode.sim.serving.exits.exit_policy import ExitPolicy
 from adadecode.sim.serving.latency.found_steps import StepsWanted, find_steps
 from adadecode.sim.serving.load_checks import check_positions
 from adadecode.sim.serving.planning.candidate import Candidate
@@ -19,6 +20,7 @@ def find_candidate(
     server: Server,
     prices: Mapping[str, float],
     requests: Sequence[Request],
+    exits: ExitPolicy | None = None,
 ) -> Candidate:
     """Return a server on a device.
 
@@ -28,13 +30,15 @@ def find_candidate(
         server: How it is set.
         prices: What an hour of each device costs.
         requests: All requests that it is to serve.
+        exits: How it decodes with early exits; None for vanilla.
 
     Raises:
         InputError: If the blocks of keys and values are not given and cannot be worked out, or a
             request is longer than the model has positions for.
         DeviceError: If the device is unknown, or the model leaves no room on it.
         LatencyError: If something was not measured, and cannot be carried.
-        ProfileError: If the profile lacks latencies.
+        ProfileError: If the profile lacks latencies, or there is no text to replay.
+        DesignError: If the design makes no sense, or needs heads or gates that are not there.
     """
     steps = find_steps(profile, wanted)
     check_positions(requests, steps.shape)
@@ -42,11 +46,13 @@ def find_candidate(
     ridge = None
     if steps.hardware is not None and steps.precision is not None:
         ridge = ridge_tokens(steps.hardware, steps.precision)
+    found = None if exits is None else exits.found(profile, requests, steps)
     return Candidate(
         name=name,
         settings=server.settings(steps),
         price=steps.price,
         ridge_tokens=ridge,
         hourly=prices.get(name),
-        notes=steps.notes,
+        exits=found,
+        notes=(*steps.notes, *(() if found is None else found.notes)),
     )

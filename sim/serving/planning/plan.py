@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from adadecode.profiles.errors import InputError
-from adadecode.sim.serving.metrics.load_metrics import LoadMetrics, measure
 from adadecode.sim.serving.metrics.slo import Slo
-from adadecode.sim.serving.planning.bottleneck import Bottleneck, bottleneck
+from adadecode.sim.serving.planning.bottleneck import Bottleneck
 from adadecode.sim.serving.planning.candidate import Candidate
+from adadecode.sim.serving.planning.candidate_runs import CandidateRuns
 from adadecode.sim.serving.planning.least_work import replicas_for_work
 from adadecode.sim.serving.planning.processes import planning_processes
 from adadecode.sim.serving.planning.sizing import LeftTrial, Sizing, Trial, smallest
-from adadecode.sim.serving.planning.sure_miss import SureMiss
-from adadecode.sim.serving.server import ServedLoad, TimeShares, serve
 from adadecode.sim.serving.workloads.workload import Workload
 
 if TYPE_CHECKING:
@@ -90,6 +87,7 @@ class PlannedDeployment:
         """Return the deployment with its trials."""
         return {
             "device": self.candidate.name,
+            "policy": self.candidate.policy,
             "meets": self.meets,
             "replicas": self.trial.replicas,
             "devices": self.devices,
@@ -131,7 +129,7 @@ class Plan:
         return {
             "slo": str(self.slo),
             "workload": self.workload.to_json(),
-            "cheapest": None if cheapest is None else cheapest.candidate.name,
+            "cheapest": None if cheapest is None else cheapest.candidate.label,
             "deployments": [one.to_json() for one in self.deployments],
         }
 
@@ -141,7 +139,8 @@ class Plan:
         ==============================  ==========================================================
         column                          meaning
         ==============================  ==========================================================
-        device, replicas, devices       The deployment.
+        device, policy, replicas,       The deployment.
+        devices
         chosen                          Whether it is the smallest one that meets the objectives.
         meets, decided, verdict, seeds  Of the trial. One that was left as soon as it missed an
                                         objective for sure has no figures.
@@ -198,7 +197,7 @@ def plan(
         InputError: If there is no candidate, two have one name, an objective cannot be told, or a
             request does not fit into the memory of a server.
     """
-    names = [one.name for one in candidates]
+    names = [one.label for one in candidates]
     if not candidates or len(set(names)) < len(names):
         raise InputError(f"wanted one candidate or more, of different names, got {names}")
     made: dict[int, Workload] = {}
@@ -251,7 +250,7 @@ def _planned(
     report: Callable[[str, int], None] | None,
 ) -> PlannedDeployment:
     """Return the smallest deployment of one candidate."""
-    runs = _Runs(candidate, requests, slo, routing, warmup_s, report)
+    runs = CandidateRuns(candidate, requests, slo, routing, warmup_s, report)
     sizing = smallest(
         runs.run,
         slo,
@@ -266,75 +265,10 @@ def _planned(
     return PlannedDeployment(candidate=candidate, sizing=sizing, binds=binds, alone=alone)
 
 
-@dataclass(frozen=True, eq=False)
-class _Runs:
-    """The runs of one candidate, and what their time went into."""
-
-    candidate: Candidate
-    requests: Load
-    slo: Slo
-    routing: str
-    warmup_s: float
-    report: Callable[[str, int], None] | None
-    shares: dict[tuple[int, int], TimeShares] = field(default_factory=dict)
-
-    def run(self, replicas: int, seed: int) -> LoadMetrics:
-        """Serve the load of a seed to its end."""
-        return self._figures(replicas, seed, self._serve(replicas, seed, None))
-
-    def quick(self, replicas: int) -> LoadMetrics | str:
-        """Serve the load of the first seed, and leave it where an objective is missed for sure."""
-        workload = self.requests(0)
-        watch = None
-        if workload.in_flight is None or not self.warmup_s:
-            watch = SureMiss(self.slo, workload.requests, self.warmup_s)
-        found = self._serve(replicas, 0, watch)
-        if watch is not None and watch.objective is not None:
-            return watch.objective
-        return self._figures(replicas, 0, found)
-
-    def alone(self) -> dict[str, float]:
-        """Return the margins of the objectives where each request has a server to itself."""
-        requests, one = self.requests(0).requests, self.candidate
-        found = serve(requests, one.settings, one.price, in_flight=1)
-        return self.slo.margins(measure(found.served))
-
-    def binds(self, below: Trial) -> Bottleneck:
-        """Return what binds in most runs of a trial that misses the objectives."""
-        found = Counter(
-            bottleneck(
-                run,
-                self.shares[below.replicas, seed],
-                below.worst,
-                self.candidate.ridge_tokens,
-            )
-            for seed, run in enumerate(below.runs.runs)
-        )
-        return found.most_common(1)[0][0]
-
-    def _serve(self, replicas: int, seed: int, watch: SureMiss | None) -> ServedLoad:
-        if self.report is not None:
-            self.report(self.candidate.name, replicas)
-        workload = self.requests(seed)
-        return serve(
-            workload.requests,
-            self.candidate.settings,
-            self.candidate.price,
-            in_flight=workload.in_flight,
-            replicas=replicas,
-            routing=self.routing,
-            watch=watch,
-        )
-
-    def _figures(self, replicas: int, seed: int, found: ServedLoad) -> LoadMetrics:
-        assert found.shares is not None  # these servers tell
-        self.shares[replicas, seed] = found.shares
-        return measure(found.served, warmup_s=self.warmup_s, use=found.use)
-
-
 def _row(one: PlannedDeployment, trial: Trial | LeftTrial) -> dict[str, Any]:
     known = {
         "device": one.candidate.name,
+        "policy": one.candidate.policy,
         "replicas": trial.replicas,
         "devices": trial.replicas * one.candidate.devices,
         "chosen": trial is one.sizing.chosen,

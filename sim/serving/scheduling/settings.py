@@ -61,6 +61,10 @@ class ServerSettings:
         """Blocks that requests can have."""
         return self.kv_blocks - self.reserved_blocks
 
+    def has_room(self, n_tokens: int, running: int) -> bool:
+        """Return whether a step of so many tokens could have had more, and more sequences."""
+        return n_tokens < self.max_batched_tokens and running < self.max_num_seqs
+
     def blocks_of(self, positions: int) -> int:
         """Return how many blocks hold so many positions."""
         return -(-positions // self.block_size)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.support.paths import SHARED_DATA
+from tests.support.paths import ROOT, SHARED_DATA
 from tests.support.sim_command import run, run_json
 
 LOAD = "poisson:6,count=60,prompt=500,output=20..60"
@@ -64,6 +64,22 @@ def test_an_objective_that_nothing_meets_says_by_how_much(
     assert "2 servers miss ttft_p99 by" in said
 
 
+def test_a_policy_of_early_exits_is_planned_beside_vanilla(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["plan", ROOT / "profiles/recorded/demo-cpu", "--kv-blocks", 200, "--seeds", 1]
+    words += ["--arrivals", "poisson:20,count=30,prompt=60,output=20", "--slo", "e2e_p90=1s"]
+    words += ["--policy", "adadecode", "--gamma", 0.6]
+    found = run_json(capsys, *words, "--json", "--out", tmp_path / "out")
+    vanilla, exits = found["deployments"]
+    assert vanilla["policy"] == "vanilla"
+    assert exits["policy"].startswith("adadecode")
+    assert vanilla["device"] == exits["device"]
+    assert (tmp_path / "out/trials.csv").read_text().count("adadecode") == len(exits["trials"])
+    assert run(*words) == 0
+    assert "adadecode" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -73,6 +89,8 @@ def test_an_objective_that_nothing_meets_says_by_how_much(
         (("--arrivals", LOAD, "--routing", "luck"), "wanted a routing of round-robin"),
         (("--arrivals", LOAD, "--price", "PRICES"), "has no price of h100-sxm: add it"),
         (("--arrivals", LOAD, "--kv-blocks", "3"), "blocks"),
+        (("--arrivals", LOAD, "--gamma", "0.6"), "--gamma is of servers with early exits"),
+        (("--arrivals", LOAD, "--policy", "adadecode"), "name a recording or a synthetic trace"),
         (("--arrivals", LOAD, "--kv-blocks", 10**10), "in [2, 1000000000]"),
         (
             ("--arrivals", "poisson:1,count=3,prompt=131072,output=6"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from adadecode.profiles.errors import InputError
 from adadecode.sim.serving.latency.found_steps import StepsWanted, find_steps
 from adadecode.sim.serving.metrics import Slo, measure
+from adadecode.sim.serving.planning import candidate_runs
 from adadecode.sim.serving.planning import plan as planning
 from adadecode.sim.serving.planning.bottleneck import Bottleneck, bottleneck
 from adadecode.sim.serving.planning.candidate import Candidate
@@ -126,7 +128,7 @@ def test_a_few_requests_that_lost_their_memory_do_not_make_it_bind(
 def test_what_binds_is_what_binds_in_most_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first of three runs would say the queue."""
     said = iter([Bottleneck.QUEUE, Bottleneck.BANDWIDTH, Bottleneck.BANDWIDTH])
-    monkeypatch.setattr(planning, "bottleneck", lambda *_: next(said))
+    monkeypatch.setattr(candidate_runs, "bottleneck", lambda *_: next(said))
     slow_steps = Slo.parse("tpot_mean=5ms")
     (found,) = plan([candidate()], load(5, 40), slow_steps, most_replicas=1, seeds=3).deployments
     assert found.sizing.below is not None
@@ -224,6 +226,23 @@ def test_candidates_in_processes_come_to_the_same() -> None:
     ]
     alone = plan(both, drawn, slo, most_replicas=3).to_json()
     assert plan(both, drawn, slo, most_replicas=3, processes=2).to_json() == alone
+
+
+class Ends:
+    """A price that ends its process."""
+
+    def __call__(self, work: StepWork) -> float:
+        os._exit(3)
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_is_one_clear_sentence() -> None:
+    both = [
+        Candidate(name=name, settings=ServerSettings(kv_blocks=900), price=Ends())
+        for name in ("one", "two")
+    ]
+    with pytest.raises(InputError, match="a process ended while it planned a device"):
+        plan(both, load(25, 40), SLO, processes=2)
 
 
 def test_the_load_is_the_same_for_all() -> None:
