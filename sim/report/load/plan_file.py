@@ -12,6 +12,7 @@ import pandas as pd
 
 from adadecode.profiles.errors import InputError
 from adadecode.profiles.input_file import is_there, read_json
+from adadecode.sim.core.design import Policy
 from adadecode.sim.core.shown_text import shown
 from adadecode.sim.serving.metrics.slo import Slo
 
@@ -94,7 +95,7 @@ def _deployment(one: Mapping[str, Any]) -> dict[str, Any]:
     worst = min(margins, key=margins.__getitem__)
     throughput = one["figures"]["throughput"] or {}
     return {
-        "device": str(one["device"]),
+        "device": _name(one),
         "meets": bool(one["meets"]),
         "replicas": int(one["replicas"]),
         "devices": int(one["devices"]),
@@ -120,7 +121,7 @@ def _trials(one: Mapping[str, Any], slo: Slo, rate: float | None) -> Iterator[di
         for name, limit in limits.items():
             ends = trial["margins"][name]
             yield {
-                "device": str(one["device"]),
+                "device": _name(one),
                 "replicas": replicas,
                 "devices": round(replicas * each),
                 "meets": bool(trial["meets"]),
@@ -136,6 +137,12 @@ def _trials(one: Mapping[str, Any], slo: Slo, rate: float | None) -> Iterator[di
                 "load": _number(rate) / replicas,
                 "hourly": price * replicas * each,
             }
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    """Return the device, and the policy where that is not vanilla."""
+    device, policy = str(one["device"]), str(one["policy"])
+    return device if policy == Policy.VANILLA else f"{device}, {policy}"
 
 
 def _number(value: float | None) -> float:
