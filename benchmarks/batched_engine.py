@@ -35,8 +35,8 @@ from tests.support.models import gap_at
 RESULT = "batched_engine"
 BATCHES = (1, 2, 4, 8, 16, 32)
 N_TOKENS = 32
-PARTS = 2
-"""Sets of prompts that a batch size is timed on."""
+FEW = 8
+"""A batch of fewer texts is timed on two sets of prompts, a larger one on one."""
 DESIGNS = {
     "demo": Design.of("adadecode", placement=(1, 3, 5, 7), gamma=0.6),
     "smollm2": Design.of("adadecode", placement=(12, 27), gamma=(0.6, 0.5)),
@@ -98,7 +98,8 @@ def sets_of(demo: Demo, domains: str, batch: int) -> list[list[torch.Tensor]]:
     of_domains = zip(*(demo.of(domain) for domain in named), strict=False)
     prompts = [prompt for each in of_domains for prompt in each]
     ids = [encode(demo.tokenizer, prompt) for prompt in prompts]
-    return [[ids[(part * batch + n) % len(ids)] for n in range(batch)] for part in range(PARTS)]
+    parts = range(2 if batch < FEW else 1)
+    return [[ids[(part * batch + n) % len(ids)] for n in range(batch)] for part in parts]
 
 
 def alone(demo: Demo, prompts: list[torch.Tensor]) -> list[list[int]]:
@@ -134,7 +135,7 @@ def measure(demo: Demo, design: Design, domains: str, batch: int, repeats: int) 
     jobs = {name: [way.job(prompts) for prompts in sets] for name, way in ways.items()}
     seconds = in_turn(jobs, repeats)
     wanted = alone(demo, sets[-1])
-    tokens = PARTS * batch * N_TOKENS
+    tokens = len(sets) * batch * N_TOKENS
     return {
         "domains": domains,
         "batch": batch,

@@ -2,8 +2,8 @@
 
 For each number of texts at once, vanilla and AdaDecode first serve a burst, which gives the rate at
 which the slower of the two is full. Both then serve a quarter of that rate, half of it, and one
-close to it, all with Poisson arrivals, twice each in turn. Steps are timed in pieces apart from
-these loads. What is measured lies in ``out/`` as profiles, and is not measured again.
+close to it, all with Poisson arrivals, twice each in turn. After each run, steps of bursts are
+timed in pieces. What is measured lies in ``out/`` as profiles, and is not measured again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -38,6 +39,10 @@ DESIGNS = {
 AT_ONCE = (8, 16, 32)
 LOADS = {"light": 0.25, "half": 0.5, "near saturation": 0.95}
 """Share of the rate at which the slower design is full."""
+FEWEST = 48
+"""Requests of a load at least."""
+PIECES = "after every run"
+"""When steps were timed in pieces."""
 TIMES = ("ttft_s", "tpot_s", "e2e_s")
 STATISTICS = ("mean", "p99")
 
@@ -67,6 +72,15 @@ def full_rate(served: ServedModel, settings: list[EngineSettings], output: int) 
     return min(rates)
 
 
+def rate_before(loads: list[tuple[str, Path]]) -> float | None:
+    """Return the full rate by which loads were served before; None where none was."""
+    for name, path in loads:
+        if is_there(path / MANIFEST):
+            spec = read_profile(path).manifest["load"]["source"]
+            return float(spec.removeprefix("poisson:").partition(",")[0]) / LOADS[name]
+    return None
+
+
 def measure_loads(
     model: str, at_once: int, *, requests: int, output: int, out: Path
 ) -> list[tuple[str, Path]]:
@@ -76,15 +90,14 @@ def measure_loads(
         return wanted
     served = load_again(read_profile(PROFILES[model]))
     settings = [settings_of(one, at_once) for one in (Design.of("vanilla"), DESIGNS[model])]
-    rate = full_rate(served, settings, output)
+    rate = rate_before(wanted) or full_rate(served, settings, output)
     budgets = served.profile.prompts["max_new_tokens"].tolist()
-    pieces = None
     for seed, (name, path) in enumerate(wanted):
         if not is_there(path / MANIFEST):
-            spec = f"poisson:{LOADS[name] * rate:.4g},count={requests},output={output}"
+            count = max(FEWEST, round(requests * LOADS[name]))  # so that each takes as long
+            spec = f"poisson:{LOADS[name] * rate:.4g},count={count},output={output}"
             load = plan_load(spec, budgets, seed=seed)
-            record_load(served, load, settings, out=path, repeats=2, pieces=pieces)
-        pieces = read_profile(path).load_pieces
+            record_load(served, load, settings, out=path, repeats=2)
     return wanted
 
 
@@ -92,7 +105,7 @@ def record_small(base: Path, out: Path) -> None:
     """Write the recording that is committed: a small profile with six engines under one load.
 
     Args:
-        base: A profile of the demo model, recorded with ``--limit 1 --max-new-tokens 24
+        base: A profile of the demo model, recorded with ``--limit 1 --max-new-tokens 12
             --gammas 0.6 --placements 1,3,5,7 --fixed-drafts 0``.
         out: The directory of the recording.
     """
@@ -102,7 +115,7 @@ def record_small(base: Path, out: Path) -> None:
         for at_once in AT_ONCE
         for design in (Design.of("vanilla"), DESIGNS["demo"])
     ]
-    load = plan_load("poisson:80,count=64", served.profile.prompts["max_new_tokens"].tolist())
+    load = plan_load("poisson:100,count=40", served.profile.prompts["max_new_tokens"].tolist())
     record_load(served, load, settings, out=out, repeats=1)
 
 
@@ -118,6 +131,7 @@ def row_of(model: str, at_once: int, load: str, held: HeldLoad, source: str) -> 
         "at_once": at_once,
         "load": load,
         "source": source,
+        "pieces": PIECES,
         "design": held.run.settings.design.label,
         "requests": first.requests,
         "verdict": str(first.judgement.verdict),
@@ -131,12 +145,21 @@ def row_of(model: str, at_once: int, load: str, held: HeldLoad, source: str) -> 
     }
 
 
+def summary_of(rows: list[dict[str, Any]], statistic: str) -> dict[str, float]:
+    """Return the median size of errors and of what runs differ by, and the largest of these."""
+    errors = [abs(row["errors"][time][statistic]) for row in rows for time in TIMES]
+    noise = [abs(row["noise"][time][statistic]) for row in rows for time in TIMES]
+    return {"error": median(errors), "noise": median(noise), "most_noise": max(noise)}
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Print how far the simulator is off, and keep it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="8 texts at once; keeps no result")
     parser.add_argument("--model", choices=PROFILES, default="demo", help="which [%(default)s]")
-    parser.add_argument("--requests", type=int, default=180, help="of each load [%(default)s]")
+    parser.add_argument(
+        "--requests", type=int, default=180, help="of a load that fills the engine [%(default)s]"
+    )
     parser.add_argument("--output", type=int, default=24, help="most tokens [%(default)s]")
     parser.add_argument("--at-once", type=int, nargs="*", default=AT_ONCE, help="texts at once")
     parser.add_argument("--out", type=Path, default=OUT, help="the profiles [%(default)s]")
@@ -179,7 +202,9 @@ def main(arguments: list[str] | None = None) -> None:
         known = RESULTS / f"{RESULT}.json"
         before = read_json(known)["rows"] if is_there(known) else []
         others = [row for row in before if (row["model"], row["at_once"]) not in measured]
-        write_result(RESULT, {"rows": [*others, *rows]})
+        everything = [*others, *rows]
+        summary = {name: summary_of(everything, name) for name in STATISTICS}
+        write_result(RESULT, {"rows": everything, "summary": summary})
 
 
 if __name__ == "__main__":

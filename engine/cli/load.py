@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adadecode.profiles.errors import InputError
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.cli.interruption import InterruptibleCommand
 from adadecode.sim.cli.options import panels
@@ -23,7 +24,7 @@ from adadecode.sim.core.design import DEFAULT_CAP, Design
 from adadecode.sim.core.shown_text import shown
 from adadecode.sim.serving.batching.batcher import DEFAULT_MAX_BATCHED_TOKENS, DEFAULT_MAX_NUM_SEQS
 from adadecode.sim.serving.batching.block_pool import DEFAULT_BLOCK_SIZE
-from adadecode.sim.serving.batching.segment_order import ORDERS, segment_order
+from adadecode.sim.serving.batching.segment_order import ORDERS
 
 if TYPE_CHECKING:
     from adadecode.sim.serving.batching.recorded_load import EngineSettings
@@ -33,9 +34,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 VANILLA = Design.of("vanilla")
 
 
-def _order(_option: str, name: str) -> str:
-    """Return the name of an order that is known. Raises DesignError."""
-    segment_order(name)
+def _order(option: str, name: str) -> str:
+    """Return the name of an order that is known. Raises InputError."""
+    if name not in ORDERS:
+        raise InputError(f"wanted {option} as one of {', '.join(ORDERS)}, got {name!r}")
     return name
 
 

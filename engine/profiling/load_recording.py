@@ -36,10 +36,10 @@ Progress = Callable[[str, int, int], None]
 
 FROM_PYTHON = "given in Python"
 
-ALONE = 6
+ALONE = 4
 """Texts that are timed one after the other."""
 
-TURNS = 3
+TURNS = 2
 """Texts of a burst for each that runs at once."""
 
 
@@ -149,7 +149,6 @@ def record_load(
     *,
     out: Path,
     repeats: int,
-    pieces: pd.DataFrame | None = None,
     progress: Progress | None = None,
     notice: Notice = silent,
 ) -> Profile:
@@ -161,8 +160,6 @@ def record_load(
         settings: How the engine is set; each serves the load in turn.
         out: The directory of the new profile: missing or empty.
         repeats: How often each serves it.
-        pieces: The table ``load_pieces`` of an earlier load with the same engines; they are timed
-            here where None.
         progress: Called as requests end.
         notice: Called with sentences for the user.
 
@@ -170,20 +167,13 @@ def record_load(
         InputError: A request could never fit, or the directory holds something.
     """
     with new_profile(out), timing_alone(notice):
-        runs = [
-            _served(served, load, one, f"{one.design.label}, {repeat + 1}", progress)
-            for repeat in range(repeats)
-            for one in settings
-        ]
-        if pieces is None:
-            pieces = pd.DataFrame(
-                [
-                    {"run": number, **row}
-                    for number, one in enumerate(settings)
-                    for row in _timed(served, load, one, progress)
-                ],
-                columns=ALL_TABLES["load_pieces"].names,
-            )
+        runs: list[LoadRun] = []
+        timed: list[dict[str, Any]] = []
+        for repeat, (number, one) in itertools.product(range(repeats), enumerate(settings)):
+            called = f"{one.design.label}, {repeat + 1}"
+            runs.append(_served(served, load, one, called, progress))
+            timed += ({"run": number, **row} for row in _timed(served, load, one, repeat, progress))
+        pieces = pd.DataFrame(timed, columns=ALL_TABLES["load_pieces"].names)
         return _write(served, load, runs, pieces, out)
 
 
@@ -207,17 +197,22 @@ def _served(
 
 
 def _timed(
-    served: ServedModel, load: PlannedLoad, settings: EngineSettings, progress: Progress | None
+    served: ServedModel,
+    load: PlannedLoad,
+    settings: EngineSettings,
+    repeat: int,
+    progress: Progress | None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the pieces of steps of bursts of more and more texts, as long as those of the load.
 
     The bursts are drawn from the prompts of the load, and no arrival of it is used. Every text is
-    of another length than the one before, so that others begin while the rest goes on.
+    of another length than the one before, so that others begin while the rest goes on. It is done
+    after every run of the load, as the machine is not always as fast (decision 0006).
     """
     most = settings.max_num_seqs
     texts = (
         (served.prompts[one.prompt], max(1, one.max_new_tokens * (8 - number % 4) // 8))
-        for number, one in enumerate(itertools.cycle(reversed(load.requests)))
+        for number, one in enumerate(itertools.cycle(reversed(load.requests)), repeat)
     )
     counts = sorted({min(2**power, most) for power in range(most.bit_length() + 1)})
     for done, count in enumerate(counts, 1):
@@ -231,7 +226,7 @@ def _timed(
             served.eos,
         )
         if progress is not None:
-            progress(f"{settings.design.label}, pieces of steps", done, len(counts))
+            progress(f"{settings.design.label}, {repeat + 1}, in pieces", done, len(counts))
 
 
 def _write(

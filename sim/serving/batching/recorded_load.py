@@ -210,12 +210,14 @@ def _run(profile: Profile, number: int, about: Mapping[str, Any]) -> LoadRun:
         table[table["run"] == number]
         for table in (profile.load_requests, profile.load_steps, profile.load_work)
     )
-    of_step = {int(step): rows for step, rows in work.groupby("step", sort=False)}
+    of_step: dict[int, list[Mapping[Any, Any]]] = {}
+    for row in work.to_dict("records"):
+        of_step.setdefault(row["step"], []).append(row)
     run = LoadRun(
         settings=EngineSettings.read(about),
         requests=tuple(_request(row) for row in requests.to_dict("records")),
         steps=tuple(
-            _record(row, of_step[row["step"]].to_dict("records"))
+            _record(row, of_step[row["step"]])
             for row in steps.sort_values("step").to_dict("records")
         ),
         n_layers=profile.n_layers,
@@ -280,12 +282,20 @@ def _step(number: int, one: StepRecord) -> dict[str, Any]:
 
 
 def _work(number: int, one: StepRecord) -> Iterable[dict[str, Any]]:
-    nothing = {"score": float("nan"), "confidence": float("nan")}
-    nothing |= {"draft": NONE, "accepted": NONE, "token": NONE}
+    nothing: dict[str, Any] = {
+        **dict.fromkeys(("score", "confidence"), float("nan")),
+        **dict.fromkeys(("draft", "accepted", "token"), NONE),
+    }
     for name, start, stop in one.batch.spans:
         told = [outcome for asked, outcome in one.outcomes if asked == name]
-        row = {"run": number, "step": one.batch.step, "request": int(name)}
-        row |= {"start": start, "stop": stop, **nothing}
+        row: dict[str, Any] = {
+            "run": number,
+            "step": one.batch.step,
+            "request": int(name),
+            "start": start,
+            "stop": stop,
+            **nothing,
+        }
         for outcome in told:
             row |= columns_of(outcome)
         yield row

@@ -20,10 +20,10 @@ from adadecode.engine.demo import PROMPTS
 from adadecode.profiles.errors import InputError
 from adadecode.sim.cli import progress
 from adadecode.sim.cli.progress import showing_stages
-from tests.support.paths import ROOT
+from tests.support.paths import DEMO_PROFILE, ROOT
 
 Command = Callable[..., tuple[int, str, str]]
-COMMANDS = ("profile", "train", "flips", "device")
+COMMANDS = ("profile", "train", "flips", "load", "device")
 """Of ``adadecode-...``."""
 
 
@@ -120,6 +120,7 @@ OUTPUTS = {
     "profile": "--demo --out PLACE",
     "train": f"--demo --prompts {PROMPTS} --out PLACE",
     "flips": "--demo --out PLACE",
+    "load": f"{DEMO_PROFILE} --arrivals poisson:1,count=1 --out PLACE",
     "device": "--name d --out PLACE.toml",
 }
 
@@ -169,6 +170,7 @@ def options_of_text(command: str) -> list[str]:
         one.option
         for one in function.parameters
         if getattr(one.kind, "__name__", str(one.kind)) not in numbers
+        and one.option.startswith("--")
     ]
 
 
@@ -203,6 +205,7 @@ STOPPED = {
         "the same command goes on where it stopped",
     ),
     "flips": ("adadecode.engine.loading.model_loader.load_model", "run the same command again"),
+    "load": ("adadecode.engine.profiling.setup.load_model", "run the same command again"),
     "device": ("adadecode.engine.runtime.device_benchmark.measure", "run the same command again"),
 }
 

@@ -62,7 +62,10 @@ def test_a_load_is_added_and_held_against_the_simulator(run: Run, tmp_path: Path
         (["--arrivals", "closed:4,count=8"], "wanted arrivals at times of their own"),
         (["--arrivals", "poisson:1,count=2,prompt=5"], "leave it out, and say with output="),
         (["--arrivals", "nothing.csv"], "which is neither: check the name"),
-        (["--arrivals", "poisson:1,count=2", "--order", "deep"], "unknown order of segments"),
+        (
+            ["--arrivals", "poisson:1,count=2", "--order", "deep"],
+            "wanted --order as one of lockstep",
+        ),
         (["--arrivals", "poisson:1,count=2", "--heads", "3,99"], "depth"),
         (["--arrivals", "poisson:1,count=2", "--kv-blocks", "1"], "more kv_blocks"),
     ],
