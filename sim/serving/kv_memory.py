@@ -22,8 +22,9 @@ def kv_blocks_of_memory(
     max_batched_tokens: int,
     max_num_seqs: int,
     utilisation: float = UTILISATION,
+    heads: tuple[int, ...] = (),
 ) -> int:
-    """Return how many blocks fit beside weights, activations and what the runtime takes.
+    """Return how many blocks fit beside weights, heads, activations and what the runtime takes.
 
     vLLM counts what is left after one step of the most tokens, with logits of the most sequences.
     Layers with a window count as if they kept all positions.
@@ -36,16 +37,17 @@ def kv_blocks_of_memory(
         max_batched_tokens: Tokens of a step.
         max_num_seqs: Sequences that run at once.
         utilisation: Share of the device's memory that the server takes.
+        heads: Depths of the exit heads that it holds.
 
     Raises:
         DeviceError: If not two blocks fit: one is reserved.
     """
-    run = Deployment(shape=shape, dtype=precision.weights, context=1)
+    run = Deployment(shape=shape, dtype=precision.weights, context=1, heads=heads)
     found = fit(run, device)
     step = activation_peak(
         shape, max_batched_tokens, logits=max_num_seqs, width=run.activation_bytes
     )
-    taken = found.memory.weights + found.memory.reserve + step
+    taken = found.memory.weights + found.memory.heads + found.memory.reserve + step
     numbers = sum(count * layer.cache for layer, count in shape.kinds.items())
     each = block_size * numbers * STATE_BYTES[precision.activations]
     room = utilisation * found.capacity - taken

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adadecode.profiles.errors import InputError
@@ -50,11 +50,12 @@ class Server:
     replicas: int = 1
     routing: str = "round-robin"
 
-    def settings(self, steps: FoundSteps) -> ServerSettings:
+    def settings(self, steps: FoundSteps, heads: tuple[int, ...] = ()) -> ServerSettings:
         """Return how the server forms its steps.
 
         Args:
             steps: What it runs, and on what.
+            heads: Depths of the exit heads that it holds.
 
         Raises:
             InputError: If the blocks are not given and cannot be worked out.
@@ -75,6 +76,7 @@ class Server:
                 max_batched_tokens=self.max_batched_tokens,
                 max_num_seqs=self.max_num_seqs,
                 utilisation=self.utilisation,
+                heads=heads,
             )
         return ServerSettings(
             kv_blocks=blocks,
@@ -209,9 +211,10 @@ def run_server(
     )
     steps = find_steps(profile, wanted)
     check_positions(requests, steps.shape)
-    settings = server.settings(steps)
-    deployed = _Deployed(workload=workload, settings=settings, server=server, steps=steps)
     found = None if exits is None else exits.found(profile, requests, steps)
+    heads = () if found is None else found.decoding.design.placement
+    settings = server.settings(steps, heads)
+    deployed = _Deployed(workload=workload, settings=settings, server=server, steps=steps)
     notes = [*workload.notes, *steps.notes]
     if found is None:
         load = deployed.vanilla(keep_steps=keep_steps)
@@ -226,7 +229,7 @@ def run_server(
     metrics, policies = figures(load), dict[str, LoadMetrics]()
     if found is not None and found.decoding.rule is not None:
         policies = {
-            "vanilla": figures(deployed.vanilla()),
+            "vanilla": figures(replace(deployed, settings=server.settings(steps)).vanilla()),
             str(Policy.ADADECODE): figures(deployed.with_exits(found.without_rule()).load),
             ADAPTIVE: metrics,
         }

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Outcome, Round
-from adadecode.sim.replay.outcomes import TraceOutcomes, schedule_of
+from adadecode.sim.replay.outcomes import TraceOutcomes
 from adadecode.sim.serving.exits.texts import Texts
+from adadecode.sim.serving.request import Request
 
 ENOUGH = 10_000
-"""Tokens after which the averages of a text are known well enough."""
+"""Tokens after which the averages of some requests are known well enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +78,13 @@ class DescentShares:
         )
 
 
-def shares_of(texts: Texts, design: Design) -> DescentShares:
-    """Return the averages of a design on recorded texts, each alone.
+def rounds_of(texts: Texts, design: Design, requests: Iterable[Request]) -> list[Round]:
+    """Return the rounds of requests, each alone, until enough is known of them.
 
     Args:
         texts: The texts.
         design: The design.
+        requests: The requests.
 
     Raises:
         DesignError: If a head was not trained, or has no gate where one is to be asked.
@@ -91,9 +93,9 @@ def shares_of(texts: Texts, design: Design) -> DescentShares:
     trace.require(design.placement, gates=bool(design.gates))
     rounds: list[Round] = []
     tokens = 0
-    for prompt in texts.recorded:
-        schedule = schedule_of(trace, prompt, design)
-        outcomes = TraceOutcomes(trace, prompt, schedule, texts.model)
+    for request in requests:
+        schedule = texts.schedule(request, design)
+        outcomes = TraceOutcomes(trace, texts.text_of(request), schedule, texts.model)
         outcome: Outcome = None
         steps = schedule.steps()
         with suppress(StopIteration):
@@ -103,4 +105,4 @@ def shares_of(texts: Texts, design: Design) -> DescentShares:
         tokens += len(schedule.tokens)
         if tokens > ENOUGH:
             break
-    return DescentShares.of(rounds, design.boundaries(trace.n_layers))
+    return rounds

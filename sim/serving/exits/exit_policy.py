@@ -18,7 +18,7 @@ from adadecode.sim.serving.batching.segment_order import (
     Worth,
     segment_order,
 )
-from adadecode.sim.serving.exits.descent_shares import shares_of
+from adadecode.sim.serving.exits.descent_shares import DescentShares, rounds_of
 from adadecode.sim.serving.exits.exit_server import ExitDecoding
 from adadecode.sim.serving.exits.expected_rate import LoadPoint, worth
 from adadecode.sim.serving.exits.found_exits import FoundExits
@@ -106,7 +106,7 @@ class ExitPolicy:
             texts=texts,
             price=times,
             order=self._order(texts, times, design, requests),
-            rule=self._rule(texts, times, design) if self.policy == ADAPTIVE else None,
+            rule=self._rule(texts, times, design, requests) if self.policy == ADAPTIVE else None,
         )
         return FoundExits(
             decoding=decoding,
@@ -165,12 +165,14 @@ class ExitPolicy:
             n_layers=steps.price.n_layers,
         )
 
-    def _rule(self, texts: Texts, times: SegmentTimes, design: Design) -> DraftingByLoad:
+    def _rule(
+        self, texts: Texts, times: SegmentTimes, design: Design, requests: Sequence[Request]
+    ) -> DraftingByLoad:
         """Return what drafts by load: at the given gamma, or another one."""
         bounds = design.boundaries(texts.trace.n_layers)
         others = (self._design(texts.trace.depths, gamma) for gamma in MENU)
         alike = [one for one in others if one.boundaries(texts.trace.n_layers) == bounds]
-        return DraftingByLoad.of(texts, times, tuple(dict.fromkeys((design, *alike))))
+        return DraftingByLoad.of(texts, times, tuple(dict.fromkeys((design, *alike))), requests)
 
     def _order(
         self, texts: Texts, times: SegmentTimes, design: Design, requests: Sequence[Request]
@@ -182,8 +184,8 @@ class ExitPolicy:
             )
         if self.order != "worth":
             return lambda: segment_order(self.order, self.age_limit)
-        shares = shares_of(texts, design)
         bounds = design.boundaries(texts.trace.n_layers)
+        shares = DescentShares.of(rounds_of(texts, design, requests), bounds)
         layers = [stop - start for start, stop in pairwise(bounds)]
         context = _mean_context(requests)
         known: dict[tuple[int, int], float] = {}

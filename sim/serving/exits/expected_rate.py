@@ -1,4 +1,4 @@
-"""Committed tokens a second to expect of a design, by how many sequences run at once.
+"""Committed tokens a second to expect of sequences that wait for a segment.
 
 In lockstep every sequence makes one descent in a pass through the segments, so that with n of them
 a segment runs for n times the share of descents that reach it. A pass takes the sum of its steps,
@@ -85,19 +85,6 @@ def worth(
         return 0.0
     tokens = load.sequences * shares.ahead[segment]
     return tokens / pass_seconds(times, shares, layers, load, begin=segment)
-
-
-def seconds_per_token(
-    times: SegmentTimes, shares: DescentShares, layers: Sequence[int], load: LoadPoint
-) -> float:
-    """Return the seconds that a committed token takes, of all sequences together.
-
-    What prompts take by themselves is left out: they take it whatever is decoded beside them.
-    """
-    whole = pass_seconds(times, shares, layers, load)
-    if load.prompt:
-        whole -= prompt_seconds(times, layers, load.prompt)
-    return whole / (load.sequences * shares.committed)
 
 
 def prompt_seconds(times: SegmentTimes, layers: Sequence[int], tokens: float) -> float:

@@ -1,8 +1,8 @@
 """Drafting by load: at every round, the design that promises most tokens a second, or none.
 
-The same estimate that `adadecode.sim.serving.exits.expected_rate` makes of a pass decides: with few
-sequences the weights are read for few tokens, and layers that are saved are time that is saved;
-with many, a pass is bound by arithmetic, and heads and rejected drafts only add to it.
+Passes of as many sequences through recorded descents tell what a committed token takes. With few
+sequences the weights are read for few tokens, and layers that are saved are time that is saved.
+With many a pass is bound by arithmetic, and heads and rejected drafts only add to it.
 """
 
 from __future__ import annotations
@@ -15,23 +15,13 @@ from itertools import pairwise
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Schedule
 from adadecode.sim.serving.exits.adaptive_schedule import AdaptiveSchedule
-from adadecode.sim.serving.exits.descent_shares import DescentShares, shares_of
-from adadecode.sim.serving.exits.expected_rate import LoadPoint, seconds_per_token
+from adadecode.sim.serving.exits.descent_shares import rounds_of
+from adadecode.sim.serving.exits.descents import PLAIN, Descents
+from adadecode.sim.serving.exits.expected_rate import LoadPoint
 from adadecode.sim.serving.exits.served_text import MakeSchedule
 from adadecode.sim.serving.exits.texts import Texts
 from adadecode.sim.serving.latency.segment_times import SegmentTimes
 from adadecode.sim.serving.request import Request
-
-PLAIN = DescentShares(
-    reach=(1.0,),
-    tokens=(1.0,),
-    checks=(0.0,),
-    gates=(0.0,),
-    verified=1.0,
-    committed=1.0,
-    ahead=(1.0,),
-)
-"""The descents of vanilla."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,23 +32,30 @@ class DraftingByLoad:
         texts: What heads say.
         times: What steps take.
         layers: Layers of each segment.
-        menu: The designs to choose from, with what each does on average.
+        menu: The designs to choose from, with the descents of each.
     """
 
     texts: Texts
     times: SegmentTimes
     layers: tuple[int, ...]
-    menu: Mapping[Design, DescentShares]
+    menu: Mapping[Design, Descents]
     _chosen: dict[LoadPoint, Design | None] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, texts: Texts, times: SegmentTimes, designs: Sequence[Design]) -> DraftingByLoad:
+    def of(
+        cls,
+        texts: Texts,
+        times: SegmentTimes,
+        designs: Sequence[Design],
+        requests: Sequence[Request],
+    ) -> DraftingByLoad:
         """Return the rule.
 
         Args:
             texts: What heads say.
             times: What steps take.
             designs: The designs to choose from, one or more, whose segments are the same.
+            requests: The requests, whose texts tell what each design does.
 
         Raises:
             DesignError: If a head was not trained, or has no gate where one is to be asked.
@@ -68,16 +65,19 @@ class DraftingByLoad:
             texts=texts,
             times=times,
             layers=tuple(stop - start for start, stop in pairwise(bounds)),
-            menu={design: shares_of(texts, design) for design in designs},
+            menu={
+                design: Descents.of(rounds_of(texts, design, requests), bounds)
+                for design in designs
+            },
         )
 
     def best(self, load: LoadPoint) -> Design | None:
         """Return the design that promises most tokens a second; None where vanilla does."""
         if load not in self._chosen:
             found: Design | None = None
-            least = seconds_per_token(self.times, PLAIN, (sum(self.layers),), load)
-            for design, shares in self.menu.items():
-                seconds = seconds_per_token(self.times, shares, self.layers, load)
+            least = PLAIN.seconds_per_token(self.times, (sum(self.layers),), load)
+            for design, descents in self.menu.items():
+                seconds = descents.seconds_per_token(self.times, self.layers, load)
                 if seconds < least:
                     found, least = design, seconds
             self._chosen[load] = found

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from adadecode.profiles.errors import DesignError, InputError
-from adadecode.profiles.store import Profile
+from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.core.scheduler import Round
 from adadecode.sim.serving.batching.segment_order import Waiting, Worth
 from adadecode.sim.serving.crossover import Crossover, find_crossover
 from adadecode.sim.serving.exits.descent_shares import DescentShares
+from adadecode.sim.serving.exits.descents import Descents
 from adadecode.sim.serving.exits.exit_policy import ExitPolicy
 from adadecode.sim.serving.metrics.load_metrics import LoadMetrics
 from adadecode.sim.serving.served_run import Server, run_server
@@ -17,6 +18,7 @@ from adadecode.sim.serving.workloads import arrivals
 from adadecode.sim.synthetic.head_model import HeadModel
 from adadecode.sim.synthetic.synthetic_profile import write_synthetic
 from adadecode.sim.synthetic.trace_generator import alike
+from tests.support.paths import ROOT
 
 SERVER = Server(kv_blocks=20_000)
 
@@ -51,6 +53,20 @@ LONG = (
     "poisson:60,count=200,prompt=200,output=48",
     "poisson:120,count=120,prompt=800,output=24",
 )
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 4, 8])
+def test_drafting_by_load_knows_a_recording_of_the_demo_model(in_flight: int) -> None:
+    """Around the crossover, where averages alone would leave off too early.
+
+    Lengths differ: equal ones let requests that draw the same text move in step, which costs less.
+    """
+    profile = read_profile(ROOT / "profiles/recorded/demo-cpu")
+    spec = f"closed:{in_flight},count=64,prompt=60,output=20..60"
+    exits = ExitPolicy(policy="adaptive", gamma=0.9, heads=(4, 8))
+    run = run_server(profile, arrivals(spec, seed=1), Server(kv_blocks=400), exits=exits)
+    mean = {name: one.e2e_s.mean for name, one in run.policies.items()}
+    assert mean["adaptive"] <= 1.03 * min(mean["vanilla"], mean["adadecode"])
 
 
 @pytest.mark.parametrize(
@@ -102,6 +118,11 @@ def test_averages_of_walks_are_those_of_their_rounds() -> None:
     assert shares.verified == pytest.approx(1)
     assert shares.committed == pytest.approx(2 / 3)
     assert shares.ahead == pytest.approx((2 / 3, 0.5, 1))
+    descents = Descents.of([done], (0, 2, 4, 8))
+    assert descents.tokens.tolist() == [[1, 0, 0], [1, 2, 0], [1, 1, 3]]
+    assert descents.checks.tolist() == [[1, 0, 0], [1, 1, 0], [1, 0, 0]]
+    assert descents.verified.tolist() == [0, 0, 3]
+    assert descents.committed.tolist() == [0, 0, 2]
 
 
 def test_the_crossover_lies_where_both_take_as_long(texts: Profile) -> None:
@@ -131,3 +152,19 @@ def test_wrong_names_are_refused(texts: Profile) -> None:
         figures(texts, QUICK[0], "adadecode", order="deep")
     with pytest.raises(DesignError, match="unknown policy"):
         figures(texts, QUICK[0], "oracle")
+
+
+def test_heads_take_memory_from_keys_and_values(texts: Profile) -> None:
+    """Two heads of 4,096 x 4,096 numbers of 2 bytes, of blocks of 2 MiB: 32 blocks."""
+    blocks = [
+        run_server(
+            None,
+            arrivals("closed:1,count=2,prompt=20,output=4"),
+            Server(),
+            device="h100-sxm",
+            model="llama-3.1-8b",
+            exits=exits,
+        ).settings.kv_blocks
+        for exits in (None, ExitPolicy(trace=texts))
+    ]
+    assert blocks[0] - blocks[1] == 32
