@@ -47,9 +47,10 @@ def find_candidate(
     if steps.hardware is not None and steps.precision is not None:
         ridge = ridge_tokens(steps.hardware, steps.precision)
     found = None if exits is None else exits.found(profile, requests, steps)
+    heads = () if found is None else found.decoding.design.placement
     return Candidate(
         name=name,
-        settings=server.settings(steps),
+        settings=server.settings(steps, heads),
         price=steps.price,
         ridge_tokens=ridge,
         hourly=prices.get(name),
