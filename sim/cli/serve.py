@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,12 @@ from adadecode.sim.cli.options.serving import (
     ServerOptions,
 )
 from adadecode.sim.cli.print_json import print_json
+from adadecode.sim.cli.progress import showing_progress
 from adadecode.sim.serving.served_run import ServedRun, run_server
 from adadecode.sim.serving.workloads import Workload, arrivals, read_served, read_workload
+
+MANY = 2000
+"""Requests from which on progress is shown."""
 
 
 @takes_option_sets
@@ -40,21 +45,24 @@ def serve(
     policy = exits.exits(load.seed or 0)
     profile = read_latencies(path)
     workload = _workload(load, server.block_size)
-    run = run_server(
-        profile,
-        workload,
-        server.server(server.replicas, server.routing),
-        device=server.to,
-        source=server.source,
-        model=server.model,
-        dtype=server.dtype,
-        unequal_contexts=server.unequal_contexts,
-        warmup_s=load.warmup_s,
-        slo=load.slo,
-        against=None if load.against is None else read_served(load.against),
-        keep_steps=out is not None,
-        exits=policy,
-    )
+    shows = len(workload.requests) >= MANY and not as_json
+    with showing_progress("requests") if shows else nullcontext() as progress:
+        run = run_server(
+            profile,
+            workload,
+            server.server(server.replicas, server.routing),
+            device=server.to,
+            source=server.source,
+            model=server.model,
+            dtype=server.dtype,
+            unequal_contexts=server.unequal_contexts,
+            warmup_s=load.warmup_s,
+            slo=load.slo,
+            against=None if load.against is None else read_served(load.against),
+            keep_steps=out is not None,
+            exits=policy,
+            progress=progress,
+        )
     if out is not None:
         _write(out, run)
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -41,6 +41,7 @@ class Deployment:
         requests: The requests, in the order of their arrival.
         in_flight: How many are in flight at all times; None where each arrives at its time.
         route: Picks the server of a request.
+        progress: Called with how many requests of all have ended, each time that one does.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Deployment:
         requests: Sequence[Request],
         in_flight: int | None,
         route: Route,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.env, self.in_flight, self.route = env, in_flight, route
+        self.progress, self.total = progress, len(requests)
         self.servers: Sequence[DeployedServer] = ()
         self.to_come = deque(requests)
         self.unfinished = len(requests)
@@ -73,6 +76,8 @@ class Deployment:
             now: When it ended; this moment by default.
         """
         self.unfinished -= 1
+        if self.progress is not None:
+            self.progress(self.total - self.unfinished, self.total)
         if self.in_flight is not None:
             self._enter(self.env.now if now is None else now)
         if not self.unfinished:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -174,6 +174,7 @@ def run_server(
     against: tuple[ServedRequest, ...] | None = None,
     keep_steps: bool = False,
     exits: ExitPolicy | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ServedRun:
     """Serve a workload.
 
@@ -192,6 +193,7 @@ def run_server(
         keep_steps: Whether to keep every step.
         exits: How servers with early exits decode; None for vanilla, as vLLM has it. The policy
             adaptive runs vanilla and its own design without it, too.
+        progress: Called with how many requests of all have ended, each time that one does.
 
     Raises:
         InputError: If the options contradict each other, or a request cannot be served.
@@ -214,7 +216,9 @@ def run_server(
     found = None if exits is None else exits.found(profile, requests, steps)
     heads = () if found is None else found.decoding.design.placement
     settings = server.settings(steps, heads)
-    deployed = _Deployed(workload=workload, settings=settings, server=server, steps=steps)
+    deployed = _Deployed(
+        workload=workload, settings=settings, server=server, steps=steps, progress=progress
+    )
     notes = [*workload.notes, *steps.notes]
     if found is None:
         load = deployed.vanilla(keep_steps=keep_steps)
@@ -264,6 +268,7 @@ class _Deployed:
     settings: ServerSettings
     server: Server
     steps: FoundSteps
+    progress: Callable[[int, int], None] | None
 
     def vanilla(self, *, keep_steps: bool = False) -> ServedLoad:
         """Return what comes of servers as vLLM has them."""
@@ -275,6 +280,7 @@ class _Deployed:
             replicas=self.server.replicas,
             routing=self.server.routing,
             keep_steps=keep_steps,
+            progress=self.progress,
         )
 
     def with_exits(self, found: FoundExits, *, keep_steps: bool = False) -> ServedExits:
@@ -287,4 +293,5 @@ class _Deployed:
             replicas=self.server.replicas,
             routing=self.server.routing,
             keep_steps=keep_steps,
+            progress=self.progress,
         )

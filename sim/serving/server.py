@@ -87,6 +87,7 @@ def serve(
     routing: str = "round-robin",
     keep_steps: bool = False,
     watch: Callable[[ServedRequest], bool] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ServedLoad:
     """Serve requests to the end.
 
@@ -103,6 +104,7 @@ def serve(
         keep_steps: Whether to keep every step.
         watch: Called with each request that ended. Where it returns True, the run is stopped, and
             the rest is not served.
+        progress: Called with how many requests of all have ended, each time that one does.
 
     Raises:
         InputError: If there is no request, one is larger than the memory, they run backwards in
@@ -111,7 +113,7 @@ def serve(
     """
     check_load(requests, in_flight, replicas)
     env, served = simpy.Environment(0.0), list[ServedRequest]()
-    whole = Deployment(env, requests, in_flight, find_routing(routing))
+    whole = Deployment(env, requests, in_flight, find_routing(routing), progress)
     end = 0.0
 
     def ended(one: ServedRequest, now: float) -> None:

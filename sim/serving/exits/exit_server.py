@@ -263,6 +263,7 @@ def serve_exits(
     replicas: int = 1,
     routing: str = "round-robin",
     keep_steps: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ServedExits:
     """Serve requests to the end by servers with early exits.
 
@@ -277,6 +278,7 @@ def serve_exits(
         replicas: Servers, all alike.
         routing: The rule that picks the server of a request, of `ROUTINGS`.
         keep_steps: Whether to keep every step.
+        progress: As in `adadecode.sim.serving.server.serve`.
 
     Raises:
         InputError: If there is no request, one is larger than the memory, they run backwards in
@@ -288,7 +290,7 @@ def serve_exits(
     design = decoding.design
     decoding.texts.trace.require(design.placement, gates=bool(design.gates))
     env, tally = simpy.Environment(0.0), _Tally(keep_steps=keep_steps)
-    whole = Deployment(env, requests, in_flight, find_routing(routing))
+    whole = Deployment(env, requests, in_flight, find_routing(routing), progress)
     servers = [
         _ExitServer(env, place, settings, decoding, tally, whole.ended) for place in range(replicas)
     ]

@@ -124,6 +124,15 @@ def test_steps_are_kept_where_they_are_written(
     assert [len(one.load.steps) for one in kept] == [0, kept[1].load.n_steps]
 
 
+def test_progress_is_shown_of_many_requests(
+    profile: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "MANY", 12)
+    for extra, shown in (((), True), (("--json",), False)):
+        assert run("serve", profile, "--arrivals", SPEC, "--kv-blocks", 200, *extra) == 0
+        assert ("12 of 12 requests (100%)" in capsys.readouterr().err) is shown
+
+
 def test_blocks_follow_from_memory_where_they_are_not_given(
     profile: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
