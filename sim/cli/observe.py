@@ -44,7 +44,7 @@ def observe(
         {
             "url": url.name,
             "began": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
-            **load.to_json(workload),
+            **load.described(workload),
             **server.to_json(),
         },
     )

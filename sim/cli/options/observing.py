@@ -188,7 +188,7 @@ class SentOptions:
             return texts_of_file(self.prompts)
         return drawn_texts(load.seed or 0 if self.seed is None else self.seed)
 
-    def to_json(self, load: Workload) -> dict[str, Any]:
+    def described(self, load: Workload) -> dict[str, Any]:
         """Return what tells this load from others."""
         about = load.to_json()
         return {
