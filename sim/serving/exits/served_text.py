@@ -46,7 +46,7 @@ class ServedText:
         self.sequence = BatchedSequence(
             name,
             n_prompt=request.n_prompt,
-            most_positions=request.n_prompt + request.n_output - 1,
+            most_positions=request.n_prompt + texts.budget(request) - 1,
             n_segments=n_segments,
             make_schedule=lambda _: make_schedule(request),
         )

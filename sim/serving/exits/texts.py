@@ -109,20 +109,28 @@ class Texts:
             return text
         return self.joined[pick(number, len(self.joined))]
 
-    def schedule(self, request: Request, design: Design) -> Schedule:
-        """Return the schedule of a request as it is after its prompt.
+    def budget(self, request: Request) -> int:
+        """Return the tokens up to which drafts for a request may go.
 
-        It ends with the last token that the request asks for. A text that it takes whole has the
-        budget that it was recorded with.
+        They are those that it asks for, or where it takes a text whole, the budget that the text
+        was recorded with: that one may be larger, as the text may have ended by itself.
         """
         text = self.text_of(request)
         whole = request.n_output == self.trace.n_output(text)
+        return self.trace.max_new_tokens(text) if whole else request.n_output
+
+    def schedule(self, request: Request, design: Design) -> Schedule:
+        """Return the schedule of a request as it is after its prompt.
+
+        It ends with the last token that the request asks for.
+        """
+        text = self.text_of(request)
         return Schedule(
             design=design,
             n_layers=self.trace.n_layers,
             n_prompt=request.n_prompt,
             first_token=self.trace.first_token(text),
-            max_new_tokens=self.trace.max_new_tokens(text) if whole else request.n_output,
+            max_new_tokens=self.budget(request),
             eos=self.trace.eos,
             sampled=self.trace.sampled,
         )

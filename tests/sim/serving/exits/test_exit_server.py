@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -71,23 +72,27 @@ def test_one_user_alone_gets_the_rounds_and_the_time_of_a_prediction(
             assert found.load.use.acceptance_length == 1 + accepted / len(run.rounds)
 
 
+LENGTHS = st.integers(1, 60) | st.none()  # none for a text that is taken whole
 LOADS = st.lists(
-    st.tuples(st.floats(0, 0.05), st.integers(1, 40), st.integers(1, 60)), min_size=1, max_size=12
+    st.tuples(st.floats(0, 0.05), st.integers(1, 40), LENGTHS), min_size=1, max_size=12
 )
 LIMITS = st.builds(
     ServerSettings,
-    kv_blocks=st.integers(30, 60),
+    kv_blocks=st.integers(2, 32),  # those that the largest request leaves, and the reserved one
     block_size=st.just(4),
     max_batched_tokens=st.integers(4, 64),
     max_num_seqs=st.integers(1, 8),
 )
 
 
-def requests_of(load: Sequence[tuple[float, int, int]]) -> list[Request]:
+def requests_of(load: Sequence[tuple[float, int, int | None]], texts: Texts) -> list[Request]:
     now, found = 0.0, []
     for name, (gap, n_prompt, n_output) in enumerate(load):
         now += gap
-        found.append(request(str(name), arrival_s=now, n_prompt=n_prompt, n_output=n_output))
+        whole = texts.trace.n_output(texts.text_of(request(str(name))))
+        found.append(
+            request(str(name), arrival_s=now, n_prompt=n_prompt, n_output=n_output or whole)
+        )
     return found
 
 
@@ -103,7 +108,7 @@ def requests_of(load: Sequence[tuple[float, int, int]]) -> list[Request]:
 )
 def test_every_request_ends_once_and_no_block_is_lost(
     profile: Profile,
-    load: list[tuple[float, int, int]],
+    load: list[tuple[float, int, int | None]],
     settings: ServerSettings,
     design: Design,
     order: str,
@@ -111,7 +116,10 @@ def test_every_request_ends_once_and_no_block_is_lost(
     in_flight: int | None,
     routing: str,
 ) -> None:
-    requests = requests_of(load)
+    texts = decoding_of(profile, design, 60).texts
+    requests = requests_of(load, texts)
+    largest = max(-(-(one.n_prompt + texts.budget(one) - 1) // 4) for one in requests)
+    settings = replace(settings, kv_blocks=settings.kv_blocks - 1 + largest)
 
     def served() -> ServedExits:
         decoding = decoding_of(profile, design, 60, order=order)
@@ -163,6 +171,17 @@ def test_little_memory_preempts_and_texts_stay_their_own(profile: Profile) -> No
     assert sum(one.preemptions for one in found.load.served) > 0
     wide = serve_exits(requests, SETTINGS, decoding_of(profile, design, 40))
     assert sorted(found.rounds, key=str) == sorted(wide.rounds, key=str)
+
+
+def test_a_text_taken_whole_has_room_for_the_drafts_of_its_budget(profile: Profile) -> None:
+    """It ended with token 20 of 24. Prompt and budget take 9 + 24 - 1 positions, 8 blocks of 4."""
+    decoding = decoding_of(profile, Design.of("fixed", placement=[4], cap=8), 24)
+    whole = request(named(decoding.texts, 0), n_prompt=9, n_output=20)
+    assert decoding.texts.budget(whole) == 24
+    found = serve_exits([whole], replace(SETTINGS, kv_blocks=9), decoding)
+    assert found.load.served[0].preemptions == 0
+    with pytest.raises(InputError, match="up to 32 positions, 8 blocks"):
+        serve_exits([whole], replace(SETTINGS, kv_blocks=8), decoding)
 
 
 def test_what_cannot_be_served_is_refused(profile: Profile) -> None:
