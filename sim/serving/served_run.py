@@ -77,6 +77,7 @@ class Server:
                 max_num_seqs=self.max_num_seqs,
                 utilisation=self.utilisation,
                 heads=heads,
+                n_devices=steps.n_devices,
             )
         return ServerSettings(
             kv_blocks=blocks,

@@ -31,6 +31,7 @@ class FoundSteps:
         table: The table ``serving`` that the price was made of.
         unequal_contexts: Whether unequal contexts take more, where the table has them.
         device: What the steps run on, in words.
+        n_devices: How many devices share every layer of it.
         basis: ``measured``, ``carried`` or ``datasheet``.
         notes: What was estimated or assumed, a sentence each.
         shape: The model; None where nobody knows.
@@ -42,6 +43,7 @@ class FoundSteps:
     table: pd.DataFrame
     unequal_contexts: bool
     device: str
+    n_devices: int
     basis: str
     notes: tuple[str, ...]
     shape: ModelShape | None
@@ -127,6 +129,7 @@ def _of_table(profile: Profile, origin: Provenance, wanted: StepsWanted) -> Foun
         table=profile.serving,
         unequal_contexts=applies,
         device=origin.machine,
+        n_devices=origin.n_devices,
         basis="measured",
         notes=tuple(notes),
         shape=origin.shape,
@@ -169,6 +172,8 @@ def _of_decoding(profile: Profile, origin: Provenance, wanted: StepsWanted) -> F
         table=table,
         unequal_contexts=False,
         device=found.device,
+        # Nothing is carried from several devices.
+        n_devices=origin.n_devices if found.basis == "measured" else 1,
         basis=found.basis,
         notes=(
             *found.notes,
@@ -201,6 +206,7 @@ def _of_datasheet(wanted: StepsWanted) -> FoundSteps:
         table=table,
         unequal_contexts=False,
         device=device.name,
+        n_devices=1,
         basis="datasheet",
         notes=(
             (

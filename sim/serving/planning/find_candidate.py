@@ -52,6 +52,7 @@ def find_candidate(
         name=name,
         settings=server.settings(steps, heads),
         price=steps.price,
+        devices=steps.n_devices,
         ridge_tokens=ridge,
         hourly=prices.get(name),
         exits=found,
