@@ -79,7 +79,7 @@ def plan(
                 tokens=server.max_batched_tokens,
                 unequal_contexts=server.unequal_contexts,
             ),
-            server.server(),
+            server.server(routing=server.routing),
             prices,
             requests,
             decoding,

@@ -56,5 +56,30 @@ def find_candidate(
         ridge_tokens=ridge,
         hourly=prices.get(name),
         exits=found,
-        notes=(*steps.notes, *(() if found is None else found.notes)),
+        notes=(
+            *steps.notes,
+            *(() if found is None else (*found.notes, _unlike_vanilla(server))),
+        ),
+    )
+
+
+def _unlike_vanilla(server: Server) -> str:
+    """Return which settings servers with early exits do not follow, and vanilla does."""
+    routed = (
+        ", so that requests go to the least loaded server"
+        if server.routing == "prefix-aware"
+        else ""
+    )
+    has = [
+        f"{words} (leave it out with {option})"
+        for words, option, on in (
+            ("asynchronous scheduling", "--no-async", server.async_scheduling),
+            ("prefix caching", "--no-prefix-caching", server.prefix_caching),
+        )
+        if on
+    ]
+    vanilla = f"vanilla has {' and '.join(has)}" if has else "here vanilla does the same"
+    return (
+        "with early exits a step is formed when the one before it is done, and prompts that begin "
+        f"alike share nothing{routed}: {vanilla}"
     )

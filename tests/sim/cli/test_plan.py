@@ -76,8 +76,10 @@ def test_a_policy_of_early_exits_is_planned_beside_vanilla(
     assert exits["policy"].startswith("adadecode")
     assert vanilla["device"] == exits["device"]
     assert (tmp_path / "out/trials.csv").read_text().count("adadecode") == len(exits["trials"])
-    assert run(*words) == 0
-    assert "adadecode" in capsys.readouterr().out
+    assert run(*words, "--no-async", "--routing", "prefix-aware") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "adadecode" in said
+    assert "so that requests go to the least loaded server: vanilla has prefix caching" in said
 
 
 @pytest.mark.parametrize(

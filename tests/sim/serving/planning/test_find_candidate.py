@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from adadecode.profiles.catalog.models import find_model
-from adadecode.profiles.store import Profile
+from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.hardware.importers.aiconfigurator import import_kernels, system_device
 from adadecode.sim.hardware.kernel_tables.library import KernelLibrary
+from adadecode.sim.serving.exits.exit_policy import ExitPolicy
 from adadecode.sim.serving.latency.found_steps import StepsWanted
 from adadecode.sim.serving.metrics import Slo
 from adadecode.sim.serving.planning.candidate import Candidate
@@ -19,6 +20,7 @@ from adadecode.sim.serving.planning.plan import plan
 from adadecode.sim.serving.served_run import Server, run_server
 from adadecode.sim.serving.workloads import arrivals
 from tests.support.kernel_tables import write_exchanges, write_kernel_tables
+from tests.support.paths import ROOT
 
 SHAPE = replace(find_model("llama-3.1-8b"), name="small", n_layers=4)
 CARD = system_device("a100_sxm")
@@ -60,3 +62,35 @@ def test_a_server_has_the_devices_of_its_profile(
     assert run_server(profile, LOAD, Server()).settings.kv_blocks == int(room // block)
     (planned,) = plan([one], lambda _: LOAD, Slo.parse("e2e_p99=1h"), recorded=True).deployments
     assert (planned.devices, planned.hourly) == (n_devices, 1.5 * n_devices)
+
+
+EXITS = (
+    "with early exits a step is formed when the one before it is done, and prompts that begin "
+    "alike share nothing"
+)
+ASYNC = "asynchronous scheduling (leave it out with --no-async)"
+PREFIXES = "prefix caching (leave it out with --no-prefix-caching)"
+
+
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        (Server(kv_blocks=200), f"{EXITS}: vanilla has {ASYNC} and {PREFIXES}"),
+        (Server(kv_blocks=200, async_scheduling=False), f"{EXITS}: vanilla has {PREFIXES}"),
+        (
+            Server(kv_blocks=200, prefix_caching=False, routing="prefix-aware"),
+            f"{EXITS}, so that requests go to the least loaded server: vanilla has {ASYNC}",
+        ),
+        (
+            Server(kv_blocks=200, prefix_caching=False, async_scheduling=False),
+            f"{EXITS}: here vanilla does the same",
+        ),
+    ],
+)
+def test_what_early_exits_do_otherwise_than_vanilla_is_told(server: Server, said: str) -> None:
+    profile = read_profile(ROOT / "profiles/recorded/demo-cpu")
+    wanted = StepsWanted(context=68, prompt=64, tokens=2048)
+    vanilla = find_candidate(profile, wanted, server, {}, LOAD.requests)
+    exits = find_candidate(profile, wanted, server, {}, LOAD.requests, ExitPolicy(gamma=0.6))
+    assert exits.notes[-1] == said
+    assert not any("early exits" in note for note in vanilla.notes)
