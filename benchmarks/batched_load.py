@@ -25,7 +25,12 @@ from adadecode.profiles.schema import MANIFEST
 from adadecode.profiles.store import read_profile
 from adadecode.sim.core.design import Design
 from adadecode.sim.serving.batching.recorded_load import EngineSettings
-from adadecode.sim.serving.load_validation.held import HeldLoad, hold_loads
+from adadecode.sim.serving.load_validation.held import (
+    COMPARED_STATISTICS,
+    COMPARED_TIMES,
+    HeldLoad,
+    hold_loads,
+)
 from adadecode.sim.serving.metrics.load_metrics import measure
 from benchmarks.harness import RESULTS, make_table, write_result
 
@@ -43,8 +48,6 @@ FEWEST = 48
 """Requests of a load at least."""
 PIECES = "after every run"
 """When steps were timed in pieces."""
-TIMES = ("ttft_s", "tpot_s", "e2e_s")
-STATISTICS = ("mean", "p99")
 
 
 def settings_of(design: Design, at_once: int) -> EngineSettings:
@@ -123,7 +126,10 @@ def row_of(model: str, at_once: int, load: str, held: HeldLoad, source: str) -> 
     """Return what the results keep of one engine under one load."""
 
     def figures(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-        return {time: {name: found[time][name] for name in STATISTICS} for time in TIMES}
+        return {
+            time: {name: found[time][name] for name in COMPARED_STATISTICS}
+            for time in COMPARED_TIMES
+        }
 
     first = held.measured[0]
     return {
@@ -141,14 +147,16 @@ def row_of(model: str, at_once: int, load: str, held: HeldLoad, source: str) -> 
         "time_error": max((one.time_error or 0.0) for one in held.replays),
         "measured": figures(first.to_json()),
         "errors": figures(held.errors),
+        "signed_errors": [figures(one) for one in held.signed_errors],
         "noise": None if held.noise is None else figures(held.noise),
+        "signed_noise": [figures(one) for one in held.signed_noise],
     }
 
 
 def summary_of(rows: list[dict[str, Any]], statistic: str) -> dict[str, float]:
-    """Return the median size of errors and of what runs differ by, and the largest of these."""
-    errors = [abs(row["errors"][time][statistic]) for row in rows for time in TIMES]
-    noise = [abs(row["noise"][time][statistic]) for row in rows for time in TIMES]
+    """Return the median of errors and of what runs differ by, and the largest of these."""
+    errors = [row["errors"][time][statistic] for row in rows for time in COMPARED_TIMES]
+    noise = [row["noise"][time][statistic] for row in rows for time in COMPARED_TIMES]
     return {"error": median(errors), "noise": median(noise), "most_noise": max(noise)}
 
 
@@ -183,17 +191,21 @@ def main(arguments: list[str] | None = None) -> None:
             rows += [
                 row_of(options.model, at_once, load, held, source) for held in hold_loads(profile)
             ]
-    headings = [f"{time.removesuffix('_s')} {name}" for time in TIMES for name in STATISTICS]
-    table = make_table("simulated / measured - 1 (runs apart)", *("at once", "load"), *headings)
+    headings = [
+        f"{time.removesuffix('_s')} {name}"
+        for time in COMPARED_TIMES
+        for name in COMPARED_STATISTICS
+    ]
+    table = make_table("error of simulated times (runs apart)", *("at once", "load"), *headings)
     for row in rows:
         noise = row["noise"]
         table.add_row(
             str(row["at_once"]),
             f"{row['load']} {row['design'].split()[0]}",
             *(
-                f"{row['errors'][time][name]:+.1%} ({noise[time][name]:+.1%})"
-                for time in TIMES
-                for name in STATISTICS
+                f"{row['errors'][time][name]:.1%} ({noise[time][name]:.1%})"
+                for time in COMPARED_TIMES
+                for name in COMPARED_STATISTICS
             ),
         )
     Console().print(table)
@@ -203,7 +215,7 @@ def main(arguments: list[str] | None = None) -> None:
         before = read_json(known)["rows"] if is_there(known) else []
         others = [row for row in before if (row["model"], row["at_once"]) not in measured]
         everything = [*others, *rows]
-        summary = {name: summary_of(everything, name) for name in STATISTICS}
+        summary = {name: summary_of(everything, name) for name in COMPARED_STATISTICS}
         write_result(RESULT, {"rows": everything, "summary": summary})
 
 

@@ -54,7 +54,7 @@ def validate(path: ProfileDirectory, *, fail_over: FailOver = None, as_json: Jso
         _print_loads(loads)
     if fail_over is None:
         return
-    failures = [*_failures(document, fail_over), *_failing_loads(loads)]
+    failures = [*_failures(document, fail_over), *_failing_loads(loads, fail_over)]
     if failures := [*failures, *missing_promises(profile)]:
         for failure in failures:
             say(f"failed: {failure}", stderr=True)
@@ -121,13 +121,31 @@ def _print_loads(loads: Sequence[HeldLoad]) -> None:
         console().print(*held_tables(loads))
 
 
-def _failing_loads(loads: Sequence[HeldLoad]) -> Iterator[str]:
-    """Yield a sentence for each load whose batches are not formed again."""
+def _failing_loads(loads: Sequence[HeldLoad], limit: float) -> Iterator[str]:
+    """Yield a sentence for each tier that a load fails.
+
+    Args:
+        loads: The loads beside their simulations.
+        limit: Largest error that is accepted, a share.
+    """
     for held in loads:
+        of_load = f"of the load under {held.run.settings.design.label}"
         if wrong := [one.why for one in held.replays if one.why]:
             yield (
-                f"T0 batches of the load under {held.run.settings.design.label}, {len(wrong)} of "
-                f"{len(held.replays)} runs differ from their replay: {wrong[0]}"
+                f"T0 batches {of_load}, {len(wrong)} of {len(held.replays)} runs differ from their "
+                f"replay: {wrong[0]}"
+            )
+        if held.time_error is not None and not held.time_error <= limit:
+            yield (
+                f"T1 times {of_load}, the largest error of {held.time_error:.2%} is "
+                f"{_over(held.time_error, limit)}"
+            )
+        if not held.median_error <= limit:
+            noise = held.median_noise
+            floor = "" if noise is None else f"; its runs differ by {noise:.2%}"
+            yield (
+                f"T2 predicted times {of_load}, the median error of {held.median_error:.2%} is "
+                f"{_over(held.median_error, limit)}{floor}"
             )
 
 
@@ -155,6 +173,10 @@ def _failures(document: Mapping[str, Any], limit: float) -> Iterator[str]:
     elif not error <= limit:
         floor = "" if noise is None else f"; even and odd repeats differ by {noise:.2%}"
         yield (
-            f"T2 predicted time, the median error of {error:.2%} is {100 * (error - limit):.2f} "
-            f"percentage points over {limit:.2%}{floor}"
+            f"T2 predicted time, the median error of {error:.2%} is {_over(error, limit)}{floor}"
         )
+
+
+def _over(error: float, limit: float) -> str:
+    """Say by how much an error is over a limit."""
+    return f"{100 * (error - limit):.2f} percentage points over {limit:.2%}"

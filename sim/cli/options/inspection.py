@@ -27,7 +27,7 @@ FailOver = Annotated[
         metavar="PERCENT",
         help="Exit with code 1 where a structure differs, a run that the manifest promises is "
         "missing, it promises none, or the median error of the predicted time exceeds this "
-        "percentage, like 5%.",
+        "percentage, like 5%; or the median error of a load or the largest of its replay does.",
         show_default=False,
     ),
     TextCheck(percentage),

@@ -9,11 +9,14 @@ from rich.console import Group
 from adadecode.sim.cli.tables.layout import table, titled
 from adadecode.sim.core.number_format import percent
 from adadecode.sim.serving.batching.recorded_load import LoadRun
-from adadecode.sim.serving.load_validation.held import HeldLoad
+from adadecode.sim.serving.load_validation.held import (
+    COMPARED_STATISTICS,
+    COMPARED_TIMES,
+    HeldLoad,
+)
 from adadecode.sim.serving.metrics.load_metrics import measure
 
-_TIMES = {"ttft_s": "TTFT", "tpot_s": "TPOT", "e2e_s": "end to end"}
-_STATISTICS = ("mean", "p99")
+_NAMES = {"ttft_s": "TTFT", "tpot_s": "TPOT", "e2e_s": "end to end"}
 
 
 def load_table(runs: Sequence[LoadRun]) -> Group:
@@ -41,23 +44,22 @@ def held_tables(loads: Sequence[HeldLoad]) -> Iterator[Group]:
     for held in loads:
         settings, steps = held.run.settings, sum(one.steps for one in held.replays)
         exact = sum(one.exact for one in held.replays)
-        errors = [one.time_error for one in held.replays if one.time_error is not None]
         body = table("", "measured, ms", "T2 error", "run against run", names=True)
-        for time, called in _TIMES.items():
-            if time not in held.errors:
-                continue
-            for name in _STATISTICS:
+        for time in COMPARED_TIMES:
+            for name in (one for one in COMPARED_STATISTICS if one in held.errors.get(time, {})):
                 noise = None if held.noise is None else held.noise[time][name]
                 body.add_row(
-                    f"{called} {name.replace('p99', 'P99')}",
+                    f"{_NAMES[time]} {name.replace('p99', 'P99')}",
                     f"{1e3 * getattr(getattr(held.measured[0], time), name):.3g}",
-                    f"{held.errors[time][name]:+.1%}",
-                    "" if noise is None else f"{noise:+.1%}",
+                    f"{held.errors[time][name]:.1%}",
+                    "" if noise is None else f"{noise:.1%}",
                 )
         captions = [
             f"T0: {exact:,} of {steps:,} steps of {len(held.replays)} runs formed again",
             *(f"T0: {one.why}" for one in held.replays if one.why),
-            f"T1: requests' times off by at most {percent(max(errors), 3)}" if errors else "",
+            ""
+            if held.time_error is None
+            else f"T1: requests' times off by at most {percent(held.time_error, 3)}",
             f"load: {held.measured[0].judgement.verdict}, {settings.max_num_seqs} texts at once",
         ]
         yield titled(f"load under {settings.design.label}", body, list(filter(None, captions)))

@@ -18,7 +18,12 @@ from adadecode.sim.serving.metrics.comparison import errors
 from adadecode.sim.serving.metrics.load_metrics import LoadMetrics, measure
 
 Errors = Mapping[str, Mapping[str, float]]
-"""Signed relative errors by time and statistic."""
+"""Relative errors by time and statistic."""
+
+
+COMPARED_TIMES = ("ttft_s", "tpot_s", "e2e_s")
+COMPARED_STATISTICS = ("mean", "p99")
+"""What T2 compares."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,16 +49,45 @@ class HeldLoad:
         return not any(one.why for one in self.replays)
 
     @cached_property
-    def errors(self) -> Errors:
-        """Simulated / measured - 1, the median over the runs (T2)."""
+    def signed_errors(self) -> tuple[Errors, ...]:
+        """Simulated / measured - 1, of each run (T2)."""
         pairs = zip(self.simulated, self.measured, strict=True)
-        return _medians([errors(ours, theirs) for ours, theirs in pairs])
+        return tuple(errors(ours, theirs) for ours, theirs in pairs)
+
+    @cached_property
+    def errors(self) -> Errors:
+        """By how much the runs are missed, without its sign: the median over them (T2)."""
+        return _median_sizes(self.signed_errors)
+
+    @cached_property
+    def signed_noise(self) -> tuple[Errors, ...]:
+        """A run / the first one - 1, of each later run."""
+        first, *later = self.measured
+        return tuple(errors(one, first) for one in later)
 
     @cached_property
     def noise(self) -> Errors | None:
-        """A later run / the first one - 1, the median; None where there is one run alone."""
-        first, *later = self.measured
-        return _medians([errors(one, first) for one in later]) if later else None
+        """By how much later runs differ from the first, without its sign: the median over them.
+
+        None where there is one run alone.
+        """
+        return _median_sizes(self.signed_noise) if self.signed_noise else None
+
+    @property
+    def time_error(self) -> float | None:
+        """The largest error of a time of a request (T1); None where no run is formed again."""
+        found = [one.time_error for one in self.replays if one.time_error is not None]
+        return max(found) if found else None
+
+    @property
+    def median_error(self) -> float:
+        """The median of `errors` over the times and statistics that T2 compares."""
+        return _median_of_compared(self.errors)
+
+    @property
+    def median_noise(self) -> float | None:
+        """The same of `noise`."""
+        return None if self.noise is None else _median_of_compared(self.noise)
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``adadecode-sim validate --json`` prints of it."""
@@ -65,7 +99,9 @@ class HeldLoad:
             "measured": [one.to_json() for one in self.measured],
             "simulated": [one.to_json() for one in self.simulated],
             "errors": self.errors,
+            "signed_errors": self.signed_errors,
             "noise": self.noise,
+            "signed_noise": self.signed_noise,
         }
 
 
@@ -94,13 +130,27 @@ def _held(profile: Profile, alike: Sequence[LoadRun], number: int) -> HeldLoad:
     )
 
 
-def _medians(found: Sequence[Errors]) -> Errors:
-    """Return the median of errors, by time and statistic."""
+def _median_sizes(found: Sequence[Errors]) -> Errors:
+    """Return the median of errors without their signs, by time and statistic."""
     first = found[0]
     return {
         time: {
-            name: float(np.median([one[time][name] for one in found if name in one[time]]))
+            name: float(np.median([abs(one[time][name]) for one in found if name in one[time]]))
             for name in known
         }
         for time, known in first.items()
     }
+
+
+def _median_of_compared(found: Errors) -> float:
+    """Return the median over `COMPARED_TIMES` and `COMPARED_STATISTICS`."""
+    return float(
+        np.median(
+            [
+                found[time][name]
+                for time in COMPARED_TIMES
+                for name in COMPARED_STATISTICS
+                if name in found.get(time, {})
+            ]
+        )
+    )
