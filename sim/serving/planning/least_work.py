@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adadecode.profiles.errors import LatencyError
 from adadecode.sim.serving.planning.candidate import Candidate
 from adadecode.sim.serving.scheduling.step import Chunk, StepWork
 from adadecode.sim.serving.workloads.workload import Workload
@@ -20,6 +21,9 @@ def replicas_for_work(candidate: Candidate, workload: Workload) -> int:
 
     Returns:
         The replicas, 1 or more; 1 in a closed loop, which has no rate, and where all come at once.
+
+    Raises:
+        LatencyError: If the price of a step is none.
     """
     requests, settings = workload.requests, candidate.settings
     span = workload.seconds - requests[0].arrival_s
@@ -32,6 +36,17 @@ def replicas_for_work(candidate: Candidate, workload: Workload) -> int:
     chunk = min(prompt, settings.max_batched_tokens)
     blocks = settings.usable_blocks // settings.blocks_of(context + 1)
     count = max(min(settings.max_num_seqs, settings.max_batched_tokens, blocks, len(requests)), 1)
-    first = candidate.price(StepWork(chunks=[Chunk(chunk, 0)] * chunks)) / (chunk * chunks)
-    later = candidate.price(StepWork(contexts=[context] * count)) / count
+    first = _price(candidate, StepWork(chunks=[Chunk(chunk, 0)] * chunks)) / (chunk * chunks)
+    later = _price(candidate, StepWork(contexts=[context] * count)) / count
     return max(int((first * prompts + later * outputs) / span), 1)
+
+
+def _price(candidate: Candidate, work: StepWork) -> float:
+    """Return the seconds of a step. Raises LatencyError where it takes none, or for ever."""
+    seconds = candidate.price(work)
+    if not 0 < seconds < float("inf"):
+        raise LatencyError(
+            f"wanted steps that take time, got one of {seconds!r} s of {candidate.label}: check "
+            "its latencies"
+        )
+    return seconds

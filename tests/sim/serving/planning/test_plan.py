@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adadecode.profiles.errors import InputError
+from adadecode.profiles.errors import InputError, LatencyError
 from adadecode.sim.serving.latency.found_steps import StepsWanted, find_steps
 from adadecode.sim.serving.metrics import Slo, measure
 from adadecode.sim.serving.planning import candidate_runs
 from adadecode.sim.serving.planning import plan as planning
 from adadecode.sim.serving.planning.bottleneck import Bottleneck, bottleneck
 from adadecode.sim.serving.planning.candidate import Candidate
+from adadecode.sim.serving.planning.least_work import replicas_for_work
 from adadecode.sim.serving.planning.plan import plan
 from adadecode.sim.serving.planning.prices import read_prices
 from adadecode.sim.serving.planning.sizing import LeftTrial
@@ -243,6 +245,30 @@ def test_a_process_that_ends_is_one_clear_sentence() -> None:
     ]
     with pytest.raises(InputError, match="a process ended while it planned a device"):
         plan(both, load(25, 40), SLO, processes=2)
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, 0.0, -1.0])
+def test_steps_that_take_no_time_are_refused(seconds: float) -> None:
+    one = Candidate(name="odd", settings=ServerSettings(kv_blocks=900), price=lambda _: seconds)
+    message = rf"wanted steps that take time, got one of {seconds} s of odd: check its latencies"
+    with pytest.raises(LatencyError, match=message):
+        plan([one], load(30), SLO)
+
+
+def test_the_search_begins_where_replicas_would_be_busy() -> None:
+    """11 requests in 10 s: 1,100 prompt tokens of 1 s each, in steps of 2,048, and no other work.
+
+    A step costs a second a token here, so that 1,100 s in 10 s keep 110 replicas busy.
+    """
+    requests = tuple(
+        Request(name=str(n), arrival_s=float(n), n_prompt=100, n_output=1) for n in range(11)
+    )
+    one = Candidate(
+        name="one",
+        settings=ServerSettings(kv_blocks=900),
+        price=lambda work: float(work.n_tokens),
+    )
+    assert replicas_for_work(one, Workload(requests=requests, source="by hand")) == 110
 
 
 def test_the_load_is_the_same_for_all() -> None:
