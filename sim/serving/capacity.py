@@ -132,6 +132,7 @@ def plan_devices(
     dtype: str | None = None,
     seeds: int = 3,
     most_replicas: int = 64,
+    routing: str = "least-loaded",
 ) -> Plan:
     """Find the fewest servers of each device that meet the objectives, as ``adadecode-sim plan``.
 
@@ -141,16 +142,28 @@ def plan_devices(
         slo: Objectives, like ``ttft_p99=2s,tpot_p99=50ms``.
         devices: The devices.
         prices: What an hour of each costs.
-        server: How each server is set; as vLLM has it by default, the least loaded one first.
+        server: How each server is set; as vLLM has it by default. How many there are is what is
+            wanted, and ``routing`` says which one a request goes to.
         model: As of `load_curve`.
         dtype: As of `load_curve`.
         seeds: Draws of the requests that a number of servers may take.
         most_replicas: Servers that there may be.
+        routing: Which server a request goes to.
 
     Raises:
-        InputError: As `load_curve`, or if an objective makes no sense.
+        InputError: As `load_curve`, or if an objective makes no sense, or ``server`` says how many
+            servers there are, or which of them a request goes to.
     """
-    one = server or Server(routing="least-loaded")
+    one = server or Server()
+    if one.replicas != 1:
+        raise InputError(
+            f"a plan finds how many servers there are, got {one.replicas} replicas: leave them "
+            "out, and limit them with most_replicas"
+        )
+    if one.routing not in (Server().routing, routing):
+        raise InputError(
+            f"wanted the routing of a plan as routing={one.routing!r}, got it as part of the server"
+        )
     found = find_load(load, block_size=one.block_size)
     requests = [
         request
@@ -181,7 +194,7 @@ def plan_devices(
         most_replicas=most_replicas,
         seeds=seeds,
         recorded=found.recorded,
-        routing=one.routing,
+        routing=routing,
     )
 
 

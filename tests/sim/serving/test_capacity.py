@@ -8,6 +8,7 @@ import pytest
 
 from adadecode.profiles.errors import InputError
 from adadecode.sim import ExitPolicy, Server, crossover, load_curve, plan_devices
+from adadecode.sim.serving import capacity
 from adadecode.sim.serving.capacity import LOAD
 from adadecode.sim.serving.metrics.replications import Replications
 from adadecode.sim.serving.served_run import run_server
@@ -15,7 +16,8 @@ from adadecode.sim.serving.workloads import arrivals
 from tests.support.synthetic_profile import synthetic_profile
 
 SPEC = "poisson:{load},count=30,prompt=40,output=6..12"
-ON: dict[str, Any] = {"device": "h100-sxm", "model": "llama-3.1-8b"}
+MODEL: dict[str, Any] = {"model": "llama-3.1-8b"}
+ON: dict[str, Any] = {"device": "h100-sxm", **MODEL}
 
 
 def test_a_point_of_a_curve_is_the_mean_over_seeds() -> None:
@@ -56,6 +58,33 @@ def test_a_plan_has_the_fewest_servers_of_each_device() -> None:
     assert [one.candidate.name for one in found.deployments] == ["a100-80gb-sxm", "h100-sxm"]
     assert all(one.meets for one in found.deployments)
     assert found.cheapest is not None
+
+
+@pytest.mark.parametrize("words", [{}, {"server": Server()}, {"server": Server(kv_blocks=3000)}])
+@pytest.mark.parametrize("routing", [None, "round-robin", "prefix-aware"])
+def test_a_plan_sends_requests_to_the_least_loaded_server_unless_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, words: dict[str, Any], routing: str | None
+) -> None:
+    """However each server is set."""
+    planned: list[str] = []
+    monkeypatch.setattr(capacity, "plan", lambda *_, routing, **__: planned.append(routing))
+    more = words if routing is None else {**words, "routing": routing}
+    plan_devices(None, SPEC.replace(LOAD, "4"), "e2e_p99=1h", ["h100-sxm"], **MODEL, **more)
+    assert planned == [routing or "least-loaded"]
+
+
+@pytest.mark.parametrize(
+    ("server", "message"),
+    [
+        (Server(replicas=3), "finds how many servers there are, got 3 replicas"),
+        (Server(routing="prefix-aware"), "the routing of a plan as routing='prefix-aware'"),
+    ],
+)
+def test_what_a_plan_finds_is_not_given(server: Server, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        plan_devices(
+            None, SPEC.replace(LOAD, "4"), "e2e_p99=1h", ["h100-sxm"], server=server, **MODEL
+        )
 
 
 def test_a_crossover_serves_every_load_both_ways(tmp_path_factory: pytest.TempPathFactory) -> None:
