@@ -13,7 +13,7 @@ from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.cli.interruption import InterruptibleCommand
 from adadecode.sim.cli.options import panels
 from adadecode.sim.cli.options.checks import Check, TextCheck, at_least
-from adadecode.sim.cli.options.design import Cap, HeadDepths, gammas, gates
+from adadecode.sim.cli.options.design import HeadDepths, cap, gammas, gates
 from adadecode.sim.cli.options.grouping import takes_option_sets
 from adadecode.sim.cli.options.output import new_directory
 from adadecode.sim.cli.options.scenario import ProfileDirectory
@@ -70,10 +70,15 @@ class LoadOptions:
         ),
     ]
     seed: Annotated[
-        int,
-        typer.Option("--seed", help="Seed of arrivals and prompts.", rich_help_panel=panels.LOAD),
+        int | None,
+        typer.Option(
+            "--seed",
+            help="Seed of arrivals and prompts; 0 where nobody says.",
+            show_default=False,
+            rich_help_panel=panels.LOAD,
+        ),
         at_least(0),
-    ] = 0
+    ] = None
     repeats: Annotated[
         int,
         typer.Option(
@@ -102,32 +107,51 @@ class ServedDesign:
         TextCheck(gammas),
     ] = None
     gates: Annotated[
-        tuple[float, ...],
+        tuple[float, ...] | None,
         typer.Option(
             "--gate",
             metavar="GATES",
-            help="Score that the gate before a head must exceed; 0 asks no gate.",
+            help="Score that the gate before a head must exceed; by default no gate is asked. "
+            "Needs --gamma or --heads.",
+            show_default=False,
             rich_help_panel=panels.DESIGN,
         ),
         TextCheck(gates),
-    ] = (0.0,)
+    ] = None
     heads: HeadDepths = None
-    cap: Cap = DEFAULT_CAP
+    cap: Annotated[
+        int | None,
+        typer.Option(
+            "--cap",
+            help=f"Most tokens to draft before a verification, {DEFAULT_CAP} where nobody says. "
+            "Needs --gamma or --heads.",
+            show_default=False,
+            rich_help_panel=panels.DESIGN,
+        ),
+        Check(cap),
+    ] = None
 
     def designs(self, profile: Profile) -> list[Design]:
-        """Return vanilla and the design. Raises DesignError, ProfileError."""
+        """Return vanilla and the design. Raises DesignError, InputError, ProfileError."""
         from adadecode.engine.heads.arguments import require_depths
         from adadecode.engine.profiling.load_recording import fastest_design
 
         if self.gammas is None and self.heads is None:
+            others = {"--gate": self.gates, "--cap": self.cap}
+            if given := [option for option, value in others.items() if value is not None]:
+                raise InputError(
+                    f"wanted --gamma or --heads beside {' and '.join(given)}, got neither, so that "
+                    "the design would be the fastest one of the profile: give one of them"
+                )
             return [VANILLA, fastest_design(profile)]
         thresholds = self.gammas or (0.75,)
+        gates = self.gates or (0.0,)
         design = Design.of(
             "adadecode",
             gamma=thresholds[0] if len(thresholds) == 1 else thresholds,
             placement=profile.depths if self.heads is None else self.heads,
-            cap=self.cap,
-            gate=self.gates[0] if len(self.gates) == 1 else self.gates,
+            cap=DEFAULT_CAP if self.cap is None else self.cap,
+            gate=gates[0] if len(gates) == 1 else gates,
         )
         require_depths(design.placement, profile.depths)
         design.boundaries(profile.n_layers)

@@ -38,7 +38,7 @@ class PlannedLoad:
         return self.requests[-1].arrival_s
 
 
-def plan_load(text: str, budgets: Sequence[int], *, seed: int = 0) -> PlannedLoad:
+def plan_load(text: str, budgets: Sequence[int], *, seed: int | None = None) -> PlannedLoad:
     """Return the load that a user typed.
 
     Prompts come in a random order, all of them before one comes again, and each text is as long as
@@ -48,12 +48,13 @@ def plan_load(text: str, budgets: Sequence[int], *, seed: int = 0) -> PlannedLoa
         text: Arrivals as ``adadecode-sim serve`` takes them, without the lengths of prompts, which
             are the profile's; or a file of requests, of which arrivals and outputs are taken.
         budgets: The most new tokens of each prompt of the profile.
-        seed: Of the draws.
+        seed: Of the draws. By default that of the specification, or 0.
 
     Raises:
-        InputError: It is neither, or a closed loop, or names lengths of prompts.
+        InputError: It is neither, or a closed loop, names lengths of prompts, or a seed beside
+            ``seed``.
     """
-    found = _requests(text, seed)
+    found, seed = _requests(text, seed)
     order = np.random.default_rng([seed, len(budgets)])
     turns = -(-len(found) // len(budgets))
     prompts = [int(one) for _ in range(turns) for one in order.permutation(len(budgets))]
@@ -70,17 +71,17 @@ def plan_load(text: str, budgets: Sequence[int], *, seed: int = 0) -> PlannedLoa
     )
 
 
-def _requests(text: str, seed: int) -> list[tuple[float, int]]:
-    """Return when requests arrive, and the tokens that each asks for at most."""
+def _requests(text: str, seed: int | None) -> tuple[list[tuple[float, int]], int]:
+    """Return when requests arrive and the tokens that each asks for at most, and the seed."""
     if not is_specification(text):
         if not is_there(text):
             raise InputError(
                 f"wanted arrivals like {EXAMPLE}, or a file of requests, got {shown(text)[:80]!r}, "
                 "which is neither: check the name"
             )
-        return [(one.arrival_s, one.n_output) for one in read_requests(text)]
+        return [(one.arrival_s, one.n_output) for one in read_requests(text)], seed or 0
     parsed = parse_arrivals(text)
-    if parsed.process is None:
+    if parsed.in_flight is not None:
         raise InputError(
             f"wanted arrivals at times of their own, got the closed loop {text!r}: give a rate, "
             f"like {EXAMPLE}"
@@ -90,6 +91,8 @@ def _requests(text: str, seed: int) -> list[tuple[float, int]]:
             f"wanted arrivals for the prompts of the profile, got {wrong[0]} in {text!r}: leave it "
             "out, and say with output= how long texts are at most"
         )
+    if seed is not None and "seed" in parsed.words:
+        raise InputError(f"wanted one seed, got {seed} beside the seed in {text!r}: leave one out")
     known = "" if "output" in parsed.words else f",output={_ALL}"
-    drawn = arrivals(f"{text},prompt=1{known}", seed=None if "seed" in parsed.words else seed)
-    return [(one.arrival_s, one.n_output) for one in drawn.requests]
+    drawn = arrivals(f"{text},prompt=1{known}", seed=seed)
+    return [(one.arrival_s, one.n_output) for one in drawn.requests], drawn.seed or 0

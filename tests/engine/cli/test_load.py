@@ -68,6 +68,18 @@ def test_a_load_is_added_and_held_against_the_simulator(run: Run, tmp_path: Path
         ),
         (["--arrivals", "poisson:1,count=2", "--heads", "3,99"], "depth"),
         (["--arrivals", "poisson:1,count=2", "--kv-blocks", "1"], "more kv_blocks"),
+        (
+            ["--arrivals", "poisson:1,count=2", "--cap", "3", "--gate", "0.5"],
+            "wanted --gamma or --heads beside --gate and --cap, got neither",
+        ),
+        (
+            ["--arrivals", "poisson:1,count=2", "--cap", "5"],
+            "wanted --gamma or --heads beside --cap, got neither",
+        ),
+        (
+            ["--arrivals", "poisson:1,count=2,seed=3", "--seed", "0"],
+            "wanted one seed, got 0 beside the seed in 'poisson:1,count=2,seed=3'",
+        ),
     ],
 )
 def test_bad_options_are_refused(
@@ -93,3 +105,19 @@ def test_prompts_come_in_turn_and_texts_are_no_longer_than_asked(tmp_path: Path)
     assert [(one.arrival_s, one.max_new_tokens) for one in found.requests] == [(0.0, 2), (1.5, 7)]
     with pytest.raises(InputError, match="closed loop"):
         plan_load("closed:2,count=4", [7])
+
+
+def test_times_of_a_file_are_arrivals(tmp_path: Path) -> None:
+    file = tmp_path / "times.txt"
+    file.write_text("0\n0.25\n2\n")
+    found = plan_load(f"times:{file},output=3", [7])
+    assert [(one.arrival_s, one.max_new_tokens) for one in found.requests] == [
+        *((0.0, 3), (0.25, 3), (2.0, 3)),
+    ]
+
+
+def test_a_seed_in_the_specification_is_the_seed() -> None:
+    """Of the arrivals and of the prompts."""
+    within = plan_load("poisson:3,count=9,seed=4", [5, 4, 3]).requests
+    assert within == plan_load("poisson:3,count=9", [5, 4, 3], seed=4).requests
+    assert within != plan_load("poisson:3,count=9", [5, 4, 3]).requests
