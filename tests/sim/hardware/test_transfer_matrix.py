@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 from adadecode.profiles.catalog.devices import find_device
 from adadecode.profiles.catalog.models import find_model
 from adadecode.profiles.errors import DeviceError, ShapeError
+from adadecode.profiles.input_file import read_json
 from adadecode.sim.hardware.kernel_tables.library import KernelLibrary
-from adadecode.sim.hardware.transfer_law import law_for
+from adadecode.sim.hardware.transfer_law import SIBLING_SPREAD, SPREAD, law_for
 from adadecode.sim.hardware.transfer_matrix import (
     DTYPE,
     Product,
@@ -19,6 +21,8 @@ from adadecode.sim.hardware.transfer_matrix import (
     layer_products,
     transfer_matrix,
 )
+from benchmarks.harness import RESULTS
+from benchmarks.transfer_law import MODELS, TOKENS
 from tests.support.kernel_tables import product_table, write_kernel_tables
 from tests.support.sim_command import run, run_json
 
@@ -153,14 +157,42 @@ def test_systems_are_devices_of_the_catalogue() -> None:
         device_of("tpu_v9")
 
 
+WORST = {
+    ("a100-80gb-sxm", "h100-sxm"): ("llama-3.2-1b", 0.068),
+    ("a100-80gb-sxm", "h200-sxm"): ("qwen3-32b", 0.056),
+    ("h100-sxm", "a100-80gb-sxm"): ("llama-3.2-3b", 0.090),
+    ("h100-sxm", "h200-sxm"): ("qwen3-32b", 0.047),
+    ("h200-sxm", "a100-80gb-sxm"): ("llama-3.2-3b", 0.090),
+    ("h200-sxm", "h100-sxm"): ("qwen3-1.7b", 0.064),
+}
+"""The model that the law misses by most between two devices, and by how much it does.
+
+It is no goal, and over 5 % in most pairs: what is there now, so that it does not grow unseen.
+"""
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the tables of others are not there")
 def test_the_law_keeps_within_what_the_documentation_says() -> None:
-    """No pair of devices is missed by more than 5 %, in the mean over models."""
-    models = [find_model(name) for name in ("llama-3.1-8b", "qwen3-8b", "llama-2-7b")]
-    matrix = transfer_matrix(KernelLibrary.of(SHARED), models, (1, 2, 4, 8, 16, 32, 64))
-    medians: dict[tuple[object, object], list[float]] = {}
+    """The median model of each pair is missed by at most 5 %, and the worst by its own figure."""
+    models = [find_model(name) for name in MODELS]
+    matrix = transfer_matrix(KernelLibrary.of(SHARED), models, TOKENS)
+    errors: dict[tuple[str, str], dict[str, float]] = {}
     for pair in matrix.to_dict()["pairs"]:
-        medians.setdefault((pair["from"], pair["to"]), []).append(float(pair["median_error"]))
-    assert len(medians) == 6
-    for devices, errors in medians.items():
-        assert sum(errors) / len(errors) < 0.05, devices
+        devices = errors.setdefault((str(pair["from"]), str(pair["to"])), {})
+        devices[str(pair["model"])] = float(pair["median_error"])
+    assert errors.keys() == WORST.keys()
+    for devices, by_model in errors.items():
+        assert len(by_model) == len(MODELS)
+        assert median(by_model.values()) <= 0.05, devices
+        worst, figure = WORST[devices]
+        assert max(by_model, key=by_model.__getitem__) == worst, devices
+        assert by_model[worst] == pytest.approx(figure, abs=1e-3), devices
+
+
+def test_intervals_are_no_narrower_than_what_the_fit_measured() -> None:
+    """To another architecture a margin is kept; within one the interval is what was measured."""
+    measured = read_json(RESULTS / "transfer_law.json")["spreads"]
+    assert measured["other"] == pytest.approx(0.089, abs=5e-4)
+    assert measured["other"] < SPREAD == 0.115
+    assert measured["sibling"] == pytest.approx(SIBLING_SPREAD, abs=1e-3)
+    assert measured["sibling"] <= SIBLING_SPREAD
