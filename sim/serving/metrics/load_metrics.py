@@ -118,7 +118,6 @@ class LoadMetrics:
             "kv_peak": use.kv_peak,
             "acceptance_length": use.acceptance_length,
             "acceptance_rate": use.acceptance_rate,
-            "energy_j": use.energy_j,
         }
 
     def to_frame(self) -> pd.DataFrame:

@@ -18,7 +18,6 @@ class ServerUse:
         rounds: Verifications of drafts.
         drafts: Tokens drafted.
         accepted: Drafts that were right.
-        energy_j: Energy of the devices.
     """
 
     devices: int = 1
@@ -28,7 +27,6 @@ class ServerUse:
     rounds: int | None = None
     drafts: int | None = None
     accepted: int | None = None
-    energy_j: float | None = None
 
     def utilisation(self, seconds: float) -> float | None:
         """Return the share of so many seconds in which the devices worked."""

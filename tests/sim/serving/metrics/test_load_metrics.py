@@ -91,6 +91,13 @@ def test_the_use_of_a_server_is_told_as_its_engines_count_it() -> None:
     assert (found["kv_mean"], found["kv_peak"]) == (0.5, 1)
 
 
+def test_nothing_is_promised_that_nobody_fills() -> None:
+    """Of a run of which all is known only the goodput is empty, which needs objectives."""
+    use = ServerUse(devices=2, busy_s=5, rounds=10, drafts=30, accepted=15, kv_mean=0.5, kv_peak=1)
+    found = measure(TWO, use=use).to_json()
+    assert [name for name, value in found.items() if value is None] == ["goodput"]
+
+
 def test_the_document_has_the_promised_keys() -> None:
     found = measure(TWO).to_json()
     for name in ("ttft_s", "tpot_s", "itl_s", "e2e_s"):
