@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-EVENTS = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n"
+CLOSE = "Connection: close\r\n"
+"""What every answer says: else the next request might go out as its connection is closed."""
+
+EVENTS = f"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{CLOSE}"
 CHUNKED = f"{EVENTS}Transfer-Encoding: chunked\r\n\r\n"
 PLAIN = f"{EVENTS}\r\n"
 
@@ -22,6 +25,7 @@ class OpenAiServer:
     Attributes:
         does: What it does with each request, in the order in which they come, over and over.
         models: The models that it lists; None for a server that lists none.
+        list_status: The status with which it then refuses to list them; 0 for no answer.
         gap_s: Seconds before each token.
         asked: The path, the headers and the body of each request.
         together: Most requests that it answered at once.
@@ -30,6 +34,7 @@ class OpenAiServer:
 
     does: Sequence[str] = ("good",)
     models: Sequence[str] | None = ("tiny",)
+    list_status: int = 404
     gap_s: float = 0.0
     url: str = ""
     asked: list[tuple[str, dict[str, str], dict[str, Any]]] = field(default_factory=list)
@@ -54,7 +59,7 @@ class OpenAiServer:
         }
         method, path, _ = head[0].split(" ")
         if method == "GET":
-            self._list(writer)
+            await self._list(writer)
         else:
             body = json.loads(await reader.readexactly(int(headers["content-length"])))
             number = len(self.asked)
@@ -66,25 +71,29 @@ class OpenAiServer:
             finally:
                 self._now -= 1
 
-    def _list(self, writer: asyncio.StreamWriter) -> None:
+    async def _list(self, writer: asyncio.StreamWriter) -> None:
         if self.models is None:
-            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            if not self.list_status:
+                await asyncio.sleep(60)
+            writer.write(
+                f"HTTP/1.1 {self.list_status} No\r\n{CLOSE}Content-Length: 0\r\n\r\n".encode()
+            )
             return
         text = json.dumps({"data": [{"id": name} for name in self.models]})
         writer.write(
-            f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n"
+            f"HTTP/1.1 200 OK\r\n{CLOSE}Content-Length: {len(text)}\r\n"
             f"Content-Type: application/json\r\n\r\n{text}".encode()
         )
 
     async def _do(self, what: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         if what.isdecimal():
             text = '{"error": "come back\\u001b[31m later"}'
-            head = f"HTTP/1.1 {what} No\r\nContent-Length: {len(text)}\r\n\r\n"
+            head = f"HTTP/1.1 {what} No\r\n{CLOSE}Content-Length: {len(text)}\r\n\r\n"
             writer.write((head + text).encode())
             return
         if what == "whole":
             text = '{"choices": [{"text": "all at once"}]}'
-            head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+            head = f"HTTP/1.1 200 OK\r\n{CLOSE}Content-Type: application/json\r\n"
             writer.write(f"{head}Content-Length: {len(text)}\r\n\r\n{text}".encode())
             return
         if what == "dropped":
@@ -100,7 +109,7 @@ class OpenAiServer:
         writer.write(CHUNKED.encode())
         for place, event in enumerate(events):
             await asyncio.sleep(self.gap_s)
-            data = event.encode()
+            data = event.encode(errors="surrogateescape")
             writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
             await writer.drain()
             if what == "cut" and place == 1:
@@ -131,6 +140,8 @@ class OpenAiServer:
             found[1] = "data: {\n\n"
         if what == "strange":
             found[1] = 'data: {"choices": 3}\n\n'
+        if what == "garbled":  # no UTF-8
+            found[1] = "data: \udcff\n\n"
         if what == "sorry":
             found[1] = 'data: {"error": {"message": "out of memory"}}\n\n'
         return found

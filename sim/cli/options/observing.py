@@ -14,7 +14,7 @@ from adadecode.profiles.input_file import parse_json
 from adadecode.sim.cli.options import panels
 from adadecode.sim.cli.options.checks import TextCheck, at_least, number
 from adadecode.sim.cli.options.output import new_directory
-from adadecode.sim.serving.observing.endpoint import Endpoint
+from adadecode.sim.serving.observing.endpoint import Endpoint, check_fields
 from adadecode.sim.serving.observing.observe import TIMEOUT_S
 from adadecode.sim.serving.observing.prompt_texts import PromptText, drawn_texts, texts_of_file
 from adadecode.sim.serving.workloads import Workload, arrivals, read_workload
@@ -37,6 +37,7 @@ def body(option: str, typed: str) -> dict[str, Any]:
         raise InputError(
             f'wanted {option} as an object of JSON, like {{"ignore_eos": true}}, got {typed[:60]!r}'
         )
+    check_fields(found)
     return found
 
 

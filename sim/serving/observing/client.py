@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from adadecode.profiles.errors import InputError
@@ -93,8 +94,6 @@ class Client:
             failure = Failure(kind=FailureKind.UNREACHABLE, words=_words(error))
         except (httpx.HTTPError, httpx.StreamError) as error:
             failure = Failure(kind=FailureKind.CLOSED, words=_words(error))
-        except ValueError as error:  # bytes that are no events
-            failure = Failure(kind=FailureKind.MALFORMED, words=_words(error))
         return Received(end_ns=self.clock.now(), answer=answer, failure=failure)
 
     async def _stream(self, body: Mapping[str, Any], answer: Answer) -> Failure | None:
@@ -109,11 +108,19 @@ class Client:
             events = EventStream()
             async for received in response.aiter_bytes():
                 now_ns = self.clock.now()
-                for data in events.feed(received):
+                for data in _parsed(partial(events.feed, received)):
                     answer.take(data, now_ns)
-            for data in events.close():
+            for data in _parsed(events.close):
                 answer.take(data, self.clock.now())
         return None
+
+
+def _parsed(events: Callable[[], list[str]]) -> list[str]:
+    """Return the data of events. Raises FailedAnswer where the bytes are none."""
+    try:
+        return events()
+    except ValueError as error:
+        raise FailedAnswer(FailureKind.MALFORMED, _words(error)) from None
 
 
 def open_connections(key: str | None) -> httpx.AsyncClient:
@@ -141,25 +148,40 @@ async def find_model(http: httpx.AsyncClient, endpoint: Endpoint, named: str | N
     import httpx
 
     listed: list[str] = []
+    why = ""
     try:
         found = await http.get(endpoint.models_url, timeout=PROBE_S)
         if found.status_code == 200:
-            listed = [str(one["id"]) for one in found.json()["data"]]
+            listed = _names(found)
+        else:
+            why = f"status {found.status_code}"
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
         raise InputError(
             f"wanted a server at {endpoint.name}, got no connection ({_words(error)}): start it, "
             "or mend the address"
         ) from None
-    except (httpx.HTTPError, ValueError, LookupError, TypeError):
-        listed = []
+    except httpx.TimeoutException:
+        why = f"no answer in {PROBE_S:g} s"
+    except httpx.HTTPError as error:
+        why = _words(error)
     if named is not None:
         return named
     if len(listed) != 1:
-        names = ", ".join(map(shown, listed))[:200] or "none"
+        got = why or ", ".join(map(shown, listed))[:200] or "none"
+        key = "give a key that it takes with --api-key-env, or " if why == "status 401" else ""
         raise InputError(
-            f"wanted one model in the list of {endpoint.name}, got {names}: name one with --model"
+            f"wanted one model in the list of {endpoint.name}, got {got}: {key}name one with "
+            "--model"
         )
     return listed[0]
+
+
+def _names(response: httpx.Response) -> list[str]:
+    """Return the models in a list; none of an answer that is no list of them."""
+    try:
+        return [str(one["id"]) for one in response.json()["data"]]
+    except (ValueError, LookupError, TypeError):
+        return []
 
 
 async def _beginning(response: httpx.Response) -> str:

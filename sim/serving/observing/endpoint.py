@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,8 @@ class Endpoint:
         for its completions.
 
         Raises:
-            InputError: If it is no address of HTTP, ends otherwise, or holds a password.
+            InputError: If it is no address of HTTP, ends otherwise, holds a password, or names a
+                host as none can be named.
         """
         parts = _parts(text)
         path = parts.path.rstrip("/")
@@ -48,7 +50,13 @@ class Endpoint:
                 f"wanted the address of a server, like {EXAMPLE}, or of its interface, like "
                 f"{EXAMPLE}/v1{_CHAT}, got {shown(text)[:120]!r}"
             )
-        return cls(url=urlunsplit(parts._replace(path=path)), chat=path.endswith(_CHAT))
+        url = urlunsplit(parts._replace(path=path))
+        if not _is_sendable(url):
+            raise InputError(
+                f"wanted the address of a server, like {EXAMPLE}, got {shown(text)[:120]!r}, whose "
+                "host has a name that no host can have: mend it"
+            )
+        return cls(url=url, chat=path.endswith(_CHAT))
 
     @property
     def models_url(self) -> str:
@@ -105,3 +113,25 @@ def _parts(text: str) -> SplitResult:
             "give the key in a variable of the environment, with --api-key-env"
         )
     return parts
+
+
+def _is_sendable(url: str) -> bool:
+    """Return whether httpx takes an address, and the system the name of its host."""
+    import httpx
+
+    try:
+        httpx.URL(url).raw_host.decode("ascii").encode("idna")
+    except (httpx.InvalidURL, UnicodeError):
+        return False
+    return True
+
+
+def check_fields(fields: Mapping[str, Any]) -> None:
+    """Raise InputError unless fields can be added to a body."""
+    try:
+        json.dumps(fields, allow_nan=False)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"wanted fields of JSON with finite numbers for the body, got {shown(fields)[:120]}: "
+            "mend them"
+        ) from None

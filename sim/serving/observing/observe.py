@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adadecode.sim.serving.observing.client import Client, Clock, find_model, open_connections
-from adadecode.sim.serving.observing.endpoint import Endpoint
+from adadecode.sim.serving.observing.endpoint import Endpoint, check_fields
 from adadecode.sim.serving.observing.observed_request import ObservedRequest
 from adadecode.sim.serving.observing.prompt_texts import PromptText, drawn_texts
 from adadecode.sim.serving.request import Request, ServedRequest
@@ -92,9 +92,10 @@ def observe(
         keep: Called now and then, in a thread of its own, to keep what there is.
 
     Raises:
-        InputError: If nobody answers at the address, the model is not known, or ``keep`` raises
-            it.
+        InputError: If nobody answers at the address, the model is not known, ``more`` is no JSON,
+            or ``keep`` raises it.
     """
+    check_fields(more or {})
 
     async def run() -> None:
         async with open_connections(key) as http:

@@ -66,6 +66,11 @@ class ObservedRequest:
         """Seconds from when it was to be sent until it was."""
         return NS * (self.sent_ns - self.due_ns)
 
+    @property
+    def counted_ns(self) -> tuple[int, ...]:
+        """When the pieces came that count: one token came with its first piece."""
+        return self.chunk_ns if self.n_output > 1 else self.chunk_ns[:1]
+
     def served(self, start_ns: int) -> ServedRequest:
         """Return an answered request, on a clock that is 0 at ``start_ns``.
 
@@ -75,12 +80,13 @@ class ObservedRequest:
         request = Request(
             name=self.name, arrival_s=arrival_s, n_prompt=self.n_prompt, n_output=self.n_output
         )
-        times = self.chunk_ns if len(self.chunk_ns) > 1 else self.chunk_ns * 2
-        kept = times if self.n_output > 1 else times[:1]
+        times = self.counted_ns
+        if self.n_output > 1 and len(times) == 1:  # the first token and the last one
+            times *= 2
         return ServedRequest(
             request=request,
             scheduled_s=math.nan,
-            token_s=tuple(NS * (one - start_ns) for one in kept),
+            token_s=tuple(NS * (one - start_ns) for one in times),
         )
 
     def line(self) -> str:
@@ -90,8 +96,8 @@ class ObservedRequest:
         """
         metrics: dict[str, Any] = {}
         if self.failure is None:
-            first, last = self.chunk_ns[0], self.chunk_ns[-1]
-            gaps = [later - sooner for sooner, later in pairwise(self.chunk_ns)]
+            first, last = self.counted_ns[0], self.counted_ns[-1]
+            gaps = [later - sooner for sooner, later in pairwise(self.counted_ns)]
             metrics = {
                 "input_sequence_length": {"value": self.n_prompt, "unit": "tokens"},
                 "output_sequence_length": {"value": self.n_output, "unit": "tokens"},

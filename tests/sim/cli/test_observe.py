@@ -119,6 +119,8 @@ def test_a_key_is_taken_from_the_environment_and_written_nowhere(
         (["--arrivals", "closed:2,count=6,output=4"], "how long requests are"),
         (["--arrivals", SPEC, "--body", "[1]"], "as an object of JSON"),
         (["--arrivals", SPEC, "--body", '{"a":'], "JSON"),
+        (["--arrivals", SPEC, "--body", '{"x": NaN}'], "with finite numbers"),
+        (["--arrivals", SPEC, "--body", '{"x": 1e999}'], "with finite numbers"),
         (["--arrivals", SPEC, "--api-key-env", "NO_SUCH_KEY"], "got nothing"),
         (["--arrivals", SPEC, "--prompts", "no-such-file"], "no prompt file"),
         (["--arrivals", SPEC], "got no connection"),
@@ -143,3 +145,13 @@ def test_a_run_in_which_all_failed_ends_with_a_message(
     last = capsys.readouterr().err.splitlines()[-1]
     assert "all 6 requests failed, 6 of them with 'status 429'" in last
     assert not (tmp_path / "out").exists()
+
+
+def test_a_host_that_cannot_be_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("http://☃.example", "--arrivals", SPEC, "--out", tmp_path / "out")
+    assert run("observe", *words) == 2
+    (line,) = " ".join(capsys.readouterr().err.split()).split("\n")
+    assert "whose host has a name that no host can have" in line
+    assert "Traceback" not in line

@@ -7,6 +7,8 @@ import pytest
 from adadecode.profiles.errors import InputError
 from adadecode.sim.serving.observing.endpoint import Endpoint
 
+pytest.importorskip("httpx", reason="knows which addresses it takes: install the extra 'observe'")
+
 
 @pytest.mark.parametrize(
     ("typed", "url", "models", "chat"),
@@ -16,6 +18,7 @@ from adadecode.sim.serving.observing.endpoint import Endpoint
         ("https://h/v1", "https://h/v1/completions", "/v1/models", False),
         ("http://h/v1/chat/completions", "http://h/v1/chat/completions", "/v1/models", True),
         ("http://h/x/completions?v=1", "http://h/x/completions?v=1", "/x/models?v=1", False),
+        ("http://bücher.de", "http://bücher.de/v1/completions", "/v1/models", False),
         ("http://[::1]:80", "http://[::1]:80/v1/completions", "/v1/models", False),
     ],
 )
@@ -28,7 +31,10 @@ def test_an_address_stands_for_an_interface(typed: str, url: str, models: str, c
 
 @pytest.mark.parametrize(
     "typed",
-    ["", "http://", "ftp://h", "http://h:x", "http://h:0", "http://h/api", "http://h/#a", "a b"],
+    [
+        *("", "http://", "ftp://h", "http://h:x", "http://h:0", "http://h/api", "http://h/#a"),
+        *("a b", "http://☃.example", "http://a..b", f"http://{64 * 'a'}.b"),
+    ],
 )
 def test_what_is_no_such_address_is_refused(typed: str) -> None:
     with pytest.raises(InputError, match="wanted the address of a server"):

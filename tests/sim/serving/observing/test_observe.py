@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,11 @@ import pytest
 
 from adadecode.profiles.errors import InputError, PromptError
 from adadecode.sim.serving.metrics import measure
+from adadecode.sim.serving.metrics.request_times import e2e_s
+from adadecode.sim.serving.observing import client
 from adadecode.sim.serving.observing.endpoint import Endpoint
 from adadecode.sim.serving.observing.observe import Observation, observe
+from adadecode.sim.serving.observing.observed_request import ObservedRequest
 from adadecode.sim.serving.observing.prompt_texts import drawn_texts, texts_of_file
 from adadecode.sim.serving.observing.run_files import REQUESTS, UNFINISHED, RunFiles
 from adadecode.sim.serving.workloads import arrivals, read_served, read_workload
@@ -70,6 +73,7 @@ FAILURES: Mapping[str, str] = {
     "stuck": "timeout",
     "malformed": "malformed",
     "strange": "malformed",
+    "garbled": "malformed",
     "sorry": "server error",
     "silent": "no tokens",
     "uncounted": "no usage",
@@ -103,9 +107,12 @@ def test_a_server_that_is_not_there_is_told_before_anything_is_sent() -> None:
 def test_a_server_that_ends_in_mid_run_is_recorded() -> None:
     found, load = Observation(), arrivals("constant:20,count=12,prompt=3,output=4")
     with openai_server() as server:
-        ending = threading.Timer(0.3, server.stop)
-        ending.start()
-        observe(Endpoint.parse(server.url), load, found)
+
+        def report(done: int, _count: int) -> None:
+            if done == 3:
+                server.stop()
+
+        observe(Endpoint.parse(server.url), load, found, report=report)
     assert len(found.requests) == 12
     assert found.answered
     assert set(found.failures) <= {"unreachable", "closed"}
@@ -158,6 +165,51 @@ def test_what_is_asked_is_what_was_wanted() -> None:
 def test_a_model_is_asked_for_where_the_server_has_not_one_alone(models: Any) -> None:
     with openai_server(models=models) as server, pytest.raises(InputError, match="--model"):
         observed(server, f"{ONE_BY_ONE},count=1")
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (401, "got status 401: give a key that it takes with --api-key-env, or name one with"),
+        (500, "got status 500: name one with --model"),
+        (0, "got no answer in 0.3 s: name one with --model"),
+    ],
+)
+def test_why_no_model_is_known_is_told(
+    monkeypatch: pytest.MonkeyPatch, status: int, message: str
+) -> None:
+    monkeypatch.setattr(client, "PROBE_S", 0.3)
+    with (
+        openai_server(models=None, list_status=status) as server,
+        pytest.raises(InputError, match=message),
+    ):
+        observed(server, f"{ONE_BY_ONE},count=1")
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_body_of_no_json_is_refused_before_anything_is_sent(number: float) -> None:
+    with openai_server() as server, pytest.raises(InputError, match="finite numbers"):
+        observed(server, f"{ONE_BY_ONE},count=1", more={"x": [number]})
+    assert not server.asked
+
+
+@pytest.mark.parametrize(("n_output", "last_s"), [(1, 0.25), (2, 0.75)])
+def test_one_token_in_several_pieces_ends_with_the_first(
+    tmp_path: Path, n_output: int, last_s: float
+) -> None:
+    """In the figures, in the file, and in what is read from it again."""
+    one = ObservedRequest(
+        name="a", number=0, due_ns=0, sent_ns=10**9, end_ns=2 * 10**9,
+        chunk_ns=(1_250_000_000, 1_750_000_000), n_prompt=3, n_output=n_output,
+    )  # fmt: skip
+    assert e2e_s(one.served(one.sent_ns)) == pytest.approx(last_s)
+    metrics = json.loads(one.line())["metrics"]
+    assert metrics["time_to_first_token"]["value"] == pytest.approx(250)
+    assert metrics["request_latency"]["value"] == pytest.approx(1e3 * last_s)
+    assert ("inter_chunk_latency" in metrics) == (n_output > 1)
+    path = tmp_path / REQUESTS
+    path.write_text(one.line())
+    assert e2e_s(read_served(path)[0]) == pytest.approx(last_s)
 
 
 def test_the_file_says_of_answered_requests_what_was_observed(tmp_path: Path) -> None:
