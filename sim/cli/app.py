@@ -48,7 +48,7 @@ class Commands(LazyGroup):
         "serve": CommandEntry(
             module="adadecode.sim.cli.serve",
             function="serve",
-            summary="Serve many users, as vLLM would.",
+            summary="Serve many users, as vLLM would, or with early exits.",
             panel=PREDICT,
         ),
         "plan": CommandEntry(

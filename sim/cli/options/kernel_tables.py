@@ -77,8 +77,8 @@ class KernelTableOptions:
             "--tp",
             metavar="N",
             help="How many devices share every layer (tensor parallel). More than one need tables "
-            "of what devices exchange, SYSTEM/comm/ENGINE/VERSION/custom_allreduce_perf.parquet "
-            "and SYSTEM/comm/nccl/VERSION/nccl_perf.parquet.",
+            "of what devices exchange: custom_allreduce_perf.parquet in SYSTEM/comm/ENGINE/VERSION "
+            "and nccl_perf.parquet in SYSTEM/comm/nccl/VERSION.",
         ),
         at_least(1, MOST_DEVICES),
     ] = 1
