@@ -34,7 +34,8 @@ class SegmentWork:
         gates: Rows that a gate is asked about.
         checks: Rows that a head is asked about.
         verified: Rows that the last layer is asked about.
-        goes_on: Whether it follows the segment before it without the host, as nobody asks anything.
+        goes_on: Whether it follows the segment below without the host, of the same rows, as they
+            asked nothing there.
     """
 
     segment: int
@@ -98,7 +99,8 @@ class SegmentTimes:
         attention: Attention of one layer.
         unequal: What unequal contexts add to it.
         steps: How many steps were priced.
-        beyond: How many of them have more tokens or rows than was measured.
+        beyond: How many of them lie beyond what was measured: in tokens, positions, sequences, or
+            the rows that ask something.
     """
 
     layer: Line
@@ -145,7 +147,13 @@ class SegmentTimes:
         """Return the seconds of a step."""
         n_tokens = work.n_tokens
         self.steps += 1
-        self.beyond += n_tokens > self.layer.last or work.checks > self.check.last
+        self.beyond += not (
+            n_tokens <= self.layer.last
+            and work.gates <= self.gate.last
+            and work.checks <= self.check.last
+            and work.verified <= self.choice.last
+            and self._reaches(work)
+        )
         seconds = work.n_layers * (self.layer.at(n_tokens) + self._attention(work))
         if work.segment == 0:
             seconds += self.ends.at(n_tokens)
@@ -185,6 +193,17 @@ class SegmentTimes:
             before = sum(one.cached for one in several) / count
             seconds += self._several(count, tokens, before)
         return seconds
+
+    def _reaches(self, work: SegmentWork) -> bool:
+        """Return whether attention was measured of no fewer sequences and positions."""
+        chunk, cached = one_chunk(work.prompts.chunks)
+        contexts = [*work.prompts.contexts, *(one.cached for one in work.waiting)]
+        mean = sum(contexts) / max(len(contexts), 1)
+        return self.attention.reaches(chunk, cached, len(contexts), mean) and all(
+            self.attention.alone.reaches(one.n_tokens, one.cached, 0, 0)
+            for one in work.waiting
+            if one.n_tokens > 1
+        )
 
     def _several(self, count: float, tokens: float, cached: float) -> float:
         """Return what sequences take more that compute several tokens each, and not one.
