@@ -41,8 +41,9 @@ def serve(
     Gives what requests wait and whether the server keeps up, from the latencies of a model on a
     device; and by how much that misses what a real server measured.
     """
-    load.check()
     policy = exits.exits(load.seed or 0)
+    load.check(draws_texts=policy is not None)
+    exits.check_server(server)
     profile = read_latencies(path)
     workload = _workload(load, server.block_size)
     shows = len(workload.requests) >= MANY and not as_json

@@ -50,17 +50,18 @@ class Crossover:
     def at(self) -> float | None:
         """The first load from which on early exits do not pay.
 
-        It lies on a straight line between two loads, over the logarithm of the load. It is the
-        smallest load where they never pay, and None where they pay at the largest one.
+        Where they stop paying several times, it is the last. It lies on a straight line between two
+        loads, over the logarithm of the load. It is the smallest load where they never pay, and
+        None where they pay at the largest one.
         """
         points = self.points
-        if points[0].gain <= 1:
-            return points[0].load
-        for low, high in pairwise(points):
+        if points[-1].gain > 1:
+            return None
+        for low, high in reversed(tuple(pairwise(points))):
             if high.gain <= 1 < low.gain:
                 share = (low.gain - 1) / (low.gain - high.gain)
                 return low.load * math.exp(share * math.log(high.load / low.load))
-        return None
+        return points[0].load
 
     def to_json(self) -> dict[str, Any]:
         """Return the crossover with its loads."""
@@ -87,9 +88,9 @@ def find_crossover(loads: Sequence[float], serve_at: ServeAt, exits: ExitPolicy)
         exits: How servers with early exits decode.
 
     Raises:
-        InputError: If the loads do not rise from above 0.
+        InputError: If the loads are no numbers that rise from above 0.
     """
-    if not loads or not all(low < high for low, high in pairwise((0.0, *loads))):
+    if not loads or not all(low < high < math.inf for low, high in pairwise((0.0, *loads))):
         raise InputError(f"wanted rising loads above 0, one or more, got {list(loads)}")
     return Crossover(
         points=tuple(

@@ -214,7 +214,9 @@ def run_server(
     )
     steps = find_steps(profile, wanted)
     check_positions(requests, steps.shape)
-    found = None if exits is None else exits.found(profile, requests, steps)
+    found = None
+    if exits is not None:
+        found = exits.found(profile, requests, steps, seed=workload.seed)
     heads = () if found is None else found.decoding.design.placement
     settings = server.settings(steps, heads)
     deployed = _Deployed(
@@ -293,6 +295,7 @@ class _Deployed:
             in_flight=self.workload.in_flight,
             replicas=self.server.replicas,
             routing=self.server.routing,
+            seed=self.workload.seed,
             keep_steps=keep_steps,
             progress=self.progress,
         )

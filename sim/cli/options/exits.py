@@ -13,12 +13,22 @@ from adadecode.sim.cli.options import panels
 from adadecode.sim.cli.options.checks import Check, TextCheck, at_least
 from adadecode.sim.cli.options.design import HeadDepths, cap, gammas, gates
 from adadecode.sim.cli.options.scenario import HeadMap, TraceProfile
+from adadecode.sim.cli.options.serving import ServerOptions
 from adadecode.sim.core.design import DEFAULT_CAP, Policy
 from adadecode.sim.serving.batching.segment_order import DEFAULT_AGE_LIMIT
 from adadecode.sim.serving.exits.exit_policy import ALL_ORDERS, EXIT_POLICIES, ExitPolicy
 
 SERVED_POLICIES = (str(Policy.VANILLA), *EXIT_POLICIES)
 """The policies that a simulated server knows."""
+
+DEFAULT_ORDER = "lockstep"
+"""The order of segments where nobody says."""
+
+AGED_ORDERS = ("largest", "worth")
+"""The orders of segments with a limit of age."""
+
+PREFIX_AWARE = "prefix-aware"
+"""The routing that looks for what servers kept of prompts."""
 
 
 def served_policy(_option: str, name: str) -> str:
@@ -122,7 +132,8 @@ class ExitOptions:
             seed: What the texts of requests are drawn with.
 
         Raises:
-            InputError: If options of early exits come with the policy vanilla.
+            InputError: If options of early exits come with the policy vanilla, or others that the
+                policy or the order has no use for.
             ProfileError: If the profile of the texts cannot be read.
         """
         own = {
@@ -142,18 +153,57 @@ class ExitOptions:
                     "whole steps as vLLM does: add --policy adadecode, or leave it out"
                 )
             return None
+        self._check_used()
         return ExitPolicy(
             policy=self.policy,
             gamma=_one_or_all(self.gammas or (0.75,)),
             gate=_one_or_all(self.gates or (0.0,)),
             heads=self.heads,
             cap=DEFAULT_CAP if self.cap is None else self.cap,
-            order=self.order or "lockstep",
+            order=self.order or DEFAULT_ORDER,
             age_limit=DEFAULT_AGE_LIMIT if self.age_limit is None else self.age_limit,
             trace=None if self.trace is None else read_profile(self.trace),
             heads_at=self.head_map,
             seed=seed,
         )
+
+    def check_server(self, server: ServerOptions) -> None:
+        """Refuse settings of steps as vLLM forms them, where none is formed so.
+
+        The policy adaptive serves vanilla too, and so has a use for them.
+
+        Raises:
+            InputError: If one was given.
+        """
+        if self.policy not in (Policy.ADADECODE, Policy.FIXED):
+            return
+        given = {
+            "--no-async": not server.async_scheduling,
+            "--no-prefix-caching": not server.prefix_caching,
+            f"--routing {PREFIX_AWARE}": server.routing == PREFIX_AWARE,
+        }
+        if unused := [option for option, is_given in given.items() if is_given]:
+            raise InputError(
+                f"{unused[0]} is of servers without early exits, and with the policy {self.policy} "
+                "a step is formed when the one before it is done, and prompts share nothing: leave "
+                "it out"
+            )
+
+    def _check_used(self) -> None:
+        """Refuse what the policy or the order has no use for. Raises InputError."""
+        if self.policy == Policy.FIXED:
+            unused = {"--gamma": self.gammas, "--gate": self.gates}
+            if given := [option for option, value in unused.items() if value is not None]:
+                raise InputError(
+                    f"{given[0]} is of policies that ask how sure a head is, and the policy fixed "
+                    "drafts however unsure it is: leave it out"
+                )
+        order = self.order or DEFAULT_ORDER
+        if self.age_limit is not None and order not in AGED_ORDERS:
+            raise InputError(
+                f"--age-limit is of the orders {' and '.join(AGED_ORDERS)}, and under {order} "
+                "there is no such limit: leave it out, or name one of them with --order"
+            )
 
 
 def _one_or_all(thresholds: tuple[float, ...]) -> float | tuple[float, ...]:

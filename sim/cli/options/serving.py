@@ -101,7 +101,8 @@ class RequestOptions:
         typer.Option(
             "--seed",
             metavar="SEED",
-            help="Seed of drawn requests; 0 where nobody says.",
+            help="Seed of drawn requests, and of their texts with early exits; 0 where nobody "
+            "says.",
             show_default=False,
             rich_help_panel=panels.LOAD,
         ),
@@ -130,14 +131,23 @@ class RequestOptions:
         ),
     ] = None
 
-    def check(self) -> None:
-        """Refuse options that contradict each other. Raises InputError."""
+    def check(self, *, draws_texts: bool) -> None:
+        """Refuse options that contradict each other.
+
+        Args:
+            draws_texts: Whether the texts of requests are drawn, as with early exits.
+
+        Raises:
+            InputError: If options do.
+        """
         if (self.requests is None) == (self.arrivals is None):
             raise InputError("wanted either --requests FILE or --arrivals SPEC: give one of them")
         if self.sent is not None and self.requests is None:
             raise InputError("--sent belongs to --requests: leave it out, or give both")
-        if self.seed is not None and self.arrivals is None:
-            raise InputError("--seed belongs to --arrivals: nothing is drawn with --requests")
+        if self.seed is not None and self.arrivals is None and not draws_texts:
+            raise InputError(
+                "--seed belongs to --arrivals, or to early exits: nothing is drawn with --requests"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

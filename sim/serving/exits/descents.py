@@ -77,8 +77,8 @@ class Descents:
         """Return the seconds that a committed token takes, of all sequences together.
 
         Each sequence begins at a place of its own, all as far from each other, and makes one
-        descent in a pass, until all descents were made. What prompts take by themselves is left
-        out: they take it whatever is decoded beside them.
+        descent in a pass, until all descents were made. What a prompt takes alone where a step runs
+        all layers is left out, the same for every design: what it takes more in segments counts.
 
         Args:
             times: What steps take.
@@ -94,7 +94,7 @@ class Descents:
             for step, times_made in self._steps(places, segment, n_layers, load):
                 seconds += times_made * times.typical(step)
         if load.prompt:
-            seconds -= passes * prompt_seconds(times, layers, load.prompt)
+            seconds -= passes * prompt_seconds(times, sum(layers), load.prompt)
         return seconds / max(int(self.committed[places].sum()), 1)
 
     def _steps(

@@ -56,7 +56,7 @@ class ExitPolicy:
         age_limit: Steps that nobody waits longer than, under the orders ``largest`` and ``worth``.
         trace: The profile whose texts are replayed; None for that of the latencies.
         heads_at: Where each head of the texts stands in the model, by the depth it was trained at.
-        seed: What the texts of requests are drawn with.
+        seed: What the texts of requests are drawn with, beside the seed of the requests.
     """
 
     policy: str = str(Policy.ADADECODE)
@@ -82,7 +82,12 @@ class ExitPolicy:
         return self._design(trained, self.gamma)
 
     def found(
-        self, profile: Profile | None, requests: Sequence[Request], steps: FoundSteps
+        self,
+        profile: Profile | None,
+        requests: Sequence[Request],
+        steps: FoundSteps,
+        *,
+        seed: int | None = None,
     ) -> FoundExits:
         """Return how servers decode that answer some requests.
 
@@ -90,6 +95,8 @@ class ExitPolicy:
             profile: Where the latencies come from; None for a datasheet.
             requests: The requests.
             steps: What steps take.
+            seed: What the requests were drawn with, for what is known of their texts in advance;
+                None of recorded ones, and of those of several seeds.
 
         Raises:
             ProfileError: If there is no text to replay.
@@ -101,12 +108,13 @@ class ExitPolicy:
         times, notes = find_segments(steps)
         design = self.design(texts.trace.depths)
         texts.trace.require(design.placement, gates=bool(design.gates))
+        own = texts.drawn(seed)
         decoding = ExitDecoding(
             design=design,
             texts=texts,
             price=times,
-            order=self._order(texts, times, design, requests),
-            rule=self._rule(texts, times, design, requests) if self.policy == ADAPTIVE else None,
+            order=self._order(own, times, design, requests),
+            rule=self._rule(own, times, design, requests) if self.policy == ADAPTIVE else None,
         )
         return FoundExits(
             decoding=decoding,

@@ -8,7 +8,7 @@ and its blocks are free, when it is done. Who arrives in the meantime waits for 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -17,12 +17,10 @@ import simpy
 from adadecode.profiles.errors import LatencyError
 from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Check, Gate, Round, Verify
-from adadecode.sim.serving.batching.batched_sequence import BatchedSequence
-from adadecode.sim.serving.batching.batcher import Batch, Batcher, Question
+from adadecode.sim.serving.batching.batcher import Batch, Batcher, Question, Span
 from adadecode.sim.serving.batching.block_pool import BlockPool
 from adadecode.sim.serving.batching.segment_order import SegmentOrder
 from adadecode.sim.serving.deployment import Deployment, check_load
-from adadecode.sim.serving.exits.adaptive_schedule import AdaptiveSchedule
 from adadecode.sim.serving.exits.served_text import MakeSchedule, ServedText, plain_schedules
 from adadecode.sim.serving.exits.texts import Texts
 from adadecode.sim.serving.latency.segment_times import SegmentWork
@@ -40,12 +38,13 @@ SegmentPrice = Callable[[SegmentWork], float]
 class LoadRule(Protocol):
     """Makes schedules that follow the load of their server."""
 
-    def schedules(self, load: Callable[[], tuple[int, float, int]]) -> MakeSchedule:
+    def schedules(self, load: Callable[[], tuple[int, float, int]], texts: Texts) -> MakeSchedule:
         """Return what makes the schedules of one server.
 
         Args:
             load: Returns its sequences that decode, their mean context, and the tokens of prompts
                 in its latest step.
+            texts: What heads and the last layer say.
         """
 
 
@@ -108,6 +107,7 @@ class _ExitServer:
         settings: ServerSettings,
         decoding: ExitDecoding,
         tally: _Tally,
+        arrived: Callable[[], None],
         ended: Callable[[], None],
     ) -> None:
         self.env, self.place, self.decoding, self.tally = env, place, decoding, tally
@@ -117,7 +117,7 @@ class _ExitServer:
             max_num_seqs=settings.max_num_seqs,
             max_batched_tokens=settings.max_batched_tokens,
         )
-        self.ended = ended
+        self.arrived, self.ended = arrived, ended
         self.texts: dict[str, ServedText] = {}
         self.wake: simpy.Event | None = None
         self.counted_at = 0.0
@@ -125,10 +125,11 @@ class _ExitServer:
         self.layers = [stop - start for start, stop in pairwise(bounds)]
         self.prompt_tokens = 0
         self._load, self._load_of = (0, 0.0, 0), -1
+        self._unasked: tuple[int, frozenset[Span]] | None = None
         self.make_schedule = (
             plain_schedules(decoding.texts, decoding.design)
             if decoding.rule is None
-            else decoding.rule.schedules(self.current_load)
+            else decoding.rule.schedules(self.current_load, decoding.texts)
         )
         self._count = 0
 
@@ -179,6 +180,7 @@ class _ExitServer:
                 self.texts[span.name].stamp(env.now)
             for name in batcher.retire(batch):
                 self._end(self.texts.pop(name))
+            self.arrived()
 
     def count_blocks(self) -> None:
         """Count the blocks that have been in use since they were counted last."""
@@ -195,7 +197,9 @@ class _ExitServer:
                 text.scheduled_s = self.env.now
         work = self._work(batch)
         self.batcher.ran(batch)
+        self._unasked = batch.segment, frozenset(batch.spans)
         while asked := self.batcher.asked(batch):
+            self._unasked = None
             _count(work, asked)
             answers = [self.texts[name].answer(question) for name, question in asked]
             self.batcher.answer(asked, answers)
@@ -209,17 +213,15 @@ class _ExitServer:
         """Return what a batch computes."""
         segment, running = batch.segment, self.batcher.running
         work = SegmentWork(segment, self.layers[segment])
-        drafting = self.decoding.rule is None
         for name, start, stop in batch.spans:
             one = running[name]
             if one.prefilling:
                 work.prompts.add(stop - start, start)
             else:
                 work.waiting.append(Chunk(stop - start, start))
-                drafting = drafting or _drafts(one)
         if segment == 0:
             self.prompt_tokens = work.prompts.n_tokens
-        work.goes_on = segment > 0 and not drafting
+        work.goes_on = self._unasked == (segment - 1, frozenset(batch.spans))
         return work
 
     def _end(self, text: ServedText) -> None:
@@ -262,6 +264,7 @@ def serve_exits(
     in_flight: int | None = None,
     replicas: int = 1,
     routing: str = "round-robin",
+    seed: int | None = None,
     keep_steps: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> ServedExits:
@@ -277,6 +280,8 @@ def serve_exits(
         in_flight: As in `adadecode.sim.serving.server.serve`.
         replicas: Servers, all alike.
         routing: The rule that picks the server of a request, of `ROUTINGS`.
+        seed: What the requests were drawn with; None of recorded ones. Their texts are drawn with
+            it, too.
         keep_steps: Whether to keep every step.
         progress: As in `adadecode.sim.serving.server.serve`.
 
@@ -289,10 +294,12 @@ def serve_exits(
     check_load(requests, in_flight, replicas)
     design = decoding.design
     decoding.texts.trace.require(design.placement, gates=bool(design.gates))
+    decoding = replace(decoding, texts=decoding.texts.drawn(seed))
     env, tally = simpy.Environment(0.0), _Tally(keep_steps=keep_steps)
     whole = Deployment(env, requests, in_flight, find_routing(routing), progress)
     servers = [
-        _ExitServer(env, place, settings, decoding, tally, whole.ended) for place in range(replicas)
+        _ExitServer(env, place, settings, decoding, tally, whole.arrive, whole.ended)
+        for place in range(replicas)
     ]
     whole.servers = servers
     whole.start()
@@ -313,7 +320,7 @@ def _served(tally: _Tally, servers: Sequence[_ExitServer], blocks: int, end: flo
                 busy_s=tally.busy_s,
                 kv_mean=tally.block_seconds / (len(servers) * span * blocks),
                 kv_peak=tally.most_blocks / blocks,
-                rounds=len(tally.rounds),
+                rounds=sum(bool(one.exits) for one in tally.rounds),
                 drafts=sum(len(one.exits) for one in tally.rounds),
                 accepted=sum(one.accepted for one in tally.rounds),
             ),
@@ -337,9 +344,3 @@ def _count(work: SegmentWork, asked: Sequence[tuple[str, Question]]) -> None:
         else:
             assert isinstance(question, Verify)
             work.verified += question.stop - question.start
-
-
-def _drafts(sequence: BatchedSequence) -> bool:
-    """Return whether a sequence that follows the load drafts in its open round."""
-    schedule = sequence.schedule
-    return isinstance(schedule, AdaptiveSchedule) and schedule.drafting

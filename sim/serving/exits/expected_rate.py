@@ -87,18 +87,15 @@ def worth(
     return tokens / pass_seconds(times, shares, layers, load, begin=segment)
 
 
-def prompt_seconds(times: SegmentTimes, layers: Sequence[int], tokens: float) -> float:
-    """Return the seconds of a pass with a part of a prompt alone."""
-    return sum(
-        times.typical(
-            TypicalStep(
-                first=segment == 0,
-                n_layers=n_layers,
-                sequences=0.0,
-                tokens=1.0,
-                context=0.0,
-                prompt=tokens,
-            )
+def prompt_seconds(times: SegmentTimes, n_layers: int, tokens: float) -> float:
+    """Return the seconds of a part of a prompt alone, in a step that runs all layers."""
+    return times.typical(
+        TypicalStep(
+            first=True,
+            n_layers=n_layers,
+            sequences=0.0,
+            tokens=1.0,
+            context=0.0,
+            prompt=tokens,
         )
-        for segment, n_layers in enumerate(layers)
     )

@@ -63,6 +63,11 @@ class FoundExits:
             "begin alike share nothing"
         )
         notes = [*self.notes, alone]
+        if self.decoding.rule is not None:
+            notes.append(
+                "the rule of adaptive knows what heads say about the very requests that it serves, "
+                "which a server would have to learn"
+            )
         if answered.modelled:
             share = answered.modelled / len(answered.rounds)
             notes.append(

@@ -29,13 +29,11 @@ class DraftingByLoad:
     """Picks a design by the load. Build it with `of`.
 
     Attributes:
-        texts: What heads say.
         times: What steps take.
         layers: Layers of each segment.
         menu: The designs to choose from, with the descents of each.
     """
 
-    texts: Texts
     times: SegmentTimes
     layers: tuple[int, ...]
     menu: Mapping[Design, Descents]
@@ -62,7 +60,6 @@ class DraftingByLoad:
         """
         bounds = designs[0].boundaries(texts.trace.n_layers)
         return cls(
-            texts=texts,
             times=times,
             layers=tuple(stop - start for start, stop in pairwise(bounds)),
             menu={
@@ -83,12 +80,13 @@ class DraftingByLoad:
             self._chosen[load] = found
         return self._chosen[load]
 
-    def schedules(self, load: Callable[[], tuple[int, float, int]]) -> MakeSchedule:
+    def schedules(self, load: Callable[[], tuple[int, float, int]], texts: Texts) -> MakeSchedule:
         """Return what makes the schedules of one server.
 
         Args:
             load: Returns its sequences that decode, their mean context, and the tokens of prompts
                 in its latest pass.
+            texts: What heads say.
         """
 
         def choose() -> Design | None:
@@ -102,7 +100,7 @@ class DraftingByLoad:
             )
 
         def make(request: Request) -> Schedule:
-            plain = self.texts.schedule(request, next(iter(self.menu)))
+            plain = texts.schedule(request, next(iter(self.menu)))
             return AdaptiveSchedule(
                 design=plain.design,
                 n_layers=plain.n_layers,

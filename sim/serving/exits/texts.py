@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from adadecode.profiles.errors import DesignError, ProfileError
 from adadecode.profiles.hashing import dice, pick
@@ -96,10 +98,17 @@ class Texts:
         own = BranchModel(trace_of(profile.prompts, profile.trace, profile.branches))
         if not joined:
             return cls(trace=own.trace, recorded=tuple(known), joined=(), model=own, seed=seed)
-        model = BranchModel(trace_of(*frames))
         # What stands in off the text is drawn from what was recorded, each once.
-        model.by_steps, model.any, model.outputs = own.by_steps, own.any, own.outputs
+        model = copy(own)
+        model.trace, model.outputs = trace_of(*frames), own.outputs
         return cls(trace=model.trace, recorded=tuple(known), joined=joined, model=model, seed=seed)
+
+    def drawn(self, seed: int | None) -> Texts:
+        """Return the same texts, drawn for requests that were themselves drawn with a seed.
+
+        Requests of two seeds have the same names. None is for recorded requests.
+        """
+        return self if seed is None else replace(self, seed=dice(self.seed, seed))
 
     def text_of(self, request: Request) -> int:
         """Return the number of the text that answers a request."""
@@ -159,31 +168,45 @@ def _joined(
     prompts, spoken = profile.prompts.set_index("prompt", drop=False), list(known)
     if int(prompts.loc[spoken, "n_output"].min()) >= longest:
         return (profile.prompts, profile.trace, profile.branches), ()
-    own = {
-        name: {int(str(prompt)): rows for prompt, rows in table.groupby("prompt")}
-        for name, table in (("trace", profile.trace), ("branches", profile.branches))
-    }
     first = int(prompts["prompt"].max()) + 1
     count = max(1, min(len(spoken), MOST_JOINED // longest))
-    parts = {"trace": [profile.trace], "branches": [profile.branches]}
-    rows = [profile.prompts]
-    for place in range(count):
-        number = first + place
-        for text, skip, tokens in _order(known, longest, [seed, place]):
-            for name, tables in own.items():
-                if text not in tables:
-                    continue
-                rows_of = tables[text]
-                kept = rows_of[rows_of["output"] <= tokens]
-                parts[name].append(kept.assign(prompt=number, output=kept["output"] + skip))
-        about = prompts.loc[[spoken[place]]].assign(
-            prompt=number, n_output=longest, max_new_tokens=longest, ended=False
-        )
-        rows.append(about)
-    listed, said, off = (
-        pd.concat(one, ignore_index=True) for one in (rows, parts["trace"], parts["branches"])
+    numbers = range(first, first + count)
+    pieces = np.array(
+        [
+            (number, *piece)
+            for place, number in enumerate(numbers)
+            for piece in _order(known, longest, [seed, place])
+        ],
+        dtype=np.int64,
     )
-    return (listed, said, off), tuple(range(first, first + count))
+    about = prompts.loc[spoken[:count]].assign(
+        prompt=numbers, n_output=longest, max_new_tokens=longest, ended=False
+    )
+    listed = pd.concat([profile.prompts, about], ignore_index=True)
+    said, off = (_with_pieces(table, pieces) for table in (profile.trace, profile.branches))
+    return (listed, said, off), tuple(numbers)
+
+
+def _with_pieces(table: pd.DataFrame, pieces: NDArray[np.int64]) -> pd.DataFrame:
+    """Return a table with the rows of joined texts behind its own.
+
+    Args:
+        table: A table by prompt and output.
+        pieces: The number of a joined text, the recorded text that goes on there, the tokens before
+            it, and how many it gives; ``[pieces, 4]``.
+    """
+    number, text, skip, tokens = pieces.T
+    prompt, output = (table[name].to_numpy(dtype=np.int64) for name in ("prompt", "output"))
+    order = np.lexsort((output, prompt))
+    width = max(output.max(initial=0), tokens.max()) + 1
+    places = prompt[order] * width + output[order]
+    start = np.searchsorted(places, text * width)
+    rows = np.searchsorted(places, text * width + tokens, side="right") - start
+    behind = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows)
+    taken = table.iloc[order[np.repeat(start, rows) + behind]]
+    moved = taken["output"].to_numpy(dtype=np.int64) + np.repeat(skip, rows)
+    joined: pd.DataFrame = taken.assign(prompt=np.repeat(number, rows), output=moved)
+    return pd.concat([table, joined.astype(table.dtypes)], ignore_index=True)
 
 
 def _order(

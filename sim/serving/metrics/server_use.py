@@ -36,7 +36,10 @@ class ServerUse:
 
     @property
     def acceptance_length(self) -> float | None:
-        """Tokens a verification: its accepted drafts and the one that ends it, as vLLM counts."""
+        """Tokens a verification: its accepted drafts and the one that ends it.
+
+        As vLLM does, it counts verifications of drafts alone, not rounds that drafted nothing.
+        """
         if self.accepted is None or not self.rounds:
             return None
         return 1 + self.accepted / self.rounds

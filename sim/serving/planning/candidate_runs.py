@@ -87,6 +87,7 @@ class CandidateRuns:
                 in_flight=workload.in_flight,
                 replicas=replicas,
                 routing=self.routing,
+                seed=workload.seed,
                 keep_steps=True,
             ).load
         return serve(

@@ -204,6 +204,19 @@ def test_early_exits_give_the_figures_of_a_run_with_its_drafts(
     assert vanilla["acceptance_length"] is None
 
 
+def test_texts_of_requests_in_a_file_are_drawn_with_a_seed(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = tmp_path / "requests.csv"
+    columns = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+    trace.write_text(columns + "".join(f"{k},GPT-4,20,20,40,API log\n" for k in range(6)))
+    words = ("serve", recorded, "--requests", trace, "--kv-blocks", 200)
+    words = (*words, "--policy", "adadecode", "--gamma", "0.6", "--json")
+    found = [run_json(capsys, *words, "--seed", seed) for seed in (0, 1, 0)]
+    assert found[0] == found[2] == run_json(capsys, *words)
+    assert found[0]["e2e_s"] != found[1]["e2e_s"]
+
+
 def test_drafting_by_load_says_which_policy_is_better(
     recorded: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -213,6 +226,8 @@ def test_drafting_by_load_says_which_policy_is_better(
     assert set(means) == {"vanilla", "adadecode", "adaptive"}
     assert found["better"] == min(("vanilla", "adadecode"), key=lambda name: means[name])
     assert [one["sequences"] for one in found["drafting"]] == [2**k for k in range(9)]
+    knows = "the rule of adaptive knows what heads say about the very requests that it serves"
+    assert [one.startswith(knows) for one in found["notes"]].count(True) == 1
     assert run(*words) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert f"{found['better']} is the better of two" in said
@@ -229,6 +244,13 @@ def test_drafting_by_load_says_which_policy_is_better(
         (["--policy", "adadecode", "--heads", "3"], "no head at depth 3"),
         (["--policy", "adadecode", "--gate", "0.5"], "no gates in this recording"),
         (["--policy", "fixed"], "exactly one head"),
+        (["--policy", "fixed", "--gamma", "0.5"], "--gamma is of policies that ask how sure"),
+        (["--policy", "fixed", "--gate", "0.5"], "--gate is of policies that ask how sure"),
+        (["--policy", "adadecode", "--age-limit", "3"], "orders largest and worth, and under lock"),
+        (["--policy", "adaptive", "--age-limit", "3", "--order", "deepest"], "under deepest"),
+        (["--policy", "adadecode", "--no-async"], "--no-async is of servers without early exits"),
+        (["--policy", "fixed", "--no-prefix-caching"], "--no-prefix-caching is of servers without"),
+        (["--policy", "adadecode", "--routing", "prefix-aware"], "--routing prefix-aware is of"),
     ],
 )
 def test_policies_that_make_no_sense_are_refused_in_one_line(

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from adadecode.profiles.errors import DesignError, InputError
 from adadecode.profiles.store import Profile, read_profile
 from adadecode.sim.core.scheduler import Round
 from adadecode.sim.serving.batching.segment_order import Waiting, Worth
-from adadecode.sim.serving.crossover import Crossover, find_crossover
+from adadecode.sim.serving.crossover import Crossover, LoadGain, find_crossover
 from adadecode.sim.serving.exits.descent_shares import DescentShares
-from adadecode.sim.serving.exits.descents import Descents
+from adadecode.sim.serving.exits.descents import PLAIN, Descents
 from adadecode.sim.serving.exits.exit_policy import ExitPolicy
-from adadecode.sim.serving.metrics.load_metrics import LoadMetrics
+from adadecode.sim.serving.exits.expected_rate import LoadPoint
+from adadecode.sim.serving.latency.segment_times import SegmentTimes, TypicalStep
+from adadecode.sim.serving.metrics.load_metrics import LoadMetrics, measure
+from adadecode.sim.serving.request import ServedRequest
 from adadecode.sim.serving.served_run import Server, run_server
 from adadecode.sim.serving.workloads import arrivals
 from adadecode.sim.synthetic.head_model import HeadModel
 from adadecode.sim.synthetic.synthetic_profile import write_synthetic
 from adadecode.sim.synthetic.trace_generator import alike
 from tests.support.paths import ROOT
+from tests.support.serving import request
 
 SERVER = Server(kv_blocks=20_000)
 
@@ -125,26 +132,90 @@ def test_averages_of_walks_are_those_of_their_rounds() -> None:
     assert descents.committed.tolist() == [0, 0, 2]
 
 
-def test_the_crossover_lies_where_both_take_as_long(texts: Profile) -> None:
-    def at(load: float, exits: ExitPolicy | None) -> LoadMetrics:
-        spec = f"closed:{load:g},count={max(4, 2 * load):g},prompt=100,output=16"
-        run = run_server(
-            None, arrivals(spec, seed=1), SERVER, device="h100-sxm", model="llama-3.1-8b",
-            exits=exits,
-        )  # fmt: skip
-        return run.metrics
+class _Seconds:
+    """Times of steps: 1 s for each token of each layer, and 10 s for the host of a step."""
 
-    found = find_crossover([1, 8, 64], at, ExitPolicy(trace=texts))
-    gains = [one.gain for one in found.points]
-    assert gains[0] > 1
+    def typical(self, step: TypicalStep) -> float:
+        return 10 + step.n_layers * (step.sequences * step.tokens + step.prompt)
+
+
+def test_beside_a_prompt_the_host_of_every_further_segment_counts() -> None:
+    """Two layers, one sequence without drafts, a prompt of 4 tokens: alone 10 + 2 * 4 = 18 s.
+
+    In one step both take 10 + 2 * 5 s, 2 of them for the token. In two they take 10 s more.
+    """
+    walk = Round(start=9, exits=(), accepted=0, committed=1, work=((0, 1), (1, 1)), checks=())
+    two, load = Descents.of([walk], (0, 1, 2)), LoadPoint(sequences=1, context=9, prompt=4)
+    times: SegmentTimes = _Seconds()  # type: ignore[assignment]
+    assert PLAIN.seconds_per_token(times, (2,), load) == pytest.approx(2)
+    assert two.seconds_per_token(times, (1, 1), load) == pytest.approx(12)
+    assert two.seconds_per_token(times, (1, 1), replace(load, prompt=0)) == pytest.approx(22)
+
+
+def takes(seconds: float) -> LoadMetrics:
+    """Return figures of requests that take so long."""
+    served = ServedRequest(request=request("0"), scheduled_s=0.0, token_s=(seconds,))
+    return measure([served])
+
+
+def gains(*each: float) -> Crossover:
+    """Return loads 1, 4, 16 and so on with these gains."""
+    return Crossover(
+        points=tuple(
+            LoadGain(load=4.0**place, vanilla=takes(gain), exits=takes(1.0))
+            for place, gain in enumerate(each)
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "at"),
+    [
+        (gains(1.5, 0.5), 2.0),  # half way from 1 to 4, over the logarithm
+        (gains(2.0, 1.25, 0.75), 8.0),
+        (gains(1.5, 0.5, 1.5, 0.5), 32.0),  # the last of two
+        (gains(0.5, 1.5, 0.5), 8.0),  # not the smallest load: they pay at the second
+        (gains(1.5, 1.0), 4.0),
+        (gains(1.5, 0.5, 1.5), None),
+        (gains(0.5, 1.5), None),
+        (gains(1.5), None),
+        (gains(0.9, 0.8), 1.0),
+    ],
+)
+def test_the_crossover_is_the_load_from_which_on_exits_do_not_pay(
+    found: Crossover, at: float | None
+) -> None:
+    assert found.at == (None if at is None else pytest.approx(at))
     assert found.to_json()["at"] == found.at
-    if gains[-1] < 1:
-        assert found.at is not None
-        assert 1 < found.at < 64
-    never = Crossover(points=found.points[-1:])
-    assert never.at in (None, 64)
+
+
+def test_each_load_is_served_by_both() -> None:
+    exits = ExitPolicy()
+    seconds = {(2.0, None): 3.0, (2.0, exits): 2.0, (8.0, None): 4.0, (8.0, exits): 8.0}
+    found = find_crossover([2.0, 8.0], lambda *asked: takes(seconds[asked]), exits)
+    assert [one.gain for one in found.points] == [1.5, 0.5]
+    assert found.at == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("loads", [[], [8, 1], [0, 1], [1, math.inf], [math.nan], [1, math.nan]])
+def test_loads_that_do_not_rise_are_refused(loads: list[float]) -> None:
     with pytest.raises(InputError, match="rising loads"):
-        find_crossover([8, 1], at, ExitPolicy(trace=texts))
+        find_crossover(loads, lambda *_: takes(1.0), ExitPolicy())
+
+
+def test_each_seed_of_requests_draws_its_own_texts(texts: Profile) -> None:
+    """Requests of equal lengths in a closed loop differ by their texts alone."""
+    spec = "closed:1,count=6,prompt=50,output=20"
+    runs = [
+        run_server(
+            None, arrivals(spec, seed=seed), SERVER, device="h100-sxm", model="llama-3.1-8b",
+            exits=ExitPolicy(trace=texts),
+        ).load.served
+        for seed in (0, 1)
+    ]  # fmt: skip
+    requests = [[one.request for one in run] for run in runs]
+    assert [one.n_output for one in requests[0]] == [one.n_output for one in requests[1]]
+    assert [one.token_s[-1] for one in runs[0]] != [one.token_s[-1] for one in runs[1]]
 
 
 def test_wrong_names_are_refused(texts: Profile) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import pytest
@@ -14,9 +14,13 @@ from adadecode.profiles.errors import DesignError, InputError, LatencyError
 from adadecode.profiles.store import Profile
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
+from adadecode.sim.core.scheduler import Schedule
 from adadecode.sim.replay.simulation import replay
+from adadecode.sim.serving.exits.adaptive_schedule import AdaptiveSchedule
 from adadecode.sim.serving.exits.exit_server import ServedExits, serve_exits
+from adadecode.sim.serving.exits.served_text import MakeSchedule
 from adadecode.sim.serving.exits.texts import Texts
+from adadecode.sim.serving.latency.segment_times import SegmentWork
 from adadecode.sim.serving.request import Request
 from adadecode.sim.serving.scheduling.settings import ServerSettings
 from tests.support.property_tests import examples
@@ -63,13 +67,14 @@ def test_one_user_alone_gets_the_rounds_and_the_time_of_a_prediction(
         decode_s = served.token_s[-1] - served.token_s[0]
         assert decode_s == pytest.approx(run.seconds, rel=1e-9)
         assert served.token_s[0] == pytest.approx((len(bounds) - 1) * PROMPT_S)
-        assert found.load.use.rounds == len(run.rounds)
+        drafted = sum(bool(one.exits) for one in run.rounds)
+        assert found.load.use.rounds == drafted
         drafts = sum(len(one.exits) for one in run.rounds)
         assert found.load.use.drafts == drafts
         if drafts:
             accepted = sum(one.accepted for one in run.rounds)
             assert found.load.use.acceptance_rate == accepted / drafts
-            assert found.load.use.acceptance_length == 1 + accepted / len(run.rounds)
+            assert found.load.use.acceptance_length == 1 + accepted / drafted
 
 
 LENGTHS = st.integers(1, 60) | st.none()  # none for a text that is taken whole
@@ -182,6 +187,102 @@ def test_a_text_taken_whole_has_room_for_the_drafts_of_its_budget(profile: Profi
     assert found.load.served[0].preemptions == 0
     with pytest.raises(InputError, match="up to 32 positions, 8 blocks"):
         serve_exits([whole], replace(SETTINGS, kv_blocks=8), decoding)
+
+
+@pytest.mark.parametrize(
+    ("design", "n_output", "segments", "went_on"),
+    [
+        # The prompt passes through, and so does a token that the budget lets nobody draft behind.
+        (DESIGNS[1], 2, [0, 1, 2, 3] * 2, [False, True, True, True] * 2),
+        # A gate is asked behind the first segment, whatever it says.
+        (DESIGNS[2], 3, [0, 1, 2, 0], [False, True, True, False]),
+        # Three drafts; nobody asks about the fourth token, but four rows follow it, not one.
+        (DESIGNS[3], 12, [0, 1, 0, 0, 0, 0, 1], [False, True] + [False] * 5),
+    ],
+    ids=["budget", "gates", "deferred"],
+)
+def test_a_segment_goes_on_where_the_same_rows_asked_nothing_below(
+    profile: Profile, design: Design, n_output: int, segments: list[int], went_on: list[bool]
+) -> None:
+    seen: list[SegmentWork] = []
+
+    def price(work: SegmentWork) -> float:
+        seen.append(work)
+        return 1.0
+
+    one = request("0", n_prompt=9, n_output=n_output)
+    serve_exits([one], SETTINGS, decoding_of(profile, design, 24, price=price))
+    assert [work.segment for work in seen[: len(segments)]] == segments
+    assert [work.goes_on for work in seen[: len(segments)]] == went_on
+
+
+class _Always:
+    """A rule that always takes the same design."""
+
+    def __init__(self, design: Design) -> None:
+        self.design = design
+
+    def schedules(self, load: Callable[[], tuple[int, float, int]], texts: Texts) -> MakeSchedule:
+        def make(request: Request) -> Schedule:
+            plain = texts.schedule(request, self.design)
+            given = {one.name: getattr(plain, one.name) for one in fields(plain) if one.init}
+            return AdaptiveSchedule(**given, choose=lambda: self.design)
+
+        return make
+
+
+@pytest.mark.parametrize("design", DESIGNS, ids=lambda one: one.label)
+def test_the_same_decisions_cost_the_same_with_a_rule_and_without(
+    profile: Profile, design: Design
+) -> None:
+    def price(work: SegmentWork) -> float:
+        return 1e-4 * work.n_tokens + (0 if work.goes_on else 1e-3)
+
+    requests = [request(str(k), arrival_s=2e-3 * k, n_prompt=9, n_output=12) for k in range(8)]
+    plain = decoding_of(profile, design, 12, price=price)
+    ruled = replace(plain, rule=_Always(design))
+    assert (
+        serve_exits(requests, SETTINGS, plain).load.served
+        == serve_exits(requests, SETTINGS, ruled).load.served
+    )
+
+
+def test_rounds_without_drafts_are_no_verifications_of_drafts(profile: Profile) -> None:
+    """The budget of two tokens leaves none to draft; of three, a head may draft one."""
+    design = Design.of("fixed", placement=[4])
+    requests = [request(str(k), n_prompt=9, n_output=2 + k % 2) for k in range(8)]
+    found = serve_exits(requests, SETTINGS, decoding_of(profile, design, 24))
+    use, drafted = found.load.use, [one for one in found.rounds if one.exits]
+    assert use.rounds == len(drafted) <= 4 < len(found.rounds)
+    assert use.drafts == len(drafted)
+    (short,) = serve_exits(requests[:1], SETTINGS, decoding_of(profile, design, 24)).rounds
+    assert not short.exits
+    alone = serve_exits(requests[:1], SETTINGS, decoding_of(profile, design, 24)).load.use
+    assert (alone.rounds, alone.acceptance_length) == (0, None)
+
+
+def test_requests_of_two_seeds_have_texts_of_their_own(profile: Profile) -> None:
+    requests = [request(str(k), n_prompt=9, n_output=20) for k in range(8)]
+    by_seed = {
+        seed: serve_exits(
+            requests, SETTINGS, decoding_of(profile, DESIGNS[1], 24), seed=seed
+        ).rounds
+        for seed in (None, 0, 1)
+    }
+    assert len(set(by_seed.values())) == 3
+
+
+def test_what_arrives_as_a_step_ends_is_in_the_next_one(profile: Profile) -> None:
+    """As with vanilla, whichever of both comes first in the queue of events."""
+    decoding = decoding_of(profile, DESIGNS[0], 9, price=lambda _: 1.0)
+    for early in (0.0, 0.5, 1.5):
+        requests = [
+            request("a", n_prompt=1, n_output=9),
+            request("b", arrival_s=early, n_prompt=1),
+            request("c", arrival_s=4.0, n_prompt=1),
+        ]
+        served = serve_exits(requests, SETTINGS, decoding).load.served
+        assert {one.request.name: one.scheduled_s for one in served}["c"] == 4.0
 
 
 def test_what_cannot_be_served_is_refused(profile: Profile) -> None:

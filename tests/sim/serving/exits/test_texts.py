@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
 from adadecode.profiles.errors import DesignError, ProfileError
+from adadecode.profiles.hashing import dice
 from adadecode.profiles.store import Profile
 from adadecode.profiles.trace import Trace
 from adadecode.sim.core.design import Design
@@ -30,6 +33,17 @@ def test_short_answers_are_recorded_texts_and_the_seed_draws_them(profile: Profi
     assert drawn == [texts.text_of(request(name, n_output=20)) for name in NAMES]
     other = Texts.of(profile, LONG, seed=1)
     assert drawn != [other.text_of(request(name, n_output=10)) for name in NAMES]
+
+
+def test_texts_are_drawn_by_the_seed_of_the_requests_too(profile: Profile) -> None:
+    """By hand: a third of all numbers of 32 bits is a text, as there are three."""
+    texts = Texts.of(profile, 10, seed=7)
+    assert texts.drawn(None) is texts
+    for seed in (0, 5):
+        drawn = texts.drawn(seed)
+        for name in NAMES[:9]:
+            number = dice(dice(7, seed), zlib.crc32(name.encode()))
+            assert drawn.text_of(request(name, n_output=10)) == number * 3 // 2**32
 
 
 def test_longer_answers_join_recorded_texts_without_their_ends(profile: Profile) -> None:
@@ -57,6 +71,26 @@ def test_longer_answers_join_recorded_texts_without_their_ends(profile: Profile)
     assert [again.trace.final(4, one) for one in range(LONG)] == [
         texts.trace.final(4, one) for one in range(LONG)
     ]
+
+
+def test_each_text_that_goes_on_begins_with_its_second_token(profile: Profile) -> None:
+    """It gives its tokens in their order, all of them but an end, and only the last is cut."""
+    texts, own = Texts.of(profile, LONG), Trace.from_profile(profile)
+    depths = (2, 4, 6, 8)
+    place = {
+        tuple(own.head(prompt, output, depth) for depth in depths): (prompt, output)
+        for prompt in own.prompts
+        for output in range(1, own.n_output(prompt))
+    }
+    assert len(place) == 19 + 23 + 23
+    for number in texts.joined:
+        said = [
+            place[tuple(texts.trace.head(number, output, depth) for depth in depths)]
+            for output in range(1, LONG)
+        ]
+        for (prompt, output), (then, begun) in pairwise(said):
+            whole = own.n_output(prompt) - 1 - own.ended(prompt)
+            assert (then, begun) == (prompt, output + 1) if output < whole else begun == 1
 
 
 def test_branches_of_joined_texts_are_those_that_were_recorded(profile: Profile) -> None:
