@@ -18,14 +18,13 @@ from adadecode.engine.serving.batched_model import BatchedModel
 from adadecode.engine.serving.batched_text import BatchedText
 from adadecode.engine.serving.engine_thread import EngineThread
 from adadecode.engine.serving.paged_keys_values import PackedRows, PagedKeysValues
-from adadecode.sim.core.scheduler import Check, Gate, Outcome, Verify
+from adadecode.sim.core.scheduler import Outcome, Verify
 from adadecode.sim.serving.batching.batcher import Batch, Question
 from adadecode.sim.serving.batching.recorded_load import EngineSettings
+from adadecode.sim.serving.load_validation.batch_times import ASKED
 
 PIECES = ("embed", "layers", "attention", "gates", "checks", "verified")
 """The pieces of a step but for what the host does, as columns of the table ``load_pieces``."""
-
-_ASKED: dict[type, str] = {Gate: "gates", Check: "checks", Verify: "verified"}
 
 
 @dataclass(kw_only=True)
@@ -106,7 +105,7 @@ class TimedDecoder(BatchedDecoder):
                 batch=batch,
                 n_prompts=tuple(text.sequence.n_prompt for text in texts),
                 seconds=model.seconds,
-                asked=dict.fromkeys(_ASKED.values(), 0),
+                asked=dict.fromkeys(ASKED.values(), 0),
             )
         )
         super()._run(batch, texts)
@@ -114,7 +113,7 @@ class TimedDecoder(BatchedDecoder):
     def _answers(self, segment: int, asked: Sequence[tuple[str, Question]]) -> list[Outcome]:
         model, step = self.model, self.timed[-1]
         assert isinstance(model, _TimedModel)
-        piece, begun = _ASKED[type(asked[0][1])], model.now()
+        piece, begun = ASKED[type(asked[0][1])], model.now()
         out = super()._answers(segment, asked)
         step.seconds[piece] += model.now() - begun
         works = (work for _, work in asked)

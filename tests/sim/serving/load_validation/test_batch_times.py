@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from adadecode.profiles.errors import LatencyError
 from adadecode.profiles.schema import ALL_TABLES
 from adadecode.profiles.store import read_profile
+from adadecode.sim.core.design import Design
 from adadecode.sim.core.scheduler import Check, Verify
 from adadecode.sim.serving.batching.batcher import Batch, Span
 from adadecode.sim.serving.latency.step_times import StepTimes
@@ -111,38 +112,48 @@ def test_what_was_never_timed_is_refused() -> None:
         BatchTimes.of(pieces().iloc[:0], BLOCK)
 
 
-def test_the_table_serving_prices_a_server(capsys: pytest.CaptureFixture[str]) -> None:
-    """A step of a vanilla server costs what its pieces cost."""
-    found = pieces()
-    table = serving_of_pieces(found, {0: (0, 2, 4)})
+def pieces_alike() -> pd.DataFrame:
+    """The same steps, each piece of which takes as long whatever the step runs."""
+    found = pieces().assign(embed_s=1e-3, layers_s=4e-3, attention_s=6e-4, host_s=2e-4)
+    for kind in ("checks", "verified"):
+        found[f"{kind}_s"] = 3e-4 * (found[kind] > 0)
+    return found
+
+
+def test_the_table_serving_prices_a_server() -> None:
+    """Four layers take twice what the two of each segment do, and all else comes once."""
+    table = serving_of_pieces(pieces_alike(), {0: (0, 2, 4)})
     assert set(table["kind"]) == {"layer", "attention", "ends", "host", "check", "choice"}
     price = StepTimes.of(table, 4)
-    seconds = price(StepWork(chunks=[Chunk(20, 0)], contexts=[29, 29]))
-    layers = 2 * (1e-4 + 1e-5 * 22)
-    assert seconds > layers
-    assert np.isfinite(seconds)
+    for chunks, contexts in (([], [29, 29]), ([Chunk(16, 0)], []), ([Chunk(16, 0)], [29, 29])):
+        seconds = price(StepWork(chunks=chunks, contexts=contexts))
+        assert seconds == pytest.approx(2 * (4e-3 + 6e-4) + 1e-3 + 3e-4 + 2e-4)
 
 
 def test_a_held_load_tells_errors_and_noise() -> None:
-    """Toy loads, whose steps take other times than the pieces say."""
-    runs = [toy_load(toy_pattern()), toy_load(toy_pattern())]
-    profile = with_loads(read_profile(DEMO_PROFILE), runs, pieces().assign(run=0))
-    manifest = {**profile.manifest, "model": {"n_layers": 4}, "eos_token_ids": []}
-    every = pieces()
-    deeper = [every.assign(segment=segment, run=0) for segment in range(3)]
-    profile = with_loads(profile, runs, pd.concat(deeper, ignore_index=True))
-    profile = type(profile)(
-        **{
-            **vars(profile),
-            "manifest": {
-                **profile.manifest,
-                **{key: manifest[key] for key in ("model", "eos_token_ids")},
-            },
-        }
-    )
-    (held,) = hold_loads(profile)
+    """One request of a vanilla engine: a step for its prompt, then one for each token."""
+    run = toy_load(toy_pattern(Design.of("vanilla"), count=1))
+    about = {"model": {"n_layers": run.n_layers}, "eos_token_ids": []}
+    profile = with_loads(read_profile(DEMO_PROFILE), [run, run], pieces_alike())
+    (held,) = hold_loads(replace(profile, manifest={**profile.manifest, **about}))
     assert held.exact
-    assert held.noise is not None
-    assert set(map(abs, held.noise["ttft_s"].values())) == {0.0}
-    assert set(held.errors["ttft_s"]) == {"mean", "p50", "p90", "p95", "p99"}
     assert held.to_json()["steps"][0]["why"] == ""
+    assert held.median_noise == 0
+    (served,) = run.served
+    arrival, step = served.request.arrival_s, 1e-3 + 4e-3 + 6e-4 + 3e-4 + 2e-4
+    later_tokens = len(served.token_s) - 1
+    simulated = {
+        "ttft_s": 2e-4 + step,
+        "tpot_s": step,
+        "e2e_s": 2e-4 + step + later_tokens * step,
+    }
+    measured = {
+        "ttft_s": served.token_s[0] - arrival,
+        "tpot_s": (served.token_s[-1] - served.token_s[0]) / later_tokens,
+        "e2e_s": served.token_s[-1] - arrival,
+    }
+    for time, ours in simulated.items():
+        for name in ("mean", "p99"):
+            wanted = ours / measured[time] - 1
+            assert [one[time][name] for one in held.signed_errors] == pytest.approx([wanted] * 2)
+            assert held.errors[time][name] == pytest.approx(abs(wanted))
