@@ -44,8 +44,8 @@ class EachServerOptions:
             metavar="N",
             help="Blocks of keys and values of a server, the reserved one included, as its log "
             "has it. It matters more than anything else. By default worked out from the device's "
-            "memory: too few on the one card where the true number is known, and waiting times "
-            "with it (docs/results/serving.md says by how much).",
+            "memory, which gave too few on the one card where the true number is known (the page "
+            "'A real server' of the documentation says by how much).",
             show_default=False,
             rich_help_panel=panels.SERVER,
         ),
