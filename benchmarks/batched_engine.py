@@ -171,7 +171,7 @@ def measured_before(model: str, about: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def keep(about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Write what was measured so far of a model, beside what was measured of the others."""
+    """Write the rows of a model that are measured so far, and keep those of other models."""
     known = RESULTS / f"{RESULT}.json"
     kept = read_json(known)["models"] if is_there(known) else []
     others = [one for one in kept if one["model"] != about["model"]]

@@ -49,7 +49,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure the parts and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--beside", default="nothing", help="what else runs on the machine")
+    parser.add_argument(
+        "--beside", default="nothing", help="say which other programs run meanwhile"
+    )
     options = parser.parse_args(arguments)
     measures = (measure_training, measure_recording, measure_pretrained)
     known = RESULTS / "costs.json"
@@ -106,9 +108,9 @@ def measure_pretrained(folder: Path) -> dict[str, Any]:
     ]
     write_text(prompts, "".join(f"{json.dumps(line)}\n" for line in lines))
     command = ["adadecode-profile", f"--prompts={prompts}", f"--out={out}", *options(PRETRAINED)]
-    said = folder / "said"
-    used = run(command, said)
-    expected = _EXPECTED.search(said.read_text())
+    log = folder / "log"
+    used = run(command, log)
+    expected = _EXPECTED.search(log.read_text())
     if expected is None:
         raise RuntimeError("the recording did not say how many minutes it would take")
     profile = read_profile(out)
@@ -128,12 +130,12 @@ def options(chosen: dict[str, Any]) -> list[str]:
     return [f"--{name}={value}" for name, value in chosen.items()]
 
 
-def run(command: list[str], said: Path | None = None) -> dict[str, float]:
+def run(command: list[str], log: Path | None = None) -> dict[str, float]:
     """Return what a command takes on one thread: seconds, processor time and memory.
 
     Args:
         command: The program and its arguments.
-        said: Where to keep what it prints, instead of printing it.
+        log: The file that takes what the command prints; None prints it.
 
     Raises:
         RuntimeError: if the command fails.
@@ -141,13 +143,13 @@ def run(command: list[str], said: Path | None = None) -> dict[str, float]:
     program = Path(sys.executable).with_name(command[0])
     start = time.perf_counter()
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with said.open("w", encoding="utf-8") if said else nullcontext() as stream:
+    with log.open("w", encoding="utf-8") if log else nullcontext() as stream:
         process = subprocess.Popen(  # noqa: S603 - ours
             [program, *command[1:]], env=environment, stdout=stream, stderr=stream
         )
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise RuntimeError(f"{command[0]} failed: {said.read_text() if said else 'see above'}")
+        raise RuntimeError(f"{command[0]} failed: {log.read_text() if log else 'see above'}")
     return {
         "seconds": time.perf_counter() - start,
         "processor_seconds": usage.ru_utime + usage.ru_stime,

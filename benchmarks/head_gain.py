@@ -310,7 +310,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--max-heads", type=int, default=2, help="of a design [%(default)s]")
     parser.add_argument(
-        "--beside", default="nothing", help="say which other programs ran during the timing"
+        "--beside", default="nothing", help="say which other programs run meanwhile"
     )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)

@@ -70,12 +70,7 @@ def serve_load(
         model,
         heads,
         settings.design,
-        max_num_seqs=settings.max_num_seqs,
-        kv_blocks=settings.kv_blocks,
-        block_size=settings.block_size,
-        max_batched_tokens=settings.max_batched_tokens,
-        order=settings.order,
-        age_limit=settings.age_limit,
+        **settings.limits(),
         record=True,
     ) as engine:
         _warm_up(engine, prompts, requests)

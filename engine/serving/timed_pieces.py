@@ -147,12 +147,7 @@ def timed_steps(
         model,
         heads,
         settings.design,
-        max_num_seqs=settings.max_num_seqs,
-        kv_blocks=settings.kv_blocks,
-        block_size=settings.block_size,
-        max_batched_tokens=settings.max_batched_tokens,
-        order=settings.order,
-        age_limit=settings.age_limit,
+        **settings.limits(),
         record=True,
     )
     thread = EngineThread(decoder)

@@ -14,6 +14,7 @@ from adadecode.profiles.input_file import parse_json
 from adadecode.sim.cli.options import panels
 from adadecode.sim.cli.options.checks import TextCheck, at_least, number
 from adadecode.sim.cli.options.output import new_directory
+from adadecode.sim.cli.options.selected_requests import FirstRequests, RateScale
 from adadecode.sim.serving.observing.endpoint import Endpoint, check_fields
 from adadecode.sim.serving.observing.observe import TIMEOUT_S
 from adadecode.sim.serving.observing.prompt_texts import PromptText, drawn_texts, texts_of_file
@@ -101,27 +102,8 @@ class SentOptions:
             rich_help_panel=panels.LOAD,
         ),
     ] = None
-    first: Annotated[
-        int | None,
-        typer.Option(
-            "--first",
-            metavar="N",
-            help="Take only so many requests of the file.",
-            show_default=False,
-            rich_help_panel=panels.LOAD,
-        ),
-        at_least(1),
-    ] = None
-    rate_scale: Annotated[
-        float,
-        typer.Option(
-            "--rate-scale",
-            metavar="TIMES",
-            help="Let the requests of the file arrive so many times as fast.",
-            rich_help_panel=panels.LOAD,
-        ),
-        number(low=1e-6, high=1e6),
-    ] = 1.0
+    first: FirstRequests = None
+    rate_scale: RateScale = 1.0
     prompts: Annotated[
         str | None,
         typer.Option(

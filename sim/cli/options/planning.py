@@ -11,9 +11,10 @@ import typer
 from adadecode.profiles.errors import InputError
 from adadecode.sim.cli.options import panels
 from adadecode.sim.cli.options.catalogue import DEVICE_NAMES, device
-from adadecode.sim.cli.options.checks import FILLED, TextCheck, at_least, number
+from adadecode.sim.cli.options.checks import FILLED, TextCheck, at_least
 from adadecode.sim.cli.options.each_server import EachServerOptions, Routing
 from adadecode.sim.cli.options.output import new_directory
+from adadecode.sim.cli.options.selected_requests import FirstRequests, RateScale
 from adadecode.sim.cli.options.serving import Warmup, slo
 from adadecode.sim.core.parsing import finite, numbers
 from adadecode.sim.serving.metrics.slo import Slo
@@ -64,27 +65,8 @@ class LoadOptions:
         ),
         TextCheck(window),
     ] = None
-    first: Annotated[
-        int | None,
-        typer.Option(
-            "--first",
-            metavar="N",
-            help="Take only so many requests of the file.",
-            show_default=False,
-            rich_help_panel=panels.LOAD,
-        ),
-        at_least(1),
-    ] = None
-    rate_scale: Annotated[
-        float,
-        typer.Option(
-            "--rate-scale",
-            metavar="TIMES",
-            help="Let the requests of the file arrive so many times as fast.",
-            rich_help_panel=panels.LOAD,
-        ),
-        number(low=1e-6, high=1e6),
-    ] = 1.0
+    first: FirstRequests = None
+    rate_scale: RateScale = 1.0
     seed: Annotated[
         int | None,
         typer.Option(

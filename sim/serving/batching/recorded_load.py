@@ -76,8 +76,12 @@ class EngineSettings:
 
     def parts(self) -> dict[str, Any]:
         """Return the settings by name, as JSON holds them."""
+        return {"design": self.design.parts(), **self.limits()}
+
+    def limits(self) -> dict[str, Any]:
+        """Return all settings but the design, by name."""
         names = (name for name in self.__dataclass_fields__ if name != "design")
-        return {"design": self.design.parts(), **{name: getattr(self, name) for name in names}}
+        return {name: getattr(self, name) for name in names}
 
     def check(self, texts: Iterable[tuple[int, int]]) -> None:
         """Refuse texts that could never be run to their ends.
